@@ -60,7 +60,7 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	@touch $(STAMP)
 
 messages: setup ## Find the words that people read, and add those that are new to the catalogues
-	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web worker/words
+	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web worker/words worker/domain/records
 	@for catalogue in worker/words/locale/*.po; do \
 	    $(BIN)/pybabel -q update -i .messages.pot -o "$$catalogue" -l "$$(basename "$$catalogue" .po)" \
 	        --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header; \

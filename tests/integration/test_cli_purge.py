@@ -144,7 +144,7 @@ def test_an_act_of_many_transactions_is_one_row_that_says_how_far_it_came(cli: C
     bench.run(f"UPDATE unmatched_callbacks SET received_at = '{OLD}'")
     with bench.database.read() as connection:
         before = bench.database.now(connection) - timedelta(days=400)
-    act = LongAct(Operator(name="ann"), ActKind.PURGE, "")
+    act = LongAct(Operator(name="ann"), ActKind.PURGE)
     parts = purge(bench.database, before, dry_run=False, act=act)
     assert next(part.rows for part in parts if part.rows) == 1000
     # The run dies here.

@@ -1,5 +1,6 @@
 """Acts in the console: what they ask, what they do, and what is left of them in the database."""
 
+import html
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -403,6 +404,19 @@ def test_the_reason_is_asked_for_in_chinese(bench: Workbench) -> None:
         answer = press(client, act_path(bench, "1", "resolve"), confirmed=False)
     for words in ("人工确认结果", "请填写原因", "请选择一项"):
         assert words in answer.text
+
+
+def test_the_history_is_in_the_language_of_its_reader_and_what_has_no_code_as_it_was_written(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    bench.add("1", expected_amount="2.94")
+    bench.reconcile([item("1", amount="3")])
+    path = f"/orders/{bench.order('1').id}"
+    assert "charged 3.00, expected 2.94: {" in html.unescape(client.get(path).text)
+    client.set_cookie("language", "zh")
+    assert "实际扣款 3.00，应扣 2.94: {" in html.unescape(client.get(path).text)
+    bench.run("UPDATE order_events SET detail_code = NULL, detail_values = NULL")
+    assert "charged 3.00, expected 2.94: {" in html.unescape(client.get(path).text)
 
 
 @pytest.mark.parametrize(

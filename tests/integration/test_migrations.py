@@ -487,6 +487,27 @@ def test_refused_events_go_behind_those_that_were_never_tried_and_back_on_the_wa
         assert connection.scalar(text("SELECT failed_in_row FROM notify_endpoints")) is None
 
 
+def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(database_url: str) -> None:
+    upgrade(database_url)
+    downgrade(database_url, "0021")
+    event = "order_id, at, kind, source, detail) VALUES (1, '2026-01-31 12:00:00', 'overdue', 'worker', 'too old')"
+    act = "actor, at, act, detail) VALUES ('ann', '2026-01-31 12:00:00', 'pause', 'until it is resumed')"
+    execute(database_url, f"INSERT INTO order_events ({event}", f"INSERT INTO operator_acts ({act}")
+
+    def held(columns: str) -> list[tuple[Any, ...]]:
+        with engine_of(database_url).connect() as connection:
+            reads = [text(f"SELECT {columns} FROM {table}") for table in ("order_events", "operator_acts")]
+            return [tuple(connection.execute(read).one()) for read in reads]
+
+    upgrade(database_url)
+    assert held("detail, detail_code, detail_values") == [
+        ("too old", None, None),
+        ("until it is resumed", None, None),
+    ]
+    downgrade(database_url, "0021")
+    assert held("detail") == [("too old",), ("until it is resumed",)]
+
+
 @pytest.mark.databases("postgresql")
 def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str) -> None:
     upgrade(database_url)

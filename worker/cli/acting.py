@@ -1,7 +1,6 @@
 """What every act of an operator needs: who acts and why, whether it is meant, which orders, what became of them."""
 
 import getpass
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from worker.cli.times import read_time
 from worker.domain.orders import operator_acts as acts
 from worker.domain.orders.operator_acts import actor_fault, reason_fault
 from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
@@ -120,9 +120,10 @@ def require_answer(*, yes: bool) -> None:
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
     """A line for each `ref` that was refused, with its `errors`; what the ref says already is not said again."""
     for one in rejected:
-        why = "; ".join(one["errors"])
-        said = re.match(rf"order \S+:{re.escape(one['ref'])}: ", why)
-        typer.echo(f"Refused: {one_line(one['ref'])}: {one_line(why[said.end() :] if said else why)}", err=True)
+        ref, (why,) = one["ref"], one["errors"]
+        if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
+            why = why.having(order=None)
+        typer.echo(f"Refused: {one_line(ref)}: {one_line(why)}", err=True)
 
 
 def confirm(what: str, question: str, *, yes: bool) -> None:

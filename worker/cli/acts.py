@@ -1,7 +1,6 @@
 """`reconciler acts`: what operators did by hand, and why."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Annotated
 
@@ -12,12 +11,12 @@ from worker.cli.listing import After, AsCsv, cut, name_next_page, require_one_fo
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 from worker.cli.session import require_known, session
 from worker.domain.records import csv_columns
+from worker.domain.records.coded_texts import CodedText
 from worker.views.acts import recent_acts
 from worker.views.page import every_row
 
 _COLUMNS = ("at", "actor", "act", "account", "detail", "reason")
-# As a record holds the end of a pause or of a hold.
-_UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")
+_TIMES = ("time", "until")
 
 Accounts = Annotated[
     list[str] | None,
@@ -79,7 +78,7 @@ def acts(
 
 
 def _with_local_times(detail: str | None) -> str | None:
-    def local(found: re.Match[str]) -> str:
-        return time_text(datetime.strptime(found[0], "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC))
-
-    return None if detail is None else _UTC_TIME.sub(local, detail)
+    if not isinstance(detail, CodedText):
+        return detail
+    times = {name: time_text(datetime.fromisoformat(detail.values[name])) for name in _TIMES if name in detail.values}
+    return detail.having(**times)

@@ -20,6 +20,7 @@ from worker.doctor.checks import Check, Status
 from worker.doctor.examination import examine, examine_unreadable
 from worker.domain.orders.retention import ARCHIVED_FROM
 from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import TextCode
 from worker.operations.act_by_hand import Operator
 from worker.operations.archive import count_settled, move_settled, restore_all
 from worker.operations.long_acts import LongAct
@@ -169,14 +170,14 @@ def _ask(opened: Session, before: datetime | None, limit: int | None) -> None:
 def _move(opened: Session, who: Operator, before: datetime, limit: int | None) -> int:
     if who.dry_run:
         return _count(count_settled(opened.database, before, limit), "found")
-    act = LongAct(who, ActKind.ARCHIVE, f"settled before {shown_values.time_text(before, UTC)}")
+    act = LongAct(who, ActKind.ARCHIVE, TextCode.DONE_SETTLED_BEFORE, time=shown_values.time_text(before, UTC))
     moved = _count(move_settled(opened.database, before, limit, act), "moved")
     act.log_end()
     return moved
 
 
 def _restore(opened: Session, who: Operator, limit: int | None) -> int:
-    act = LongAct(who, ActKind.RESTORE, "")
+    act = LongAct(who, ActKind.RESTORE)
     restored = _count(restore_all(opened.database, limit, act), "restored")
     act.log_end()
     return restored

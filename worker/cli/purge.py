@@ -16,6 +16,7 @@ from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Database
 from worker.domain.orders.retention import PURGED_FROM
 from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import TextCode
 from worker.operations.long_acts import LongAct
 from worker.operations.purge import Purged
 from worker.operations.purge import purge as delete
@@ -54,7 +55,7 @@ def purge(
         if not (act.dry_run or yes):
             _ask(opened.database, before)
         started = time.monotonic()
-        long_act = LongAct(who, ActKind.PURGE, f"from before {shown_values.time_text(before, UTC)}")
+        long_act = LongAct(who, ActKind.PURGE, TextCode.DONE_BEFORE, time=shown_values.time_text(before, UTC))
         counts = _counted(delete(opened.database, before, dry_run=act.dry_run, act=long_act))
         long_act.log_end()
     seconds = time.monotonic() - started

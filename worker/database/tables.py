@@ -229,6 +229,10 @@ EVENTS = _table(
     _optional("actor", String(64)),
     # How often a callback has said the same again; null for never.
     _optional("repeats", Integer),
+    # The code of the detail, and its values as JSON: by them it is said in other languages. Null where it is no
+    # sentence of ours, and where a release before 0022 wrote the row.
+    _optional("detail_code", String(32)),
+    _optional("detail_values", LongText),
     Index("ix_order_events_order_id", "order_id", "id"),
 )
 """Append only: each change of an order that a person may want to know."""
@@ -397,6 +401,9 @@ ACTS = _table(
     _optional("reason", LongText),
     # Which orders, by their names; until when an account is paused, or slots are held.
     _optional("detail", LongText),
+    # As in `order_events`.
+    _optional("detail_code", String(32)),
+    _optional("detail_values", LongText),
     Index("ix_operator_acts_account", "account", "id"),
 )
 """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that

@@ -18,6 +18,7 @@ from worker.domain.orders.operator_acts import Decided, Resumed, pause, resume
 from worker.domain.queries.budget import hold
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActEntry, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
@@ -55,8 +56,8 @@ class OrdersActedOn:
     """What became of the orders of one transaction."""
 
     changes: tuple[Change, ...]
-    refusals: dict[int, str]
-    """By order id, in words."""
+    refusals: dict[int, CodedText]
+    """By order id."""
 
 
 def act_on_orders(
@@ -87,9 +88,10 @@ def _act_on_some(
         changes = tuple(one for _, one in decided if isinstance(one, Change))
         save_orders(connection, changes, act.now, rank=rank)
         add_acts(connection, _entries(changes, act, kind))
-    refusals = {order_id: one for order_id, one in decided if isinstance(one, str)}
-    gone = set(order_ids) - {order_id for order_id, _ in decided}
-    return OrdersActedOn(changes=changes, refusals=refusals | {one: f"there is no order id:{one}" for one in gone})
+    refusals = {order_id: one for order_id, one in decided if isinstance(one, CodedText)}
+    for gone in set(order_ids) - {order_id for order_id, _ in decided}:
+        refusals[gone] = CodedText(TextCode.NO_ORDER, number=f"id:{gone}")
+    return OrdersActedOn(changes=changes, refusals=refusals)
 
 
 def _entries(changes: Sequence[Change], act: Act, kind: ActKind) -> Iterator[ActEntry]:
@@ -110,11 +112,10 @@ def pause_account(
         act = operator.act(database.now(connection))
         after = pause(before, act, None if lasts is None else act.now + lasts)
         save_state(connection, after)
-        ends = "until it is resumed" if after.paused_until is None else f"until {_utc(after.paused_until)}"
-        add_acts(connection, [_entry(act, ActKind.PAUSE, account, ends)])
-    _log(
-        operator, ActKind.PAUSE, account=account, until=None if after.paused_until is None else _utc(after.paused_until)
-    )
+        ends = None if after.paused_until is None else _utc(after.paused_until)
+        said = CodedText(TextCode.UNTIL_RESUMED) if ends is None else CodedText(TextCode.UNTIL, time=ends)
+        add_acts(connection, [_entry(act, ActKind.PAUSE, account, said)])
+    _log(operator, ActKind.PAUSE, account=account, until=ends)
     return before, after
 
 
@@ -133,13 +134,14 @@ def resume_account(database: Database, operator: Operator, account: str) -> Resu
     return done
 
 
-def _ended(resumed: Resumed) -> str | None:
+def _ended(resumed: Resumed) -> CodedText | None:
     """What a resume has ended besides a pause."""
     if resumed.ended_back_off is None:
         return None
-    ended = f"ended a back-off until {_utc(resumed.ended_back_off)}"
-    waits = resumed.waits_until
-    return ended if waits is None else f"{ended}; the platform asked to wait until {_utc(waits)}"
+    ended, waits = _utc(resumed.ended_back_off), resumed.waits_until
+    if waits is None:
+        return CodedText(TextCode.BACK_OFF_ENDED, time=ended)
+    return CodedText(TextCode.BACK_OFF_SHORTENED, time=ended, until=_utc(waits))
 
 
 @retry_contention
@@ -158,10 +160,9 @@ def hold_slots(
         for row in held:
             save_slot(connection, row.id, row.slot, now.database)
         if held:
-            words = f"{len(held)} slot{'' if len(held) == 1 else 's'}"
-            latest = max(row.slot.due_at for row in held)
-            entry = _entry(operator.act(now.database), ActKind.HOLD, None, f"{words} until {_utc(latest)}")
-            add_acts(connection, [entry])
+            code = TextCode.SLOT_HELD if len(held) == 1 else TextCode.SLOTS_HELD
+            words = CodedText(code, count=len(held), time=_utc(max(row.slot.due_at for row in held)))
+            add_acts(connection, [_entry(operator.act(now.database), ActKind.HOLD, None, words)])
     if held:
         _log(operator, ActKind.HOLD, slots=len(held))
     return held

@@ -10,6 +10,7 @@ import structlog
 
 from worker.database.transactions import Connection, Database
 from worker.domain.records.acts import ActEntry, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.operations.act_by_hand import Operator
 from worker.stores.recorded_acts import add_act, set_detail
 
@@ -19,9 +20,9 @@ log = structlog.stdlib.get_logger(__name__)
 class LongAct:
     """Who acts, and what was done so far; recorded once something was done."""
 
-    def __init__(self, operator: Operator, kind: ActKind, words: str) -> None:
-        """`words` stand behind the counts: `settled before ...`; they may be empty."""
-        self._operator, self._kind, self._words = operator, kind, words
+    def __init__(self, operator: Operator, kind: ActKind, said: TextCode | None = None, **values: str) -> None:
+        """`said` holds the counts as `done`, with these values; by itself a record holds the counts alone."""
+        self._operator, self._kind, self._said, self._values = operator, kind, said, values
         self._done = Counter[str]()
         self._row: int | None = None
 
@@ -49,7 +50,7 @@ class LongAct:
 
     def _record(self, database: Database, connection: Connection, done: Counter[str]) -> int:
         counts = ", ".join(f"{name}: {count:,}" for name, count in done.items() if count)
-        detail = f"{counts}; {self._words}" if self._words else counts
+        detail = counts if self._said is None else CodedText(self._said, done=counts, **self._values)
         if self._row is not None:
             set_detail(connection, self._row, detail)
             return self._row

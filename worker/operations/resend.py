@@ -9,6 +9,7 @@ import structlog
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import Resend, choose_resends, notification_of_order
 from worker.domain.records.acts import Act, ActEntry, ActKind
+from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.notifications import NewNotification, Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
@@ -35,8 +36,8 @@ class Resent:
     """Notifications that are sent once more, under the same ids."""
     made: int
     """New ones, of orders that had none of their version."""
-    refusals: dict[int, str]
-    """By order id, in words."""
+    refusals: dict[int, CodedText]
+    """By order id."""
 
 
 def resend(

@@ -20,6 +20,7 @@ from worker.database.bulk_statements import (
 )
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
 from worker.database.transactions import RaceLost
+from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
 from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
@@ -230,7 +231,8 @@ def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[st
 
 def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     """Append events."""
-    insert_rows(connection, EVENTS, [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events])
+    rows = [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events]
+    insert_rows(connection, EVENTS, [row | to_columns(row["detail"]) for row in rows])
 
 
 def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:

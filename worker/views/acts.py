@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from worker.database.tables import ACTS
+from worker.domain.records.coded_texts import with_code
 from worker.views.page import SECONDS, Page, page_of
 
 Row = dict[str, Any]
@@ -29,6 +30,6 @@ def recent_acts(
         # One read of the index for each: together they would be looked for through the whole table.
         statements = [newest.where(ACTS.c.account == account) for account in {*accounts}]
         statements.append(newest.where(ACTS.c.account.is_(None)))
-    found = [dict(row) for statement in statements for row in connection.execute(statement).mappings()]
+    found = [with_code(row) for statement in statements for row in connection.execute(statement).mappings()]
     rows = sorted(found, key=lambda row: -int(row["id"]))[:most]
     return page_of(rows, [(row["id"],) for row in rows], most)

@@ -12,6 +12,7 @@ from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import with_code
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
@@ -132,7 +133,8 @@ def events_of(connection: Connection, order_id: int) -> list[Row]:
     events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
     archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
     # Of an archived order with very many events the later ones are still in the table.
-    return [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived] + events
+    archived = [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived]
+    return [with_code(event) for event in archived + events]
 
 
 def notifications_of(connection: Connection, order_id: int) -> list[Row]:

@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 import worker.words
 
 WORDS = Path(worker.words.__file__).parent
-ROOTS = (WORDS, WORDS.parent / "web")
+ROOTS = (WORDS, WORDS.parent / "web", WORDS.parent / "domain" / "records")
 METHODS = [("**.py", "python"), ("**.html", "jinja2")]
 KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "text": None}
 PLACE = re.compile(r"%(?:\(\w+\))?[a-z%]")

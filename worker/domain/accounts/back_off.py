@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -159,5 +160,4 @@ def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> 
     """Return a suspect of an outage to the batches. `query` is the one whose answer showed that the outage is over."""
     bucket = bucket_at(order.submitted_at, order.queried_at, rules)
     after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=bucket)
-    detail = "the platform answers again: its failures said nothing of single orders"
-    return query.record(Change.none(order), after, EventKind.CLEARED, now, detail)
+    return query.record(Change.none(order), after, EventKind.CLEARED, now, CodedText(TextCode.OUTAGE_OVER))

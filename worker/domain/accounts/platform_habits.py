@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.parameters import Rules
@@ -77,7 +78,7 @@ def with_probe(
             probe = replace(
                 change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
             )
-            detail = f"left out, and the last {streak} batches were answered with one item only"
+            detail = CodedText(TextCode.LEFT_OUT_OF_BATCHES, count=streak)
             yield query.record(change, probe, EventKind.ASKED_ALONE, now, detail)
         else:
             yield change

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.settlement import poll_again_now, settle
 from worker.domain.orders.verdicts import Verdict, judge
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
 from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, gravest
@@ -25,7 +26,7 @@ from worker.domain.records.reports import Report, TrafficStatus
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
-_TWO_ORDERS = "its requestId and customParm belong to different orders"
+_TWO_ORDERS = CodedText(TextCode.TWO_ORDERS)
 _NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
 _RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
 _SHORTEST_INTERVAL_WINDOWS = 2

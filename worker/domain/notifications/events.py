@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.domain.records import csv_columns
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import (
     Endpoint,
     EventType,
@@ -32,8 +33,6 @@ _TYPES: Mapping[OrderState, EventType] = {
     OrderState.CANCELLED: EventType.CANCELLED,
     OrderState.PENDING: EventType.REOPENED,
 }
-_SET_ONE = "set where its notifications go, and start a worker"
-_TYPES_RULE = "RECONCILER_NOTIFY_EVENTS, or notify_events of its account, says which types it takes"
 
 
 def rank_of(orders: int) -> Rank:
@@ -158,8 +157,8 @@ class Resend:
     """Given up, and older than one of these: a receiver ignores them, and nobody needs to look at them any more."""
     made: tuple[tuple[Order, EventType], ...]
     """Orders of whose version none is left, or that are renewed, and the type by which they are reported."""
-    refusals: Mapping[int, str]
-    """By order id, in words."""
+    refusals: Mapping[int, CodedText]
+    """By order id."""
 
 
 def choose_resends(
@@ -180,22 +179,22 @@ def choose_resends(
     ordered = sorted(left, key=lambda row: (row.version, row.id))
     latest = {one.order_id: one for one in ordered}
     of_version = {(one.order_id, one.version): one for one in ordered}
-    again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, str]()
+    again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, CodedText]()
     for order_id in order_ids:
         order, row = by_id.get(order_id), latest.get(order_id)
         account = order.account if order is not None else row.account if row is not None else None
         if account is None:
-            refusals[order_id] = f"there is no order id:{order_id}"
+            refusals[order_id] = CodedText(TextCode.NO_ORDER, number=f"id:{order_id}")
         elif account not in endpoints:
-            refusals[order_id] = f"its account {account} has no endpoint; {_SET_ONE}"
+            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=account)
         elif order is None and renew:
-            refusals[order_id] = f"order {order_id}: is no longer there, its version cannot be raised"
+            refusals[order_id] = CodedText(TextCode.NO_VERSION, order=order_id)
         elif not renew and (same := row if order is None else of_version.get((order_id, order.version))) is not None:
             again[same.id] = same
         elif order is None or (event := _event_to_make(order, row)) is None:
-            refusals[order_id] = f"order {order.key if order else order_id}: is pending, there is no result to send"
+            refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key if order else order_id))
         elif not endpoints[account].takes(event):
-            refusals[order_id] = f"order {order.key}: its endpoint does not take {event.value}; {_TYPES_RULE}"
+            refusals[order_id] = CodedText(TextCode.TYPE_NOT_TAKEN, order=str(order.key), event=event)
         else:
             made.append((order, event))
     superseded = [

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
@@ -165,7 +166,9 @@ class _KnownOrders:
                 EventKind.FILLED_IN,
                 source=Source.ENQUEUE,
                 at=now,
-                detail=f"request_id {order.request_id}, custom_parm {order.custom_parm}",
+                detail=CodedText(
+                    TextCode.FILLED_IN, request_id=str(order.request_id), custom_parm=str(order.custom_parm)
+                ),
             )
             for order in self._now.values()
             if order != self._known[order.id]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.accounts.platform_habits import is_excused
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
@@ -28,19 +29,19 @@ DENIAL_WINDOWS = 120
 """The last of these denials is at least so many windows after the first: an order may reach a platform late."""
 
 
-def give_up(change: Change, attention: Attention, query: Query, now: datetime, detail: str) -> Change:
+def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText) -> Change:
     """Make an order unresolved."""
     order = change.after
     after = replace(order.no_longer_polled(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
-    return query.record(change, after, EventKind.GAVE_UP, now, f"{attention}: {detail}")
+    return query.record(change, after, EventKind.GAVE_UP, now, why.having(raised=attention))
 
 
-def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules, detail: str) -> Change:
+def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules) -> Change:
     """Make a pending order unresolved, if the query was sent when the order was past the age limit."""
     order = change.after
     if order.state is not OrderState.PENDING or not query.is_past_age_limit(order, rules):
         return change
-    return give_up(change, Attention.TOO_OLD, query, now, detail)
+    return give_up(change, Attention.TOO_OLD, query, now, CodedText(TextCode.POLLED_PAST_AGE_LIMIT))
 
 
 def overdue_before(now: datetime, rules: Rules) -> datetime:
@@ -54,8 +55,8 @@ def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
     if not is_overdue or order.attention is not None or order.dismissed_at is not None:
         return Change.none(order)
     flagged = replace(order, attention=Attention.TOO_OLD)
-    detail = f"still pending {OVERDUE_WINDOWS} windows past the age limit"
-    return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=detail)
+    why = CodedText(TextCode.PENDING_TOO_LONG, count=OVERDUE_WINDOWS)
+    return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=why)
 
 
 def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
@@ -93,8 +94,8 @@ def count_denial(
     change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
     if denials < DENIALS_BEFORE_GIVING_UP or query.sent_at - first < rules.windows(DENIAL_WINDOWS):
         return change
-    detail = f"the platform denied it {denials} times, the first time at {first.isoformat(timespec='seconds')}"
-    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)
+    why = CodedText(TextCode.DENIED_AGAIN, count=denials, time=first.isoformat(timespec="seconds"))
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why)
 
 
 def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
@@ -102,8 +103,8 @@ def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
     if absences < ABSENCES_BEFORE_ALONE:
         return change.then(replace(change.after, absences=absences))
     after = replace(change.after, lane=Lane.ALONE, absences=0, absence_mark=0)
-    detail = f"left out of {absences} answers in a row"
-    return query.record(change, after, EventKind.ASKED_ALONE, now, detail)
+    why = CodedText(TextCode.LEFT_OUT, count=absences)
+    return query.record(change, after, EventKind.ASKED_ALONE, now, why)
 
 
 def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
@@ -116,5 +117,5 @@ def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountSt
     change = change.then(replace(order, absences=absences, absence_mark=state.answered_with_items))
     if absences < ABSENCES_ALONE_BEFORE_GIVING_UP:
         return change
-    detail = f"polled alone, left out {absences} times in a row"
-    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)
+    why = CodedText(TextCode.LEFT_OUT_ALONE, count=absences)
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why)

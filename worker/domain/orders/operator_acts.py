@@ -1,4 +1,4 @@
-"""What an operator may do to an order, and to an account, by hand: the change with its record, or why not, in words.
+"""What an operator may do to an order, and to an account, by hand: the change with its record, or why not.
 
 The decisions are those of a person, and the records name that person. What the platform says afterwards is judged as
 ever: an order that a person has made final keeps its state, and a contradiction is shown.
@@ -14,6 +14,7 @@ from worker.domain.accounts.back_off import end_wait, restart_stepped_backoff
 from worker.domain.orders.settlement import poll_again_now
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.wire.field_rules import amount_text, is_fit
@@ -28,8 +29,8 @@ _SEEN = (
     *("ori_amount", "settled_by", "attention", "submitted_at", "settled_at", "reopened_at", "dismissed_at"),
 )
 
-Decided = Change | str
-"""A change, or a refusal in words."""
+Decided = Change | CodedText
+"""A change, or a refusal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +101,11 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
     `traffic_sts` and `remark` stay as the platform said them.
     """
     if not applies(ActKind.RESOLVE, order.state, order.attention):
-        return _refusal(order, f"is {order.state.value} already; reopen it first")
+        return _refusal(order, TextCode.IS_FINAL, state=order.state)
     after = order.no_longer_polled(
         state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
     )
-    words = None if order.attention is None else f"was {order.attention.value}"
+    words = None if order.attention is None else CodedText(TextCode.ATTENTION_WAS, attention=order.attention)
     said = None if amount is None else amount_text(amount)
     return _change(order, after, EventKind.SETTLED, act, words, ori_amount=said)
 
@@ -117,10 +118,10 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
     the highest priority of all, and take every batch from new ones.
     """
     if not applies(ActKind.REOPEN, order.state, order.attention):
-        return _refusal(order, "is pending already")
+        return _refusal(order, TextCode.IS_PENDING)
     if is_settled_by_platform(order) and not force:
-        by = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
-        return _refusal(order, f"was settled by {by}; ask the platform first, then reopen it with --force")
+        who = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
+        return _refusal(order, TextCode.SETTLED_BY_PLATFORM, who=who)
     after = replace(
         order.no_longer_polled(OrderState.PENDING).out_of_suspicion().not_denied(),
         traffic_sts=None,
@@ -143,7 +144,7 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
 def reopen_unresolved(order: Order, act: Act) -> Decided:
     """Reopen an order that a filter has selected, unless somebody has decided about it since."""
     if order.state is not OrderState.UNRESOLVED:
-        return _refusal(order, f"is {order.state.value} by now")
+        return _refusal(order, TextCode.IS_BY_NOW, state=order.state)
     return reopen(order, act, is_polled_next=False)
 
 
@@ -155,7 +156,7 @@ def what_is_seen(order: Order) -> tuple[object, ...]:
 def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Order, Act], Decided]) -> Decided:
     """What is decided, unless the order is not the one any more that the operator has seen."""
     is_as_seen = what_is_seen(order) == what_is_seen(seen)
-    return decide(order, act) if is_as_seen else _refusal(order, "has changed meanwhile")
+    return decide(order, act) if is_as_seen else _refusal(order, TextCode.HAS_CHANGED)
 
 
 def nobody_polls(account: str, configured: Container[str]) -> str | None:
@@ -166,32 +167,31 @@ def nobody_polls(account: str, configured: Container[str]) -> str | None:
 def cancel(order: Order, act: Act) -> Decided:
     """Stop polling an order that has been dealt with otherwise."""
     if not applies(ActKind.CANCEL, order.state, order.attention):
-        remedy = "; reopen it first" if order.state.is_final else ""
-        return _refusal(order, f"is {order.state.value} already{remedy}")
+        return _refusal(order, TextCode.IS_FINAL if order.state.is_final else TextCode.IS_SO, state=order.state)
     return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
 
 
 def dismiss(order: Order, act: Act) -> Decided:
     """Clear an order's attention, until something new raises one."""
     if order.attention is None:
-        return _refusal(order, "has no attention to dismiss")
+        return _refusal(order, TextCode.NO_ATTENTION)
     # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
     is_for_time = order.attention is Attention.TOO_OLD
     after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
-    return _change(order, after, EventKind.DISMISSED, act, order.attention.value)
+    return _change(order, after, EventKind.DISMISSED, act, CodedText(TextCode.DISMISSED, attention=order.attention))
 
 
 def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
     """Dismiss an order that a filter has selected by its attention, unless that is another one since."""
     if order.attention is not reason:
-        return _refusal(order, f"has not {reason.value} any more")
+        return _refusal(order, TextCode.OTHER_ATTENTION, attention=reason)
     return dismiss(order, act)
 
 
 def check(order: Order, act: Act) -> Decided:
     """Have a pending order polled next."""
     if not applies(ActKind.CHECK, order.state, order.attention):
-        return _refusal(order, f"is {order.state.value}, not pending; reopen it first")
+        return _refusal(order, TextCode.IS_NOT_PENDING, state=order.state)
     marked = replace(poll_again_now(order, act.now), check_requested_at=act.now)
     return _change(order, marked, EventKind.CHECK_REQUESTED, act)
 
@@ -212,19 +212,23 @@ def resume(state: AccountState, now: datetime) -> Resumed:
     return Resumed(before=before, after=end_wait(after, now), now=now)
 
 
-def _refusal(order: Order, why: str) -> str:
-    return f"order {order.key}: {why}"
+def _refusal(order: Order, why: TextCode, **values: str) -> CodedText:
+    return CodedText(why, order=str(order.key), **values)
 
 
-def _result_of(order: Order) -> str:
-    """What a reopened order loses, in words: its history names it, whatever becomes of the archive."""
-    word = "price" if order.amount_is_price else "charged"
-    amount = None if order.ori_amount is None else f"{word} {amount_text(order.ori_amount)}"
-    by = None if order.settled_by is None else f"by {order.settled_by.value}"
-    attention = None if order.attention is None else order.attention.value
-    return "was " + ", ".join(part for part in (order.state.value, by, amount, attention) if part)
+def _result_of(order: Order) -> CodedText:
+    """What a reopened order loses: its history names it, whatever becomes of the archive."""
+    amount = None if order.ori_amount is None else amount_text(order.ori_amount)
+    lost = {
+        "by": order.settled_by,
+        "price" if order.amount_is_price else "ori_amount": amount,
+        "shown": order.attention,
+    }
+    return CodedText(TextCode.RESULT_WAS, state=order.state, **{name: one for name, one in lost.items() if one})
 
 
-def _change(before: Order, after: Order, kind: EventKind, act: Act, words: str | None = None, **said: Any) -> Change:
+def _change(
+    before: Order, after: Order, kind: EventKind, act: Act, words: CodedText | None = None, **said: Any
+) -> Change:
     said |= {"detail": act.detail(words), "actor": act.actor}
     return Change.none(before).record(after, kind, source=Source.OPERATOR, at=act.now, **said)

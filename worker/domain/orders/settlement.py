@@ -39,7 +39,7 @@ class _SourcedVerdict:
             traffic_sts=report.traffic_sts,
             remark=report.remark,
             ori_amount=report.ori_amount,
-            detail=f"{reason}: {report.words}" if reason else report.words,
+            detail=reason.having(said=report.words) if reason else report.words,
         )
 
 

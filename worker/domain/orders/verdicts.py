@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, Order
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
 from worker.domain.wire.field_rules import amount_text, masked_mobile_may_be, read_amount, shows_mobile
@@ -32,8 +33,8 @@ class Verdict:
     amount_is_price: bool = False
     """Whether `amount` is the price of a failed order, and no charge."""
     attention: Attention | None = None
-    reason: str = ""
-    """Why nothing was believed, or what a person should check; else empty."""
+    reason: CodedText | None = None
+    """Why nothing was believed, or what a person should check; else None."""
     is_due_now: bool = False
     """Whether a pending order is to be polled now, although nothing was settled."""
 
@@ -72,7 +73,7 @@ def judge(
     *,
     app_id: str,
     polled_by: IdKind | None,
-    contradiction: str | None = None,
+    contradiction: CodedText | None = None,
     echoes_price: bool = False,
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
@@ -84,9 +85,9 @@ def judge(
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
     if conflict:
-        return _nothing(report, Attention.CONFLICTING_ANSWER, conflict + _words_of_others(reports))
+        return _nothing(report, Attention.CONFLICTING_ANSWER, _beside_others(conflict, reports))
     if report.mobile and order.mobile and not masked_mobile_may_be(report.mobile, order.mobile):
-        return _nothing(report, Attention.MOBILE_MISMATCH, f"mobile {report.mobile} cannot be the order's")
+        return _nothing(report, Attention.MOBILE_MISMATCH, CodedText(TextCode.OTHER_MOBILE, mobile=report.mobile))
     match report.status:
         case TrafficStatus.RECHARGING:
             return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
@@ -95,39 +96,40 @@ def judge(
         case TrafficStatus.FAILED:
             return _failure(order, report, polled_by, echoes_price=echoes_price)
         case _:
-            return _nothing(
-                report, Attention.UNKNOWN_STATUS, f"trafficSts {report.traffic_sts!r} is neither 1, 0 nor -1"
-            )
+            reason = CodedText(TextCode.UNKNOWN_STATUS, status=repr(report.traffic_sts))
+            return _nothing(report, Attention.UNKNOWN_STATUS, reason)
 
 
-def _conflict(order: Order, reports: Sequence[Report], app_id: str) -> str | None:
+def _conflict(order: Order, reports: Sequence[Report], app_id: str) -> CodedText | None:
     if len(reports) > 1:
-        return f"{len(reports)} items for one id that differ"
+        return CodedText(TextCode.ITEMS_DIFFER, count=len(reports))
     report = reports[0]
     if report.fault:
-        return f"unreadable item: {report.fault}"
+        return CodedText(TextCode.ITEM_UNREADABLE, fault=report.fault)
     if report.app_id is not None and report.app_id != app_id:
-        return f"appid {report.app_id} is not the account's"
+        return CodedText(TextCode.OTHER_APP_ID, app_id=report.app_id)
     if None not in (report.custom_parm, order.custom_parm) and report.custom_parm != order.custom_parm:
-        return f"customParm {report.custom_parm} is not the order's"
+        return CodedText(TextCode.OTHER_CUSTOM_PARM, custom_parm=str(report.custom_parm))
     if None not in (report.request_id, order.request_id) and report.request_id != order.request_id:
-        return f"requestId {report.request_id} is not the order's"
+        return CodedText(TextCode.OTHER_REQUEST_ID, request_id=str(report.request_id))
     return None
 
 
-def _words_of_others(reports: Sequence[Report]) -> str:
+def _beside_others(conflict: CodedText, reports: Sequence[Report]) -> CodedText:
     others = [report.words for report in reports[1 : 1 + _OTHERS_SHOWN]]
-    return f", beside the first {', '.join(others)}" if others else ""
+    return conflict.having(others=", ".join(others)) if others else conflict
 
 
 def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
     amount = read_amount(report.ori_amount)
     if amount is None:
         if is_callback and not report.has_amount_field:
-            return Verdict(effect=Effect.DUE_NOW, report=report, reason="a success without an amount: poll for it")
-        return _nothing(report, Attention.CONFLICTING_ANSWER, f"1 without a readable oriAmount ({report.ori_amount!r})")
+            return Verdict(effect=Effect.DUE_NOW, report=report, reason=CodedText(TextCode.NO_AMOUNT))
+        reason = CodedText(TextCode.AMOUNT_UNREADABLE, amount=repr(report.ori_amount))
+        return _nothing(report, Attention.CONFLICTING_ANSWER, reason)
     if order.expected_amount is not None and order.expected_amount != amount:
-        reason = f"charged {amount_text(amount)}, expected {amount_text(order.expected_amount)}"
+        charged, expected = amount_text(amount), amount_text(order.expected_amount)
+        reason = CodedText(TextCode.AMOUNT_DIFFERS, charged=charged, expected=expected)
         return Verdict(
             effect=Effect.SUCCEEDED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
         )
@@ -139,14 +141,14 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_p
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
     if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
-        return _denial(report, polled_by, "-1 without evidence that the platform knows the order")
+        return _denial(report, polled_by, TextCode.NO_EVIDENCE)
     if _denies_order(report.remark or "", shows_number=shows_number):
-        return _denial(report, polled_by, "-1 that says there is no such order")
+        return _denial(report, polled_by, TextCode.DENIED)
     if echoes_price and amount and order.expected_amount in (None, amount):
         return Verdict(effect=Effect.FAILED, report=report, amount=amount, amount_is_price=True)
     if amount != 0 and report.ori_amount is not None:
         charged = report.ori_amount if amount is None else amount_text(amount)
-        reason = f"charged {charged} for a failed order"
+        reason = CodedText(TextCode.FAILURE_CHARGED, charged=charged)
         return Verdict(
             effect=Effect.FAILED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
         )
@@ -182,16 +184,16 @@ def _plain_forms(remark: str) -> list[str]:
     return [words, "".join(seen)]
 
 
-def _denial(report: Report, polled_by: IdKind | None, reason: str) -> Verdict:
+def _denial(report: Report, polled_by: IdKind | None, reason: TextCode) -> Verdict:
     return Verdict(
         effect=Effect.NONE,
         report=report,
         attention=Attention.UNKNOWN_TO_PLATFORM,
-        reason=reason,
+        reason=CodedText(reason),
         # A callback may be wrong where an answer is right: the order is polled at once.
         is_due_now=polled_by is None,
     )
 
 
-def _nothing(report: Report, attention: Attention, reason: str) -> Verdict:
+def _nothing(report: Report, attention: Attention, reason: CodedText) -> Verdict:
     return Verdict(effect=Effect.NONE, report=report, attention=attention, reason=reason)

@@ -13,6 +13,7 @@ from worker.domain.orders.giving_up import count_absence, count_denial, give_up_
 from worker.domain.orders.settlement import settle
 from worker.domain.queries.answer_items import AnswerContext
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.parameters import Rules
@@ -102,7 +103,7 @@ def _only_record(order: Order, context: AnswerContext) -> Change:
         return _flag_contradiction(Change.none(order), context)
     if not order.state.may_settle and not context.lacks_proof(order):
         return settle(order, context.verdicts[order.id], source=Source.QUERY, now=context.now, query_id=query.id)
-    detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"
+    detail = CodedText(TextCode.NOT_HELD, said=", ".join(report.words for report in reports))
     return query.record(Change.none(order), order, EventKind.IGNORED, context.now, detail)
 
 
@@ -169,8 +170,8 @@ def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
     """The change of an order whose query was answered; a suspect is cleared, with an event."""
     if not order.lane.is_suspect:
         return Change(before=order, after=after)
-    detail = "its group was answered"
-    return context.query.record(Change.none(order), after, EventKind.CLEARED, context.now, detail)
+    why = CodedText(TextCode.GROUP_ANSWERED)
+    return context.query.record(Change.none(order), after, EventKind.CLEARED, context.now, why)
 
 
 def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
@@ -184,8 +185,7 @@ def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
 
 
 def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
-    detail = "polled past the age limit, without a result"
-    return give_up_if_too_old(change, context.query, context.now, context.rules, detail)
+    return give_up_if_too_old(change, context.query, context.now, context.rules)
 
 
 def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | None, tuple[int, int] | None]:

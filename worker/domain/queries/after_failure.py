@@ -1,14 +1,16 @@
 """What a query failure changes: the account, and the orders that may be the cause."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
 from worker.domain.orders.giving_up import give_up
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
@@ -39,8 +41,14 @@ class QueryFailureKind(Enum):
     UNSENT = "nothing was sent"
 
 
-MAKE_SUSPECTS = frozenset({QueryFailureKind.REFUSED, QueryFailureKind.UNREADABLE, QueryFailureKind.UNAVAILABLE})
-"""The kinds that make suspects of their orders: at once, the second time in a row, or the tenth."""
+MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
+    {
+        QueryFailureKind.REFUSED: CodedText(TextCode.BATCH_REFUSED),
+        QueryFailureKind.UNREADABLE: CodedText(TextCode.BATCH_UNREADABLE),
+        QueryFailureKind.UNAVAILABLE: CodedText(TextCode.BATCH_UNAVAILABLE),
+    }
+)
+"""The kinds that make suspects of their orders, and why: at once, the second time in a row, or the tenth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +188,7 @@ def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) 
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
-    return context.query.record(change, after, EventKind.SUSPECTED, context.now, context.kind.value)
+    return context.query.record(change, after, EventKind.SUSPECTED, context.now, MAKE_SUSPECTS[context.kind])
 
 
 def _failed_alone(change: Change, context: FailureContext) -> Change:
@@ -199,7 +207,7 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
         )
     change = change.then(after)
     if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
-        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, kind.value)
+        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, MAKE_SUSPECTS[kind])
     return change
 
 

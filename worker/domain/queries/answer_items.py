@@ -7,6 +7,7 @@ from functools import cached_property
 
 from worker.domain.orders.verdicts import Effect, Verdict, judge
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, Order, OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
@@ -15,21 +16,21 @@ from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.wire.field_rules import shows_mobile
 
 _MOST_NAMED = 10
-_ANOTHER_ROW = "its requestId and customParm belong to different orders"
-_SAME_REQUEST_ID = "one requestId for several orders"
-_NO_PROOF = "an item without customParm settles a lone order only with the order's mobile"
+_ANOTHER_ROW = CodedText(TextCode.TWO_ORDERS)
+_SAME_REQUEST_ID = CodedText(TextCode.SAME_REQUEST_ID)
+_NO_PROOF = CodedText(TextCode.NO_PROOF)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contradiction:
     """Why an item settles nothing: it names two orders."""
 
-    reason: str
+    reason: CodedText
     report: Report
 
-    def beside(self, reports: Sequence[Report]) -> str:
+    def beside(self, reports: Sequence[Report]) -> CodedText:
         """The reason for an order that has items of its own; quotes the contradicting item where it is none of them."""
-        return self.reason if self.report in reports else f"{self.reason}, as {self.report.words} has it"
+        return self.reason if self.report in reports else self.reason.having(item=self.report.words)
 
     @property
     def verdict(self) -> Verdict:
@@ -154,7 +155,12 @@ def _judge(order: Order, reports: tuple[Report, ...], context: AnswerContext) ->
     )
     if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
         return verdict
-    return Verdict(effect=Effect.NONE, report=reports[0], attention=Attention.CONFLICTING_ANSWER, reason=_NO_PROOF)
+    return Verdict(
+        effect=Effect.NONE,
+        report=reports[0],
+        attention=Attention.CONFLICTING_ANSWER,
+        reason=CodedText(TextCode.NO_PROOF),
+    )
 
 
 def _is_tied_to(order: Order, report: Report, query: Query) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from worker.domain.records.coded_texts import CodedText
+
 
 class ActKind(StrEnum):
     """What an operator may do, as `operator_acts` and the log name it."""
@@ -41,9 +43,9 @@ class Act:
     now: datetime
     """By the database's clock."""
 
-    def detail(self, words: str | None = None) -> str | None:
+    def detail(self, words: CodedText | None = None) -> str | None:
         """What an event says of it: these words, then the reason. None where there is neither."""
-        return ": ".join(text for text in (words, self.reason) if text) or None
+        return words.having(said=self.reason) if words and self.reason else words or self.reason or None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, Source
 from worker.domain.records.parameters import Rules
@@ -74,9 +75,9 @@ class Query:
         """Whether it was sent when the order was past the age limit."""
         return self.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
 
-    def record(self, change: Change, after: Order, kind: EventKind, now: datetime, detail: str) -> Change:
-        """The change with a later state of the order, which this query's end has led to; `detail` says why."""
-        return change.record(after, kind, source=Source.QUERY, at=now, query_id=self.id, detail=detail)
+    def record(self, change: Change, after: Order, kind: EventKind, now: datetime, why: CodedText) -> Change:
+        """The change with a later state of the order, which this query's end has led to, and why."""
+        return change.record(after, kind, source=Source.QUERY, at=now, query_id=self.id, detail=why)
 
 
 # Compared by identity: it is the key of a cached statement, and to compare a hundred pages takes longer than to run it.

@@ -22,7 +22,7 @@ from worker.operations.resend import Resent
 from worker.settings import Settings
 from worker.views.acts import recent_acts
 from worker.web.access import Access
-from worker.web.console.languages import text
+from worker.web.console.languages import detail_word, text
 from worker.web.console.lists import List, add_list
 
 MOST_AT_ONCE = 10_000
@@ -214,5 +214,5 @@ def for_all(page: ActPage, count: int) -> ActPage:
 
 
 def refusals(done: Iterable[OrdersActedOn | Resent]) -> list[str]:
-    """What was refused of the orders of several transactions."""
-    return [why for one in done for why in one.refusals.values()]
+    """Why orders of several transactions were refused."""
+    return [detail_word(why) for one in done for why in one.refusals.values()]

@@ -25,7 +25,6 @@ from worker.web.console.acts import add_acting
 from worker.web.console.languages import LANGUAGES, add_languages
 from worker.web.console.lists import add_links
 from worker.web.console.security import add_fields, add_headers, guard
-from worker.web.console.stored_texts import add_stored_texts
 from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
@@ -90,7 +89,6 @@ def console_routes(console: Console) -> Blueprint:
     add_languages(routes, console.settings.zone)
     add_fields(routes, console.access)
     add_headers(routes)
-    add_stored_texts(routes)
     add_links(routes)
     _add_errors(routes, console.access)
     sign_in.add_routes(routes, console.access)

@@ -20,6 +20,7 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.field_rules import amount_text
 from worker.words import Skin, catalogue
+from worker.words.events import detail_text
 from worker.words.findings import FINDINGS
 from worker.words.names import QUERY_OUTCOMES
 from worker.words.remedies import PAGES
@@ -64,6 +65,7 @@ text = SKIN.text
 word = partial(catalogue.name, skin=SKIN)
 word_of = partial(catalogue.name_of, skin=SKIN)
 meaning = partial(catalogue.means, skin=SKIN)
+detail_word = partial(detail_text, skin=SKIN)
 
 
 def outcome_word(outcome: str | None) -> str:
@@ -98,6 +100,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
             delivery=partial(word_of, DeliveryOutcome),
             finding=finding_word,
             act=partial(word_of, ActKind),
+            detail=detail_word,
         )
         state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 

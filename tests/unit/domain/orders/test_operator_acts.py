@@ -41,6 +41,7 @@ from worker.domain.orders.operator_acts import (
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
 from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.query_errors import DeadlineExceeded
@@ -87,9 +88,10 @@ def test_a_reason_says_something_on_one_line(reason: str, is_one: bool) -> None:
 
 
 def test_the_detail_holds_what_there_is() -> None:
-    assert ACT.detail("was too_old") == "was too_old: ticket 77"
+    was = CodedText(TextCode.ATTENTION_WAS, attention=Attention.TOO_OLD)
+    assert ACT.detail(was) == "was too_old: ticket 77"
     assert ACT.detail() == "ticket 77"
-    assert replace(ACT, reason=None).detail("was too_old") == "was too_old"
+    assert replace(ACT, reason=None).detail(was) == "was too_old"
     assert replace(ACT, reason=None).detail() is None
 
 

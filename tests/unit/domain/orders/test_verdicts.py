@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
 from worker.domain.orders.verdicts import Effect, Verdict, judge
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, Order
 from worker.domain.records.reports import IdKind, Report
 
@@ -35,16 +36,13 @@ def test_an_item_that_contradicts_what_we_know_is_a_conflicting_answer(fields: d
 def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_kept() -> None:
     verdict = verdict_of(make_report(), make_report(traffic_sts="-1", words='{"second":1}'))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.CONFLICTING_ANSWER)
-    assert '{"second":1}' in verdict.reason
+    assert verdict.reason == CodedText(TextCode.ITEMS_DIFFER, count=2, others='{"second":1}')
 
 
 def test_ids_of_two_different_rows_are_a_conflicting_answer() -> None:
-    verdict = judge(make_order(), [make_report()], app_id=APP_ID, polled_by=None, contradiction="two orders")
-    assert (verdict.effect, verdict.attention, verdict.reason) == (
-        Effect.NONE,
-        Attention.CONFLICTING_ANSWER,
-        "two orders",
-    )
+    why = CodedText(TextCode.TWO_ORDERS)
+    verdict = judge(make_order(), [make_report()], app_id=APP_ID, polled_by=None, contradiction=why)
+    assert (verdict.effect, verdict.attention, verdict.reason) == (Effect.NONE, Attention.CONFLICTING_ANSWER, why)
 
 
 def test_what_an_item_or_a_row_lacks_is_no_conflict() -> None:

@@ -4,8 +4,11 @@ import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order, make_query, make_state
 from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import OrderState, Source
+
+WHY = CodedText(TextCode.GROUP_ANSWERED)
 
 
 def test_a_query_carries_the_ids_of_its_orders() -> None:
@@ -25,8 +28,8 @@ def test_a_query_changes_only_orders_that_it_still_holds_and_that_may_settle(sta
 
 def test_an_event_names_the_query() -> None:
     order = make_order()
-    (event,) = make_query([order]).record(Change.none(order), order, EventKind.CLEARED, NOW, "why").events
-    assert (event.order_id, event.query_id, event.source, event.at, event.detail) == (1, 7, Source.QUERY, NOW, "why")
+    (event,) = make_query([order]).record(Change.none(order), order, EventKind.CLEARED, NOW, WHY).events
+    assert (event.order_id, event.query_id, event.source, event.at, event.detail) == (1, 7, Source.QUERY, NOW, WHY)
 
 
 def test_query_effects_count_the_orders_that_became_final() -> None:

@@ -1,0 +1,121 @@
+"""What events, acts and refusals say is in Chinese on Chinese pages, by its code; what has no code stands as it is."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.domain.builders import NOW, RULES, make_order, make_report
+from worker.domain.notifications.events import choose_resends
+from worker.domain.orders.giving_up import flag_overdue
+from worker.domain.orders.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
+from worker.domain.orders.settlement import settle
+from worker.domain.orders.verdicts import judge
+from worker.domain.records.acts import Act
+from worker.domain.records.coded_texts import CodedText, TextCode, to_columns, with_code
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.reports import IdKind
+from worker.web.console.languages import translations
+from worker.words import Skin
+from worker.words.events import detail_text
+
+ACT = Act(actor="ann", reason="asked 王", now=NOW)
+UNRESOLVED = make_order(state=OrderState.UNRESOLVED, attention=Attention.UNKNOWN_TO_PLATFORM)
+PAID = make_order(state=OrderState.SUCCEEDED, settled_by=Source.QUERY, ori_amount=Decimal("2.94"))
+CHINESE = translations("zh").gettext
+PLACE = re.compile(r"%\(\w+\)s")
+
+
+def in_chinese(detail: str | None) -> str:
+    return detail_text(detail, Skin(translate=CHINESE))
+
+
+def conflict() -> Change:
+    reports = [make_report(), make_report(traffic_sts="-1", words='{"second":1}')]
+    verdict = judge(make_order(), reports, app_id=str(reports[0].app_id), polled_by=IdKind.REQUEST_ID)
+    return settle(make_order(), verdict, source=Source.QUERY, now=NOW)
+
+
+@pytest.mark.parametrize("code", [code for code in TextCode if PLACE.sub("", code.value)], ids=lambda code: code.code)
+def test_each_code_has_a_sentence_in_chinese_with_the_same_values(code: TextCode) -> None:
+    chinese = CHINESE(code.value)
+    assert chinese != code.value
+    assert sorted(PLACE.findall(chinese)) == sorted(PLACE.findall(code.value))
+    assert len(code.code) <= 32
+
+
+@pytest.mark.parametrize(
+    ("decide", "english", "chinese"),
+    [
+        (
+            lambda: resolve(UNRESOLVED, ACT, state=OrderState.FAILED, amount=None),
+            *("was unknown_to_platform: asked 王", "原为：平台查无此单: asked 王"),
+        ),
+        (
+            lambda: reopen(PAID, ACT, force=True),
+            *(
+                "was succeeded, by query, charged 2.94: asked 王",
+                "原为：成功, 查询, 实际扣款 2.94: asked 王",
+            ),
+        ),
+        (
+            lambda: reopen(replace(PAID, amount_is_price=True, attention=Attention.LATE_CONFLICT), ACT, force=True),
+            *(
+                "was succeeded, by query, price 2.94, late_conflict: asked 王",
+                "原为：成功, 查询, 面额 2.94, 后续结果不一致: asked 王",
+            ),
+        ),
+        (
+            lambda: dismiss(UNRESOLVED, ACT),
+            *("unknown_to_platform: asked 王", "平台查无此单: asked 王"),
+        ),
+        (lambda: cancel(UNRESOLVED, ACT), "asked 王", "asked 王"),
+        (
+            lambda: flag_overdue(make_order(), NOW + timedelta(days=365), RULES),
+            *("still pending 60 windows past the age limit", "超过时限 60 个查询周期后仍在处理中"),
+        ),
+        (
+            conflict,
+            *(
+                '2 items for one id that differ, beside the first {"second":1}: {"requestId":"R1"}',
+                '同一订单号有 2 条不一致的结果，除第一条外还有 {"second":1}: {"requestId":"R1"}',
+            ),
+        ),
+    ],
+)
+def test_an_event_says_what_was_decided(decide: Callable[[], Change], english: str, chinese: str) -> None:
+    detail = decide().events[-1].detail
+    assert (detail, in_chinese(detail)) == (english, chinese)
+
+
+def test_a_refusal_names_its_order() -> None:
+    changed = unless_changed(make_order(), ACT, seen=make_order(remark="x"), decide=cancel)
+    by_now = reopen_unresolved(make_order(state=OrderState.CANCELLED), ACT)
+    missing = choose_resends([7], (), (), {}).refusals[7]
+    said = [in_chinese(one) for one in (changed, by_now, missing) if isinstance(one, CodedText)]
+    name = make_order().key
+    assert said == [f"订单 {name}：在此期间已变化", f"订单 {name}：现在的状态是已取消", "没有订单 id:7"]
+
+
+def test_a_table_holds_the_sentence_its_code_and_its_values() -> None:
+    detail = CodedText(TextCode.LEFT_OUT_ALONE, count=3, raised=Attention.UNKNOWN_TO_PLATFORM)
+    row = to_columns(detail)
+    assert row == {
+        "detail": "unknown_to_platform: polled alone, left out 3 times in a row",
+        "detail_code": "left_out_alone",
+        "detail_values": '{"count":"3","raised":"unknown_to_platform"}',
+    }
+    read = with_code({"id": 1, **row, "detail": "as an earlier release worded it"})
+    assert read == {"id": 1, "detail": "as an earlier release worded it"}
+    assert in_chinese(read["detail"]) == in_chinese(detail) == "平台查无此单: 单独查询，连续 3 次应答中缺少"
+
+
+@pytest.mark.parametrize("code", [None, "of_a_later_release"])
+@pytest.mark.parametrize("detail", [None, "left out of 3 answers in a row", '{"requestId": "r1"}', "账目已核对"])
+def test_what_has_no_known_code_is_shown_as_it_is(detail: str | None, code: str | None) -> None:
+    read = with_code({"detail": detail, "detail_code": code, "detail_values": code and "{}"})
+    assert in_chinese(read["detail"]) == (detail or "")

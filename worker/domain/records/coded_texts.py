@@ -1,0 +1,153 @@
+"""What the worker says of an order or an act, and why it refuses one: sentences that know their code and values.
+
+Tables hold the three beside each other. The sentence is for who reads the table, the command line and a search; the
+console says the code in the language of its reader.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from enum import Enum, unique
+from types import MappingProxyType
+from typing import Any
+
+
+def N_(message: str) -> str:
+    """Mark a sentence that catalogues translate: `make messages` looks for this name."""
+    return message
+
+
+@unique
+class TextCode(Enum):
+    """The sentences, with a place for each value; a table holds the name in small letters.
+
+    A code keeps its places: tables hold values for them. What has other places is another code.
+    """
+
+    # What an answer or a callback shows.
+    ITEMS_DIFFER = N_("%(count)s items for one id that differ")
+    ITEM_UNREADABLE = N_("unreadable item: %(fault)s")
+    OTHER_APP_ID = N_("appid %(app_id)s is not the account's")
+    OTHER_CUSTOM_PARM = N_("customParm %(custom_parm)s is not the order's")
+    OTHER_REQUEST_ID = N_("requestId %(request_id)s is not the order's")
+    TWO_ORDERS = N_("its requestId and customParm belong to different orders")
+    SAME_REQUEST_ID = N_("one requestId for several orders")
+    NO_PROOF = N_("an item without customParm settles a lone order only with the order's mobile")
+    OTHER_MOBILE = N_("mobile %(mobile)s cannot be the order's")
+    UNKNOWN_STATUS = N_("trafficSts %(status)s is neither 1, 0 nor -1")
+    NO_AMOUNT = N_("a success without an amount: poll for it")
+    AMOUNT_UNREADABLE = N_("1 without a readable oriAmount (%(amount)s)")
+    AMOUNT_DIFFERS = N_("charged %(charged)s, expected %(expected)s")
+    FAILURE_CHARGED = N_("charged %(charged)s for a failed order")
+    NO_EVIDENCE = N_("-1 without evidence that the platform knows the order")
+    DENIED = N_("-1 that says there is no such order")
+    NOT_HELD = N_("the order is no longer this query's")
+    # When polling goes on otherwise, or stops.
+    LEFT_OUT = N_("left out of %(count)s answers in a row")
+    LEFT_OUT_OF_BATCHES = N_("left out, and the last %(count)s batches were answered with one item only")
+    LEFT_OUT_ALONE = N_("polled alone, left out %(count)s times in a row")
+    DENIED_AGAIN = N_("the platform denied it %(count)s times, the first time at %(time)s")
+    POLLED_PAST_AGE_LIMIT = N_("polled past the age limit, without a result")
+    PENDING_TOO_LONG = N_("still pending %(count)s windows past the age limit")
+    GROUP_ANSWERED = N_("its group was answered")
+    OUTAGE_OVER = N_("the platform answers again: its failures said nothing of single orders")
+    BATCH_REFUSED = N_("the platform refused the batch")
+    BATCH_UNREADABLE = N_("malformed, timeout or an HTTP status: perhaps the batch's fault")
+    BATCH_UNAVAILABLE = N_("HTTP 401, 429 or 503: hardly the batch's fault")
+    # What an act or a submission has changed.
+    FILLED_IN = N_("request_id %(request_id)s, custom_parm %(custom_parm)s")
+    RESULT_WAS = N_("was %(state)s")
+    ATTENTION_WAS = N_("was %(attention)s")
+    DISMISSED = "%(attention)s"
+    UNTIL = N_("until %(time)s")
+    UNTIL_RESUMED = N_("until it is resumed")
+    BACK_OFF_ENDED = N_("ended a back-off until %(time)s")
+    BACK_OFF_SHORTENED = N_("ended a back-off until %(time)s; the platform asked to wait until %(until)s")
+    SLOT_HELD = N_("1 slot until %(time)s")
+    SLOTS_HELD = N_("%(count)s slots until %(time)s")
+    DONE_SETTLED_BEFORE = N_("%(done)s; settled before %(time)s")
+    DONE_BEFORE = N_("%(done)s; from before %(time)s")
+    # Why an act is refused.
+    NO_ORDER = N_("there is no order %(number)s")
+    HAS_CHANGED = N_("has changed meanwhile")
+    IS_FINAL = N_("is %(state)s already; reopen it first")
+    IS_SO = N_("is %(state)s already")
+    IS_BY_NOW = N_("is %(state)s by now")
+    IS_PENDING = N_("is pending already")
+    IS_NOT_PENDING = N_("is %(state)s, not pending; reopen it first")
+    SETTLED_BY_PLATFORM = N_("was settled by %(who)s; ask the platform first, then reopen it with --force")
+    NO_ATTENTION = N_("has no attention to dismiss")
+    OTHER_ATTENTION = N_("has not %(attention)s any more")
+    NO_ENDPOINT = N_("its account %(account)s has no endpoint; set where its notifications go, and start a worker")
+    NO_VERSION = N_("is no longer there, its version cannot be raised")
+    NO_RESULT = N_("is pending, there is no result to send")
+    TYPE_NOT_TAKEN = N_(
+        "its endpoint does not take %(event)s; RECONCILER_NOTIFY_EVENTS, or notify_events of its account, says which"
+        " types it takes"
+    )
+
+    @property
+    def code(self) -> str:
+        """The name that tables hold."""
+        return self.name.lower()
+
+
+# What any sentence may have besides, by the names of these values.
+_BEFORE = {"order": N_("order %(order)s: "), "raised": "%(raised)s: "}
+_BEHIND = {
+    "by": N_(", by %(by)s"),
+    "ori_amount": N_(", charged %(ori_amount)s"),
+    "price": N_(", price %(price)s"),
+    "shown": ", %(shown)s",
+    "item": N_(", as %(item)s has it"),
+    "others": N_(", beside the first %(others)s"),
+    "said": ": %(said)s",
+}
+_CODES = {one.code: one for one in TextCode}
+
+
+class CodedText(str):
+    """The English sentence of a code with its values. Besides those with a place a sentence may have
+
+    - before it `order` (whose key), or `raised` (the attention that follows);
+    - behind it `by`, `ori_amount`, `price` and `shown` (the attention) of a result that was, `item` and `others` (more
+      of the platform's items), and at the end `said`: the platform's own words, or an operator's.
+    """
+
+    __slots__ = ("code", "values")
+    code: TextCode
+    values: Mapping[str, str]
+
+    def __new__(cls, code: TextCode, *, stored: str | None = None, **values: str | int) -> "CodedText":
+        """`stored` is the sentence where a table holds it already."""
+        named = {name: str(value) for name, value in values.items()}
+        one = super().__new__(cls, worded(code, named) if stored is None else stored)
+        one.code, one.values = code, MappingProxyType(named)
+        return one
+
+    def having(self, **more: str | None) -> "CodedText":
+        """The same with more values, or with others; without those that are None."""
+        return CodedText(self.code, **{name: one for name, one in {**self.values, **more}.items() if one is not None})
+
+
+def worded(code: TextCode, values: Mapping[str, str], say: Callable[[str], str] = str) -> str:
+    """The sentence of a code; `say` translates its parts, whose places are filled afterwards."""
+    before = [part for name, part in _BEFORE.items() if name in values]
+    behind = [part for name, part in _BEHIND.items() if name in values]
+    return "".join(map(say, (*before, code.value, *behind))) % values
+
+
+def to_columns(detail: str | None) -> dict[str, str | None]:
+    """The columns in which a table holds a detail; one that is no sentence of ours has no code."""
+    if not isinstance(detail, CodedText):
+        return {"detail": detail, "detail_code": None, "detail_values": None}
+    values = json.dumps(dict(detail.values), ensure_ascii=False, separators=(",", ":"))
+    return {"detail": str(detail), "detail_code": detail.code.code, "detail_values": values}
+
+
+def with_code(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of a table whose detail knows its code, or the sentence alone where another release has written it."""
+    shown = dict(row)
+    code, values = _CODES.get(shown.pop("detail_code")), shown.pop("detail_values")
+    if code is not None:
+        shown["detail"] = CodedText(code, stored=shown["detail"], **json.loads(values))
+    return shown

@@ -1,0 +1,23 @@
+"""What events and acts say, and why an act is refused, in the words of a skin."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from worker.domain.records.coded_texts import CodedText, worded
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.words import Skin
+from worker.words.catalogue import name_of
+
+_NAMES: Mapping[str, type[StrEnum]] = MappingProxyType(
+    {"state": OrderState, "attention": Attention, "raised": Attention, "shown": Attention, "by": Source}
+)
+"""By the name of a value, which of our names it holds."""
+
+
+def detail_text(detail: str | None, skin: Skin) -> str:
+    """A detail by its code; without one, such as the platform's own item, as it is."""
+    if not isinstance(detail, CodedText):
+        return detail or ""
+    values = {name: name_of(_NAMES[name], one, skin) if name in _NAMES else one for name, one in detail.values.items()}
+    return worded(detail.code, values, skin.translate)
