@@ -1,34 +1,17 @@
 """What import-linter cannot say: what the domain imports, and who saves orders."""
 
 import ast
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import worker.domain
+from tests.unit.test_dependencies import foreign
 
 DOMAIN = Path(worker.domain.__file__).parent
 
 
-def imported(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            # Relative imports are refused by ruff, so a module is always named.
-            yield str(node.module)
-
-
 def test_the_domain_imports_the_standard_library_and_itself_only() -> None:
-    foreign = {
-        (module.name, name)
-        for module in DOMAIN.rglob("*.py")
-        for name in imported(module)
-        if name.split(".")[0] not in sys.stdlib_module_names
-        and name != "worker.domain"
-        and not name.startswith("worker.domain.")
-    }
-    assert not foreign
+    # What it imports of the worker, import-linter says.
+    assert not {(module.name, name) for module in DOMAIN.rglob("*.py") for name, _ in foreign(module)}
 
 
 def test_one_operation_alone_saves_changes_of_orders() -> None:

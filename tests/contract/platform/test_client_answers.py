@@ -138,11 +138,6 @@ def test_gb18030_is_read_where_the_header_says_so(content_type: str) -> None:
         assert send_query(server.url).said["1"][0].remark == "成功"
 
 
-def test_gb18030_is_malformed_where_the_header_does_not_say_so() -> None:
-    with RawServer(http(BODY.decode().encode("gb18030"), "Content-Type: application/json")) as server:
-        failure(server.url, Malformed)
-
-
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity", "raw deflate"])
 def test_a_compressed_answer_is_read_though_none_was_requested(coding: str) -> None:
     raw = zlib.compressobj(wbits=-15)

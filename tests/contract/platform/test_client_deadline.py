@@ -152,11 +152,13 @@ def test_a_refused_connection_is_unreachable() -> None:
     assert "Connection refused" in str(error)
 
 
-def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+def unknown(*_: object, **__: object) -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+@pytest.mark.parametrize("resolve", [unknown, lambda *_, **__: []], ids=["no such name", "no address"])
+def test_a_name_without_an_address_is_unreachable(monkeypatch: pytest.MonkeyPatch, resolve: object) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     failure("http://platform.invalid", Unreachable)
 
 
@@ -166,11 +168,6 @@ def test_a_resolver_that_hangs_is_given_up_with_the_time_for_connecting(monkeypa
     took = seconds_of_failure("http://platform.invalid", Unreachable, deadline=DEADLINE)
     resolver_ends.set()
     assert took <= DEADLINE + SLACK
-
-
-def test_a_name_without_an_address_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
-    failure("http://platform.invalid", Unreachable)
 
 
 def test_all_addresses_together_have_one_time_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:

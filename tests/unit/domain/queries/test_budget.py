@@ -80,13 +80,6 @@ def test_after_a_reservation_any_host_may_query(rules: Rules, more: float, boot_
     assert may_query(reserve(START, rules, "token"), now, rules) is Permission.QUERY
 
 
-@pytest.mark.parametrize("step", [-3600.0, 3600.0])
-def test_on_one_host_no_step_of_the_databases_clock_opens_or_blocks_the_limit(step: float) -> None:
-    slot = reserve(START, RULES, "token")
-    assert may_query(slot, later(START, 90.4, step=step), RULES) is Permission.WAIT
-    assert may_query(slot, later(START, 90.6, step=step), RULES) is Permission.QUERY
-
-
 def test_a_row_written_at_a_reading_ahead_of_ours_is_of_another_boot_whatever_its_id() -> None:
     slot = reserve(START, RULES, "token")
     rebooted = replace(later(START, 91), boot=3.0)
@@ -315,29 +308,20 @@ def written(text: str) -> Provenance:
     return Provenance(identity=DatabaseIdentity(text))
 
 
-def minutes_ago(*minutes: float) -> tuple[timedelta, ...]:
-    return tuple(timedelta(minutes=each) for each in minutes)
-
-
-@pytest.mark.parametrize("text", ["system=7 table=16402", "system=8 table=16401", "table=1"])
-def test_a_fact_that_is_another_one_makes_it_another_database(text: str) -> None:
-    assert is_another(written(text), HERE)
-    assert not is_noted(written(text), HERE)
-    assert noted(written(text), HERE, NOW) == Provenance(identity=HERE, changes=(NOW,))
-
-
-@pytest.mark.parametrize("text", ["", "table=16401", "system=7"])
-def test_what_a_row_does_not_say_is_taken_without_a_change(text: str) -> None:
-    assert not is_another(written(text), HERE)
-    assert not is_noted(written(text), HERE)
-    assert noted(written(text), HERE, NOW) == Provenance(identity=HERE)
-
-
-@pytest.mark.parametrize("text", ["system=7 table=16401", "system=7 table=16401 timeline=1"])
-def test_what_a_role_may_not_read_stays_as_another_role_has_read_it(text: str) -> None:
-    assert not is_another(written(text), HERE)
-    assert is_noted(written(text), HERE)
-    assert noted(written(text), HERE, NOW) == written(text)
+@pytest.mark.parametrize(
+    ("texts", "after"),
+    [
+        (["system=7 table=16402", "system=8 table=16401", "table=1"], Provenance(identity=HERE, changes=(NOW,))),
+        (["", "table=16401", "system=7"], Provenance(identity=HERE)),
+        (["system=7 table=16401", "system=7 table=16401 timeline=1"], None),
+    ],
+    ids=["another fact: another database", "a fact that a row lacks: taken without a change", "all is noted: it stays"],
+)
+def test_what_a_row_says_of_the_database_is_compared_fact_by_fact(texts: list[str], after: Provenance | None) -> None:
+    for text in texts:
+        assert is_another(written(text), HERE) is (after is not None and after.changes != ())
+        assert is_noted(written(text), HERE) is (after is None)
+        assert noted(written(text), HERE, NOW) == (after or written(text))
 
 
 def test_where_nothing_is_known_no_database_is_another_one() -> None:
@@ -368,7 +352,7 @@ def test_the_last_three_changes_are_kept() -> None:
 def test_a_change_is_reported_for_an_hour_and_three_in_an_hour_as_such(
     minutes: tuple[float, ...], said: str | None
 ) -> None:
-    changes = DatabaseChanges(now=NOW, changes=tuple(NOW - ago for ago in minutes_ago(*minutes)))
+    changes = DatabaseChanges(now=NOW, changes=tuple(NOW - timedelta(minutes=ago) for ago in minutes))
     found = [finding_in_words(one, ENGLISH) for one in database_findings(changes)]
     assert [one.partition(":")[0] for one in found] == ([] if said is None else [said])
 

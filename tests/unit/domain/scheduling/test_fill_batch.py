@@ -116,13 +116,6 @@ def test_where_all_fit_the_batch_no_position_is_kept_for_the_longest_due() -> No
     assert {pick.reason for pick in picked([make_candidate(i) for i in range(1, 101)], 100)} == {Reason.PRIORITY}
 
 
-@pytest.mark.parametrize("phase", range(5))
-def test_an_id_kind_that_has_every_fifth_batch_has_its_share_of_longest_due_picks(phase: int) -> None:
-    waiting = [make_candidate(i) for i in range(1, 50)]
-    batches = [picked(waiting, 1, batch_number=number) for number in range(phase, 2500, 5)]
-    assert sum(pick.reason is Reason.LONGEST_DUE for picks in batches for pick in picks) == 10
-
-
 @pytest.mark.parametrize("limit", [1, 10, 100])
 def test_an_order_is_polled_however_many_others_have_higher_priority(limit: int) -> None:
     """Each batch adds new orders of higher priority. One pick in fifty still reaches those due before them."""
@@ -207,22 +200,21 @@ def test_whether_a_page_is_exhausted_depends_on_those_that_became_due_first() ->
     assert buckets_exhausted([*highest, *first], PAGE_SIZE + 1) == ()
 
 
-def test_a_page_that_a_batch_takes_whole_is_exhausted() -> None:
-    waiting = [*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE, WINDOW)]
-    assert buckets_exhausted(waiting, PAGE_SIZE + 1) == (7,)
-
-
-def test_a_page_of_which_an_order_is_left_is_not_exhausted() -> None:
-    assert buckets_exhausted([*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE)], PAGE_SIZE + 1) == (7,)
-
-
-def test_a_bucket_that_gave_less_than_a_page_is_not_exhausted() -> None:
-    assert buckets_exhausted(polled(7, PAGE_SIZE - 1), 100) == ()
-
-
-def test_a_page_as_large_as_a_batch_is_not_exhausted() -> None:
-    assert buckets_exhausted(polled(7, 5), 5) == ()
-    assert buckets_exhausted([make_candidate(i) for i in range(1, 101)], 100) == ()
+@pytest.mark.parametrize(
+    ("waiting", "limit", "buckets"),
+    [
+        ([*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE, WINDOW)], PAGE_SIZE + 1, (7,)),
+        ([*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE)], PAGE_SIZE + 1, (7,)),
+        (polled(7, PAGE_SIZE - 1), 100, ()),
+        (polled(7, 5), 5, ()),
+        ([make_candidate(i) for i in range(1, 101)], 100, ()),
+    ],
+    ids=["taken whole", "one is left of another", "less than a page", "a batch of five", "a batch never polled"],
+)
+def test_a_page_that_a_batch_takes_whole_is_exhausted_unless_it_is_the_batch_or_the_last(
+    waiting: list[Candidate], limit: int, buckets: tuple[int, ...]
+) -> None:
+    assert buckets_exhausted(waiting, limit) == buckets
 
 
 def test_orders_to_be_checked_that_are_left_out_do_not_keep_their_bucket_from_being_exhausted() -> None:
