@@ -7,7 +7,7 @@ Faults are raised as in `worker.settings.addresses`: a ValueError, a fault a lin
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from worker.domain.records.parameters import FailedAmount
 from worker.domain.wire.field_rules import ID_RULE, id_fault
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import notify
+from worker.settings.addresses import of_form
 from worker.settings.secret_files import SUFFIX, read_secret
 
 DEFAULT_ACCOUNT = "default"
@@ -89,31 +90,27 @@ class AccountsFile:
         )
 
 
-def sid_fault(value: str) -> str | None:
-    """Why a text cannot be an account SID, or None where it can."""
-    return None if _SID.fullmatch(value) else _form_fault(value)
+def account_sid(text: str) -> str:
+    """An account SID. Raises ValueError."""
+    return of_form(_SID, text)
 
 
-def token_fault(value: str) -> str | None:
-    """Why a text cannot be an auth token, or None where it can."""
-    return None if _TOKEN.fullmatch(value) else _form_fault(value)
+def auth_token(text: str) -> str:
+    """An auth token. Raises ValueError."""
+    return of_form(_TOKEN, text)
 
 
-def callback_token_fault(value: object) -> str | None:
-    """Why a value cannot be the tokens of callbacks, or None where it can."""
-    if not isinstance(value, str):
-        return "is not a string"
-    try:
-        read_tokens(value)
-    except ValueError as error:
-        return str(error)
-    return None
+def callback_tokens(text: str) -> str:
+    """The tokens of callbacks, as they are given. Raises ValueError."""
+    read_tokens(text)
+    return text
 
 
-def app_id_fault(value: str) -> str | None:
-    """Why a text cannot be an application's id, or None where it can."""
-    fault = id_fault(value)
-    return fault and fault.partition("; accepted")[0]
+def app_id(text: str) -> str:
+    """An application's id. Raises ValueError."""
+    if fault := id_fault(text):
+        raise ValueError(fault.partition("; accepted")[0])
+    return text
 
 
 def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
@@ -218,34 +215,53 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _table_faults(name: str, table: object) -> Iterator[str]:
-    fault = id_fault(name)
     if not isinstance(table, dict):
         yield f"has the key {_short(name)} outside of any account's table"
         return
-    if fault:
-        yield f"has an account {_short(name)} whose name {fault.partition('; accepted')[0]}"
+    whose = f"has an account {_short(name)}"
+    if fault := id_fault(name):
+        yield f"{whose} whose name {fault.partition('; accepted')[0]}"
     for key in _KEYS:
         if key not in table:
-            yield f"has an account {_short(name)} that lacks {key}"
-        elif not isinstance(table[key], str):
-            yield f"has an account {_short(name)} whose {key} is not a string"
-        elif value_fault := _FAULTS[key](table[key]):
-            yield f"has an account {_short(name)} whose {key} {value_fault}"
-    for key, notify_fault in notify.table_faults(table):
-        yield f"has an account {_short(name)} whose {key} {notify_fault}"
-    if "callback_token" in table and (fault := callback_token_fault(table["callback_token"])):
-        yield f"has an account {_short(name)} whose callback_token {fault}; accepted: {CALLBACK_TOKEN_RULE}"
-    if table.get("failed_amount", FailedAmount.CHARGED) not in list(FailedAmount):
-        yield f"has an account {_short(name)} whose failed_amount is not {FAILED_AMOUNT_RULE}"
-    for key in table.keys() - {*_KEYS, *notify.KEYS, "callback_token", "failed_amount"}:
-        yield f"has an account {_short(name)} with the unknown key {_short(key)}"
+            yield f"{whose} that lacks {key}"
+    for key, fault in _wrong_values(table):
+        yield f"{whose} whose {key} {fault}"
+    for key in table.keys() - _CHECKS.keys():
+        yield f"{whose} with the unknown key {_short(key)}"
 
 
-_FAULTS = {"account_sid": sid_fault, "auth_token": token_fault, "app_id": app_id_fault}
+def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Each key that is wrong, with why."""
+    given: dict[str, object] = {}
+    for key, check in _CHECKS.items():
+        value = table.get(key, _ABSENT.get(key))
+        try:
+            if key in table and key not in _NO_TEXTS and not isinstance(value, str):
+                raise ValueError("is not a string")
+            given[key] = check(value) if key in table else value
+        except ValueError as error:
+            yield key, f"{error}; accepted: {CALLBACK_TOKEN_RULE}" if key == "callback_token" else str(error)
+        else:
+            if fault := notify.combination_fault(key, given, str):
+                yield key, fault
 
 
-def _form_fault(value: str) -> str:
-    return "has characters that are not accepted, or too many" if value else "is empty"
+def _failed_amount(value: object) -> object:
+    if value not in list(FailedAmount):
+        raise ValueError(f"is not {FAILED_AMOUNT_RULE}")
+    return value
+
+
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "account_sid": account_sid,
+    "auth_token": auth_token,
+    "app_id": app_id,
+    **notify.CHECKS,
+    "callback_token": callback_tokens,
+    "failed_amount": _failed_amount,
+}
+_NO_TEXTS = ("notify_allow_http", "failed_amount")
+_ABSENT: Mapping[str, object] = {"notify_allow_http": False}
 
 
 def _short(name: str) -> str:

@@ -97,6 +97,13 @@ def platform_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def of_form(form: re.Pattern[str], text: str) -> str:
+    """A text that has this form."""
+    if not form.fullmatch(text):
+        raise ValueError("has characters that are not accepted, or too many" if text else "is empty")
+    return text
+
+
 def networks(text: str) -> str:
     """A list of addresses and networks."""
     read_networks(text)

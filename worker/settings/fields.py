@@ -56,22 +56,6 @@ def _file(value: object) -> object:
     return AccountsFile.read(Path(value)) if isinstance(value, str | Path) else value
 
 
-def _found_free_of(fault_of: Callable[[str], str | None]) -> Callable[[str], str]:
-    """A check that returns a text for which `fault_of` finds no fault. Raises ValueError."""
-
-    def check(value: str) -> str:
-        if fault := fault_of(value):
-            raise ValueError(fault)
-        return value
-
-    return check
-
-
-def _free_of(fault_of: Callable[[str], str | None]) -> AfterValidator:
-    """A validator of a text for which `fault_of` must find no fault."""
-    return AfterValidator(_found_free_of(fault_of))
-
-
 def _secretly(check: Callable[[str], str]) -> AfterValidator:
     """A validator that applies `check` to a secret's text and wraps what it returns again."""
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
@@ -104,10 +88,10 @@ BrokerUrl = Annotated[SecretStr, _secretly(addresses.broker_url)]
 ResultBackend = Annotated[SecretStr, _secretly(addresses.result_backend)]
 PlatformUrl = Annotated[str, AfterValidator(addresses.platform_url)]
 Networks = Annotated[str, AfterValidator(addresses.networks)]
-AccountSid = Annotated[str, _free_of(accounts.sid_fault)]
-AuthToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.token_fault))]
-AppId = Annotated[str, _free_of(accounts.app_id_fault)]
-CallbackToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.callback_token_fault))]
+AccountSid = Annotated[str, AfterValidator(accounts.account_sid)]
+AuthToken = Annotated[SecretStr, _secretly(accounts.auth_token)]
+AppId = Annotated[str, AfterValidator(accounts.app_id)]
+CallbackToken = Annotated[SecretStr, _secretly(accounts.callback_tokens)]
 CaFile = Annotated[str, AfterValidator(notify.ca_file)]
 WebhookUrl = Annotated[SecretStr, _secretly(notify.webhook_url)]
 WebhookSecret = Annotated[SecretStr, _secretly(notify.webhook_secret)]

@@ -162,7 +162,7 @@ class Settings(BaseSettings):
             raise ValueError(faults)
         return value
 
-    @field_validator(*notify.KEYS, "callback_token")
+    @field_validator(*notify.CHECKS, "callback_token")
     @classmethod
     def _fits_its_account(cls, value: Any, info: ValidationInfo) -> Any:
         key = info.field_name or ""

@@ -25,11 +25,6 @@ TASK_RULE = (
 QUEUE_RULE = "the name of a queue, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
 EVENTS_RULE = f"some of {', '.join(EventType)}, separated by commas; or not set, which is all of them"
 
-KEYS = (
-    *("notify_allow_http", "notify_url", "notify_secret", "notify_task"),
-    *("notify_queue", "notify_broker_url", "notify_events", "notify_ca_file"),
-)
-"""The settings of an endpoint, as keys of a table, in the order in which they are checked."""
 SECRET_KEYS: Mapping[str, str] = {
     "notify_url": "https://stand.in",
     "notify_secret": "whsec_" + base64.b64encode(bytes(24)).decode(),
@@ -46,7 +41,6 @@ _SECRET = "whsec_"
 _FEWEST_BYTES, _MOST_BYTES = 24, 64
 # A shorter path of a URL may be a word that logs need.
 _LONG_PATH = 16
-_ABSENT: Mapping[str, object] = {"notify_allow_http": False}
 
 
 def webhook_url(text: str) -> str:
@@ -84,9 +78,7 @@ def task_name(text: str) -> str:
     """A task's or a queue's name. Raises ValueError."""
     if text.startswith(OUR_PREFIX):
         raise ValueError(f"begins with {OUR_PREFIX}, as the worker's own do")
-    if not _NAME.fullmatch(text):
-        raise ValueError("has characters that are not accepted, or too many" if text else "is empty")
-    return text
+    return addresses.of_form(_NAME, text)
 
 
 def event_types(text: str) -> str:
@@ -131,19 +123,6 @@ def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str],
     return None
 
 
-def table_faults(table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Each key of a table of the file of accounts that is wrong, with why."""
-    given: dict[str, object] = {}
-    for key in KEYS:
-        try:
-            given[key] = _checked(key, table[key]) if key in table else _ABSENT.get(key)
-        except ValueError as error:
-            yield key, str(error)
-        else:
-            if fault := combination_fault(key, given, lambda other: other):
-                yield key, fault
-
-
 def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | None:
     """An account's endpoint out of checked values; None where it has none."""
     wanted = values.get("notify_events")
@@ -182,7 +161,14 @@ def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
             yield path
 
 
-_CHECKS: Mapping[str, Callable[[str], str]] = {
+def _switch(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")
+    return value
+
+
+CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "notify_allow_http": _switch,
     "notify_url": webhook_url,
     "notify_secret": webhook_secret,
     "notify_task": task_name,
@@ -191,16 +177,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "notify_events": event_types,
     "notify_ca_file": ca_file,
 }
-
-
-def _checked(key: str, value: object) -> object:
-    if key == "notify_allow_http":
-        if not isinstance(value, bool):
-            raise ValueError("is neither true nor false")
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not a string")
-    return _CHECKS[key](value)
+"""The settings of an endpoint, as keys of a table, in the order in which they are checked."""
 
 
 def _is_open(text: str) -> bool:
