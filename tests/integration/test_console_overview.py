@@ -1,6 +1,7 @@
 """The overview of the console: what it says of a database, in both languages."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -27,22 +28,26 @@ def shown(client: FlaskClient, path: str = "/", language: str = "en") -> str:
     return eventually(counted, "figures on the page") or ""
 
 
+@pytest.fixture
+def client(bench: Workbench) -> Iterator[FlaskClient]:
+    with console_of(bench.url) as opened:
+        yield opened
+
+
 def words_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-def test_an_empty_database_says_that_no_worker_runs(bench: Workbench) -> None:
-    with console_of(bench.url) as client:
-        page = words_of(shown(client))
+def test_an_empty_database_says_that_no_worker_runs(bench: Workbench, client: FlaskClient) -> None:
+    page = words_of(shown(client))
     assert "No worker runs on this database" in page
     assert "No query was sent yet" in page
 
 
-def test_the_accounts_figures_are_shown(bench: Workbench) -> None:
+def test_the_accounts_figures_are_shown(bench: Workbench, client: FlaskClient) -> None:
     bench.add("1", "2", "3", "4")
     bench.reconcile([item("1"), item("2", status="7"), item("3", status="-1")])
-    with console_of(bench.url) as client:
-        page = words_of(shown(client))
+    page = words_of(shown(client))
     assert re.search(r"default 2 \d", page), page
     assert "2 by query" in page
     assert "Succeeded: 1. Failed: 1." in page
@@ -68,52 +73,49 @@ def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> 
         assert "a query may be sent now" not in shown(client)
 
 
-def test_the_last_queries_lead_to_their_pages(bench: Workbench) -> None:
+def test_the_last_queries_lead_to_their_pages(bench: Workbench, client: FlaskClient) -> None:
     bench.add("1")
     query = bench.reconcile([item("1")])
-    with console_of(bench.url) as client:
-        page = shown(client, "/overview/plots")
+    page = shown(client, "/overview/plots")
     assert f'<a href="/queries/{query.id}">' in page
     assert 'class="outcome answered"' in page
 
 
 @pytest.mark.parametrize(("age", "span"), [(60.0, "1h"), (7200.0, "24h")])
-def test_young_orders_are_shown_by_the_hour_and_older_ones_by_the_day(bench: Workbench, age: float, span: str) -> None:
+def test_young_orders_are_shown_by_the_hour_and_older_ones_by_the_day(
+    bench: Workbench, client: FlaskClient, age: float, span: str
+) -> None:
     bench.add("1", age_seconds=age)
     names = {"1h": "Last hour", "24h": "Last 24 hours"}
-    with console_of(bench.url) as client:
-        assert f'<strong aria-current="true">{names[span]}</strong>' in shown(client, "/overview/plots")
-        for wanted, name in names.items():
-            page = shown(client, f"/overview/plots?span={wanted}")
-            assert f'<strong aria-current="true">{name}</strong>' in page
-        assert names[span] in shown(client, "/overview/plots?span=nonsense")
+    assert f'<strong aria-current="true">{names[span]}</strong>' in shown(client, "/overview/plots")
+    for wanted, name in names.items():
+        page = shown(client, f"/overview/plots?span={wanted}")
+        assert f'<strong aria-current="true">{name}</strong>' in page
+    assert names[span] in shown(client, "/overview/plots?span=nonsense")
 
 
-def test_cancelled_and_unresolved_orders_were_a_part_of_the_backlog(bench: Workbench) -> None:
+def test_cancelled_and_unresolved_orders_were_a_part_of_the_backlog(bench: Workbench, client: FlaskClient) -> None:
     bench.add("1", "2", "3", age_seconds=1800)
     bench.intake.cancel_orders([{"request_id": "3"}])
     bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = '2'")
-    with console_of(bench.url) as client:
-        page = shown(client, "/overview/plots?span=1h")
+    page = shown(client, "/overview/plots?span=1h")
     # Three while they were pending, none before, one now.
     pending = re.findall(r"<title>\d\d:\d\d: Pending ([\d,]+)</title>", page)
     assert (pending[0], pending[-5], pending[-1]) == ("0", "3", "1")
 
 
-def test_what_is_wrong_comes_first_with_what_it_means(bench: Workbench) -> None:
+def test_what_is_wrong_comes_first_with_what_it_means(bench: Workbench, client: FlaskClient) -> None:
     bench.add("1")
     bench.reconcile([item("1", status="7")])
-    with console_of(bench.url) as client:
-        page = shown(client)
+    page = shown(client)
     assert page.index("No order is polled") < page.index("Accounts")
     assert 'href="/attention"' in page
 
 
-def test_the_chinese_page_has_no_english_sentence(bench: Workbench) -> None:
+def test_the_chinese_page_has_no_english_sentence(bench: Workbench, client: FlaskClient) -> None:
     bench.add("1")
     bench.reconcile([item("1")])
-    with console_of(bench.url) as client:
-        page = words_of(shown(client, language="zh"))
+    page = words_of(shown(client, language="zh"))
     assert "账户" in page
     for english in ("Accounts", "Pending", "Querying", "Due now", "As of", "submitted"):
         assert english not in page
@@ -127,13 +129,12 @@ def test_a_part_says_that_the_database_is_away() -> None:
             assert "sesame" not in page
 
 
-def test_names_and_reasons_are_no_markup(bench: Workbench) -> None:
+def test_names_and_reasons_are_no_markup(bench: Workbench, client: FlaskClient) -> None:
     bench.run(
         "INSERT INTO operator_acts (at, actor, act, account, reason) VALUES"
         " ('2026-01-02 12:00:00', '<i>eve</i>', 'pause', '<b>x</b>', '<script>alert(1)</script>')"
     )
-    with console_of(bench.url) as client:
-        page = shown(client)
+    page = shown(client)
     assert "<script>alert" not in page
     assert "<i>eve" not in page
     assert "&lt;script&gt;alert(1)" in page

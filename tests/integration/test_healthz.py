@@ -10,7 +10,7 @@ import pytest
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
-from tests.support.visitors import ConsoleProcess, Visitor, console_process
+from tests.support.visitors import Visitor, console_process
 from tests.support.waiting import eventually
 from worker.domain.records.overview import WorkerRow
 from worker.stores.worker_processes import save_worker
@@ -20,7 +20,6 @@ OK = {"worker": "ok", "broker": "ok", "database": "ok"}
 
 @contextmanager
 def asking(database_url: str, broker_url: str, **settings: Any) -> Iterator[Visitor]:
-    process: ConsoleProcess
     with console_process(database_url, None, broker_url=broker_url, **settings) as process:
         yield process.local()
 
@@ -68,40 +67,30 @@ def test_a_worker_a_broker_and_a_database_are_healthy(
         assert eventually(lambda: said(visitor) == (200, OK), "health", seconds=8)
 
 
-@pytest.mark.parametrize(("seconds_ago", "status"), [(25, 200), (35, 503), (None, 503)])
-def test_without_a_tick_for_half_a_minute_it_is_not(
-    seconds_ago: float | None, status: int, bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+@pytest.mark.parametrize(
+    ("ticked", "settings", "missing"),
+    [
+        ({"seconds_ago": 25}, {}, {}),
+        ({"seconds_ago": 35}, {}, {"worker": "no tick for 30 s"}),
+        ({"seconds_ago": 90}, {"check_tick_seconds": 120}, {}),
+        (None, {}, {"worker": "no tick for 30 s"}),
+        ({"seconds_ago": 1, "hangs": True}, {}, {"worker": "what it does hangs"}),
+        ({"seconds_ago": 1, "answered_seconds_ago": 25}, {}, {}),
+        # It answers this process.
+        ({"seconds_ago": 1, "answered_seconds_ago": 35}, {}, {"broker": "answers no worker"}),
+    ],
+)
+def test_a_worker_has_to_tick_and_to_hear_the_broker(
+    ticked: dict[str, Any] | None,
+    settings: dict[str, Any],
+    missing: dict[str, str],
+    bench: Workbench,
+    own_valkey: EmbeddedValkey,
 ) -> None:
-    if seconds_ago is not None:
-        tick(bench, seconds_ago=seconds_ago)
-    with asking(migrated_database_url, own_valkey.url) as visitor:
-        expected = OK if status == 200 else {**OK, "worker": "no tick for 30 s"}
-        assert said(visitor) == (status, expected)
-
-
-@pytest.mark.parametrize(("answered_seconds_ago", "broker"), [(25, "ok"), (35, "answers no worker")])
-def test_a_broker_that_answers_this_process_and_no_worker_is_missing(
-    answered_seconds_ago: float, broker: str, bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
-) -> None:
-    tick(bench, seconds_ago=1, answered_seconds_ago=answered_seconds_ago)
-    with asking(migrated_database_url, own_valkey.url) as visitor:
-        assert said(visitor) == (200 if broker == "ok" else 503, {**OK, "broker": broker})
-
-
-def test_a_worker_that_ticks_and_whose_passes_hang_is_none(
-    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
-) -> None:
-    tick(bench, seconds_ago=1, hangs=True)
-    with asking(migrated_database_url, own_valkey.url) as visitor:
-        assert said(visitor) == (503, {**OK, "worker": "what it does hangs"})
-
-
-def test_the_allowance_is_that_of_the_settings(
-    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
-) -> None:
-    tick(bench, seconds_ago=90)
-    with asking(migrated_database_url, own_valkey.url, check_tick_seconds=120) as visitor:
-        assert said(visitor) == (200, OK)
+    if ticked is not None:
+        tick(bench, **ticked)
+    with asking(bench.url, own_valkey.url, **settings) as visitor:
+        assert said(visitor) == (503 if missing else 200, {**OK, **missing})
 
 
 @pytest.mark.databases("sqlite")

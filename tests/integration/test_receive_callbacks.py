@@ -1,6 +1,7 @@
 """Callbacks over HTTP in the database: shared transactions, repeats that are counted, hints that settle nothing."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,7 @@ from worker.domain.records.query_errors import Refused
 from worker.operations.read_due_orders import read_resting
 from worker.operations.save_orders import save_orders
 
-UNMATCHED, REJECTED = UNMATCHED, REJECTED
+Make = Callable[[int], Callback | Rejection]
 APP_IDS = {"default": "app-1", "north": "app-2"}
 
 pytestmark = pytest.mark.workbench(app_ids=APP_IDS)
@@ -33,6 +34,14 @@ def callback(
     said = {"requestId": request_id, "appid": APP_IDS[account], "trafficSts": "1", "oriAmount": "2.94", **fields}
     body = json.dumps({name: value for name, value in said.items() if value is not None}).encode()
     return receive(account, APP_IDS[account], body, "application/json", trust)
+
+
+def junk(number: int = 0) -> Callback | Rejection:
+    return receive("default", "app-1", b"junk %d" % number, None, Trust.SETTLE)
+
+
+def unknown(number: int) -> Callback | Rejection:
+    return callback(f"r{number}")
 
 
 def take_in(bench: Workbench, *callbacks: Callback | Rejection) -> None:
@@ -71,26 +80,17 @@ def test_the_same_callback_again_is_recorded_once_and_counted(bench: Workbench) 
 
 
 def test_refused_callbacks_are_kept_once_and_counted(bench: Workbench) -> None:
-    junk = receive("default", "app-1", b"junk", None, Trust.SETTLE)
-    take_in(bench, junk, junk)
-    take_in(bench, junk, receive("north", "app-2", b"junk", None, Trust.SETTLE))
+    take_in(bench, junk(), junk())
+    take_in(bench, junk(), receive("north", "app-2", b"junk 0", None, Trust.SETTLE))
     rows = bench.rows(REJECTED)
     assert [(row["source"], row["payload"], row["repeats"]) for row in rows] == [
-        ("reconciler serve", '"junk"', 2),
-        ("reconciler serve", '"junk"', None),
+        ("reconciler serve", '"junk 0"', 2),
+        ("reconciler serve", '"junk 0"', None),
     ]
     assert [row["errors"].splitlines()[-1] for row in rows] == [
         "address: that of account default",
         "address: that of account north",
     ]
-
-
-def test_refused_callbacks_that_come_to_several_processes_are_kept_once(bench: Workbench) -> None:
-    junk = [receive("default", "app-1", b"junk %d" % number, None, Trust.SETTLE) for number in range(3)]
-    with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(take_in, bench, *junk) for _ in range(4)]:
-            done.result()
-    assert [row["repeats"] for row in bench.rows(REJECTED)] == [3, 3, 3]
 
 
 def test_the_same_callback_of_an_unknown_order_is_kept_once_and_counted(bench: Workbench) -> None:
@@ -106,29 +106,27 @@ def test_the_same_callback_of_an_unknown_order_is_kept_once_and_counted(bench: W
     assert events == {"settled": 7, "ignored": 2, "contradicted": 2}
 
 
-def test_callbacks_of_an_unknown_order_that_come_to_several_processes_are_kept_once(bench: Workbench) -> None:
-    unknown = [callback(f"r{number}") for number in range(3)]
+KEPT = pytest.mark.parametrize(("make", "table"), [(junk, REJECTED), (unknown, UNMATCHED)])
+
+
+@KEPT
+def test_what_comes_to_several_processes_is_kept_once(bench: Workbench, make: Make, table: Any) -> None:
+    listed = [make(number) for number in range(3)]
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(take_in, bench, *unknown[::step]) for step in (1, -1, 1, -1)]:
+        for done in [pool.submit(take_in, bench, *listed[::step]) for step in (1, -1, 1, -1)]:
             done.result()
-    assert [row["repeats"] for row in bench.rows(UNMATCHED)] == [3, 3, 3]
+    assert [row["repeats"] for row in bench.rows(table)] == [3, 3, 3]
 
 
-def test_callbacks_of_unknown_orders_are_kept_in_the_same_order_by_several_processes(bench: Workbench) -> None:
+@KEPT
+def test_several_processes_keep_rows_in_the_same_order(bench: Workbench, make: Make, table: Any) -> None:
     """Otherwise they wait for each other's rows in a circle: a deadlock."""
-    names = [f"r{number}" for number in range(9)]
-    for start, step in (("a", 1), ("b", -1)):
-        take_in(bench, *(callback(start + name) for name in names[::step]))
-    assert [row["request_id"] for row in bench.rows(UNMATCHED)] == [start + name for start in "ab" for name in names]
-
-
-def test_refused_callbacks_are_kept_in_the_same_order_by_several_processes(bench: Workbench) -> None:
-    junk = [receive("default", "app-1", b"junk %d" % number, None, Trust.SETTLE) for number in range(9)]
+    listed = [make(number) for number in range(9)]
     orders = []
     for step in (1, -1):
-        take_in(bench, *junk[::step])
-        orders.append([row["payload"] for row in bench.rows(REJECTED)])
-        bench.run("DELETE FROM rejected_orders")
+        take_in(bench, *listed[::step])
+        orders.append([row["payload"] for row in bench.rows(table)])
+        bench.run(f"DELETE FROM {table.name}")
     assert orders[0] == orders[1]
 
 
