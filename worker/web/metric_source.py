@@ -4,7 +4,10 @@ that it is counted apart from scrapes."""
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -16,6 +19,8 @@ from worker.operations.count_metrics import count_further
 from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
 from worker.web.shared_readings import SharedReading
 
+T = TypeVar("T")
+
 log = structlog.stdlib.get_logger(__name__)
 
 _KEPT_SECONDS = 15.0
@@ -25,13 +30,12 @@ _LONGEST_STATEMENT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0
 """So long a scrape waits for the reading of another: while the database keeps silent, all threads would be waiting."""
 
-_PERIOD_SECONDS = 60.0
+# Of what is read apart from scrapes, by one thread that no scrape waits for.
+_KEPT_APART_SECONDS = 60.0
+_OLDEST_APART_SECONDS = 300.0
+"""A count that was not refreshed for so long is not shown any more."""
 _LONGEST_COUNT_SECONDS = 20.0
 _CATCH_UP_SECONDS = 30.0
-_FIRST_WAIT_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
-_FORGOTTEN_SECONDS = 300.0
-"""A count that was not refreshed for so long is not shown any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +61,21 @@ class MetricSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`accounts` are those of the settings; `clock` counts seconds."""
-        self._database = database
-        self._refresh = _Refresh(database, accounts, rules, clock)
-        self._reading_totals = threading.Lock()
+        self._database, self._configured, self._rules, self._clock = database, frozenset(accounts), rules, clock
+        self._is_closed = False
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="metrics-refresh")
         self._gauges = SharedReading[Gauges | None](
             self._read_gauges, otherwise=None, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, clock=clock
         )
+        self._reading_totals = threading.Lock()
         self._totals = Totals(values={}, cursors={})
+        self._large: frozenset[Count] = frozenset()
+        """What scrapes leave to the other thread. Where one of two changes at once is lost, it is made again."""
+        self._counts = {count: self._apart(partial(self._count, count)) for count in Count}
+        self._accounts = self._apart(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
+        self._caught_up: frozenset[Stream] = frozenset()
+        """The streams of which all rows that were ready have been counted."""
+        self._catching_up = self._apart(self._catch_up, kept_seconds=0)
 
     def read(self) -> Reading:
         """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
@@ -71,24 +83,63 @@ class MetricSource:
         gauges = self._gauges.latest(_WAIT_SECONDS)
         if gauges is None:
             raise TimeoutError("another thread waits for the database")
-        figures = self._refresh.figures()
-        large = {count.value: figures[count] for count in figures if getattr(gauges.counts, count) is None}
-        counts = replace(gauges.counts, **large)
+        large = [count for count in Count if getattr(gauges.counts, count) is None]
+        # What was just found to be large is waited for.
+        figures = {count: self._counts[count].latest(0) or self._counts[count].latest(_WAIT_SECONDS) for count in large}
+        if len(self._caught_up) < len(Stream):
+            self._catching_up.latest(0)
         # Before the totals: a stream that catches up in between is shown by the next scrape.
-        caught_up = self._refresh.caught_up
-        return Reading(gauges=replace(gauges, counts=counts), totals=self._fresh_totals(), caught_up=caught_up)
+        caught_up = self._caught_up
+        gauges = replace(gauges, counts=replace(gauges.counts, **figures))
+        return Reading(gauges=gauges, totals=self._fresh_totals(), caught_up=caught_up)
 
     def close(self) -> None:
-        """Start no thread any more, and let the one that is at work end. The database is still open."""
-        self._refresh.close()
+        """End what is being read; before the database is closed."""
+        self._is_closed = True
+        self._threads.shutdown(cancel_futures=True)
+
+    def _apart(self, read: Callable[[], T], kept_seconds: float = _KEPT_APART_SECONDS) -> SharedReading[T | None]:
+        """A reading by the other thread. Where it fails, what was read before is shown."""
+        return SharedReading(
+            read,
+            otherwise=None,
+            kept_seconds=kept_seconds,
+            oldest_seconds=_OLDEST_APART_SECONDS,
+            begin=self._threads.submit,
+            report=_log_failure,
+            clock=self._clock,
+        )
+
+    def _known_accounts(self) -> Collection[str]:
+        """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
+        return self._configured.union(self._accounts.latest(0) or ())
 
     def _read_gauges(self) -> Gauges:
-        large = self._refresh.large
-        self._refresh.count_step()
-        gauges = read_gauges(self._database, self._refresh.accounts, large, seconds=_LONGEST_STATEMENT_SECONDS)
-        found = [count for count in Count if count not in large and getattr(gauges.counts, count) is None]
-        self._refresh.begin(found)
+        large, accounts = self._large, self._known_accounts()
+        for stream in Stream:
+            self._count_further(stream)
+        gauges = read_gauges(self._database, accounts, large, seconds=_LONGEST_STATEMENT_SECONDS)
+        self._large |= {count for count in Count if getattr(gauges.counts, count) is None}
         return gauges
+
+    def _count(self, count: Count) -> Figures:
+        figures = count_all(self._database, count, self._known_accounts(), seconds=_LONGEST_COUNT_SECONDS)
+        if is_all(figures):
+            # From the next one on scrapes count it again.
+            self._large -= {count}
+        return figures
+
+    def _catch_up(self) -> None:
+        until = self._clock() + _CATCH_UP_SECONDS
+        for stream in Stream:
+            while not self._is_closed and self._clock() < until and not self._count_further(stream):
+                pass
+
+    def _count_further(self, stream: Stream) -> bool:
+        is_done = count_further(self._database, stream, self._rules)
+        if is_done:
+            self._caught_up |= {stream}
+        return is_done
 
     def _fresh_totals(self) -> Mapping[TotalKey, float]:
         """The totals of this moment: two processes take turns to answer the same scraper, and one that shows older
@@ -103,103 +154,9 @@ class MetricSource:
             self._reading_totals.release()
 
 
-class _Refresh:
-    """What a thread counts that a scrape starts and does not wait for: what is large, which accounts have orders, and
-    rows that are to go into the totals."""
-
-    def __init__(self, database: Database, accounts: Collection[str], rules: Rules, clock: Callable[[], float]) -> None:
-        """`accounts` are those of the settings; `clock` counts seconds."""
-        self._database = database
-        self._configured = frozenset(accounts)
-        self._rules = rules
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._is_closed = False
-        self._has_counted = threading.Event()
-        self._began_at: float | None = None
-        self._figures: Mapping[Count, tuple[float, Figures]] = {}
-        self.accounts = self._configured
-        """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
-        self.large: frozenset[Count] = frozenset()
-        """What scrapes leave to this thread."""
-        self.caught_up: frozenset[Stream] = frozenset()
-        """The streams of which all rows that were ready have been counted."""
-
-    def figures(self) -> dict[Count, Figures]:
-        """What was counted here, for scrapes that have not counted it themselves."""
-        now = self._clock()
-        return {count: figures for count, (at, figures) in self._figures.items() if now - at < _FORGOTTEN_SECONDS}
-
-    def count_step(self) -> None:
-        """Count the next rows of each stream into the totals."""
-        for stream in Stream:
-            self._count_further(stream)
-
-    def begin(self, found: Collection[Count]) -> None:
-        """Start the thread where it is time. What a scrape has just `found` to be large is waited for, some seconds."""
-        with self._lock:
-            self.large |= frozenset(found)
-            self._figures = {count: one for count, one in self._figures.items() if count not in found}
-            wanted = bool(found) or self._is_due() or len(self.caught_up) < len(Stream)
-            if wanted and not self._is_closed and (self._thread is None or not self._thread.is_alive()):
-                self._has_counted.clear()
-                self._thread = threading.Thread(target=self._run, name="metrics-refresh", daemon=True)
-                self._thread.start()
-        if found:
-            self._has_counted.wait(_FIRST_WAIT_SECONDS)
-
-    def close(self) -> None:
-        """Have the thread end after the statement or transaction that is under way, and wait a few seconds for it."""
-        with self._lock:
-            self._is_closed = True
-            thread = self._thread
-        if thread is not None:
-            thread.join(_CLOSE_SECONDS)
-
-    def _is_due(self) -> bool:
-        return self._began_at is None or self._clock() - self._began_at >= _PERIOD_SECONDS
-
-    def _run(self) -> None:
-        try:
-            wanted = self.large - self._figures.keys()
-            if self._is_due():
-                self._began_at = self._clock()
-                found = read_accounts(self._database, seconds=_LONGEST_COUNT_SECONDS)
-                self.accounts = self._configured.union(found)
-                wanted = self.large
-            for count in sorted(wanted):
-                if not self._is_closed:
-                    self._count(count)
-            self._has_counted.set()
-            self._catch_up()
-        except Exception as error:  # whatever it is, it has to be logged: nobody waits for this
-            log.warning(
-                "metrics were not refreshed; a later scrape tries again",
-                action="metrics_refresh_failed",
-                error=first_words(error),
-            )
-        finally:
-            self._has_counted.set()
-
-    def _count(self, count: Count) -> None:
-        figures = count_all(self._database, count, self.accounts, seconds=_LONGEST_COUNT_SECONDS)
-        with self._lock:
-            self._figures = {**self._figures, count: (self._clock(), figures)}
-            if is_all(figures):
-                # From the next one on scrapes count it again.
-                self.large -= {count}
-
-    def _catch_up(self) -> None:
-        until = self._clock() + _CATCH_UP_SECONDS
-        for stream in Stream:
-            while not self._is_closed and self._clock() < until:
-                if self._count_further(stream):
-                    break
-
-    def _count_further(self, stream: Stream) -> bool:
-        is_done = count_further(self._database, stream, self._rules)
-        if is_done:
-            with self._lock:
-                self.caught_up |= {stream}
-        return is_done
+def _log_failure(error: Exception) -> None:
+    log.warning(
+        "metrics were not refreshed; a later scrape tries again",
+        action="metrics_refresh_failed",
+        error=first_words(error),
+    )

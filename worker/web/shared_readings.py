@@ -28,18 +28,21 @@ class SharedReading(Generic[T]):
         oldest_seconds: float = 0.0,
         share: float = 0.0,
         begin: Callable[[Run], object] = _here,
+        report: Callable[[Exception], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A result is kept for `kept_seconds`, or for `share` times as long as `read` took, from the reading's begin.
 
         `begin` has the reading done, in another thread for instance; by default who asks first does it. While a newer
-        one is read a result of `oldest_seconds` may still be shown, and where there is none, `otherwise`.
+        one is read a result of `oldest_seconds` may still be shown, and where there is none, `otherwise`. Who asks gets
+        the error of a reading that failed, unless `report` does: then it has brought nothing newer.
         """
         self._read = read
         self._kept_seconds = kept_seconds
         self._oldest_seconds = oldest_seconds
         self._share = share
         self._begin = begin
+        self._report = report
         self._clock = clock
         self._lock = Lock()
         self._under_way: Future[T] | None = None
@@ -74,18 +77,30 @@ class SharedReading(Generic[T]):
             return self._value if self._clock() - self._read_at < self._oldest_seconds else self._otherwise
 
     def _read_once(self) -> None:
-        assert self._under_way is not None
-        value, error = self._otherwise, None
         try:
             value = self._read()
-        except Exception as raised:  # whoever asks gets it
-            error = raised
+        except Exception as error:  # whoever asks gets it
+            self._fail(error)
+            return
         with self._lock:
-            under_way, self._under_way, self._error = self._under_way, None, error
-            if error is None:
-                took = self._clock() - self._began_at
-                self._value, self._read_at = value, self._began_at
-                self._fresh_until = self._began_at + max(self._kept_seconds, self._share * took)
-                under_way.set_result(value)
-            else:
+            assert self._under_way is not None
+            under_way, self._under_way, self._error = self._under_way, None, None
+            took = self._clock() - self._began_at
+            self._value, self._read_at = value, self._began_at
+            self._fresh_until = self._began_at + max(self._kept_seconds, self._share * took)
+            under_way.set_result(value)
+
+    def _fail(self, error: Exception) -> None:
+        if self._report is not None:
+            self._report(error)
+        with self._lock:
+            assert self._under_way is not None
+            under_way, self._under_way = self._under_way, None
+            if self._report is None:
+                self._error = error
                 under_way.set_exception(error)
+                return
+            if self._clock() - self._read_at >= self._oldest_seconds:
+                self._value = self._otherwise
+            self._fresh_until = self._began_at + self._kept_seconds
+            under_way.set_result(self._value)

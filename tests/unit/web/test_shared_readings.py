@@ -132,3 +132,16 @@ def test_an_error_that_nobody_waited_for_reaches_the_next_who_asks_and_no_other(
     eventually(is_told, "the error")
     readings.fails = False
     eventually(lambda: readings.shared.latest(0) != 1, "a newer result")
+
+
+def test_an_error_that_is_reported_leaves_the_last_result_for_its_time() -> None:
+    errors: list[Exception] = []
+    readings = Readings(oldest_seconds=25, report=errors.append)
+    assert readings.shared.latest(PATIENCE) == 1
+    readings.fails = True
+    shown = []
+    for _ in range(3):
+        readings.now += 10
+        # It is not tried again before a result would be.
+        shown += [readings.shared.latest(PATIENCE), readings.shared.latest(PATIENCE)]
+    assert (shown, len(errors)) == ([1, 1, 1, 1, None, None], 3)
