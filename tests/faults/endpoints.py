@@ -2,13 +2,13 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.faults.recorder import NotificationConsumer, Recorder
-from tests.faults.testbed import Testbed
+from tests.faults.testbed import Testbed, utc
+from tests.support.sql import session
 from tests.support.waiting import eventually
 
 _LONG_SECONDS = 60.0
@@ -88,8 +88,8 @@ def repeats(recorder: Recorder | NotificationConsumer) -> int:
 
 def column_names(testbed: Testbed, table: str) -> set[str]:
     """The names of a table's columns."""
-    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
-    return {column["name"] for column in sqlalchemy.inspect(engine).get_columns(table)}
+    with session(testbed.database.direct_url) as connection:
+        return {column["name"] for column in sqlalchemy.inspect(connection).get_columns(table)}
 
 
 def count_notifications(testbed: Testbed, condition: str) -> int:
@@ -98,6 +98,4 @@ def count_notifications(testbed: Testbed, condition: str) -> int:
 
 
 def _seconds(value: datetime | str) -> float:
-    """A time as a database driver returns it: text on SQLite, and without its zone, UTC, on MariaDB."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return utc(value).timestamp()

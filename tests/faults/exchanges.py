@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from tests.faults.testbed import Testbed
+from tests.faults.testbed import Testbed, utc
 from tests.support.waiting import eventually
 
 _ROWS = "SELECT polled_ids, outcome, http_status, settled_count, sent_at, answered_at FROM platform_queries ORDER BY id"
@@ -49,7 +49,7 @@ def _paired(testbed: Testbed) -> Iterator[Exchange]:
     """Arrivals in their order, each with the row of its query: the last one that was granted before it."""
     arrivals = testbed.arrivals()
     # Read after the arrivals: each one's grant was committed by then.
-    rows = [(_moment(row[-2]), *row) for row in testbed.rows(_ROWS)]
+    rows = [(utc(row[-2]), *row) for row in testbed.rows(_ROWS)]
     for arrival in arrivals:
         came_at = datetime.fromisoformat(arrival["wall"])
         granted, polled, outcome, http_status, settled, _, answered_at = [row for row in rows if row[0] <= came_at][-1]
@@ -60,12 +60,5 @@ def _paired(testbed: Testbed) -> Iterator[Exchange]:
                 outcome=outcome,
                 http_status=http_status,
                 settled=settled or 0,
-                seconds=(_moment(answered_at) - granted).total_seconds() if answered_at else None,
+                seconds=(utc(answered_at) - granted).total_seconds() if answered_at else None,
             )
-
-
-def _moment(value: Any) -> datetime:
-    """A time as the database's driver returns it: SQLite's returns text, and MariaDB's omits the zone."""
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    assert isinstance(moment, datetime)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from tests.faults.errands import CallingBack, Cancelling, Enqueueing, Errand
-from tests.faults.points import Point, Strike
+from tests.faults.points import Point
 from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
@@ -63,9 +63,7 @@ def _reach(testbed: Testbed, moment: Point | None) -> list[str]:
         names = testbed.place(110)
         testbed.rest(testbed.scale.reservation)
         return names
-    testbed.points.arm(moment, Strike.WAIT)
-    names = testbed.place(110, wait=False)
-    testbed.wait_until_struck(moment)
+    names = testbed.hold(moment, 110)
     if moment is Point.WRITE_BACK_BEGINS:
         # No transaction is open: a process that is held in a grant may block all others, so it is held only briefly.
         testbed.wait_for_rows(names)

@@ -56,8 +56,7 @@ def broken(verdict: Verdict) -> set[str]:
 
 
 def flush_redis_between_queries(testbed: Testbed, variant: str) -> None:
-    testbed.worker(variant=variant, processes=1)
-    testbed.beat()
+    testbed.start(variant=variant, processes=1)
     testbed.place(350, outcome="stuck")
     assert testbed.broker.valkey is not None
     for _ in range(3):
@@ -79,8 +78,7 @@ def hold_the_row_for_ten_windows(
     # Two workers: all ticks may go to one process of a worker, which never queries twice at once.
     testbed.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
     for number, boot_id in enumerate(boot_ids):
-        testbed.worker(f"worker-{number}", variant=variant, boot_id=boot_id)
-    testbed.beat()
+        testbed.start(f"worker-{number}", variant=variant, boot_id=boot_id)
     testbed.place(450, outcome="stuck")
     testbed.wait_for_arrivals()
     engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
@@ -94,8 +92,7 @@ def hold_the_row_for_ten_windows(
 
 def race_a_callback_with_an_older_answer(testbed: Testbed, variant: str) -> None:
     testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    testbed.worker(variant=variant)
-    testbed.beat()
+    testbed.start(variant=variant)
     [name] = testbed.place(1, outcome="1", settle_after=3 * SCALE.reservation)
     testbed.wait_for_arrivals()
     eventually(lambda: testbed.points.struck(Point.WRITE_BACK_BEGINS), "an answer that waits to be written")
@@ -109,8 +106,7 @@ def race_a_callback_with_an_older_answer(testbed: Testbed, variant: str) -> None
 def let_every_other_request_take_its_time(testbed: Testbed, variant: str) -> None:
     delays = iter([0.4 * SCALE.deadline, 0.0] * 50)
     testbed.platform_proxy.delay_requests(lambda: next(delays))
-    testbed.worker(variant=variant)
-    testbed.beat()
+    testbed.start(variant=variant)
     testbed.place(550, outcome="stuck")
     testbed.wait_for_arrivals(4)
 

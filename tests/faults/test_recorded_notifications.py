@@ -5,13 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.faults.checker.notifications import check_notifications
 from tests.faults.lanes import Lane
 from tests.faults.notification_recorder import Answer
 from tests.faults.testbed import Scale, Testbed
+from tests.support.sql import session
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
@@ -39,15 +38,13 @@ def found_broken(testbed: Testbed) -> set[str]:
 
 
 def change(testbed: Testbed, statement: str) -> None:
-    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
-    with engine.begin() as connection:
+    with session(testbed.database.direct_url) as connection:
         assert connection.exec_driver_sql(statement).rowcount == 1
 
 
 def test_every_result_reaches_a_receiver_that_is_killed_and_refuses(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     first = testbed.place(20)
     recorder.wait_for(len(first), accepted=True)
     recorder.kill()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,19 +17,18 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-import sqlalchemy
 from celery import Celery
-from sqlalchemy.pool import NullPool
 
 from tests.faults.checker.evidence import Evidence, Recovery, Sent, collect
 from tests.faults.checker.notifications import NotificationEvidence, collect_notifications
 from tests.faults.lanes import TestbedBroker, TestbedDatabase
-from tests.faults.points import Point, Points
+from tests.faults.points import Point, Points, Strike
 from tests.faults.recorder import NotificationConsumer, Recorder
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
 from tests.support.raw_query import read_control, write_control
 from tests.support.server_process import free_port
+from tests.support.sql import execute, rows_of
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -66,6 +65,10 @@ class Scale:
     def patience(self) -> float:
         """Seconds without a tick after which a process ticks by itself."""
         return max(2.0, 10 * self.tick)
+
+
+UNHURRIED = Scale(deadline=2.0)
+"""A session that is idle in a transaction is ended after the deadline: this leaves time to strike."""
 
 
 @dataclass
@@ -195,6 +198,12 @@ class Testbed:
         worker.wait_for(until, times=worker.output.count(until) + 1)
         return worker
 
+    def start(self, name: str = "worker", **options: Any) -> Program:
+        """Start a worker, with the options of `worker`, and then beat; returns the worker."""
+        worker = self.worker(name, **options)
+        self.beat()
+        return worker
+
     def beat(self, name: str = "beat") -> Program:
         """Start beat."""
         return self._program("-A", "worker", "beat", env=self.settings(), name=name)
@@ -253,6 +262,13 @@ class Testbed:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         return len(children)
+
+    def hold(self, point: Point, count: int = 10, *, wait: bool = False, **orders: Any) -> list[str]:
+        """Place orders, as `place` does, and hold the first process that comes to a point; returns their ids."""
+        self.points.arm(point, Strike.WAIT)
+        names = self.place(count, wait=wait, **orders)
+        self.wait_until_struck(point)
+        return names
 
     def wait_until_struck(self, point: Point) -> int:
         """Return once a process was struck at this point; its process id."""
@@ -446,9 +462,11 @@ class Testbed:
 
     def rows(self, statement: str) -> list[Any]:
         """Read the database, past the proxy."""
-        engine = sqlalchemy.create_engine(self.database.direct_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return list(connection.exec_driver_sql(statement).all())
+        return rows_of(self.database.direct_url, statement)
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as the database's administrator, past the proxy, each in a transaction of its own."""
+        execute(self.database.direct_url, *statements)
 
     def states(self) -> dict[str, str]:
         """The state of each order, by request id."""
@@ -486,6 +504,13 @@ class Testbed:
         time.sleep(self.rng.uniform(least, most))
 
     # ------------------------------------------------------------------------------------------------------- verdict
+
+    def inject(self, faults: Sequence[Callable[[], object]], *, then: Callable[[], object] = lambda: None) -> None:
+        """Do all of these faults, in a random order, and count each; afterwards the testbed does `then`."""
+        for do in self.rng.sample(faults, len(faults)):
+            do()
+            self.injected()
+            then()
 
     def injected(self, count: int = 1) -> None:
         """Count a fault that was done to the testbed, so many times."""
@@ -525,7 +550,7 @@ class Testbed:
         answered = {name for arrival in self.arrivals() for name, _ in arrival["answered"]}
         soon = datetime.now(UTC) + timedelta(seconds=within)
         statement = "SELECT request_id, due_at FROM recharge_orders WHERE state = 'pending'"
-        return {name for name, due_at in self.rows(statement) if name not in answered or _utc(due_at) <= soon}
+        return {name for name, due_at in self.rows(statement) if name not in answered or utc(due_at) <= soon}
 
     def finish(self) -> Evidence:
         """Wait for the recovery, end every program, and gather the evidence."""
@@ -585,8 +610,8 @@ class Testbed:
         return pending <= stuck and pending <= {name for arrival in since for name in arrival["ids"]}
 
 
-def _utc(value: datetime | str) -> datetime:
-    """A time as a database driver returns it: text on SQLite, and without its zone, UTC, on MariaDB."""
+def utc(value: datetime | str) -> datetime:
+    """A time that a database driver has returned: text on SQLite, and without its zone, UTC, on MariaDB."""
     time = datetime.fromisoformat(value) if isinstance(value, str) else value
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tests.faults.catalogue import fault
-from tests.faults.points import Point, Strike
+from tests.faults.points import Point
 from tests.faults.testbed import Scale, Testbed
 
 _REASON = ("--reason", "by the fault suite")
@@ -20,8 +20,7 @@ _REASON = ("--reason", "by the fault suite")
 def fault_42_an_operator_acts_beside_workers(testbed: Testbed) -> None:
     testbed.record_notifications()
     testbed.worker("worker-1")
-    testbed.worker("worker-2")
-    testbed.beat()
+    testbed.start("worker-2")
     settled, stuck = testbed.place(20), testbed.place(8, outcome="stuck")
     testbed.wait_until_settled(settled)
     acts: list[Callable[[], None]] = [
@@ -46,9 +45,7 @@ def fault_42_an_operator_acts_beside_workers(testbed: Testbed) -> None:
 
 def _act_before_the_write_back(testbed: Testbed) -> None:
     """The platform has answered about these orders, and an operator is quicker than the answer's write-back."""
-    testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    names = testbed.place(4, outcome="1", wait=False)
-    testbed.wait_until_struck(Point.WRITE_BACK_BEGINS)
+    names = testbed.hold(Point.WRITE_BACK_BEGINS, 4, outcome="1")
     testbed.wait_for_rows(names)
     _resolve(testbed, names[:1], "failed", may_be_late=True)
     _cancel(testbed, names[1:2], may_be_late=True)

@@ -34,8 +34,7 @@ def fault_49_the_first_address_is_dead(testbed: Testbed) -> None:
         for host in (DEAD_HOST, "::1"):
             for port in ports:
                 stack.enter_context(dead_address(port, host))
-        testbed.worker()
-        testbed.beat()
+        testbed.start()
         for hosts in testbed.rng.sample(_DEAD_HOSTS, len(_DEAD_HOSTS)):
             write_addresses(testbed.folder, [*hosts, _LIVE_HOST])
             testbed.wait_until_settled(testbed.place(5))

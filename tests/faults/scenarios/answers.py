@@ -30,8 +30,7 @@ _FALSE_AMOUNT = Decimal("9999.99")
 
 @fault(17, "garbage instead of an answer, of every kind", scale=_SHORTEST, seconds=120)
 def fault_17_garbage_comes_back(testbed: Testbed) -> None:
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     testbed.wait_until_settled(testbed.place(5))
     before = peaks(worker.children())
     kinds = list(_GARBAGE)
@@ -51,8 +50,7 @@ def fault_17_garbage_comes_back(testbed: Testbed) -> None:
 
 @fault(18, "items missing, foreign, doubled, in conflict, or false", scale=_SHORTEST, seconds=120)
 def fault_18_items_are_spoilt(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     testbed.trouble(shares=dict.fromkeys(_ITEM_FAULTS, 0.09))
     known = testbed.place(60, sent_fields=("custom_parm", "expected_amount"))
     # Where no amount was expected, a false one cannot be detected: the platform's answer counts.

@@ -22,8 +22,7 @@ _LIST_TASKS = ("enqueue_orders", "record_callbacks", "cancel_orders", "check_ord
 
 @fault(33, "messages that are too big, or odd", times=6, times_in_ci=2, seconds=200)
 def fault_33_messages_are_too_big(testbed: Testbed) -> None:
-    worker = testbed.worker(options=())
-    testbed.beat()
+    worker = testbed.start(options=())
     testbed.wait_until_settled(testbed.place(10))
     before = peaks([worker.pid, *worker.children()])
     refused: list[str] = []

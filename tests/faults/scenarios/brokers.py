@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from math import sqrt
 
 import redis
-from kombu.exceptions import OperationalError
 
 from tests.faults.catalogue import fault
-from tests.faults.points import Point, Strike
+from tests.faults.points import Point
+from tests.faults.taking_in import TOLD
 from tests.faults.testbed import Testbed
 from tests.support.proxy import Mode
 from tests.support.servers import EmbeddedValkey
@@ -26,15 +26,12 @@ _MOMENTS = (Point.GRANT_BEFORE_COMMIT, Point.GRANT_AFTER_COMMIT, Point.WRITE_BAC
 _FILLING = b"x" * 10_000
 _ROOM = 500_000
 """Bytes that a tiny Redis may hold beyond its present data."""
-_NOT_ACCEPTED = (OperationalError, redis.RedisError)
-"""The errors by which kombu reports that the broker has not accepted a message."""
 
 
 @fault(5, "Redis killed and restarted without persistence", brokers=("redis",))
 def fault_05_redis_is_killed_and_comes_back_empty(testbed: Testbed) -> None:
     valkey = _valkey(testbed)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     longest = 0.0
     for _ in range(3):
         testbed.renew_caller()
@@ -53,12 +50,9 @@ def fault_05_redis_is_killed_and_comes_back_empty(testbed: Testbed) -> None:
 @fault(6, "FLUSHALL in mid-pass; then a tiny maxmemory", brokers=("redis",))
 def fault_06_redis_is_flushed_and_filled_up(testbed: Testbed) -> None:
     valkey = _valkey(testbed)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     for point in testbed.rng.sample(_MOMENTS, k=2):
-        testbed.points.arm(point, Strike.WAIT)
-        testbed.place(20)
-        testbed.wait_until_struck(point)
+        testbed.hold(point, 20, wait=True)
         valkey.flush()
         testbed.injected()
         testbed.points.let_go(point)
@@ -76,8 +70,7 @@ def fault_06_redis_is_flushed_and_filled_up(testbed: Testbed) -> None:
 
 @fault(7, "broker sockets black-holed by a proxy, half open", times=3, seconds=200)
 def fault_07_the_brokers_sockets_are_black_holes(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     proxy = testbed.broker.proxy
     # Open connections carry nothing any more, and are not closed; new ones work.
     names = _work(testbed)
@@ -100,8 +93,7 @@ def fault_07_the_brokers_sockets_are_black_holes(testbed: Testbed) -> None:
 
 @fault(8, "Redis stopped (SIGSTOP) for 60 s", times=3, brokers=("redis",), seconds=200)
 def fault_08_redis_is_stopped(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     names = _work(testbed, 800)
     pid = _valkey(testbed).pid
     os.kill(pid, signal.SIGSTOP)
@@ -167,7 +159,7 @@ def _takes(testbed: Testbed) -> list[str]:
     """
     try:
         taken = testbed.place(1, wait=False)
-    except _NOT_ACCEPTED:
+    except TOLD:
         return []
     testbed.sent.orders.difference_update(taken)
     return taken

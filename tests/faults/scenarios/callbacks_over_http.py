@@ -12,7 +12,6 @@ from tests.faults.catalogue import SERVERS, fault
 from tests.faults.endpoints import column_names
 from tests.faults.points import Point, Strike
 from tests.faults.posting import PATH, body_of, post, post_until_accepted
-from tests.faults.roles import execute
 from tests.faults.testbed import CALLBACK_TOKEN, Testbed
 from tests.support.raw_query import SID, TOKEN
 from tests.support.waiting import eventually
@@ -35,17 +34,13 @@ _ANSWERED_WITHIN = 6.0
 def fault_43_serve_is_killed_between_commit_and_answer(testbed: Testbed) -> None:
     testbed.record_notifications()
     serve = testbed.serve()
-    testbed.worker()
-    testbed.beat()
-    steps: list[Callable[[], None]] = [
+    testbed.start()
+    steps: list[Callable[[], object]] = [
         lambda: _kill_at(testbed, Point.RECEIPT_BEGINS),
         lambda: _kill_at(testbed, Point.RECEIPT_COMMITTED),
         lambda: _kill_the_database(testbed),
     ]
-    testbed.rng.shuffle(steps)
-    for step in steps:
-        step()
-        testbed.injected()
+    testbed.inject(steps)
     bodies = _callbacks(testbed, 20)
     with ThreadPoolExecutor(_SENDERS) as senders:
         posting = [senders.submit(post_until_accepted, testbed, body) for body in bodies]
@@ -100,8 +95,7 @@ def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     testbed.record_notifications()
     testbed.extra_settings["accounts_file"] = _accounts_file(testbed)
     serve = testbed.serve()
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     victims = testbed.place(5, outcome="stuck")
     others = _orders_of_another_account(testbed, victims[0])
     processes = serve.children()
@@ -177,8 +171,7 @@ def _orders_of_another_account(testbed: Testbed, model: str) -> list[str]:
     columns = ", ".join(column_names(testbed, "recharge_orders") - {"id", "request_id", "account", "due_at"})
     names = ["1" * 16, "2" * 16]
     for name in names:
-        execute(
-            testbed,
+        testbed.execute(
             f"INSERT INTO recharge_orders (request_id, account, due_at, {columns})"
             f" SELECT '{name}', 'other', '2099-01-01 00:00:00.000000', {columns}"
             f" FROM recharge_orders WHERE request_id = '{model}'",

@@ -4,7 +4,7 @@ import signal
 import time
 
 from tests.faults.catalogue import fault
-from tests.faults.points import Point, Strike
+from tests.faults.points import Point
 from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
@@ -52,10 +52,7 @@ def _reach(testbed: Testbed, moment: str) -> list[str]:
         backed_off = "SELECT 1 FROM account_states WHERE backoff_level > 0"
         eventually(lambda: testbed.rows(backed_off), "an account that backs off")
         return names
-    testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    names = testbed.place(5)
-    testbed.wait_until_struck(Point.WRITE_BACK_BEGINS)
-    return names
+    return testbed.hold(Point.WRITE_BACK_BEGINS, 5, wait=True)
 
 
 def _wait_until_polled(testbed: Testbed, names: list[str], step: str) -> float:

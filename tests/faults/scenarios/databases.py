@@ -1,36 +1,22 @@
 """Faults of the database: killed, muted, locked, with a storm of transactions."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-
-import sqlalchemy
-from sqlalchemy.pool import NullPool
+from collections.abc import Callable, Sequence
 
 from tests.faults.catalogue import ALL_DATABASES, SERVERS, fault
 from tests.faults.grants import check_each_is_sent_once, newest_query, outcome_of, slot_opens_at
 from tests.faults.points import Point, Strike
 from tests.faults.storm import Storm
-from tests.faults.testbed import Scale, Testbed
+from tests.faults.strangers import locked
+from tests.faults.testbed import UNHURRIED, Testbed
 from tests.support.proxy import Mode
 from tests.support.waiting import eventually
-
-# A session that is idle in a transaction is ended after the deadline: this leaves time to strike.
-_UNHURRIED = Scale(deadline=2.0)
-
-
-def _hold(testbed: Testbed, point: Point) -> list[str]:
-    """Place orders, and hold the process that polls them at a point of its pass; returns their ids."""
-    testbed.points.arm(point, Strike.WAIT)
-    names = testbed.place(10, wait=False)
-    testbed.wait_until_struck(point)
-    return names
 
 
 def _hold_with_an_answer(testbed: Testbed, point: Point) -> list[str]:
     """Place orders, and hold the process at a point after the platform has answered about them; returns their ids."""
     for _ in range(5):
-        names = _hold(testbed, point)
+        names = testbed.hold(point)
         if _answers_about(testbed, names):
             return names
         # On a busy machine a query may miss its deadline; that failure is written back, too.
@@ -48,11 +34,10 @@ def _answers_about(testbed: Testbed, names: Sequence[str]) -> int:
     9,
     "the database killed during the grant's COMMIT; the acknowledgement lost",
     databases=SERVERS,
-    scale=_UNHURRIED,
+    scale=UNHURRIED,
 )
 def fault_09_a_grants_commit_or_its_acknowledgement_is_lost(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     unheard: list[int] = []
     losses: list[Callable[[], None]] = [
         lambda: _kill_before_the_commit(testbed),
@@ -68,7 +53,7 @@ def fault_09_a_grants_commit_or_its_acknowledgement_is_lost(testbed: Testbed) ->
 
 def _kill_before_the_commit(testbed: Testbed) -> None:
     seen = len(testbed.arrivals())
-    names = _hold(testbed, Point.GRANT_BEFORE_COMMIT)
+    names = testbed.hold(Point.GRANT_BEFORE_COMMIT)
     testbed.database.kill()
     testbed.points.let_go(Point.GRANT_BEFORE_COMMIT)
     testbed.rest(2.0, least=0.2)
@@ -79,7 +64,7 @@ def _kill_before_the_commit(testbed: Testbed) -> None:
 
 def _kill_at_the_commit(testbed: Testbed) -> None:
     """The moment decides whether the COMMIT went through, and whether it was acknowledged."""
-    names = _hold(testbed, Point.GRANT_BEFORE_COMMIT)
+    names = testbed.hold(Point.GRANT_BEFORE_COMMIT)
     testbed.points.let_go(Point.GRANT_BEFORE_COMMIT)
     testbed.rest(0.03)
     testbed.database.kill()
@@ -93,7 +78,7 @@ def _lose_the_acknowledgement(testbed: Testbed, *, and_kill: bool) -> int:
     proxy = testbed.database.proxy
     assert proxy is not None
     known, seen = newest_query(testbed), len(testbed.arrivals())
-    names = _hold(testbed, Point.GRANT_BEFORE_COMMIT)
+    names = testbed.hold(Point.GRANT_BEFORE_COMMIT)
     proxy.set(Mode.MUTE)
     testbed.points.let_go(Point.GRANT_BEFORE_COMMIT)
     eventually(lambda: newest_query(testbed) > known, "a committed grant")
@@ -112,10 +97,9 @@ def _lose_the_acknowledgement(testbed: Testbed, *, and_kill: bool) -> int:
     return query
 
 
-@fault(10, "the database killed between the answer and the write-back", databases=SERVERS, scale=_UNHURRIED)
+@fault(10, "the database killed between the answer and the write-back", databases=SERVERS, scale=UNHURRIED)
 def fault_10_the_database_is_killed_before_the_write_back(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     outages = ["short", "long", "in it"]
     testbed.rng.shuffle(outages)
     for outage in outages:
@@ -148,8 +132,7 @@ def _lose_a_write_back(testbed: Testbed, outage: str) -> None:
 
 @fault(11, "the budget's row locked from outside for ten windows", databases=ALL_DATABASES)
 def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     in_mid_query = testbed.rng.random() < 0.5
     names = _hold_with_an_answer(testbed, Point.WRITE_BACK_BEGINS) if in_mid_query else testbed.place(10)
     if not in_mid_query:
@@ -157,7 +140,7 @@ def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None
         testbed.rest(testbed.scale.reservation)
     # Long exchanges: an answer that is written at once would close a slot that was opened too early.
     testbed.trouble(latency=f"fixed:{0.6 * testbed.scale.deadline:g}")
-    with _budget_locked(testbed):
+    with locked(testbed, "query_budgets"):
         locked_at = time.monotonic()
         testbed.points.let_go(Point.WRITE_BACK_BEGINS)
         # On SQLite a lock of one row locks all: their rows come when the lock is gone.
@@ -175,28 +158,13 @@ def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None
     assert len(testbed.arrivals()) >= len(seen) + 3, "too few queries after the release to check their spacing"
 
 
-@contextmanager
-def _budget_locked(testbed: Testbed) -> Iterator[None]:
-    """The budget's row, locked by another program's session without the product's timeouts."""
-    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if testbed.database.kind == "sqlite" else "BEGIN")
-        if testbed.database.kind != "sqlite":
-            assert connection.exec_driver_sql("SELECT id FROM query_budgets FOR UPDATE").all()
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql("COMMIT")
-
-
 _STORM_SECONDS = (8.0, 20.0)
 """The least seconds of a storm, and the most where the worker never lost a deadlock."""
 
 
 @fault(12, "deadlocks and MariaDB's error 1020 in a storm", databases=SERVERS)
 def fault_12_transactions_deadlock_in_a_storm(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     testbed.wait_until_settled(testbed.place(10))
     with Storm(testbed) as storm:
         began = time.monotonic()

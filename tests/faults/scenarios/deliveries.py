@@ -7,7 +7,7 @@ from tests.faults.endpoints import repeats
 from tests.faults.notification_recorder import HANG, Answer
 from tests.faults.points import Point, Strike
 from tests.faults.recorder import Recorder
-from tests.faults.testbed import Scale, Testbed
+from tests.faults.testbed import UNHURRIED, Testbed
 from tests.support.processes import Program
 from tests.support.proxy import Mode
 from tests.support.waiting import last_seen
@@ -23,8 +23,6 @@ _LEASE_SECONDS = 20.0
 _LOT_SECONDS = 10.0
 """In so long the orders of a lot are settled, and their notifications sent."""
 _MOST_LOTS = 4
-# A session that is idle in a transaction is ended after the deadline: this leaves time to strike.
-_UNHURRIED = Scale(deadline=2.0)
 
 
 @fault(
@@ -32,18 +30,13 @@ _UNHURRIED = Scale(deadline=2.0)
 )
 def fault_34_sender_and_receiver_are_killed_at_every_step(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    worker = testbed.worker()
-    testbed.beat()
-    steps: list[Callable[[], None]] = [
+    worker = testbed.start()
+    steps: list[Callable[[], object]] = [
         *(lambda point=point: _kill_the_sender_at(testbed, point) for point in _POINTS),
         lambda: _kill_the_sender_in_mid_exchange(testbed, recorder, worker),
         lambda: _kill_the_receiver(testbed, recorder),
     ]
-    testbed.rng.shuffle(steps)
-    for step in steps:
-        step()
-        testbed.injected()
-        testbed.rest(1.0)
+    testbed.inject(steps, then=lambda: testbed.rest(1.0))
     testbed.wait_until_told(seconds=_LEASE_SECONDS + 30)
     testbed.observed(f"{repeats(recorder)} deliveries repeated what had been accepted")
 
@@ -81,26 +74,22 @@ def _hang(testbed: Testbed, recorder: Recorder) -> None:
     35,
     "the database killed at every step of a delivery; an acknowledgement lost",
     databases=SERVERS,
-    scale=_UNHURRIED,
+    scale=UNHURRIED,
     times=6,
     times_in_ci=2,
     seconds=90.0,
 )
 def fault_35_the_database_is_killed_at_every_step_of_a_delivery(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    testbed.worker()
-    testbed.beat()
-    steps: list[Callable[[], None]] = [
+    testbed.start()
+    steps: list[Callable[[], object]] = [
         lambda: _kill_the_database_at(testbed, Point.CLAIM_BEFORE_COMMIT),
         lambda: _kill_the_database_at(testbed, Point.CLAIM_AFTER_COMMIT),
         lambda: _kill_the_database_at(testbed, Point.NOTE_BEFORE_COMMIT),
         lambda: _lose_the_acknowledgement(testbed, Point.CLAIM_BEFORE_COMMIT),
         lambda: _lose_the_acknowledgement(testbed, Point.NOTE_BEFORE_COMMIT),
     ]
-    testbed.rng.shuffle(steps)
-    for step in steps:
-        step()
-        testbed.injected()
+    testbed.inject(steps)
     testbed.wait_until_told(seconds=_LEASE_SECONDS + 30)
     testbed.observed(f"{repeats(recorder)} deliveries repeated what had been accepted")
 

@@ -17,8 +17,7 @@ _APPLIED_WITHIN = VISIBILITY_SECONDS + 40.0
 @fault(22, "the database killed, then the worker killed, during enqueue, callback and cancel tasks", databases=SERVERS)
 def fault_22_the_database_and_the_worker_are_killed_during_intake(testbed: Testbed) -> None:
     # One process: what is sent after the errand in which it is struck waits.
-    worker = testbed.worker(processes=1)
-    testbed.beat()
+    worker = testbed.start(processes=1)
     for struck in testbed.rng.sample(range(3), 2):
         calling_back = CallingBack(testbed)
         errands: list[Errand] = [Enqueueing(testbed), calling_back, Cancelling(testbed)]

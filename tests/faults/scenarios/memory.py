@@ -28,8 +28,7 @@ _RESTART_SECONDS = 20.0
 )
 def fault_50_no_memory_for_a_while(testbed: Testbed) -> None:
     testbed.record_notifications()
-    worker = testbed.worker(processes=1)
-    testbed.beat()
+    worker = testbed.start(processes=1)
     testbed.wait_until_settled(testbed.place(5))
     before = worker.children()
     with _without_memory(before):

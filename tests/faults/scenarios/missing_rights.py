@@ -8,12 +8,11 @@ from functools import partial
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.outages import Outage, go_through
 from tests.faults.posting import body_of, post, post_until_accepted
-from tests.faults.roles import use_least_role, without_right
-from tests.faults.testbed import Scale, Testbed
+from tests.faults.strangers import use_least_role, without_right
+from tests.faults.testbed import UNHURRIED, Testbed
+from tests.support.plain_role import PlainRole
 from tests.support.waiting import eventually
 
-# A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
-_UNHURRIED = Scale(deadline=2.0)
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 # Without one of these no grant can be committed.
 _OF_GRANTS = (
@@ -38,14 +37,13 @@ _OF_RESULTS = (
     times=8,
     times_in_ci=2,
     databases=SERVERS,
-    scale=_UNHURRIED,
+    scale=UNHURRIED,
     seconds=150,
 )
 def fault_48_rights_are_missing_for_a_while(testbed: Testbed) -> None:
     role = use_least_role(testbed)
     testbed.serve()
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     testbed.wait_until_settled(testbed.place(10))
     for kinds, without_queries in ((_OF_GRANTS, True), (_OF_RESULTS, False)):
         some = testbed.rng.sample(kinds, k=1 if testbed.is_brief else 2)
@@ -59,10 +57,10 @@ def fault_48_rights_are_missing_for_a_while(testbed: Testbed) -> None:
 
 
 @contextmanager
-def _revoked(testbed: Testbed, role: str, rights: str, table: str) -> Iterator[None]:
+def _revoked(testbed: Testbed, role: PlainRole, rights: str, table: str) -> Iterator[None]:
     (name,) = testbed.place(1, enqueue=False, outcome="1")
     body = body_of(testbed, name)
-    with without_right(testbed, role, rights, table):
+    with without_right(role, rights, table):
         yield
         eventually(lambda: _readiness(testbed) == 503, "a receiver that is not ready")
         status = post(testbed.serve_port, json.dumps(body).encode())

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import sqlalchemy
 from kombu.exceptions import OperationalError
-from sqlalchemy.pool import NullPool
 
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.points import Point, Strike
 from tests.faults.storm import Storm
+from tests.faults.strangers import locked
 from tests.faults.testbed import VISIBILITY_SECONDS, Scale, Testbed
 from tests.support.processes import Program
 from tests.support.proxy import Mode, Proxy
@@ -160,10 +159,9 @@ def stop_the_broker(day: Day) -> bool:
 
 
 def kill_the_database(day: Day) -> None:
-    assert day.testbed.database.server is not None
-    day.testbed.database.server.kill()
+    day.testbed.database.kill()
     day.testbed.rest(3.0)
-    day.testbed.database.server.start()
+    day.testbed.database.start()
 
 
 def cut_the_database(day: Day) -> None:
@@ -181,9 +179,7 @@ def lose_the_databases_answers(day: Day) -> None:
 
 
 def lock_the_budget(day: Day) -> None:
-    engine = sqlalchemy.create_engine(day.testbed.database.direct_url, poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("SELECT id FROM query_budgets FOR UPDATE").close()
+    with locked(day.testbed, "query_budgets"):
         time.sleep(10 * _SCALE.window)
 
 

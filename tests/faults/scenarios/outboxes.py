@@ -8,7 +8,6 @@ from tests.faults.catalogue import fault
 from tests.faults.endpoints import column_names, count_notifications, repeats, wait_for_rest
 from tests.faults.notification_recorder import HANG, Answer
 from tests.faults.recorder import SECRET, Recorder
-from tests.faults.roles import execute
 from tests.faults.testbed import Testbed
 from tests.support.raw_query import APP_ID
 from tests.support.waiting import eventually
@@ -35,8 +34,7 @@ def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     dead = testbed.enter(Recorder(testbed.folder / "dead"))
     dead.answers(Answer(how=HANG))
     testbed.extra_settings["accounts_file"] = _accounts_file(testbed, dead)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     _add_rows(testbed, "dead", _DEAD_ROWS)
     testbed.injected()
     dead.wait_for(1)
@@ -77,8 +75,7 @@ def _add_rows(testbed: Testbed, account: str, count: int) -> None:
         "sqlite": "'msg_' || printf('%032d', n)",
     }[testbed.database.kind]
     long_ago = "'2026-01-01 00:00:00.000000'"
-    execute(
-        testbed,
+    testbed.execute(
         "INSERT INTO notifications"
         " (event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries)"
         f" SELECT {event_id}, '{account}', 0, 'order.succeeded', n, 0, '{{}}', {long_ago}, 'pending', {long_ago}, 0"
@@ -110,8 +107,7 @@ def _slowest_seconds(testbed: Testbed) -> float:
 @fault(39, "a bulk act of 100,000 orders, with results beside it", times=3, times_in_ci=1, seconds=600.0)
 def fault_39_many_orders_are_cancelled_at_once(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     count = 3_000 if testbed.is_brief else 100_000
     names = _add_orders(testbed, count)
     testbed.command("notifications", "--pause", "default", "--reason", "to have all of them wait", "--yes")
@@ -141,8 +137,7 @@ def _add_orders(testbed: Testbed, count: int) -> list[str]:
     eventually(lambda: testbed.states()[model] == "cancelled", "the order to be copied, at rest")
     columns = ", ".join(column_names(testbed, "recharge_orders") - {"id", "request_id", "state", "due_at"})
     name = "concat('b', n)" if testbed.database.kind == "mariadb" else "'b' || n"
-    execute(
-        testbed,
+    testbed.execute(
         f"INSERT INTO recharge_orders (request_id, state, due_at, {columns})"
         f" SELECT {name}, 'pending', '2099-01-01 00:00:00.000000', {columns}"
         f" FROM recharge_orders, {_numbers(testbed, count)} WHERE request_id = '{model}'",
@@ -167,8 +162,7 @@ def fault_40_two_workers_share_an_outbox(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
     # Of one host: between two, a step forward of the database's clock opens the limit (docs/reliability.md).
     for number in (1, 2):
-        testbed.worker(f"worker-{number}")
-    testbed.beat()
+        testbed.start(f"worker-{number}")
     testbed.wait_until_settled(testbed.place(150))
     testbed.wait_until_told()
     assert repeats(recorder) == 0, f"{repeats(recorder)} deliveries were made twice"

@@ -29,8 +29,7 @@ _BATCH_WITH_POISON = 5
 
 @fault(14, "latency that alternates between nothing and 0.9 of the deadline", scale=_LONG_DEADLINE, seconds=90)
 def fault_14_latency_alternates(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     longest = 0.9 * testbed.scale.deadline
     testbed.trouble(latency=f"alternate:0,{longest:g}")
     _wait_for_queries(testbed, queries=4)
@@ -78,8 +77,7 @@ def _wait_for_queries(testbed: Testbed, *, queries: int) -> None:
 
 @fault(15, "header drip, body drip, no answer, reset before and in mid-answer", scale=_SHORT, seconds=90)
 def fault_15_no_whole_answer_comes(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     kinds = list(_NO_WHOLE_ANSWER)
     testbed.rng.shuffle(kinds)
     # The second failure in a row makes suspects of the orders: this must happen, too, without any loss.
@@ -110,8 +108,7 @@ def _check_it_ends_in_time(testbed: Testbed, kind: str) -> None:
     16, "301, 307, 429 with Retry-After, 500, 503, 401; an id that makes a batch a 500", scale=_SHORTEST, seconds=120
 )
 def fault_16_http_errors(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     statuses = list(_STATUSES)
     testbed.rng.shuffle(statuses)
     for status in statuses:

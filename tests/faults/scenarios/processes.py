@@ -36,8 +36,7 @@ _THE_LAST = ({"task": _LAST_WORD, "id": "last"}, b"[[], {}, {}]")
 
 @fault(1, "kill -9 of the task's process at every point of a pass, and in mid-send")
 def fault_01_the_tasks_process_is_killed_at_every_point(testbed: Testbed) -> None:
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     points: list[Point | None] = [*_POINTS, None]
     testbed.rng.shuffle(points)
     for point in points:
@@ -57,8 +56,7 @@ def fault_01_the_tasks_process_is_killed_at_every_point(testbed: Testbed) -> Non
 
 @fault(2, "kill -9 of the worker's parent, in a loop")
 def fault_02_the_workers_parent_is_killed_in_a_loop(testbed: Testbed) -> None:
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     for _ in range(3):
         testbed.place(20)
         testbed.rest(testbed.scale.reservation)

@@ -15,8 +15,7 @@ _SHORT_WINDOWS = Scale(window=0.5, deadline=1.5, tick=0.1)
 
 @fault(19, "a callback races an older or contradicting answer, both ways", scale=_SHORT_WINDOWS, seconds=120)
 def fault_19_a_callback_races_an_answer(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     races: list[Callable[[Testbed], bool]] = [
         _callback_overtakes_an_older_answer,
         partial(_callback_overtakes_a_false_answer, spoilt="wrong-amount"),
@@ -56,9 +55,7 @@ def _callback_overtakes_a_false_answer(testbed: Testbed, *, spoilt: str) -> bool
 
 def _hold_the_answer(testbed: Testbed, *, outcome: str = "1", settle_after: float = 0.0) -> str:
     """Place an order whose query has ended and waits to be written; returns the order's id."""
-    testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    [name] = testbed.place(1, outcome=outcome, settle_after=settle_after)
-    testbed.wait_until_struck(Point.WRITE_BACK_BEGINS)
+    [name] = testbed.hold(Point.WRITE_BACK_BEGINS, 1, wait=True, outcome=outcome, settle_after=settle_after)
     return name
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import (
@@ -45,15 +46,14 @@ _IN_A_SECOND = 20
 )
 def fault_36_the_receiver_misbehaves(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    testbed.worker()
-    testbed.beat()
-    misdeeds = [_answer_never_or_for_ever, _drip_bodies, _fail_single_events]
-    testbed.rng.shuffle(misdeeds)
-    for misdeed in misdeeds:
-        misdeed(testbed, recorder)
-        testbed.injected()
+    testbed.start()
+
+    def be_well_again() -> None:
         recorder.answers()
         testbed.wait_until_told()
+
+    misdeeds = (_answer_never_or_for_ever, _drip_bodies, _fail_single_events)
+    testbed.inject([partial(misdeed, testbed, recorder) for misdeed in misdeeds], then=be_well_again)
     # Last, since it steps a clock.
     _ask_for_a_year(testbed, recorder)
     testbed.injected()
@@ -115,14 +115,9 @@ def _ask_for_a_year(testbed: Testbed, recorder: Recorder) -> None:
 )
 def fault_37_the_receiver_refuses_for_long(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
-    testbed.worker()
-    testbed.beat()
-    refusals = [_refuse_for_an_hour, _refuse_all, _want_no_more]
-    testbed.rng.shuffle(refusals)
-    for refusal in refusals:
-        refusal(testbed, recorder)
-        testbed.injected()
-        testbed.wait_until_told()
+    testbed.start()
+    refusals = (_refuse_for_an_hour, _refuse_all, _want_no_more)
+    testbed.inject([partial(refusal, testbed, recorder) for refusal in refusals], then=testbed.wait_until_told)
     assert count_notifications(testbed, "state = 'gave_up'") == 0, "given up, and the endpoint was at fault"
     _refuse_one_for_ever(testbed, recorder)
     testbed.injected()
@@ -220,8 +215,7 @@ def fault_45_events_starve(testbed: Testbed) -> None:
     """However many there are, a good result an hour is told at once, and the refused ones go one at a time."""
     recorder = testbed.record_notifications()
     for number in (1, 2):
-        testbed.worker(f"worker-{number}")
-    testbed.beat()
+        testbed.start(f"worker-{number}")
     refused = testbed.place(40 if testbed.is_brief else 200, enqueue=False)
     testbed.refused.update(refused)
     recorder.answers(orders=dict.fromkeys(refused, Answer(status=testbed.rng.choice((400, 404, 500)))))

@@ -12,45 +12,43 @@ from sqlalchemy.exc import DBAPIError
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.outages import Outage, go_through
 from tests.faults.pages import no_page_more
-from tests.faults.roles import engine_as, execute, use_plain_role
-from tests.faults.testbed import Scale, Testbed
+from tests.faults.strangers import engine_as, use_plain_role
+from tests.faults.testbed import UNHURRIED, Testbed
+from tests.support.plain_role import PlainRole
 from tests.support.small_disk import filled_up, may_mount, small_disk
 from tests.support.waiting import eventually
 
-# A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
-_UNHURRIED = Scale(deadline=2.0)
 _MEGABYTES = 96
 _FEW_CONNECTIONS = 24
-_Bound = Callable[[Testbed, str], AbstractContextManager[None]]
+_Bound = Callable[[Testbed, PlainRole], AbstractContextManager[None]]
 
 
-@fault(26, "a read-only database", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
+@fault(26, "a read-only database", times=6, times_in_ci=2, databases=SERVERS, scale=UNHURRIED, seconds=120)
 def fault_26_the_database_is_read_only(testbed: Testbed) -> None:
     role = use_plain_role(testbed)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     read_only = partial(_read_only, testbed, role)
     go_through(testbed, {"read-only": read_only, "read-only again": read_only})
 
 
 @contextmanager
-def _read_only(testbed: Testbed, role: str) -> Iterator[None]:
+def _read_only(testbed: Testbed, role: PlainRole) -> Iterator[None]:
     """Make the server read-only, like a standby or one that its administrator protects."""
     if testbed.database.kind == "postgresql":
         name, values = "default_transaction_read_only", ("on", "off")
         statements = [[f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()"] for value in values]
     else:
         statements = [[f"SET GLOBAL read_only = {value}"] for value in (1, 0)]
-    execute(testbed, *statements[0])
+    testbed.execute(*statements[0])
     try:
-        eventually(lambda: not _may_write(testbed, role), "a database that refuses to write")
+        eventually(lambda: not _may_write(role), "a database that refuses to write")
         yield
     finally:
-        execute(testbed, *statements[1])
+        testbed.execute(*statements[1])
 
 
-def _may_write(testbed: Testbed, role: str) -> bool:
-    with engine_as(testbed, role).connect() as connection:
+def _may_write(role: PlainRole) -> bool:
+    with engine_as(role).connect() as connection:
         try:
             connection.exec_driver_sql("UPDATE rejected_orders SET id = id WHERE id = 0")
         except DBAPIError:
@@ -58,12 +56,11 @@ def _may_write(testbed: Testbed, role: str) -> bool:
     return True
 
 
-@fault(27, "a full database", times=9, times_in_ci=3, scale=_UNHURRIED, seconds=120)
+@fault(27, "a full database", times=9, times_in_ci=3, scale=UNHURRIED, seconds=120)
 def fault_27_the_database_is_full(testbed: Testbed) -> None:
     # Present rows may still be changed, and new ones find space in present pages: some grants succeed.
     full = _full(testbed)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     go_through(testbed, {"full": full, "full again": full}, without_queries=False)
 
 
@@ -127,74 +124,73 @@ _FULL_TABLES = ("recharge_orders", "order_events", "rejected_orders", "unmatched
 @contextmanager
 def _says_full(testbed: Testbed) -> Iterator[None]:
     *once, each = _FULL[testbed.database.kind]
-    execute(testbed, *once, *(each.format(table=table) for table in _FULL_TABLES))
+    testbed.execute(*once, *(each.format(table=table) for table in _FULL_TABLES))
     try:
         yield
     finally:
         if testbed.database.kind == "postgresql":
             # One table at a time: a session that locks two may deadlock with a worker that locks them in reverse.
-            execute(
-                testbed, *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()"
+            testbed.execute(
+                *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()"
             )
         else:
-            execute(testbed, *(f"DROP TRIGGER say_full_{table}" for table in _FULL_TABLES))
+            testbed.execute(*(f"DROP TRIGGER say_full_{table}" for table in _FULL_TABLES))
 
 
-@fault(28, "no connection free", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
+@fault(28, "no connection free", times=6, times_in_ci=2, databases=SERVERS, scale=UNHURRIED, seconds=120)
 def fault_28_no_connection_is_free(testbed: Testbed) -> None:
     role = use_plain_role(testbed)
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     bounds = {"the server's connections taken": _server_bound, "the login's connections taken": _login_bound}
     go_through(testbed, {name: partial(_taken_up, testbed, role, bound) for name, bound in bounds.items()})
 
 
 @contextmanager
-def _server_bound(testbed: Testbed, role: str) -> Iterator[None]:
+def _server_bound(testbed: Testbed, role: PlainRole) -> Iterator[None]:
     """PostgreSQL's bound is set when it starts: it is 200 here. An administrator may still connect to both."""
     if testbed.database.kind == "postgresql":
         yield
         return
     [(bound,)] = testbed.rows("SELECT @@max_connections")
-    execute(testbed, f"SET GLOBAL max_connections = {_FEW_CONNECTIONS}")
+    testbed.execute(f"SET GLOBAL max_connections = {_FEW_CONNECTIONS}")
     try:
         yield
     finally:
-        execute(testbed, f"SET GLOBAL max_connections = {bound}")
+        testbed.execute(f"SET GLOBAL max_connections = {bound}")
 
 
 @contextmanager
-def _login_bound(testbed: Testbed, role: str) -> Iterator[None]:
+def _login_bound(testbed: Testbed, role: PlainRole) -> Iterator[None]:
     if testbed.database.kind == "postgresql":
-        change, none = f"ALTER ROLE {role} CONNECTION LIMIT {{}}", -1
+        change, none = f"ALTER ROLE {role.name} CONNECTION LIMIT {{}}", -1
     else:
-        change, none = f"GRANT USAGE ON *.* TO {role}@'localhost' WITH MAX_USER_CONNECTIONS {{}}", 0
-    execute(testbed, change.format(_FEW_CONNECTIONS))
+        change, none = f"GRANT USAGE ON *.* TO {role.name}@'localhost' WITH MAX_USER_CONNECTIONS {{}}", 0
+    testbed.execute(change.format(_FEW_CONNECTIONS))
     try:
         yield
     finally:
-        execute(testbed, change.format(none))
+        testbed.execute(change.format(none))
 
 
 @contextmanager
-def _taken_up(testbed: Testbed, role: str, bound: _Bound) -> Iterator[None]:
+def _taken_up(testbed: Testbed, role: PlainRole, bound: _Bound) -> Iterator[None]:
     """Other programs with the same login take every connection; those of the worker break, and it gets no new one."""
     proxy = testbed.database.proxy
     assert proxy is not None
     over = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(bound(testbed, role))
-        strangers = threading.Thread(target=_take_all, args=(engine_as(testbed, role), over), name="strangers")
+        strangers = threading.Thread(target=_take_all, args=(engine_as(role), over), name="strangers")
         strangers.start()
         try:
-            eventually(lambda: not _may_connect(testbed, role), "a database without a free connection")
+            eventually(lambda: not _may_connect(role), "a database without a free connection")
 
             def has_none() -> bool:
                 # The cut connections become free, and are taken; the worker may be quicker, and is cut again.
                 if proxy.connections():
                     proxy.cut()
                     return False
-                return not _may_connect(testbed, role)
+                return not _may_connect(role)
 
             eventually(has_none, "a worker without a connection")
             yield
@@ -210,9 +206,9 @@ def _take_all(engine: sqlalchemy.Engine, over: threading.Event) -> None:
                 taken.enter_context(engine.connect())
 
 
-def _may_connect(testbed: Testbed, role: str) -> bool:
+def _may_connect(role: PlainRole) -> bool:
     try:
-        engine_as(testbed, role).connect().close()
+        engine_as(role).connect().close()
     except DBAPIError:
         return False
     return True

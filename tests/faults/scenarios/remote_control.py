@@ -65,8 +65,7 @@ _ODD_EVENTS: tuple[object, ...] = (
 @fault(32, "remote control and events from anybody at the broker", times=6, times_in_ci=2, seconds=200)
 def fault_32_anybody_controls_the_worker(testbed: Testbed) -> None:
     # Started as in production, with mingle and gossip.
-    worker = testbed.worker(options=())
-    testbed.beat()
+    worker = testbed.start(options=())
     with Connection(testbed.broker.direct_url) as connection:
         foreign = connection.SimpleQueue(_FOREIGN)
         # An earlier run on this broker has left its own there.

@@ -36,8 +36,7 @@ def _restore(testbed: Testbed, dump: Dump, worker: Program) -> None:
 )
 def fault_46_the_last_query_is_lost_by_a_restore(testbed: Testbed) -> None:
     dump = Dump(testbed.database.direct_url, testbed.folder)
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     names = testbed.place(60, outcome="1")
     testbed.rest(testbed.scale.window)
     dump.take()
@@ -66,8 +65,7 @@ def fault_46_the_last_query_is_lost_by_a_restore(testbed: Testbed) -> None:
 def fault_47_receivers_know_newer_versions_than_a_restored_table(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
     dump = Dump(testbed.database.direct_url, testbed.folder)
-    worker = testbed.worker()
-    testbed.beat()
+    worker = testbed.start()
     names = testbed.place(20)
     testbed.wait_until_settled(names)
     testbed.wait_until_told()

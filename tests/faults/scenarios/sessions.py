@@ -2,25 +2,20 @@
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import psycopg
 import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.outages import go_through
 from tests.faults.posting import body_of, post, post_until_accepted
-from tests.faults.roles import use_plain_role
-from tests.faults.testbed import Scale, Testbed
+from tests.faults.strangers import locked, use_plain_role
+from tests.faults.testbed import UNHURRIED, Testbed
 from tests.support.waiting import eventually
 
-# A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
-_UNHURRIED = Scale(deadline=2.0)
 _TABLES = ("recharge_orders", "account_states", "platform_queries")
 _TABLES_OF_CALLBACKS = ("recharge_orders", "order_events")
 _PER_SECOND = 12
@@ -37,12 +32,11 @@ _ENCODINGS = ("LATIN1", "SQL_ASCII", "WIN1252")
     times=8,
     times_in_ci=2,
     databases=SERVERS,
-    scale=_UNHURRIED,
+    scale=UNHURRIED,
     seconds=150,
 )
 def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     testbed.wait_until_settled(testbed.place(10))
     locks = [(table, whole) for table in _TABLES for whole in (False, True)]
     some = testbed.rng.sample(locks, k=2 if testbed.is_brief else 3)
@@ -50,7 +44,7 @@ def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
     go_through(
         testbed,
         {
-            f"{'all' if whole else 'rows'} of {table} locked": partial(_locked, testbed, table, whole)
+            f"{'all' if whole else 'rows'} of {table} locked": partial(locked, testbed, table, whole=whole)
             for table, whole in some
         },
         without_queries=False,
@@ -60,14 +54,13 @@ def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
 @fault(51, "a table locked while callbacks come, 12 a second", times=6, times_in_ci=2, databases=SERVERS, seconds=90)
 def fault_51_a_table_is_locked_while_callbacks_come(testbed: Testbed) -> None:
     testbed.serve()
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     count = _PER_SECOND * (8 if testbed.is_brief else 12)
     # Answered 0 for so long that no query settles them first.
     names = testbed.place(count, settle_after=30.0)
     bodies = [body_of(testbed, name) for name in names]
     table = testbed.rng.choice(_TABLES_OF_CALLBACKS)
-    with _locked(testbed, table, whole=True), ThreadPoolExecutor(count) as senders:
+    with locked(testbed, table, whole=True), ThreadPoolExecutor(count) as senders:
         began = time.monotonic()
         answers = senders.map(partial(_post_at, testbed, began), range(count), bodies)
         testbed.injected()
@@ -92,37 +85,16 @@ def _post_at(testbed: Testbed, began: float, number: int, body: dict[str, Any]) 
     return status, time.monotonic() - due
 
 
-@contextmanager
-def _locked(testbed: Testbed, table: str, whole: bool) -> Iterator[None]:
-    """A session of another program that stays idle in its transaction, without the product's timeouts."""
-    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    key = "account" if table == "account_states" else "id"
-    lock, release = f"SELECT {key} FROM {table} FOR UPDATE", "COMMIT"
-    if whole:
-        lock = f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
-    if whole and testbed.database.kind == "mariadb":
-        lock, release = f"LOCK TABLES {table} WRITE", "UNLOCK TABLES"
-    with engine.connect() as connection:
-        if release == "COMMIT":
-            connection.exec_driver_sql("BEGIN")
-        connection.exec_driver_sql(lock).close()
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql(release)
-
-
 @fault(30, "a login's DateStyle and client_encoding", times=6, times_in_ci=2, databases=("postgresql",), seconds=120)
 def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
     settings = {"datestyle": testbed.rng.choice(_DATE_STYLES), "client_encoding": testbed.rng.choice(_ENCODINGS)}
     role = use_plain_role(testbed, settings)
     for name, value in settings.items():
-        found = _shown(testbed, role, name)
+        found = _shown(testbed, role.name, name)
         assert found == value, f"{name} is {found}"
         testbed.injected()
     testbed.observed(", ".join(settings.values()))
-    testbed.worker()
-    testbed.beat()
+    testbed.start()
     # Remarks of the platform and of its callbacks are Chinese; so is what is refused here, and must be kept.
     called_back = testbed.place(5, enqueue=False, outcome="1")
     for name in called_back:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.catalogue import fault
+from tests.faults.grants import newest_query, outcome_of
 from tests.faults.points import Point, Strike
 from tests.faults.testbed import Testbed
 from tests.support.processes import Program
@@ -66,7 +67,7 @@ def _continue_past_the_lease(testbed: Testbed, stopped: _Stopped, *, is_sent: bo
     assert len(testbed.arrivals()) == len(arrivals), "something was sent late"
     assert _rows_that_a_token_changes(testbed) == before, "a stale token has changed something"
     assert _settled_by(testbed, stopped) == 0, "a stale token has settled something"
-    assert _outcome(testbed, stopped) == "lost"
+    assert outcome_of(testbed, stopped.query) == "lost"
 
 
 def _continue_past_the_deadline(testbed: Testbed, stopped: _Stopped) -> None:
@@ -77,7 +78,7 @@ def _continue_past_the_deadline(testbed: Testbed, stopped: _Stopped) -> None:
     line = _end_of_query_line(stopped)
     assert "outcome=unsent" in line, line
     testbed.wait_until_settled(stopped.names)
-    assert _outcome(testbed, stopped) in ("unsent", "lost")
+    assert outcome_of(testbed, stopped.query) in ("unsent", "lost")
     assert _settled_by(testbed, stopped) == 0, "a query that was not sent has settled something"
 
 
@@ -93,7 +94,7 @@ def _stopped(testbed: Testbed, workers: Sequence[Program], moment: Point | None)
         worker = next(one for one in workers if pid in one.children())
         processes = _processes(worker)
         _signal(processes, signal.SIGSTOP)
-        stopped = _Stopped(worker=worker, processes=processes, query=_newest_query(testbed), names=names)
+        stopped = _Stopped(worker=worker, processes=processes, query=newest_query(testbed), names=names)
     testbed.injected()
     try:
         yield stopped
@@ -114,7 +115,7 @@ def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stop
         for one in processes:
             _signal(one, signal.SIGSTOP)
         is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
-        query = _newest_query(testbed)
+        query = newest_query(testbed)
         querying = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
         for number, one in enumerate(processes):
             if number != querying or not is_in_time:
@@ -132,14 +133,6 @@ def _processes(worker: Program) -> list[int]:
 def _signal(processes: Sequence[int], number: signal.Signals) -> None:
     for process in processes:
         os.kill(process, number)
-
-
-def _newest_query(testbed: Testbed) -> int:
-    return int(testbed.rows("SELECT max(id) FROM platform_queries")[0][0])
-
-
-def _outcome(testbed: Testbed, stopped: _Stopped) -> str:
-    return str(testbed.rows(f"SELECT outcome FROM platform_queries WHERE id = {stopped.query}")[0][0])
 
 
 def _settled_by(testbed: Testbed, stopped: _Stopped) -> int:

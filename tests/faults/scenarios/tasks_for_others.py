@@ -21,9 +21,8 @@ _BYTES = (100, 1_500)
 def fault_41_the_broker_of_notifications_is_lost(testbed: Testbed) -> None:
     proxy, url = testbed.enter(through_proxy(testbed.broker.direct_url, _PORTS[testbed.broker.kind]))
     consumer = testbed.consume_notifications(url)
-    testbed.worker()
-    testbed.beat()
-    losses: list[Callable[[], None]] = [
+    testbed.start()
+    losses: list[Callable[[], object]] = [
         *[lambda: _lose_in_mid_publish(testbed, proxy)] * 3,
         lambda: _lose_the_confirmations(testbed, proxy),
         lambda: _be_away(testbed, proxy),
@@ -31,11 +30,7 @@ def fault_41_the_broker_of_notifications_is_lost(testbed: Testbed) -> None:
     if testbed.broker.rabbitmq is not None:
         # A message that Redis has answered for is lost with Redis; RabbitMQ's are persistent.
         losses.append(lambda: _kill_rabbitmq(testbed, consumer))
-    testbed.rng.shuffle(losses)
-    for lose in losses:
-        lose()
-        testbed.injected()
-        wait_until_told_after_waits(testbed)
+    testbed.inject(losses, then=lambda: wait_until_told_after_waits(testbed))
     testbed.observed(f"{repeats(consumer)} messages repeated what had been sent")
 
 
