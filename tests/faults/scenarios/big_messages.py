@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.faults.catalogue import fault
-from tests.faults.taking_in import SOON, wait_until_taken_in
+from tests.faults.errands import SOON, wait_until_taken_in
 from tests.faults.testbed import Testbed
 from tests.support.memory import peaks
 from tests.support.waiting import eventually

@@ -10,8 +10,8 @@ from math import sqrt
 import redis
 
 from tests.faults.catalogue import fault
+from tests.faults.errands import TOLD
 from tests.faults.points import Point
-from tests.faults.taking_in import TOLD
 from tests.faults.testbed import Testbed
 from tests.support.proxy import Mode
 from tests.support.servers import EmbeddedValkey

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.checker.notifications import NotificationEvidence, check_notifications
-from tests.faults.checker.tries import WAITS_SECONDS
+from tests.faults.checker.notifications import WAITS_SECONDS, NotificationEvidence, check_notifications
 from tests.faults.notification_recorder import CLOSE, HANG, WHOLE
 from tests.unit.faults.rows import change, order
 
