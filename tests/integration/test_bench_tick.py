@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select
 
 import worker
 from benchmarks.tick.__main__ import main
 from benchmarks.tick.rows import NAME_PREFIX
 from tests.support.command_line import logging_restored
+from tests.support.sql import execute
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
@@ -50,7 +50,7 @@ def run(url: str, *arguments: str) -> Printed:
     return Printed(out.getvalue(), err.getvalue())
 
 
-def run_program(url: str, *arguments: str, status: int = 0) -> Printed:
+def run_program(url: str, *arguments: str, status: int) -> Printed:
     """Run the benchmark as a person does; it must end with this status."""
     command = (sys.executable, "-m", "benchmarks.tick", *options(url, *arguments))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -58,7 +58,7 @@ def run_program(url: str, *arguments: str, status: int = 0) -> Printed:
     return Printed(done.stdout, done.stderr)
 
 
-def measure(url: str, rows: int, pending: int, run: Callable[..., Printed] = run) -> dict[str, Any]:
+def measure(url: str, rows: int, pending: int) -> dict[str, Any]:
     """What the benchmark prints: nothing but one JSON object."""
     result: dict[str, Any] = json.loads(run(url, "--rows", str(rows), "--pending", str(pending), "--json").stdout)
     return result
@@ -84,7 +84,7 @@ def order_of_another_program() -> dict[str, Any]:
 
 
 def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
-    result = measure(database_url, rows=2000, pending=600, run=run_program)
+    result = measure(database_url, rows=2000, pending=600)
 
     assert result["median_ms"].keys() == {"quiet_tick", "choose", "grant", "write_back"}
     assert all(median > 0 for median in result["median_ms"].values())
@@ -93,30 +93,23 @@ def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
     assert (result["rows"], result["pending"]) == (2000, 600)
 
 
-def test_no_plan_scans_the_orders(database_url: str) -> None:
-    assert measure(database_url, rows=20_000, pending=2000)["faults"] == []
-
-
-def test_the_tables_are_kept_and_grown(database_url: str) -> None:
-    measure(database_url, rows=1000, pending=500)
+def test_the_tables_are_kept_grown_and_filled_again_where_they_hold_more_or_another_version(database_url: str) -> None:
+    assert measure(database_url, rows=1000, pending=500)["faults"] == []
     first = {row["id"] for row in rows_of(database_url)}
-    measure(database_url, rows=3000, pending=700)
-    grown = rows_of(database_url)
-
-    assert first < {row["id"] for row in grown}
-    assert len(grown) == 3000
-    assert sum(row["state"] is OrderState.PENDING for row in grown) == 700
-
-
-def test_a_measurement_leaves_the_tables_at_their_size(database_url: str) -> None:
     for _ in range(2):
-        measure(database_url, rows=1000, pending=500)
-        rows = rows_of(database_url)
-        assert (len(rows), sum(row["state"] is OrderState.PENDING for row in rows)) == (1000, 500)
+        measure(database_url, rows=3000, pending=700)
+        grown = rows_of(database_url)
+        assert first < {row["id"] for row in grown}
+        assert (len(grown), sum(row["state"] is OrderState.PENDING for row in grown)) == (3000, 700)
+    assert "filled again" in run(database_url, "--rows", "1000", "--pending", "500").stderr
+    assert len(rows_of(database_url)) == 1000
+    execute(database_url, f"UPDATE recharge_orders SET custom_parm = replace(custom_parm, '{NAME_PREFIX}', 'bench-')")
+    assert "another version" in run(database_url, "--rows", "1000", "--pending", "500").stderr
+    assert all(str(each["custom_parm"]).startswith(NAME_PREFIX) for each in rows_of(database_url))
 
 
-def test_synthetic_orders_are_as_the_worker_writes_them(database_url: str) -> None:
-    measure(database_url, rows=4000, pending=2000)
+def test_synthetic_orders_are_as_the_worker_writes_them_and_no_plan_scans_them(database_url: str) -> None:
+    assert measure(database_url, rows=20_000, pending=2000)["faults"] == []
     rows = rows_of(database_url)
 
     for row in rows:
@@ -126,14 +119,6 @@ def test_synthetic_orders_are_as_the_worker_writes_them(database_url: str) -> No
     assert {row["lane"] for row in waiting} == set(Lane)
     assert {row["id_kind"] for row in waiting} == set(IdKind)
     assert any(row["queried_at"] is None for row in waiting)
-
-
-def test_tables_that_hold_more_are_filled_again(database_url: str) -> None:
-    measure(database_url, rows=2000, pending=700)
-    done = run(database_url, "--rows", "1000", "--pending", "500")
-
-    assert "filled again" in done.stderr
-    assert len(rows_of(database_url)) == 1000
 
 
 def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: str) -> None:
@@ -146,26 +131,6 @@ def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: st
 
     assert "not this benchmark's" in done.stderr
     assert len(rows_of(database_url)) == 1
-
-
-def test_tables_from_another_version_of_the_benchmark_are_filled_again(database_url: str) -> None:
-    measure(database_url, rows=1000, pending=500)
-    database = Database(database_url)
-    with database.write() as connection:
-        older = func.replace(ORDERS.c.custom_parm, NAME_PREFIX, "bench-")
-        connection.execute(update(ORDERS).values(custom_parm=older))
-    database.close()
-    done = run(database_url, "--rows", "1000", "--pending", "500")
-
-    assert "another version" in done.stderr
-    assert all(str(each["custom_parm"]).startswith(NAME_PREFIX) for each in rows_of(database_url))
-
-
-def test_too_few_pending_orders_are_refused(tmp_path: Path) -> None:
-    done = run_program(f"sqlite:///{tmp_path / 'tick.db'}", "--rows", "1000", "--pending", "10", status=2)
-
-    assert "--pending must be" in done.stderr
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.databases("sqlite")

@@ -260,18 +260,6 @@ def test_a_probe_that_is_never_noted_is_followed_by_another_one_when_its_lease_r
     assert len(other.claim()) == 1
 
 
-def test_failures_of_deliveries_that_began_together_are_one_rest(
-    bench: Workbench, process: Process, other: Process
-) -> None:
-    put_notifications(bench, 6)
-    first, second = process.claim(3), other.claim(3)
-    process.end(first, TIMEOUT)
-    rest = endpoint(bench)
-    other.end(second, TIMEOUT)
-    assert endpoint(bench) == rest
-    assert {row.outcome for row in notifications(bench)} == {"timeout"}
-
-
 PAUSE = timedelta(seconds=0.06)
 
 
@@ -314,15 +302,6 @@ def test_in_doubt_what_was_never_tried_goes_first_and_then_what_is_due_longest(
         process.end([only], answered(404))
     assert sent[:3] == [result.id, *(row.id for row in bulk)]
     assert sorted(sent[3:]) == [row.id for row in notifications(bench)[:5]]
-
-
-def test_in_doubt_nothing_is_given_up(bench: Workbench, process: Process) -> None:
-    put_notifications(bench, 4)
-    put_notifications(bench, 1, tries=9)
-    in_doubt(bench, process)
-    assert {row.state for row in notifications(bench)} == {NotificationState.PENDING}
-    assert [row.tries for row in notifications(bench)] == [1, 1, 1, 1, 9]
-    assert {row.refused_since for row in notifications(bench)} == {endpoint(bench).failing_since}
 
 
 def test_410_stops_the_endpoint(bench: Workbench, process: Process) -> None:
@@ -399,13 +378,6 @@ def test_what_a_step_back_has_put_far_ahead_is_found_by_a_read_that_looks_so_far
     assert read_due(process.database, ["default"], however_far=True) == {"default"}
     assert len(process.claim()) == 1
     assert read_due(process.database, ["default"], however_far=True) == set()
-
-
-def test_after_a_step_forward_by_an_hour_nothing_is_lost(bench: Workbench, process: Process) -> None:
-    put_notifications(bench, 3)
-    process.claim(1)
-    process.database.step = HOUR
-    assert len(process.claim()) == 3
 
 
 def test_what_was_read_just_before_a_claim_does_not_make_that_claim_look_stepped(

@@ -10,7 +10,6 @@ from sqlalchemy import update
 
 from tests.faults.checker import history
 from tests.faults.checker.notifications import check_notifications, collect_notifications
-from tests.faults.notification_recorder import Answer
 from tests.faults.recorder import SECRET, Recorder
 from tests.support.archiving import MOBILE, callback
 from tests.support.notifying import Told, put_endpoint, told_of
@@ -87,29 +86,7 @@ def test_what_was_written_and_delivered_is_as_it_should_be(told_bench: Workbench
     assert len(evidence.deliveries) == 2 * len(told)
 
 
-def test_a_notification_that_was_never_sent_is_missed(told_bench: Workbench, recorder: Recorder) -> None:
-    told = told_of(told_bench)
-    for one in told:
-        if one is not told[-1]:
-            deliver(recorder, told_bench, [one])
-    assert {"N1", "N2", "N3"} <= broken(told_bench, recorder)
-
-
-def test_one_that_counts_as_delivered_and_was_refused_is_found(told_bench: Workbench, recorder: Recorder) -> None:
-    recorder.answers(orders={"r3": Answer(status=500)})
-    deliver(recorder, told_bench, told_of(told_bench))
-    assert {"N1", "N2", "N3"} <= broken(told_bench, recorder)
-
-
 def test_one_with_another_signature_is_found(told_bench: Workbench, recorder: Recorder) -> None:
     deliver(recorder, told_bench, told_of(told_bench))
     deliver(recorder, told_bench, told_of(told_bench, "r1"), secret="whsec_" + 32 * "B")
     assert broken(told_bench, recorder) == {"N5"}
-
-
-def test_one_that_was_given_up_without_a_try_is_found(told_bench: Workbench, recorder: Recorder) -> None:
-    told = told_of(told_bench)
-    deliver(recorder, told_bench, told)
-    recorder.file.write_bytes(b"".join(recorder.file.read_bytes().splitlines(keepends=True)[1:]))
-    told_bench.run(f"UPDATE notifications SET state = 'gave_up' WHERE event_id = '{told[0].row.event_id}'")
-    assert "N4" in broken(told_bench, recorder)

@@ -1,7 +1,5 @@
 """A database that acknowledges bytes and never answers: each wait for it ends, and work continues when it is back."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,6 @@ from tests.support.processes import environment, running_serve
 from tests.support.proxy import Mode, Proxy
 from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.reconciling import Workbench, answer_to, item
-from tests.support.servers import EmbeddedPostgres
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, QUERIES
 from worker.database.transactions import ANSWER_SECONDS, Database, is_contention, is_unavailable, retry_until
@@ -301,23 +298,3 @@ def test_a_worker_waits_longer_for_an_answer_than_any_statement_waits_for_a_lock
             names = "@@innodb_lock_wait_timeout, @@lock_wait_timeout"
             waits = list(connection.exec_driver_sql(f"SELECT {names}").one())
     assert all(1 <= float(wait) < ANSWER_SECONDS for wait in waits)
-
-
-def test_a_postgresql_that_is_stopped_and_continued() -> None:
-    with (
-        EmbeddedPostgres() as server,
-        opened(Database(server.url, answer_seconds=ANSWER, pool_size=1)) as database,
-    ):
-        with database.read() as connection:
-            session = session_id(connection)
-        stopped = (server.pid, session)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            with ends_soon(5 + SOON), database.read() as connection:
-                session_id(connection)
-        finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
-        with database.read() as connection:
-            assert session_id(connection) != session
