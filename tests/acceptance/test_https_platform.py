@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
 from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import rows_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -36,12 +35,10 @@ def test_a_private_authority_is_trusted_where_a_setting_names_it(
     own_valkey: EmbeddedValkey,
     tmp_path: Path,
 ) -> None:
-    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
+    statement = "SELECT q.outcome, o.state FROM platform_queries AS q, recharge_orders AS o ORDER BY q.id"
 
     def rows() -> list[tuple[str, ...]]:
-        with engine.connect() as connection:
-            query = "SELECT q.outcome, o.state FROM platform_queries AS q, recharge_orders AS o ORDER BY q.id"
-            return [tuple(row) for row in connection.exec_driver_sql(query)]
+        return [tuple(row) for row in rows_of(migrated_database_url, statement)]
 
     with RawServer(ANSWER, tls=True) as platform:
         urls = {

@@ -9,14 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from sqlalchemy.pool import NullPool
 
 from tests.support.installation import ROOT, image_context, install, install_commands
 from tests.support.processes import ACCOUNT, running_beat, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
+from tests.support.sql import rows_of
 from tests.support.waiting import eventually
 
 SETTINGS = {
@@ -57,10 +56,8 @@ def running(programs: Path, env: dict[str, str], folder: Path) -> Iterator[None]
 
 
 def row(database_url: str) -> tuple[object, ...] | None:
-    engine = sqlalchemy.create_engine(database_url, poolclass=NullPool)
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM recharge_orders").one_or_none()
-    return None if found is None else tuple(found)
+    found = rows_of(database_url, f"SELECT {COLUMNS} FROM recharge_orders")
+    return tuple(found[0]) if found else None
 
 
 @pytest.mark.install

@@ -2,22 +2,20 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 from sqlalchemy import make_url
-from sqlalchemy.pool import NullPool
 
 from tests.support import command_line
-from tests.support.processes import Program, environment, running_platform, running_worker, send_tasks
+from tests.support.processes import celery, environment, refusal_to_start, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import column_of
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
@@ -57,9 +55,7 @@ class Site:
         subprocess.run(command, env=self.env("redis://127.0.0.1:1/0"), cwd=self.folder, check=True)
 
     def states(self) -> list[Any]:
-        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return list(connection.exec_driver_sql("SELECT state FROM recharge_orders").scalars())
+        return column_of(self.database_url, "SELECT state FROM recharge_orders")
 
     def wait_until_settled(self, count: int) -> None:
         eventually(lambda: self.states() == ["succeeded"] * count, f"{count} settled orders")
@@ -89,7 +85,7 @@ def test_a_worker_polls_without_a_message_and_accepts_orders(pool: str, site: Si
 def test_a_worker_polls_while_its_broker_is_away(pool: str, site: Site) -> None:
     site.enqueue_by_command(site.place("2016010000000001"))
     broker = f"redis://127.0.0.1:{free_port()}/0"
-    with started(site.env(broker), site.folder, "--pool", pool):
+    with celery("worker", "--pool", pool, env=site.env(broker), log=site.folder / "worker.log"):
         site.wait_until_settled(1)
 
 
@@ -122,24 +118,9 @@ def test_the_main_process_of_prefork_holds_no_connection(site: Site, own_valkey:
 def test_a_pool_of_greenlets_is_refused_in_one_sentence(
     arguments: list[str], variables: dict[str, str], tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", "worker", *arguments],
-        env={**environment(), **variables},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    assert (done.returncode, len(lines)) == (1, 1), lines
-    assert lines[0].startswith("the worker does not start: the pool gevent ")
-    assert lines[0].endswith(": use --pool prefork (the default), threads or solo")
-
-
-def started(env: dict[str, str], folder: Path, *arguments: str) -> Program:
-    command = (sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency", "2", *arguments)
-    return Program(*command, env=env, log=folder / "worker.log")
+    line = refusal_to_start({**environment(), **variables}, tmp_path, *arguments)
+    assert line.startswith("the worker does not start: the pool gevent ")
+    assert line.endswith(": use --pool prefork (the default), threads or solo")
 
 
 def open_files(pid: int) -> set[str]:

@@ -3,17 +3,15 @@
 Whoever comes first decides; the other is refused, or recorded. No final state changes by itself.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Iterator
 from functools import partial
-from itertools import count
 from typing import Any
 
 import pytest
 
-from tests.support.archiving import add_settled, archived_names, callback, standing
-from tests.support.racing import Operation, Race
-from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from tests.support.archiving import add_settled, archive, archived_names, callback, standing
+from tests.support.racing import Operation, Race, racing, rounds
+from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
@@ -26,7 +24,6 @@ from worker.operations.act_by_hand import (
     pause_account,
     resume_account,
 )
-from worker.operations.archive import move_settled
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
@@ -36,12 +33,8 @@ FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)
 
 @pytest.fixture
 def race(migrated_database_url: str) -> Iterator[Race]:
-    clock = ManualClock()
-    benches = [Workbench(migrated_database_url, clock=clock) for _ in range(4)]
-    benches[3].open()
-    yield Race(*benches)
-    for bench in benches:
-        bench.close()
+    with racing(migrated_database_url) as race:
+        yield race
 
 
 def act(kind: ActKind, decide: Decide, order: Order) -> Operation:
@@ -54,17 +47,6 @@ def act(kind: ActKind, decide: Decide, order: Order) -> Operation:
 
 def answer(query: Query, name: str) -> Operation:
     return lambda bench: bench.write_back.answered(query, answer_to(query, [item(name)]))
-
-
-def rounds(run: Callable[[str, int], tuple[Any, Any] | None]) -> Iterator[tuple[str, Any, Any]]:
-    """Run once for each statement, each time with an order of its own; yields the order and both answers."""
-    for number in count(1):
-        name = f"n{number}"
-        answers = run(name, number)
-        if answers is None:
-            assert number > 4
-            return
-        yield name, *answers
 
 
 def polled(bench: Workbench, name: str) -> tuple[Order, Query]:
@@ -93,12 +75,10 @@ def test_an_order_is_resolved_while_the_answer_to_its_query_is_written(race: Rac
 
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         order, query = polled(race.observer, name)
-        operations = [act(ActKind.RESOLVE, FAIL, order), answer(query, name)]
-        one, other = operations if act_is_first else reversed(operations)
-        return race.run(one, number, other)
+        one, other = act(ActKind.RESOLVE, FAIL, order), answer(query, name)
+        return race.run_either(one, other, number, one_first=act_is_first)
 
-    for name, *answers in rounds(run):
-        done, effects = answers if act_is_first else reversed(answers)
+    for name, done, effects in rounds(run):
         source = is_as_the_first_said(race.observer, name)
         first_sources.add(source)
         by_operator = source is Source.OPERATOR
@@ -118,15 +98,12 @@ def test_an_order_is_reopened_while_a_callback_settles_it(race: Race, act_is_fir
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         race.observer.add(name)
         race.observer.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = :name", name=name)
-        operations: list[Operation] = [
-            act(ActKind.REOPEN, acts.reopen, race.observer.order(name)),
-            lambda bench: bench.intake.record_callbacks([callback(name)]),
-        ]
-        one, other = operations if act_is_first else reversed(operations)
-        return race.run(one, number, other)
+        reopen = act(ActKind.REOPEN, acts.reopen, race.observer.order(name))
+        return race.run_either(
+            reopen, lambda bench: bench.intake.record_callbacks([callback(name)]), number, one_first=act_is_first
+        )
 
-    for name, *answers in rounds(run):
-        done, taken = answers if act_is_first else reversed(answers)
+    for name, done, taken in rounds(run):
         assert taken["settled"] == 1
         assert is_as_the_first_said(race.observer, name) is Source.CALLBACK
         kinds = [event["kind"].value for event in race.observer.events_of(name)]
@@ -136,12 +113,6 @@ def test_an_order_is_reopened_while_a_callback_settles_it(race: Race, act_is_fir
 
 
 def test_a_settled_order_is_reopened_while_it_is_archived(race: Race) -> None:
-    with race.observer.database.read() as connection:
-        before = race.observer.database.now(connection) - timedelta(days=90)
-
-    def archive(bench: Workbench) -> int:
-        return sum(move_settled(bench.database, before))
-
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         add_settled(race.observer, name)
         order = race.observer.order(f"r-{name}")

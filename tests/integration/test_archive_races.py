@@ -3,23 +3,22 @@
 A known order stays known, is in one table with all its events, and is settled once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from tests.support.archiving import MOBILE, add_settled, archived_names, callback, order_of, standing
-from tests.support.racing import READ_SECONDS, Operation, Race
+from tests.support.archiving import MOBILE, add_settled, archive, archived_names, callback, order_of, standing
+from tests.support.racing import READ_SECONDS, Operation, Race, racing, rounds
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade
 from worker.database.revisions import MigrationError
 from worker.database.tables import ARCHIVED
-from worker.operations.archive import move_settled, restore_all
+from worker.operations.archive import restore_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
@@ -28,16 +27,8 @@ DUPLICATE = {"accepted": 0, "duplicates": 1, "rejected": []}
 
 @pytest.fixture
 def race(migrated_database_url: str) -> Iterator[Race]:
-    benches = [Workbench(migrated_database_url) for _ in range(4)]
-    yield Race(*benches)
-    for bench in benches:
-        bench.close()
-
-
-def archive(bench: Workbench) -> int:
-    with bench.database.read() as connection:
-        before = bench.database.now(connection) - timedelta(days=90)
-    return sum(move_settled(bench.database, before))
+    with racing(migrated_database_url) as race:
+        yield race
 
 
 def put_into_archive(bench: Workbench, name: str) -> None:
@@ -66,36 +57,16 @@ def contradict(name: str) -> Operation:
     return lambda bench: bench.intake.record_callbacks([callback(f"r-{name}", status="-1", amount="0")])
 
 
-def rounds(race: Race, run: Callable[[str, int], tuple[Any, Any] | None]) -> Iterator[tuple[str, Any, Any]]:
-    """Run once for each statement, each time with an order of its own; yields the order and both answers."""
-    for number in count(1):
-        name = f"n{number}"
-        answers = run(name, number)
-        if answers is None:
-            assert number > 4, "the first operation has hardly a statement: nothing was tried"
-            return
-        yield name, *answers
-
-
+@pytest.mark.parametrize("archive_first", [True, False])
 @pytest.mark.parametrize("by", ["request_id", "custom_parm", "both"])
-def test_an_order_that_comes_again_while_it_is_archived_is_a_duplicate(race: Race, by: str) -> None:
+def test_an_order_that_comes_again_while_it_is_archived_is_a_duplicate(
+    race: Race, by: str, archive_first: bool
+) -> None:
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         add_settled(race.observer, name)
-        return race.run(archive, number, enqueue(name, by))
+        return race.run_either(archive, enqueue(name, by), number, one_first=archive_first)
 
-    for name, _, answer in rounds(race, run):
-        assert answer == DUPLICATE, name
-        ((_, _, state, kinds),) = standing(race.observer, name)
-        assert (state, kinds) == ("succeeded", ["settled"])
-
-
-@pytest.mark.parametrize("by", ["request_id", "custom_parm", "both"])
-def test_an_order_that_is_archived_while_it_comes_again_is_a_duplicate(race: Race, by: str) -> None:
-    def run(name: str, number: int) -> tuple[Any, Any] | None:
-        add_settled(race.observer, name)
-        return race.run(enqueue(name, by), number, archive)
-
-    for name, answer, _ in rounds(race, run):
+    for name, _, answer in rounds(run):
         assert answer == DUPLICATE, name
         ((_, _, state, kinds),) = standing(race.observer, name)
         assert (state, kinds) == ("succeeded", ["settled"])
@@ -114,8 +85,7 @@ def test_an_order_that_is_archived_and_restored_while_it_comes_again_is_a_duplic
         if answers is None:
             return False
         assert answers[0] == {"accepted": 1, "duplicates": len(others), "rejected": []}, (number, later)
-        ((table, _, state, kinds),) = standing(race.observer, moved)
-        assert (table, state, kinds) == ("recharge_orders", "succeeded", ["settled", "contradicted"]), (number, later)
+        assert_contradicted(race, moved)
         assert [kinds for name in names[1:] for *_, kinds in standing(race.observer, name)] == [["settled"]] * (
             len(others) - 1
         )
@@ -133,31 +103,25 @@ def test_an_order_that_is_archived_and_restored_while_it_comes_again_is_a_duplic
     assert tried > 8, "hardly anything was tried"
 
 
-def test_an_order_that_a_list_names_twice_is_a_duplicate_while_it_is_moved(race: Race) -> None:
-    for moved_first in (True, False):
+@pytest.mark.parametrize("archive_first", [True, False])
+def test_an_order_that_a_list_names_twice_is_a_duplicate_while_it_is_moved(race: Race, archive_first: bool) -> None:
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        add_settled(race.observer, name)
+        return race.run_either(archive, enqueue_twice_in_a_list(name), number, one_first=archive_first)
 
-        def run(name: str, number: int, moved_first: bool = moved_first) -> tuple[Any, Any] | None:
-            name = f"{name}{moved_first}"
-            add_settled(race.observer, name)
-            operations = (archive, enqueue_twice_in_a_list(name))
-            answers = race.run(operations[not moved_first], number, operations[moved_first])
-            return answers if answers is None or moved_first else (answers[1], answers[0])
-
-        for name, _, answer in rounds(race, run):
-            assert answer == {"accepted": 0, "duplicates": 3, "rejected": []}, name
-            assert [kinds for _, _, _, kinds in standing(race.observer, f"{name}{moved_first}")] == [["settled"]]
+    for name, _, answer in rounds(run):
+        assert answer == {"accepted": 0, "duplicates": 3, "rejected": []}, name
+        assert [kinds for _, _, _, kinds in standing(race.observer, name)] == [["settled"]]
 
 
 @pytest.mark.parametrize("callback_first", [True, False])
 def test_a_contradiction_while_an_order_is_archived_is_seen(race: Race, callback_first: bool) -> None:
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         add_settled(race.observer, name)
-        operations = (contradict(name), archive)
-        return race.run(operations[not callback_first], number, operations[callback_first])
+        return race.run_either(contradict(name), archive, number, one_first=callback_first)
 
-    for name, *_ in rounds(race, run):
-        ((table, _, state, kinds),) = standing(race.observer, name)
-        assert (table, state, kinds) == ("recharge_orders", "succeeded", ["settled", "contradicted"]), name
+    for name, *_ in rounds(run):
+        assert_contradicted(race, name)
         assert race.observer.order(f"r-{name}").attention == "late_conflict"
 
 
@@ -165,14 +129,17 @@ def test_a_contradiction_while_an_order_is_archived_is_seen(race: Race, callback
 def test_an_archived_order_that_two_name_at_once_is_restored_once(race: Race, callback_first: bool) -> None:
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         put_into_archive(race.observer, name)
-        operations = (contradict(name), enqueue(name, "custom_parm"))
-        answers = race.run(operations[not callback_first], number, operations[callback_first])
-        return answers if answers is None or callback_first else (answers[1], answers[0])
+        return race.run_either(contradict(name), enqueue(name, "custom_parm"), number, one_first=callback_first)
 
-    for name, _, answer in rounds(race, run):
+    for name, _, answer in rounds(run):
         assert answer == DUPLICATE, name
-        ((table, _, state, kinds),) = standing(race.observer, name)
-        assert (table, state, kinds) == ("recharge_orders", "succeeded", ["settled", "contradicted"])
+        assert_contradicted(race, name)
+
+
+def assert_contradicted(race: Race, name: str) -> None:
+    """The order is in the live table alone, as it was settled, and the contradiction is recorded."""
+    ((table, _, state, kinds),) = standing(race.observer, name)
+    assert (table, state, kinds) == ("recharge_orders", "succeeded", ["settled", "contradicted"]), name
 
 
 def test_two_archives_at_once_move_each_order_once(race: Race) -> None:
@@ -192,8 +159,6 @@ def test_two_archives_at_once_move_each_order_once(race: Race) -> None:
 
 def test_a_downgrade_waits_for_the_archive_and_then_refuses(race: Race, migrated_database_url: str) -> None:
     add_settled(race.observer, "a")
-    with race.observer.database.read() as connection:
-        before = race.observer.database.now(connection) - timedelta(days=90)
     with ThreadPoolExecutor(1) as threads:
         futures: list[Future[None]] = []
 
@@ -202,7 +167,7 @@ def test_a_downgrade_waits_for_the_archive_and_then_refuses(race: Race, migrated
             eventually(lambda: futures[0].done() or race.waits(), "the downgrade waits", every=READ_SECONDS)
 
         event.listen(race.one.database.engine, "commit", step, once=True)
-        assert sum(move_settled(race.one.database, before)) == 1
+        assert archive(race.one) == 1
         with pytest.raises(MigrationError, match="archived_orders holds orders"):
             futures[0].result()
     with race.observer.database.read() as connection:

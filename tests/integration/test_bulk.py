@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from tests.support.sql import statements_of
 from worker.database.bulk_statements import insert_rows, one_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database, RaceLost
@@ -104,10 +105,9 @@ def test_a_naive_time_is_refused(database: Database) -> None:
 
 @pytest.mark.databases("postgresql")
 def test_a_list_is_one_statement(database: Database) -> None:
-    statements: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: statements.append(statement))
-    put(database, *(order(number) for number in range(500)))
-    assert len(statements) == 1
+    with statements_of(database.engine) as executed:
+        put(database, *(order(number) for number in range(500)))
+    assert len(executed) == 1
 
 
 def test_rows_are_found_by_any_of_several_values(database: Database) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
 from tests.support.reconciling import Workbench, errors_of
+from tests.support.sql import statements_of
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.orders import version_at
@@ -84,37 +84,19 @@ def test_a_later_order_fills_in_what_was_missing_and_overwrites_nothing(bench: W
     assert [row["kind"] for row in bench.events_of("r1")] == ["filled_in"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("custom_parm", "c2"), ("mobile", "18812340805"), ("expected_amount", "0")],
-)
-def test_an_order_that_differs_is_refused_and_kept(bench: Workbench, field: str, value: str) -> None:
+def test_an_order_that_differs_is_refused_and_kept(bench: Workbench) -> None:
     order = {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "expected_amount": "2.94"}
     enqueue(bench, order)
     before = bench.rows(ORDERS)
-    other = {**order, field: value}
+    other = {**order, "expected_amount": "0"}
     answer = enqueue(bench, other, {"request_id": "r2"})
     assert (answer["accepted"], answer["duplicates"]) == (1, 0)
-    ((index, (error,)),) = errors_of(answer).items()
-    assert (index, error.startswith(f"{field}: {value} differs from the known order's {order[field]}")) == (0, True)
+    assert errors_of(answer)[0][0].startswith("expected_amount: 0 differs from the known order's 2.94")
     assert bench.rows(ORDERS)[:1] == before
     (kept,) = bench.rows(REJECTED)
     assert (kept["source"], json.loads(kept["payload"])) == ("reconciler.enqueue_orders", other)
-    assert kept["errors"].startswith(f"{field}: {value} differs")
+    assert kept["errors"].startswith("expected_amount: 0 differs")
     assert abs(kept["received_at"] - datetime.now(UTC)) < timedelta(minutes=1)
-
-
-def test_two_known_orders_never_become_one(bench: Workbench) -> None:
-    enqueue(bench, {"request_id": "r1"}, {"custom_parm": "c1", "mobile": MOBILE})
-    answer = enqueue(bench, {"request_id": "r1", "custom_parm": "c1"})
-    assert list(errors_of(answer)) == [0]
-    assert {(order.request_id, order.custom_parm) for order in bench.orders()} == {("r1", None), (None, "c1")}
-
-
-def test_a_new_order_under_the_custom_parm_of_another_is_refused(bench: Workbench) -> None:
-    enqueue(bench, {"request_id": "r1", "custom_parm": "c1"})
-    answer = enqueue(bench, {"request_id": "r2", "custom_parm": "c1"})
-    assert errors_of(answer)[0][0].startswith("request_id: r2 differs")
 
 
 def test_a_list_that_names_an_order_twice_holds_a_duplicate(bench: Workbench) -> None:
@@ -143,32 +125,15 @@ def test_ids_compare_byte_by_byte(bench: Workbench) -> None:
     assert enqueue(bench, *({"request_id": name} for name in names)) == answer_of(duplicates=len(names))
 
 
+# What the domain refuses of an order is in its own tests: these have payloads of every kind.
 BAD: list[tuple[object, str]] = [
     (None, "order: must be an object, not null"),
-    ("r1", "order: must be an object, not a string"),
     ([], "order: must be an object, not a list"),
     ({}, "request_id: is missing"),
-    ({"request_id": 5}, "request_id: must be a string, not a number"),
-    ({"request_id": "a,b"}, "request_id: contains ','"),
-    ({"request_id": "x" * 65}, "request_id: has 65 characters"),
     ({"request_id": "nul\x00"}, "request_id: contains"),
     ({"request_id": "lone\ud800"}, "request_id: contains"),
-    ({"custom_parm": "c1"}, "mobile: is missing"),
-    ({"custom_parm": "c1", "mobile": "1881234"}, "mobile: "),
-    ({"request_id": "r1", "mobile": 18812340804}, "mobile: "),
     ({"request_id": "r1", "account": "nobody"}, "account: nobody is not configured; accepted: default, second"),
-    ({"request_id": "r1", "account": "DEFAULT"}, "account: DEFAULT is not configured"),
-    ({"request_id": "r1", "account": True}, "account: must be a string, not a boolean"),
     ({"request_id": "r1", "expected_amount": 2.94}, "expected_amount: "),
-    ({"request_id": "r1", "expected_amount": "-1"}, "expected_amount: "),
-    ({"request_id": "r1", "expected_amount": "1e3"}, "expected_amount: "),
-    ({"request_id": "r1", "expected_amount": "0.12345"}, "expected_amount: "),
-    ({"request_id": "r1", "expected_amount": "NaN"}, "expected_amount: "),
-    ({"request_id": "r1", "submitted_at": "2024-01-31T18:05:00"}, "submitted_at: "),
-    ({"request_id": "r1", "submitted_at": "yesterday"}, "submitted_at: "),
-    ({"request_id": "r1", "submitted_at": 1706695500}, "submitted_at: "),
-    ({"request_id": "r1", "submitted_at": "0001-01-01T00:00:00+14:00"}, "submitted_at: "),
-    ({"request_id": "r1", "submitted_at": "9999-12-31T23:59:59-14:00"}, "submitted_at: "),
     ({"request_id": "r1", "state": "succeeded"}, "'state': is not a known field"),
 ]
 
@@ -190,37 +155,6 @@ def test_every_bad_order_is_refused_by_name_and_kept_while_the_good_ones_go_thro
     assert {order.request_id for order in bench.orders()} == {"good-1", "good-2"}
 
 
-@pytest.mark.databases("sqlite")
-def test_every_fault_of_an_order_is_answered(bench: Workbench) -> None:
-    answer = enqueue(bench, {"request_id": "", "mobile": "1", "expected_amount": "x", "submitted_at": "x", "a": 1})
-    assert [error.split(":")[0] for error in errors_of(answer)[0]] == [
-        "'a'",
-        "request_id",
-        "mobile",
-        "expected_amount",
-        "submitted_at",
-    ]
-
-
-@pytest.mark.databases("sqlite")
-@pytest.mark.parametrize(("minutes", "accepted"), [(4.8, 1), (5.2, 0), (8 * 60, 0), (-3 * 24 * 60, 1)])
-def test_a_time_more_than_five_minutes_ahead_is_refused(bench: Workbench, minutes: float, accepted: int) -> None:
-    time = datetime.now(UTC) + timedelta(minutes=minutes)
-    answer = enqueue(bench, {"request_id": "r1", "submitted_at": time.isoformat()})
-    assert answer["accepted"] == accepted
-    assert [error[0].startswith("submitted_at: ") for error in errors_of(answer).values()] == [True] * (1 - accepted)
-
-
-@pytest.mark.databases("sqlite")
-@pytest.mark.parametrize("listed", [None, {}, "r1", 5, [], {"args": [], "kwargs": {}}])
-def test_what_is_no_list_of_orders_is_refused_and_kept(bench: Workbench, listed: object) -> None:
-    answer = bench.intake.enqueue_orders(listed)
-    assert (answer["accepted"], answer["duplicates"]) == (0, 0)
-    assert list(errors_of(answer)) == [None]
-    (kept,) = bench.rows(REJECTED)
-    assert json.loads(kept["payload"]) == listed
-
-
 def test_a_thousand_orders_are_accepted_and_a_list_with_one_more_is_refused_whole(bench: Workbench) -> None:
     listed: list[object] = [{"request_id": f"r{number}"} for number in range(1001)]
     answer = bench.intake.enqueue_orders(listed)
@@ -231,12 +165,6 @@ def test_a_thousand_orders_are_accepted_and_a_list_with_one_more_is_refused_whol
 
 def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> None:
     def statements(first: int, last: int) -> int:
-        executed: list[str] = []
-
-        def record(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
-            if not statement.startswith("BEGIN"):
-                executed.append(statement)
-
         numbers = range(first, last)
         listed = [
             *({"request_id": f"known{number}"} for number in numbers),
@@ -245,9 +173,8 @@ def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> N
             *({"custom_parm": f"alone{number}", "mobile": MOBILE} for number in numbers),
             *({"request_id": f"bad,{number}"} for number in numbers),
         ]
-        event.listen(bench.database.engine, "before_cursor_execute", record)
-        answer = bench.intake.enqueue_orders(listed)
-        event.remove(bench.database.engine, "before_cursor_execute", record)
+        with statements_of(bench.database.engine) as executed:
+            answer = bench.intake.enqueue_orders(listed)
         count = last - first
         assert (answer["accepted"], answer["duplicates"]) == (2 * count, 2 * count)
         return len(executed)
@@ -358,15 +285,12 @@ def test_an_order_is_the_same_row_whether_it_is_looked_up_first_or_not(bench: Wo
 
 @pytest.mark.databases("postgresql")
 def test_a_list_of_new_orders_is_not_looked_up_first(bench: Workbench) -> None:
-    statements: list[str] = []
-    event.listen(
-        bench.database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: statements.append(statement)
-    )
     orders = [{"request_id": f"r{number}", "custom_parm": f"c{number}"} for number in range(500)]
-    assert enqueue(bench, *orders) == answer_of(accepted=500)
-    assert not [one for one in statements if "FROM recharge_orders" in one]
-    assert len(statements) <= 8
-    assert len([one for one in statements if "FROM archived_orders" in one]) == 1
+    with statements_of(bench.database.engine) as executed:
+        assert enqueue(bench, *orders) == answer_of(accepted=500)
+    assert not [one for one, _ in executed if "FROM recharge_orders" in one]
+    assert len(executed) <= 8
+    assert len([one for one, _ in executed if "FROM archived_orders" in one]) == 1
     # Some are known by now, one of them by its other id alone, and one gets its other id filled in.
     enqueue(bench, {"request_id": "late"})
     mixed = [

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-import sqlalchemy
 
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.plain_role import PlainRole, least_role
 from tests.support.servers import EmbeddedValkey
-from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.error_kinds import ErrorKind
 from worker.database.rights import needed_rights, read_missing_rights
-from worker.database.transactions import is_transient
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -100,8 +98,6 @@ def test_a_revision_that_may_not_be_read_is_no_missing_migration(role: PlainRole
     ("right", "command"),
     [
         ("SELECT", ("orders",)),
-        ("SELECT", ("todo",)),
-        ("SELECT", ("plan",)),
         ("INSERT", ("enqueue", "-", "--format", "jsonl")),
     ],
 )
@@ -178,13 +174,3 @@ def test_the_doctor_finds_a_read_only_database_fatal_and_names_it_as_readiness_d
 @pytest.mark.databases("sqlite")
 def test_sqlite_has_no_rights(migrated_database_url: str) -> None:
     assert read_missing_rights(migrated_database_url).rights == {}
-
-
-def test_a_statement_that_needs_a_right_is_of_its_kind(role: PlainRole) -> None:
-    role.revoke("DELETE", "recharge_orders")
-    engine = sqlalchemy.create_engine(role.url)
-    with pytest.raises(sqlalchemy.exc.DBAPIError) as caught, engine.connect() as connection:
-        connection.exec_driver_sql("DELETE FROM recharge_orders")
-    engine.dispose()
-    assert kind_of(caught.value) is ErrorKind.RIGHTS
-    assert is_transient(caught.value)

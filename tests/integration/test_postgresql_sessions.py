@@ -1,7 +1,5 @@
 """Sessions of PostgreSQL whose role, database or pooler changes settings."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +7,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import Postgresql
 from tests.support.pgbouncer import Pgbouncer
-from tests.support.processes import environment
+from tests.support.processes import environment, refusal_to_start
 from tests.support.reconciling import Workbench, item
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import execute
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
@@ -27,13 +25,6 @@ SETTINGS = {
     "DateStyle": "SQL, DMY",
     "TimeZone": "America/New_York",
 }
-
-
-@contextmanager
-def executing(url: str) -> Iterator[Any]:
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection.exec_driver_sql
 
 
 @pytest.fixture
@@ -47,11 +38,9 @@ def url_of_own_role(url: str) -> Iterator[str]:
     """The same database, as a role of this test's own."""
     parts = sqlalchemy.make_url(url)
     role = f"{parts.database}_role"
-    with executing(url) as execute:
-        execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    execute(url, f"CREATE ROLE {role} LOGIN SUPERUSER")
     yield parts.set(username=role).render_as_string(hide_password=False)
-    with executing(url) as execute:
-        execute(f"DROP ROLE {role}")
+    execute(url, f"DROP ROLE {role}")
 
 
 def settle_an_order(url: str) -> None:
@@ -72,18 +61,9 @@ def settle_an_order(url: str) -> None:
         bench.close()
 
 
-def test_an_order_settles_whatever_the_role_sets(url_of_own_role: str) -> None:
-    role = sqlalchemy.make_url(url_of_own_role).username
-    with executing(url_of_own_role) as execute:
-        for name, value in SETTINGS.items():
-            execute(f"ALTER ROLE {role} SET {name} = '{value}'")
-    settle_an_order(url_of_own_role)
-
-
 @pytest.mark.parametrize(("name", "value"), [*SETTINGS.items(), ("client_encoding", "SQL_ASCII")])
 def test_an_order_settles_whatever_the_database_sets(name: str, value: str, url: str) -> None:
-    with executing(url) as execute:
-        execute(f"ALTER DATABASE {sqlalchemy.make_url(url).database} SET {name} = '{value}'")
+    execute(url, f"ALTER DATABASE {sqlalchemy.make_url(url).database} SET {name} = '{value}'")
     settle_an_order(url)
 
 
@@ -93,25 +73,12 @@ def test_a_database_that_cannot_hold_unicode_is_refused_by_name(
 ) -> None:
     with database_in(encoding, postgresql_server) as url:
         upgrade(url)
-        settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_BROKER_URL": own_valkey.url, **ACCOUNT}
-        settings["RECONCILER_PLATFORM_URL"] = "http://127.0.0.1:9"
-        found = {check["name"]: check for check in CommandLine(settings).json("doctor", status=1)}
-        assert found["database_encoding"]["status"] == "fatal"
-        assert encoding in found["database_encoding"]["detail"]
-        assert "--encoding=UTF8" in found["database_encoding"]["remedy"]
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", "worker"],
-            env=environment(database_url=url, broker_url=own_valkey.url),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        assert (done.returncode, len(lines)) == (1, 1), lines
-        assert lines[0].startswith("the worker does not start: ")
-        assert encoding in lines[0]
+        found = doctor_on(url, own_valkey.url, status=1)["database_encoding"]
+        assert found["status"] == "fatal"
+        assert encoding in found["detail"]
+        assert "--encoding=UTF8" in found["remedy"]
+        line = refusal_to_start(environment(database_url=url, broker_url=own_valkey.url), tmp_path)
+    assert encoding in line
 
 
 @contextmanager
@@ -119,23 +86,18 @@ def database_in(encoding: str, server: Postgresql) -> Iterator[str]:
     with server.empty() as other_url:
         parts = sqlalchemy.make_url(other_url)
         name = f"{parts.database}_{encoding.lower()}"
-        with executing(other_url) as execute:
-            execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
-            try:
-                yield parts.set(database=name).render_as_string(hide_password=False)
-            finally:
-                execute(f"DROP DATABASE {name} WITH (FORCE)")
+        encoded = f"TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        execute(other_url, f"CREATE DATABASE {name} {encoded}")
+        try:
+            yield parts.set(database=name).render_as_string(hide_password=False)
+        finally:
+            execute(other_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def doctor_on(url: str, broker_url: str) -> dict[str, Any]:
+def doctor_on(url: str, broker_url: str, *, status: int = 0) -> dict[str, Any]:
     settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_BROKER_URL": broker_url, **ACCOUNT}
     settings["RECONCILER_PLATFORM_URL"] = "http://127.0.0.1:9"
-    return {check["name"]: check for check in CommandLine(settings).json("doctor")}
-
-
-def test_without_a_pooler_each_connection_has_a_session_of_its_own(url: str, own_valkey: EmbeddedValkey) -> None:
-    found = doctor_on(url, own_valkey.url)
-    assert (found["database_sessions"]["status"], found["database_sessions"]["remedy"]) == ("ok", None)
+    return {check["name"]: check for check in CommandLine(settings).json("doctor", status=status)}
 
 
 @pytest.mark.parametrize(
@@ -160,9 +122,7 @@ def test_a_pooler_in_transaction_mode_is_a_warning(
 @pytest.mark.service
 def test_through_a_pooler_in_session_mode_an_order_settles(url_of_own_role: str, own_valkey: EmbeddedValkey) -> None:
     role = sqlalchemy.make_url(url_of_own_role).username
-    with executing(url_of_own_role) as execute:
-        for setting, value in SETTINGS.items():
-            execute(f"ALTER ROLE {role} SET {setting} = '{value}'")
+    execute(url_of_own_role, *(f"ALTER ROLE {role} SET {name} = '{value}'" for name, value in SETTINGS.items()))
     with Pgbouncer(url_of_own_role, "session") as pooler:
         assert doctor_on(pooler.url, own_valkey.url)["database_sessions"]["status"] == "ok"
         settle_an_order(pooler.url)

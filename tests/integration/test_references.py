@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import event
 
 from tests.support.reconciling import Workbench, answer_to, errors_of, item
+from tests.support.sql import statements_of
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.parameters import Rules
 
@@ -92,15 +92,6 @@ def test_a_reference_that_names_no_order_is_refused_and_kept(bench: Workbench, o
     assert answer["cancelled" if operation == "cancel_orders" else "queued"] == 1
 
 
-@pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
-@pytest.mark.parametrize("listed", [None, {}, [], 5])
-@pytest.mark.databases("sqlite")
-def test_what_is_no_list_of_references_is_refused_and_kept(bench: Workbench, operation: str, listed: object) -> None:
-    answer = getattr(bench.intake, operation)(listed)
-    assert list(errors_of(answer)) == [None]
-    assert json.loads(bench.rows(REJECTED)[0]["payload"]) == listed
-
-
 def test_a_check_is_refused_where_the_order_is_not_pending(bench: Workbench) -> None:
     settle_three(bench)
     listed = references("succeeded", "pending", "failed", "unresolved", "cancelled", "succeeded")
@@ -127,13 +118,6 @@ def test_a_checked_order_is_due_now_and_goes_before_older_ones(bench: Workbench)
     assert set(query.ids) == {"new2", "old1", "old2", "old3"}
 
 
-def test_checks_fill_half_a_batch_at_most(bench: Workbench) -> None:
-    bench.add("old1", "old2", "old3", "old4", age_seconds=7200)
-    bench.add("new1", "new2", "new3", age_seconds=0)
-    assert bench.intake.check_orders(references("new1", "new2", "new3"))["queued"] == 3
-    assert set(bench.take().ids) == {"new1", "new2", "old1", "old2"}
-
-
 def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workbench) -> None:
     bench.add("r1", age_seconds=0)
     bench.intake.check_orders(references("r1"))
@@ -144,36 +128,12 @@ def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workb
     assert states_of(bench) == {"r1": "succeeded"}
 
 
-def test_a_check_while_a_query_is_under_way_has_the_order_polled_again(bench: Workbench) -> None:
-    bench.add("r1")
-    query = bench.take()
-    assert bench.intake.check_orders(references("r1"))["queued"] == 1
-    assert bench.order("r1").due_at == query_lease(bench)
-    bench.write_back.answered(query, answer_to(query, [item("r1", "0", None)]))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.take().ids == ("r1",)
-
-
-def query_lease(bench: Workbench) -> datetime:
-    """When the only order's lease runs out: a check must not make it due before."""
-    due: datetime = bench.rows(ORDERS)[0]["due_at"]
-    assert due > datetime.now(UTC)
-    return due
-
-
 @pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
 def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench, operation: str) -> None:
     def statements(first: int, last: int) -> int:
-        executed: list[str] = []
-
-        def record(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
-            if not statement.startswith("BEGIN"):
-                executed.append(statement)
-
         listed = references(*(f"{kind}{number}" for number in range(first, last) for kind in ("known", "unknown")))
-        event.listen(bench.database.engine, "before_cursor_execute", record)
-        answer = getattr(bench.intake, operation)(listed)
-        event.remove(bench.database.engine, "before_cursor_execute", record)
+        with statements_of(bench.database.engine) as executed:
+            answer = getattr(bench.intake, operation)(listed)
         assert len(answer["rejected"]) == last - first
         return len(executed)
 

@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from tests.support.reconciling import Workbench
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
+from worker.operations.archive import move_settled
 
 MOBILE = "18812340804"
 
@@ -46,6 +47,13 @@ def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
         chosen = ORDERS.c.request_id.in_(request_ids)
         connection.execute(update(ORDERS).where(chosen).values(updated_at=then))
         connection.execute(update(ORDERS).where(chosen, ORDERS.c.settled_at.is_not(None)).values(settled_at=then))
+
+
+def archive(bench: Workbench) -> int:
+    """Move what settled more than 90 days ago; returns how many orders were moved."""
+    with bench.database.read() as connection:
+        before = bench.database.now(connection) - timedelta(days=90)
+    return sum(move_settled(bench.database, before))
 
 
 def everything(bench: Workbench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -113,6 +113,16 @@ def running_worker(
         yield worker
 
 
+def refusal_to_start(env: Mapping[str, str], folder: Path, *arguments: str) -> str:
+    """The one line that a worker prints which does not start."""
+    command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", "worker", *arguments]
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), lines
+    assert lines[0].startswith("the worker does not start: ")
+    return lines[0]
+
+
 @contextmanager
 def running_beat(
     env: Mapping[str, str], folder: Path, name: str = "beat", program: Sequence[str] = CELERY

@@ -1,14 +1,15 @@
 """Two operations at once: before each statement of the one, the whole of the other runs, until it ends or waits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from sqlalchemy import event
 
-from tests.support.reconciling import Workbench
+from tests.support.reconciling import ManualClock, Workbench
 from tests.support.waiting import eventually
 
 _LOCK_WAITS = {
@@ -70,8 +71,36 @@ class Race:
             answers = [future.result() for future in futures]
         return (answer, answers[0]) if len(answers) == len(operations) else None
 
+    def run_either(self, one: Operation, other: Operation, number: int, *, one_first: bool) -> tuple[Any, Any] | None:
+        """As `run`, with either operation as the first one; the answers come in the order of the arguments."""
+        first, second = (one, other) if one_first else (other, one)
+        answers = self.run(first, number, second)
+        return answers if answers is None or one_first else (answers[1], answers[0])
+
     def waits(self) -> bool:
         """Whether any session waits for another one's lock."""
         with self.observer.database.read() as connection:
             statement = _LOCK_WAITS[self.observer.database.kind]
             return bool(connection.exec_driver_sql(statement).scalar_one())
+
+
+@contextmanager
+def racing(url: str) -> Iterator[Race]:
+    """Processes of one host on a database; only the observer has opened the slots."""
+    clock = ManualClock()
+    benches = [Workbench(url, clock=clock) for _ in range(4)]
+    benches[3].open()
+    yield Race(*benches)
+    for bench in benches:
+        bench.close()
+
+
+def rounds(run: Callable[[str, int], tuple[Any, Any] | None]) -> Iterator[tuple[str, Any, Any]]:
+    """Run once for each statement, each time with an order of its own; yields the order and both answers."""
+    for number in count(1):
+        name = f"n{number}"
+        answers = run(name, number)
+        if answers is None:
+            assert number > 4, "the first operation has hardly a statement: nothing was tried"
+            return
+        yield name, *answers

@@ -32,3 +32,19 @@ def rows_of(url: str, statement: str) -> list[Any]:
 def column_of(url: str, statement: str) -> list[Any]:
     """The first column of what a statement returns."""
     return [row[0] for row in rows_of(url, statement)]
+
+
+@contextmanager
+def statements_of(source: sqlalchemy.Engine | sqlalchemy.Connection) -> Iterator[list[tuple[str, Any]]]:
+    """Yields the statements of an engine or a connection with their parameters, as they come within the context."""
+    found: list[tuple[str, Any]] = []
+
+    def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if not statement.startswith("BEGIN"):
+            found.append((statement, parameters))
+
+    sqlalchemy.event.listen(source, "before_cursor_execute", record)
+    try:
+        yield found
+    finally:
+        sqlalchemy.event.remove(source, "before_cursor_execute", record)
