@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.processes import (
     Program,
+    accounts_file,
+    alike_accounts,
     environment,
     running_beat,
     running_platform,
@@ -143,12 +145,7 @@ def test_250_orders_on_mariadb_and_rabbitmq(migrated_database_url: str, broker_u
 def test_two_workers_share_the_accounts_and_keep_the_limit(
     migrated_database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
-    accounts = tmp_path / "accounts.toml"
-    lines = (
-        f'[{name}]\naccount_sid = "sid-{name}"\nauth_token = "{TOKEN}"\napp_id = "app-{name}"\n' for name in ACCOUNTS
-    )
-    accounts.write_text("".join(lines))
-    accounts.chmod(0o600)
+    accounts = accounts_file(tmp_path, alike_accounts(ACCOUNTS))
     given = [f"--account=sid-{name}:{TOKEN}:app-{name}" for name in ACCOUNTS]
     with testbed(
         migrated_database_url, broker_url, tmp_path, "--delay", "fixed:0", "--failed-share", "0", *given

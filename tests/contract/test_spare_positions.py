@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
+from tests.support.plans import NOON, add, analyze, row, steps_of
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
@@ -92,8 +92,7 @@ def test_spare_orders_are_read_by_the_index_whatever_the_size_of_the_table(migra
     add(database, *(row(str(n), age_bucket=n % 24, due_at=NOON + timedelta(seconds=n), **times) for n in range(5_000)))
     held = {"age_bucket": 3, "due_at": NOON + timedelta(microseconds=1), "lease_token": "held", **times}
     add(database, *(row(f"held-{n}", **held) for n in range(200)))
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
     with database.read() as connection:
         found = read_candidates(connection, "default", NOON, spare_pages(IdKind.REQUEST_ID))
     assert len(found) == 23 * 25

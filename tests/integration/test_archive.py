@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import event, select, update
 
 from tests.support.archiving import (
     MOBILE,
@@ -22,6 +22,7 @@ from tests.support.archiving import (
     standing,
 )
 from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.plans import analyze, plan
 from tests.support.reconciling import Workbench, item
 from tests.support.sql import statements_of
 from worker.database.migrations import downgrade, upgrade
@@ -318,24 +319,17 @@ def test_a_process_killed_at_any_statement_loses_nothing_and_doubles_nothing(ben
     assert deaths > 5
 
 
-ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE recharge_orders", "mysql": "ANALYZE TABLE recharge_orders"}
-
-
 def test_what_is_to_be_moved_is_found_through_an_index(bench: Workbench) -> None:
     add_settled(bench, *map(str, range(3000)), days_ago=1)
     age(bench, *(f"r-{number}" for number in range(20)))
-    with bench.database.write() as connection:
-        connection.execute(text(ANALYZE[bench.database.kind])).close()
+    analyze(bench.database)
     with statements_of(bench.database.engine) as statements:
         assert sum(move_settled(bench.database, datetime.now(UTC) - timedelta(days=90))) == 20
     searches = [one for one in statements if "ORDER BY recharge_orders.updated_at" in one[0]]
     assert searches
-    explain = "EXPLAIN QUERY PLAN" if bench.database.kind == "sqlite" else "EXPLAIN"
     with bench.database.read() as connection:
-        for statement, parameters in searches:
-            steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
-            plan = "\n".join(" ".join(map(str, step)) for step in steps)
-            assert "ix_recharge_orders_changed" in plan, plan
+        plans = [plan(bench.database, connection, *one) for one in searches]
+    assert not [steps for steps in plans if "ix_recharge_orders_changed" not in steps]
 
 
 def test_the_archive_is_downgraded_only_when_it_is_empty(database_url: str) -> None:

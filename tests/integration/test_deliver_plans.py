@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert
 
-from tests.integration.test_schema import ANALYZE, NOON, steps_of
 from tests.support.notifying import put_endpoint
+from tests.support.plans import NOON, analyze, steps_of, whole_tables
 from tests.support.reconciling import Workbench
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.notifications.deliveries import lease_ends_between
@@ -17,7 +17,6 @@ from worker.stores.deliveries import accounts_due, lock_first
 
 ACCOUNTS = [f"account{number}" for number in range(5)]
 LEASED = lease_ends_between(NOON)
-WHOLE_TABLE = ("Seq Scan on notifications", "SCAN notifications\n", "notifications ALL", "notifications index")
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,7 @@ def full(migrated_module_url: str) -> Iterator[Workbench]:
                 for state in [states[number % 5]]
             ]
             connection.execute(insert(NOTIFICATIONS), rows)
-    with bench.database.write() as connection:
-        connection.execute(text(ANALYZE[bench.database.kind].replace("recharge_orders", "notifications"))).close()
+    analyze(bench.database, "notifications")
     yield bench
     bench.close()
 
@@ -74,7 +72,7 @@ def claim_refused(connection: Connection) -> list[int]:
 def test_senders_read_by_the_index_of_what_is_due(full: Workbench, read: Callable[[Connection], Any]) -> None:
     steps = steps_of(full.database, read) + "\n"
     assert "ix_notifications_due" in steps, steps
-    for whole_table in WHOLE_TABLE:
+    for whole_table in (*whole_tables("notifications"), "notifications index"):
         assert whole_table not in steps, steps
 
 

@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, event, insert, text
+from sqlalchemy import insert
 
+from tests.support.plans import NOON, Read, analyze, plans_of, row, whole_tables
 from worker.database.tables import ARCHIVED, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
-from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
@@ -35,7 +36,6 @@ from worker.views.todo import (
     unresolved_without_attention,
 )
 
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000
 TABLES = [
     ORDERS,
@@ -45,9 +45,6 @@ TABLES = [
     UNMATCHED,
     NOTIFICATIONS,
 ]
-ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE", "mysql": f"ANALYZE TABLE {', '.join(map(str, TABLES))}"}
-
-Read = Callable[[Connection], object]
 
 
 def submitted(number: int) -> datetime:
@@ -57,20 +54,15 @@ def submitted(number: int) -> datetime:
 def order_row(number: int) -> dict[str, object]:
     """Mostly settled; some pending, and a few that need a person."""
     state = OrderState.UNRESOLVED if number % 500 == 1 else OrderState.SUCCEEDED if number % 10 else OrderState.PENDING
-    return {
-        "account": "default",
-        "request_id": f"r{number:08}",
-        "custom_parm": f"c{number:08}",
-        "mobile": f"188{number:08}",
-        "state": state,
-        "attention": Attention.AMOUNT_MISMATCH if number % 500 == 2 else None,
-        "settled_at": submitted(number) if state is OrderState.SUCCEEDED else None,
+    return row(
+        f"r{number:08}",
+        custom_parm=f"c{number:08}",
+        mobile=f"188{number:08}",
+        state=state,
+        attention=Attention.AMOUNT_MISMATCH if number % 500 == 2 else None,
+        settled_at=submitted(number) if state is OrderState.SUCCEEDED else None,
         **dict.fromkeys(("submitted_at", "due_at", "created_at", "updated_at"), submitted(number)),
-        "id_kind": IdKind.REQUEST_ID,
-        "lane": Lane.BATCH,
-        **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
-        **dict.fromkeys(("batch_failures", "failures_alone", "failure_mark"), 0),
-    }
+    )
 
 
 def archived_row(number: int) -> dict[str, object]:
@@ -141,33 +133,9 @@ def database(migrated_module_url: str) -> Iterator[Database]:
     with opened.write() as connection:
         for table, make in MAKERS.items():
             connection.execute(insert(table), [make(number) for number in range(COUNT)])
-    with opened.write() as connection:
-        connection.execute(text(ANALYZE[opened.kind])).close()
+    analyze(opened, *map(str, TABLES))
     yield opened
     opened.close()
-
-
-def plans_of(database: Database, read: Read) -> list[str]:
-    """The database's plan for each statement of a read, a step a line."""
-    statements: list[tuple[str, Any]] = []
-    explain = "EXPLAIN QUERY PLAN" if database.kind == "sqlite" else "EXPLAIN"
-    with database.read() as connection:
-        event.listen(
-            connection,
-            "before_cursor_execute",
-            lambda _connection, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
-        )
-        read(connection)
-        listed = list(statements)
-        plans = []
-        for statement, parameters in listed:
-            steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
-            plans.append("\n".join(" ".join(str(value) for value in step) for step in steps))
-    return plans
-
-
-def whole_tables(table: Table) -> list[str]:
-    return [f"Seq Scan on {table}", f"SCAN {table}\n", f"{table} ALL "]
 
 
 # Read from their ends, by the row's id, as far as a limit lets it: SQLite has no other word for that.

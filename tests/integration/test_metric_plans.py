@@ -1,13 +1,12 @@
-"""What a scrape reads are ranges of indexes: no plan reads a whole table."""
+"""What a scrape and `status` count are ranges of indexes: no plan reads a whole table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert
 
-from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
+from tests.support.plans import NOON, Read, add, analyze, row, steps_of, whole_tables
 from worker.database.tables import EVENTS, NOTIFICATIONS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.metrics import Cursor
@@ -16,8 +15,9 @@ from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.overview import PendingOrders
 from worker.domain.records.reports import IdKind
+from worker.domain.watching.plots import Span, bucket_starts
 from worker.stores import metric_counting
-from worker.views import counts, metrics
+from worker.views import counts, metrics, plots, watching
 
 pytestmark = pytest.mark.slow
 
@@ -31,15 +31,13 @@ END = Cursor(counted_id=ROWS - 100, counted_at=NOON)
 def database(migrated_module_url: str) -> Iterator[Database]:
     opened = Database(migrated_module_url)
     settled = {"state": OrderState.SUCCEEDED, "settled_by": Source.CALLBACK, "settled_at": NOON}
-    add(opened, *(row(str(n), **settled) for n in range(ROWS)))
+    add(opened, *(row(str(n), **settled | {"settled_at": NOON - timedelta(minutes=n)}) for n in range(ROWS)))
     add(opened, *(row(f"p{n}", due_at=NOON + timedelta(seconds=n - 50)) for n in range(100)))
     add(opened, *(row(f"a{n}", **settled, attention=Attention.TOO_OLD) for n in range(20)))
     add(opened, *(row(f"u{n}", state=OrderState.UNRESOLVED) for n in range(20)))
     with opened.write() as connection:
         _fill(connection)
-    with opened.write() as connection:
-        for table in TABLES:
-            connection.execute(text(ANALYZE[opened.kind].replace("recharge_orders", table))).close()
+    analyze(opened, *TABLES)
     yield opened
     opened.close()
 
@@ -68,8 +66,7 @@ def _fill(connection: Connection) -> None:
         connection.execute(insert(NOTIFICATIONS), rows)
 
 
-Read = Callable[[Connection], Any]
-READS: dict[str, tuple[Read, str]] = {
+OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
     "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON, MOST), "orders_due"),
     "attention": (lambda connection: counts.attention(connection, MOST), "orders_attention"),
     "unresolved": (lambda connection: counts.unresolved(connection, MOST), "orders_"),
@@ -81,15 +78,26 @@ READS: dict[str, tuple[Read, str]] = {
     "queries to count": (lambda connection: metric_counting.next_queries(connection, END, 2_000), ""),
     "events to count": (lambda connection: metric_counting.next_events(connection, END, 50), ""),
 }
+STARTS = bucket_starts(NOON, Span.HOUR)
+OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
+    "all pending": (lambda connection: counts.pending(connection, ["default"], NOON), "orders_due"),
+    "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_settled"),
+    "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),
+    "plots: oldest": (plots.oldest_submitted, "orders_submitted"),
+    "plots: submitted": (lambda connection: list(plots.count_submitted(connection, STARTS)), "orders_submitted"),
+    "plots: final": (lambda connection: plots.count_final(connection, STARTS), "orders_settled"),
+    "plots: stopped": (lambda connection: plots.stopped_since(connection, NOON), "orders_changed"),
+    "plots: delays": (plots.last_settled, "orders_settled"),
+}
 
 
-@pytest.mark.parametrize("name", READS)
-def test_no_read_of_a_scrape_reads_a_whole_table(database: Database, name: str) -> None:
-    read, index = READS[name]
+@pytest.mark.parametrize("name", OF_A_SCRAPE | OF_THE_OVERVIEW)
+def test_no_count_reads_a_whole_table(database: Database, name: str) -> None:
+    read, index = (OF_A_SCRAPE | OF_THE_OVERVIEW)[name]
     steps = steps_of(database, read) + "\n"
     assert index in steps, steps
     for table in TABLES:
-        for whole in (f"Seq Scan on {table}", f"SCAN {table}\n", f"{table} ALL", f"{table} index"):
+        for whole in (*whole_tables(table), *([f"{table} index"] if name in OF_A_SCRAPE else [])):
             assert whole not in steps, steps
 
 
@@ -106,3 +114,10 @@ def test_what_is_read_is_right(database: Database) -> None:
     assert (notifications.pending, notifications.gave_up, notifications.oldest_changed_at) == (100, 100, NOON)
     assert len(events) == 100
     assert {event.account for event in events} == {"default"}
+    with database.read() as connection:
+        (count,) = counts.pending(connection, ["default"], NOON)["default"]
+        hours, days = watching.count_settled(connection, NOON)
+        assert counts.attention(connection, 10) == {("default", "too_old"): 10}
+        assert counts.unresolved(connection, 100, with_reason=True) == {("default", None): 20}
+    assert (count.pending, count.due, count.never_polled) == (100, 51, 100)
+    assert (hours["default"]["callback"], days["default"]["callback"]) == (81, 1461)

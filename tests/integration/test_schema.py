@@ -1,16 +1,18 @@
 """What the migrated tables store: amounts, texts, ids and times, the same on every database; and how they are read."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
+from sqlalchemy import Connection, inspect, literal_column, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from tests.support.plans import NOON, add, analyze, plan, row, steps_of
+from tests.support.sql import statements_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.orders.giving_up import overdue_before
@@ -29,8 +31,6 @@ from worker.stores.pending_orders import overdue_orders, read_candidates
 from worker.stores.recharge_orders import add_events, find_ids
 from worker.views.orders import unresolved_since
 
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
 
 @pytest.fixture
 def database(migrated_database_url: str) -> Iterator[Database]:
@@ -39,32 +39,8 @@ def database(migrated_database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def row(request_id: str, **changes: object) -> dict[str, object]:
-    return {
-        "account": "default",
-        "request_id": request_id,
-        "custom_parm": None,
-        "settled_at": None,
-        "state": OrderState.PENDING,
-        "submitted_at": NOON,
-        "due_at": NOON,
-        "created_at": NOON,
-        "updated_at": NOON,
-        "id_kind": IdKind.REQUEST_ID,
-        "lane": Lane.BATCH,
-        **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
-        **dict.fromkeys(("batch_failures", "failures_alone", "failure_mark"), 0),
-        **changes,
-    }
-
-
 def first_candidates(connection: Connection, state: AccountState, rules: Rules) -> list[Candidate]:
     return each_once(read_candidates(connection, state.account, NOON, first_pages(state, NOON, rules)))
-
-
-def add(database: Database, *rows: dict[str, object]) -> None:
-    with database.write() as connection:
-        connection.execute(insert(ORDERS), rows)
 
 
 def kept(database: Database, column: str) -> Any:
@@ -180,34 +156,11 @@ def test_indexes_that_few_rows_need_are_partial(migrated_database_url: str) -> N
     assert "suspect_group IS NOT NULL" in conditions["ix_recharge_orders_suspect_group"]
 
 
-ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE recharge_orders", "mysql": "ANALYZE TABLE recharge_orders"}
-
-
-def plan(database: Database, connection: Connection, statement: str, parameters: Any) -> str:
-    """The database's plan for a statement, a step a line."""
-    explain = "EXPLAIN QUERY PLAN" if database.kind == "sqlite" else "EXPLAIN"
-    steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
-    return "\n".join(" ".join(str(value) for value in step) for step in steps)
-
-
 def steps_of_reading_candidates(database: Database) -> str:
     def read(connection: Connection) -> None:
         assert len(first_candidates(connection, AccountState(account="default"), Rules())) == 100
 
     return steps_of(database, read)
-
-
-def steps_of(database: Database, read: Callable[[Connection], None]) -> str:
-    """The database's plan for the first statement of a read."""
-    statements: list[tuple[str, Any]] = []
-    with database.read() as connection:
-        event.listen(
-            connection,
-            "before_cursor_execute",
-            lambda _connection, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
-        )
-        read(connection)
-        return plan(database, connection, *statements[0])
 
 
 @pytest.mark.databases("postgresql")
@@ -231,8 +184,7 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
     settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
     rows = [row(str(number), **({} if number % 50 == 0 else settled)) for number in range(5000)]
     add(database, *rows)
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
     steps = steps_of_reading_candidates(database)
 
     assert "ix_recharge_orders_due" in steps
@@ -247,8 +199,7 @@ def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Databas
     settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON, "submitted_at": old}
     pending = {"submitted_at": old if share_overdue else NOON}
     add(database, *(row(str(number), **(settled if number % 3 else pending)) for number in range(6000)))
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
 
     def read(connection: Connection) -> None:
         statement = overdue_orders(ORDERS.c.id, before=overdue_before(NOON, rules), most=200)
@@ -268,8 +219,7 @@ def test_unresolved_orders_are_found_by_indexes_alone(database: Database) -> Non
         ids = connection.scalars(select(ORDERS.c.id).order_by(ORDERS.c.id)).all()
         events = [OrderEvent(order_id=one, at=NOON, kind=EventKind.GAVE_UP, source=Source.QUERY) for one in ids]
         add_events(connection, events)
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
 
     def read(connection: Connection) -> None:
         assert len(unresolved_since(connection, NOON, ["default", "other"])) == 100
@@ -286,8 +236,7 @@ def test_unresolved_orders_are_found_by_indexes_alone(database: Database) -> Non
 def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Database) -> None:
     settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
     add(database, *(row(str(number), **({} if number % 50 == 0 else settled)) for number in range(5000)))
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
     steps = steps_of_reading_candidates(database)
 
     searches = [step for step in steps.splitlines() if "Index Cond" in step and "age_bucket" in step]
@@ -360,11 +309,7 @@ def test_a_batch_is_chosen_as_if_every_bucket_had_been_read_to_its_end(database:
     )
     add(database, *(row(str(300 + number), submitted_at=NOON - (11 + number) * minutes) for number in range(20)))
     add(database, *(row(str(400 + number), check_requested_at=NOON - number * minutes) for number in range(3)))
-    reads: list[str] = []
-    with database.read() as connection:
-        event.listen(
-            connection, "after_cursor_execute", lambda _connection, _cursor, statement, *_: reads.append(statement)
-        )
+    with database.read() as connection, statements_of(connection) as reads:
         choice = choose_due(connection, state, schedule, NOON, rules)
         rows = [dict(each) for each in connection.execute(select(ORDERS)).mappings()]
     names = {name: name for name in Candidate._fields if name != "is_unresolved"} | {"order_id": "id"}
@@ -398,8 +343,7 @@ def test_candidates_keep_their_times(database: Database) -> None:
 
 def test_due_orders_come_in_the_order_of_their_index(database: Database) -> None:
     add(database, *(row(str(number), due_at=NOON + timedelta(seconds=number % 7)) for number in range(500)))
-    with database.write() as connection:
-        connection.execute(text(ANALYZE[database.kind])).close()
+    analyze(database)
     oldest_due = (
         select(ORDERS.c.due_at)
         .where(

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from tests.support.processes import accounts_file, alike_accounts
+from tests.support.raw_query import TOKEN
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
@@ -28,8 +30,6 @@ pytestmark = pytest.mark.slow
 
 WINDOW = 0.3
 SETTLED = {OrderState.SUCCEEDED, OrderState.FAILED}
-TOKEN = "fedcba9876543210fedcba9876543210"
-
 
 MANY = tuple(f"h{number}" for number in range(2 * GRANTS_AT_ONCE + 50))
 """Accounts that hang: more than there are threads for grants, and more than there are connections to the database."""
@@ -54,15 +54,10 @@ def running(
     tick_seconds: float = 0.05,
 ) -> Iterator[Runtime]:
     """One process's parts, with accounts that share nothing."""
-    accounts = "".join(
-        f'[{name}]\naccount_sid = "sid-{name}"\nauth_token = "{TOKEN}"\napp_id = "app-{name}"\n' for name in names
-    )
-    path = tmp_path / "accounts.toml"
-    path.write_text(accounts, encoding="utf-8")
     settings = Settings(
         database_url=database_url,
         platform_url=simulator.url,
-        accounts_file=str(path),
+        accounts_file=str(accounts_file(tmp_path, alike_accounts(names))),
         query_window_seconds=WINDOW,
         query_margin_seconds=0.05,
         request_deadline_seconds=deadline_seconds,

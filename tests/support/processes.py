@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,20 @@ def environment(**settings: object) -> dict[str, str]:
     """The environment of a program: an account, and these settings without RECONCILER_ and in lower case."""
     given = {f"RECONCILER_{name.upper()}": str(value) for name, value in settings.items()}
     return environment_of_programs({**ACCOUNT, **given})
+
+
+def accounts_file(folder: Path, accounts: Mapping[str, Mapping[str, str]]) -> Path:
+    """A file of accounts, each with its settings, that nobody else may read."""
+    file = folder / "accounts.toml"
+    lines = {name: [f"{key} = {json.dumps(value)}\n" for key, value in held.items()] for name, held in accounts.items()}
+    file.write_text("".join(f"[{name}]\n{''.join(held)}" for name, held in lines.items()), "utf-8")
+    file.chmod(0o600)
+    return file
+
+
+def alike_accounts(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Accounts that share nothing but their token: sid-NAME and app-NAME."""
+    return {name: {"account_sid": f"sid-{name}", "auth_token": TOKEN, "app_id": f"app-{name}"} for name in names}
 
 
 class Program(Child):

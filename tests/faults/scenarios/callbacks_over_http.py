@@ -13,6 +13,7 @@ from tests.faults.endpoints import column_names
 from tests.faults.points import Point, Strike
 from tests.faults.posting import PATH, body_of, post, post_until_accepted
 from tests.faults.testbed import CALLBACK_TOKEN, Testbed
+from tests.support.processes import accounts_file
 from tests.support.raw_query import SID, TOKEN
 from tests.support.waiting import eventually
 
@@ -93,7 +94,8 @@ def _check_that_callbacks_settle(testbed: Testbed) -> None:
 )
 def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     testbed.record_notifications()
-    testbed.extra_settings["accounts_file"] = _accounts_file(testbed)
+    other = {"account_sid": SID, "auth_token": TOKEN, "app_id": _OTHER_APP_ID, "callback_token": "y" * 28}
+    testbed.extra_settings["accounts_file"] = accounts_file(testbed.folder, {"other": other})
     serve = testbed.serve()
     testbed.start()
     victims = testbed.place(5, outcome="stuck")
@@ -156,14 +158,6 @@ def _forgeries(victims: Sequence[str], others: Sequence[str]) -> list[_Forgery]:
 
 
 _OTHER_APP_ID = "app-of-the-other"
-
-
-def _accounts_file(testbed: Testbed) -> object:
-    file = testbed.folder / "accounts.toml"
-    other = {"account_sid": SID, "auth_token": TOKEN, "app_id": _OTHER_APP_ID, "callback_token": "y" * 28}
-    file.write_text("[other]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in other.items()))
-    file.chmod(0o600)
-    return file
 
 
 def _orders_of_another_account(testbed: Testbed, model: str) -> list[str]:

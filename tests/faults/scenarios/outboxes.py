@@ -1,15 +1,13 @@
 """Many notifications at once: those of a dead endpoint, those of a bulk act, and several workers at one outbox."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import column_names, count_notifications, repeats, wait_for_rest
 from tests.faults.notification_recorder import HANG, Answer
 from tests.faults.recorder import SECRET, Recorder
 from tests.faults.testbed import Testbed
-from tests.support.raw_query import APP_ID
+from tests.support.processes import accounts_file, alike_accounts
 from tests.support.waiting import eventually
 
 _DEAD_ROWS = 100_000
@@ -33,7 +31,8 @@ def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     testbed.record_notifications()
     dead = testbed.enter(Recorder(testbed.folder / "dead"))
     dead.answers(Answer(how=HANG))
-    testbed.extra_settings["accounts_file"] = _accounts_file(testbed, dead)
+    account = alike_accounts(["dead"])["dead"] | {"notify_url": dead.url, "notify_secret": SECRET}
+    testbed.extra_settings["accounts_file"] = accounts_file(testbed.folder, {"dead": account})
     testbed.start()
     _add_rows(testbed, "dead", _DEAD_ROWS)
     testbed.injected()
@@ -51,20 +50,6 @@ def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     testbed.observed(f"told within {slowest:.1f} s; the dead endpoint was tried {tried} times")
     testbed.command("notifications", "--forget", "dead", "--reason", "it is dead", "--yes")
     assert count_notifications(testbed, "account = 'dead'") == 0
-
-
-def _accounts_file(testbed: Testbed, dead: Recorder) -> Path:
-    file = testbed.folder / "accounts.toml"
-    account = {
-        "account_sid": "sid-of-the-dead",
-        "auth_token": "token-of-the-dead",
-        "app_id": APP_ID,
-        "notify_url": dead.url,
-        "notify_secret": SECRET,
-    }
-    file.write_text("[dead]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in account.items()))
-    file.chmod(0o600)
-    return file
 
 
 def _add_rows(testbed: Testbed, account: str, count: int) -> None:
