@@ -1,20 +1,15 @@
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from worker.demo.readings import Progress, QueryLine
 from worker.demo.run import Moment, line_of, shown_on
 from worker.domain.records.orders import OrderState, Source
 
-ANSWERED = QueryLine(
-    id=1,
-    order_count=100,
-    outcome="answered",
-    settled=88,
-    pending=11,
-    absent=1,
-)
+ANSWERED = QueryLine(id=1, order_count=100, outcome="answered", settled=88, pending=11, absent=1)
 IN_FLIGHT = replace(ANSWERED, id=2, outcome="in_flight", settled=None, pending=None, absent=None)
 PROGRESS = Progress(
     states={OrderState.PENDING: 400, OrderState.SUCCEEDED: 90},
@@ -43,23 +38,20 @@ def test_a_line_shows_states_budget_callbacks_and_the_last_answer() -> None:
     )
 
 
-def test_a_query_under_way_is_shown_beside_the_answer_before_it() -> None:
-    line = line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(IN_FLIGHT, ANSWERED))))
-    assert "a query is under way" in line
-    assert "88 settled" in line
-
-
-def test_a_query_that_failed_is_shown_with_its_outcome() -> None:
-    failed = replace(IN_FLIGHT, outcome="timeout")
-    assert "last answer: 100 polled, timeout" in line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(failed,))))
-
-
-def test_an_open_budget_and_one_that_has_not_begun_are_shown_differently() -> None:
-    def with_budget(seconds: float | None) -> str:
-        return line_of(replace(MOMENT, progress=replace(PROGRESS, next_query_in=seconds)))
-
-    assert "next as soon as an order is due" in with_budget(-3.0)
-    assert "has not begun" in with_budget(None)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"latest": (IN_FLIGHT, ANSWERED)}, ["a query is under way", "88 settled"]),
+        ({"latest": (replace(IN_FLIGHT, outcome="timeout"),)}, ["last answer: 100 polled, timeout"]),
+        ({"next_query_in": -3.0}, ["next as soon as an order is due"]),
+        ({"next_query_in": None}, ["has not begun"]),
+    ],
+)
+def test_queries_under_way_or_failed_and_each_budget_have_words_of_their_own(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    line = line_of(replace(MOMENT, progress=replace(PROGRESS, **changes)))
+    assert [word for word in words if word not in line] == []
 
 
 def test_without_a_terminal_a_line_comes_every_few_seconds_and_no_escape_code() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.settings.given import Given
+from tests.unit.settings.given import Given, accounts_file, secret_file
 from worker.domain.records.incoming import Trust
 from worker.settings import Settings
 
@@ -14,32 +14,27 @@ ACCOUNT = {"ACCOUNT_SID": "s" * 32, "AUTH_TOKEN": "the-auth-token", "APP_ID": "a
 NORTH = '[north]\naccount_sid = "north-sid"\nauth_token = "north-auth"\napp_id = "app-2"\n'
 
 
-def file_with(tmp_path: Path, *lines: str) -> str:
-    path = tmp_path / "accounts.toml"
-    path.write_text(NORTH + "\n".join(lines))
-    path.chmod(0o600)
-    return str(path)
+def file_with(*lines: str) -> str:
+    return accounts_file(NORTH + "\n".join(lines))
 
 
-def test_each_account_has_its_own_tokens(given: Given, tmp_path: Path) -> None:
-    accounts = file_with(tmp_path, f'callback_token = "{THIRD}"')
+def test_each_account_has_its_own_tokens(given: Given) -> None:
+    accounts = file_with(f'callback_token = "{THIRD}"')
     settings = given.settings(ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN, OTHER), "north": (THIRD,)}
     assert {TOKEN, OTHER, THIRD} <= set(settings.secrets)
     assert not [token for token in (TOKEN, OTHER, THIRD) if token in repr(settings)]
 
 
-def test_an_account_of_the_file_inherits_no_token(given: Given, tmp_path: Path) -> None:
-    settings = given.settings(ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
+def test_an_account_of_the_file_inherits_no_token(given: Given) -> None:
+    settings = given.settings(ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with())
     assert settings.callback_tokens == {"default": (TOKEN,)}
 
 
-def test_tokens_may_come_from_files(given: Given, tmp_path: Path) -> None:
-    for name, token in (("own", TOKEN), ("theirs", OTHER)):
-        (tmp_path / name).write_text(f"{token}\n")
-        (tmp_path / name).chmod(0o600)
-    accounts = file_with(tmp_path, 'callback_token_file = "theirs"')
-    settings = given.settings(ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
+def test_tokens_may_come_from_files(given: Given) -> None:
+    own = secret_file(f"{TOKEN}\n", name="own")
+    accounts = file_with(f'callback_token_file = "{secret_file(OTHER, name="theirs")}"')
+    settings = given.settings(ACCOUNT, CALLBACK_TOKEN_FILE=own, ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN,), "north": (OTHER,)}
 
 
@@ -80,20 +75,15 @@ def test_what_is_wrong_is_named_without_a_token(given: Given, variables: dict[st
         ('callback_token_file = "nowhere"', "whose callback_token_file names a file that cannot be read"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(given: Given, tmp_path: Path, line: str, fault: str) -> None:
-    said = given.fault(ACCOUNTS_FILE=file_with(tmp_path, line))
+def test_what_is_wrong_in_the_file_is_named(given: Given, line: str, fault: str) -> None:
+    said = given.fault(ACCOUNTS_FILE=file_with(line))
     assert f"has an account 'north' {fault}" in said
     assert TOKEN not in said
 
 
-def test_who_may_read_metrics_is_read(given: Given, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(f"{TOKEN} {OTHER}\n")
-    (tmp_path / "token").chmod(0o600)
-    settings = given.settings(
-        METRICS_TOKEN_FILE=str(tmp_path / "token"),
-        METRICS_ALLOW="10.0.0.0/8",
-        USERS_FILE="/etc/users.toml",
-    )
+def test_who_may_read_metrics_is_read(given: Given) -> None:
+    tokens = secret_file(f"{TOKEN} {OTHER}\n")
+    settings = given.settings(METRICS_TOKEN_FILE=tokens, METRICS_ALLOW="10.0.0.0/8", USERS_FILE="/etc/users.toml")
     assert settings.metrics_tokens == (TOKEN, OTHER)
     assert {TOKEN, OTHER} <= set(settings.secrets)
     assert TOKEN not in repr(settings)
