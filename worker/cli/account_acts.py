@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.adapters.clock import HostClock
-from worker.cli.acting import Act, ReasonedAct, acting_session
+from worker.cli.act_base import Act, ReasonedAct, acting_session
 from worker.cli.completion import account_names
 from worker.cli.output import InUtc, counted, time_text
 from worker.cli.session import require_configured

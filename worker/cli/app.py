@@ -20,7 +20,7 @@ _COMMANDS = {
     "callback-url": "worker.cli.serve:callback_url",
     "run": "worker.cli.run:run",
     "enqueue": "worker.cli.enqueue:enqueue",
-    "orders": "worker.cli.find_orders:orders",
+    "orders": "worker.cli.orders:orders",
     "todo": "worker.cli.todo:todo",
     "order": "worker.cli.order:order",
     "check": "worker.cli.order_acts:check",
@@ -31,9 +31,9 @@ _COMMANDS = {
     "pause": "worker.cli.account_acts:pause",
     "resume": "worker.cli.account_acts:resume",
     "hold": "worker.cli.account_acts:hold",
-    "notifications": "worker.cli.notifications:notifications",
-    "resend": "worker.cli.notification_acts:resend",
-    "notify-test": "worker.cli.notification_acts:notify_test",
+    "notifications": "worker.cli.notifications:notifications:app",
+    "resend": "worker.cli.order_acts:resend",
+    "notify-test": "worker.cli.notify_test:notify_test",
     "acts": "worker.cli.acts:acts",
     "queries": "worker.cli.queries:queries",
     "query": "worker.cli.queries:query",
@@ -51,9 +51,9 @@ _COMMANDS = {
     "doctor": "worker.cli.maintenance:doctor",
     "platform": "worker.simulator.command:platform",
     "demo": "worker.demo.command:demo",
-    "user": "worker.cli.users:user",
+    "user": "worker.cli.users:user:app",
 }
-"""The module and the function of each."""
+"""The module and the function of each, and the group where it has commands of its own."""
 
 
 class Commands(OneLineGroup):
@@ -90,11 +90,11 @@ class Commands(OneLineGroup):
 
 
 def _load(name: str) -> Any:
-    module, function = _COMMANDS[name].split(":")
+    module, function, *group = _COMMANDS[name].split(":")
     loaded = import_module(module)
-    # A module of a group has made its own.
-    found = getattr(loaded, "app", None)
-    if found is None:
+    if group:
+        found = getattr(loaded, group[0])
+    else:
         found = new_app()
         add(found, getattr(loaded, function), name)
     command = get_command(found)
@@ -104,7 +104,7 @@ def _load(name: str) -> Any:
 
 def _summary(name: str) -> str:
     """The first paragraph of a command's docstring, from its compiled module: to run that would load what it needs."""
-    module, function = _COMMANDS[name].split(":")
+    module, function, *_ = _COMMANDS[name].split(":")
     folder = Path(__file__).parents[2].joinpath(*module.split(".")[:-1])
     found = PathFinder.find_spec(module, [str(folder)])
     assert found is not None

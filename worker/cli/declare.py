@@ -1,7 +1,7 @@
 """How a function becomes a command: its help, its examples, and options that several commands share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature
 from typing import Any, get_type_hints
@@ -36,6 +36,26 @@ def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: A
     """Make a function what the group does itself, before a command of it or without one."""
     text, examples = help_and_examples(command.__doc__)
     app.callback(help=text, epilog=examples, **attributes)(_flat(command))
+
+
+def new_group(
+    itself: Callable[..., None], commands: Mapping[str, Callable[..., None]], **attributes: Any
+) -> typer.Typer:
+    """A group of these commands, by name, and what it does itself."""
+    app = new_app()
+    set_callback(app, itself, **attributes)
+    for name, command in commands.items():
+        add(app, command, name)
+    return app
+
+
+def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """For `autocompletion`: those of these words that begin as the person has typed."""
+
+    def begun(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return begun
 
 
 def _flat(command: Callable[..., None]) -> Callable[..., None]:

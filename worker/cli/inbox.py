@@ -1,5 +1,6 @@
 """`reconciler rejected` and `unmatched`: what came in and could not be placed."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -7,18 +8,17 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.adapters.shown_values import indented_json
-from worker.cli.acting import By, system_user
-from worker.cli.completion import account_names
+from worker.cli.act_base import By, system_user
 from worker.cli.errors import CommandError
-from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
-from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
-from worker.cli.session import Session, session
-from worker.cli.times import TIME_RULE, read_time
+from worker.cli.listing import Listing, Paged, write_csv
+from worker.cli.output import console, counted, print_fields, print_json, print_table
+from worker.cli.session import Accounts, Session
+from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
-from worker.views.page import Page, every_row
+from worker.views.page import ROWS_AT_ONCE
 
 Row = dict[str, Any]
 
@@ -35,10 +35,6 @@ Source = Annotated[
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received then or later: {TIME_RULE}.")]
 Before = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received before then: {TIME_RULE}.")]
-Accounts = Annotated[
-    list[str] | None,
-    typer.Option("--account", help="Only of this account; may be repeated.", autocompletion=account_names),
-]
 
 
 def rejected(
@@ -47,11 +43,8 @@ def rejected(
     by: By = None,
     source: Source = None,
     since: Since = None,
-    after: After = None,
-    limit: Limit = None,
-    utc: InUtc = False,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    *,
+    page: Paged,
 ) -> None:
     """Show the input that was refused, newest first; or one row with its payload and all faults; or retry rows.
 
@@ -65,34 +58,24 @@ def rejected(
       reconciler rejected --retry 12 13
       reconciler rejected --since 1d --csv
     """
-    require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
-    most = limit or PAGE_ROWS
-    with session(needs_accounts=retry, utc=utc, streams=as_csv) as opened:
+    with page.session(needs_accounts=retry) as opened:
         if retry:
-            _retry(opened, ids or [], by, as_json)
+            _retry(opened, ids or [], by, page.as_json)
         if ids:
-            _show_one(opened, ids[0], as_json, as_csv)
+            _show_one(opened, ids[0], page)
             return
+        start = opened.time_of("--since", since)
         with opened.database.snapshot() as connection:
-            now, zone = opened.database.now(connection), opened.settings.zone
-            time = None if since is None else read_time("--since", since, now, zone)
-            read = partial(recent_rejected, connection, sources=source or (), since=time)
-            if as_csv and limit is None:
-                write_csv(csv_columns.REJECTED, every_row(read, after, at_once=LONG_ROWS_AT_ONCE))
-                return
-            page = read(after=after, most=most + 1)
-    _show_list(page, csv_columns.REJECTED, most, as_json, as_csv)
+            found = page.read(_REJECTED, partial(recent_rejected, connection, sources=source or (), since=start))
+    page.show(_REJECTED, found)
 
 
 def unmatched(
     account: Accounts = None,
     before: Before = None,
-    after: After = None,
-    limit: Limit = None,
-    utc: InUtc = False,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    *,
+    page: Paged,
 ) -> None:
     """Show the callbacks whose order is not known, newest first. They settle it as soon as it is enqueued.
 
@@ -102,17 +85,11 @@ def unmatched(
       reconciler unmatched
       reconciler unmatched --before 1d --account shop
     """
-    require_one_format(as_json, as_csv)
-    most = limit or PAGE_ROWS
-    with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
-        now, zone = opened.database.now(connection), opened.settings.zone
-        time = None if before is None else read_time("--before", before, now, zone)
-        read = partial(recent_unmatched, connection, accounts=account or (), before=time)
-        if as_csv and limit is None:
-            write_csv(csv_columns.UNMATCHED, every_row(read, after))
-            return
-        page = read(after=after, most=most + 1)
-    _show_list(page, csv_columns.UNMATCHED, most, as_json, as_csv)
+    with page.session() as opened:
+        end = opened.time_of("--before", before)
+        with opened.database.snapshot() as connection:
+            found = page.read(_UNMATCHED, partial(recent_unmatched, connection, accounts=account or (), before=end))
+    page.show(_UNMATCHED, found)
 
 
 def _check_usage(ids: list[int], retry: bool) -> None:
@@ -136,14 +113,14 @@ def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> No
     raise typer.Exit(1 if refused else 0)
 
 
-def _show_one(opened: Session, row_id: int, as_json: bool, as_csv: bool) -> None:
+def _show_one(opened: Session, row_id: int, page: Paged) -> None:
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)
     if row is None:
         raise CommandError(f"there is no refused row {row_id}; `reconciler rejected` lists the newest ones")
-    if as_json:
+    if page.as_json:
         print_json(row)
-    elif as_csv:
+    elif page.as_csv:
         write_csv(csv_columns.REJECTED, [row])
     else:
         out = console()
@@ -152,23 +129,23 @@ def _show_one(opened: Session, row_id: int, as_json: bool, as_csv: bool) -> None
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 
-def _show_list(page: Page[Row], columns: tuple[str, ...], most: int, as_json: bool, as_csv: bool) -> None:
-    rows, is_more = cut(page.rows, most)
-    if as_json:
-        print_json(rows)
-    elif as_csv:
-        write_csv(columns, rows)
-    elif rows:
-        shown = [{**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}} for row in rows]
-        print_table(console(), columns, shown, ids=("request_id", "custom_parm"), long_texts=("errors", "payload"))
-    elif not page.is_stopped:
-        typer.echo("There are none.")
-    if is_more:
-        name_next_page(rows[-1]["id"])
-    elif page.is_stopped:
-        typer.echo(f"Searched the rows since {page.next_after}; for older ones: --after {page.next_after}", err=True)
+def _table_row(row: Row) -> Row:
+    return {**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}}
 
 
 def _short(text: str) -> str:
     text = text.replace("\n", "; ")
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+_REJECTED = Listing(
+    rows="rows",
+    none="There are none.",
+    csv=csv_columns.REJECTED,
+    columns=csv_columns.REJECTED,
+    table_row=_table_row,
+    ids=("request_id", "custom_parm"),
+    long_texts=("errors", "payload"),
+    at_once=LONG_ROWS_AT_ONCE,
+)
+_UNMATCHED = replace(_REJECTED, csv=csv_columns.UNMATCHED, columns=csv_columns.UNMATCHED, at_once=ROWS_AT_ONCE)

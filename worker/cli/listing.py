@@ -3,14 +3,19 @@
 CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from worker.adapters.shown_values import csv_parts
-from worker.cli.output import shown_zone
+from worker.cli.output import AsJson, InUtc, console, print_json, print_table, shown_zone, time_text
+from worker.cli.session import Session, session
+from worker.views.page import ROWS_AT_ONCE, Page, every_row
 
+Row = Mapping[str, Any]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, and nothing else, on standard output.")]
 
 
@@ -31,24 +36,99 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> N
         typer.echo(part, nl=False)
 
 
-Row = TypeVar("Row")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """What a list shows, as CSV and as a table; its JSON has the rows as they are."""
 
-PAGE_ROWS = 20
+    rows: str
+    """What its rows are called in a sentence."""
+    none: str
+    """What is said where there are none."""
+    csv: Sequence[str]
+    columns: Sequence[str]
+    """Of the table."""
+    table_row: Callable[[Any], Mapping[str, object]] = dict
+    """Makes a row of the table."""
+    ids: Collection[str] = ("account",)
+    long_texts: Collection[str] = ()
+    title: str | None = None
+    at_once: int = ROWS_AT_ONCE
+    """How many rows of a complete CSV are read at once."""
+    hint: str = ""
+    """What is said behind the option that shows the next page."""
 
-After = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, max=10_000, help=f"How many rows to show at most. Default: {PAGE_ROWS}, and with --csv all."),
-]
+
+def limit_option(page_rows: int, most: int) -> Any:
+    """The option that says how many rows a page has."""
+    return typer.Option(
+        min=1, max=most, help=f"How many rows to show at most. Default: {page_rows}, and with --csv all."
+    )
 
 
-def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], bool]:
-    """At most so many rows, and whether there were more: so read one more than are shown."""
-    return list(rows[:limit]), len(rows) > limit
+@dataclass(frozen=True, kw_only=True)
+class Paged:
+    """The options of every list: which page, and in which form."""
+
+    after: Annotated[
+        int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
+    ] = None
+    limit: Annotated[int | None, limit_option(20, 10_000)] = None
+    utc: InUtc = False
+    as_json: AsJson = False
+    as_csv: AsCsv = False
+    page_rows: ClassVar[int] = 20
+
+    def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
+        """A session to read the list in. Raises BadParameter where two forms of output are asked for."""
+        require_one_format(self.as_json, self.as_csv)
+        return session(needs_accounts=needs_accounts, utc=self.utc, streams=self.as_csv)
+
+    def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:
+        """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was
+        printed as a complete CSV instead."""
+        if self.as_csv and self.limit is None:
+            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
+            return None
+        return read(after=self.after, most=(self.limit or self.page_rows) + 1)
+
+    def show(
+        self,
+        listing: Listing,
+        page: Page[Row] | None,
+        *,
+        response: Callable[[Sequence[Row]], object] = list,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Print the page, and how the list goes on. `response` makes the JSON; `before` prints what a table stands
+        below."""
+        if page is None:
+            return
+        most = self.limit or self.page_rows
+        rows, has_more = page.rows[:most], len(page.rows) > most
+        if self.as_json:
+            print_json(response(rows))
+        elif self.as_csv:
+            write_csv(listing.csv, rows)
+        else:
+            before()
+            _print_rows(listing, rows, is_complete=not page.is_stopped)
+        if has_more:
+            typer.echo(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
+        elif page.is_stopped:
+            since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
+            words = f"Searched the {listing.rows} since {since}; for older ones: --after {page.next_after}"
+            typer.echo(words, err=True)
 
 
-def name_next_page(last: Any, hint: str = "") -> None:
-    """Say on standard error which option goes on behind the row of this id."""
-    typer.echo(f"More follow: --after {last}{hint}", err=True)
+def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:
+    if rows:
+        print_table(
+            console(),
+            listing.columns,
+            [listing.table_row(row) for row in rows],
+            title=listing.title,
+            ids=listing.ids,
+            long_texts=listing.long_texts,
+        )
+    elif is_complete:
+        typer.echo(listing.none)

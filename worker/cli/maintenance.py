@@ -12,7 +12,7 @@ from rich.text import Text
 
 from worker.adapters import shown_values
 from worker.adapters.log import configure_logging
-from worker.cli.acting import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.act_base import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time

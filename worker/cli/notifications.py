@@ -1,6 +1,7 @@
-"""`reconciler notifications`: where results are sent, which were, which wait and which were given up."""
+"""`reconciler notifications`: where results are sent, which were, wait or were given up; and what acts on endpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -8,18 +9,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from worker.cli.acting import Act, By, OptionalReason, Yes, acting_session, confirm
+from worker.cli.act_base import Act, Yes, acting_session, confirm, read_actor, read_reason
+from worker.cli.declare import new_group
 from worker.cli.errors import CommandError
-from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
-from worker.cli.output import SKIN, AsJson, InUtc, console, counted, duration_text, print_json, print_table
-from worker.cli.session import session
+from worker.cli.listing import Listing, Paged
+from worker.cli.output import SKIN, console, counted, duration_text, print_table
+from worker.cli.session import OneAccount, Session, account_names
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
-from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
-from worker.views.page import every_row
 from worker.words.findings import endpoint_in_words
 
 Row = Mapping[str, Any]
@@ -66,104 +66,133 @@ def _endpoint_row(view: EndpointView) -> Row:
     }
 
 
-_COLUMNS = ("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer")
-
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
-Account = Annotated[str | None, typer.Option(help="Only those of this account.")]
-Pause = Annotated[
-    str | None,
-    typer.Option("--pause", metavar="ACCOUNT", help="Send this account nothing for now."),
+Account = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.", autocompletion=account_names)
 ]
-Resume = Annotated[
-    str | None,
-    typer.Option(
-        "--resume",
-        metavar="ACCOUNT",
-        help="Send to this account again at once: after a pause, out of a rest, or after it answered 410.",
-    ),
-]
-Forget = Annotated[
-    str | None,
-    typer.Option(
-        "--forget", metavar="ACCOUNT", help="Remove this account's endpoint, and all that nobody has received."
-    ),
-]
+
+
+def _hidden(name: str, **more: Any) -> Any:
+    return typer.Option(name, hidden=True, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldFlags:
+    """The acts as options, which they were before they were commands: they go with the next release."""
+
+    pause: Annotated[str | None, _hidden("--pause")] = None
+    resume: Annotated[str | None, _hidden("--resume")] = None
+    forget: Annotated[str | None, _hidden("--forget")] = None
+    reason: Annotated[str | None, _hidden("--reason", callback=read_reason)] = None
+    by: Annotated[str | None, _hidden("--by", callback=read_actor)] = None
+    yes: Annotated[bool, _hidden("--yes")] = False
+
+    def act(self, *, as_json: bool) -> bool:
+        """Act as they say; returns whether they said anything."""
+        commands: dict[str, Callable[..., None]] = {
+            "pause": pause,
+            "resume": resume,
+            "forget": partial(forget, yes=self.yes),
+        }
+        named = {name: getattr(self, name) for name in commands if getattr(self, name) is not None}
+        if len(named) > 1:
+            raise typer.BadParameter("give one of --pause, --resume and --forget")
+        for name, account in named.items():
+            warning = f"--{name} goes with the next release: `reconciler notifications {name} {account}` does the same"
+            typer.echo(f"Warning: {warning}", err=True)
+            commands[name](account, act=Act(reason=self.reason, by=self.by, as_json=as_json))
+        return bool(named)
 
 
 def notifications(
+    ctx: typer.Context,
     pending: Pending = False,
     gave_up: GaveUp = False,
-    account: Account = None,
-    pause: Pause = None,
-    resume: Resume = None,
-    forget: Forget = None,
-    reason: OptionalReason = None,
-    by: By = None,
-    yes: Yes = False,
-    after: After = None,
-    limit: Limit = None,
-    utc: InUtc = False,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    account: OneAccount = None,
+    *,
+    old: OldFlags,
+    page: Paged,
 ) -> None:
     """Show where results are sent, and the notifications of them, newest first: delivered, pending or given up.
 
-    Or act on an endpoint, with --pause, --resume or --forget. What happens while it is paused waits. An endpoint that
-    is forgotten comes back with the next start of a worker that has it in its settings: remove it there first.
+    Or act on an endpoint: pause, resume or forget it.
 
     Examples:
       reconciler notifications
       reconciler notifications --gave-up --account shop --json
-      reconciler notifications --pause shop --reason "the billing system is being moved"
-      reconciler notifications --resume shop
+      reconciler notifications pause shop --reason "the billing system is being moved"
+      reconciler notifications resume shop
     """
-    acts = [(name, of) for name, of in (("pause", pause), ("resume", resume), ("forget", forget)) if of is not None]
-    if len(acts) + pending + gave_up > 1:
-        raise typer.BadParameter("give one of --pending, --gave-up, --pause, --resume and --forget")
-    require_one_format(as_json, as_csv)
-    if acts:
-        ((act, of),) = acts
-        _act(act, of, Act(reason=reason, by=by).operator(), yes=yes, as_json=as_json)
+    if ctx.invoked_subcommand is not None:
+        if any(ctx.params.values()):
+            raise typer.BadParameter(f"options of `{ctx.invoked_subcommand}` stand behind it")
         return
-    _list(_state_of(pending, gave_up), account, after, limit, utc=utc, as_json=as_json, as_csv=as_csv)
-
-
-def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
-    return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
-
-
-def _list(
-    state: NotificationState | None,
-    account: str | None,
-    after: int | None,
-    limit: int | None,
-    *,
-    utc: bool,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
-    most = limit or PAGE_ROWS
-    with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
-        read = partial(recent_notifications, connection, account=account, state=state)
-        if as_csv and limit is None:
-            write_csv(csv_columns.NOTIFICATIONS, every_row(read, after))
-            return
+    if pending and gave_up:
+        raise typer.BadParameter("give one of --pending and --gave-up")
+    if old.act(as_json=page.as_json):
+        return
+    state = NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
+    with page.session() as opened, opened.database.snapshot() as connection:
         now = opened.database.now(connection)
         endpoints = endpoint_rows(watched_endpoints(connection, now))
-        page = read(after=after, most=most + 1)
-    rows, is_more = cut(page.rows, most)
-    if as_json:
-        print_json({"endpoints": endpoints, "notifications": rows})
-    elif as_csv:
-        write_csv(csv_columns.NOTIFICATIONS, rows)
-    else:
-        _show(endpoints, rows, now, is_complete=not page.is_stopped)
-    if is_more:
-        name_next_page(rows[-1]["id"])
-    elif page.is_stopped:
-        until = page.next_after
-        typer.echo(f"Searched the notifications since {until}; for older ones: --after {until}", err=True)
+        found = page.read(_NOTIFICATIONS, partial(recent_notifications, connection, account=account, state=state))
+    page.show(
+        _NOTIFICATIONS,
+        found,
+        response=lambda rows: {"endpoints": endpoints, "notifications": rows},
+        before=lambda: _show_endpoints(endpoints, now),
+    )
+
+
+def pause(account: Account, *, act: Act) -> None:
+    """Send an account nothing for now. What happens meanwhile waits.
+
+    Examples:
+      reconciler notifications pause shop --reason "the billing system is being moved"
+    """
+    who = act.operator()
+    with acting_session() as opened:
+        _endpoint_of(opened, account)
+        if not act.dry_run:
+            pause_notifications(opened.database, who, account)
+    _end("pause", account, act, f"{account} is sent nothing until `reconciler notifications resume {account}`.")
+
+
+def resume(account: Account, *, act: Act) -> None:
+    """Send to an account again at once: after a pause, out of a rest, or after it answered 410.
+
+    Examples:
+      reconciler notifications resume shop
+    """
+    who = act.operator()
+    with acting_session() as opened:
+        _endpoint_of(opened, account)
+        if not act.dry_run:
+            resume_notifications(opened.database, who, account)
+    _end("resume", account, act, f"{account} is notified of its orders again.")
+
+
+def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
+    """Remove an account's endpoint, and all that nobody has received.
+
+    An endpoint that is forgotten comes back with the next start of a worker that has it in its settings: remove it
+    there first.
+
+    Examples:
+      reconciler notifications forget shop --reason "it has no receiver any more"
+    """
+    who = act.operator()
+    with acting_session() as opened:
+        view = _endpoint_of(opened, account, or_rest=True)
+        removed = view.count.pending + view.count.gave_up
+        if not act.dry_run:
+            to = "" if view.endpoint is None else f" to {view.endpoint.shown}"
+            waits = f"{counted(removed, 'notification')} of {account}{to} will never be sent."
+            confirm(waits, "Forget the endpoint?", yes=yes or not removed)
+            _, removed = forget_endpoint(opened.database, who, account)
+    words = f"{account} has no endpoint any more; {counted(removed, 'notification')} went with it."
+    _end("forget", account, act, words, removed=removed)
 
 
 def table_row(row: Row) -> Row:
@@ -174,51 +203,40 @@ def table_row(row: Row) -> Row:
     return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
 
 
-def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_complete: bool) -> None:
-    out = console()
+def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
     if endpoints:
-        show_endpoints(out, endpoints, now)
+        show_endpoints(console(), endpoints, now)
     else:
         typer.echo("Nobody is notified of results: docs/notifications.md says how to set it.")
-    if rows:
-        print_table(
-            out,
-            _COLUMNS,
-            [table_row(row) for row in rows],
-            title="Notifications",
-            ids=("account", "order"),
-            long_texts=("answer",),
-        )
-    elif is_complete:
-        typer.echo("No such notifications.")
 
 
-def _act(act: str, account: str, who: Operator, *, yes: bool, as_json: bool) -> None:
-    with acting_session() as opened:
-        with opened.database.read() as connection:
-            views = watched_endpoints(connection, opened.database.now(connection))
-        view = next((view for view in views if view.account == account), None)
-        removed = 0
-        endpoint, waiting = (None, 0) if view is None else (view.endpoint, view.count.pending + view.count.gave_up)
-        if endpoint is None and not (act == "forget" and waiting):
-            raise CommandError(
-                f"the account {account} has no endpoint; `reconciler notifications` lists those that have"
-            )
-        if act == "forget":
-            to = "" if endpoint is None else f" to {endpoint.shown}"
-            waits = f"{counted(waiting, 'notification')} of {account}{to} will never be sent."
-            confirm(waits, "Forget the endpoint?", yes=yes or not waiting)
-            _, removed = forget_endpoint(opened.database, who, account)
-        elif act == "pause":
-            pause_notifications(opened.database, who, account)
-        else:
-            resume_notifications(opened.database, who, account)
-    if as_json:
-        print_json({"account": account, "act": act, **({"removed": removed} if act == "forget" else {})})
-        return
-    words = {
-        "pause": f"{account} is sent nothing until `reconciler notifications --resume {account}`.",
-        "resume": f"{account} is notified of its orders again.",
-        "forget": f"{account} has no endpoint any more; {counted(removed, 'notification')} went with it.",
-    }
-    typer.echo(words[act])
+def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
+    """The account's endpoint. Raises CommandError where it has none; with `or_rest` only where it has no notifications
+    either."""
+    with opened.database.read() as connection:
+        views = watched_endpoints(connection, opened.database.now(connection))
+    for view in views:
+        if view.account == account and (view.endpoint or (or_rest and view.count.pending + view.count.gave_up)):
+            return view
+    raise CommandError(f"the account {account} has no endpoint; `reconciler notifications` lists those that have")
+
+
+def _end(name: str, account: str, act: Act, words: str, **more: object) -> None:
+    if act.as_json:
+        act.print_json({"account": account, "act": name, **more})
+    else:
+        act.say(words)
+
+
+_NOTIFICATIONS = Listing(
+    rows="notifications",
+    none="No such notifications.",
+    csv=csv_columns.NOTIFICATIONS,
+    columns=("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer"),
+    table_row=table_row,
+    ids=("account", "order"),
+    long_texts=("answer",),
+    title="Notifications",
+)
+
+app = new_group(notifications, {"pause": pause, "resume": resume, "forget": forget}, invoke_without_command=True)

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.errors import CommandError
 from worker.cli.notifications import table_row
-from worker.cli.order_references import Account, Reference, Row, find_orders
+from worker.cli.orders import Account, Reference, Row, named_orders
 from worker.cli.output import (
     SKIN,
     AsJson,
@@ -42,7 +42,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
       reconciler order id:42
     """
     with session(utc=utc or as_json) as opened:
-        found = find_orders(opened, account, [ref])[ref]
+        found = named_orders(opened, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)
         rules, sids = rules_of(opened.settings), sids_of(opened.settings)

@@ -1,5 +1,6 @@
-"""`reconciler resolve`, `reopen`, `cancel`, `dismiss` and `check`: what an operator does to orders, by name."""
+"""`reconciler resolve`, `reopen`, `cancel`, `dismiss`, `check` and `resend`: what an operator does to orders."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
@@ -7,23 +8,18 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import (
-    Act,
-    ReasonedAct,
-    Yes,
-    act_on_named,
-    acting_session,
-    dismiss_selected,
-    end,
-    reopen_selected,
-)
-from worker.cli.completion import account_names
-from worker.cli.order_references import REF_HELP, Account, References
+from worker.cli.act_base import Act, ReasonedAct, Yes, acting_on_orders
+from worker.cli.orders import REF_HELP, Account, References
+from worker.cli.output import counted, time_text
+from worker.cli.session import Session, account_option, require_configured, require_known
 from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
 from worker.domain.wire.field_rules import AMOUNT_RULE, amount_text, read_amount
+from worker.operations.resend import resend as send_once_more
+from worker.views.notifications import orders_changed_since, orders_given_up
+from worker.views.orders import unresolved_since, with_attention
 
 
 class FinalState(StrEnum):
@@ -46,32 +42,38 @@ Amount = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Also what a query or a callback has settled.")]
 Unresolved = Annotated[bool, typer.Option("--unresolved", help="All unresolved orders, instead of named ones.")]
-Since = Annotated[
+UnresolvedSince = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help=f"Of --unresolved those that became so at this time or later: {TIME_RULE}."),
+    typer.Option(
+        "--since", metavar="TIME", help=f"Of --unresolved those that became so at this time or later: {TIME_RULE}."
+    ),
 ]
 OfAttention = Annotated[
     Attention | None,
     typer.Option("--attention", help="All orders with this reason, instead of named ones."),
 ]
+GaveUp = Annotated[bool, typer.Option("--gave-up", help="All orders with a notification that was given up.")]
+ChangedSince = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help=f"All orders that changed at this time or later: {TIME_RULE}."),
+]
+Renew = Annotated[
+    bool,
+    typer.Option(
+        "--renew",
+        help="Raise the version of what is sent first: after a restore of the worker's database, when receivers may "
+        "know newer ones.",
+    ),
+]
 OptionalReferences = Annotated[list[str] | None, typer.Argument(metavar="[REF...]", help=REF_HELP)]
 OfAccount = Annotated[
     str | None,
-    typer.Option(
-        "--account",
-        help="The account that the orders belong to; by default `default`, with a filter every one.",
-        autocompletion=account_names,
-    ),
+    account_option("The account that the orders belong to; by default `default`, with a filter every one."),
 ]
 
 
 def resolve(
-    refs: References,
-    state: State,
-    amount: Amount = None,
-    account: Account = "default",
-    *,
-    act: ReasonedAct,
+    refs: References, state: State, amount: Amount = None, account: Account = "default", *, act: ReasonedAct
 ) -> None:
     """Settle orders by hand: pending, unresolved or cancelled ones, once you know what became of them.
 
@@ -85,20 +87,19 @@ def resolve(
     charged = None if amount is None else read_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
         raise typer.BadParameter("a succeeded order needs --amount, what the platform charged")
-    decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
-    who = act.operator()
-    with acting_session() as opened:
-        outcome = act_on_named(opened, account, refs, who, ActKind.RESOLVE, decide)
-    for change in outcome.changes:
+    with acting_on_orders(act) as acting:
+        decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
+        acting.do(ActKind.RESOLVE, acting.named(account, refs), decide)
+    for change in acting.changes:
         _say_other_amount(change.after, charged)
     words = state.value if charged is None else f"{state.value}, {amount_text(charged)} yuan"
-    end(outcome, act, "resolved", f"is {words}", f"are {words}")
+    acting.end("resolved", f"is {words}", f"are {words}")
 
 
 def reopen(
     refs: OptionalReferences = None,
     unresolved: Unresolved = False,
-    since: Since = None,
+    since: UnresolvedSince = None,
     account: OfAccount = None,
     force: Force = False,
     yes: Yes = False,
@@ -117,24 +118,18 @@ def reopen(
     """
     if bool(refs) == unresolved or (since is not None and not unresolved):
         raise typer.BadParameter("name orders, or select them by --unresolved, with --since or without")
-    decide = partial(acts.reopen, force=force)
-    who = act.operator()
-    with acting_session(needs_accounts=True) as opened:
+    with acting_on_orders(act, needs_accounts=True) as acting:
         if refs:
-            outcome = act_on_named(
-                opened, account or "default", refs, who, ActKind.REOPEN, decide, only_configured=True
-            )
+            named = acting.named(account, refs, only_configured=True)
+            acting.do(ActKind.REOPEN, named, partial(acts.reopen, force=force))
         else:
-            outcome = reopen_selected(opened, account, since, who, yes=yes)
-    end(outcome, act, "reopened", "is pending again", "are pending again")
+            found, became = _unresolved(acting.opened, account, since)
+            selected = acting.selected(found, became, "Reopen them all?", yes=yes)
+            acting.do(ActKind.REOPEN, selected, acts.reopen_unresolved)
+    acting.end("reopened", "is pending again", "are pending again")
 
 
-def cancel(
-    refs: References,
-    account: Account = "default",
-    *,
-    act: Act,
-) -> None:
+def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
     """Stop polling orders that you have dealt with otherwise: pending or unresolved ones.
 
     A result that the platform reports later is shown, and changes nothing.
@@ -143,10 +138,9 @@ def cancel(
       reconciler cancel A-1001
       reconciler cancel id:42 id:43 --reason "refunded by hand" --json
     """
-    who = act.operator()
-    with acting_session() as opened:
-        outcome = act_on_named(opened, account, refs, who, ActKind.CANCEL, acts.cancel)
-    end(outcome, act, "cancelled", "is cancelled", "are cancelled")
+    with acting_on_orders(act) as acting:
+        acting.do(ActKind.CANCEL, acting.named(account, refs), acts.cancel)
+    acting.end("cancelled", "is cancelled", "are cancelled")
 
 
 def dismiss(
@@ -168,21 +162,19 @@ def dismiss(
     """
     if bool(refs) == (attention is not None):
         raise typer.BadParameter("name orders, or select them by --attention")
-    who = act.operator()
-    with acting_session() as opened:
+    with acting_on_orders(act) as acting:
         if attention is None:
-            outcome = act_on_named(opened, account or "default", refs or (), who, ActKind.DISMISS, acts.dismiss)
+            acting.do(ActKind.DISMISS, acting.named(account, refs or ()), acts.dismiss)
         else:
-            outcome = dismiss_selected(opened, account, attention, who, yes=yes)
-    end(outcome, act, "dismissed", "needs no person any more", "need no person any more")
+            require_known(acting.opened, () if account is None else (account,))
+            with acting.opened.database.read() as connection:
+                found = with_attention(connection, attention, account)
+            selected = acting.selected(found, f"shown for {attention.value}", "Dismiss them all?", yes=yes)
+            acting.do(ActKind.DISMISS, selected, partial(acts.dismiss_selected, reason=attention))
+    acting.end("dismissed", "needs no person any more", "need no person any more")
 
 
-def check(
-    refs: References,
-    account: Account = "default",
-    *,
-    act: Act,
-) -> None:
+def check(refs: References, account: Account = "default", *, act: Act) -> None:
     """Poll these orders next, within the same budget; what is not pending is refused.
 
     Exit status 1 when one was refused.
@@ -191,13 +183,69 @@ def check(
       reconciler check 2016010000000219 2016010000000220
       reconciler check id:42 --json
     """
-    who = act.operator()
-    with acting_session(needs_accounts=True) as opened:
-        outcome = act_on_named(opened, account, refs, who, ActKind.CHECK, acts.check, only_configured=True)
-    end(outcome, act, "queued", "will be polled next", "will be polled next")
+    with acting_on_orders(act, needs_accounts=True) as acting:
+        acting.do(ActKind.CHECK, acting.named(account, refs, only_configured=True), acts.check)
+    acting.end("queued", "will be polled next", "will be polled next")
+
+
+def resend(
+    refs: OptionalReferences = None,
+    gave_up: GaveUp = False,
+    since: ChangedSince = None,
+    renew: Renew = False,
+    account: OfAccount = None,
+    yes: Yes = False,
+    *,
+    act: Act,
+) -> None:
+    """Send how orders stand once more. Results that come meanwhile go first.
+
+    The notification of an order's version goes again, under the same id. Where none is left (a delivered one is kept
+    for RECONCILER_NOTIFY_KEEP_DAYS) or none was written, there is a new one. A receiver ignores what is not newer than
+    what it has, so nothing is booked twice. What --gave-up or --since selects is counted, and you are asked.
+
+    Examples:
+      reconciler resend A-1001
+      reconciler resend --gave-up --dry-run
+      reconciler resend --since 2d --reason "the billing system was restored" --yes
+    """
+    if bool(refs) + gave_up + (since is not None) != 1:
+        raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
+    with acting_on_orders(act) as acting:
+        if refs:
+            orders = acting.named(account, refs)
+        else:
+            found = _given_up_or_changed(acting.opened, account, since)
+            orders = acting.selected(found, "selected", "Send all of these once more?", yes=yes)
+        again = made = 0
+        for done in send_once_more(acting.opened.database, act.operator(), list(orders), renew=renew):
+            again, made = again + done.again, made + done.made
+            acting.refuse_all(orders, done.refusals)
+    new = f", {made:,} of them under new ids" if made else ""
+    acting.end_with({"resent": again, "made": made}, f"{counted(again + made, 'notification')} will be sent{new}.")
 
 
 def _say_other_amount(order: Order, charged: Decimal | None) -> None:
     if None not in (charged, order.expected_amount) and charged != order.expected_amount:
         expected, given = (amount_text(one) for one in (order.expected_amount, charged) if one is not None)
         typer.echo(f"Warning: order {order.key}: charged {given}, and {expected} was expected", err=True)
+
+
+def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], str]:
+    """The unresolved orders of the settings' accounts or of one, and what they are in words."""
+    require_configured(opened.settings, () if account is None else (account,))
+    start = opened.time_of("--since", since)
+    accounts = list(opened.settings.accounts) if account is None else [account]
+    with opened.database.read() as connection:
+        found = unresolved_since(connection, start, accounts)
+    return found, "unresolved" if start is None else f"unresolved since {time_text(start)}"
+
+
+def _given_up_or_changed(opened: Session, account: str | None, since: str | None) -> Sequence[int]:
+    """The orders with a notification that was given up; with `since`, those that have changed since then."""
+    start = opened.time_of("--since", since)
+    with opened.database.read() as connection:
+        if start is None:
+            return orders_given_up(connection, account)
+        typer.echo(f"Changed since {time_text(start)}:", err=True)
+        return orders_changed_since(connection, start, account)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.adapters import shown_values
-from worker.cli.acting import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.act_base import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import InUtc, console, counted, print_json, print_table, progress, time_text
 from worker.cli.session import Session

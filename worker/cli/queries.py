@@ -6,20 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.completion import account_names, one_of
+from worker.cli.declare import one_of
 from worker.cli.errors import CommandError
-from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
+from worker.cli.listing import AsCsv, Listing, Paged, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
-from worker.cli.session import require_known, session
-from worker.cli.times import TIME_RULE, read_time
+from worker.cli.session import OneAccount, require_known, session
+from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
-from worker.views.page import every_row
 from worker.views.queries import read_query, recent_queries
 
 Row = dict[str, Any]
 
-_COLUMNS = ("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said")
 _ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
 
 
@@ -30,7 +28,6 @@ def _read_outcomes(values: list[str] | None) -> list[str] | None:
     return values
 
 
-Account = Annotated[str | None, typer.Option(help="Only queries of this account.", autocompletion=account_names)]
 Outcomes = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,14 +44,11 @@ QueryId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The query's i
 
 
 def queries(
-    account: Account = None,
+    account: OneAccount = None,
     outcome: Outcomes = None,
     since: Since = None,
-    after: After = None,
-    limit: Limit = None,
-    utc: InUtc = False,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    *,
+    page: Paged,
 ) -> None:
     """Show the queries that were sent to the platform, newest first, and how each ended.
 
@@ -64,31 +58,13 @@ def queries(
       reconciler queries
       reconciler queries --account shop --outcome refused --outcome timeout --since 1d
     """
-    require_one_format(as_json, as_csv)
-    with session(utc=utc, streams=as_csv) as opened:
+    with page.session() as opened:
         require_known(opened, [account] if account else [])
+        start = opened.time_of("--since", since)
         with opened.database.snapshot() as connection:
-            now, zone = opened.database.now(connection), opened.settings.zone
-            time = None if since is None else read_time("--since", since, now, zone)
-            read = partial(recent_queries, connection, account=account, outcomes=outcome or (), since=time)
-            if as_csv and limit is None:
-                write_csv(csv_columns.QUERIES, every_row(read, after))
-                return
-            most = limit or PAGE_ROWS
-            page = read(after=after, most=most + 1)
-    rows, is_more = cut(page.rows, most)
-    if as_json:
-        print_json(rows)
-    elif as_csv:
-        write_csv(csv_columns.QUERIES, rows)
-    elif rows:
-        print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
-    elif not page.is_stopped:
-        typer.echo("No such queries.")
-    if is_more:
-        name_next_page(rows[-1]["id"], ". One query with its orders: reconciler query ID")
-    elif page.is_stopped:
-        typer.echo(f"Searched the queries since {page.next_after}; for older ones: --after {page.next_after}", err=True)
+            read = partial(recent_queries, connection, account=account, outcomes=outcome or (), since=start)
+            found = page.read(_QUERIES, read)
+    page.show(_QUERIES, found)
 
 
 def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
@@ -146,3 +122,14 @@ def _table_row(row: Row) -> dict[str, object]:
         "absent": row["absent_count"],
         "said": said,
     }
+
+
+_QUERIES = Listing(
+    rows="queries",
+    none="No such queries.",
+    csv=csv_columns.QUERIES,
+    columns=("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said"),
+    table_row=_table_row,
+    long_texts=("said",),
+    hint=". One query with its orders: reconciler query ID",
+)

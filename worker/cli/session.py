@@ -1,24 +1,27 @@
-"""The settings and the database of a command."""
+"""The settings, the database and the accounts of a command."""
 
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import Annotated, Any, overload
 
 import typer
 
 from worker.adapters.error_text import first_line, one_line
 from worker.adapters.log import configure_logging
 from worker.adapters.log_redaction import Redactor
+from worker.cli.declare import one_of
 from worker.cli.errors import CommandError
 from worker.cli.output import show_times_in
+from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders
 
@@ -29,12 +32,42 @@ _IDLE_SECONDS = 30.0
 _PAUSE_SECONDS = 3600.0
 
 
+def account_names(incomplete: str) -> list[str]:
+    """For `autocompletion`: the accounts in the settings; none where these cannot be read."""
+    try:
+        return one_of(load_settings().accounts)(incomplete)
+    except SettingsError:
+        return []
+
+
+def account_option(help_: str) -> Any:
+    """The option that names an account, or some."""
+    return typer.Option("--account", help=help_, autocompletion=account_names)
+
+
+Accounts = Annotated[list[str] | None, account_option("Only this account; may be repeated.")]
+OneAccount = Annotated[str | None, account_option("Only this account.")]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """The settings and the open database of a command."""
 
     settings: Settings
     database: Database
+
+    def now(self) -> datetime:
+        """The time by the database's clock."""
+        with self.database.read() as connection:
+            return self.database.now(connection)
+
+    @overload
+    def time_of(self, option: str, value: str) -> datetime: ...
+    @overload
+    def time_of(self, option: str, value: str | None) -> datetime | None: ...
+    def time_of(self, option: str, value: str | None) -> datetime | None:
+        """The time that an option names; None where it is not given. Raises BadParameter where it names none."""
+        return None if value is None else read_time(option, value, self.now(), self.settings.zone)
 
 
 def read_settings(*, needs_accounts: bool = False) -> Settings:

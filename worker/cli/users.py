@@ -12,8 +12,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.adapters.users_file import editing, read_users
-from worker.cli.declare import add as declare
-from worker.cli.declare import new_app, set_callback
+from worker.cli.declare import new_group
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
 from worker.cli.session import read_settings
@@ -33,7 +32,6 @@ def _read_name(value: str) -> str:
     return value
 
 
-app = new_app()
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The user; acts are recorded under this name.", callback=_read_name)
 ]
@@ -183,12 +181,8 @@ def user() -> None:
     """
 
 
-set_callback(app, user, no_args_is_help=True)
-for _name, _command in (
-    ("add", add),
-    ("list", list_users),
-    ("password", password),
-    ("role", change_role),
-    ("remove", remove),
-):
-    declare(app, _command, _name)
+app = new_group(
+    user,
+    {"add": add, "list": list_users, "password": password, "role": change_role, "remove": remove},
+    no_args_is_help=True,
+)
