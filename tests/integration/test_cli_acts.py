@@ -596,9 +596,9 @@ def test_the_result_of_an_act_is_all_that_it_prints_on_standard_output(cli: Comm
         ("resume", "default"),
         ("hold",),
         ("resend", "2"),
-        ("notifications", "--pause", "default"),
-        ("notifications", "--resume", "default"),
-        ("notifications", "--forget", "default", "--yes"),
+        ("notifications", "pause", "default"),
+        ("notifications", "resume", "default"),
+        ("notifications", "forget", "default", "--yes"),
     ):
         ended = subprocess.run(
             [*PROGRAM, *command, "--by", "ann"],

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -83,15 +84,15 @@ def test_the_list_is_printed_as_csv(bench: Workbench, cli: CommandLine) -> None:
 
 def test_an_endpoint_is_paused_resumed_and_forgotten_by_name(bench: Workbench, cli: CommandLine) -> None:
     settle(bench, "r1")
-    assert "has no endpoint" in cli.error("notifications", "--pause", "shop")
-    cli.run("notifications", "--pause", "default", "--by", "ann", "--reason", "moving")
+    assert "has no endpoint" in cli.error("notifications", "pause", "shop")
+    cli.run("notifications", "pause", "default", "--by", "ann", "--reason", "moving")
     assert cli.json("notifications")["endpoints"][0]["in_words"] == "paused by ann"
-    assert cli.json("notifications", "--resume", "default") == {"account": "default", "act": "resume"}
+    assert cli.json("notifications", "resume", "default") == {"account": "default", "act": "resume"}
     assert cli.json("notifications")["endpoints"][0]["paused_at"] is None
-    refused = cli.run("notifications", "--forget", "default", status=2)
+    refused = cli.run("notifications", "forget", "default", status=2)
     assert "1 notification of default to https://billing.example will never be sent" in refused.stderr
     assert told_of(bench)
-    done = cli.json("notifications", "--forget", "default", "--yes", "--by", "ann")
+    done = cli.json("notifications", "forget", "default", "--yes", "--by", "ann")
     assert done == {"account": "default", "act": "forget", "removed": 1}
     assert told_of(bench) == []
     acts = [(row["act"], row["actor"]) for row in bench.rows(ACTS)]
@@ -99,8 +100,38 @@ def test_an_endpoint_is_paused_resumed_and_forgotten_by_name(bench: Workbench, c
     assert acts[-1] == ("forget_notifications", "ann")
 
 
-def test_two_acts_at_once_are_refused(cli: CommandLine) -> None:
-    assert "give one of" in cli.run("notifications", "--pending", "--gave-up", status=2).stderr
+def test_a_dry_run_changes_no_endpoint(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    endpoints = cli.json("notifications")["endpoints"]
+    for act in ("pause", "resume", "forget"):
+        assert cli.run("notifications", act, "default", "--dry-run").stdout.startswith("Nothing was changed. Without")
+    assert cli.json("notifications", "forget", "default", "--dry-run")["removed"] == 1
+    assert cli.json("notifications")["endpoints"] == endpoints
+    assert (bench.rows(ACTS), len(told_of(bench))) == ([], 1)
+
+
+def test_the_acts_were_options_which_still_work_and_warn(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    for act, more in (("pause", ()), ("resume", ("--reason", "x")), ("forget", ("--yes", "--by", "ann"))):
+        done = cli.run("notifications", f"--{act}", "default", *more, "--json")
+        assert json.loads(done.stdout)["act"] == act
+        assert done.stderr.startswith(f"Warning: --{act} goes with the next release: `reconciler notifications {act} ")
+    assert [(row["act"].split("_")[0], row["reason"]) for row in bench.rows(ACTS)] == [
+        *(("pause", None), ("resume", "x"), ("forget", None))
+    ]
+    assert "--forget" not in cli.run("notifications", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--pending", "--gave-up"), "give one of --pending and --gave-up"),
+        (("--pause", "a", "--forget", "b"), "give one of --pause, --resume and --forget"),
+        (("--reason", "x", "pause", "default"), "options of `pause` stand behind it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(cli: CommandLine, wrong: tuple[str, ...], said: str) -> None:
+    assert said in cli.error("notifications", *wrong, status=2)
 
 
 def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Workbench, cli: CommandLine) -> None:
@@ -146,7 +177,7 @@ def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_
     refused = {"rank": Rank.RETRY, "tries": 3, "refused_since": now - timedelta(minutes=11)}
     mark(bench, "old", due_at=now + timedelta(hours=1), **refused)
     assert "not been delivered for 11 minutes, 1 are pending" in late()[0]
-    cli.run("notifications", "--pause", "default")
+    cli.run("notifications", "pause", "default")
     assert late() == []
 
 
@@ -297,14 +328,14 @@ def test_what_an_interrupted_forget_has_left_is_shown_and_another_one_finishes_i
     assert [(one["ref"], one["note"]) for one in missing["items"]] == [("default", "2 notifications")]
     (finding,) = [one for one in cli.json("status", "--check", status=2)["findings"] if "endpoint" in one["name"]]
     assert (finding["name"], finding["account"]) == ("endpoint_missing", "default")
-    done = cli.json("notifications", "--forget", "default", "--yes", "--by", "bob")
+    done = cli.json("notifications", "forget", "default", "--yes", "--by", "bob")
     assert done == {"account": "default", "act": "forget", "removed": 2}
     assert [(act["act"], act["actor"], act["detail"]) for act in bench.rows(ACTS)] == [
         ("forget_notifications", "bob", None)
     ]
     assert "endpoint_missing" not in {group["reason"] for group in cli.json("todo")["todo"]}
     assert [one.row.state for one in told_of(bench)] == [NotificationState.DELIVERED]
-    assert "has no endpoint" in cli.error("notifications", "--forget", "default", "--yes", "--by", "bob")
+    assert "has no endpoint" in cli.error("notifications", "forget", "default", "--yes", "--by", "bob")
 
 
 def test_an_event_that_is_refused_for_an_hour_while_others_are_taken_is_to_do_by_its_order(

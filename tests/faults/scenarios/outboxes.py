@@ -48,7 +48,7 @@ def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     # Each rest ends with one probe.
     assert tried <= _AT_ONCE + 5, f"a dead endpoint was tried {tried} times"
     testbed.observed(f"told within {slowest:.1f} s; the dead endpoint was tried {tried} times")
-    testbed.command("notifications", "--forget", "dead", "--reason", "it is dead", "--yes")
+    testbed.command("notifications", "forget", "dead", "--reason", "it is dead", "--yes")
     assert count_notifications(testbed, "account = 'dead'") == 0
 
 
@@ -95,7 +95,7 @@ def fault_39_many_orders_are_cancelled_at_once(testbed: Testbed) -> None:
     testbed.start()
     count = 3_000 if testbed.is_brief else 100_000
     names = _add_orders(testbed, count)
-    testbed.command("notifications", "--pause", "default", "--reason", "to have all of them wait", "--yes")
+    testbed.command("notifications", "pause", "default", "--reason", "to have all of them wait")
     for start in range(0, count, 10_000):
         testbed.command("cancel", *names[start : start + 10_000], "--reason", "they were sold otherwise")
     testbed.injected()
@@ -105,7 +105,7 @@ def fault_39_many_orders_are_cancelled_at_once(testbed: Testbed) -> None:
     assert max(sizes) <= _MOST_IN_A_TRANSACTION, f"{max(sizes)} rows in one transaction"
     results = testbed.place(20)
     testbed.wait_until_settled(results)
-    testbed.command("notifications", "--resume", "default", "--reason", "go on", "--yes")
+    testbed.command("notifications", "resume", "default", "--reason", "go on")
     recorder.wait_for(_SOME_OF_MANY, seconds=120)
     _check_that_results_came_first(recorder, results)
     # Not by their names, ten times a second.

@@ -180,7 +180,7 @@ def _want_no_more(testbed: Testbed, recorder: Recorder) -> None:
     testbed.wait_until_settled(testbed.place(5))
     testbed.rest(2.0, least=1.5)
     assert len(recorder.deliveries()) == seen, "sent to an endpoint that wants no more"
-    testbed.command("notifications", "--resume", "default", "--reason", "it is back", "--yes")
+    testbed.command("notifications", "resume", "default", "--reason", "it is back")
 
 
 def _refuse_one_for_ever(testbed: Testbed, recorder: Recorder) -> None:
