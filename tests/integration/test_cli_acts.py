@@ -600,14 +600,7 @@ def test_the_result_of_an_act_is_all_that_it_prints_on_standard_output(cli: Comm
         ("notifications", "resume", "default"),
         ("notifications", "forget", "default", "--yes"),
     ):
-        ended = subprocess.run(
-            [*PROGRAM, *command, "--by", "ann"],
-            env=environment(cli.settings),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        ended = cli.run(*command, "--by", "ann")
         assert ended.stdout.count("\n") == 1, command
         assert ended.stdout.endswith(".\n"), command
         logged = datetime.fromisoformat(log_line(ended.stderr).split()[0])

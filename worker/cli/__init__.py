@@ -7,9 +7,7 @@ def main() -> None:
     """Run the command that the process was called with, and exit: 0 done, 1 could not, 2 used wrongly, 130 Ctrl-C."""
     try:
         from worker.cli.app import app
-        from worker.cli.completion import prepare_completion
 
-        prepare_completion()
         app(prog_name="reconciler")
     except KeyboardInterrupt:
         # While the modules are loaded; later, the commands' group handles it.

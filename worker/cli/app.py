@@ -1,5 +1,6 @@
 """The commands, by name. A command's module is loaded when it runs: `reconciler --help` is quick."""
 
+from enum import StrEnum
 from importlib import import_module
 from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from types import CodeType
 from typing import Annotated, Any
 
 import typer
+from typer.completion import shell_complete
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
@@ -28,9 +30,9 @@ _COMMANDS = {
     "reopen": "worker.cli.order_acts:reopen",
     "cancel": "worker.cli.order_acts:cancel",
     "dismiss": "worker.cli.order_acts:dismiss",
-    "pause": "worker.cli.account_acts:pause",
-    "resume": "worker.cli.account_acts:resume",
-    "hold": "worker.cli.account_acts:hold",
+    "pause": "worker.cli.accounts:pause",
+    "resume": "worker.cli.accounts:resume",
+    "hold": "worker.cli.accounts:hold",
     "notifications": "worker.cli.notifications:notifications:app",
     "resend": "worker.cli.order_acts:resend",
     "notify-test": "worker.cli.notify_test:notify_test",
@@ -39,21 +41,23 @@ _COMMANDS = {
     "query": "worker.cli.queries:query",
     "rejected": "worker.cli.inbox:rejected",
     "unmatched": "worker.cli.inbox:unmatched",
-    "archive": "worker.cli.maintenance:archive",
-    "purge": "worker.cli.purge:purge",
-    "plan": "worker.cli.plan:plan",
+    "archive": "worker.cli.retention:archive",
+    "purge": "worker.cli.retention:purge",
+    "plan": "worker.cli.queries:plan",
     "status": "worker.cli.status:status",
-    "health": "worker.cli.health:health",
+    "health": "worker.cli.status:health",
     "report": "worker.cli.report:report",
     "compare": "worker.cli.compare:compare",
-    "limit": "worker.cli.limit:limit",
-    "completion": "worker.cli.completion:completion",
-    "doctor": "worker.cli.maintenance:doctor",
+    "limit": "worker.cli.accounts:limit",
+    "completion": "worker.cli.app:completion",
+    "doctor": "worker.cli.doctor:doctor",
     "platform": "worker.simulator.command:platform",
     "demo": "worker.demo.command:demo",
     "user": "worker.cli.users:user:app",
 }
 """The module and the function of each, and the group where it has commands of its own."""
+_HIDDEN = {"completion"}
+"""Those that go with the next release."""
 
 
 class Commands(OneLineGroup):
@@ -84,7 +88,9 @@ class Commands(OneLineGroup):
         return listing.shell_complete(ctx, incomplete)
 
     def _listing(self) -> TyperGroup:
-        listed: dict[str, Any] = {name: TyperCommand(name, help=_summary(name)) for name in _COMMANDS}
+        listed: dict[str, Any] = {
+            name: TyperCommand(name, help=_summary(name), hidden=name in _HIDDEN) for name in _COMMANDS
+        }
         same = {name: getattr(self, name) for name in ("name", "params", "help", "epilog", "rich_markup_mode")}
         return TyperGroup(commands=listed, **same)
 
@@ -115,6 +121,25 @@ def _summary(name: str) -> str:
     return help_and_examples(next(docstrings, None))[0].partition("\n\n")[0]
 
 
+class Shell(StrEnum):
+    """The shells that `completion` had a script for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+
+
+def completion(
+    ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell that the script is for.")]
+) -> None:
+    """Print a script for the Tab key. This command goes with the next release.
+
+    Examples:
+      reconciler completion bash
+    """
+    typer.echo("Warning: completion goes with the next release: see `reconciler --install-completion`", err=True)
+    shell_complete(ctx.find_root().command, {}, "reconciler", "_RECONCILER_COMPLETE", f"source_{shell}")
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"reconciler {version('recharge-reconciler')}")
@@ -140,5 +165,5 @@ def reconciler(
     """
 
 
-app = new_app(name="reconciler", cls=Commands)
+app = new_app(name="reconciler", cls=Commands, add_completion=True)
 set_callback(app, reconciler, no_args_is_help=True)

@@ -14,13 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from worker.adapters.error_text import one_line
-from worker.cli.completion import account_names
-from worker.cli.csv_header import USUAL_NAMES, Header, encoding_of, find_header, first_names
+from worker.cli.csv_header import STDIN, USUAL_NAMES, Header, encoding_of, file_or_stdin, find_header, first_names
 from worker.cli.errors import CommandError
-from worker.cli.listing import AsCsv, require_one_format, write_csv
-from worker.cli.output import AsJson, console, counted, print_json, print_table
-from worker.cli.session import Session, require_known, session
-from worker.cli.times import From, To, period_of
+from worker.cli.listing import Form, write_csv
+from worker.cli.output import console, counted, print_json, print_table
+from worker.cli.session import Session, account_option, require_known, session
+from worker.cli.times import Days
 from worker.domain.finance.report import StatementRow, UnreadableRow
 from worker.domain.finance.statements import (
     USUAL_WORDS,
@@ -102,7 +101,6 @@ def _rows_below(text: str, header: Header) -> Iterator[tuple[int, list[str]]]:
         raise CommandError(f"line {rows.line_num} of the statement is no CSV ({error}): save it as CSV again") from None
 
 
-_STDIN = Path("-")
 _COLUMNS = tuple(field.name for field in fields(Difference))
 _FEW_ALIKE = 5
 """So many rows that cannot be read for the same reason are listed; more of them are one line."""
@@ -134,40 +132,52 @@ def _column(option: str, what: str) -> Any:
     return typer.Option(option, metavar="NAME", help=f"The column with the {what}.")
 
 
-Statement = Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.")]
+Statement = Annotated[
+    Path,
+    typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.", callback=file_or_stdin),
+]
 By = Annotated[PeriodBy, typer.Option("--by", help="Which time of an order counts for the period.")]
-Accounts = Annotated[
-    list[str] | None,
-    typer.Option("--account", help="Whose the statement is; may be repeated.", autocompletion=account_names),
-]
-IdColumn = Annotated[
-    str | None, _column("--id-column", "request id, where it is not called request_id, requestId or 平台订单号")
-]
-StateColumn = Annotated[str | None, _column("--state-column", "state, where it is not called state, status or 状态")]
-AmountColumn = Annotated[
-    str | None, _column("--amount-column", "amount, where it is not called amount, oriAmount or 金额")
-]
-Succeeded = Annotated[list[str] | None, _words(OrderState.SUCCEEDED)]
-Failed = Annotated[list[str] | None, _words(OrderState.FAILED)]
-Pending = Annotated[list[str] | None, _words(OrderState.PENDING)]
+Accounts = Annotated[list[str] | None, account_option("Whose the statement is; may be repeated.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many differences a table shows at most.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementWords:
+    """The options that say what a statement calls its columns and its states."""
+
+    id_column: Annotated[
+        str | None, _column("--id-column", "request id, where it is not called request_id, requestId or 平台订单号")
+    ] = None
+    state_column: Annotated[
+        str | None, _column("--state-column", "state, where it is not called state, status or 状态")
+    ] = None
+    amount_column: Annotated[
+        str | None, _column("--amount-column", "amount, where it is not called amount, oriAmount or 金额")
+    ] = None
+    succeeded: Annotated[list[str] | None, _words(OrderState.SUCCEEDED)] = None
+    failed: Annotated[list[str] | None, _words(OrderState.FAILED)] = None
+    pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
+
+    def rows(self, content: bytes) -> Iterator[StatementRow | UnreadableRow]:
+        """The rows of a statement. Raises BadParameter for a word of two states, CommandError as `read_cells` does."""
+        given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
+        columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
+        try:
+            words = state_words({state: texts or () for state, texts in given.items()})
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return (_row_of(cells, words) for cells in read_cells(content, columns))
 
 
 def compare(
     statement: Statement,
-    from_: From = None,
-    to: To = None,
+    *,
+    days: Days,
     by: By = PeriodBy.SUBMITTED,
     account: Accounts = None,
-    id_column: IdColumn = None,
-    state_column: StateColumn = None,
-    amount_column: AmountColumn = None,
-    succeeded: Succeeded = None,
-    failed: Failed = None,
-    pending: Pending = None,
+    words: StatementWords,
     limit: Limit = 100,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
+    form: Form,
 ) -> None:
     """Compare a statement of the platform with the orders of a period: what differs, both ways, and the sums.
 
@@ -180,46 +190,29 @@ def compare(
       reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额
       reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv
     """
-    require_one_format(as_json, as_csv)
-    given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}
-    columns = {"request_id": id_column, "state": state_column, "amount": amount_column}
-    rows = _rows(_content(statement), columns, {state: texts or () for state, texts in given.items()})
+    rows = words.rows(_content(statement))
     with session() as opened:
         accounts = account or [_only_account(opened)]
         require_known(opened, accounts)
-        with opened.database.read() as connection:
-            now = opened.database.now(connection)
-        period = period_of(from_, to, opened.settings.zone, now)
+        period = days.period(opened.settings.zone, opened.now())
         found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
         if found.differences and not found.statement.count and (why := found.differences[0].why):
             raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
-    if as_json:
+    if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
-    elif as_csv:
+    elif form.as_csv:
         write_csv(_COLUMNS, map(_row, found.differences))
     else:
         _show(found, limit)
 
 
 def _content(statement: Path) -> bytes:
-    if statement == _STDIN:
+    if statement == STDIN:
         return sys.stdin.buffer.read()
-    if not statement.exists() or statement.is_dir():
-        raise typer.BadParameter(f"there is no file {statement}")
     try:
         return statement.read_bytes()
     except OSError as error:
         raise CommandError(f"{statement} cannot be read ({error.strerror})") from None
-
-
-def _rows(
-    content: bytes, columns: Mapping[str, str | None], given: Mapping[OrderState, "list[str] | tuple[()]"]
-) -> Iterator[StatementRow | UnreadableRow]:
-    try:
-        words = state_words(given)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return (_row_of(cells, words) for cells in read_cells(content, columns))
 
 
 def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:

@@ -5,6 +5,9 @@ import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+
+import typer
 
 UTF_8 = "utf-8"
 # It holds GBK and GB2312.
@@ -20,6 +23,8 @@ USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "amount": ("amount", "oriAmount", "金额"),
 }
 """What each column may be called without being told so."""
+
+STDIN = Path("-")
 
 _DELIMITERS = (",", "\t", ";")
 # Before the header there may be a title, the customer's name, the period.
@@ -40,6 +45,13 @@ class Header:
     names: Sequence[str]
     """As they stand there, without blanks around them."""
     places: Places
+
+
+def file_or_stdin(value: Path) -> Path:
+    """For `callback`: a file that is there, or standard input. Raises BadParameter for any other."""
+    if value != STDIN and (not value.exists() or value.is_dir()):
+        raise typer.BadParameter(f"there is no file {value}")
+    return value
 
 
 def encoding_of(lines: Iterable[bytes]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from worker.cli.csv_header import STDIN, file_or_stdin
 from worker.cli.errors import CommandError
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import AsJson, print_json, progress
@@ -20,13 +21,13 @@ from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 
 LIST_LENGTH = 500
-_STDIN = Path("-")
 _BY_EXTENSION = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
 File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
+        callback=file_or_stdin,
         help="CSV (.csv), UTF-8 or GB18030, or JSON Lines (.jsonl, .ndjson), UTF-8; - is standard input.",
     ),
 ]
@@ -101,14 +102,9 @@ def enqueue(
       reconciler enqueue orders.csv
       reconciler enqueue --format jsonl --rejected refused.jsonl - < orders.txt
     """
-    if file != _STDIN and (not file.exists() or file.is_dir()):
-        raise typer.BadParameter(f"there is no file {file}")
-    kind = format_ or _BY_EXTENSION.get(file.suffix.lower())
-    if kind is None:
-        raise typer.BadParameter("FILE's name does not say what it holds: give --format csv or --format jsonl")
-    path = rejected or Path("enqueue.rejected.jsonl" if file == _STDIN else f"{file}.rejected.jsonl")
-    started, tally = time.monotonic(), Tally()
-    refused = RefusedLines(path)
+    kind = format_ or _format_of(file)
+    path = rejected or Path("enqueue.rejected.jsonl" if file == STDIN else f"{file}.rejected.jsonl")
+    started, tally, refused = time.monotonic(), Tally(), RefusedLines(path)
     try:
         _enqueue_file(file, kind, _columns(column or (), pass_over), refused, tally)
     except OSError as error:
@@ -120,6 +116,13 @@ def enqueue(
     raise typer.Exit(1 if tally.rejected else 0)
 
 
+def _format_of(file: Path) -> Format:
+    kind = _BY_EXTENSION.get(file.suffix.lower())
+    if kind is None:
+        raise typer.BadParameter("FILE's name does not say what it holds: give --format csv or --format jsonl")
+    return kind
+
+
 def _columns(given: Sequence[str], pass_over: bool) -> Columns:
     names = {column: name.strip() for column, _, name in (value.partition("=") for value in given)}
     return Columns(names=names, passes_over=pass_over)
@@ -129,7 +132,7 @@ def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLi
     with ExitStack() as stack:
         opened = stack.enter_context(session(needs_accounts=True))
         intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
-        stream: BinaryIO = sys.stdin.buffer if file == _STDIN else stack.enter_context(file.open("rb"))
+        stream: BinaryIO = sys.stdin.buffer if file == STDIN else stack.enter_context(file.open("rb"))
         # The size of a pipe is not known.
         size = file.stat().st_size if file.is_file() else None
         show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))

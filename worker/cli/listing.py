@@ -58,6 +58,17 @@ class Listing:
     """What is said behind the option that shows the next page."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The options that say in which form a command prints what it shows. Raises BadParameter where there are two."""
+
+    as_json: AsJson = False
+    as_csv: AsCsv = False
+
+    def __post_init__(self) -> None:
+        require_one_format(self.as_json, self.as_csv)
+
+
 def limit_option(page_rows: int, most: int) -> Any:
     """The option that says how many rows a page has."""
     return typer.Option(
@@ -66,7 +77,7 @@ def limit_option(page_rows: int, most: int) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paged:
+class Paged(Form):
     """The options of every list: which page, and in which form."""
 
     after: Annotated[
@@ -74,13 +85,10 @@ class Paged:
     ] = None
     limit: Annotated[int | None, limit_option(20, 10_000)] = None
     utc: InUtc = False
-    as_json: AsJson = False
-    as_csv: AsCsv = False
     page_rows: ClassVar[int] = 20
 
     def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
-        """A session to read the list in. Raises BadParameter where two forms of output are asked for."""
-        require_one_format(self.as_json, self.as_csv)
+        """A session to read the list in."""
         return session(needs_accounts=needs_accounts, utc=self.utc, streams=self.as_csv)
 
     def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:

@@ -1,12 +1,13 @@
 """`reconciler migrate`: the database's tables, to this release's revision or to another."""
 
 import sys
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from worker.adapters.log_redaction import Redactor
-from worker.cli.completion import revision_names
+from worker.cli.declare import one_of
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, print_json
 from worker.cli.session import errors_in_one_line, read_settings
@@ -21,13 +22,16 @@ from worker.database.migrations import (
     upgrade,
     upgrade_sql,
 )
-from worker.database.revisions import revision_of
+from worker.database.revisions import revision_of, revisions
 from worker.database.transactions import Database
 
 To = Annotated[
     str | None,
     typer.Option(
-        "--to", metavar="REV", help="Up or down to this revision instead, such as 0007.", autocompletion=revision_names
+        "--to",
+        metavar="REV",
+        help="Up or down to this revision instead, such as 0007.",
+        autocompletion=one_of([BASE, *revisions()]),
     ),
 ]
 Sql = Annotated[bool, typer.Option("--sql", help="Print the statements of the way up instead of running them.")]
@@ -56,34 +60,36 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
         before = None if missing_file(url) else _revision(url)
         way = direction(before, target)
         if sql:
-            if way is Direction.DOWN:
-                raise CommandError(
-                    "--sql prints the way up alone: only a way down that runs can see what would be lost"
-                )
-            typer.echo(upgrade_sql(url, before, target), nl=False)
+            _print_sql(url, before, target, way)
             return
         if way is Direction.DOWN:
             _go_down(url, shown, before or BASE, target, yes)
         else:
             upgrade(url, target)
         after = _revision(url)
+    _print_end(shown, before, after, as_json)
+    if target != target_of(None):
+        typer.echo(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
+
+
+def _print_end(shown: str, before: str | None, after: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"database": shown, "from": before, "to": after})
     elif before == after:
         typer.echo(f"{shown} is at revision {after or 'base'} already.")
     else:
         typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after or 'base'}.")
-    if target != target_of(None):
-        typer.echo(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
+
+
+def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:
+    if way is Direction.DOWN:
+        raise CommandError("--sql prints the way up alone: only a way down that runs can see what would be lost")
+    typer.echo(upgrade_sql(url, before, target), nl=False)
 
 
 def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
-    database = Database(url, pool_size=1)
-    try:
-        with database.read() as connection:
-            refuse_to_lose(connection, before, target)
-    finally:
-        database.close()
+    with closing(Database(url, pool_size=1)) as database, database.read() as connection:
+        refuse_to_lose(connection, before, target)
     if not yes:
         question = f"Take {shown} down from {before} to {target}? All workers have to be stopped"
         if not sys.stdin.isatty():
@@ -94,9 +100,5 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
 
 
 def _revision(url: str) -> str | None:
-    database = Database(url, pool_size=1)
-    try:
-        with database.read() as connection:
-            return revision_of(connection)
-    finally:
-        database.close()
+    with closing(Database(url, pool_size=1)) as database, database.read() as connection:
+        return revision_of(connection)

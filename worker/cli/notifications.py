@@ -124,15 +124,11 @@ def notifications(
       reconciler notifications pause shop --reason "the billing system is being moved"
       reconciler notifications resume shop
     """
-    if ctx.invoked_subcommand is not None:
-        if any(ctx.params.values()):
-            raise typer.BadParameter(f"options of `{ctx.invoked_subcommand}` stand behind it")
+    if _is_act(ctx):
         return
-    if pending and gave_up:
-        raise typer.BadParameter("give one of --pending and --gave-up")
+    state = _state_of(pending, gave_up)
     if old.act(as_json=page.as_json):
         return
-    state = NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
     with page.session() as opened, opened.database.snapshot() as connection:
         now = opened.database.now(connection)
         endpoints = endpoint_rows(watched_endpoints(connection, now))
@@ -143,6 +139,19 @@ def notifications(
         response=lambda rows: {"endpoints": endpoints, "notifications": rows},
         before=lambda: _show_endpoints(endpoints, now),
     )
+
+
+def _is_act(ctx: typer.Context) -> bool:
+    """Whether a command follows. Raises BadParameter where it would lose options that stand before it."""
+    if ctx.invoked_subcommand is not None and any(ctx.params.values()):
+        raise typer.BadParameter(f"options of `{ctx.invoked_subcommand}` stand behind it")
+    return ctx.invoked_subcommand is not None
+
+
+def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
+    if pending and gave_up:
+        raise typer.BadParameter("give one of --pending and --gave-up")
+    return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
 def pause(account: Account, *, act: Act) -> None:

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.completion import account_names
-from worker.cli.listing import AsCsv, require_one_format, write_csv
-from worker.cli.output import AsJson, console, print_fields, print_json, print_table
-from worker.cli.session import require_known, session
-from worker.cli.times import From, To, period_of
+from worker.cli.listing import Form, write_csv
+from worker.cli.output import console, print_fields, print_json, print_table
+from worker.cli.session import Accounts, require_known, session
+from worker.cli.times import Days
 from worker.domain.finance.report import PERCENTILES, Figures, Grouping, Report
 from worker.domain.records.orders import Source
 from worker.views.finance import read_report
@@ -22,20 +21,9 @@ _AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mis
 _SHOWN = (*_COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
 By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
-Accounts = Annotated[
-    list[str] | None,
-    typer.Option("--account", help="Only this account; may be repeated.", autocompletion=account_names),
-]
 
 
-def report(
-    from_: From = None,
-    to: To = None,
-    by: By = None,
-    account: Accounts = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-) -> None:
+def report(*, days: Days, by: By = None, account: Accounts = None, form: Form) -> None:
     """Show how the orders of a period were settled, after how long, and for how much; archived orders too.
 
     An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
@@ -47,17 +35,14 @@ def report(
       reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv
       reconciler report --from yesterday --by account --json
     """
-    require_one_format(as_json, as_csv)
     with session() as opened:
         require_known(opened, account or ())
-        with opened.database.read() as connection:
-            now = opened.database.now(connection)
-        period = period_of(from_, to, opened.settings.zone, now)
+        period = days.period(opened.settings.zone, opened.now())
         read = read_report(opened.database, period, by, account or ())
     rows = [{str(by): name, **_figures(figures)} for name, figures in read.rows.items()]
-    if as_json:
+    if form.as_json:
         print_json(_to_response(read, rows, opened.settings.timezone))
-    elif as_csv:
+    elif form.as_csv:
         _write_csv(read, rows)
     else:
         _show(read, rows)

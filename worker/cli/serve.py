@@ -4,19 +4,18 @@ import secrets
 import socket
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from worker.adapters.log import configure_logging
+from worker.adapters.users_file import mode_fault, read_users
 from worker.cli.errors import CommandError
-from worker.domain.access import is_loopback_name
+from worker.cli.session import check_database, read_settings, require_configured, web_packages
+from worker.domain.access import callback_path, is_loopback_name
 from worker.domain.records.access import Part
+from worker.settings import Settings
 
-if TYPE_CHECKING:
-    from worker.settings import Settings
-
-# What only the extra `web` installs.
-_PACKAGES = ("babel", "flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 _TOKEN_BYTES = 24
 # Where it listens on all addresses: none of them, and one that this machine opens.
 _LOOPBACK = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
@@ -48,19 +47,9 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
       reconciler serve
       reconciler serve --port 8080 --workers 2 --only callbacks
     """
-    from worker.adapters.log import configure_logging
-    from worker.cli.session import check_database, read_settings
-
-    try:
+    with web_packages():
         from worker.web.app import WebProcess
         from worker.web.server import Server
-    except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
-            raise
-        raise CommandError(
-            f"the package {error.name} is not installed: pip install 'recharge-reconciler[web]'"
-        ) from None
-
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     _check_address(host, port)
@@ -68,8 +57,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     for warning in _warnings(settings, host, parts):
         typer.echo(f"Warning: {warning}", err=True)
     # Before the processes are forked: they share it.
-    has_key = Part.OPERATE in parts and settings.users_file is None
-    key = secrets.token_urlsafe(_TOKEN_BYTES) if has_key else None
+    key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
     configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=hidden)
     Server(
@@ -92,9 +80,6 @@ def callback_url(account: Account = "default", new: New = False) -> None:
       reconciler callback-url
       reconciler callback-url shop --new
     """
-    from worker.cli.session import read_settings, require_configured
-    from worker.domain.access import callback_path
-
     settings = read_settings(needs_accounts=True)
     require_configured(settings, [account])
     tokens = settings.callback_tokens.get(account, ())
@@ -129,7 +114,7 @@ def _print_address(url: str, key: str) -> None:
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 
 
-def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Settings") -> str:
+def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> str:
     in_file = settings.accounts_file is not None and account in settings.accounts_file.accounts
     where = f"callback_token in the table [{account}] of the accounts file" if in_file else "RECONCILER_CALLBACK_TOKEN"
     if is_change:
@@ -140,7 +125,7 @@ def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Setting
     return f"The path works once {where} is {token}, and `reconciler serve` was started after that."
 
 
-def _warnings(settings: "Settings", host: str, parts: frozenset[Part]) -> Iterator[str]:
+def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator[str]:
     is_open = not is_loopback_name(host)
     if Part.CALLBACKS in parts and not settings.callback_tokens:
         yield "no account has a token, so every callback is answered 404: see `reconciler callback-url`"
@@ -153,9 +138,7 @@ def _warnings(settings: "Settings", host: str, parts: frozenset[Part]) -> Iterat
         yield from _warnings_of_console(settings, is_open)
 
 
-def _warnings_of_console(settings: "Settings", is_open: bool) -> Iterator[str]:
-    from worker.adapters.users_file import mode_fault, read_users
-
+def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[str]:
     if is_open:
         yield (
             "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"

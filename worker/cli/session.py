@@ -30,6 +30,7 @@ _ANSWER_SECONDS = 300.0
 # For longer nothing in a transaction may be idle: the database ends the session.
 _IDLE_SECONDS = 30.0
 _PAUSE_SECONDS = 3600.0
+_WEB_PACKAGES = ("babel", "flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 
 
 def account_names(incomplete: str) -> list[str]:
@@ -82,6 +83,19 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     for warning in settings.warnings:
         typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
     return settings
+
+
+@contextmanager
+def web_packages() -> Iterator[None]:
+    """Raise CommandError where an import within fails for a package that only the extra `web` installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in _WEB_PACKAGES:
+            raise
+        raise CommandError(
+            f"the package {error.name} is not installed: pip install 'recharge-reconciler[web]'"
+        ) from None
 
 
 def check_database(settings: Settings) -> None:

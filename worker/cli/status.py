@@ -1,4 +1,4 @@
-"""`reconciler status`: whether orders are being reconciled, by which workers, and what stands in the way."""
+"""`reconciler status` and `health`: whether orders are reconciled, by which workers, and what stands in the way."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,20 +9,27 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
 from worker.cli.output import SKIN, AsJson, InUtc, console, print_json
-from worker.cli.session import Session, errors_in_one_line, session
+from worker.cli.session import Session, errors_in_one_line, read_settings, session, words_of
 from worker.cli.status_view import finding_to_response, show, to_response
+from worker.database.engine import missing_file
+from worker.database.transactions import Database, DatabaseError
 from worker.domain.records.findings import Finding, Level
 from worker.domain.watching.monitoring import check
+from worker.domain.watching.workers import tick_allowance
+from worker.operations.write_heartbeat import host_name
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import SettingsError
-from worker.views.watching import Status, read_status
+from worker.views.watching import Status, read_liveness, read_status
 from worker.words.findings import finding_in_words
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
 _CANNOT_TELL = 3
+_HEALTH_SECONDS = 60.0
+_HEALTH_ANSWER_SECONDS = 5.0
 _MOST_SAID = 5
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")]
@@ -133,3 +140,46 @@ def _drawn(opened: Session) -> str:
         except CommandError as error:
             out.print(f"{error}. Trying again every {_REFRESH_SECONDS:g} s; Ctrl-C ends it.")
     return drawn.get()
+
+
+def health(as_json: AsJson = False) -> None:
+    """Check that a worker on this host ticks; for the health check of a worker's container.
+
+    Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
+    RECONCILER_TICK_SECONDS is over 5), or that what its workers do hangs. While the database is away, or the settings
+    cannot be read, it is 0: to restart workers would not help.
+
+    Examples:
+      reconciler health
+    """
+    host = host_name()
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        # A file that is being edited must not end a worker that runs.
+        _say_health(host, None, one_line(str(error)), as_json)
+        return
+    seconds = tick_allowance(_HEALTH_SECONDS, settings.tick_seconds)
+    if missing_file(settings.database_dsn):
+        _say_health(host, None, "the database has not been made yet", as_json)
+        return
+    database = Database(settings.database_dsn, answer_seconds=_HEALTH_ANSWER_SECONDS, pool_size=1)
+    try:
+        found = read_liveness(database, seconds, host=host)
+    except DatabaseError as error:
+        _say_health(host, None, words_of(error, settings), as_json)
+        return
+    finally:
+        database.close()
+    fault = "what the workers do hangs" if found.hangs else f"no worker has ticked for {seconds:g} s"
+    _say_health(host, found.ticks, f"a worker has ticked within {seconds:g} s" if found.ticks else fault, as_json)
+    raise typer.Exit(0 if found.ticks else 1)
+
+
+def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"host": host, "ticks": ticks, "in_words": words})
+    elif ticks is None:
+        typer.echo(f"{host}: nobody can tell whether a worker ticks: {words}.")
+    else:
+        typer.echo(f"{host}: {words}.")

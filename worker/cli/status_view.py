@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.limit import NO_SLOTS, rest, when
+from worker.cli.accounts import NO_SLOTS, rest, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import SKIN, counted, duration_text, pause_in_words, print_table, time_text
 from worker.domain.accounts.back_off import may_query_at

@@ -1,6 +1,7 @@
 """Times, durations and periods of whole days, as a person gives them to a command."""
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Annotated
 
@@ -75,19 +76,26 @@ To = Annotated[
 ]
 
 
-def period_of(first: str | None, last: str | None, zone: tzinfo, now: datetime) -> Period:
-    """The period that the two options name. Raises BadParameter where it ends before it begins."""
-    today = now.astimezone(zone).date()
-    begins = _day(first or "yesterday", today)
-    ends = begins if last is None else _day(last, today)
-    assert begins is not None
-    assert ends is not None
-    if not 0 <= (ends - begins).days < _LONGEST_DAYS:
-        raise typer.BadParameter(f"--to {ends} is not within ten years after --from {begins}")
-    try:
-        return Period(first=begins, last=ends, zone=zone)
-    except OverflowError:
-        raise typer.BadParameter(f"--from {begins} to {ends} is outside of the calendar") from None
+@dataclass(frozen=True, kw_only=True)
+class Days:
+    """The options that name a period."""
+
+    from_: From = None
+    to: To = None
+
+    def period(self, zone: tzinfo, now: datetime) -> Period:
+        """The period that they name. Raises BadParameter where it ends before it begins."""
+        today = now.astimezone(zone).date()
+        begins = _day(self.from_ or "yesterday", today)
+        ends = begins if self.to is None else _day(self.to, today)
+        assert begins is not None
+        assert ends is not None
+        if not 0 <= (ends - begins).days < _LONGEST_DAYS:
+            raise typer.BadParameter(f"--to {ends} is not within ten years after --from {begins}")
+        try:
+            return Period(first=begins, last=ends, zone=zone)
+        except OverflowError:
+            raise typer.BadParameter(f"--from {begins} to {ends} is outside of the calendar") from None
 
 
 def _day(value: str, today: date) -> date | None:

@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from worker.adapters.users_file import editing, read_users
 from worker.cli.declare import new_group
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
-from worker.cli.session import read_settings
+from worker.cli.session import read_settings, web_packages
 from worker.domain.access import PASSWORD_RULE, password_fault
 from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.access import Role, User
@@ -148,7 +148,8 @@ def _is_there(name: str) -> CommandError:
 
 def _ask_for_password() -> str:
     """A hash of the password that somebody types. Raises CommandError where it is too short, or was mistyped."""
-    hash_of = _hashing()
+    with web_packages():
+        from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if fault := password_fault(given):
         raise CommandError(f"the password {fault}")
@@ -160,16 +161,6 @@ def _from_terminal() -> str:
     if not password_fault(given) and getpass.getpass("Once more: ") != given:
         raise CommandError("the two differ: nothing was changed")
     return given
-
-
-def _hashing() -> Callable[[str], str]:
-    try:
-        from worker.web.users import hash_of
-    except ModuleNotFoundError as error:
-        if error.name != "werkzeug":
-            raise
-        raise CommandError("the package werkzeug is not installed: pip install 'recharge-reconciler[web]'") from None
-    return hash_of
 
 
 def user() -> None:

@@ -1,6 +1,6 @@
 """Findings as lines."""
 
-from worker.cli.maintenance import doctor_lines, doctor_summary
+from worker.cli.doctor import doctor_lines, doctor_summary
 from worker.doctor.checks import fatal, ok, skipped, warning
 
 FOUND = [

@@ -1,29 +1,52 @@
-"""`reconciler limit`: the window that each slot is kept with, and when it may carry the next query."""
+"""`reconciler pause`, `resume`, `hold` and `limit`: what holds the queries of accounts back, and until when."""
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from worker.adapters.clock import HostClock
 from worker.adapters.error_text import longer_window_remedy
-from worker.cli.completion import account_names
-from worker.cli.output import AsJson, console, counted, print_json, print_table
-from worker.cli.session import Session, require_configured, session
+from worker.cli.act_base import Act, ReasonedAct, acting_session
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
+from worker.cli.session import Session, account_names, account_option, require_configured, session
+from worker.cli.times import AGE_RULE, read_duration
+from worker.domain.orders.operator_acts import Resumed
 from worker.domain.queries.budget import boot_clock_decides, is_longer
 from worker.domain.records.slots import Reading, SlotRow
+from worker.operations.act_by_hand import hold_slots, pause_account, resume_account
 from worker.operations.maintain_slots import lower_windows, read_windows
 from worker.runtime import accounts_by_sid, rules_of
 from worker.settings import Settings
 from worker.settings.addresses import is_loopback
 
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
-# As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
+# As RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
 NO_SLOTS = "No worker has run on this database yet: start one with `reconciler run`."
 
+
+def _read_lasts(value: str | None) -> str | None:
+    if value is not None and read_duration(value) is None:
+        raise typer.BadParameter(f"{value!r} is no duration; accepted: {AGE_RULE}")
+    return value
+
+
+Account = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.", autocompletion=account_names)
+]
+Lasts = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        help=f"When the pause ends by itself: {AGE_RULE}; without it, you end it.",
+        callback=_read_lasts,
+    ),
+]
 Window = Annotated[
     float | None,
     typer.Option(
@@ -33,12 +56,101 @@ Window = Annotated[
         help="Lower longer windows to this one. Each slot begins with one full reservation of its longer window.",
     ),
 ]
-OneAccount = Annotated[
-    str | None, typer.Option("--account", help="Only the account SID of this account.", autocompletion=account_names)
-]
+OfSid = Annotated[str | None, account_option("Only the account SID of this account.")]
 
 
-def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = False) -> None:
+def pause(account: Account, lasts: Lasts = None, utc: InUtc = False, *, act: ReasonedAct) -> None:
+    """Send no query for an account, until `reconciler resume`, or for so long. Pausing again replaces the pause.
+
+    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other.
+
+    Examples:
+      reconciler pause default --for 2h --reason "the platform is being moved"
+      reconciler pause shop --reason "ticket 77" --by ann
+    """
+    who = act.operator()
+    with acting_session(needs_accounts=True, utc=utc) as opened:
+        require_configured(opened.settings, [account])
+        before, after = pause_account(opened.database, who, account, None if lasts is None else read_duration(lasts))
+    assert after.paused_at is not None
+    replaced = before.is_paused(after.paused_at)
+    if act.as_json:
+        paused = {name: getattr(after, name) for name in ("paused_at", "paused_until", "paused_by", "pause_reason")}
+        act.print_json({"account": account, **paused, "replaced": replaced})
+        return
+    until = "until it is resumed" if after.paused_until is None else f"until {time_text(after.paused_until)}"
+    again = ", which replaces its earlier pause" if replaced else ""
+    act.say(f"{account} is paused {until}{again}.")
+
+
+def resume(account: Account, utc: InUtc = False, *, act: Act) -> None:
+    """End the pause of an account, and its back-off: its orders are polled again from now on.
+
+    What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
+    stays as it is. After a -205 one order is polled first.
+
+    Examples:
+      reconciler resume default
+      reconciler resume shop --json
+    """
+    who = act.operator()
+    with acting_session(needs_accounts=True, utc=utc) as opened:
+        require_configured(opened.settings, [account])
+        done = resume_account(opened.database, who, account)
+    if act.as_json:
+        act.print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until})
+    elif done.is_resumed:
+        act.say(_resumed_in_words(account, done))
+    elif done.waits_until is not None:
+        typer.echo(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
+    else:
+        typer.echo(f"{account} is not paused and does not back off: nothing to resume.")
+
+
+def _resumed_in_words(account: str, done: Resumed) -> str:
+    ended = []
+    if done.was_paused:
+        ended.append(f"it was paused by {done.before.paused_by or 'an operator'}")
+    if done.ended_back_off is not None:
+        ended.append(f"it backed off until {time_text(done.ended_back_off)}")
+    if done.waits_until is not None:
+        return f"{account} is resumed: {' and '.join(ended)}. {_asked_to_wait(done.waits_until)}"
+    return f"{account} is polled again; {' and '.join(ended)}."
+
+
+def _asked_to_wait(until: datetime) -> str:
+    return f"The platform asked to wait until {time_text(until)}: no operator can end that."
+
+
+def hold(utc: InUtc = False, *, act: Act) -> None:
+    """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
+
+    For after a failover or a restore that may have lost commits: the database may not know of the last query. A query
+    that is under way settles nothing any more; its orders are polled again. Run it where a worker runs.
+
+    Examples:
+      reconciler hold --reason "failover at 14:05"
+      reconciler hold --dry-run
+    """
+    who = act.operator()
+    with acting_session(needs_accounts=True, utc=utc) as opened:
+        names = accounts_by_sid(opened.settings)
+        held = hold_slots(opened.database, HostClock(), rules_of(opened.settings), who, names.keys())
+    if act.as_json:
+        act.print_json({"slots": [_held(row, names) for row in held]})
+    elif held:
+        latest = max(row.slot.due_at for row in held)
+        act.say(f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
+    else:
+        typer.echo("No slot has a row yet: each begins with a full reservation, once a worker starts.")
+
+
+def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
+    seconds = round(row.slot.wait_seconds, 3)
+    return {"accounts": names[row.account_sid], "slot": row.number, "due_at": row.slot.due_at, "wait_seconds": seconds}
+
+
+def limit(window: Window = None, account: OfSid = None, as_json: AsJson = False) -> None:
     """Show the window of each slot, and when it may carry the next query by both clocks.
 
     The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter

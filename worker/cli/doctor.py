@@ -1,0 +1,82 @@
+"""`reconciler doctor`: an examination of the set-up."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from textwrap import wrap
+
+import typer
+from rich.text import Text
+
+from worker.adapters.log import configure_logging
+from worker.cli.output import AsJson, console, print_json
+from worker.doctor.checks import Check, Status
+from worker.doctor.examination import examine, examine_unreadable
+from worker.settings import SettingsError, load_settings
+
+_CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipped": "dim"}
+_LABEL_WIDTH = 9
+_NARROWEST = 20
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check that the worker can run here, and that nothing it relies on is set unsafely; says what to do.
+
+    Checks the settings, the credentials, the database, the broker, and whether the platform's host has an address.
+    Nothing is sent to the platform. Where a check is fatal the worker would not start, and the exit status is 1;
+    warnings leave it 0.
+
+    Examples:
+      reconciler doctor
+      reconciler doctor --json
+    """
+    checks = _examined()
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        _print_checks(checks)
+    raise typer.Exit(1 if any(check.status is Status.FATAL for check in checks) else 0)
+
+
+def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, str]]:
+    """Each line's label and its text, wrapped to `width` columns; None: one line a check."""
+    name_width = max((len(check.name) for check in checks), default=0) + 2
+    drawn: list[tuple[str, str]] = []
+    for check in checks:
+        label = check.status.upper() if check.status == "fatal" else check.status
+        text_width = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
+        first, *more = (
+            [str(check)]
+            if text_width is None
+            else wrap(str(check), text_width, break_on_hyphens=False, break_long_words=False)
+        )
+        drawn.append((f"{label:<{_LABEL_WIDTH}}", f"{check.name:<{name_width}}{first}"))
+        drawn.extend((" " * _LABEL_WIDTH, " " * name_width + text) for text in more)
+    return drawn
+
+
+def doctor_summary(checks: Sequence[Check]) -> str:
+    """The last line: how many findings are fatal or warnings."""
+    fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
+    counted = "no warning" if not warnings else "1 warning" if warnings == 1 else f"{warnings} warnings"
+    if fatal:
+        return f"{fatal} fatal, {counted}: the worker does not start."
+    return f"Nothing is fatal; {counted}." if warnings else "All is well."
+
+
+def _examined() -> list[Check]:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return examine_unreadable(error)
+    # The doctor itself reports a server that is away; the libraries' lines would come between.
+    configure_logging("CRITICAL", settings.log_format, zone=settings.zone, secrets=settings.secrets)
+    return examine(settings)
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    out = console()
+    status = ""
+    for label, rest in doctor_lines(checks, out.width if out.is_terminal else None):
+        status = label.strip().lower() or status
+        out.print(Text.assemble((label, _CHECK_STYLES[status]), rest), soft_wrap=True)
+    out.print(doctor_summary(checks))
