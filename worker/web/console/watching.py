@@ -21,10 +21,9 @@ from worker.settings import Settings
 from worker.views.plots import read_plots
 from worker.views.todo import read_todo, todo_rows
 from worker.views.watching import Status, read_status
-from worker.web.console.charts import charts_of
 from worker.web.console.languages import SKIN, outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
-from worker.web.console.plots import frame
+from worker.web.console.plots import charts_of, frame
 from worker.web.shared_readings import SharedReading
 from worker.words.findings import finding_in_sentences
 
