@@ -75,21 +75,6 @@ def test_a_row_of_a_release_that_says_nothing_takes_the_present_one_without_a_wa
     assert (row(bench)["database_identity"], row(bench)["database_changes"]) == (here, None)
 
 
-def test_a_row_keeps_what_this_role_may_not_read(bench: Workbench) -> None:
-    bench.run("UPDATE query_budgets SET database_identity = 'beyond=1'")
-    bench.take()
-    assert "beyond=1" in row(bench)["database_identity"].split()
-    bench.clock.advance(bench.rules.reservation_seconds)
-    bench.take()
-
-
-def test_a_row_keeps_its_last_three_changes(bench: Workbench) -> None:
-    for count in (1, 2, 3, 3):
-        write_elsewhere(bench)
-        assert bench.grants.take(bench.slot) is None
-        assert len(row(bench)["database_changes"].split()) == count
-
-
 @pytest.mark.databases("sqlite", "postgresql")
 def test_a_connection_that_believes_in_a_server_of_before_closes_nothing(bench: Workbench) -> None:
     """As behind a pooler across a failover: the session stays, the server does not."""

@@ -152,15 +152,6 @@ def test_another_boot_uses_the_databases_clock(bench: Workbench) -> None:
     other.close()
 
 
-def test_the_same_boot_id_with_a_reading_ahead_of_ours_uses_the_databases_clock(bench: Workbench) -> None:
-    bench.add("a")
-    bench.take()
-    bench.add("b")
-    bench.clock.advance(-500)
-    _step_slot(bench, -timedelta(seconds=bench.rules.reservation_seconds))
-    assert bench.take().ids == ("b",)
-
-
 def test_a_wait_beyond_its_own_length_is_clamped_and_nothing_else_changes(bench: Workbench) -> None:
     bench.add("a")
     bench.take()

@@ -10,10 +10,8 @@ from worker.database.tables import BUDGETS
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 from worker.operations.act_by_hand import Operator, hold_slots
-from worker.operations.maintain_slots import SlotMaintenance, lower_windows
 
 ANN = Operator(name="ann")
-HOUR = timedelta(hours=1)
 
 
 Hosts = tuple[Workbench, Workbench]
@@ -55,39 +53,6 @@ def test_no_host_queries_before_a_full_reservation_has_passed(bench: Workbench, 
     assert not may_query(other)
     pass_time(hosts, 1.0)
     assert may_query(one)
-
-
-@pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
-def test_on_the_host_that_holds_no_step_of_the_databases_clock_opens_or_blocks_it(
-    bench: Workbench, hosts: Hosts, step: timedelta
-) -> None:
-    one, _ = hosts
-    hold(one)
-    one.database.step += step
-    one.clock.advance(bench.rules.reservation_seconds - 0.001)
-    assert not may_query(one)
-    one.clock.advance(0.001)
-    assert may_query(one)
-
-
-@pytest.mark.parametrize("step", [-HOUR, timedelta(0), HOUR], ids=["back", "still", "forward"])
-def test_a_hold_shortens_no_wait_whatever_clock_was_stepped_before(
-    bench: Workbench, hosts: Hosts, step: timedelta
-) -> None:
-    """The slot was closed for longer than a reservation, by the host that lowered a longer window."""
-    one, other = hosts
-    longer = Rules(grace_seconds=1.0, window_seconds=600.0)
-    sids = {bench.slot.account_sid}
-    SlotMaintenance(one.database, one.clock, longer).bring_up_to_date(sids)
-    assert len(lower_windows(one.database, one.clock, bench.rules, sids, 60.0)) == 1
-    for host in hosts:
-        host.database.step += step
-    hold(other)
-    pass_time(hosts, longer.reservation_seconds - 1)
-    assert not may_query(one)
-    assert not may_query(other)
-    pass_time(hosts, 1.0)
-    assert may_query(other)
 
 
 def test_a_query_under_way_settles_nothing_and_opens_nothing_early(bench: Workbench, hosts: Hosts) -> None:

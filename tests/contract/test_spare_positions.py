@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.support.plans import NOON, add, analyze, row, steps_of
-from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import spare_pages
@@ -46,13 +46,6 @@ def test_no_query_is_sent_for_spare_orders_alone(bench: Workbench) -> None:
     assert bench.grants.take(bench.slot) is None
 
 
-def test_a_spare_order_settles_like_any_other(bench: Workbench) -> None:
-    bench.add("due", "spare")
-    wait_until_later(bench, "spare")
-    bench.reconcile([item("spare")])
-    assert bench.order("spare").state.is_final
-
-
 def test_an_order_that_another_query_holds_is_not_spare(bench: Workbench) -> None:
     bench.add("due-1", "spare")
     wait_until_later(bench, "spare")
@@ -74,16 +67,6 @@ def test_after_a_query_that_failed_a_spare_order_is_due_as_before(bench: Workben
     after = bench.order("spare")
     assert (after.due_at, after.queried_at, after.query_count) == (before.due_at, before.queried_at, before.query_count)
     assert after.lease_token is None
-
-
-def test_an_answered_spare_order_that_is_still_open_waits_from_now_on(bench: Workbench) -> None:
-    bench.add("due", "spare")
-    wait_until_later(bench, "spare")
-    query = bench.take()
-    bench.write_back.answered(query, answer_to(query, [item("spare", status="0")]))
-    after = bench.order("spare")
-    assert after.queried_at == query.sent_at
-    assert after.due_at > query.sent_at
 
 
 def test_spare_orders_are_read_by_the_index_whatever_the_size_of_the_table(migrated_database_url: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.parameters import Rules
@@ -153,36 +153,6 @@ def test_another_sids_rows_are_left_as_they_are(short: Workbench, long: Workbenc
     before = short.rows(BUDGETS)
     start(long)
     assert short.rows(BUDGETS) == before
-
-
-def test_a_row_of_a_release_that_kept_no_window_waits_for_all_of_ours(short: Workbench) -> None:
-    query = short.take()
-    short.write_back.answered(query, answer_to(query, [item("r0")]))
-    short.run("UPDATE query_budgets SET window_us = NULL")
-    short.take_after(SHORT.spacing_seconds + 60)
-
-
-def test_a_raised_row_keeps_its_moment_of_writing_so_the_boot_clock_still_decides(
-    short: Workbench, long: Workbench
-) -> None:
-    short.take()
-    start(long)
-    # The database's clock would say that it is due.
-    short.run("UPDATE query_budgets SET due_at = '2001-01-01 00:00:00'")
-    long.take_after(SHORT.reservation_seconds + 60)
-
-
-def test_on_another_boot_the_raised_database_time_decides(short: Workbench) -> None:
-    short.take()
-    before = short.rows(BUDGETS)[0]
-    other = Workbench(short.url, LONG, clock=ManualClock(boot_id="boot-2", seconds=5.0))
-    start(other)
-    after = short.rows(BUDGETS)[0]
-    assert (after["due_at"] - before["due_at"]).total_seconds() == 60
-    for column in ("boot_id", "token", "in_flight_query_id"):
-        assert after[column] == before[column]
-    assert other.grants.take(other.slot) is None
-    other.close()
 
 
 @pytest.mark.databases("postgresql", "mariadb")
