@@ -19,7 +19,7 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.web.console.languages import translations
 from worker.words import Skin, catalogue
-from worker.words.remedies import PAGES
+from worker.words.catalogue import PAGES
 
 LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
 MARKUP = "<script>alert(1)</script>"

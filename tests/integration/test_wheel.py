@@ -59,8 +59,9 @@ def call(installed: Path, module: str, function: str, url: str) -> subprocess.Co
     )
 
 
-def test_an_installed_wheel_is_marked_as_typed(installed: Path) -> None:
-    assert (installed / "worker" / "py.typed").is_file()
+def test_an_installed_wheel_is_marked_as_typed_and_holds_the_words(installed: Path) -> None:
+    for name in ("py.typed", "words/catalogue.toml", "words/locale/zh.po"):
+        assert (installed / "worker" / name).is_file()
 
 
 @pytest.mark.databases("sqlite")

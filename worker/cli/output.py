@@ -27,7 +27,7 @@ from worker.adapters import shown_values
 from worker.adapters.log_redaction import CONTROLS
 from worker.domain.wire.field_rules import amount_text
 from worker.words import ENGLISH, Skin, next_step
-from worker.words.remedies import COMMANDS
+from worker.words.catalogue import COMMANDS
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]

@@ -41,8 +41,7 @@ from worker.views.notifications import (
 from worker.views.orders import OrderSearch, find_orders
 from worker.views.page import every_row
 from worker.views.queries import past_queries
-from worker.words.catalogue import means, remedy
-from worker.words.remedies import COMMAND_LINE
+from worker.words.catalogue import COMMAND_LINE, means, remedy
 
 MOST_COUNTED = 10_000
 

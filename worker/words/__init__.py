@@ -1,7 +1,7 @@
 """The words that people read, for command line and console alike.
 
-English stands in the code, Chinese in `locale/`. Nothing here knows a language, a terminal or a page: whoever shows a
-message says how, by a `Skin`.
+English stands in `catalogue.toml` and in the code, Chinese in `locale/`. Nothing here knows a language, a terminal or a
+page: whoever shows a message says how, by a `Skin`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,16 +20,6 @@ _UNITS = (
     (60.0, N_("%(count)s minutes")),
     (1.0, N_("%(count)s seconds")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What something is called, what it means, and what to do about it: messages, in which %(resolve)s and other names
-    of `worker.words.remedies` stand for what the reader does."""
-
-    name: str
-    means: str = ""
-    do: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,38 +1,67 @@
-"""The one catalogue: by the type of a value, what each of its members is called, means and asks for."""
+"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
 
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, StrEnum
+from importlib.resources import files
 
 from worker.domain.notifications.endpoint_watch import Condition
+from worker.domain.records.access import Role
 from worker.domain.records.acts import ActKind
-from worker.domain.records.findings import BackOffReason
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.findings import BackOffReason, FindingKind, Level
+from worker.domain.records.incoming import Trust
+from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention, Lane, OrderState, Source
+from worker.domain.records.reports import IdKind, TrafficStatus
+from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
-from worker.words import Entry, Skin
-from worker.words.acts import ACTS
-from worker.words.findings import BACK_OFF_REASONS, CONDITIONS
-from worker.words.names import NAMES
-from worker.words.reasons import ATTENTION, STATES, TODO
+from worker.words import ENGLISH, Skin
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What something is called, what it means, and what to do about it: messages."""
+
+    name: str
+    """Of a `Wait` and a `FindingKind`, all that is said."""
+    means: str = ""
+    do: str = ""
+
+
+_HELD = tomllib.loads((files("worker.words") / "catalogue.toml").read_text("utf-8"))
+_KINDS: tuple[type[Enum], ...] = (
+    *(OrderState, Attention, TodoKind, ActKind, EventKind, Source, Lane, IdKind, TrafficStatus, NotificationState),
+    *(EventType, TransportKind, DeliveryOutcome, Condition, BackOffReason, FindingKind, Wait, Trust, Level, Role),
+)
+
+
+def _entries(table: Mapping[str, str | dict[str, str]]) -> dict[str, Entry]:
+    return {key: Entry(held) if isinstance(held, str) else Entry(**held) for key, held in table.items()}
+
 
 ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
-    **{kind: {one: Entry(name) for one, name in names.items()} for kind, names in NAMES.items()},
-    OrderState: STATES,
-    Attention: ATTENTION,
-    TodoKind: TODO,
-    ActKind: ACTS,
-    Condition: CONDITIONS,
-    BackOffReason: BACK_OFF_REASONS,
+    kind: {kind[member]: entry for member, entry in _entries(_HELD[kind.__name__]).items()} for kind in _KINDS
 }
+FINDINGS = _entries(_HELD["finding"])
+"""By its stable name, what a finding is called, and what follows."""
+QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
+"""How a query ended (`platform_queries.outcome`)."""
+COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
+"""By its name, how a reader does what a message asks for: by a command, or in the console."""
 
-
-def entry_of(value: Enum) -> Entry:
-    """What there is to say about a value."""
-    return ENTRIES[type(value)][value]
+COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
 
 
 def name(value: Enum | None, skin: Skin) -> str:
     """What a value is called; empty for None."""
-    return "" if value is None else skin.text(entry_of(value).name)
+    return "" if value is None else skin.text(message(value))
+
+
+def message(value: Enum) -> str:
+    """The same, before it is translated."""
+    return ENTRIES[type(value)][value].name
 
 
 def name_of(kind: type[StrEnum], stored: str | None, skin: Skin) -> str:
@@ -42,9 +71,9 @@ def name_of(kind: type[StrEnum], stored: str | None, skin: Skin) -> str:
 
 def means(value: Enum, skin: Skin) -> str:
     """What a value means."""
-    return skin.advice(entry_of(value).means)
+    return skin.advice(ENTRIES[type(value)][value].means)
 
 
 def remedy(value: Enum, skin: Skin) -> str:
     """What to do about it."""
-    return skin.advice(entry_of(value).do)
+    return skin.advice(ENTRIES[type(value)][value].do)

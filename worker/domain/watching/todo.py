@@ -1,4 +1,4 @@
-"""What needs a person; what that person can do about it stands in `worker.words.reasons`."""
+"""What needs a person; what that person can do about it stands in `worker/words/catalogue.toml`."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -20,10 +20,8 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.field_rules import amount_text
 from worker.words import Skin, catalogue
+from worker.words.catalogue import FINDINGS, PAGES, QUERY_OUTCOMES
 from worker.words.events import detail_text
-from worker.words.findings import FINDINGS
-from worker.words.names import QUERY_OUTCOMES
-from worker.words.remedies import PAGES
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
