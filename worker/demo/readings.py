@@ -5,22 +5,25 @@ From the simulated platform by its control endpoint, and of its own account from
 
 import json
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, inspect, select
+from sqlalchemy import func, inspect, select
 
-from worker.database.tables import BUDGETS, ORDERS, QUERIES
+from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.demo.plan import PlannedOrder
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.parameters import Rules
+from worker.views.orders import OrderSearch, count_orders
+from worker.views.queries import Row, next_slot_at, recent_queries
 
 _TIMEOUT_SECONDS = 10.0
 _NO_ARRIVALS = 10**9
-T = TypeVar("T")
 
 _ANSWERS_SHOWN = 6
 
@@ -94,18 +97,6 @@ class PlatformControl:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QueryLine:
-    """One query, as far as a view shows it. The counts are None where no answer was read."""
-
-    id: int
-    order_count: int
-    outcome: str
-    settled: int | None
-    pending: int | None
-    absent: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """How far the account's orders have come."""
 
@@ -115,8 +106,8 @@ class Progress:
     next_query_in: float | None
     """Seconds until the budget opens, zero or less where it is open; None before the worker's first tick."""
     queries: int
-    latest: tuple[QueryLine, ...]
-    """The newest first."""
+    latest: Sequence[Row]
+    """Rows of queries, the newest first."""
 
     @property
     def orders(self) -> int:
@@ -131,7 +122,7 @@ class Progress:
     @property
     def is_querying(self) -> bool:
         """Whether a query is under way."""
-        return bool(self.latest) and self.latest[0].outcome == "in_flight"
+        return bool(self.latest) and self.latest[0]["outcome"] == "in_flight"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,16 +144,24 @@ def is_empty(url: str) -> bool:
         return not inspect(database.engine).get_table_names()
 
 
-def read_progress(database: Database, account: str, account_sid: str) -> Progress:
+def read_progress(database: Database, account: str, account_sid: str, rules: Rules) -> Progress:
     """Read all of it in one transaction."""
+    settled_by = select(ORDERS.c.settled_by, func.count()).where(ORDERS.c.account == account)
+    settled_by = settled_by.where(ORDERS.c.settled_by.is_not(None)).group_by(ORDERS.c.settled_by)
+    shown: dict[str, Any] = {"outcomes": (), "since": None, "after": None, "most": _ANSWERS_SHOWN}
     with database.read() as connection:
+        counted = count_orders(connection, OrderSearch(accounts=(account,)))
+        due_at = next_slot_at(connection, account_sid, rules)
+        states: Counter[OrderState] = Counter()
+        for row in counted:
+            states[row["state"]] += row["orders"]
         return Progress(
-            states=_count(connection, account, ORDERS.c.state),
-            settled_by=_count(connection, account, ORDERS.c.settled_by),
-            attention=sum(_count(connection, account, ORDERS.c.attention).values()),
-            next_query_in=_next_query_in(database, connection, account_sid),
+            states=states,
+            settled_by={row[0]: row[1] for row in connection.execute(settled_by)},
+            attention=sum(row["orders"] for row in counted if row["attention"]),
+            next_query_in=None if due_at is None else (due_at - database.now(connection)).total_seconds(),
             queries=connection.scalar(select(func.count()).where(QUERIES.c.account == account)) or 0,
-            latest=_latest(connection, account),
+            latest=recent_queries(connection, account=account, **shown).rows,
         )
 
 
@@ -172,20 +171,3 @@ def read_orders(database: Database, account: str) -> dict[str, OrderLine]:
     with database.read() as connection:
         rows = connection.execute(select(*columns).where(ORDERS.c.account == account)).mappings()
         return {row["request_id"]: OrderLine(**row) for row in rows}
-
-
-def _count(connection: Connection, account: str, column: ColumnElement[T]) -> dict[T, int]:
-    counted = select(column, func.count()).where(ORDERS.c.account == account, column.is_not(None)).group_by(column)
-    return {row[0]: row[1] for row in connection.execute(counted)}
-
-
-def _next_query_in(database: Database, connection: Connection, account_sid: str) -> float | None:
-    due_at = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(BUDGETS.c.account_sid == account_sid))
-    return None if due_at is None else (due_at - database.now(connection)).total_seconds()
-
-
-def _latest(connection: Connection, account: str) -> tuple[QueryLine, ...]:
-    counts = (QUERIES.c[f"{name}_count"].label(name) for name in ("settled", "pending", "absent"))
-    columns = select(QUERIES.c.id, QUERIES.c.order_count, QUERIES.c.outcome, *counts)
-    newest = columns.where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_ANSWERS_SHOWN)
-    return tuple(QueryLine(**row) for row in connection.execute(newest).mappings())

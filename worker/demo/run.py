@@ -17,10 +17,12 @@ from rich.text import Text
 
 from worker.database.transactions import Database
 from worker.demo.plan import Plan, PlannedOrder
-from worker.demo.readings import PlatformControl, Progress, QueryLine, read_orders, read_progress
+from worker.demo.readings import PlatformControl, Progress, read_orders, read_progress
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
 from worker.domain.records.orders import OrderState, Source
+from worker.runtime import rules_of
+from worker.views.queries import Row
 
 _BETWEEN_LINES_SECONDS = 4.0
 _BAR_WIDTH = 36
@@ -78,7 +80,7 @@ def line_of(moment: Moment) -> str:
         f"queries: {progress.queries}, {budget_words(progress)}",
         f"callbacks: {moment.callbacks.get('sent', 0)}",
     ]
-    answered = next((query for query in progress.latest if query.outcome != "in_flight"), None)
+    answered = next((query for query in progress.latest if query["outcome"] != "in_flight"), None)
     if answered:
         parts.append(f"last answer: {answer_words(answered)}")
     return " | ".join(parts)
@@ -95,12 +97,13 @@ def budget_words(progress: Progress) -> str:
     return f"next in {progress.next_query_in:.1f} s at the earliest"
 
 
-def answer_words(query: QueryLine) -> str:
+def answer_words(query: Row) -> str:
     """The outcome of a query, in words."""
-    polled = f"{query.order_count} polled"
-    if query.settled is None:
-        return f"{polled}, {query.outcome}"
-    return f"{polled}, {query.settled} settled, {query.pending} pending, {query.absent} absent"
+    polled = f"{query['order_count']} polled"
+    if query["settled_count"] is None:
+        return f"{polled}, {query['outcome']}"
+    counts = (f"{query[f'{word}_count']} {word}" for word in ("settled", "pending", "absent"))
+    return ", ".join([polled, *counts])
 
 
 def picture_of(moment: Moment) -> RenderableType:
@@ -147,9 +150,9 @@ def _answers(progress: Progress) -> Table:
     for heading in ("query", "polled", "settled", "pending", "absent", "outcome"):
         table.add_column(heading, justify="left" if heading == "outcome" else "right")
     for query in progress.latest:
-        counts = (query.order_count, query.settled, query.pending, query.absent)
+        counts = (query[f"{name}_count"] for name in ("order", "settled", "pending", "absent"))
         shown = ["" if count is None else str(count) for count in counts]
-        table.add_row(str(query.id), *shown, query.outcome)
+        table.add_row(str(query["id"]), *shown, query["outcome"])
     return table
 
 
@@ -162,6 +165,7 @@ class DemoRun:
         self._platform = platform
         self._began = began
         self._database = Database(stage.settings.database_dsn, pool_size=1)
+        self._rules = rules_of(stage.settings)
         self._placed = 0
 
     def watch(self, console: Console) -> bool:
@@ -218,7 +222,7 @@ class DemoRun:
             seconds=time.monotonic() - self._began,
             orders=len(self._plan.orders),
             placed=self._placed,
-            progress=read_progress(self._database, self._plan.account, self._stage.account_sid),
+            progress=read_progress(self._database, self._plan.account, self._stage.account_sid, self._rules),
             callbacks=self._platform.callbacks(),
             window=self._stage.pace.window,
         )

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.demo.readings import Progress, QueryLine
+from worker.demo.readings import Progress
 from worker.demo.run import Moment, line_of, shown_on
 from worker.domain.records.orders import OrderState, Source
 
-ANSWERED = QueryLine(id=1, order_count=100, outcome="answered", settled=88, pending=11, absent=1)
-IN_FLIGHT = replace(ANSWERED, id=2, outcome="in_flight", settled=None, pending=None, absent=None)
+COUNTS = {"settled_count": 88, "pending_count": 11, "absent_count": 1}
+ANSWERED = {"id": 1, "order_count": 100, "outcome": "answered", **COUNTS}
+IN_FLIGHT = {**ANSWERED, "id": 2, "outcome": "in_flight", **dict.fromkeys(COUNTS)}
 PROGRESS = Progress(
     states={OrderState.PENDING: 400, OrderState.SUCCEEDED: 90},
     settled_by={Source.QUERY: 88, Source.CALLBACK: 2},
@@ -42,7 +43,7 @@ def test_a_line_shows_states_budget_callbacks_and_the_last_answer() -> None:
     ("changes", "words"),
     [
         ({"latest": (IN_FLIGHT, ANSWERED)}, ["a query is under way", "88 settled"]),
-        ({"latest": (replace(IN_FLIGHT, outcome="timeout"),)}, ["last answer: 100 polled, timeout"]),
+        ({"latest": ({**IN_FLIGHT, "outcome": "timeout"},)}, ["last answer: 100 polled, timeout"]),
         ({"next_query_in": -3.0}, ["next as soon as an order is due"]),
         ({"next_query_in": None}, ["has not begun"]),
     ],
