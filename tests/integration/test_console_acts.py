@@ -219,10 +219,10 @@ def test_what_the_transaction_refuses_is_said_on_the_next_page(bench: Workbench,
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        ("resolve", "Its state is: "),
-        ("cancel", "Its state is: "),
-        ("dismiss", "It needs nobody"),
-        ("check", "It is not pending any more"),
+        ("resolve", "is Succeeded already; reopen it first"),
+        ("cancel", "is Succeeded already; reopen it first"),
+        ("dismiss", "has no attention to dismiss"),
+        ("check", "is Succeeded, not pending; reopen it first"),
     ],
 )
 def test_what_makes_no_sense_any_more_is_refused_and_has_no_button(

@@ -90,6 +90,20 @@ def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bo
     return state is not OrderState.PENDING
 
 
+def refusal(kind: ActKind, order: Order) -> CodedText | None:
+    """Why an act on orders makes no sense for this one; None where it does."""
+    if applies(kind, order.state, order.attention):
+        return None
+    codes = {
+        ActKind.DISMISS: TextCode.NO_ATTENTION,
+        ActKind.CHECK: TextCode.IS_NOT_PENDING,
+        ActKind.REOPEN: TextCode.IS_PENDING,
+        ActKind.RESEND: TextCode.NO_RESULT,
+    }
+    otherwise = TextCode.IS_FINAL if order.state.is_final else TextCode.IS_SO
+    return _refusal(order, codes.get(kind, otherwise), state=order.state)
+
+
 def is_settled_by_platform(order: Order) -> bool:
     """Whether a query or a callback has made it final: it is reopened only by force."""
     return order.state.is_final and order.settled_by is not Source.OPERATOR
@@ -100,8 +114,8 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
 
     `traffic_sts` and `remark` stay as the platform said them.
     """
-    if not applies(ActKind.RESOLVE, order.state, order.attention):
-        return _refusal(order, TextCode.IS_FINAL, state=order.state)
+    if why := refusal(ActKind.RESOLVE, order):
+        return why
     after = order.no_longer_polled(
         state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
     )
@@ -117,8 +131,8 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
     else by its poll priority. It keeps when it was last polled: many old orders that count as never polled would have
     the highest priority of all, and take every batch from new ones.
     """
-    if not applies(ActKind.REOPEN, order.state, order.attention):
-        return _refusal(order, TextCode.IS_PENDING)
+    if why := refusal(ActKind.REOPEN, order):
+        return why
     if is_settled_by_platform(order) and not force:
         who = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
         return _refusal(order, TextCode.SETTLED_BY_PLATFORM, who=who)
@@ -166,8 +180,8 @@ def nobody_polls(account: str, configured: Container[str]) -> str | None:
 
 def cancel(order: Order, act: Act) -> Decided:
     """Stop polling an order that has been dealt with otherwise."""
-    if not applies(ActKind.CANCEL, order.state, order.attention):
-        return _refusal(order, TextCode.IS_FINAL if order.state.is_final else TextCode.IS_SO, state=order.state)
+    if why := refusal(ActKind.CANCEL, order):
+        return why
     return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
 
 
@@ -190,8 +204,8 @@ def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
 
 def check(order: Order, act: Act) -> Decided:
     """Have a pending order polled next."""
-    if not applies(ActKind.CHECK, order.state, order.attention):
-        return _refusal(order, TextCode.IS_NOT_PENDING, state=order.state)
+    if why := refusal(ActKind.CHECK, order):
+        return why
     marked = replace(poll_again_now(order, act.now), check_requested_at=act.now)
     return _change(order, marked, EventKind.CHECK_REQUESTED, act)
 

@@ -17,8 +17,9 @@ from worker.operations.resend import Resent, resend
 from worker.settings import Settings
 from worker.views.order import order_to_act_on
 from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, refusals, typed
-from worker.web.console.languages import meaning, shown_time, text, word, yuan
+from worker.web.console.languages import SKIN, meaning, shown_time, text, word, yuan
 from worker.web.console.lists import storable
+from worker.words.events import detail_text
 
 _HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_amount", "detail")
 _FINAL = (OrderState.SUCCEEDED, OrderState.FAILED)
@@ -64,7 +65,8 @@ def _digest(order: Order, last_event: Mapping[str, Any] | None) -> str:
 def _page(database: Database, kind: ActKind, order: Order, seen: str, settings: Settings) -> ActPage:
     fields = _fields(kind, order)
     values = {one.name: one.value for one in fields}
-    refused = _refusal(kind, order)
+    # The transaction decides once more.
+    refused = detail_text(acts.refusal(kind, order), SKIN)
     if not refused and kind in _NEED_A_WORKER and acts.nobody_polls(order.account, settings.accounts):
         refused = text("Its account is not in the settings, so nobody polls it.")
     # What it is now is shown above: it takes another look, and another click.
@@ -146,19 +148,6 @@ def _result_fields() -> list[Field]:
             fault=text("Write an amount such as 2.94.") if no_amount else "",
         ),
     ]
-
-
-def _refusal(kind: ActKind, order: Order) -> str:
-    """Why the order is not in a state for it, in the language of the request; the transaction decides once more."""
-    if acts.applies(kind, order.state, order.attention):
-        return ""
-    if kind is ActKind.DISMISS:
-        return text("It needs nobody: there is nothing to dismiss.")
-    if order.state is OrderState.PENDING:
-        return text("It is pending.")
-    if kind is ActKind.CHECK:
-        return text("It is not pending any more: reopen it first.")
-    return text("Its state is: %(state)s. Reopen it first.", state=word(order.state))
 
 
 def _warnings(order: Order, values: Mapping[str, str]) -> list[str]:

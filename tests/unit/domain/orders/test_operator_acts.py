@@ -32,6 +32,7 @@ from worker.domain.orders.operator_acts import (
     nobody_polls,
     pause,
     reason_fault,
+    refusal,
     reopen,
     reopen_unresolved,
     resolve,
@@ -420,4 +421,4 @@ def test_an_act_applies_to_the_orders_that_its_decision_takes(state: OrderState,
         (ActKind.CHECK, check(order, ACT)),
     ):
         assert applies(kind, state, attention) is isinstance(decided, Change), kind
-    assert applies(ActKind.RESEND, state, attention) is (state is not OrderState.PENDING)
+    assert (refusal(ActKind.RESEND, order) is None) is (state is not OrderState.PENDING)
