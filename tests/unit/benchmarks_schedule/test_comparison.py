@@ -66,9 +66,3 @@ def test_small_accounts_have_their_own_mean_and_the_smallest_their_own_bound() -
     assert (found["all above 5 a minute"].target, found["all above 5 a minute"].is_reached) == (1.10, False)
     assert (found["1 and 5 a minute"].target, found["1 and 5 a minute"].is_reached) == (1.20, True)
     assert "5 to 50 a minute" in found
-
-
-def test_oldest_first_is_to_be_beaten_everywhere_but_in_the_outage() -> None:
-    oldest = found("oldest first")
-    assert oldest.value == pytest.approx(20)
-    assert oldest.is_reached is True

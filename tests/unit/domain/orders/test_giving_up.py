@@ -60,11 +60,6 @@ def test_after_three_absences_in_a_row_an_order_is_polled_alone() -> None:
     assert kinds(effects) == ["asked_alone"]
 
 
-def test_absence_never_settles_an_order() -> None:
-    assert after(left_out(make_order())).traffic_sts is None
-    assert after(left_out(make_order())).state is OrderState.PENDING
-
-
 @pytest.mark.parametrize("lane", [Lane.BATCH, Lane.ALONE])
 def test_an_item_ends_the_row_of_absences(lane: Lane) -> None:
     effects = answered([make_order(absences=2, lane=lane, absence_mark=3)], [make_report(traffic_sts="0")])

@@ -109,11 +109,6 @@ def test_what_a_failed_order_was_charged_is_written_as_money_where_it_can_be_rea
     assert verdict.reason == f"charged {shown} for a failed order"
 
 
-def test_minus_1_with_neither_mobile_nor_amount_is_unknown_to_the_platform() -> None:
-    verdict = verdict_of(make_report(traffic_sts="-1", mobile=None, ori_amount=None))
-    assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
-
-
 NO_SUCH_ORDER = [
     *("订单不存在", "未找到该订单", "查无此订单", "无此订单", "没有找到该订单", "订单号错误", "查无记录"),
     *("Order NOT FOUND", "order does not exist", "no such order", "Record not  found", "ｏｒｄｅｒ ｎｏｔ ｆｏｕｎｄ"),
@@ -134,11 +129,6 @@ def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the
     )
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
     assert (verdict.is_denial, verdict.is_due_now) == (True, is_callback)
-
-
-@pytest.mark.parametrize("remark", REAL_FAILURES)
-def test_beside_the_orders_mobile_words_about_something_else_are_a_real_failure(remark: str | None) -> None:
-    assert verdict_of(make_report(traffic_sts="-1", remark=remark)).effect is Effect.FAILED
 
 
 @pytest.mark.parametrize("remark", ["手机号码不存在", "无此套餐"])

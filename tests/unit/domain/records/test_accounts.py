@@ -46,17 +46,6 @@ def test_a_back_off_never_shortens_a_wait() -> None:
     assert back_off(state, RULES, NOW, jitter=0.0).backoff_until == NOW + timedelta(hours=1)
 
 
-def test_after_a_configuration_error_an_account_waits_15_windows() -> None:
-    state = wait_for_configuration(make_state(), RULES, NOW)
-    assert state.configuration_refused
-    assert state.backoff_until == NOW + 15 * WINDOW
-
-
-def test_an_account_with_a_configuration_error_never_waits_less_than_15_windows() -> None:
-    state = make_state(configuration_refused=True)
-    assert back_off(state, RULES, NOW, jitter=0.0).backoff_until == NOW + 15 * WINDOW
-
-
 def test_an_account_is_backed_off_until_its_time_has_come() -> None:
     state = back_off(make_state(), RULES, NOW, jitter=0.0)
     assert not make_state().is_backed_off(NOW)
@@ -128,11 +117,6 @@ def test_a_slot_carries_no_query_while_all_of_its_accounts_wait() -> None:
         assert may_query_at(NOW, states, NOW) == starts
     assert may_query_at(NOW + 2 * WINDOW, [waiting], NOW) == NOW + 2 * WINDOW
     assert may_query_at(NOW, [waiting], NOW + WINDOW) == NOW + WINDOW
-
-
-def test_a_back_off_beyond_its_length_is_clamped() -> None:
-    state = back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0)
-    assert restart_stepped_backoff(state, NOW).backoff_until == NOW + WINDOW
 
 
 def test_any_other_back_off_stays_as_does_a_pause() -> None:
