@@ -31,6 +31,17 @@ _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches"
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
+# What JSON has as it is read.
+_WORKER_FIELDS = (
+    *("name", "host", "pid", "started_at", "last_tick_at", "written_at", "accounts", "broker_asked_at"),
+    *("broker_answered_at", "last_beat_at", "hanging_since"),
+)
+_COUNTS = ("account", "pending", "due", "oldest_due_at", "never_polled", "in_flight")
+_STATE = (
+    *("backoff_until", "backoff_level", "configuration_refused", "failures_in_row", "one_item_mode"),
+    "echoes_custom_parm",
+)
+_PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 _MOST_BATCHES = 10
 _BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
@@ -75,19 +86,9 @@ def _slot(slot: Row, names: Sequence[str], overview: Overview) -> Row:
 def _worker(row: WorkerRow, now: datetime) -> Row:
     tick = row.last_tick_at
     return {
-        "name": row.name,
-        "host": row.host,
-        "pid": row.pid,
-        "started_at": row.started_at,
-        "last_tick_at": tick,
+        **_copied(row, _WORKER_FIELDS),
         "last_tick_seconds_ago": None if tick is None else rest((now - tick).total_seconds()),
-        "written_at": row.written_at,
         "clock_offset_seconds": round(row.clock_offset_seconds, 3),
-        "accounts": row.accounts,
-        "broker_asked_at": row.broker_asked_at,
-        "broker_answered_at": row.broker_answered_at,
-        "last_beat_at": row.last_beat_at,
-        "hanging_since": row.hanging_since,
     }
 
 
@@ -99,41 +100,31 @@ def _account(
     rules: Rules,
 ) -> Row:
     state, now, workers = one.state, overview.now, overview.workers
-    is_paused = state.is_paused(now)
     why = back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None
     # None where no worker ticks: then nobody can tell.
     has_worker = is_ticking(workers, now, thresholds.tick_seconds) or None
     return {
-        "account": one.account,
+        **_copied(one, _COUNTS),
+        **_copied(state, _STATE),
+        **(_copied(state, _PAUSE) if state.is_paused(now) else dict.fromkeys(_PAUSE)),
         "is_configured": one.account_sid is not None,
         "is_served": has_worker and is_served(workers, one.account, now, thresholds.tick_seconds),
-        "pending": one.pending,
-        "due": one.due,
-        "oldest_due_at": one.oldest_due_at,
-        "never_polled": one.never_polled,
-        "in_flight": one.in_flight,
         "minutes_to_drain": round(drain_seconds(overview.accounts, one, now, rules) / 60, 2) if one.due else 0,
         "settled_last_hour": dict(one.settled_hour),
         "settled_last_day": dict(one.settled_day),
         "attention": dict(one.attention),
         "unresolved": {"none" if reason is None else reason: count for reason, count in one.unresolved.items()},
         "lost_callbacks_share": None if one.lost_share is None else round(one.lost_share, 4),
-        "backoff_until": state.backoff_until,
-        "backoff_level": state.backoff_level,
         "backoff_reason": None if why is None else catalogue.name(why, SKIN),
-        "configuration_refused": state.configuration_refused,
-        "failures_in_row": state.failures_in_row,
-        "paused_at": state.paused_at if is_paused else None,
-        "paused_until": state.paused_until if is_paused else None,
-        "paused_by": state.paused_by if is_paused else None,
-        "pause_reason": state.pause_reason if is_paused else None,
         "too_frequent_last_hour": len(too_frequent(one.queries, now)),
-        "one_item_mode": state.one_item_mode,
-        "echoes_custom_parm": state.echoes_custom_parm,
         "last_query": query,
         "last_batches": one.batches[:_MOST_BATCHES],
         "batch_size": rules.batch_size,
     }
+
+
+def _copied(one: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
 
 
 def show(out: Console, response: Row) -> None:

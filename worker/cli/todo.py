@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from worker.cli.listing import AsCsv, require_one_format, write_csv
-from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
+from worker.cli.listing import Form, write_csv
+from worker.cli.output import InUtc, console, print_json, print_table, wrapped
 from worker.cli.session import session
 from worker.domain.records import csv_columns
 from worker.domain.watching.workers import tick_allowance
@@ -27,7 +27,7 @@ Limit = Annotated[
 ]
 
 
-def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
     """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
     callbacks of unknown orders. Each reason comes with what to do about it.
 
@@ -37,18 +37,17 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
       reconciler todo
       reconciler todo --limit 1000 --csv > todo.csv
     """
-    require_one_format(as_json, as_csv)
-    with session(utc=utc, streams=as_csv) as opened:
+    with session(utc=utc, streams=form.as_csv) as opened:
         settings = opened.settings
         allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
         asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
-        if as_csv and limit is None:
+        if form.as_csv and limit is None:
             write_csv(csv_columns.TODO, every_todo(*asked))
             return
         groups, now = read_todo(*asked, limit or _ITEMS)
-    if as_json:
+    if form.as_json:
         print_json({"now": now, "todo": [_to_response(group) for group in groups]})
-    elif as_csv:
+    elif form.as_csv:
         write_csv(csv_columns.TODO, todo_rows(groups))
     elif not groups:
         typer.echo("Nothing needs a person.")

@@ -47,7 +47,7 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
         "state <> 'delivered'",
         "what nobody has received yet",
         "let the worker deliver them (`reconciler notifications`, `resend --gave-up`), or remove them by"
-        " `reconciler notifications --forget ACCOUNT`, then migrate down again",
+        " `reconciler notifications forget ACCOUNT`, then migrate down again",
     ),
     ("0008", "order_events", "actor IS NOT NULL", "the names of those who acted on orders (actor)", _KEEP_A_COPY),
     (

@@ -131,7 +131,7 @@ def troubles_of(
             yield Trouble(FindingKind.ENDPOINT_FAILING, one.account, one.failing_since, one.shown)
         if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
             yield Trouble(FindingKind.NOTIFICATIONS_UNSENT, one.account, since, one.shown)
-    # What was not received, and never will be: a `--forget` that was interrupted has left it.
+    # What was not received, and never will be: a `forget` that was interrupted has left it.
     for account, count in without.items():
         if left := count.pending + count.gave_up:
             yield Trouble(FindingKind.ENDPOINT_MISSING, account, count.oldest_changed_at, None, left)
