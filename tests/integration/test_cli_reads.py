@@ -236,20 +236,6 @@ def test_a_check_marks_orders_to_be_polled_next(cli: CommandLine, bench: Workben
     assert cli.run("check", "3").stdout == "1 order will be polled next.\n"
 
 
-def test_a_check_refuses_what_is_unknown_or_not_pending_and_accepts_the_rest(
-    cli: CommandLine, bench: Workbench
-) -> None:
-    bench.add("1", "2")
-    bench.reconcile([item("1")])
-    answer = cli.json("check", "1", "2", "4", status=1)
-    assert answer["queued"] == 1
-    errors = {one["ref"]: one["errors"] for one in answer["rejected"]}
-    assert errors["1"] == ["order default:1: is succeeded, not pending; reopen it first"]
-    assert errors["4"][0].startswith("there is no order 4 in the account default")
-    result = cli.run("check", "4", status=1)
-    assert result.stderr.startswith("Refused: 4: there is no order 4")
-
-
 def test_the_status_shows_when_the_next_query_may_be_sent(cli: CommandLine, bench: Workbench) -> None:
     cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
     bench.add("1")
@@ -268,14 +254,6 @@ def test_the_status_shows_when_the_next_query_may_be_sent(cli: CommandLine, benc
     shown = cli.run("status").stdout
     assert "batches" in shown
     assert "answered" in shown
-
-
-def test_the_status_shows_which_account_waits_and_why(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("1")
-    bench.write_back.failed(bench.take(), Unreachable("no route"))
-    assert "backs off: " in cli.run("status").stdout
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
-    assert "paused by an operator since 2016-01-31 18:00:00+08" in cli.run("status").stdout
 
 
 def test_before_the_first_start_the_status_says_what_to_do(cli: CommandLine) -> None:

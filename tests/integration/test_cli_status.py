@@ -77,13 +77,6 @@ def test_the_share_of_lost_callbacks_is_known_once_a_poll_has_shown_something_of
         assert ("not known yet" in cli.run("status").stdout) != is_known
 
 
-def test_orders_of_a_query_that_is_under_way_are_in_flight(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("1", "2")
-    bench.take()
-    account = account_of(cli)
-    assert (account["pending"], account["due"], account["in_flight"]) == (2, 0, 2)
-
-
 def test_workers_are_shown_with_their_last_tick(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench, 3.0, host="worker-7")
     (worker,) = cli.json("status")["workers"]
@@ -97,6 +90,9 @@ def test_workers_are_shown_with_their_last_tick(cli: CommandLine, bench: Workben
 
 def test_the_check_tells_an_idle_worker_from_none(cli: CommandLine, bench: Workbench) -> None:
     assert checked(cli, 2) == "CRITICAL: no worker runs on this database"
+    printed = cli.json("status", "--check", status=2)
+    assert (printed["level"], printed["status"]) == ("critical", 2)
+    assert [finding["name"] for finding in printed["findings"]] == ["no_tick"]
     let_a_worker_tick(bench, None)
     assert checked(cli, 2).startswith("CRITICAL: no worker has ticked yet")
     let_a_worker_tick(bench, 5)
@@ -130,13 +126,10 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
 def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=45, last_beat_at=45)
     assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for 4")
-    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=45)
-    assert checked(cli, 1).startswith("WARNING: no tick of beat has come for 4")
     let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1.1)
-    assert checked(cli, 0).startswith("OK")
     shown = cli.run("status").stdout
     assert "answered" in shown
-    assert "(last tick of beat: 1." in shown
+    assert re.search(r"\(last tick of beat: [\d.]+ seconds ago\)", shown)
     response = cli.json("status")
     assert response["last_beat_at"] == response["workers"][0]["last_beat_at"] is not None
 
@@ -200,12 +193,6 @@ def test_the_check_warns_of_a_backlog(cli: CommandLine, bench: Workbench) -> Non
     assert checked(strict, 1) == "WARNING: default: 150 orders are due, 2 minutes of queries"
 
 
-def test_the_check_names_its_findings_as_json(cli: CommandLine, bench: Workbench) -> None:
-    printed = cli.json("status", "--check", status=2)
-    assert (printed["level"], printed["status"]) == ("critical", 2)
-    assert [finding["name"] for finding in printed["findings"]] == ["no_tick"]
-
-
 def test_a_database_that_cannot_be_used_is_status_3(cli: CommandLine, bench: Workbench) -> None:
     bench.run("UPDATE alembic_version SET version_num = '0001'")
     assert checked(cli, 3).startswith("UNKNOWN: the database is at revision 0001")
@@ -254,13 +241,16 @@ def test_no_next_query_is_announced_while_the_account_backs_off(cli: CommandLine
     assert re.search(r"default \(paused\) +0 +paused", cli.run("status").stdout)
 
 
-@pytest.mark.parametrize("options", [("--watch", "--check"), ("--watch", "--json")])
-def test_watching_is_for_people(cli: CommandLine, options: tuple[str, ...]) -> None:
-    assert "--watch is for people" in cli.error("status", *options, status=2)
-
-
-def test_watching_needs_a_terminal(cli: CommandLine) -> None:
-    assert "--watch needs a terminal" in cli.error("status", "--watch", status=2)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--check",), "--watch is for people"),
+        (("--json",), "--watch is for people"),
+        ((), "--watch needs a terminal"),
+    ],
+)
+def test_watching_is_for_people_at_a_terminal(cli: CommandLine, options: tuple[str, ...], said: str) -> None:
+    assert said in cli.error("status", "--watch", *options, status=2)
 
 
 def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, bench: Workbench) -> None:
@@ -279,16 +269,6 @@ def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, benc
     assert (orders[0], orders[-1]) == ("default", "paused")
     bench.run("UPDATE account_states SET paused_until = '2016-01-31 11:00:00'")
     assert account_of(cli)["paused_at"] is None
-
-
-def test_the_last_acts_of_operators_are_shown(cli: CommandLine, bench: Workbench) -> None:
-    bench.run(
-        "INSERT INTO operator_acts (id, at, actor, act, account, reason)"
-        " VALUES (1, '2016-01-31 10:00:00', 'ann', 'pause', NULL, 'ticket 77')"
-    )
-    shown = cli.run("status").stdout
-    assert "Last acts of operators" in shown
-    assert "ticket 77" in shown
 
 
 def test_health_is_about_the_ticks_of_this_host(cli: CommandLine, bench: Workbench) -> None:
@@ -319,16 +299,23 @@ def waits(following: dict[str, Any]) -> list[str]:
     return [why["wait"] for why in following["why"]]
 
 
-def test_an_order_in_its_grace_says_when_it_is_polled(cli: CommandLine, bench: Workbench) -> None:
+def test_an_order_says_what_it_waits_for(cli: CommandLine, bench: Workbench) -> None:
     bench.let_slots_be_due()
     let_a_worker_tick(bench)
     (order,) = bench.add("1", age_seconds=0)
     following = next_of(cli, "1")
-    assert waits(following) == ["grace"]
-    assert following["polled_at"] == order.due_at.isoformat()
+    assert (waits(following), following["polled_at"]) == (["grace"], order.due_at.isoformat())
     shown = cli.run("order", "1").stdout
     assert "Its callback is waited for until " in shown
     assert "Next: A poll, at the earliest: 20" in shown
+    bench.make_due()
+    bench.take()
+    assert waits(next_of(cli, "1")) == ["in_flight"]
+    assert "Next: The answer of a query that includes it." in cli.run("order", "1").stdout
+    account = account_of(cli)
+    assert (account["pending"], account["due"], account["in_flight"]) == (1, 0, 1)
+    bench.run("UPDATE recharge_orders SET lane = 'alone', lease_token = NULL")
+    assert "It is polled apart from the others" in cli.run("order", "1").stdout
 
 
 def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: CommandLine, bench: Workbench) -> None:
@@ -367,19 +354,6 @@ def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench
     shown = cli.run("order", "1").stdout
     assert "The account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it." in shown
     assert "To end that, `reconciler resume ACCOUNT`." in shown
-
-
-def test_an_order_of_a_query_that_is_under_way_waits_for_its_answer(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("1")
-    bench.take()
-    assert waits(next_of(cli, "1")) == ["in_flight"]
-    assert "Next: The answer of a query that includes it." in cli.run("order", "1").stdout
-
-
-def test_an_order_that_is_polled_apart_says_so(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("1")
-    bench.run("UPDATE recharge_orders SET lane = 'alone'")
-    assert "It is polled apart from the others" in cli.run("order", "1").stdout
 
 
 def test_a_final_order_shows_no_due_time(cli: CommandLine, bench: Workbench) -> None:
