@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from worker.database.migrations import upgrade
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import BUCKETS, bucket_edges
 
 LARGE = 1_000_000

@@ -7,16 +7,16 @@ import structlog
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import errors_of
+from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.parameters import Rules
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
-from worker.operations.receive_callbacks import receive_callbacks
 from worker.operations.record_callbacks import (
     find_callbacks_for,
     find_callbacks_of_known_orders,
     match_kept_callbacks,
+    receive_callbacks,
     record_callbacks,
 )
 from worker.operations.retry_rejected import retry_rejected

@@ -9,12 +9,12 @@ from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
+from worker.domain.records.accounts import SlotKey
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
-from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signed_requests import Credentials
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

@@ -12,8 +12,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import SlotKey
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.watching.monitoring import Thresholds
 from worker.domain.watching.workers import hang_patience, tick_allowance, tick_patience
 from worker.intake import Intake
@@ -22,8 +21,7 @@ from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.read_due_orders import read_resting
-from worker.operations.reserve_slot import Grants
+from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat, Signs
 from worker.reconcile import Reconciler

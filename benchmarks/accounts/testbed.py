@@ -14,8 +14,7 @@ from benchmarks.accounts.plan import Plan
 from worker.adapters.clock import HostClock
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import SlotKey
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 

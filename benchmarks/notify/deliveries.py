@@ -12,7 +12,7 @@ from benchmarks.notify.receiver import SECRET, receiver
 from benchmarks.notify.rows import Rows
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
 from worker.database.transactions import Database
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.intake import Intake
 
 _TAKES = "0.02"

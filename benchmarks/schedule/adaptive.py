@@ -8,8 +8,8 @@ from math import inf
 
 from benchmarks.schedule.scenario import Scenario
 from worker.domain.queries.choose_batch import each_once
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Lane
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Pick
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of

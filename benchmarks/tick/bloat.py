@@ -14,8 +14,8 @@ from sqlalchemy import text
 from benchmarks.tick.passes import Passes, Timings, answer_to
 from benchmarks.tick.synthetic import show_progress, size_of
 from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 
 _SHOWN_EVERY = 1_000
 _COMPARED = 200

@@ -22,15 +22,14 @@ from worker.database.bulk_statements import insert_rows
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice, Query, Work
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.read_due_orders import choose_due
-from worker.operations.reserve_slot import Grants
+from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
 from worker.stores.recharge_orders import to_values

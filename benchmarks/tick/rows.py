@@ -27,9 +27,8 @@ from sqlalchemy import (
 )
 
 from worker.database.tables import ORDERS
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Lane, OrderState, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, bucket_edges
 

@@ -25,8 +25,8 @@ from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
 from worker.database.migrations import upgrade
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -24,7 +24,7 @@ from tests.support.processes import SERVE, Program, environment, running_serve
 from tests.support.raw_query import APP_ID
 from tests.support.waiting import eventually, locked_table
 from worker.database.transactions import Database
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.intake import Intake
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,9 @@ from tests.support.reconciling import ManualClock, Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import choose, first_pages
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import DeadlineExceeded, QueryError, Refused
-from worker.domain.records.slots import SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.stores.pending_orders import claim, read_candidates
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.reconciling import ManualClock, Workbench, answer_to, item
 from worker.database.tables import BUDGETS
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 from worker.operations.act_by_hand import Operator, hold_slots
 
 ANN = Operator(name="ann")

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import OBSERVATIONS, SCHEDULES
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations
 from worker.domain.scheduling.poll_schedule import SPARE_WAITS, PollSchedule, prior_schedule
 from worker.domain.scheduling.stored_json import read_learned, read_observations

@@ -8,7 +8,7 @@ import pytest
 from tests.support.reconciling import Workbench
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
-from worker.operations.read_due_orders import read_resting
+from worker.operations.reserve_slot import read_resting
 
 ACCOUNTS = {"default": "app-1", "other": "app-2"}
 

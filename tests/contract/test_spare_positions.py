@@ -10,7 +10,7 @@ from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import spare_pages
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.records.query_errors import DeadlineExceeded
 from worker.domain.records.reports import IdKind
 from worker.stores.pending_orders import read_candidates

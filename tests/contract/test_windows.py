@@ -9,7 +9,7 @@ import pytest
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.records.query_errors import DeadlineExceeded
 from worker.operations.maintain_slots import lower_windows
 

@@ -10,16 +10,9 @@ from sqlalchemy.exc import OperationalError
 from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.records.parameters import Rules
-from worker.domain.records.query_errors import (
-    DeadlineExceeded,
-    HttpError,
-    NotSent,
-    QueryError,
-    Refused,
-    Unreachable,
-)
+from worker.domain.records.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 
 
 def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:

@@ -15,10 +15,10 @@ from tests.faults.points import Point, Points, commit_point, does, does_again, d
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.records.accounts import SlotKey
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
-from worker.domain.records.slots import SlotKey
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

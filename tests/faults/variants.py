@@ -25,10 +25,9 @@ from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
-from worker.domain.records.slots import Opening, SlotKey
 from worker.runtime import Parts
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fuzz.recipes import SETTLING, Piece, pieces, settling
 from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
-from worker.adapters.platform.answer_headers import decoded
+from worker.adapters.platform.client import decoded
 from worker.domain.callbacks.bodies import Callback, read_callback
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.submissions import read_order

@@ -9,11 +9,10 @@ from tests.histories.platform import APP_IDS, SIDS, Mood, Platform
 from tests.histories.world import BootClock, VirtualDatabase
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries.budget import is_too_late_to_send
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable
 from worker.domain.records.reports import Answer, IdKind
-from worker.domain.records.slots import SlotKey
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signed_requests import Credentials
 from worker.intake import Intake

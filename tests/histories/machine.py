@@ -16,11 +16,11 @@ from tests.histories.platform import APP_IDS, FAULTS, HONEST, LIES, SILENCES, It
 from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
 from worker.domain.orders import operator_acts as acts
+from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
-from worker.domain.wire.field_rules import read_amount
+from worker.domain.wire.fields import read_amount
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_account, resume_account
 from worker.operations.archive import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules

@@ -8,7 +8,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.operations.maintain_slots import SlotMaintenance
 
 LONG = Rules(grace_seconds=1.0, window_seconds=120.0, slots=2)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.records.query_errors import Refused, Unreachable
 
 pytestmark = pytest.mark.workbench(rules=Rules())

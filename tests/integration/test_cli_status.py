@@ -12,7 +12,7 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import NOTIFICATIONS
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.records.query_errors import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name

@@ -20,8 +20,7 @@ from worker.domain.records.notifications import (
     Rank,
 )
 from worker.operations.deliver import note_and_claim, read_due
-from worker.stores.notification_rows import delete_notifications
-from worker.stores.notify_endpoints import delete_endpoint
+from worker.stores.notifications import delete_endpoint, delete_notifications
 
 HOUR = timedelta(hours=1)
 OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200, answer="thanks")

@@ -13,7 +13,7 @@ from tests.support.reconciling import Workbench
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.notifications.deliveries import lease_ends_between
 from worker.domain.records.notifications import EventType, NotificationState, Rank
-from worker.stores.deliveries import accounts_due, lock_first
+from worker.stores.notifications import accounts_due, lock_first
 
 ACCOUNTS = [f"account{number}" for number in range(5)]
 LEASED = lease_ends_between(NOON)

@@ -11,8 +11,8 @@ from tests.support.command_line import CommandLine
 from tests.support.pages import pages_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ORDERS
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.parameters import Rules
 from worker.operations.archive import move_settled, restore_all
 
 MOBILE = "18812340804"

@@ -18,8 +18,8 @@ from tests.support.reconciling import Workbench, errors_of
 from tests.support.sql import statements_of
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import version_at
-from worker.domain.records.parameters import Rules
 
 MOBILE = "18812340804"
 

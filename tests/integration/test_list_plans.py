@@ -15,7 +15,7 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived
+from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.views import accounts, counts
 from worker.views.inbox import (

@@ -13,10 +13,10 @@ from tests.support.scraping import Scraper, Seconds
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.watching.metric_totals import labels_of
 from worker.operations.archive import move_settled

@@ -31,7 +31,7 @@ from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
 from worker.runtime import Runtime
 from worker.settings import Settings
-from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
+from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint
 
 ANN = Operator(name="ann", reason="moved")
 SECRETS = ("whsec_" + "A" * 32,)

@@ -13,12 +13,12 @@ from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks.bodies import Callback, receive
 from worker.domain.orders.operator_acts import reopen
+from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import Act
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
-from worker.operations.read_due_orders import read_resting
+from worker.operations.reserve_slot import read_resting
 from worker.operations.save_orders import save_orders
 
 Make = Callable[[int], Callback | Rejection]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.reconciling import Workbench, answer_to, errors_of, item
 from tests.support.sql import statements_of
 from worker.database.tables import ORDERS, REJECTED
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 
 MOBILE = "18812340804"
 

@@ -23,7 +23,7 @@ from worker.adapters.clock import HostClock
 from worker.database.identity import birth_time, identity_beside, identity_of
 from worker.database.tables import METADATA, WORKERS
 from worker.database.transactions import Database
-from worker.domain.records.slots import DatabaseIdentity
+from worker.domain.records.accounts import DatabaseIdentity
 from worker.operations.write_heartbeat import Heartbeat, Signs
 
 

@@ -17,16 +17,15 @@ from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.orders.giving_up import overdue_before
 from worker.domain.queries.choose_batch import each_once, first_pages
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.order_changes import EventKind, OrderEvent
 from worker.domain.records.orders import Lane, OrderKey, OrderState, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule
-from worker.operations.read_due_orders import choose_due
+from worker.operations.reserve_slot import choose_due
 from worker.stores.pending_orders import overdue_orders, read_candidates
 from worker.stores.recharge_orders import add_events, find_ids
 from worker.views.orders import unresolved_since

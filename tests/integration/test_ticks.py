@@ -16,8 +16,8 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.database.tables import ORDERS, QUERIES, SCHEDULES
+from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.slots import LongerWindow, Opening, SlotKey
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator.config import Account, SimulatorConfig

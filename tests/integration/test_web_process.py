@@ -16,9 +16,9 @@ from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
+from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.parameters import Rules
 from worker.intake import Intake
 from worker.settings import Settings
 from worker.web.app import WebProcess

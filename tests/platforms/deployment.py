@@ -14,9 +14,8 @@ from tests.platforms.line import Line
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.truth import app_id
 from worker.database.migrations import upgrade
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.queries import Query
-from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signed_requests import Credentials
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning

@@ -17,8 +17,13 @@ from worker.domain.records.notifications import (
     TransportKind,
 )
 from worker.operations.save_orders import new_event_id
-from worker.stores.notification_rows import NOTIFICATION_COLUMNS, add_notifications, to_notification
-from worker.stores.notify_endpoints import add_endpoint, read_endpoints
+from worker.stores.notifications import (
+    NOTIFICATION_COLUMNS,
+    add_endpoint,
+    add_notifications,
+    read_endpoints,
+    to_notification,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

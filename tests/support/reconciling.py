@@ -10,12 +10,10 @@ from sqlalchemy import Connection, select, text, update
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS, EVENTS, ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules, SlotKey
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, Report
-from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants

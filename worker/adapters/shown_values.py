@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 
 from worker.adapters.log_redaction import escape_controls
-from worker.domain.wire.field_rules import amount_text
+from worker.domain.wire.fields import amount_text
 
 # By it Excel knows the encoding.
 _BYTE_ORDER_MARK = "\ufeff"

@@ -12,8 +12,8 @@ from functools import cached_property
 import structlog
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
+from worker.adapters.clock import Throttle
 from worker.adapters.error_text import first_words
-from worker.adapters.timers import Throttle
 
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
 """The loggers that report a broker that cannot be used; their records have the error as an argument."""

@@ -15,7 +15,7 @@ from worker.cli.session import Session, account_names, account_option, require_c
 from worker.cli.times import AGE_RULE, read_duration
 from worker.domain.orders.operator_acts import Resumed
 from worker.domain.queries.budget import boot_clock_decides, is_longer
-from worker.domain.records.slots import Reading, SlotRow
+from worker.domain.records.accounts import Reading, SlotRow
 from worker.operations.act_by_hand import hold_slots, pause_account, resume_account
 from worker.operations.maintain_slots import lower_windows, read_windows
 from worker.runtime import accounts_by_sid, rules_of

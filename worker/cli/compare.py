@@ -33,7 +33,7 @@ from worker.domain.finance.statements import (
     state_words,
 )
 from worker.domain.records.orders import OrderState
-from worker.domain.wire.field_rules import amount_text
+from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
 

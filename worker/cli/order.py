@@ -18,7 +18,7 @@ from worker.cli.output import (
     print_table,
 )
 from worker.cli.session import session
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.views.order import Outlook, Story, read_story

@@ -16,7 +16,7 @@ from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
-from worker.domain.wire.field_rules import AMOUNT_RULE, amount_text, read_amount
+from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_amount
 from worker.operations.resend import resend as send_once_more
 from worker.views.notifications import orders_changed_since, orders_given_up
 from worker.views.orders import unresolved_since, with_attention

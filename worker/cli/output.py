@@ -25,7 +25,7 @@ from rich.text import Text
 
 from worker.adapters import shown_values
 from worker.adapters.log_redaction import CONTROLS
-from worker.domain.wire.field_rules import amount_text
+from worker.domain.wire.fields import amount_text
 from worker.words import ENGLISH, Skin, next_step
 from worker.words.catalogue import COMMANDS
 

@@ -25,8 +25,8 @@ from worker.cli.output import (
 from worker.cli.session import Accounts, OneAccount, require_configured, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import OUTCOMES, Pick, Reason
 from worker.runtime import rules_of
 from worker.views.queries import Plan, read_plans, read_query, recent_queries

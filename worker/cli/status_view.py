@@ -13,9 +13,9 @@ from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import SKIN, counted, duration_text, pause_in_words, print_table, time_text
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
+from worker.domain.records.accounts import Rules
 from worker.domain.records.findings import Finding
 from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
-from worker.domain.records.parameters import Rules
 from worker.domain.watching.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.views.watching import Status

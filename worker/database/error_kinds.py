@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from worker.adapters.clock import Throttle
 from worker.adapters.error_text import first_words
-from worker.adapters.timers import Throttle
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from worker.domain.records.slots import DatabaseIdentity
+from worker.domain.records.accounts import DatabaseIdentity
 
 Facts = dict[str, object]
 _First = Callable[[str], Any]

@@ -11,7 +11,7 @@ from worker.adapters.log_redaction import Redactor
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
 from worker.domain.queries.budget import changes_too_often, database_findings, is_longer
-from worker.domain.records.slots import DatabaseChanges
+from worker.domain.records.accounts import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 from worker.words import ENGLISH
 from worker.words.findings import finding_in_words

@@ -17,9 +17,8 @@ from typing import Any, TypeVar
 from kombu import Connection
 from kombu.utils.url import maybe_sanitize_url
 
-from worker.adapters.clock import HostClock
+from worker.adapters.clock import HostClock, in_thread, result_within
 from worker.adapters.error_text import first_words
-from worker.adapters.timers import in_thread, result_within
 from worker.broker.answers import connect, connection_to
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
@@ -28,7 +27,7 @@ from worker.database.server import ServerReading, read_server
 from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
-from worker.domain.records.slots import DatabaseChanges
+from worker.domain.records.accounts import DatabaseChanges
 from worker.operations.maintain_slots import longest_windows
 from worker.settings import Settings
 from worker.settings.addresses import schemes

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import quote, urlsplit
 
 from worker.domain.records.access import Failures, SignIn, User
-from worker.domain.wire.field_rules import is_fit
+from worker.domain.wire.fields import is_fit
 
 TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
 ADDRESS_RULE = (

@@ -16,14 +16,12 @@ from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.operator_acts import Decided, Resumed, pause, resume
 from worker.domain.queries.budget import hold
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules, SlotRow
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import SlotRow
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
 from worker.stores.recharge_orders import lock_by_ids

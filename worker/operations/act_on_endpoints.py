@@ -9,8 +9,13 @@ from worker.domain.notifications.endpoint_rest import pause_endpoint, resume_end
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import Endpoint
 from worker.operations.act_by_hand import Operator
-from worker.stores.notification_rows import delete_notifications, next_unreceived
-from worker.stores.notify_endpoints import delete_endpoint, lock_endpoint, save_endpoint
+from worker.stores.notifications import (
+    delete_endpoint,
+    delete_notifications,
+    lock_endpoint,
+    next_unreceived,
+    save_endpoint,
+)
 from worker.stores.recorded_acts import add_acts
 
 log = structlog.stdlib.get_logger(__name__)

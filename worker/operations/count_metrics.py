@@ -7,8 +7,8 @@ on without waiting.
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Counted, Cursor, Stream
-from worker.domain.records.parameters import Rules
 from worker.domain.watching import metric_totals
 from worker.stores import metric_counting
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from worker.adapters.timers import Throttle
+from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
-from worker.stores.notification_rows import delete_notifications, delivered_before
+from worker.stores.notifications import delete_notifications, delivered_before
 
 MOST_AT_ONCE = 1_000
 _PERIOD_SECONDS = 60.0

@@ -26,16 +26,18 @@ from worker.domain.notifications.endpoint_rest import (
     rows_needed,
 )
 from worker.domain.records.notifications import Claim, DueRow, EndedTry, Endpoint, Permission
-from worker.stores.deliveries import (
+from worker.stores.notifications import (
     accounts_due,
     lease_rows,
+    lock_endpoint,
     lock_first,
     lock_tried,
     note_delivered,
     note_failed,
+    read_endpoints,
+    save_endpoint,
     save_tried,
 )
-from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 
 def read_due(database: Database, accounts: Collection[str], *, however_far: bool = False) -> set[str]:

@@ -15,9 +15,9 @@ from worker.domain.orders.enqueueing import (
     new_order,
 )
 from worker.domain.orders.submissions import read_items, read_order, refused_texts
+from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.scheduling.poll_schedule import first_due
 from worker.operations.learn import add_observations

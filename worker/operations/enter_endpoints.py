@@ -5,12 +5,18 @@ from collections.abc import Collection
 
 import structlog
 
-from worker.adapters.timers import Throttle
+from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.notifications.endpoint_rest import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
-from worker.stores.notification_rows import begin_again, next_delayed
-from worker.stores.notify_endpoints import add_endpoint, lock_endpoint, read_endpoints, save_endpoint
+from worker.stores.notifications import (
+    add_endpoint,
+    begin_again,
+    lock_endpoint,
+    next_delayed,
+    read_endpoints,
+    save_endpoint,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -6,12 +6,12 @@ has to know. So the orders of all accounts are searched, not only of those that 
 
 import structlog
 
-from worker.adapters.timers import Throttle
+from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.orders.giving_up import flag_overdue, overdue_before
+from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
-from worker.domain.records.parameters import Rules
 from worker.operations.save_orders import save_orders
 from worker.stores.pending_orders import has_overdue, lock_overdue
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import structlog
 
-from worker.adapters.timers import Throttle
+from worker.adapters.clock import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations, is_relearning_due
 from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of

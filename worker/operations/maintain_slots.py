@@ -1,28 +1,82 @@
 """The rows of slots: added where they are missing, read without a lock by ticks, their windows raised and lowered.
 
-Every worker raises the windows that are shorter than its own; only an operator lowers them. It also closes the slots
-whose rows another database wrote.
+Every worker raises the windows that are shorter than its own; only an operator lowers them. A slot whose row another
+database wrote, as after a restore, is closed, and its row says the present one: such a row may be older than the last
+query, and nothing in it tells by how much.
 """
 
 import math
+import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+
+import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
-from worker.domain.queries.budget import begin, is_longer, is_noted, lower_window, opens_in, raise_window
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import LongerWindow, Opening, Provenance, Reading, SlotKey, SlotRow
-from worker.operations.note_database import note_database
+from worker.domain.queries.budget import (
+    begin,
+    hold,
+    is_another,
+    is_longer,
+    is_noted,
+    lower_window,
+    noted,
+    opens_in,
+    raise_window,
+)
+from worker.domain.records.accounts import (
+    DatabaseIdentity,
+    LongerWindow,
+    Opening,
+    Provenance,
+    Reading,
+    Rules,
+    SlotKey,
+    SlotRow,
+)
 from worker.stores.slots_and_accounts import (
     add_slot,
     lock_rows,
     lock_states,
     read_longest_windows,
     read_rows,
+    save_provenance,
     save_slot,
 )
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def note_database(connection: Connection, rows: Sequence[SlotRow], now: Reading, rules: Rules) -> list[SlotRow]:
+    """Close those of these locked rows that another database wrote, for a full reservation from now, and have all of
+    them say in which one they are; returns them as they are then. `now` was read under their locks."""
+    present = identity_beside(connection, [row.provenance.identity for row in rows])
+    after = [_noted_in(connection, row, present, now, rules) for row in rows]
+    closed = [old for old, new in zip(rows, after, strict=True) if old.slot is not new.slot]
+    if closed:
+        # Before the commit: where that fails, the line comes again with the next try.
+        log.warning(
+            "the database is another one than wrote the budget: its slots wait for one reservation",
+            action="database_changed",
+            slots=len(closed),
+            was=closed[0].provenance.identity.text,
+            found=present.text,
+        )
+    return after
+
+
+def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, now: Reading, rules: Rules) -> SlotRow:
+    provenance = noted(row.provenance, present, now.database)
+    if provenance == row.provenance:
+        return row
+    save_provenance(connection, row.id, provenance)
+    if not is_another(row.provenance, present):
+        return replace(row, provenance=provenance)
+    held = hold(row.slot, now, rules, uuid.uuid4().hex)
+    save_slot(connection, row.id, held, now.database)
+    return replace(row, slot=held, provenance=provenance)
 
 
 def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:

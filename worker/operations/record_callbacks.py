@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from worker.database.transactions import Connection, Database, retry_until
+from worker.database.transactions import Connection, Database, retry_races, retry_until
 from worker.domain.callbacks.bodies import Callback, read_callback
 from worker.domain.callbacks.matching import (
     CallbackResult,
@@ -20,10 +20,11 @@ from worker.domain.callbacks.matching import (
     shown_sayings_of,
 )
 from worker.domain.orders.submissions import read_items, refused_texts
+from worker.domain.records.accounts import Rules
+from worker.domain.records.incoming import Rejection
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_callbacks
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
@@ -143,3 +144,26 @@ def find_callbacks_of_known_orders(database: Database, last_id: int, limit: int)
     """Of the next `limit` kept callbacks after `last_id`, those whose order is known; and the id to go on from."""
     with database.read() as connection:
         return find_kept_of_known_orders(connection, last_id, limit)
+
+
+SOURCE = "reconciler serve"
+"""Of what is refused here, in `rejected_orders`."""
+
+
+@retry_races
+def receive_callbacks(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], received: Sequence[Callback | Rejection]
+) -> CallbackResult:
+    """Settle, keep or refuse callbacks, each of which came by the address of its account.
+
+    After the return the caller matches `result.keys` with the kept callbacks. Where somebody holds one of the
+    rows, the caller tries the others without it.
+    """
+    callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
+    with database.write() as connection:
+        now = database.now(connection)
+        result = decide_within(connection, rules, app_ids, callbacks, now)
+        result.rejections += [one for one in received if isinstance(one, Rejection)]
+        save_within(connection, rules, result, now)
+        keep_refused_once(connection, refused_texts(result.rejections), SOURCE, now)
+        return result

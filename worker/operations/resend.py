@@ -15,13 +15,13 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
 from worker.operations.save_orders import new_event_id, save_orders
-from worker.stores.notification_rows import (
+from worker.stores.notifications import (
     add_notifications,
     delete_notifications,
     lock_notifications_of,
+    read_endpoints,
     send_again,
 )
-from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.recharge_orders import lock_by_ids, read_orders
 from worker.stores.recorded_acts import add_acts
 

@@ -5,27 +5,68 @@ that started after the commit would let a slow grant reach into the next window.
 """
 
 import uuid
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.back_off import restart_stepped_backoff, waits
 from worker.domain.queries.budget import Permission, clamp, may_query, reserve
-from worker.domain.queries.choose_batch import accounts_in_turn, spend
-from worker.domain.records.accounts import AccountState
+from worker.domain.queries.choose_batch import (
+    INDEX_RANGES,
+    accounts_in_turn,
+    choose,
+    fill,
+    first_pages,
+    free_positions,
+    next_pages,
+    spare_pages,
+    spend,
+)
+from worker.domain.records.accounts import AccountState, Reading, Rules, SlotKey
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice, Query
-from worker.domain.records.slots import Reading, SlotKey
-from worker.domain.scheduling.poll_schedule import prior_schedule
+from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.operations.learn import read_schedule
-from worker.operations.maintain_slots import raise_window_of, read_clocks
-from worker.operations.note_database import note_database
-from worker.operations.read_due_orders import choose_due
-from worker.stores.pending_orders import claim, lease
+from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
+from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
 from worker.stores.slots_and_accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
+
+
+def choose_due(
+    connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
+) -> Choice | None:
+    """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
+
+    The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
+    ranges is read, and the choice is made again. Where due orders leave positions of a batch free, orders that are not
+    due are read for these.
+    """
+    found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
+    choice = choose(found, state, schedule, now, rules)
+    if choice is not None and choice.exhausted:
+        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+        choice = choose([*found, *more], state, schedule, now, rules)
+    if choice is None or not (free := free_positions(choice, state, rules)):
+        return choice
+    spare = read_candidates(connection, state.account, now, spare_pages(choice.id_kind))
+    return fill(choice, spare, free, schedule, now, rules)
+
+
+def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
+    """Those of these accounts that have nothing due, back off or are paused, as a read without a lock shows.
+
+    A hint that saves work: an account without a due order has an open slot all the time, and each try to take it is a
+    transaction with locks. A thousand such accounts, once a second each, would keep a machine busy for nothing. So one
+    statement reads all of them. An account without a row of its own is not among them.
+    """
+    if not accounts:
+        return set()
+    with database.read() as connection:
+        now = database.now(connection)
+        known = read_dueness(connection, accounts, now, INDEX_RANGES)
+    return {state.account for state, has_due in known if not has_due or waits(state, now)}
 
 
 def _random_token() -> str:

@@ -6,9 +6,9 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.orders.cancellations_and_checks import cancel_all, check_all
 from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, gone, read_refused, refused_texts
+from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActEntry, ActKind
 from worker.domain.records.notifications import Rank
-from worker.domain.records.parameters import Rules
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
 from worker.operations.record_callbacks import record_callbacks_within

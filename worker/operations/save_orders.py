@@ -13,8 +13,7 @@ from worker.database.transactions import Connection
 from worker.domain.notifications.events import notification_of_change, visible_changes, wanted
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
-from worker.stores.notification_rows import add_notifications
-from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.notifications import add_notifications, read_endpoints
 from worker.stores.recharge_orders import save_changes
 
 

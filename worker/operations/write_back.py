@@ -13,12 +13,10 @@ from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.queries.answer_items import names_besides
 from worker.domain.queries.budget import tighten
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import AccountState, Reading, Rules, SlotRow
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
-from worker.domain.records.slots import Reading, SlotRow
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.save_orders import save_orders

@@ -14,9 +14,9 @@ from typing import Any
 
 from worker.domain.access import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.access import read_tokens
+from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.parameters import FailedAmount
-from worker.domain.wire.field_rules import ID_RULE, id_fault
+from worker.domain.wire.fields import ID_RULE, id_fault
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import notify
 from worker.settings.addresses import of_form

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
+from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
-from worker.domain.records.parameters import FailedAmount
 from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 

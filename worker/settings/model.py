@@ -10,10 +10,10 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.domain.access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
+from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.parameters import FailedAmount
-from worker.domain.wire.field_rules import ID_RULE
+from worker.domain.wire.fields import ID_RULE
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify

@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from worker.database.tables import BUDGETS, STATES
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.slots import DatabaseIdentity, Provenance, Slot, SlotRow
+from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),

@@ -7,9 +7,8 @@ from sqlalchemy import ColumnElement, Connection, TextClause, select
 
 from worker.database.identity import identity_beside
 from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, PENDING_STATE, STATES, WORKERS
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, DatabaseIdentity
 from worker.domain.records.overview import WorkerRow
-from worker.domain.records.slots import DatabaseIdentity
 
 _MOST_ACCOUNTS = 1_000
 _STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]

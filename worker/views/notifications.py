@@ -12,8 +12,7 @@ from worker.domain.notifications.endpoint_watch import EndpointView, endpoint_vi
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
-from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
-from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
 from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys
 

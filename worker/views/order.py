@@ -11,17 +11,16 @@ from worker.database.tables import ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUER
 from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code
 from worker.domain.records.orders import Lane, Order, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.watching.next_step import Circumstances, NextStep, next_step
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.operations.learn import read_schedule
-from worker.operations.read_due_orders import choose_due
+from worker.operations.reserve_slot import choose_due
 from worker.stores.archived_orders import read_archived
-from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
+from worker.stores.notifications import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import ORDER_COLUMNS, read_orders, to_order
 from worker.views import counts

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
 from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.watching.plots import (
     Passed,
     Plots,

@@ -11,13 +11,12 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.overview import PastQuery
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice, Pick
 from worker.operations.learn import read_schedule
-from worker.operations.read_due_orders import choose_due
+from worker.operations.reserve_slot import choose_due
 from worker.stores.pending_orders import read_chosen
 from worker.views.accounts import read_state
 from worker.views.page import SECONDS, Page, Walk, page_of, read_keys

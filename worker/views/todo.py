@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and
 from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
+from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
     UNMATCHED_FOR,
@@ -25,7 +25,7 @@ from worker.domain.watching.todo import (
     endpoints_to_do,
 )
 from worker.domain.watching.workers import polled_accounts
-from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.notifications import read_endpoints
 from worker.views import counts
 from worker.views.accounts import accounts_with_pending, read_states, read_workers
 from worker.views.inbox import (

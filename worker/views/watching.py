@@ -13,12 +13,11 @@ from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
 from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.queries.budget import is_another
+from worker.domain.records.accounts import DatabaseChanges, Rules
 from worker.domain.records.overview import AccountOverview, Overview
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import DatabaseChanges
 from worker.domain.scheduling.stored_json import read_learned
 from worker.domain.watching.workers import is_broker_silent, is_ticking
-from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.notifications import read_endpoints
 from worker.stores.slots_and_accounts import read_rows
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_state, read_workers

@@ -13,8 +13,8 @@ import structlog
 
 from worker.adapters.error_text import first_words
 from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
-from worker.domain.records.parameters import Rules
 from worker.operations.count_metrics import count_further
 from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
 from worker.web.shared_readings import SharedReading

@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.watching.next_step import NextStep, Step, Wait
 from worker.words import N_, Skin
 from worker.words.catalogue import message

@@ -18,7 +18,7 @@ from tests.faults.points import Point, Strike
 from tests.faults.testbed import Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
 
 _TRIES = 8

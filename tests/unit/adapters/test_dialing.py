@@ -7,9 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.dead_address import DEAD_HOST, connections_under_way, dead_address, resolving_to
-from worker.adapters.clock import HostClock
-from worker.adapters.dialing import by_turns, dial
-from worker.adapters.timers import Deadline
+from worker.adapters.bounded_http import by_turns, dial
+from worker.adapters.clock import Deadline, HostClock
 
 SIX, FOUR = socket.AF_INET6, socket.AF_INET
 

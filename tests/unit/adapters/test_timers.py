@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.waiting import eventually
-from worker.adapters.timers import Alarm, Throttle
+from worker.adapters.clock import Alarm, Throttle
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from benchmarks.schedule.policies import POLICIES
 from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.cohort_factors import NO_FACTORS
 

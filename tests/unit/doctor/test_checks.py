@@ -7,7 +7,7 @@ import pytest
 from worker.adapters.log_redaction import Redactor
 from worker.doctor import checks
 from worker.doctor.checks import Status, ok, warning
-from worker.domain.records.slots import DatabaseChanges
+from worker.domain.records.accounts import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 
 SID, TOKEN, APP_ID = (

@@ -8,10 +8,9 @@ from typing import Any
 from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.notifications import Claim, Endpoint, NotificationState, Rank, TransportKind, TriedRow
 from worker.domain.records.orders import Lane, Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Query, Work
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, IdKind, Report

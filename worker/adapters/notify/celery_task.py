@@ -13,10 +13,9 @@ from typing import Any
 from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
-from worker.adapters.clock import Clock
+from worker.adapters.clock import Clock, Deadline
 from worker.adapters.notify.transports import AnswerText, KeptConnections
 from worker.adapters.platform.errors import describe
-from worker.adapters.timers import Deadline
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult
 
 EXCHANGE_SECONDS = 10.0

@@ -16,14 +16,12 @@ from standardwebhooks import Webhook as Signer
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
-from worker.adapters.bounded_http import BoundedConnection
+from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import platform_authorities, tls_context
-from worker.adapters.clock import Clock
-from worker.adapters.dialing import dial
+from worker.adapters.clock import Clock, Deadline
 from worker.adapters.notify.transports import AnswerText, KeptConnections
-from worker.adapters.platform.answer_headers import wait_requested
+from worker.adapters.platform.client import wait_requested
 from worker.adapters.platform.errors import describe
-from worker.adapters.timers import Deadline
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
 
 EXCHANGE_SECONDS = 10.0

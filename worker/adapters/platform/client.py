@@ -1,21 +1,167 @@
-"""The client of the platform's order query: one call is one query, one connection, one answer or one error."""
+"""The client of the platform's order query: one call is one query, one connection, one answer or one error.
+
+The request accepts only `identity`; a platform or a proxy may compress all the same. The standard library's zlib is
+used rather than the HTTP library's decoder: it is bounded in one call, and it shows whether a stream was cut short.
+In what is stored of an answer the query's credentials are masked: whoever answers may echo the request.
+"""
 
 import logging
 import os
+import re
+import zlib
 from collections.abc import Sequence
-from datetime import tzinfo
+from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
+from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
-from worker.adapters.platform.answer_headers import decoded, wait_requested
-from worker.adapters.platform.answer_masking import Mask
+from worker.adapters.log_redaction import MASK, Redactor
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange, Received, exchange_once
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
-from worker.domain.records.reports import Answer, IdKind
-from worker.domain.wire.answers import excerpt_of, read_answer
+from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.signed_requests import Credentials, WireRequest, build_request, timestamp_at
+
+# So many characters of a secret that is cut short at the end of an excerpt may stay: they do not help anybody, and
+# shorter matches are often chance.
+_HARMLESS = 7
+_FREE_FIELDS = ("remark", "fault", "words")
+_NAMED_FIELDS = ("request_id", "custom_parm", "app_id", "mobile", "traffic_sts", "ori_amount")
+
+
+class Mask:
+    """Masks the token, the signature and the Authorization value of one request in the texts that are kept."""
+
+    def __init__(self, credentials: Credentials, request: WireRequest) -> None:
+        signature = request.url.rpartition("Sign=")[2]
+        secrets = {credentials.auth_token, signature, request.headers["Authorization"]}
+        self._redactor = Redactor(secrets)
+        self._secrets = tuple(secret.casefold() for secret in secrets)
+        # Longest first, so that all that is left of a secret is masked.
+        self._beginnings = tuple(
+            sorted(
+                {secret[:length] for secret in self._secrets for length in range(_HARMLESS + 1, len(secret))},
+                key=len,
+                reverse=True,
+            )
+        )
+
+    def text(self, text: str) -> str:
+        """The text without the credentials, never longer than it was."""
+        masked = self._redactor.text(text)
+        end = masked[-max(map(len, self._secrets)) :].casefold()
+        if end.endswith(self._beginnings):
+            cut_short = next(beginning for beginning in self._beginnings if end.endswith(beginning))
+            masked = masked[: -len(cut_short)] + MASK
+        return masked[: len(text)]
+
+    def answer(self, answer: Answer) -> Answer:
+        """The answer, masked. Ids, results and amounts stay as they were said, but for one that holds a credential:
+        its item cannot be believed.
+        """
+        reports = [report for said in answer.said.values() for report in said]
+        if self._shows_nothing([*reports, *answer.added]):
+            return replace(answer, excerpt=self.text(answer.excerpt))
+        return replace(
+            answer,
+            said={identity: tuple(map(self._report, reports)) for identity, reports in answer.said.items()},
+            added=tuple(map(self._report, answer.added)),
+            excerpt=self.text(answer.excerpt),
+        )
+
+    def error(self, error: QueryError) -> QueryError:
+        """The same error, masked, and without the frames and the context that lead back to the request."""
+        error.args = (self.text(str(error)),)
+        error.excerpt = self.text(error.excerpt)
+        error.status_code = self._optional(error.status_code)
+        error.status_msg = self._optional(error.status_msg)
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+
+    def _shows_nothing(self, reports: Sequence[Report]) -> bool:
+        """Whether nothing in any of them is to be masked: tested for all at once, as that is nearly always so."""
+        texts = [getattr(report, name) for report in reports for name in (*_NAMED_FIELDS, *_FREE_FIELDS)]
+        together = "\n".join(text for text in texts if text is not None)
+        folded = together.casefold()
+        # The first characters find a whole secret as well as one that the end of a text cuts short.
+        is_free_of_secrets = not any(secret[: _HARMLESS + 1] in folded for secret in self._secrets)
+        return is_free_of_secrets and self._redactor.text(together) == together
+
+    def _report(self, report: Report) -> Report:
+        spoilt: dict[str, Any] = {name: MASK for name in _NAMED_FIELDS if self._holds_credential(getattr(report, name))}
+        masked = replace(
+            report,
+            remark=self._optional(report.remark),
+            fault=self._optional(report.fault),
+            words=self.text(report.words),
+        )
+        return (
+            replace(masked, fault=masked.fault or "it repeats a credential of the query", **spoilt)
+            if spoilt
+            else masked
+        )
+
+    def _holds_credential(self, text: str | None) -> bool:
+        return text is not None and any(secret in text.casefold() for secret in self._secrets)
+
+    def _optional(self, text: str | None) -> str | None:
+        return None if text is None else self.text(text)
+
+
+LONGEST_WAIT = 10_000_000.0
+"""Seconds; a longer wait counts as this one. The account's back-off has a limit of its own."""
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def decoded(body: bytes, content_encoding: str | None) -> bytes:
+    """The body without its encoding: identity, gzip or deflate; at most 4 MiB. Raises Malformed for the rest."""
+    names = [name.strip().lower() for name in (content_encoding or "").split(",")]
+    codings = [name for name in names if name not in ("", "identity")]
+    if not codings:
+        return body
+    if codings in (["gzip"], ["x-gzip"]):
+        return _inflated(body, _GZIP)
+    if codings == ["deflate"]:
+        try:
+            return _inflated(body, zlib.MAX_WBITS)
+        except Malformed:
+            # Some servers send the bare stream, without zlib's frame.
+            return _inflated(body, -zlib.MAX_WBITS)
+    raise Malformed("the answer's Content-Encoding is neither gzip nor deflate")
+
+
+def _inflated(body: bytes, window_bits: int) -> bytes:
+    stream = zlib.decompressobj(window_bits)
+    try:
+        plain = stream.decompress(body, BODY_LIMIT + 1)
+    except zlib.error:
+        raise Malformed("the answer's compressed body is damaged") from None
+    if len(plain) > BODY_LIMIT:
+        raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes when decompressed")
+    if not stream.eof or stream.unused_data:
+        raise Malformed("the answer's compressed body ends too early, or goes on past its end")
+    return plain
+
+
+def wait_requested(header: str | None, now: datetime) -> float | None:
+    """The wait of a `Retry-After` (RFC 9110, section 10.2.3: seconds, or a date), in seconds, zero or more; None where
+    there is no readable header. `now` is an aware wall clock time."""
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # A date without a zone is read as UTC: HTTP dates have no other.
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
 
 
 class PlatformClient:
@@ -57,7 +203,7 @@ class PlatformClient:
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never sends twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
+        Never sends twice. Raises one of the errors in `worker.domain.records.answers`, and ValueError for ids that
         cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
         them.
         """

@@ -17,11 +17,9 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from worker.adapters.bounded_http import BoundedConnection
+from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import tls_context
-from worker.adapters.clock import Clock
-from worker.adapters.dialing import dial
-from worker.adapters.timers import Deadline
+from worker.adapters.clock import Clock, Deadline
 from worker.domain.queries.budget import is_too_late_to_send
 from worker.domain.records.query_errors import DeadlineExceeded, Malformed, NotSent
 from worker.domain.wire.answers import BODY_LIMIT

@@ -9,11 +9,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.scheduling.ages import bucket_at
 

@@ -12,11 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
+from worker.domain.records.accounts import (
+    BATCH_RETRY_WINDOWS,
+    ECHO_RETRY_WINDOWS,
+    ENDINGS_BEFORE_RETRIES,
+    AccountState,
+    Rules,
+)
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 

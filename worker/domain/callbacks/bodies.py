@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.incoming import Rejection, Trust, storable
 from worker.domain.records.reports import Report
-from worker.domain.wire.field_rules import id_fault, json_type
-from worker.domain.wire.fields import is_known_key, read_report
+from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, parse
 
 LONGEST_BODY = 64 * 1024

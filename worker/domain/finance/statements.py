@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
-from worker.domain.wire.field_rules import AMOUNT_RULE, order_id_fault, read_amount
+from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_amount
 
 _CURRENCY_SIGNS = "¥￥"
 _WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)

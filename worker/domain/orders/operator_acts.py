@@ -17,7 +17,7 @@ from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
-from worker.domain.wire.field_rules import amount_text, is_fit
+from worker.domain.wire.fields import amount_text, is_fit
 
 MAX_ACTOR_LENGTH = 64
 MAX_REASON_LENGTH = 1_000

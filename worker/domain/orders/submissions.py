@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
-from worker.domain.wire.field_rules import (
+from worker.domain.wire.fields import (
     AMOUNT_RULE,
     MOBILE_RULE,
     id_fault,

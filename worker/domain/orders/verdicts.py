@@ -9,7 +9,7 @@ from enum import Enum
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, Order
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
-from worker.domain.wire.field_rules import amount_text, masked_mobile_may_be, read_amount, shows_mobile
+from worker.domain.wire.fields import amount_text, masked_mobile_may_be, read_amount, shows_mobile
 
 
 class Effect(Enum):

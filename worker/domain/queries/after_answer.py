@@ -12,11 +12,10 @@ from worker.domain.accounts.platform_habits import learn_echo, learn_one_item, n
 from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
 from worker.domain.orders.settlement import settle
 from worker.domain.queries.answer_items import AnswerContext
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, OrderState, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.scheduling.ages import bucket_at

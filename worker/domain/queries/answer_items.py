@@ -6,14 +6,13 @@ from datetime import datetime
 from functools import cached_property
 
 from worker.domain.orders.verdicts import Effect, Verdict, judge
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, Order, OrderKey
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.scheduling.poll_schedule import PollSchedule
-from worker.domain.wire.field_rules import shows_mobile
+from worker.domain.wire.fields import shows_mobile
 
 _MOST_NAMED = 10
 _ANOTHER_ROW = CodedText(TextCode.TWO_ORDERS)

@@ -17,9 +17,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
+from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
 from worker.domain.records.findings import Finding, FindingKind
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Slot
 
 # A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
 _ROUNDING_SECONDS = 0.00001

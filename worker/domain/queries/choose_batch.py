@@ -15,9 +15,8 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter
 
-from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, AccountState
+from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, AccountState, Rules
 from worker.domain.records.orders import Lane
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS

@@ -1,10 +1,189 @@
-"""What is known of one account: its back-off, its turns, and what was learned of its platform."""
+"""What is known of an account and of its slots: back-off, turns, what was learned of its platform, the limit's rows.
 
+The row of a slot also tells a database from its own past: from one that it was dumped or copied from, and from a lost
+one. Everything that the rules give in windows scales with the window.
+"""
+
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+
+
+class FailedAmount(StrEnum):
+    """What the amount beside a failure means on a platform."""
+
+    CHARGED = "charged"
+    """What was charged, although the order failed."""
+    ECHOED = "echoed"
+    """The order's price, which the platform repeats, where it is the expected amount or none is expected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """The settings that decisions depend on. Durations are seconds; fractions count."""
+
+    window_seconds: float = 60.0
+    """In any window the platform may see `slots` queries of one account SID."""
+    margin_seconds: float = 0.5
+    """Added to the window, for what clocks and networks may disagree about."""
+    deadline_seconds: float = 30.0
+    """For one whole exchange, counted from before the grant."""
+    slots: int = 1
+    """Queries per window, per account SID; each has a row of its own."""
+    batch_size: int = 100
+    grace_seconds: float = 600.0
+    """How long an order waits for its callback before the first query."""
+    unresolved_after_seconds: float = 259_200.0
+    """The age limit: the order age at which polling stops."""
+    echoing_accounts: frozenset[str] = frozenset()
+    """Those whose platform repeats the price of a failed order (`FailedAmount.ECHOED`)."""
+
+    @property
+    def reservation_seconds(self) -> float:
+        """How long a slot is closed from its grant: no query of ours can reach the platform after the deadline."""
+        return self.deadline_seconds + self.window_seconds + self.margin_seconds
+
+    @property
+    def spacing_seconds(self) -> float:
+        """How long a slot is closed from a whole answer."""
+        return self.window_seconds + self.margin_seconds
+
+    def drain_seconds(self, queries: int) -> float:
+        """How long it takes to send so many queries of a SID at its limit, until the next one may follow them."""
+        return math.ceil(queries / self.slots) * self.spacing_seconds
+
+    def windows(self, count: float) -> timedelta:
+        """The duration of `count` windows."""
+        return timedelta(seconds=count * self.window_seconds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """Both clocks, read at one moment while the slot's row was locked."""
+
+    boot_id: str
+    boot: float
+    """Seconds on CLOCK_BOOTTIME, which counts suspend."""
+    database: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slot:
+    """What a slot's row says."""
+
+    due_at: datetime
+    """By the database's clock."""
+    boot_id: str
+    """The boot that wrote the row."""
+    boot_due: float
+    """By that boot's clock, in seconds."""
+    wait_seconds: float
+    """The length of the wait that both due times end."""
+    token: str
+    """Fresh with every grant: who holds it may tighten the slot."""
+    window_seconds: float
+    """The window that both due times were written with; 0 where a release that kept none wrote the row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotKey:
+    """A slot of an account SID, with the accounts that share it."""
+
+    account_sid: str
+    number: int
+    app_ids: Mapping[str, str]
+    """Account name to app id, in the order of the names."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The unique key of its row."""
+        return self.account_sid, self.number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """A slot that may carry a query soon."""
+
+    slot: SlotKey
+    in_seconds: float
+    """0 where it may carry one now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongerWindow:
+    """A slot that this worker does not use: its row has a longer window than ours. Both in seconds."""
+
+    slot: SlotKey
+    its_window: float
+    our_window: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseIdentity:
+    """Facts that a restore or a failover changes, such as the number of a table; some may be unknown."""
+
+    text: str = ""
+    """As a row keeps it: `name=value`, joined by blanks; empty where nothing is known."""
+
+    @staticmethod
+    def of(parts: Mapping[str, object]) -> "DatabaseIdentity":
+        """The identity of these facts, by name; no value holds a blank."""
+        return DatabaseIdentity(" ".join(f"{name}={value}" for name, value in sorted(parts.items())))
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Its facts, by name."""
+        return {name: value for name, _, value in (part.partition("=") for part in self.text.split())}
+
+    def differs_from(self, other: "DatabaseIdentity") -> bool:
+        """Whether a fact that both know is another one: a role may not read all of them."""
+        if self.text == other.text:
+            return False
+        known = other.parts
+        return any(known.get(name, value) != value for name, value in self.parts.items())
+
+    def with_facts_of(self, older: "DatabaseIdentity") -> "DatabaseIdentity":
+        """The same with what it does not know itself, of an identity from which it does not differ."""
+        return self if self.text == older.text else DatabaseIdentity.of(older.parts | self.parts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """In which database a slot's row was written."""
+
+    identity: DatabaseIdentity = DatabaseIdentity()
+    """Unknown where a release before 0019 wrote the row."""
+    changes: tuple[datetime, ...] = ()
+    """When it was found in another one, by the database's clock: the last three times, the latest last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseChanges:
+    """What the slots in use say of their database at `now`, by its clock."""
+
+    now: datetime
+    is_another: bool = False
+    """It is not the one that a row was written in, and no worker has noted that yet."""
+    changes: tuple[datetime, ...] = ()
+    """Of the row with the latest change: see `Provenance`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotRow:
+    """A slot with the other columns of its row."""
+
+    id: int
+    account_sid: str
+    number: int
+    slot: Slot
+    in_flight_query_id: int | None
+    last_account: str | None
+    provenance: Provenance
+
 
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""

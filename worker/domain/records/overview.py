@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, DatabaseChanges
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
-from worker.domain.records.slots import DatabaseChanges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

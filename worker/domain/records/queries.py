@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from worker.domain.records.accounts import Rules
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 
 OUTCOMES = (

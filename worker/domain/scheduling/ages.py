@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import floor, inf
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import Curve
 from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned, cohort_of, cohort_seconds
 

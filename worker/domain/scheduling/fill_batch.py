@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from heapq import nlargest, nsmallest
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.records.queries import Candidate, Pick, Reason
 from worker.domain.scheduling.poll_schedule import SHORTEST_WAIT_WINDOWS, PollSchedule
 

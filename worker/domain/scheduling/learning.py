@@ -17,7 +17,7 @@ from datetime import datetime
 from itertools import accumulate
 from math import floor
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Ages, Curve, curve_of, prior_chance
 
 COHORT_WINDOWS = 10

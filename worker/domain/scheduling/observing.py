@@ -7,9 +7,9 @@ no cohort, and only its polls after the first are observed, as each of these fol
 from collections.abc import Iterable
 from datetime import datetime
 
+from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_of
 

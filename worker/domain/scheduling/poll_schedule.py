@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from math import inf, sqrt
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import Curve, ages_of, prior_curve
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, Factors, factors_of
 from worker.domain.scheduling.learning import Learned

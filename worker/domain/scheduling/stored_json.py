@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Any
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import Ages, ages_of
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
 from worker.domain.scheduling.learning import Cohort, Learned, Observations, Poll, cohort_seconds

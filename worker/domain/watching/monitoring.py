@@ -10,11 +10,10 @@ from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.queries.budget import database_findings
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.findings import BackOffReason, Finding, FindingKind, Level
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
-from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
 from worker.domain.records.reports import IdKind
 from worker.domain.watching.workers import broker_and_beat, is_served, is_ticking, last_tick

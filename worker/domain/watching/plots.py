@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
 """Seconds: the upper ends of the bars of delays; the last bar has none."""

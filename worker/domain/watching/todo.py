@@ -7,10 +7,9 @@ from enum import StrEnum
 from functools import partial
 
 from worker.domain.notifications.endpoint_watch import troubles_of
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts, PastQuery
-from worker.domain.records.parameters import Rules
 from worker.domain.watching.monitoring import too_frequent
 
 UNMATCHED_FOR = timedelta(days=1)

@@ -12,9 +12,9 @@ changes nothing else.
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
+from worker.domain.records.accounts import Rules
 from worker.domain.records.findings import Finding, FindingKind, Level
 from worker.domain.records.overview import WorkerRow
-from worker.domain.records.parameters import Rules
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""

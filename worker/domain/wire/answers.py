@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from worker.domain.records.incoming import storable
 from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
 from worker.domain.records.reports import Answer, IdKind, Report
-from worker.domain.wire.field_rules import id_fault
-from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, read_report
+from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
 from worker.domain.wire.strict_json import JsonFault, parse
 
 MOST_ITEMS = 10_000

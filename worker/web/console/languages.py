@@ -18,7 +18,7 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
-from worker.domain.wire.field_rules import amount_text
+from worker.domain.wire.fields import amount_text
 from worker.words import Skin, catalogue
 from worker.words.catalogue import FINDINGS, PAGES, QUERY_OUTCOMES
 from worker.words.events import detail_text

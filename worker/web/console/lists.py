@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, render_template, request
 from worker.adapters.shown_values import csv_parts
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
-from worker.domain.wire.field_rules import id_fault
+from worker.domain.wire.fields import id_fault
 from worker.settings import Settings
 from worker.views.page import Page
 from worker.web.console.languages import text

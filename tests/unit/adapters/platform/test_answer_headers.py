@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.adapters.platform.answer_headers import LONGEST_WAIT, wait_requested
+from worker.adapters.platform.client import LONGEST_WAIT, wait_requested
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

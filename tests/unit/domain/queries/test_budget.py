@@ -26,9 +26,8 @@ from worker.domain.queries.budget import (
     reserve,
     tighten,
 )
+from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
 from worker.domain.records.findings import FindingKind
-from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Slot
 from worker.words import ENGLISH
 from worker.words.findings import finding_in_words
 

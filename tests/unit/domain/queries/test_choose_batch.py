@@ -20,9 +20,8 @@ from worker.domain.queries.choose_batch import (
     next_work,
     spend,
 )
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Lane
-from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Choice, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, make_candidate
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, CohortFactors, Factors, factors_of
 from worker.domain.scheduling.fill_batch import priority_of

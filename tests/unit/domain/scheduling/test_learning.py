@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
 from worker.domain.scheduling.learning import (
     COHORT_WINDOWS,

@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_order
+from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState
-from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.learning import NEVER, Poll, cohort_of
 from worker.domain.scheduling.observing import (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import BUCKETS, PRIOR_LOST_SHARE, ages_of, bucket_of, curve_of, prior_curve
 from worker.domain.scheduling.poll_schedule import (
     LONGEST_WAIT_WINDOWS,

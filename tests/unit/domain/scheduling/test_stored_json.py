@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of, curve_of
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
 from worker.domain.scheduling.learning import COHORT_WINDOWS, NEVER, Learned, Observations, Poll, cohort_seconds

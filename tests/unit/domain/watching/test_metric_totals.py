@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Counted, Cursor, EventToCount, QueryToCount, RejectedToCount
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import QueryError
 from worker.domain.watching import metric_totals
 from worker.domain.watching.metric_totals import (
@@ -23,7 +23,7 @@ from worker.domain.watching.metric_totals import (
     labels_of,
 )
 from worker.intake import Intake
-from worker.operations.receive_callbacks import SOURCE
+from worker.operations.record_callbacks import SOURCE
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 OLD = NOON - timedelta(minutes=3)

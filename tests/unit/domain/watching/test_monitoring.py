@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
+from worker.domain.records.accounts import DatabaseChanges
 from worker.domain.records.findings import Finding, Level
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
@@ -19,7 +20,6 @@ from worker.domain.records.overview import (
     WorkerRow,
 )
 from worker.domain.records.reports import IdKind
-from worker.domain.records.slots import DatabaseChanges
 from worker.domain.watching.monitoring import Thresholds, check, drain_seconds, queries_for
 from worker.domain.watching.workers import (
     hang_patience,

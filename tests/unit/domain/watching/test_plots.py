@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.domain.records.parameters import Rules
+from worker.domain.records.accounts import Rules
 from worker.domain.watching.plots import (
     DELAY_LIMITS,
     Settled,

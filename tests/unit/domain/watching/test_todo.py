@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.overview import PastQuery
-from worker.domain.records.parameters import Rules
 from worker.domain.watching.todo import TodoKind, accounts_to_do
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

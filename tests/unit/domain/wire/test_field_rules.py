@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.reports import IdKind
-from worker.domain.wire.field_rules import (
+from worker.domain.wire.fields import (
     amount_text,
     id_fault,
     json_type,

@@ -1,0 +1,301 @@
+"""Notifications and their endpoints, between rows and values: written with the change of their order, claimed, sent,
+and noted how they ended."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from worker.database.bulk_statements import RowUpdate, insert_rows, one_of
+from worker.database.tables import ENDPOINTS, GAVE_UP, NOTIFICATIONS, PENDING_STATE
+from worker.domain.records.notifications import (
+    DueRow,
+    EndedTry,
+    Endpoint,
+    NewNotification,
+    Notification,
+    NotificationState,
+    Rank,
+    TriedRow,
+)
+
+_ENDPOINT_FIELDS = tuple(field.name for field in fields(Endpoint))
+_ENDPOINT_COLUMNS = [ENDPOINTS.c[name] for name in _ENDPOINT_FIELDS]
+
+
+def read_endpoints(connection: Connection, accounts: Collection[str] | None = None) -> dict[str, Endpoint]:
+    """The endpoints of these accounts, or of all, by account; those that have none are missing."""
+    chosen = select(*_ENDPOINT_COLUMNS).order_by(ENDPOINTS.c.account)
+    if accounts is not None:
+        chosen = chosen.where(ENDPOINTS.c.account.in_(accounts))
+    return {row.account: Endpoint(**row) for row in connection.execute(chosen).mappings()}
+
+
+def lock_endpoint(connection: Connection, account: str) -> Endpoint | None:
+    """Lock and read an account's endpoint; None where it has none."""
+    chosen = select(*_ENDPOINT_COLUMNS).where(ENDPOINTS.c.account == account).with_for_update()
+    row = connection.execute(chosen).mappings().one_or_none()
+    return None if row is None else Endpoint(**row)
+
+
+def save_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
+    """Write an endpoint's row, which is there."""
+    values = {name: getattr(endpoint, name) for name in _ENDPOINT_FIELDS if name != "account"}
+    connection.execute(
+        update(ENDPOINTS).where(ENDPOINTS.c.account == endpoint.account).values(**values, updated_at=now)
+    )
+
+
+def add_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
+    """Insert an endpoint's row. Raises IntegrityError where there is one."""
+    values = {name: getattr(endpoint, name) for name in _ENDPOINT_FIELDS}
+    connection.execute(insert(ENDPOINTS).values(**values, updated_at=now))
+
+
+def delete_endpoint(connection: Connection, account: str) -> None:
+    """Delete an endpoint's row."""
+    connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.account == account))
+
+
+_NEW = tuple(field.name for field in fields(NewNotification))
+_FIELDS = tuple(field.name for field in fields(Notification))
+NOTIFICATION_COLUMNS = [NOTIFICATIONS.c[name] for name in _FIELDS]
+
+
+def add_notifications(connection: Connection, added: Iterable[NewNotification], now: datetime) -> None:
+    """Insert notifications, which are due at once."""
+    insert_rows(connection, NOTIFICATIONS, [_new_row(one, now) for one in added])
+
+
+def to_notification(row: Any) -> Notification:
+    """The notification that a row of `NOTIFICATION_COLUMNS` holds."""
+    values = dict(zip(_FIELDS, row, strict=True))
+    return Notification(**{**values, "rank": Rank(values["rank"])})
+
+
+def lock_notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
+    """Lock and read the notifications of these orders that are left, in the order of their ids."""
+    chosen = select(*NOTIFICATION_COLUMNS).where(one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
+    rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id).with_for_update())
+    return [to_notification(row) for row in rows]
+
+
+def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Make notifications pending, whatever became of them, as if they had never been tried; after all results."""
+    if ids:
+        chosen = update(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+        connection.execute(chosen.values(**_never_tried(now), state=NotificationState.PENDING, delivered_at=None))
+
+
+def next_delayed(connection: Connection, account: str, after: int, most: int) -> Sequence[int]:
+    """The ids of an account's next pending notifications that have failed, behind an id, without a lock."""
+    delayed = _pending_of(account).where(NOTIFICATIONS.c.tries > 0, NOTIFICATIONS.c.id > after)
+    return connection.scalars(delayed.order_by(NOTIFICATIONS.c.id).limit(most)).all()
+
+
+def begin_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Make pending notifications due, as if they had never failed. A delivery that is under way goes on."""
+    chosen = one_of(connection, NOTIFICATIONS.c.id, ids) & (NOTIFICATIONS.c.state == NotificationState.PENDING)
+    if ids:
+        connection.execute(update(NOTIFICATIONS).where(chosen).values(_never_tried(now)))
+
+
+def next_unreceived(connection: Connection, account: str, most: int) -> Sequence[int]:
+    """The ids of some notifications of an account that are pending or given up, without a lock."""
+    pending = connection.scalars(_pending_of(account).limit(most)).all()
+    given_up = select(NOTIFICATIONS.c.id).where(GAVE_UP, NOTIFICATIONS.c.account == account)
+    return pending or connection.scalars(given_up.limit(most)).all()
+
+
+def changed_at(connection: Connection, ids: Collection[int]) -> dict[int, datetime]:
+    """When the orders changed that these notifications are about, by the notification."""
+    chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
+
+
+def delivered_before(connection: Connection, before: datetime, most: int) -> Sequence[int]:
+    """The ids of notifications that were delivered before a time, the oldest first, without a lock."""
+    old = select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.delivered_at < before)
+    return connection.scalars(old.order_by(NOTIFICATIONS.c.delivered_at).limit(most)).all()
+
+
+def delete_notifications(connection: Connection, ids: Collection[int], *, delivered_only: bool = False) -> int:
+    """Delete notifications; returns how many were there. `delivered_only`: not those that were resent meanwhile."""
+    if not ids:
+        return 0
+    chosen = delete(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    if delivered_only:
+        chosen = chosen.where(NOTIFICATIONS.c.state == NotificationState.DELIVERED)
+    return connection.execute(chosen).rowcount
+
+
+def _never_tried(now: datetime) -> dict[str, Any]:
+    return {"rank": int(Rank.BULK), "tries": 0, "refused_since": None, "due_at": now}
+
+
+def _pending_of(account: str) -> Select[Any]:
+    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    return select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.account == account, NOTIFICATIONS.c.state == PENDING_STATE)
+
+
+def _new_row(one: NewNotification, now: datetime) -> dict[str, Any]:
+    # A plain number: not every driver knows a member of an enumeration.
+    values = {name: getattr(one, name) for name in _NEW} | {"rank": int(one.rank)}
+    return {**values, "state": NotificationState.PENDING, "due_at": now, "tries": 0}
+
+
+Leased = tuple[datetime, datetime]
+"""A row is leased while its lease ends after the first of these times and not after the second."""
+
+
+def accounts_due(
+    connection: Connection, accounts: Collection[str], due_by: datetime | None, leased: Leased
+) -> set[str]:
+    """Of these accounts those that have an endpoint, and a notification that is due by then and not leased.
+
+    None for those that have any pending one, whenever it is due.
+    """
+    first_due = func.coalesce(*(_first_due(connection, rank, due_by, leased) for rank in Rank))
+    statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
+    return set(connection.scalars(statement.where(first_due.is_not(None))))
+
+
+def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[DueRow]:
+    """Lock and read an account's first pending notifications of a rank, by the time when they are due.
+
+    Those that are leased, or that somebody else holds locked, are passed over.
+    """
+    columns = ("id", "event_id", "order_id", "body", "tries", "due_at")
+    statement = (
+        select(*(NOTIFICATIONS.c[name] for name in columns))
+        .where(*_pending(literal(account), rank), _is_free(leased))
+        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return [DueRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def lease_rows(connection: Connection, ids: Collection[int], token: str, until: datetime) -> None:
+    """Mark locked notifications with a lease."""
+    if ids:
+        chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
+        connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
+
+
+def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
+    """Note successes, whoever holds the lease by now. What was delivered before keeps its first time.
+
+    A row that has another event by now is left alone: SQLite gives the id of a deleted row again, and so does any
+    database that was restored.
+    """
+    if ended:
+        shared = {"tried_at": now}
+        rows = [_how_it_ended(one) | shared for one in ended]
+        _DELIVERED.execute(connection, sorted(rows, key=lambda row: row["row_id"]))
+
+
+def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
+    """Note how tries failed, and end their leases. The rows have to be locked."""
+    if ended:
+        _FAILED.execute(connection, [_how_it_ended(one) | {"tried_at": now} for one in ended])
+
+
+def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, TriedRow]:
+    """Lock these rows, in the order of their ids; returns those that exist, by id."""
+    if not ids:
+        return {}
+    columns = ("id", "event_id", "order_id", "state", "rank", "tries", "due_at", "refused_since", "lease_token")
+    statement = select(*(NOTIFICATIONS.c[name] for name in columns)).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    rows = connection.execute(statement.order_by(NOTIFICATIONS.c.id).with_for_update()).mappings()
+    return {row["id"]: TriedRow(**{**row, "rank": Rank(row["rank"])}) for row in rows}
+
+
+def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
+    """Write what failures have changed in locked rows."""
+    for row in rows:
+        values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
+        chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id)
+        connection.execute(chosen.values(values | {"refused_since": row.refused_since}))
+
+
+def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leased: Leased) -> ColumnElement[int]:
+    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), _is_free(leased)).limit(1)
+    if due_by is not None:
+        due = due.where(NOTIFICATIONS.c.due_at <= due_by)
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # In the index's order it would read the whole index, and by another one every pending row of an account.
+        return due.with_hint(NOTIFICATIONS, "FORCE INDEX (ix_notifications_due)").scalar_subquery()
+    # In the index's order: otherwise PostgreSQL reads the whole table, for an account that has nothing.
+    return due.order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id).scalar_subquery()
+
+
+def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
+    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    state = NOTIFICATIONS.c.state == PENDING_STATE
+    return NOTIFICATIONS.c.account == account, state, NOTIFICATIONS.c.rank == literal_column(str(int(rank)))
+
+
+def _is_free(leased: Leased) -> ColumnElement[bool]:
+    until = NOTIFICATIONS.c.leased_until
+    return or_(until.is_(None), until <= leased[0], until > leased[1])
+
+
+def _how_it_ended(one: EndedTry) -> dict[str, Any]:
+    return {
+        "row_id": one.claim.id,
+        "event": one.claim.event_id,
+        "how": one.result.outcome.value,
+        "status": one.result.http_status,
+        "text": one.result.answer,
+    }
+
+
+_TRY_TYPES = {
+    "row_id": NOTIFICATIONS.c.id.type,
+    "event": NOTIFICATIONS.c.event_id.type,
+    "tried_at": NOTIFICATIONS.c.tried_at.type,
+    "how": NOTIFICATIONS.c.outcome.type,
+    "status": NOTIFICATIONS.c.http_status.type,
+    "text": NOTIFICATIONS.c.answer.type,
+}
+
+
+def _noting(value: Any, **others: Any) -> Any:
+    is_it = (NOTIFICATIONS.c.id == value("row_id")) & (NOTIFICATIONS.c.event_id == value("event"))
+    return (
+        update(NOTIFICATIONS)
+        .where(is_it)
+        .values(
+            lease_token=None,
+            leased_until=None,
+            tried_at=value("tried_at"),
+            outcome=value("how"),
+            http_status=value("status"),
+            answer=value("text"),
+            **others,
+        )
+    )
+
+
+_DELIVERED = RowUpdate(
+    lambda value: _noting(value, state=NotificationState.DELIVERED, delivered_at=value("tried_at")).where(
+        NOTIFICATIONS.c.state != NotificationState.DELIVERED
+    ),
+    _TRY_TYPES,
+)
+_FAILED = RowUpdate(_noting, _TRY_TYPES)
