@@ -32,7 +32,7 @@ from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Names that stand in English on a Chinese page as well: of fields, formats, and what the tests have stored.
-NAMES = {"CSV", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders"}
+NAMES = {"CSV", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}
 NAMES |= {"default", ACTOR, READER, "SHOP", "https", "billing", "example", "hooks"}
 
 FIRST_PLOTS = 910
