@@ -45,14 +45,11 @@ class Deployment:
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
         """One request; its headers have dashes for underscores."""
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
-        try:
+        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)) as connection:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             assert answer.getheader("Connection") == "close"
             return answer.status, answer.read().decode()
-        finally:
-            connection.close()
 
     def call_back(self, request_id: str, path: str = PATH, **fields: object) -> tuple[int, str]:
         item = {"requestId": request_id, "trafficSts": "1", "oriAmount": "2.94", "mobile": "188****0804", **fields}
@@ -60,17 +57,15 @@ class Deployment:
 
     def enqueue(self, *request_ids: str, account: str = "default") -> None:
         orders = [{"request_id": one, "mobile": "18812340804", "account": account} for one in request_ids]
-        database = Database(self.database_url, pool_size=1)
-        try:
+        with closing(Database(self.database_url, pool_size=1)) as database:
             answer = Intake(database, Rules(), {"default": APP_ID, "north": "app-2"}).enqueue_orders(orders)
-        finally:
-            database.close()
         assert answer["accepted"] == len(orders)
 
     def rows(self, statement: str) -> list[Any]:
         engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(statement)]
+        with engine.begin() as connection:
+            found = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in found] if found.returns_rows else []
 
     def states(self) -> dict[str, str]:
         return dict(self.rows("SELECT request_id, state FROM recharge_orders"))
@@ -110,14 +105,6 @@ def test_a_callback_is_answered_once_it_is_committed_and_settles_its_order_once(
     assert dict(kinds)["settled"] == 2
     # Two that commit at the same moment may both be recorded.
     assert dict(kinds)["ignored"] <= 2 * 2
-
-
-def test_orders_and_forms_and_chinese_arrive_as_they_were_sent(serve: Deployment) -> None:
-    serve.enqueue("r1")
-    form = "requestId=r1&trafficSts=-1&oriAmount=0.00&mobile=188****0804&remark=%BA%C5%C2%EB%B4%ED%CE%F3"
-    sent = {"Content_Type": "application/x-www-form-urlencoded;charset=gbk"}
-    assert serve.send("POST", PATH, form.encode(), **sent)[0] == 200
-    assert serve.rows("SELECT state, remark FROM recharge_orders") == [("failed", "号码错误")]
 
 
 def test_forged_callbacks_settle_nothing_and_leave_no_row(serve: Deployment) -> None:
@@ -167,9 +154,12 @@ def test_no_log_line_holds_a_token_or_a_guess(serve: Deployment) -> None:
     guess = "a-guess-that-nobody-should-read"
     serve.call_back("r1")
     serve.call_back("r1", f"/callbacks/default/{guess}")
-    raw_request(serve, f"POST {PATH} HTTP/9.9\r\n\r\n".encode())
-    raw_request(serve, f"P<ST {PATH} HTTP/1.1\r\n\r\n".encode())
-    raw_request(serve, f"POST /callbacks/default/{guess} HTTP/1.1\r\nContent-Length: x\r\n\r\n".encode())
+    for broken in (
+        f"POST {PATH} HTTP/9.9",
+        f"P<ST {PATH} HTTP/1.1",
+        f"POST {PATH}/{guess} HTTP/1.1\r\nContent-Length: x",
+    ):
+        raw_request(serve, f"{broken}\r\n\r\n".encode())
     serve.program.stop()
     assert "http_request" in serve.program.output
     assert not [word for word in (TOKEN, guess) if word in serve.program.output]
@@ -182,8 +172,7 @@ def test_a_body_that_does_not_come_whole_is_not_taken_in(serve: Deployment) -> N
     chunked = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     raw_request(serve, chunked + b"19\r\n" + body + b"\r\nzz\r\n")
     raw_request(serve, chunked + b"19\r\n" + body + b"\r\n")
-    assert serve.rows("SELECT * FROM unmatched_callbacks") == []
-    assert serve.rows("SELECT * FROM rejected_orders") == []
+    assert serve.rows("SELECT id FROM unmatched_callbacks UNION SELECT id FROM rejected_orders") == []
     whole = raw_request(serve, chunked + b"19\r\n" + body + b"\r\n0\r\n\r\n")
     assert b"Success" in whole
     assert len(serve.rows("SELECT * FROM unmatched_callbacks")) == 1
@@ -273,13 +262,10 @@ def test_while_the_database_keeps_silent_the_answer_is_503_within_5_seconds(serv
 def test_probes_say_whether_callbacks_can_be_taken_in(serve: Deployment) -> None:
     assert serve.send("GET", "/livez") == (200, "alive\n")
     assert serve.send("GET", "/readyz") == (200, "ready\n")
-    engine = sqlalchemy.create_engine(serve.database_url, poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    serve.rows("UPDATE alembic_version SET version_num = '9999'")
     # A newer release has migrated it, and has kept what this one needs.
     assert serve.send("GET", "/readyz") == (200, "ready\n")
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0009'")
+    serve.rows("UPDATE alembic_version SET version_num = '0009'")
 
     def is_refused() -> bool:
         status, said = serve.send("GET", "/readyz")
