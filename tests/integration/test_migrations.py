@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
+from tests.support.sql import column_of, execute, insert_rows, pairs_of, rows_of
 from worker.database.migrations import downgrade, migration_session, refuse_to_lose, upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head, revisions, script_location
 from worker.database.tables import METADATA
 from worker.domain.records.accounts import AccountState
 
 ROOT = Path(__file__).parents[2]
+
+AT = "2026-01-31 12:00:00"
 
 UPGRADE_ON_SIGNAL = """
 import sys
@@ -35,10 +38,10 @@ def engine_of(url: str) -> Engine:
     return create_engine(url, poolclass=NullPool)
 
 
-def execute(url: str, *statements: str) -> None:
-    with engine_of(url).begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
+def step_back(url: str, revision: str) -> None:
+    """Migrate an empty database up, and down again to a revision."""
+    upgrade(url)
+    downgrade(url, revision)
 
 
 def our_tables(url: str) -> set[str]:
@@ -215,20 +218,29 @@ def test_a_migration_that_died_half_way_continues_where_it_stopped(database_url:
     assert our_tables(database_url) == set()
 
 
+def old_order(name: str, **fields: object) -> dict[str, object]:
+    """A pending order's columns of all revisions."""
+    return {
+        **{"account": "default", "request_id": name, "state": "pending", "id_kind": "requestId", "lane": "batch"},
+        **dict.fromkeys(("submitted_at", "due_at", "created_at", "updated_at"), AT),
+        **dict.fromkeys(("query_count", "absences", "absence_mark", "failures_alone", "failure_mark"), 0),
+        **fields,
+    }
+
+
 def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url: str) -> None:
     upgrade(database_url)
-    for name, group in (("never", 0), ("young", 1), ("old", 17)):
-        values = "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'batch', :group, 0, 0, 0, 0, 0"
-        columns = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
-        bookkeeping = "age_bucket, absences, absence_mark, batch_failures, failures_alone, failure_mark"
-        with engine_of(database_url).begin() as connection:
-            statement = f"INSERT INTO recharge_orders ({columns}, {bookkeeping}) VALUES ({values})"
-            connection.execute(text(statement), {"name": name, "group": group, "at": "2026-01-31 12:00:00"})
+    insert_rows(
+        database_url,
+        "recharge_orders",
+        *(
+            old_order(name, age_bucket=group, batch_failures=0)
+            for name, group in (("never", 0), ("young", 1), ("old", 17))
+        ),
+    )
 
     def groups(column: str) -> dict[str, int]:
-        with engine_of(database_url).connect() as connection:
-            rows = connection.execute(text(f"SELECT request_id, {column} AS held FROM recharge_orders"))
-            return {row.request_id: row.held for row in rows}
+        return pairs_of(database_url, f"SELECT request_id, {column} FROM recharge_orders")
 
     # The first release has two: whether an order was polled.
     downgrade(database_url, "0001")
@@ -263,30 +275,24 @@ NEW_NAMES = {
     "poll_schedules": {"learned": '{"ages":"x","open_polls":[1.5]}', "schedule": '{"ages":"x","last_polls":[2]}'},
     "settlement_observations": {"observations": '{"ages":"x","polls":[[1,2,3,0,4]]}'},
 }
-AT = "2026-01-31 12:00:00"
 
 
 def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_the_old_names_by_a_downgrade(
     database_url: str,
 ) -> None:
-    def texts(table: str, names: Iterable[str]) -> list[dict[str, str]]:
-        with engine_of(database_url).connect() as connection:
-            rows = connection.execute(text(f"SELECT {', '.join(names)} FROM {table} ORDER BY account")).mappings()
-            return [dict(row) for row in rows]
+    def texts(table: str, names: Collection[str]) -> list[dict[str, str]]:
+        rows = rows_of(database_url, f"SELECT {', '.join(names)} FROM {table} ORDER BY account")
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
-    upgrade(database_url)
-    downgrade(database_url, "0006")
+    step_back(database_url, "0006")
     whole = structure(database_url)
     others: dict[str, dict[str, object]] = {
         "account_prices": {"priced_at": AT},
         "settlement_notes": {"noted_at": AT},
         "archived_orders": {"id": 7, "request_id": "r", "state": "succeeded", "settled_at": AT, "archived_at": AT},
     }
-    with engine_of(database_url).begin() as connection:
-        for table, held in OLD_NAMES.items():
-            row: dict[str, object] = {"account": "default", **others[table], **held}
-            values = ", ".join(f":{name}" for name in row)
-            connection.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)
+    for table, held in OLD_NAMES.items():
+        insert_rows(database_url, table, {"account": "default", **others[table], **held})
 
     upgrade(database_url)
     check_at_head(database_url)
@@ -309,8 +315,7 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
     execute(database_url, f"INSERT INTO query_budgets ({columns}, window_us) VALUES ({values}, 60000000)")
 
     def slot(names: str) -> tuple[Any, ...]:
-        with engine_of(database_url).connect() as connection:
-            return tuple(connection.execute(text(f"SELECT {names} FROM query_budgets")).one())
+        return tuple(rows_of(database_url, f"SELECT {names} FROM query_budgets")[0])
 
     before = slot(columns)
     downgrade(database_url, "0004")
@@ -322,25 +327,17 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
 
 
 def test_suspects_of_the_release_before_keep_their_lane_and_group(database_url: str) -> None:
-    downgraded = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
-    bookkeeping = "suspect_group, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark"
-    values = (
-        "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'suspect', :group, 1, 0, 0, 0, :failed, 0"
+    step_back(database_url, "0005")
+    suspects = (("a", 4, 0), ("b", 4, 0), ("left", 6, 0), ("failed", 8, 2))
+    plain = {"lane": "suspect", "look_group": 1, "bad_ends": 0}
+    rows = (
+        old_order(name, **plain, suspect_group=group) | {"failures_alone": alone} for name, group, alone in suspects
     )
-    upgrade(database_url)
-    downgrade(database_url, "0005")
-    with engine_of(database_url).begin() as connection:
-        for name, group, failed in (("a", 4, 0), ("b", 4, 0), ("left", 6, 0), ("failed", 8, 2)):
-            connection.execute(
-                text(f"INSERT INTO recharge_orders ({downgraded}, {bookkeeping}) VALUES ({values})"),
-                {"name": name, "group": group, "failed": failed, "at": "2026-01-31 12:00:00"},
-            )
+    insert_rows(database_url, "recharge_orders", *rows)
     upgrade(database_url)
 
     def lanes(column: str) -> dict[str, Any]:
-        with engine_of(database_url).connect() as connection:
-            rows = connection.execute(text(f"SELECT request_id, {column} AS held FROM recharge_orders"))
-            return {row.request_id: row.held for row in rows}
+        return pairs_of(database_url, f"SELECT request_id, {column} FROM recharge_orders")
 
     assert lanes("lane") == {"a": "suspect", "b": "suspect", "left": "lone_suspect", "failed": "lone_suspect"}
     assert set(lanes("denials").values()) == {0}
@@ -416,34 +413,29 @@ def test_the_plain_alembic_command_takes_the_database_from_our_settings(database
     assert refused.stdout.startswith("FAILED: the database is newer than this release"), refused.stderr
 
 
+def new_state(account: str) -> dict[str, object]:
+    """The state of an account that was never queried."""
+    return {field.name: field.default for field in fields(AccountState)} | {"account": account}
+
+
 def test_the_way_down_ends_pauses_that_are_over_and_words_new_events_as_old_ones(database_url: str) -> None:
     upgrade(database_url)
-    with engine_of(database_url).begin() as connection:
-        for name, until in (("over", "2016-01-31 12:00:00"), ("endless", None)):
-            state = {field.name: field.default for field in fields(AccountState) if field.name != "account"}
-            state |= {"account": name, "paused_at": "2016-01-31 10:00:00", "paused_until": until}
-            columns, values = ", ".join(state), ", ".join(f":{column}" for column in state)
-            connection.execute(text(f"INSERT INTO account_states ({columns}) VALUES ({values})"), state)
+    paused = (("over", "2016-01-31 12:00:00"), ("endless", None))
+    rows = (new_state(name) | {"paused_at": "2016-01-31 10:00:00", "paused_until": until} for name, until in paused)
+    insert_rows(database_url, "account_states", *rows)
     event = "INSERT INTO order_events (order_id, at, kind, source) VALUES (1, '2016-01-31 12:00:00', '{}', 'operator')"
     execute(database_url, *(event.format(kind) for kind in ("reopened", "dismissed", "settled")))
 
     downgrade(database_url, "0007")
 
-    with engine_of(database_url).connect() as connection:
-        paused = connection.execute(text("SELECT account FROM account_states WHERE paused_at IS NOT NULL")).scalars()
-        assert list(paused) == ["endless"]
-        kinds = connection.execute(text("SELECT kind FROM order_events ORDER BY id")).scalars()
-        assert list(kinds) == ["ignored", "ignored", "settled"]
+    assert column_of(database_url, "SELECT account FROM account_states WHERE paused_at IS NOT NULL") == ["endless"]
+    assert column_of(database_url, "SELECT kind FROM order_events ORDER BY id") == ["ignored", "ignored", "settled"]
 
 
 def test_kept_callbacks_that_may_settle_nothing_are_in_the_way_down(database_url: str) -> None:
     upgrade(database_url)
-    for trust in ("settle", "check"):
-        values = f"'default', 'r1', '2026-01-31 12:00:00', '{{}}', '{trust}'"
-        execute(
-            database_url,
-            f"INSERT INTO unmatched_callbacks (account, request_id, received_at, payload, trust) VALUES ({values})",
-        )
+    kept = {"account": "default", "request_id": "r1", "received_at": AT, "payload": "{}"}
+    insert_rows(database_url, "unmatched_callbacks", *({**kept, "trust": trust} for trust in ("settle", "check")))
     with engine_of(database_url).connect() as connection, pytest.raises(MigrationError, match="delete those rows"):
         refuse_to_lose(connection, "0010", "0009")
     execute(database_url, "DELETE FROM unmatched_callbacks WHERE trust = 'check'")
@@ -451,53 +443,43 @@ def test_kept_callbacks_that_may_settle_nothing_are_in_the_way_down(database_url
         refuse_to_lose(connection, "0010", "0009")
     downgrade(database_url, "0009")
     upgrade(database_url)
-    with engine_of(database_url).connect() as connection:
-        assert connection.execute(text("SELECT trust FROM unmatched_callbacks")).scalars().all() == ["settle"]
+    assert column_of(database_url, "SELECT trust FROM unmatched_callbacks") == ["settle"]
 
 
 def test_refused_events_go_behind_those_that_were_never_tried_and_back_on_the_way_down(database_url: str) -> None:
-    upgrade(database_url)
-    downgrade(database_url, "0017")
-    noon = "2026-01-31 12:00:00.000000"
-    columns = "event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries, tried_at"
-    for name, rank, state, tries in (
+    step_back(database_url, "0017")
+    noon = f"{AT}.000000"
+    plain = {"account": "a", "order_id": 1, "type": "order.failed", "version": 1, "body": "{}"}
+    plain |= dict.fromkeys(("changed_at", "due_at", "tried_at"), noon)
+    columns = ("event_id", "rank", "state", "tries")
+    for values in (
         *(("result", 0, "pending", 0), ("bulk", 1, "pending", 0)),
         *(("refused", 1, "pending", 3), ("delivered", 1, "delivered", 2)),
     ):
-        values = (
-            f"'{name}', 'a', 1, 'order.failed', 1, {rank}, '{{}}', '{noon}', '{state}', '{noon}', {tries}, '{noon}'"
-        )
-        execute(database_url, f"INSERT INTO notifications ({columns}) VALUES ({values})")
-    names = "account, transport, target_digest, shown, rest_level, updated_at, failed_in_row"
-    execute(
-        database_url, f"INSERT INTO notify_endpoints ({names}) VALUES ('a', 'webhook', 'd', 's', 0, '{noon}', '[1, 2]')"
-    )
+        insert_rows(database_url, "notifications", plain | dict(zip(columns, values, strict=True)))
+    endpoint = {"account": "a", "transport": "webhook", "target_digest": "d", "shown": "s", "rest_level": 0}
+    insert_rows(database_url, "notify_endpoints", {**endpoint, "updated_at": noon, "failed_in_row": "[1, 2]"})
 
     def held(column: str) -> dict[str, Any]:
-        with engine_of(database_url).connect() as connection:
-            rows = connection.execute(text(f"SELECT event_id, {column} AS held FROM notifications"))
-            return {row.event_id: row.held for row in rows}
+        return pairs_of(database_url, f"SELECT event_id, {column} FROM notifications")
 
     upgrade(database_url)
     assert held("rank") == {"result": 0, "bulk": 1, "refused": 2, "delivered": 1}
     assert held("refused_since = tried_at") == {"result": None, "bulk": None, "refused": True, "delivered": None}
     downgrade(database_url, "0017")
     assert held("rank") == {"result": 0, "bulk": 1, "refused": 1, "delivered": 1}
-    with engine_of(database_url).connect() as connection:
-        assert connection.scalar(text("SELECT failed_in_row FROM notify_endpoints")) is None
+    assert column_of(database_url, "SELECT failed_in_row FROM notify_endpoints") == [None]
 
 
 def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(database_url: str) -> None:
-    upgrade(database_url)
-    downgrade(database_url, "0021")
+    step_back(database_url, "0021")
     event = "order_id, at, kind, source, detail) VALUES (1, '2026-01-31 12:00:00', 'overdue', 'worker', 'too old')"
     act = "actor, at, act, detail) VALUES ('ann', '2026-01-31 12:00:00', 'pause', 'until it is resumed')"
     execute(database_url, f"INSERT INTO order_events ({event}", f"INSERT INTO operator_acts ({act}")
 
     def held(columns: str) -> list[tuple[Any, ...]]:
-        with engine_of(database_url).connect() as connection:
-            reads = [text(f"SELECT {columns} FROM {table}") for table in ("order_events", "operator_acts")]
-            return [tuple(connection.execute(read).one()) for read in reads]
+        tables = ("order_events", "operator_acts")
+        return [tuple(row) for table in tables for row in rows_of(database_url, f"SELECT {columns} FROM {table}")]
 
     upgrade(database_url)
     assert held("detail, detail_code, detail_values") == [
@@ -510,8 +492,7 @@ def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(databas
 
 @pytest.mark.databases("postgresql")
 def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str) -> None:
-    upgrade(database_url)
-    downgrade(database_url, "0007")
+    step_back(database_url, "0007")
     execute(database_url, "CREATE VIEW open_orders AS SELECT request_id FROM recharge_orders")
     with pytest.raises(MigrationError, match=r"a view reads the ids of recharge_orders.*: drop the view, migrate"):
         upgrade(database_url)
@@ -520,16 +501,14 @@ def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str)
 
 
 def test_a_back_off_that_lasts_during_the_upgrade_counts_as_asked_for_by_the_platform(database_url: str) -> None:
+    step_back(database_url, "0013")
+    rows = [
+        new_state(name) | {"backoff_until": until}
+        for name, until in (("waiting", "2100-01-01 00:00:00"), ("other", None))
+    ]
+    for row in rows:
+        del row["backoff_requested_until"]
+    insert_rows(database_url, "account_states", *rows)
     upgrade(database_url)
-    downgrade(database_url, "0013")
-    with engine_of(database_url).begin() as connection:
-        for name, until in (("waiting", "2100-01-01 00:00:00"), ("other", None)):
-            names = {one.name for one in fields(AccountState)} - {"account", "backoff_requested_until"}
-            state = {one.name: one.default for one in fields(AccountState) if one.name in names}
-            state |= {"account": name, "backoff_until": until}
-            columns, values = ", ".join(state), ", ".join(f":{column}" for column in state)
-            connection.execute(text(f"INSERT INTO account_states ({columns}) VALUES ({values})"), state)
-    upgrade(database_url)
-    with engine_of(database_url).connect() as connection:
-        kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"
-        assert list(connection.execute(text(kept)).scalars()) == ["waiting"]
+    kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"
+    assert column_of(database_url, kept) == ["waiting"]

@@ -1,6 +1,6 @@
 """Statements on a database that its URL names, past the project's own code: each commits by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,19 @@ def rows_of(url: str, statement: str) -> list[Any]:
 def column_of(url: str, statement: str) -> list[Any]:
     """The first column of what a statement returns."""
     return [row[0] for row in rows_of(url, statement)]
+
+
+def pairs_of(url: str, statement: str) -> dict[Any, Any]:
+    """The second column of what a statement returns, by the first."""
+    return {row[0]: row[1] for row in rows_of(url, statement)}
+
+
+def insert_rows(url: str, table: str, *rows: Mapping[str, object]) -> None:
+    """Insert rows, each with columns of its own."""
+    with session(url) as connection:
+        for row in rows:
+            columns, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(sqlalchemy.text(f"INSERT INTO {table} ({columns}) VALUES ({values})"), dict(row))
 
 
 @contextmanager
