@@ -189,45 +189,78 @@ def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
     assert [finding.name for finding in found(31, notify_seconds=30.0)] == ["notifications_late"]
 
 
-def test_an_account_without_anything_due_is_well() -> None:
-    assert checked(make_account()) == []
-
-
-def test_a_pause_names_who_made_it_and_ends_by_itself() -> None:
-    paused = make_state(paused_at=ago(60), paused_by="ann")
-    (finding,) = checked(make_account(state=paused))
-    assert (finding.level, finding.name, finding.account) == (Level.WARNING, "paused", "default")
-    assert said(finding) == "default: paused by ann"
-    assert said(checked(make_account(state=replace(paused, paused_by=None)))[0]) == "default: paused by an operator"
-    assert names(make_account(state=replace(paused, paused_until=ago(1)))) == []
-
-
-def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
-    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-45))))
-    assert (finding.name, said(finding)) == ("back_off", "default: backs off for 45 seconds more")
-    refused = make_state(backoff_until=ago(-45), configuration_refused=True)
-    assert "refused the configuration (-205)" in said(checked(make_account(state=refused))[0])
-    assert names(make_account(state=make_state(backoff_until=ago(1)))) == []
-
-
-def test_a_back_off_that_lasts_less_than_a_second_lasts() -> None:
-    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-0.2))))
-    assert said(finding) == "default: backs off for 0.2 seconds more"
-
-
 def make_query(seconds_ago: float = 10, **fields: Any) -> PastQuery:
     defaults: dict[str, Any] = {"work": "batch", "order_count": 3, "outcome": "refused", "status_msg": "查询过于频繁"}
     return PastQuery(sent_at=ago(seconds_ago), **{**defaults, **fields})
 
 
-def test_queries_that_come_too_often_are_reported_for_an_hour() -> None:
-    (finding,) = checked(make_account(queries=[make_query()]))
-    assert (finding.level, finding.name) == (Level.WARNING, "too_frequent")
-    assert said(finding).endswith("refused as too frequent in the last hour: 1")
-    twice = make_account(queries=[make_query(10), make_query(3600), make_query(3601)])
-    assert "last hour: 2" in said(checked(twice)[0])
-    others = [make_query(outcome="http_error"), make_query(status_msg="no such order"), make_query(status_msg=None)]
-    assert checked(make_account(queries=others)) == []
+def of_state(**fields: Any) -> AccountOverview:
+    return make_account(state=make_state(**fields))
+
+
+def of_counts(*counts: PendingCount) -> AccountOverview:
+    return make_account(counts=counts)
+
+
+NEED_A_PERSON = make_account(attention={"too_old": 2}, unresolved={"too_old": 2, None: 1})
+STUCK = make_account(counts=[make_count(1, oldest_due_at=ago(601))], last_query_at=ago(601))
+TOO_FREQUENT = [make_query(10), make_query(3600), make_query(3601)]
+OTHER_FAILURES = [make_query(outcome="http_error"), make_query(status_msg="no such order"), make_query(status_msg=None)]
+
+
+@pytest.mark.parametrize(
+    ("account", "name", "words"),
+    [
+        (of_state(paused_at=ago(60), paused_by="ann"), "paused", "paused by ann"),
+        (of_state(paused_at=ago(60)), "paused", "paused by an operator"),
+        (of_state(backoff_until=ago(-45)), "back_off", "backs off for 45 seconds more"),
+        (of_state(backoff_until=ago(-0.2)), "back_off", "backs off for 0.2 seconds more"),
+        (of_state(backoff_until=ago(-45), configuration_refused=True), "back_off", "the configuration (-205)"),
+        (make_account(queries=[make_query()]), "too_frequent", "refused as too frequent in the last hour: 1"),
+        (make_account(queries=TOO_FREQUENT), "too_frequent", "last hour: 2"),
+        (of_state(failures_in_row=10), "outage", "the last 10 queries failed"),
+        # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
+        (of_counts(make_count(5901)), "backlog", "5,901 orders are due, 60 minutes of queries"),
+        (STUCK, "nothing_asked", "no query for 10 minutes, although orders are due"),
+        (replace(STUCK, last_query_at=None), "nothing_asked", "although orders are due"),
+        (replace(STUCK, state=make_state(paused_at=ago(1))), "paused", "paused by an operator"),
+        (replace(STUCK, state=make_state(backoff_until=ago(-1))), "back_off", "backs off for 1 second more"),
+        (NEED_A_PERSON, "attention", "3 need a person"),
+    ],
+)
+def test_what_an_account_suffers_is_a_warning(account: AccountOverview, name: str, words: str) -> None:
+    (finding,) = checked(account)
+    assert (finding.level, finding.name, finding.account) == (Level.WARNING, name, "default")
+    assert said(finding).startswith("default: ")
+    assert words in said(finding)
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        make_account(),
+        of_state(paused_at=ago(60), paused_until=ago(1)),
+        of_state(backoff_until=ago(1)),
+        make_account(queries=OTHER_FAILURES),
+        of_state(failures_in_row=9),
+        of_counts(make_count(5900)),
+        replace(STUCK, last_query_at=ago(599)),
+        of_counts(make_count(1, oldest_due_at=ago(599))),
+    ],
+)
+def test_an_account_is_well_until_then(account: AccountOverview) -> None:
+    assert checked(account) == []
+
+
+def test_thresholds_say_when_a_backlog_or_orders_for_a_person_are_reported() -> None:
+    assert names(of_counts(make_count(101)), backlog_windows=1) == ["backlog"]
+    assert names(of_counts(make_count(0, pending=9999)), backlog_windows=1) == []
+    assert NEED_A_PERSON.needs_a_person == 3
+    assert names(NEED_A_PERSON, attention_orders=4) == []
+
+
+def test_while_another_account_of_its_sid_is_polled_an_account_waits_its_turn() -> None:
+    assert names(STUCK, make_account(account="other", last_query_at=ago(1))) == []
 
 
 def test_a_back_off_for_too_frequent_use_says_so_for_every_account_of_the_sid() -> None:
@@ -240,21 +273,6 @@ def test_a_back_off_for_too_frequent_use_says_so_for_every_account_of_the_sid() 
     for account, neighbour in ((later, refused), (make_account(state=waiting), apart)):
         found = {finding.name: said(finding) for finding in checked(account, neighbour)}
         assert found["back_off"] == "default: backs off for 45 seconds more"
-
-
-def test_ten_failures_in_a_row_are_an_outage() -> None:
-    assert names(make_account(state=make_state(failures_in_row=9))) == []
-    (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
-    assert (finding.name, said(finding)) == ("outage", "default: the last 10 queries failed")
-
-
-def test_a_backlog_is_what_the_budget_needs_too_long_for() -> None:
-    # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
-    assert names(make_account(counts=[make_count(5900)])) == []
-    (finding,) = checked(make_account(counts=[make_count(5901)]))
-    assert (finding.name, said(finding)) == ("backlog", "default: 5,901 orders are due, 60 minutes of queries")
-    assert names(make_account(counts=[make_count(101)]), backlog_windows=1) == ["backlog"]
-    assert names(make_account(counts=[make_count(0, pending=9999)]), backlog_windows=1) == []
 
 
 def test_accounts_with_one_sid_share_its_budget() -> None:
@@ -278,42 +296,16 @@ def test_orders_that_are_polled_one_by_one_need_a_query_each() -> None:
     assert queries_for([make_count(5)], make_state(configuration_refused=True), NOW, RULES) == 5
 
 
-def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> None:
-    stuck = make_account(counts=[make_count(1, oldest_due_at=ago(601))], last_query_at=ago(601))
-    (finding,) = checked(stuck)
-    assert (finding.name, said(finding)) == (
-        "nothing_asked",
-        "default: no query for 10 minutes, although orders are due",
-    )
-    assert names(replace(stuck, last_query_at=None)) == ["nothing_asked"]
-    assert names(replace(stuck, last_query_at=ago(599))) == []
-    assert names(make_account(counts=[make_count(1, oldest_due_at=ago(599))])) == []
-    sharing = make_account(account="other", last_query_at=ago(1))
-    assert names(stuck, sharing) == []
-    assert names(replace(stuck, state=make_state(paused_at=ago(1)))) == ["paused"]
-    assert names(replace(stuck, state=make_state(backoff_until=ago(-1)))) == ["back_off"]
-
-
 def test_an_account_that_no_running_worker_has_is_reported_where_orders_are_due() -> None:
     removed = make_account(account="removed", account_sid=None, counts=[make_count(2, oldest_due_at=ago(900))])
     (finding,) = checked(removed)
-    assert (finding.name, said(finding)) == (
-        "not_served",
-        "removed: no running worker has this account, and orders are due: 2",
-    )
+    assert finding.name == "not_served"
+    assert said(finding) == "removed: no running worker has this account, and orders are due: 2"
     assert checked(replace(removed, counts=[make_count(0, pending=2)])) == []
     dead = make_worker(600, accounts=("removed",))
     assert [finding.name for finding in checked(removed, workers=[dead, *WORKERS])] == ["not_served"]
     assert [finding.name for finding in checked(removed, workers=[dead])] == ["no_tick", "nothing_asked"]
     assert checked(replace(removed, last_query_at=ago(5)), workers=[make_worker(accounts=("removed",))]) == []
-
-
-def test_orders_that_need_a_person_are_counted_once() -> None:
-    account = make_account(attention={"too_old": 2}, unresolved={"too_old": 2, None: 1})
-    assert account.needs_a_person == 3
-    (finding,) = checked(account)
-    assert (finding.name, said(finding)) == ("attention", "default: 3 need a person")
-    assert names(account, attention_orders=4) == []
 
 
 def test_the_gravest_finding_comes_first() -> None:
