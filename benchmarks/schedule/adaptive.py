@@ -23,7 +23,8 @@ from worker.domain.scheduling.fill_batch import (
     pick_batch,
     priority_of,
 )
-from worker.domain.scheduling.learning import NEVER, RELEARN_WINDOWS, Learned, Observations, Poll, cohort_of
+from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
+from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
 from worker.domain.scheduling.poll_schedule import (
     PollSchedule,
     first_due,

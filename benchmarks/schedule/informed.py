@@ -9,7 +9,7 @@ from benchmarks.schedule.adaptive import Adaptive, time_of
 from benchmarks.schedule.scenario import Order, Scenario
 from worker.domain.records.queries import Candidate, Pick
 from worker.domain.scheduling.ages import BUCKETS, Ages, Curve
-from worker.domain.scheduling.learning import cohort_of
+from worker.domain.scheduling.observing import cohort_of
 from worker.domain.scheduling.poll_schedule import PollSchedule, compute_schedule
 
 

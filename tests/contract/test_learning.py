@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import OBSERVATIONS, SCHEDULES
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations
+from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
+from worker.domain.scheduling.observing import Observations
 from worker.domain.scheduling.poll_schedule import SPARE_WAITS, PollSchedule, prior_schedule
 from worker.domain.scheduling.stored_json import read_learned, read_observations
 from worker.operations import learn

@@ -14,7 +14,7 @@ from tests.support.console import ANN, READER, console_of, press, said_after, se
 from tests.support.notifying import endpoint, put_endpoint, put_notifications, told_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
-from worker.domain.records.access import Viewer
+from worker.domain.records.acts import Viewer
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.query_errors import HttpError, Refused

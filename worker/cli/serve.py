@@ -13,7 +13,7 @@ from worker.adapters.users_file import mode_fault, read_users
 from worker.cli.errors import CommandError
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
 from worker.domain.access import callback_path, is_loopback_name
-from worker.domain.records.access import Part
+from worker.domain.records.acts import Part
 from worker.settings import Settings
 
 _TOKEN_BYTES = 24

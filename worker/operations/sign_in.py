@@ -21,7 +21,7 @@ from worker.domain.access import (
     one_more,
     wait_until,
 )
-from worker.domain.records.access import SignIn, User
+from worker.domain.records.acts import SignIn, User
 from worker.stores import console_sign_ins as store
 
 _TOKEN_BYTES = 32

@@ -15,7 +15,7 @@ from worker.domain.access import (
     is_one_of,
     lasts,
 )
-from worker.domain.records.access import SignIn, User, Viewer
+from worker.domain.records.acts import SignIn, User, Viewer
 from worker.operations.sign_in import SignIns
 from worker.settings import Settings
 from worker.web.users import Users

@@ -13,7 +13,7 @@ from worker.adapters.error_text import first_words
 from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import refused_texts
-from worker.domain.records.access import Part
+from worker.domain.records.acts import Part
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.intake import Intake

@@ -7,8 +7,7 @@ from enum import Enum, StrEnum
 from importlib.resources import files
 
 from worker.domain.notifications.endpoint_watch import Condition
-from worker.domain.records.access import Role
-from worker.domain.records.acts import ActKind
+from worker.domain.records.acts import ActKind, Role
 from worker.domain.records.findings import BackOffReason, FindingKind, Level
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind

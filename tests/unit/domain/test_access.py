@@ -41,7 +41,7 @@ from worker.domain.access import (
     read_tokens,
     wait_until,
 )
-from worker.domain.records.access import Failures, Role, User, Viewer
+from worker.domain.records.acts import Failures, Role, User, Viewer
 
 TOKEN, OTHER = "a" * 24, "b" * 24
 NOW = datetime(2016, 1, 31, 10, tzinfo=UTC)

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.accounts.back_off import count_answer, end_back_off
 from worker.domain.accounts.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
-from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
-from worker.domain.orders.settlement import settle
+from worker.domain.orders.settlement import count_absence, count_denial, give_up_if_too_old, settle
 from worker.domain.queries.answer_items import AnswerContext
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -19,8 +18,7 @@ from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.scheduling.ages import bucket_at
-from worker.domain.scheduling.learning import Observations
-from worker.domain.scheduling.observing import observe_polls
+from worker.domain.scheduling.observing import Observations, observe_polls
 from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 

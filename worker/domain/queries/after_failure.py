@@ -7,7 +7,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
-from worker.domain.orders.giving_up import give_up
+from worker.domain.orders.settlement import give_up
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode

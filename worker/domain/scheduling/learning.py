@@ -6,7 +6,7 @@ some have settled all the same, and that is how many callbacks are lost. Where h
 count: one that finds an order still open shows that it did not settle between two ages, and one that finds it settled
 shows that it did.
 
-Each order, callback and poll is observed once, as it happens (`Observations`), and folded into what is known
+Each order, callback and poll is observed once, as it happens (`observing`), and folded into what is known
 (`Learned`). The old is forgotten: what was learned loses half of its weight every 240 windows.
 """
 
@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from math import floor
 
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Ages, Curve, curve_of, prior_chance
+from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of, cohort_seconds
 
-COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
 """Cohorts that are older than this are dropped: by then their weight is next to nothing."""
@@ -36,50 +35,6 @@ _BELIEF = 2.0
 """The weight of the odds of all cohorts in those of one: as many first polls that hit at odds of one."""
 _ADJACENT = 3
 """Cohorts on either side whose first polls count, each half as much as the one before."""
-
-NEVER = -1
-"""The bin of the last poll of an order that was never polled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """A poll of an order of a cohort: the bins of its age, at the last poll and at this one."""
-
-    cohort: int
-    last: int
-    bin: int
-    is_hit: bool
-    """Whether it found the order settled."""
-
-
-@dataclass(slots=True)
-class Observations:
-    """What happened since the last fold."""
-
-    submitted: Counter[int] = field(default_factory=Counter)
-    """Orders by cohort."""
-    called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Orders by cohort, and by the bin of the age at which their callback settled them."""
-    polls: Counter[Poll] = field(default_factory=Counter)
-
-    def add(self, other: "Observations") -> None:
-        """Add other observations."""
-        self.submitted.update(other.submitted)
-        self.called_back.update(other.called_back)
-        self.polls.update(other.polls)
-
-    def __bool__(self) -> bool:
-        return bool(self.submitted or self.called_back or self.polls)
-
-
-def cohort_seconds(rules: Rules) -> float:
-    """The span of one cohort, in seconds."""
-    return COHORT_WINDOWS * rules.window_seconds
-
-
-def cohort_of(submitted: float, rules: Rules) -> int:
-    """The cohort of an order that was submitted at this time (seconds since the epoch)."""
-    return floor(submitted / cohort_seconds(rules))
 
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:

@@ -4,14 +4,61 @@ An order that was submitted long before it came in may have had its callback bef
 no cohort, and only its polls after the first are observed, as each of these follows one of our own.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import floor
 
 from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState
 from worker.domain.scheduling.ages import ages_of
-from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_of
+
+COHORT_WINDOWS = 10
+NEVER = -1
+"""The bin of the last poll of an order that was never polled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll of an order of a cohort: the bins of its age, at the last poll and at this one."""
+
+    cohort: int
+    last: int
+    bin: int
+    is_hit: bool
+    """Whether it found the order settled."""
+
+
+@dataclass(slots=True)
+class Observations:
+    """What happened since the last fold."""
+
+    submitted: Counter[int] = field(default_factory=Counter)
+    """Orders by cohort."""
+    called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Orders by cohort, and by the bin of the age at which their callback settled them."""
+    polls: Counter[Poll] = field(default_factory=Counter)
+
+    def add(self, other: "Observations") -> None:
+        """Add other observations."""
+        self.submitted.update(other.submitted)
+        self.called_back.update(other.called_back)
+        self.polls.update(other.polls)
+
+    def __bool__(self) -> bool:
+        return bool(self.submitted or self.called_back or self.polls)
+
+
+def cohort_seconds(rules: Rules) -> float:
+    """The span of one cohort, in seconds."""
+    return COHORT_WINDOWS * rules.window_seconds
+
+
+def cohort_of(submitted: float, rules: Rules) -> int:
+    """The cohort of an order that was submitted at this time (seconds since the epoch)."""
+    return floor(submitted / cohort_seconds(rules))
 
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:

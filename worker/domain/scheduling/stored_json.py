@@ -14,7 +14,8 @@ from typing import Any
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import Ages, ages_of
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
-from worker.domain.scheduling.learning import Cohort, Learned, Observations, Poll, cohort_seconds
+from worker.domain.scheduling.learning import Cohort, Learned
+from worker.domain.scheduling.observing import Observations, Poll, cohort_seconds
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"

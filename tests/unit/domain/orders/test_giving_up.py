@@ -20,7 +20,7 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders.giving_up import flag_overdue
+from worker.domain.orders.settlement import flag_overdue
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import EventKind

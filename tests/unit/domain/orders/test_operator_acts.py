@@ -20,7 +20,6 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
     Decided,
     actor_fault,
@@ -39,7 +38,7 @@ from worker.domain.orders.operator_acts import (
     resume,
     unless_changed,
 )
-from worker.domain.orders.settlement import settle
+from worker.domain.orders.settlement import flag_overdue, settle
 from worker.domain.orders.verdicts import judge
 from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode

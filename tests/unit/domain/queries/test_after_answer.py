@@ -22,7 +22,7 @@ from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import Report
 from worker.domain.scheduling.ages import bucket_of
-from worker.domain.scheduling.learning import NEVER
+from worker.domain.scheduling.observing import NEVER
 from worker.domain.scheduling.poll_schedule import next_due
 
 

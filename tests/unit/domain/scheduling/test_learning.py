@@ -8,16 +8,8 @@ import pytest
 from tests.unit.domain.builders import NOW, RULES
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
-from worker.domain.scheduling.learning import (
-    COHORT_WINDOWS,
-    HALF_LIFE_WINDOWS,
-    KEPT_WINDOWS,
-    NEVER,
-    Learned,
-    Observations,
-    Poll,
-    cohort_of,
-)
+from worker.domain.scheduling.learning import HALF_LIFE_WINDOWS, KEPT_WINDOWS, Learned
+from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()

@@ -8,8 +8,10 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState
 from worker.domain.scheduling.ages import ages_of
-from worker.domain.scheduling.learning import NEVER, Poll, cohort_of
 from worker.domain.scheduling.observing import (
+    NEVER,
+    Poll,
+    cohort_of,
     is_seen_from_the_start,
     observe_arrivals,
     observe_callbacks,

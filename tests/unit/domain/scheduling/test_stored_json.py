@@ -9,7 +9,8 @@ import pytest
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of, curve_of
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
-from worker.domain.scheduling.learning import COHORT_WINDOWS, NEVER, Learned, Observations, Poll, cohort_seconds
+from worker.domain.scheduling.learning import Learned
+from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_seconds
 from worker.domain.scheduling.poll_schedule import compute_schedule, prior_schedule, schedule_of
 from worker.domain.scheduling.stored_json import (
     learned_text,
