@@ -265,31 +265,22 @@ def _how_it_ended(one: EndedTry) -> dict[str, Any]:
     }
 
 
-_TRY_TYPES = {
-    "row_id": NOTIFICATIONS.c.id.type,
-    "event": NOTIFICATIONS.c.event_id.type,
-    "tried_at": NOTIFICATIONS.c.tried_at.type,
-    "how": NOTIFICATIONS.c.outcome.type,
-    "status": NOTIFICATIONS.c.http_status.type,
-    "text": NOTIFICATIONS.c.answer.type,
+# The parameters of a try, with their columns.
+_TRIED = {
+    "row_id": "id",
+    "event": "event_id",
+    "tried_at": "tried_at",
+    "how": "outcome",
+    "status": "http_status",
+    "text": "answer",
 }
+_TRY_TYPES = {name: NOTIFICATIONS.c[column].type for name, column in _TRIED.items()}
 
 
 def _noting(value: Any, **others: Any) -> Any:
     is_it = (NOTIFICATIONS.c.id == value("row_id")) & (NOTIFICATIONS.c.event_id == value("event"))
-    return (
-        update(NOTIFICATIONS)
-        .where(is_it)
-        .values(
-            lease_token=None,
-            leased_until=None,
-            tried_at=value("tried_at"),
-            outcome=value("how"),
-            http_status=value("status"),
-            answer=value("text"),
-            **others,
-        )
-    )
+    written = {column: value(name) for name, column in _TRIED.items() if column not in ("id", "event_id")}
+    return update(NOTIFICATIONS).where(is_it).values(**written, lease_token=None, leased_until=None, **others)
 
 
 _DELIVERED = RowUpdate(
