@@ -271,6 +271,13 @@ def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, benc
     assert account_of(cli)["paused_at"] is None
 
 
+def test_the_last_acts_of_operators_are_shown(cli: CommandLine) -> None:
+    cli.run("pause", "default", "--reason", "ticket 77")
+    last = cli.run("status").stdout.partition("Last acts of operators\n")[2]
+    assert "pause" in last
+    assert "ticket 77" in last
+
+
 def test_health_is_about_the_ticks_of_this_host(cli: CommandLine, bench: Workbench) -> None:
     assert cli.run("health", status=1).stdout == f"{host_name()}: no worker has ticked for 60 s.\n"
     let_a_worker_tick(bench, 1, host="another")
