@@ -25,7 +25,7 @@ from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.notifications.deliveries import fault_of, free_places, may_still_send
-from worker.domain.notifications.endpoint_rest import DeliveryEffects, is_in_doubt
+from worker.domain.notifications.resting_endpoints import DeliveryEffects, is_in_doubt
 from worker.domain.records.notifications import Claim, EndedTry, NotificationState
 from worker.operations.deliver import note_and_claim, read_due
 

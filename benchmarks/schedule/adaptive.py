@@ -14,7 +14,9 @@ from worker.domain.records.queries import Candidate, Pick
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
 from worker.domain.scheduling.cohort_factors import NO_FACTORS
-from worker.domain.scheduling.fill_batch import (
+from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
+from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
+from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
     exhausted,
     fill_spare_positions,
@@ -23,8 +25,6 @@ from worker.domain.scheduling.fill_batch import (
     pick_batch,
     priority_of,
 )
-from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
-from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
 from worker.domain.scheduling.poll_schedule import (
     PollSchedule,
     first_due,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from worker.domain.access import read_tokens
+from worker.domain.tokens_and_sign_ins import read_tokens
 
 TOKEN, OTHER = "a" * 24, "b" * 24
 PATH = re.compile(r"/callbacks/([^/]+)/([^/\n]+)\n")

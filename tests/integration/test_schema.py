@@ -23,7 +23,7 @@ from worker.domain.records.orders import Lane, OrderKey, OrderState, Source
 from worker.domain.records.queries import Candidate
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
-from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of
+from worker.domain.scheduling.pick_by_priority import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.pending_orders import overdue_orders, read_candidates

@@ -16,9 +16,9 @@ from worker.cli.declare import new_group
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
 from worker.cli.session import read_settings, web_packages
-from worker.domain.access import PASSWORD_RULE, password_fault
 from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.acts import Role, User
+from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
 _NO_FILE = (
     "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"

@@ -21,7 +21,7 @@ from worker.demo.given_settings import DemoAccount, absolute, environment_of, se
 from worker.demo.readings import PlatformControl, is_empty
 from worker.demo.request import Request
 from worker.doctor.readings import reach_broker
-from worker.domain.access import callback_path
+from worker.domain.tokens_and_sign_ins import callback_path
 from worker.settings import SettingsError
 
 ORDERS_QUEUE = "reconciler.orders"

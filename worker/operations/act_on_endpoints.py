@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.notifications.endpoint_rest import pause_endpoint, resume_endpoint
+from worker.domain.notifications.resting_endpoints import pause_endpoint, resume_endpoint
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import Endpoint
 from worker.operations.act_by_hand import Operator

@@ -16,7 +16,7 @@ from worker.domain.notifications.deliveries import (
     lease_ends_between,
     ranks_in_turn,
 )
-from worker.domain.notifications.endpoint_rest import (
+from worker.domain.notifications.resting_endpoints import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,

@@ -7,7 +7,7 @@ import structlog
 
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
-from worker.domain.notifications.endpoint_rest import enter, is_another_target
+from worker.domain.notifications.resting_endpoints import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
 from worker.stores.notifications import (
     add_endpoint,

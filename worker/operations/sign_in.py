@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.access import (
+from worker.domain.records.acts import SignIn, User
+from worker.domain.tokens_and_sign_ins import (
     IDLE,
     LONGEST,
     MOST_BY_ADDRESS,
@@ -21,7 +22,6 @@ from worker.domain.access import (
     one_more,
     wait_until,
 )
-from worker.domain.records.acts import SignIn, User
 from worker.stores import console_sign_ins as store
 
 _TOKEN_BYTES = 32

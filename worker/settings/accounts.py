@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.domain.access import TOKEN_RULE as CALLBACK_TOKEN_RULE
-from worker.domain.access import read_tokens
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
+from worker.domain.tokens_and_sign_ins import read_tokens
 from worker.domain.wire.fields import ID_RULE, id_fault
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import notify

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Address, ip_address
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from worker.domain.access import read_networks
+from worker.domain.tokens_and_sign_ins import read_networks
 
 DATABASE_RULE = (
     "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"

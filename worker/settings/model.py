@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.domain.access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.wire.fields import ID_RULE
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules

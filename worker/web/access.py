@@ -5,7 +5,8 @@ from datetime import datetime
 from flask import Response, g, request
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.access import (
+from worker.domain.records.acts import SignIn, User, Viewer
+from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     Address,
     client_address,
@@ -15,7 +16,6 @@ from worker.domain.access import (
     is_one_of,
     lasts,
 )
-from worker.domain.records.acts import SignIn, User, Viewer
 from worker.operations.sign_in import SignIns
 from worker.settings import Settings
 from worker.web.users import Users

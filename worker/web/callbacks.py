@@ -11,9 +11,9 @@ from gunicorn.http.errors import ParseException
 from worker.adapters.error_text import first_words
 from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
-from worker.domain.access import Network, client_address, is_allowed, is_token_of
 from worker.domain.callbacks.bodies import LONGEST_BODY, LONGEST_DRAINED, Callback, receive
 from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.tokens_and_sign_ins import Network, client_address, is_allowed, is_token_of
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from worker.domain.access import read_networks
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.tokens_and_sign_ins import read_networks
 from worker.web.app import log_requests
 from worker.web.callbacks import BodyBroken, CallbackRules, callback_routes, read_whole
 

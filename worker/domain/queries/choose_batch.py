@@ -20,7 +20,7 @@ from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
-from worker.domain.scheduling.fill_batch import (
+from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
     exhausted,
     fill_spare_positions,

@@ -2,5 +2,5 @@
 
 `ages` is the grid of ages, and the settlement curve over it. `observing` counts what happens to orders, `learning`
 folds that into a curve and `cohort_factors`, `poll_schedule` turns those into poll priorities and says when an order
-competes again, `fill_batch` takes the orders of highest priority. `stored_json` keeps all of it as text.
+competes again, `pick_by_priority` takes the orders of highest priority. `stored_json` keeps all of it as text.
 """

@@ -8,7 +8,7 @@ import structlog
 from flask import Blueprint, Response, g, render_template, request
 from markupsafe import Markup
 
-from worker.domain.access import form_token, is_foreign, is_form_token
+from worker.domain.tokens_and_sign_ins import form_token, is_foreign, is_form_token
 from worker.web.access import Access
 from worker.words import N_
 

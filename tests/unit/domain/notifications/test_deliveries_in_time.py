@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import make_claim, make_endpoint, make_tried_row
 from worker.domain.notifications.deliveries import LEASE, MOST_AT_ONCE, choose_probe, ranks_in_turn
-from worker.domain.notifications.endpoint_rest import (
+from worker.domain.notifications.resting_endpoints import (
     after_deliveries,
     begin_probe,
     is_in_doubt,

@@ -25,7 +25,7 @@ from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Candidate, Choice, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
-from worker.domain.scheduling.fill_batch import PAGE_SIZE
+from worker.domain.scheduling.pick_by_priority import PAGE_SIZE
 
 times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
 candidates = st.builds(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, TOKEN, make_claim, make_endpoint, make_tried_row
-from worker.domain.notifications.endpoint_rest import (
+from worker.domain.notifications.endpoint_watch import is_failing_for_long
+from worker.domain.notifications.resting_endpoints import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,
@@ -25,7 +26,6 @@ from worker.domain.notifications.endpoint_rest import (
     resume_endpoint,
     rows_needed,
 )
-from worker.domain.notifications.endpoint_watch import is_failing_for_long
 from worker.domain.records.acts import Act
 from worker.domain.records.notifications import (
     CeleryTask,

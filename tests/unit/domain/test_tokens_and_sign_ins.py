@@ -12,7 +12,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from worker.domain.access import (
+from worker.domain.records.acts import Failures, Role, User, Viewer
+from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     IDLE,
     LONGEST,
@@ -41,7 +42,6 @@ from worker.domain.access import (
     read_tokens,
     wait_until,
 )
-from worker.domain.records.acts import Failures, Role, User, Viewer
 
 TOKEN, OTHER = "a" * 24, "b" * 24
 NOW = datetime(2016, 1, 31, 10, tzinfo=UTC)

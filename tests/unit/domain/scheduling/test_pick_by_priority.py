@@ -15,7 +15,7 @@ from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Candidate, Choice, Pick, Reason, Work
 from worker.domain.records.reports import IdKind
-from worker.domain.scheduling.fill_batch import (
+from worker.domain.scheduling.pick_by_priority import (
     PAGE_SIZE,
     exhausted,
     fill_spare_positions,
