@@ -16,11 +16,11 @@ from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.watching.monitoring import Thresholds
 from worker.domain.watching.workers import hang_patience, tick_allowance, tick_patience
 from worker.intake import Intake
-from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
+from worker.operations.purge import OldDeliveries
 from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat, Signs

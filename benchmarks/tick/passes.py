@@ -32,8 +32,8 @@ from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
+from worker.stores.accounts import lock_states
 from worker.stores.recharge_orders import to_values
-from worker.stores.slots_and_accounts import lock_states
 
 PARTS = ("quiet_tick", "choose", "grant", "write_back")
 BATCH = 100

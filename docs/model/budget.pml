@@ -337,7 +337,7 @@ idle:
 #else
     /* 1: worker/reconcile.py, Reconciler.take, `started` */
     if :: started[me] = NOW OR_CRASH fi;
-    /* 2: worker/stores/slots_and_accounts.py, lock_free_slot: SKIP LOCKED */
+    /* 2: worker/stores/accounts.py, lock_free_slot: SKIP LOCKED */
     if
     :: atomic { slots[at].locked_by == NOBODY -> slots[at].locked_by = me }
     :: atomic { slots[at].locked_by != NOBODY -> reach(SKIPPED); forget(); goto idle }
@@ -419,7 +419,7 @@ init {
     byte i;
     atomic {
         for (i : 0 .. SLOTS - 1) {
-            /* worker/stores/slots_and_accounts.py, add_slot: a slot seen for the first time is closed for one reservation */
+            /* worker/stores/accounts.py, add_slot: a slot seen for the first time is closed for one reservation */
             slots[i].due_at = (DATABASE_CLOCK == STEPS_AT_WILL -> 0 : NOW + RESERVATION(0));
             slots[i].boot_id = 0;
             slots[i].boot_due = NOW + RESERVATION(0);

@@ -13,7 +13,7 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.visitors import Visitor, console_process
 from tests.support.waiting import eventually
 from worker.domain.records.overview import WorkerRow
-from worker.stores.worker_processes import save_worker
+from worker.stores.accounts import save_worker
 
 OK = {"worker": "ok", "broker": "ok", "database": "ok"}
 

@@ -15,7 +15,7 @@ from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.domain.records.overview import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
-from worker.stores.worker_processes import delete_unwritten, save_worker
+from worker.stores.accounts import delete_unwritten, save_worker
 from worker.views.accounts import read_workers
 
 

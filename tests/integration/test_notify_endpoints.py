@@ -27,8 +27,8 @@ from worker.domain.records.notifications import (
 )
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
+from worker.operations.purge import OldDeliveries
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint

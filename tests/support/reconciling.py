@@ -18,8 +18,8 @@ from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.stores.accounts import lock_states, save_state
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
-from worker.stores.slots_and_accounts import lock_states, save_state
 
 APP_IDS = {"default": "app-1"}
 SID = "0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.domain.records.overview import WorkerRow
 from worker.operations.write_heartbeat import host_name
-from worker.stores.worker_processes import save_worker
+from worker.stores.accounts import save_worker
 
 
 def wait_for_a_new_tick(cli: CommandLine) -> None:

@@ -24,9 +24,9 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
+from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state
 from worker.stores.recharge_orders import lock_by_ids
 from worker.stores.recorded_acts import add_acts
-from worker.stores.slots_and_accounts import lock_rows, lock_states, read_rows, save_slot, save_state
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -22,7 +22,17 @@ from worker.domain.scheduling.stored_json import (
     read_schedule_text,
     schedule_text,
 )
-from worker.stores import poll_schedules
+from worker.stores.accounts import (
+    add_observation_texts,
+    drop_observations,
+    first_with_observations,
+    lock_learned,
+    read_account_computed_at,
+    read_computed_at,
+    read_oldest_observations,
+    read_schedule_row,
+    save_learned,
+)
 from worker.stores.pending_orders import count_pending, is_any_polled_alone
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,7 +51,7 @@ def add_observations(
 ) -> None:
     """Write what a transaction observed, by account: one insert, none where nothing was observed."""
     texts = {account: observations_text(observed, rules) for account, observed in observations.items() if observed}
-    poll_schedules.add_observation_texts(connection, texts, now)
+    add_observation_texts(connection, texts, now)
 
 
 def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSchedule:
@@ -49,7 +59,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
     To parse a text of 70 KB takes a while: this process caches what it has read.
     """
-    computed_at = poll_schedules.read_account_computed_at(connection, account)
+    computed_at = read_account_computed_at(connection, account)
     if computed_at is None:
         return prior_schedule(rules)
     with _lock:
@@ -59,7 +69,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
     if kept is not None and kept[0] == computed_at:
         return kept[1]
     # Another process may have computed it again since: the cache keeps the schedule with its own time.
-    computed_at, text = poll_schedules.read_schedule_text(connection, account)
+    computed_at, text = read_schedule_row(connection, account)
     schedule = read_schedule_text(text, rules) or prior_schedule(rules)
     with _lock:
         _kept[account, rules] = (computed_at, schedule)
@@ -103,9 +113,9 @@ class Learning:
 def _longest_ago(database: Database, rules: Rules, accounts: Sequence[str]) -> str | None:
     with database.read() as connection:
         now = database.now(connection)
-        computed = poll_schedules.read_computed_at(connection, accounts)
+        computed = read_computed_at(connection, accounts)
         never = [account for account in accounts if account not in computed]
-        first = poll_schedules.first_with_observations(connection, never)
+        first = first_with_observations(connection, never)
     if first is not None:
         return first
     due = [account for account, computed_at in computed.items() if is_relearning_due(computed_at, now, rules)]
@@ -115,18 +125,18 @@ def _longest_ago(database: Database, rules: Rules, accounts: Sequence[str]) -> s
 @retry_contention
 def _relearn(database: Database, rules: Rules, account: str) -> bool:
     with database.write() as connection:
-        row = poll_schedules.lock_learned(connection, account)
+        row = lock_learned(connection, account)
         now = database.now(connection)
         if row is None or not is_relearning_due(row.computed_at, now, rules):
             return False
-        ids, texts, are_all = poll_schedules.read_oldest_observations(connection, account, MOST_OBSERVATIONS)
+        ids, texts, are_all = read_oldest_observations(connection, account, MOST_OBSERVATIONS)
         learned: Mapping[str, str] = {}
         if texts:
             learned = _learn(account, row.learned, texts, now, rules, _fits_one_batch(connection, account, rules))
         # An account with more observations stays due: the next tick continues with it.
         computed_at = now if are_all else now - rules.windows(RELEARN_WINDOWS)
-        poll_schedules.save_learned(connection, account, computed_at, learned)
-        poll_schedules.drop_observations(connection, ids)
+        save_learned(connection, account, computed_at, learned)
+        drop_observations(connection, ids)
         return True
 
 

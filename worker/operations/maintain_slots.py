@@ -36,7 +36,7 @@ from worker.domain.records.accounts import (
     SlotKey,
     SlotRow,
 )
-from worker.stores.slots_and_accounts import (
+from worker.stores.accounts import (
     add_slot,
     lock_rows,
     lock_states,

@@ -29,9 +29,9 @@ from worker.domain.records.queries import Choice, Query
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
+from worker.stores.accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
 from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.slots_and_accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
 
 
 def choose_due(

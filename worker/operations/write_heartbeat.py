@@ -21,7 +21,7 @@ from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
 from worker.domain.records.overview import WorkerRow
 from worker.domain.watching.workers import HEARTBEAT_SECONDS
-from worker.stores.worker_processes import delete_unwritten, delete_worker, save_worker
+from worker.stores.accounts import delete_unwritten, delete_worker, save_worker
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from worker.domain.records.accounts import DatabaseChanges, Rules
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.scheduling.stored_json import read_learned
 from worker.domain.watching.workers import is_broker_silent, is_ticking
+from worker.stores.accounts import read_rows
 from worker.stores.notifications import read_endpoints
-from worker.stores.slots_and_accounts import read_rows
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_state, read_workers
 from worker.views.acts import recent_acts

@@ -1,18 +1,22 @@
-"""The two rows that a query depends on: the slot's in `query_budgets`, the account's in `account_states`.
+"""What is kept of accounts: slots and states, observations and poll schedules, and the processes that serve them.
 
-Whoever locks both locks the slot first, so that no deadlock can arise.
+A query depends on two rows: the slot's in `query_budgets`, the account's in `account_states`. Whoever locks both locks
+the slot first, so that no deadlock can arise. Schedules are texts here; `worker.domain.scheduling.stored_json` reads
+and writes them. Each worker process writes its own row, and deletes those that nobody writes any more.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from worker.database.tables import BUDGETS, STATES
+from worker.database.bulk_statements import held_of, insert_rows, one_of
+from worker.database.tables import BUDGETS, OBSERVATIONS, SCHEDULES, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
+from worker.domain.records.overview import WorkerRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
@@ -139,3 +143,101 @@ def _to_slot_row(row: Any) -> SlotRow:
             changes=tuple(map(datetime.fromisoformat, (changes or "").split())),
         ),
     )
+
+
+# Older than any time that matters.
+_NEVER = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+class LearnedText(NamedTuple):
+    """An account's row: what was learned, as text, and when its schedule was last computed."""
+
+    learned: str
+    computed_at: datetime
+
+
+def add_observation_texts(connection: Connection, texts: Mapping[str, str], now: datetime) -> None:
+    """Add a row of observations for each of these accounts."""
+    rows = [{"account": account, "observed_at": now, "observations": text} for account, text in texts.items()]
+    insert_rows(connection, OBSERVATIONS, rows)
+
+
+def read_oldest_observations(connection: Connection, account: str, most: int) -> tuple[list[int], list[str], bool]:
+    """The account's oldest rows of observations, at most `most`: their ids, their texts, and whether these are all."""
+    oldest = (
+        select(OBSERVATIONS.c.id, OBSERVATIONS.c.observations)
+        .where(OBSERVATIONS.c.account == account)
+        .order_by(OBSERVATIONS.c.id)
+    )
+    rows = connection.execute(oldest.limit(most + 1)).all()
+    return [row.id for row in rows[:most]], [row.observations for row in rows[:most]], len(rows) <= most
+
+
+def drop_observations(connection: Connection, ids: Collection[int]) -> None:
+    """Delete these rows of observations."""
+    if ids:
+        connection.execute(delete(OBSERVATIONS).where(one_of(connection, OBSERVATIONS.c.id, ids)))
+
+
+def first_with_observations(connection: Connection, accounts: Sequence[str]) -> str | None:
+    """One of these accounts that has observations; None where none has."""
+    first = connection.scalar(held_of(connection, OBSERVATIONS.c.account, accounts).limit(1)) if accounts else None
+    return None if first is None else str(first)
+
+
+def read_computed_at(connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
+    """When the schedule of each of these accounts was last computed; without those that have none."""
+    ours = select(SCHEDULES.c.account, SCHEDULES.c.computed_at).where(one_of(connection, SCHEDULES.c.account, accounts))
+    return {row.account: row.computed_at for row in connection.execute(ours)}
+
+
+def read_account_computed_at(connection: Connection, account: str) -> datetime | None:
+    """When an account's schedule was last computed; None where it has none."""
+    return connection.scalar(select(SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account))
+
+
+def read_schedule_row(connection: Connection, account: str) -> tuple[datetime, str]:
+    """When the schedule of an account that has one was last computed, and the schedule as text."""
+    row = connection.execute(
+        select(SCHEDULES.c.computed_at, SCHEDULES.c.schedule).where(SCHEDULES.c.account == account)
+    ).one()
+    return row.computed_at, row.schedule
+
+
+def lock_learned(connection: Connection, account: str) -> LearnedText | None:
+    """The account's row, locked; None where somebody else has it. A missing row is added."""
+    statement = select(SCHEDULES.c.learned, SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account)
+    locking = statement.with_for_update(skip_locked=True)
+    row = connection.execute(locking).one_or_none()
+    if row is None and connection.execute(statement).one_or_none() is None:
+        connection.execute(insert(SCHEDULES).values(account=account, learned="{}", schedule="{}", computed_at=_NEVER))
+        row = connection.execute(locking).one_or_none()
+    return None if row is None else LearnedText(*row)
+
+
+def save_learned(connection: Connection, account: str, computed_at: datetime, texts: Mapping[str, str]) -> None:
+    """Write a locked row's time, and the texts that change, by column name."""
+    values = {"computed_at": computed_at, **texts}
+    connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(values))
+
+
+def save_worker(connection: Connection, row: WorkerRow) -> None:
+    """Write a process's row; begin it where it is missing."""
+    values = asdict(row)
+    # These stay the same as long as the process lives, and there may be many: they are not written every few seconds.
+    accounts = ",".join(values.pop("accounts") or ())
+    if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
+        connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
+
+
+def delete_worker(connection: Connection, name: str) -> None:
+    """Delete a process's row."""
+    connection.execute(delete(WORKERS).where(WORKERS.c.name == name))
+
+
+def delete_unwritten(connection: Connection, before: datetime) -> None:
+    """Delete the rows that were last written before a time."""
+    # Read first, and by name: a search that deletes would lock every row of the table on MariaDB.
+    old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
+    for name in old:
+        connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))
