@@ -54,7 +54,7 @@
 #define HOST(w) ((w) < FIRST_HOST -> 0 : 1)
 #define DEADLINE(w) ((w) < FIRST_HOST -> DEADLINE_0 : DEADLINE_1)
 
-/* worker/domain/records/parameters.py, spacing_seconds and reservation_seconds. The margin is for differences of clocks
+/* worker/domain/records/accounts.py, spacing_seconds and reservation_seconds. The margin is for differences of clocks
    and networks; the protocol must hold without it. */
 #define MARGIN 0
 #define SPACING (WINDOW + MARGIN)
@@ -81,7 +81,7 @@
 
 /* ------------------------------------------------------------------------------------------------------------ state */
 
-/* A row of query_budgets: worker/domain/records/slots.py, Slot. */
+/* A row of query_budgets: worker/domain/records/accounts.py, Slot. */
 typedef Slot {
     byte locked_by = NOBODY;
     byte due_at;               /* by the database's clock */
@@ -95,7 +95,7 @@ Slot slots[SLOTS];
 /* What each worker remembers; 0 where it remembers nothing. */
 bool busy[WORKERS];
 byte started[WORKERS];         /* t0 */
-byte boot[WORKERS];            /* the last readings of both clocks: worker/domain/records/slots.py, Reading */
+byte boot[WORKERS];            /* the last readings of both clocks: worker/domain/records/accounts.py, Reading */
 byte database[WORKERS];
 bool heard[WORKERS];           /* the platform saw its query, so an answer may come */
 bool polls[WORKERS];           /* its query polls the order below */

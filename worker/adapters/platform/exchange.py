@@ -215,7 +215,7 @@ def _read(response: requests.Response, received: Received) -> None:
     received.retry_after = response.headers.get("Retry-After")
     limit = BODY_LIMIT if response.status_code == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
-        # Not decoded here: `answer_headers.decoded` is bounded, and notices a stream that was cut short.
+        # Not decoded here: `client.decoded` is bounded, and notices a stream that was cut short.
         chunk = response.raw.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return
