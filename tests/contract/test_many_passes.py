@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import QUERIES
-from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, Refused
 

@@ -11,7 +11,8 @@ from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 
 

@@ -14,7 +14,8 @@ from tests.support.racing import Operation, Race, racing, rounds
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
-from worker.domain.records.orders import Attention, Order, OrderState, Source
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Order, OrderState, Source
 from worker.domain.records.queries import Query
 from worker.operations.act_by_hand import (
     Decide,

@@ -14,8 +14,9 @@ from tests.support.sql import statements_of
 from worker.database.bulk_statements import insert_rows, one_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database, RaceLost
+from worker.domain.records.attention import Attention
 from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import Attention, Lane, Order, OrderState, version_at
+from worker.domain.records.orders import Lane, Order, OrderState, version_at
 from worker.domain.records.reports import IdKind
 from worker.stores.recharge_orders import lock_by_ids, save_changes, to_values
 

@@ -18,7 +18,8 @@ from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.query_errors import HttpError, Refused
 from worker.operations.act_by_hand import Operator, resume_account
 from worker.operations.archive import move_settled

@@ -14,10 +14,11 @@ from tests.support.console import ANN, READER, console_of, press, said_after, se
 from tests.support.notifying import endpoint, put_endpoint, put_notifications, told_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
-from worker.domain.records.acts import Viewer
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.query_errors import HttpError, Refused
+from worker.domain.records.users import Viewer
 
 ORDER_ACTS = ("resolve", "reopen", "cancel", "dismiss", "check", "resend")
 PAUSE, RESUME = "/accounts/pause?account=default", "/accounts/resume?account=default"

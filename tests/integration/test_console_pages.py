@@ -15,8 +15,9 @@ from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from worker.database.tables import REJECTED
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.web.console.languages import translations
 from worker.words import Skin, catalogue
 from worker.words.catalogue import PAGES

@@ -12,7 +12,8 @@ from tests.support.pages import pages_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ORDERS
 from worker.domain.records.accounts import Rules
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState
 from worker.operations.archive import move_settled, restore_all
 
 MOBILE = "18812340804"

@@ -12,8 +12,9 @@ from sqlalchemy import insert
 from tests.support.plans import NOON, Read, analyze, plans_of, row, whole_tables
 from worker.database.tables import ARCHIVED, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import EventType, NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received

@@ -18,7 +18,7 @@ from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.reports import IdKind
-from worker.domain.watching.metric_totals import labels_of
+from worker.domain.watching.metric_counting import labels_of
 from worker.operations.archive import move_settled
 from worker.operations.count_metrics import count_further
 from worker.operations.purge import purge

@@ -9,14 +9,15 @@ from sqlalchemy import Connection, insert
 from tests.support.plans import NOON, Read, add, analyze, row, steps_of, whole_tables
 from worker.database.tables import EVENTS, NOTIFICATIONS, QUERIES
 from worker.database.transactions import Database
+from worker.domain.records.attention import Attention
 from worker.domain.records.metrics import Cursor
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.overview import PendingOrders
 from worker.domain.records.reports import IdKind
 from worker.domain.watching.plots import Span, bucket_starts
-from worker.stores import metric_counting
+from worker.stores import metric_totals
 from worker.views import counts, metrics, plots, watching
 
 pytestmark = pytest.mark.slow
@@ -75,8 +76,8 @@ OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
         "ix_notifications_due",
     ),
     "last queries": (lambda connection: metrics.last_queries(connection, END.counted_id), ""),
-    "queries to count": (lambda connection: metric_counting.next_queries(connection, END, 2_000), ""),
-    "events to count": (lambda connection: metric_counting.next_events(connection, END, 50), ""),
+    "queries to count": (lambda connection: metric_totals.next_queries(connection, END, 2_000), ""),
+    "events to count": (lambda connection: metric_totals.next_events(connection, END, 50), ""),
 }
 STARTS = bucket_starts(NOON, Span.HOUR)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
@@ -107,7 +108,7 @@ def test_what_is_read_is_right(database: Database) -> None:
         attention = counts.attention(connection, MOST)
         unresolved = counts.unresolved(connection, MOST)
         notifications = counts.notifications(connection, ["default", "b"], MOST)["default"]
-        events = metric_counting.next_events(connection, END, 2_000)
+        events = metric_totals.next_events(connection, END, 2_000)
     assert (pending.pending, pending.due, pending.oldest_due_at) == (100, 51, NOON - timedelta(seconds=50))
     assert attention == {("default", "too_old"): 20}
     assert unresolved == {("default", None): 20}

@@ -15,8 +15,9 @@ from tests.support.scraping import Scraper
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.web.metric_catalogue import CATALOGUE
 
 SETTLED = 'reconciler_settlements_total{account="default",source="query",state="succeeded"}'

@@ -15,8 +15,9 @@ from worker.domain.callbacks.bodies import Callback, receive
 from worker.domain.orders.operator_acts import reopen
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import Act
+from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.records.query_errors import Refused
 from worker.operations.reserve_slot import read_resting
 from worker.operations.save_orders import save_orders

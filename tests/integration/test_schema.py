@@ -15,7 +15,7 @@ from tests.support.plans import NOON, add, analyze, plan, row, steps_of
 from tests.support.sql import statements_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.orders.settlement import overdue_before
+from worker.domain.orders.giving_up import overdue_before
 from worker.domain.queries.choose_batch import each_once, first_pages
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.order_changes import EventKind, OrderEvent

@@ -12,8 +12,9 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.domain.records.acts import ActKind
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import Report
 
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>'

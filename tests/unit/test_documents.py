@@ -7,7 +7,8 @@ import pytest
 
 import worker
 from tests.support.logged_actions import logged_actions
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState
 from worker.settings import PREFIX, VARIABLES
 
 ROOT = Path(worker.__file__).parents[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from worker.adapters.private_files import make_private
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.acts import Role, User
+from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
 _KEYS = {"password", "role"}

@@ -20,7 +20,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
-from worker.words.findings import endpoint_in_words
+from worker.words.monitoring_findings import endpoint_in_words
 
 Row = Mapping[str, Any]
 

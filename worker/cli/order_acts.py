@@ -15,7 +15,8 @@ from worker.cli.session import Session, account_option, require_configured, requ
 from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
-from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Order, OrderState
 from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_amount
 from worker.operations.resend import resend as send_once_more
 from worker.views.notifications import orders_changed_since, orders_given_up

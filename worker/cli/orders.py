@@ -16,7 +16,8 @@ from worker.cli.output import console, print_json, print_table
 from worker.cli.session import Accounts, Session, account_option, require_known
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState
 from worker.domain.wire.fields import MOBILE_RULE, amount_text, id_fault, normalise_mobile, order_id_fault
 from worker.views.order import order_by_id, orders_named, orders_with_id
 from worker.views.orders import OrderSearch, count_orders, find_orders, key_of

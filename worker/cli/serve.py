@@ -12,7 +12,7 @@ from worker.adapters.log import configure_logging
 from worker.adapters.users_file import mode_fault, read_users
 from worker.cli.errors import CommandError
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
-from worker.domain.records.acts import Part
+from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
 

@@ -16,14 +16,14 @@ from worker.cli.session import Session, errors_in_one_line, read_settings, sessi
 from worker.cli.status_view import finding_to_response, show, to_response
 from worker.database.engine import missing_file
 from worker.database.transactions import Database, DatabaseError
-from worker.domain.records.findings import Finding, Level
+from worker.domain.records.monitoring_findings import Finding, Level
 from worker.domain.watching.monitoring import check
 from worker.domain.watching.workers import tick_allowance
 from worker.operations.write_heartbeat import host_name
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import SettingsError
 from worker.views.watching import Status, read_liveness, read_status
-from worker.words.findings import finding_in_words
+from worker.words.monitoring_findings import finding_in_words
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0

@@ -14,13 +14,13 @@ from worker.cli.output import SKIN, counted, duration_text, pause_in_words, prin
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
 from worker.domain.records.accounts import Rules
-from worker.domain.records.findings import Finding
+from worker.domain.records.monitoring_findings import Finding
 from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
 from worker.domain.watching.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.views.watching import Status
 from worker.words import catalogue
-from worker.words.findings import finding_in_words
+from worker.words.monitoring_findings import finding_in_words
 
 Row = Mapping[str, Any]
 

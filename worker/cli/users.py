@@ -17,7 +17,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.acts import Role, User
+from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
 _NO_FILE = (

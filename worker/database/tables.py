@@ -29,10 +29,11 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
+from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, Lane, OrderState, Source
+from worker.domain.records.orders import Lane, OrderState, Source
 from worker.domain.records.reports import IdKind
 
 NAMING = {

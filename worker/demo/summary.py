@@ -8,7 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from worker.demo.readings import OrderLine, PlatformRecord, Truth
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState, Source
 
 IDS_PER_QUERY = 100
 

@@ -14,7 +14,7 @@ from worker.domain.queries.budget import changes_too_often, database_findings, i
 from worker.domain.records.accounts import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 from worker.words import ENGLISH
-from worker.words.findings import finding_in_words
+from worker.words.monitoring_findings import finding_in_words
 
 WRITES = "database_writes"
 """Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
-from worker.domain.records.acts import Failures, SignIn, User
+from worker.domain.records.users import Failures, SignIn, User
 from worker.domain.wire.fields import is_fit
 
 TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"

@@ -9,8 +9,8 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Counted, Cursor, Stream
-from worker.domain.watching import metric_totals
-from worker.stores import metric_counting
+from worker.domain.watching import metric_counting
+from worker.stores import metric_totals
 
 ROWS_AT_ONCE = 2_000
 
@@ -22,7 +22,7 @@ def count_further(database: Database, stream: Stream, rules: Rules, *, most: int
     """
     # Without a row to count nothing is locked and nothing written: SQLite has one writer.
     with database.read() as connection:
-        cursor = metric_counting.read_cursors(connection).get(stream)
+        cursor = metric_totals.read_cursors(connection).get(stream)
         now = database.now(connection)
         if cursor is not None and not _next(connection, stream, cursor, now, rules, most=1).rows:
             return True
@@ -34,29 +34,29 @@ def count_further(database: Database, stream: Stream, rules: Rules, *, most: int
 @retry_contention
 def _begin(database: Database, stream: Stream) -> None:
     with database.write() as connection:
-        if stream not in metric_counting.read_cursors(connection):
-            metric_counting.add_cursor(connection, stream)
+        if stream not in metric_totals.read_cursors(connection):
+            metric_totals.add_cursor(connection, stream)
 
 
 @retry_contention
 def _count(database: Database, stream: Stream, rules: Rules, most: int) -> bool:
     with database.write() as connection:
-        cursor = metric_counting.lock_cursor(connection, stream)
+        cursor = metric_totals.lock_cursor(connection, stream)
         if cursor is None:
             return False
         counted = _next(connection, stream, cursor, database.now(connection), rules, most)
         if counted.rows:
-            metric_counting.add_to_totals(connection, counted.added, counted.replaced)
-            metric_counting.save_cursor(connection, stream, counted.cursor)
+            metric_totals.add_to_totals(connection, counted.added, counted.replaced)
+            metric_totals.save_cursor(connection, stream, counted.cursor)
     return counted.rows < most
 
 
 def _next(connection: Connection, stream: Stream, cursor: Cursor, now: datetime, rules: Rules, most: int) -> Counted:
     match stream:
         case Stream.QUERIES:
-            queries = metric_counting.next_queries(connection, cursor, most)
-            return metric_totals.count_queries(queries, cursor, now, rules)
+            queries = metric_totals.next_queries(connection, cursor, most)
+            return metric_counting.count_queries(queries, cursor, now, rules)
         case Stream.EVENTS:
-            return metric_totals.count_events(metric_counting.next_events(connection, cursor, most), cursor, now)
+            return metric_counting.count_events(metric_totals.next_events(connection, cursor, most), cursor, now)
         case Stream.REJECTED:
-            return metric_totals.count_rejected(metric_counting.next_rejected(connection, cursor, most), cursor, now)
+            return metric_counting.count_rejected(metric_totals.next_rejected(connection, cursor, most), cursor, now)

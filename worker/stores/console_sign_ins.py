@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.tables import FAILURES, SESSIONS
-from worker.domain.records.acts import Failures, SignIn
+from worker.domain.records.users import Failures, SignIn
 
 
 def read_sign_in(connection: Connection, token_digest: str) -> SignIn | None:

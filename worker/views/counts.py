@@ -32,8 +32,8 @@ from worker.database.tables import (
     UNMATCHED,
     UNRESOLVED_STATE,
 )
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import Rank
-from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts, PendingCount
 
 _FIRST_DUE = 100

@@ -16,8 +16,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
+from worker.domain.records.attention import Attention
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.wire.fields import id_fault, normalise_mobile
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
 from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys

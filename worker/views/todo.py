@@ -14,8 +14,9 @@ from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.records.accounts import Rules
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import Endpoint, NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
     UNMATCHED_FOR,

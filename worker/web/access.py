@@ -5,7 +5,7 @@ from datetime import datetime
 from flask import Response, g, request
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.records.acts import SignIn, User, Viewer
+from worker.domain.records.users import SignIn, User, Viewer
 from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     Address,

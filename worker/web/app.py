@@ -13,9 +13,9 @@ from worker.adapters.error_text import first_words
 from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import refused_texts
-from worker.domain.records.acts import Part
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
+from worker.domain.records.users import Part
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings

@@ -6,10 +6,10 @@ from datetime import datetime
 from itertools import product
 from typing import TypeVar
 
+from worker.domain.records.attention import Attention
 from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
-from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
-from worker.domain.watching import metric_totals as totals
+from worker.domain.watching import metric_counting as totals
 from worker.domain.watching.workers import heard_beat_at, heard_broker_at
 
 T = TypeVar("T")

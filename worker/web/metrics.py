@@ -8,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.domain.records.metrics import Stream, TotalKey
-from worker.domain.watching import metric_totals as totals
+from worker.domain.watching import metric_counting as totals
 from worker.web.access import Access, refuse_to_watch
 from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples
 from worker.web.metric_source import MetricSource, Reading

@@ -7,13 +7,15 @@ from enum import Enum, StrEnum
 from importlib.resources import files
 
 from worker.domain.notifications.endpoint_watch import Condition
-from worker.domain.records.acts import ActKind, Role
-from worker.domain.records.findings import BackOffReason, FindingKind, Level
+from worker.domain.records.acts import ActKind
+from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Trust
+from worker.domain.records.monitoring_findings import BackOffReason, FindingKind, Level
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, Lane, OrderState, Source
+from worker.domain.records.orders import Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
+from worker.domain.records.users import Role
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin

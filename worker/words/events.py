@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, worded
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 from worker.words import Skin
 from worker.words.catalogue import name_of
 

@@ -8,7 +8,8 @@ import pytest
 from worker.demo.readings import OrderLine, PlatformRecord, Truth
 from worker.demo.report import as_json, closing, verdict
 from worker.demo.summary import Finding, Summary, compare, summarise
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState, Source
 
 SETTLED = Truth(request_id="a", outcome="1", settled=True, amount="2.94", unknown=False, callback="lost")
 FAILED = replace(SETTLED, outcome="-1", amount="0.00")

@@ -11,8 +11,9 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 
 import worker.words
-from worker.domain.records.findings import FindingKind
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.monitoring_findings import FindingKind
+from worker.domain.records.orders import OrderState
 from worker.domain.records.queries import OUTCOMES
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind

@@ -18,10 +18,11 @@ from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.settlement import poll_again_now, settle
 from worker.domain.orders.verdicts import Verdict, judge
 from worker.domain.records.accounts import Rules
+from worker.domain.records.attention import Attention, gravest
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
-from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, gravest
+from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source
 from worker.domain.records.reports import Report, TrafficStatus
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.notifications.resting_endpoints import ATTENTION_AFTER, is_in_doubt, permission
-from worker.domain.records.findings import Finding, FindingKind
+from worker.domain.records.monitoring_findings import Finding, FindingKind
 from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.overview import NotificationCounts
 

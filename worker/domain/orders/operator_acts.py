@@ -14,9 +14,10 @@ from worker.domain.accounts.back_off import end_wait, restart_stepped_backoff
 from worker.domain.orders.settlement import poll_again_now
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Attention, Order, OrderState, Source
+from worker.domain.records.orders import Order, OrderState, Source
 from worker.domain.wire.fields import amount_text, is_fit
 
 MAX_ACTOR_LENGTH = 64

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from worker.domain.accounts.back_off import count_answer, end_back_off
 from worker.domain.accounts.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
-from worker.domain.orders.settlement import count_absence, count_denial, give_up_if_too_old, settle
+from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
+from worker.domain.orders.settlement import settle
 from worker.domain.queries.answer_items import AnswerContext
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode

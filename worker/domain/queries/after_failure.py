@@ -7,12 +7,13 @@ from enum import Enum
 from types import MappingProxyType
 
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
-from worker.domain.orders.settlement import give_up
+from worker.domain.orders.giving_up import give_up
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.scheduling.poll_schedule import PollSchedule, next_due

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from worker.domain.orders.verdicts import Effect, Verdict, judge
 from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.orders import Attention, Order, OrderKey
+from worker.domain.records.orders import Order, OrderKey
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.scheduling.poll_schedule import PollSchedule

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.findings import Finding, FindingKind
+from worker.domain.records.monitoring_findings import Finding, FindingKind
 
 # A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
 _ROUNDING_SECONDS = 0.00001

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from worker.domain.records.attention import Attention
 from worker.domain.records.reports import IdKind, TrafficStatus
 
 
@@ -31,27 +32,6 @@ class OrderState(StrEnum):
     def may_settle(self) -> bool:
         """Whether an answer or a callback may still settle the order."""
         return self in (OrderState.PENDING, OrderState.UNRESOLVED)
-
-
-class Attention(StrEnum):
-    """Why a person should look at an order, the gravest first: a row holds one reason, its events hold all."""
-
-    LATE_CONFLICT = "late_conflict"
-    CONFLICTING_ANSWER = "conflicting_answer"
-    AMOUNT_MISMATCH = "amount_mismatch"
-    MOBILE_MISMATCH = "mobile_mismatch"
-    UNKNOWN_STATUS = "unknown_status"
-    UNKNOWN_TO_PLATFORM = "unknown_to_platform"
-    REJECTED_BY_PLATFORM = "rejected_by_platform"
-    TOO_OLD = "too_old"
-
-
-_GRAVITY = {reason: position for position, reason in enumerate(Attention)}
-
-
-def gravest(*reasons: Attention | None) -> Attention | None:
-    """The reason that a row shows, out of several; None where there is none."""
-    return min((reason for reason in reasons if reason is not None), key=_GRAVITY.__getitem__, default=None)
 
 
 class Source(StrEnum):

@@ -11,7 +11,7 @@ from worker.domain.notifications.endpoint_watch import late_notifications, warni
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.queries.budget import database_findings
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.findings import BackOffReason, Finding, FindingKind, Level
+from worker.domain.records.monitoring_findings import BackOffReason, Finding, FindingKind, Level
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
 from worker.domain.records.query_errors import Refused

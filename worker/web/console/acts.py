@@ -16,7 +16,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, render
 from worker.database.transactions import Database
 from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, reason_fault
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import Viewer
+from worker.domain.records.users import Viewer
 from worker.operations.act_by_hand import Operator, OrdersActedOn
 from worker.operations.resend import Resent
 from worker.settings import Settings

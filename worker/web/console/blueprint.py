@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from worker.adapters.error_text import first_words
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
-from worker.domain.records.acts import Viewer
+from worker.domain.records.users import Viewer
 from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console import accounts, inbox, notifications, order_acts, orders, queries, sign_in, watching

@@ -10,7 +10,8 @@ from flask import Blueprint, abort, request, url_for
 from worker.database.transactions import Database
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
-from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Order, OrderState
 from worker.domain.wire.fields import amount_text, read_amount
 from worker.operations.act_by_hand import Decide, Operator, OrdersActedOn, act_on_orders
 from worker.operations.resend import Resent, resend

@@ -7,7 +7,8 @@ from flask import Blueprint, Response, abort, redirect, render_template, url_for
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.accounts import Rules
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of, sids_of

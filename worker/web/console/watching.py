@@ -25,7 +25,7 @@ from worker.web.console.languages import SKIN, outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import charts_of, frame
 from worker.web.shared_readings import SharedReading
-from worker.words.findings import finding_in_sentences
+from worker.words.monitoring_findings import finding_in_sentences
 
 T = TypeVar("T")
 

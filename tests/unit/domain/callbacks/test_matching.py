@@ -21,9 +21,10 @@ from worker.domain.callbacks.matching import (
     sayings_of,
     shown_sayings_of,
 )
+from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Trust
 from worker.domain.records.order_changes import EventKind, Saying
-from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
+from worker.domain.records.orders import Order, OrderKey, OrderState
 
 APP_IDS = {"default": APP_ID}
 SETTLED = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)

@@ -20,7 +20,7 @@ from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
 from worker.domain.watching.todo import TodoKind, endpoints_to_do
 from worker.words import ENGLISH
-from worker.words.findings import clause_of, endpoint_in_words, finding_in_words
+from worker.words.monitoring_findings import clause_of, endpoint_in_words, finding_in_words
 
 SOUND = make_endpoint("a")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))

@@ -25,6 +25,7 @@ from worker.domain.notifications.events import (
     wanted,
 )
 from worker.domain.records import csv_columns
+from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import (
     EventType,
     Notification,
@@ -32,7 +33,7 @@ from worker.domain.records.notifications import (
     Rank,
 )
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, version_at
+from worker.domain.records.orders import Lane, Order, OrderState, Source, version_at
 from worker.domain.records.reports import TrafficStatus
 
 P, S, F, U, C = OrderState

@@ -20,11 +20,12 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders.settlement import flag_overdue
+from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.attention import Attention
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
+from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.queries import Work
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, QueryError, Refused
 from worker.domain.records.reports import Report

@@ -21,7 +21,8 @@ from tests.unit.domain.builders import (
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.query_errors import (
     DeadlineExceeded,
     HttpError,

@@ -20,6 +20,7 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
+from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
     Decided,
     actor_fault,
@@ -38,12 +39,13 @@ from worker.domain.orders.operator_acts import (
     resume,
     unless_changed,
 )
-from worker.domain.orders.settlement import flag_overdue, settle
+from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
 from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
+from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.query_errors import DeadlineExceeded
 from worker.domain.records.reports import TrafficStatus
 from worker.domain.scheduling.observing import observe_callbacks, observe_polls

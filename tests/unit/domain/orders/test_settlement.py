@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
+from worker.domain.records.attention import Attention
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
+from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
 
 SUCCEEDED = make_order(

@@ -23,8 +23,9 @@ from worker.domain.orders.submissions import (
     read_refused,
     refused_texts,
 )
+from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
-from worker.domain.records.orders import Attention, OrderKey, OrderState
+from worker.domain.records.orders import OrderKey, OrderState
 
 ACCOUNTS = ("default", "north")
 FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
 from worker.domain.orders.verdicts import Effect, Verdict, judge
+from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.orders import Attention, Order
+from worker.domain.records.orders import Order
 from worker.domain.records.reports import IdKind, Report
 
 

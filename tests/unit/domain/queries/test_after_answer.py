@@ -18,7 +18,8 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import Report
 from worker.domain.scheduling.ages import bucket_of

@@ -20,7 +20,8 @@ from tests.unit.domain.builders import (
 )
 from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Work
 from worker.domain.records.query_errors import (
     DeadlineExceeded,

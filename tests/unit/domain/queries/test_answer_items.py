@@ -1,6 +1,7 @@
 from tests.unit.domain.builders import after, answered, kinds, make_blind_order, make_order, make_report, make_state
 from worker.domain.queries.answer_items import find_contradictions
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.attention import Attention
+from worker.domain.records.orders import OrderState
 from worker.domain.records.queries import Work
 
 ECHOING = make_state(echoes_custom_parm=True)

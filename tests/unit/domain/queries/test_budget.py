@@ -27,9 +27,9 @@ from worker.domain.queries.budget import (
     tighten,
 )
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.findings import FindingKind
+from worker.domain.records.monitoring_findings import FindingKind
 from worker.words import ENGLISH
-from worker.words.findings import finding_in_words
+from worker.words.monitoring_findings import finding_in_words
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
 LONGER = replace(RULES, window_seconds=120)

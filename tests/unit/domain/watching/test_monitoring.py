@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.records.findings import Finding, Level
+from worker.domain.records.monitoring_findings import Finding, Level
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import (
@@ -31,7 +31,7 @@ from worker.domain.watching.workers import (
     tick_patience,
 )
 from worker.words import ENGLISH
-from worker.words.findings import finding_in_words
+from worker.words.monitoring_findings import finding_in_words
 
 
 def said(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""What monitoring reports: values that `worker.words.findings` says in sentences."""
+"""What monitoring reports: values that `worker.words.monitoring_findings` says in sentences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """What monitoring reports, and how an endpoint fares, in words."""
 
 from worker.domain.notifications.endpoint_watch import Condition, EndpointView, unsent_since
-from worker.domain.records.findings import BackOffReason, Finding
+from worker.domain.records.monitoring_findings import BackOffReason, Finding
 from worker.words import N_, Skin
 from worker.words.catalogue import ENTRIES, FINDINGS, message, name
 

@@ -10,8 +10,8 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Counted, Cursor, EventToCount, QueryToCount, RejectedToCount
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.query_errors import QueryError
-from worker.domain.watching import metric_totals
-from worker.domain.watching.metric_totals import (
+from worker.domain.watching import metric_counting
+from worker.domain.watching.metric_counting import (
     BOUNDS,
     QUERY_DURATION,
     REJECTING_SOURCES,
@@ -139,7 +139,7 @@ def test_a_bucket_of_a_release_with_other_bounds_is_counted_in_the_next_greater_
 
 def test_every_outcome_and_every_source_of_refused_input_is_known_from_the_start() -> None:
     failures = {one.outcome for one in QueryError.__subclasses__()}
-    assert set(metric_totals.OUTCOMES) == {"answered", "lost", *failures}
+    assert set(metric_counting.OUTCOMES) == {"answered", "lost", *failures}
     methods = [method for _, method in inspect.getmembers(Intake, inspect.isfunction)]
     given = [inspect.signature(method).parameters.get("source") for method in methods]
     defaults = {one.default for one in given if one is not None and isinstance(one.default, str)}
