@@ -126,7 +126,14 @@ def test_the_acts_were_options_which_still_work_and_warn(bench: Workbench, cli: 
     ("wrong", "said"),
     [
         (("--pending", "--gave-up"), "give one of --pending and --gave-up"),
-        (("--pause", "a", "--forget", "b"), "give one of --pause, --resume and --forget"),
+        *(
+            (beside, "give one of --pending, --gave-up, --pause, --resume and --forget")
+            for beside in (
+                ("--pause", "a", "--forget", "b"),
+                ("--pending", "--pause", "a"),
+                ("--gave-up", "--forget", "a", "--yes"),
+            )
+        ),
         (("--reason", "x", "pause", "default"), "options of `pause` stand behind it"),
     ],
 )

@@ -243,10 +243,12 @@ class _Pair:
         assert self._limit is not None
         passing, rest = data[: self._limit], data[self._limit :]
         self._limit -= len(passing)
+        reaches_limit = self._limit == 0 and not self.is_held
+        # Before they are sent: the server may answer at once.
+        self.is_held = self.is_held or self._limit == 0
         if passing:
             server.sendall(passing)
-        if self._limit == 0 and not self.is_held:
-            self.is_held = True
+        if reaches_limit:
             self._proxy.is_holding()
         return rest
 

@@ -88,16 +88,16 @@ class OldFlags:
     by: Annotated[str | None, _hidden("--by", callback=read_actor)] = None
     yes: Annotated[bool, _hidden("--yes")] = False
 
-    def act(self, *, as_json: bool) -> bool:
-        """Act as they say; returns whether they said anything."""
+    def act(self, *, lists: bool, as_json: bool) -> bool:
+        """Act as they say; returns whether they said anything. `lists`: whether an option of the list stands beside."""
         commands: dict[str, Callable[..., None]] = {
             "pause": pause,
             "resume": resume,
             "forget": partial(forget, yes=self.yes),
         }
         named = {name: getattr(self, name) for name in commands if getattr(self, name) is not None}
-        if len(named) > 1:
-            raise typer.BadParameter("give one of --pause, --resume and --forget")
+        if len(named) + (lists and bool(named)) > 1:
+            raise typer.BadParameter("give one of --pending, --gave-up, --pause, --resume and --forget")
         for name, account in named.items():
             warning = f"--{name} goes with the next release: `reconciler notifications {name} {account}` does the same"
             typer.echo(f"Warning: {warning}", err=True)
@@ -127,7 +127,7 @@ def notifications(
     if _is_act(ctx):
         return
     state = _state_of(pending, gave_up)
-    if old.act(as_json=page.as_json):
+    if old.act(lists=state is not None, as_json=page.as_json):
         return
     with page.session() as opened, opened.database.snapshot() as connection:
         now = opened.database.now(connection)
