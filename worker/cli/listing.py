@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from worker.adapters.shown_values import csv_parts
+from worker.adapters.csv_cells import csv_parts
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, shown_zone, time_text
 from worker.cli.session import Session, session
 from worker.views.page import ROWS_AT_ONCE, Page, every_row

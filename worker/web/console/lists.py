@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, abort, render_template, request
 
-from worker.adapters.shown_values import csv_parts
+from worker.adapters.csv_cells import csv_parts
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
 from worker.domain.wire.fields import id_fault
