@@ -415,7 +415,7 @@ def test_the_history_is_in_the_language_of_its_reader_and_what_has_no_code_as_it
     path = f"/orders/{bench.order('1').id}"
     assert "charged 3.00, expected 2.94: {" in html.unescape(client.get(path).text)
     client.set_cookie("language", "zh")
-    assert "实际扣款 3.00，应扣 2.94: {" in html.unescape(client.get(path).text)
+    assert "实际扣款 3.00，应扣 2.94：{" in html.unescape(client.get(path).text)
     bench.run("UPDATE order_events SET detail_code = NULL, detail_values = NULL")
     assert "charged 3.00, expected 2.94: {" in html.unescape(client.get(path).text)
 

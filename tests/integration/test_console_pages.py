@@ -90,7 +90,7 @@ def test_a_pending_order_says_why_it_waits(bench: Workbench, pages: Pages) -> No
     bench.add("r1")
     path = f"/orders/{bench.order('r1').id}"
     assert "No worker is running: have the administrator start one." in pages.text(path)
-    assert "没有工作进程在运行：请管理员启动。" in pages.text(path, "zh")
+    assert "没有后台服务在运行：请管理员启动。" in pages.text(path, "zh")
 
 
 def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli: CommandLine) -> None:

@@ -1,18 +1,15 @@
 """`reconciler acts`: what operators did by hand, and why."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Annotated, ClassVar
 
 from worker.cli.listing import Listing, Paged, Row, limit_option
-from worker.cli.output import time_text
+from worker.cli.output import SKIN
 from worker.cli.session import account_option, require_known
 from worker.domain.records import csv_columns
-from worker.domain.records.coded_texts import CodedText
 from worker.views.acts import recent_acts
-
-_TIMES = ("time", "until")
+from worker.words.events import with_times
 
 Accounts = Annotated[list[str] | None, account_option("Only acts on this account or on all; may be repeated.")]
 
@@ -44,14 +41,7 @@ def acts(account: Accounts = None, *, page: ActsPaged) -> None:
 
 
 def _table_row(act: Row) -> dict[str, object]:
-    return {**act, "account": act["account"] or "all", "detail": _with_local_times(act["detail"])}
-
-
-def _with_local_times(detail: str | None) -> str | None:
-    if not isinstance(detail, CodedText):
-        return detail
-    times = {name: time_text(datetime.fromisoformat(detail.values[name])) for name in _TIMES if name in detail.values}
-    return detail.having(**times)
+    return {**act, "account": act["account"] or "all", "detail": with_times(act["detail"], SKIN)}
 
 
 _ACTS = Listing(

@@ -22,6 +22,7 @@ from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.views.order import Outlook, Story, read_story
+from worker.words.events import with_times
 from worker.words.next_step import ARCHIVED, next_in_words, wait_in_words
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
@@ -87,7 +88,8 @@ def _event_columns(events: Sequence[Row]) -> Sequence[str]:
 
 def _event_row(event: Row) -> dict[str, object]:
     before, after = event["from_state"], event["to_state"]
-    said = [event[name] for name in ("traffic_sts", "ori_amount", "remark", "detail") if event[name] is not None]
+    parts = [*(event[name] for name in ("traffic_sts", "ori_amount", "remark")), with_times(event["detail"], SKIN)]
+    said = [part for part in parts if part is not None]
     if event["repeats"]:
         said.append(f"said {event['repeats']} times more")
     change = f"{before} > {after}" if before != after and before is not None else None

@@ -97,7 +97,8 @@ def _entries(changes: Sequence[Change], act: Act, kind: ActKind) -> Iterator[Act
     for account in sorted({change.after.account for change in changes}):
         orders = [change.after for change in changes if change.after.account == account]
         names = ", ".join(order.request_id or order.custom_parm or f"id:{order.id}" for order in orders)
-        yield _entry(act, kind, account, f"{len(orders)} order{'' if len(orders) == 1 else 's'}: {names}")
+        code = TextCode.ONE_ORDER if len(orders) == 1 else TextCode.ORDERS
+        yield _entry(act, kind, account, CodedText(code, count=len(orders), names=names))
 
 
 @retry_contention

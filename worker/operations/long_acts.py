@@ -20,8 +20,8 @@ log = structlog.stdlib.get_logger(__name__)
 class LongAct:
     """Who acts, and what was done so far; recorded once something was done."""
 
-    def __init__(self, operator: Operator, kind: ActKind, said: TextCode | None = None, **values: str) -> None:
-        """`said` holds the counts as `done`, with these values; by itself a record holds the counts alone."""
+    def __init__(self, operator: Operator, kind: ActKind, said: TextCode = TextCode.DONE, **values: str) -> None:
+        """`said` holds the counts as `done`, with these values."""
         self._operator, self._kind, self._said, self._values = operator, kind, said, values
         self._done = Counter[str]()
         self._row: int | None = None
@@ -49,8 +49,8 @@ class LongAct:
             )
 
     def _record(self, database: Database, connection: Connection, done: Counter[str]) -> int:
-        counts = ", ".join(f"{name}: {count:,}" for name, count in done.items() if count)
-        detail = counts if self._said is None else CodedText(self._said, done=counts, **self._values)
+        counts = {name: f"{count:,}" for name, count in done.items() if count}
+        detail = CodedText(self._said, **counts, **self._values)
         if self._row is not None:
             set_detail(connection, self._row, detail)
             return self._row

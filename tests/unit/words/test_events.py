@@ -1,9 +1,11 @@
 """What events, acts and refusals say is in Chinese on Chinese pages, by its code; what has no code stands as it is."""
 
+import copy
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -22,17 +24,30 @@ from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.reports import IdKind
 from worker.web.console.languages import translations
 from worker.words import Skin
-from worker.words.events import detail_text
+from worker.words.events import detail_text, with_times
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)
 UNRESOLVED = make_order(state=OrderState.UNRESOLVED, attention=Attention.UNKNOWN_TO_PLATFORM)
 PAID = make_order(state=OrderState.SUCCEEDED, settled_by=Source.QUERY, ori_amount=Decimal("2.94"))
 CHINESE = translations("zh").gettext
 PLACE = re.compile(r"%\(\w+\)s")
+AT = "2026-01-31T12:00:00+00:00"
+PLACE_NAME = re.compile(r"%\((\w+)\)s")
 
 
 def in_chinese(detail: str | None) -> str:
     return detail_text(detail, Skin(translate=CHINESE))
+
+
+def full(code: TextCode) -> CodedText:
+    """The sentence of a code with all that may stand before and behind it."""
+    counted = ("orders", "archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
+    around = ("order", "ori_amount", "price", "item", "others", "said")
+    places = (one for one in PLACE_NAME.findall(code.value) if one != "done")
+    values = dict.fromkeys((*places, *counted, *around), "值")
+    names = {"raised": Attention.TOO_OLD, "shown": Attention.LATE_CONFLICT, "by": Source.QUERY}
+    kept = {"state": OrderState.FAILED, "attention": Attention.TOO_OLD, **dict.fromkeys(("time", "until"), AT)}
+    return CodedText(code, **{**values, **names, **{name: kept.get(name, one) for name, one in values.items()}})
 
 
 def conflict() -> Change:
@@ -54,25 +69,25 @@ def test_each_code_has_a_sentence_in_chinese_with_the_same_values(code: TextCode
     [
         (
             lambda: resolve(UNRESOLVED, ACT, state=OrderState.FAILED, amount=None),
-            *("was unknown_to_platform: asked 王", "原为：平台查无此单: asked 王"),
+            *("was unknown_to_platform: asked 王", "原为：平台查无此单：asked 王"),
         ),
         (
             lambda: reopen(PAID, ACT, force=True),
             *(
                 "was succeeded, by query, charged 2.94: asked 王",
-                "原为：成功, 查询, 实际扣款 2.94: asked 王",
+                "原为：成功，查询，实扣金额 2.94：asked 王",
             ),
         ),
         (
             lambda: reopen(replace(PAID, amount_is_price=True, attention=Attention.LATE_CONFLICT), ACT, force=True),
             *(
                 "was succeeded, by query, price 2.94, late_conflict: asked 王",
-                "原为：成功, 查询, 面额 2.94, 后续结果不一致: asked 王",
+                "原为：成功，查询，面额 2.94，后续结果不一致：asked 王",
             ),
         ),
         (
             lambda: dismiss(UNRESOLVED, ACT),
-            *("unknown_to_platform: asked 王", "平台查无此单: asked 王"),
+            *("unknown_to_platform: asked 王", "平台查无此单：asked 王"),
         ),
         (lambda: cancel(UNRESOLVED, ACT), "asked 王", "asked 王"),
         (
@@ -83,7 +98,7 @@ def test_each_code_has_a_sentence_in_chinese_with_the_same_values(code: TextCode
             conflict,
             *(
                 '2 items for one id that differ, beside the first {"second":1}: {"requestId":"R1"}',
-                '同一订单号有 2 条不一致的结果，除第一条外还有 {"second":1}: {"requestId":"R1"}',
+                '同一订单号有 2 条不一致的结果，除第一条外还有 {"second":1}：{"requestId":"R1"}',
             ),
         ),
     ],
@@ -112,7 +127,50 @@ def test_a_table_holds_the_sentence_its_code_and_its_values() -> None:
     }
     read = with_code({"id": 1, **row, "detail": "as an earlier release worded it"})
     assert read == {"id": 1, "detail": "as an earlier release worded it"}
-    assert in_chinese(read["detail"]) == in_chinese(detail) == "平台查无此单: 单独查询，连续 3 次应答中缺少"
+    assert in_chinese(read["detail"]) == in_chinese(detail) == "平台查无此单：单独查询，连续 3 次应答中缺少"
+
+
+def test_what_the_platform_said_is_stored_in_the_sentence_alone_and_read_back() -> None:
+    item, other = '{"remark":"%(said)s, 王"}' * 80, '{"second":1}' * 150
+    detail = CodedText(TextCode.AMOUNT_DIFFERS, charged="3.00", expected="2.94", item=item, others=other, said=item)
+    row = to_columns(detail)
+    assert len(row["detail_values"] or "") < 120
+    read = with_code(row)["detail"]
+    assert (read, read.values, in_chinese(read)) == (detail, detail.values, in_chinese(detail))
+    assert to_columns(read) == row
+
+
+def pickled(one: CodedText) -> CodedText:
+    read: CodedText = pickle.loads(pickle.dumps(one))  # noqa: S301  # our own bytes
+    return read
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_a_coded_text_is_copied_and_pickled_with_its_values(again: Callable[[CodedText], CodedText]) -> None:
+    one = CodedText(TextCode.LEFT_OUT, stored="as an earlier release worded it", count=3)
+    other = again(one)
+    assert (other, other.code, other.values) == (one, one.code, one.values)
+
+
+@pytest.mark.parametrize("code", TextCode, ids=lambda code: code.code)
+def test_chinese_has_no_mark_of_half_width(code: TextCode) -> None:
+    chinese = in_chinese(full(code)).replace(str(datetime.fromisoformat(AT)), "")
+    assert not re.search("[,:;()]", chinese), chinese
+
+
+def test_times_are_those_of_the_reader() -> None:
+    skin = Skin(translate=CHINESE, time=lambda time: f"{time + timedelta(hours=8):%H:%M}")
+    times = {"time": "2026-01-31 12:00:00Z", "until": "2026-01-31T13:00:00+00:00"}
+    detail = CodedText(TextCode.BACK_OFF_SHORTENED, **times)
+    assert with_times(detail, skin) == "ended a back-off until 20:00; the platform asked to wait until 21:00"
+    assert detail_text(detail, skin) == "结束了至 20:00 的暂缓查询；平台要求等待至 21:00"
+    assert with_times("until 2026-01-31 12:00:00Z", skin) == "until 2026-01-31 12:00:00Z"
+
+
+def test_what_was_done_is_counted_in_the_language_of_the_reader() -> None:
+    detail = CodedText(TextCode.DONE_BEFORE, archived_orders="1,000", platform_queries="2", time=AT)
+    assert detail.startswith("archived_orders: 1,000, platform_queries: 2; from before 2026")
+    assert in_chinese(detail).startswith("已归档订单：1,000、查询记录：2；2026")
 
 
 @pytest.mark.parametrize("code", [None, "of_a_later_release"])

@@ -7,6 +7,7 @@ console says the code in the language of its reader.
 import json
 from collections.abc import Callable, Mapping
 from enum import Enum, unique
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +65,9 @@ class TextCode(Enum):
     BACK_OFF_SHORTENED = N_("ended a back-off until %(time)s; the platform asked to wait until %(until)s")
     SLOT_HELD = N_("1 slot until %(time)s")
     SLOTS_HELD = N_("%(count)s slots until %(time)s")
+    ONE_ORDER = N_("1 order: %(names)s")
+    ORDERS = N_("%(count)s orders: %(names)s")
+    DONE = "%(done)s"
     DONE_SETTLED_BEFORE = N_("%(done)s; settled before %(time)s")
     DONE_BEFORE = N_("%(done)s; from before %(time)s")
     # Why an act is refused.
@@ -92,16 +96,27 @@ class TextCode(Enum):
 
 
 # What any sentence may have besides, by the names of these values.
-_BEFORE = {"order": N_("order %(order)s: "), "raised": "%(raised)s: "}
+_BEFORE = {"order": N_("order %(order)s: "), "raised": N_("%(raised)s: ")}
 _BEHIND = {
     "by": N_(", by %(by)s"),
     "ori_amount": N_(", charged %(ori_amount)s"),
     "price": N_(", price %(price)s"),
-    "shown": ", %(shown)s",
+    "shown": N_(", %(shown)s"),
     "item": N_(", as %(item)s has it"),
     "others": N_(", beside the first %(others)s"),
-    "said": ": %(said)s",
+    "said": N_(": %(said)s"),
 }
+# What stands in the place of `done`: of which rows how many, by the names of these values.
+_DONE = {
+    "orders": N_("orders: %(orders)s"),
+    "archived_orders": N_("archived_orders: %(archived_orders)s"),
+    "rejected_orders": N_("rejected_orders: %(rejected_orders)s"),
+    "unmatched_callbacks": N_("unmatched_callbacks: %(unmatched_callbacks)s"),
+    "platform_queries": N_("platform_queries: %(platform_queries)s"),
+}
+_LONGEST_VALUE = 40
+"""Longer ones, such as the platform's own item, are stored once: in the sentence; the values say where it stands there.
+A record of the archive holds both for each event of its order, and has to fit into a text."""
 _CODES = {one.code: one for one in TextCode}
 
 
@@ -124,6 +139,10 @@ class CodedText(str):
         one.code, one.values = code, MappingProxyType(named)
         return one
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`."""
+        return partial(CodedText, self.code, stored=str(self), **self.values), ()
+
     def having(self, **more: str | None) -> "CodedText":
         """The same with more values, or with others; without those that are None."""
         return CodedText(self.code, **{name: one for name, one in {**self.values, **more}.items() if one is not None})
@@ -131,17 +150,27 @@ class CodedText(str):
 
 def worded(code: TextCode, values: Mapping[str, str], say: Callable[[str], str] = str) -> str:
     """The sentence of a code; `say` translates its parts, whose places are filled afterwards."""
-    before = [part for name, part in _BEFORE.items() if name in values]
-    behind = [part for name, part in _BEHIND.items() if name in values]
-    return "".join(map(say, (*before, code.value, *behind))) % values
+
+    def said(parts: Mapping[str, str]) -> list[str]:
+        return [say(part) for name, part in parts.items() if name in values]
+
+    sentence = say(code.value).replace("%(done)s", say(N_(", ")).join(said(_DONE)))
+    return "".join((*said(_BEFORE), sentence, *said(_BEHIND))) % values
 
 
 def to_columns(detail: str | None) -> dict[str, str | None]:
     """The columns in which a table holds a detail; one that is no sentence of ours has no code."""
     if not isinstance(detail, CodedText):
         return {"detail": detail, "detail_code": None, "detail_values": None}
-    values = json.dumps(dict(detail.values), ensure_ascii=False, separators=(",", ":"))
-    return {"detail": str(detail), "detail_code": detail.code.code, "detail_values": values}
+    values = {name: _stored_value(one, str(detail)) for name, one in detail.values.items()}
+    column = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return {"detail": str(detail), "detail_code": detail.code.code, "detail_values": column}
+
+
+def _stored_value(value: str, sentence: str) -> str | tuple[int, int]:
+    """The value itself, or from where to where it stands in the sentence."""
+    start = sentence.find(value) if len(value) > _LONGEST_VALUE else -1
+    return value if start < 0 else (start, start + len(value))
 
 
 def with_code(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -149,5 +178,7 @@ def with_code(row: Mapping[Any, Any]) -> dict[str, Any]:
     shown = dict(row)
     code, values = _CODES.get(shown.pop("detail_code")), shown.pop("detail_values")
     if code is not None:
-        shown["detail"] = CodedText(code, stored=shown["detail"], **json.loads(values))
+        sentence, held = shown["detail"], json.loads(values)
+        texts = {name: one if isinstance(one, str) else sentence[slice(*one)] for name, one in held.items()}
+        shown["detail"] = CodedText(code, stored=sentence, **texts)
     return shown
