@@ -22,6 +22,7 @@ from worker.domain.records.coded_texts import CodedText, TextCode, to_columns, w
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.reports import IdKind
+from worker.domain.wire.fields import read_report
 from worker.web.console.languages import translations
 from worker.words import Skin
 from worker.words.events import detail_text, with_times
@@ -42,7 +43,7 @@ def in_chinese(detail: str | None) -> str:
 def full(code: TextCode) -> CodedText:
     """The sentence of a code with all that may stand before and behind it."""
     counted = ("orders", "archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
-    around = ("order", "ori_amount", "price", "item", "others", "said")
+    around = ("order", "unreadable", "field", "ori_amount", "price", "item", "others", "said")
     places = (one for one in PLACE_NAME.findall(code.value) if one != "done")
     values = dict.fromkeys((*places, *counted, *around), "值")
     names = {"raised": Attention.TOO_OLD, "shown": Attention.LATE_CONFLICT, "by": Source.QUERY}
@@ -53,6 +54,11 @@ def full(code: TextCode) -> CodedText:
 def conflict() -> Change:
     reports = [make_report(), make_report(traffic_sts="-1", words='{"second":1}')]
     verdict = judge(make_order(), reports, app_id=str(reports[0].app_id), polled_by=IdKind.REQUEST_ID)
+    return settle(make_order(), verdict, source=Source.QUERY, now=NOW)
+
+
+def unreadable() -> Change:
+    verdict = judge(make_order(), [read_report({"oriAmount": True})], app_id="", polled_by=IdKind.REQUEST_ID)
     return settle(make_order(), verdict, source=Source.QUERY, now=NOW)
 
 
@@ -93,6 +99,13 @@ def test_each_code_has_a_sentence_in_chinese_with_the_same_values(code: TextCode
         (
             lambda: flag_overdue(make_order(), NOW + timedelta(days=365), RULES),
             *("still pending 60 windows past the age limit", "超过时限 60 个查询周期后仍在处理中"),
+        ),
+        (
+            unreadable,
+            *(
+                'unreadable item: oriAmount: neither text nor a number: {"oriAmount":true}',
+                '回复内容无法识别：oriAmount：既不是文本也不是数字：{"oriAmount":true}',
+            ),
         ),
         (
             conflict,

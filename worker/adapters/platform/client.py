@@ -21,6 +21,7 @@ from worker.adapters.clock import Clock
 from worker.adapters.log_redaction import MASK, Redactor
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange, Received, exchange_once
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
@@ -99,11 +100,8 @@ class Mask:
             fault=self._optional(report.fault),
             words=self.text(report.words),
         )
-        return (
-            replace(masked, fault=masked.fault or "it repeats a credential of the query", **spoilt)
-            if spoilt
-            else masked
-        )
+        why = masked.fault or CodedText(TextCode.ITEM_REPEATS_CREDENTIAL)
+        return replace(masked, fault=why, **spoilt) if spoilt else masked
 
     def _holds_credential(self, text: str | None) -> bool:
         return text is not None and any(secret in text.casefold() for secret in self._secrets)

@@ -106,6 +106,8 @@ def _conflict(order: Order, reports: Sequence[Report], app_id: str) -> CodedText
         return CodedText(TextCode.ITEMS_DIFFER, count=len(reports))
     report = reports[0]
     if report.fault:
+        if isinstance(report.fault, CodedText):
+            return report.fault.having(unreadable="")
         return CodedText(TextCode.ITEM_UNREADABLE, fault=report.fault)
     if report.app_id is not None and report.app_id != app_id:
         return CodedText(TextCode.OTHER_APP_ID, app_id=report.app_id)

@@ -27,6 +27,13 @@ class TextCode(Enum):
     # What an answer or a callback shows.
     ITEMS_DIFFER = N_("%(count)s items for one id that differ")
     ITEM_UNREADABLE = N_("unreadable item: %(fault)s")
+    FIELD_NO_TEXT = N_("neither text nor a number")
+    FIELD_TOO_LONG = N_("too long")
+    FIELD_NOT_STORABLE = N_("not text that can be stored")
+    FIELD_SAID_TWICE = N_("said twice, with different values")
+    ITEM_IS_ERROR = N_("the item is an error, %(status_code)s")
+    ITEM_UNDER_OTHER_ID = N_("it stands under %(key)s and calls itself %(own)s")
+    ITEM_REPEATS_CREDENTIAL = N_("it repeats a credential of the query")
     OTHER_APP_ID = N_("appid %(app_id)s is not the account's")
     OTHER_CUSTOM_PARM = N_("customParm %(custom_parm)s is not the order's")
     OTHER_REQUEST_ID = N_("requestId %(request_id)s is not the order's")
@@ -96,7 +103,12 @@ class TextCode(Enum):
 
 
 # What any sentence may have besides, by the names of these values.
-_BEFORE = {"order": N_("order %(order)s: "), "raised": N_("%(raised)s: ")}
+_BEFORE = {
+    "order": N_("order %(order)s: "),
+    "raised": N_("%(raised)s: "),
+    "unreadable": N_("unreadable item: "),
+    "field": N_("%(field)s: "),
+}
 _BEHIND = {
     "by": N_(", by %(by)s"),
     "ori_amount": N_(", charged %(ori_amount)s"),
@@ -123,7 +135,8 @@ _CODES = {one.code: one for one in TextCode}
 class CodedText(str):
     """The English sentence of a code with its values. Besides those with a place a sentence may have
 
-    - before it `order` (whose key), or `raised` (the attention that follows);
+    - before it `order` (whose key), `raised` (the attention that follows), or why the platform's item is unreadable:
+      `unreadable`, whatever that holds, and `field`;
     - behind it `by`, `ori_amount`, `price` and `shown` (the attention) of a result that was, `item` and `others` (more
       of the platform's items), and at the end `said`: the platform's own words, or an operator's.
     """

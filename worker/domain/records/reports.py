@@ -43,7 +43,9 @@ class Report:
     has_amount_field: bool = False
     """Whether the field was there at all, even if empty."""
     fault: str | None = None
-    """Why the item cannot be believed whatever it says (keys that collide, a value of the wrong type), else None."""
+    """Why the item cannot be believed whatever it says (keys that collide, a value of the wrong type), else None.
+
+    A coded text, or plain text where the answer held something to be masked."""
     words: str = "{}"
     """The item's own words: compact JSON, at most 2,000 characters, free of NUL and lone surrogates."""
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
 from worker.domain.records.reports import Answer, IdKind, Report
@@ -196,7 +197,7 @@ def _read(item: Item, id_kind: IdKind, polled: Sequence[str]) -> Report:
     if own is None:
         return _with_id(report, id_kind, item.key)
     if item.key in polled:
-        fault = report.fault or f"it stands under {item.key} and calls itself {own}"
+        fault = report.fault or CodedText(TextCode.ITEM_UNDER_OTHER_ID, key=item.key, own=own)
         return replace(_with_id(report, id_kind, item.key), fault=fault)
     return report
 

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.reports import Report
 from worker.domain.wire.strict_json import words_of
@@ -167,6 +168,10 @@ _MAX_INTEGER_BITS = 512
 class FieldFault(Exception):
     """A value that cannot be read without guessing; `str()` says why."""
 
+    def __init__(self, why: CodedText) -> None:
+        super().__init__(why)
+        self.why = why
+
 
 def is_known_key(key: str) -> bool:
     """Whether an item's key, in any case, is one that is read."""
@@ -180,7 +185,7 @@ def read_report(fields: Mapping[str, object]) -> Report:
     item's own other than `0` or `000000` become the report's `fault`.
     """
     said: dict[str, str | None] = {}
-    faults: list[str] = []
+    faults: list[CodedText] = []
     for key, value in fields.items():
         name = _NAMES.get(key) or _NAMES_IN_ANY_CASE.get(str(key).casefold())
         if name is None:
@@ -189,20 +194,20 @@ def read_report(fields: Mapping[str, object]) -> Report:
             text = field_text(value, limit=None if name == "remark" else FIELD_LIMIT)
         except FieldFault as fault:
             text = None
-            faults.append(f"{storable(str(key), FIELD_LIMIT)}: {fault}")
+            faults.append(fault.why.having(field=storable(str(key), FIELD_LIMIT)))
         if name in said and said[name] != text:
-            faults.append(f"{storable(str(key), FIELD_LIMIT)}: said twice, with different values")
+            faults.append(CodedText(TextCode.FIELD_SAID_TWICE, field=storable(str(key), FIELD_LIMIT)))
         # The first value stays: it shows which order the faulty item is about.
         said[name] = said.get(name) or text
     code = said.pop("status_code", None)
     if code is not None and code not in GOOD_CODES:
-        faults.append(f"statusCode: the item is an error, {code}")
+        faults.append(CodedText(TextCode.ITEM_IS_ERROR, field="statusCode", status_code=code))
     remark = said.pop("remark", None)
     return Report(
         **said,
         remark=None if remark is None else storable(remark, REMARK_LIMIT),
         has_amount_field="ori_amount" in said,
-        fault=storable(faults[0], FIELD_LIMIT) if faults else None,
+        fault=faults[0] if faults else None,
         words=words_of(fields),
     )
 
@@ -218,15 +223,15 @@ def field_text(value: object, *, limit: int | None = None) -> str | None:
     if isinstance(value, str):
         text = str(value)
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise FieldFault("neither text nor a number")
+        raise FieldFault(CodedText(TextCode.FIELD_NO_TEXT))
     elif isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
-        raise FieldFault("too long")
+        raise FieldFault(CodedText(TextCode.FIELD_TOO_LONG))
     else:
         text = repr(value)
     if limit is not None and len(text) > limit:
-        raise FieldFault("too long")
+        raise FieldFault(CodedText(TextCode.FIELD_TOO_LONG))
     if limit is not None and storable(text, limit) != text:
-        raise FieldFault("not text that can be stored")
+        raise FieldFault(CodedText(TextCode.FIELD_NOT_STORABLE))
     return text
 
 
@@ -234,5 +239,5 @@ def field_named(fields: Mapping[str, object], name: str) -> object:
     """The value of a key whatever its case, None where it is absent. Raises FieldFault where two such keys disagree."""
     values = [value for key, value in fields.items() if key.casefold() == name.casefold()]
     if any(value != values[0] for value in values):
-        raise FieldFault(f"{name} is said twice, with different values")
+        raise FieldFault(CodedText(TextCode.FIELD_SAID_TWICE, field=name))
     return values[0] if values else None
