@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
@@ -282,10 +283,13 @@ def test_a_back_off_is_ended_unless_the_platform_asked_for_it(bench: Workbench, 
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))
     assert "Backs off until" in client.get(RESUME).text
+    ends = bench.state().backoff_until
+    assert ends is not None
     assert said_after(press(client, RESUME, reason="corrected"))["said"] == "Done: default is polled again."
     assert bench.state().backoff_until is None
     assert last_act(bench) == ("ann", "resume", "default", "corrected")
-    assert "ended a back-off until" in client.get("/acts").text
+    local = f"{ends.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M:%S}"
+    assert f"ended a back-off until {local}" in client.get("/acts").text
     assert "does not wait after a failure" in client.get(RESUME).text
     bench.clock.advance(bench.rules.reservation_seconds)
     bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
