@@ -63,9 +63,11 @@ class _Health:
         self._tick_seconds = thresholds_of(settings).tick_seconds
         self._workers = Liveness(ticks=False, hangs=False, broker_is_silent=False)
         self._database = SharedReading[str | None](
-            self._read_database, otherwise=_NO_DATABASE, kept_seconds=_KEPT_SECONDS
+            self._read_database, otherwise=_NO_DATABASE, kept_seconds=_KEPT_SECONDS, held_seconds=_KEPT_SECONDS
         )
-        self._broker = SharedReading[str | None](self._read_broker, otherwise=_NO_BROKER, kept_seconds=_KEPT_SECONDS)
+        self._broker = SharedReading[str | None](
+            self._read_broker, otherwise=_NO_BROKER, kept_seconds=_KEPT_SECONDS, held_seconds=_KEPT_SECONDS
+        )
 
     def read(self) -> dict[str, str]:
         """Of each part `ok`, or what is wrong."""
@@ -119,7 +121,9 @@ class Readiness:
         self._rights = SharedReading[str | None](
             self._read_missing_rights, otherwise=_NOT_YET, kept_seconds=_RIGHTS_KEPT_SECONDS
         )
-        self._fault = SharedReading[str | None](self._read_fault, otherwise=_NOT_YET, kept_seconds=_READY_KEPT_SECONDS)
+        self._fault = SharedReading[str | None](
+            self._read_fault, otherwise=_NOT_YET, kept_seconds=_READY_KEPT_SECONDS, held_seconds=_READY_KEPT_SECONDS
+        )
 
     def fault(self) -> str | None:
         """Why it cannot; None where it can."""

@@ -84,8 +84,9 @@ class MetricSource:
         if gauges is None:
             raise TimeoutError("another thread waits for the database")
         large = [count for count in Count if getattr(gauges.counts, count) is None]
-        # What was just found to be large is waited for.
-        figures = {count: self._counts[count].latest(0) or self._counts[count].latest(_WAIT_SECONDS) for count in large}
+        figures = {count: self._counts[count].latest(0) for count in large}
+        # What was just found to be large is waited for: all of it is begun by now, so that these waits end together.
+        figures = {count: found or self._counts[count].latest(_WAIT_SECONDS) for count, found in figures.items()}
         if len(self._caught_up) < len(Stream):
             self._catching_up.latest(0)
         # Before the totals: a stream that catches up in between is shown by the next scrape.

@@ -1,10 +1,11 @@
 """Readings that all who ask share: pages, scrapes and probes. However many ask, a server is asked once at a time."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from threading import Lock
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,7 +18,12 @@ def _here(run: Run) -> None:
 
 
 class SharedReading(Generic[T]):
-    """The last result of a reading. Who asks for it when it is old has it read once more."""
+    """The last result of a reading. Who asks for it when it is old has it read once more.
+
+    One reading at a time is under way, and who asks meanwhile waits a little for what it finds. Whoever cannot wait so
+    long gets what the last one found: a result for as long as it may be shown, an error once; else `otherwise`. After
+    an error no older result is shown.
+    """
 
     def __init__(
         self,
@@ -26,81 +32,109 @@ class SharedReading(Generic[T]):
         otherwise: T,
         kept_seconds: float,
         oldest_seconds: float = 0.0,
+        held_seconds: float = 0.0,
         share: float = 0.0,
         begin: Callable[[Run], object] = _here,
         report: Callable[[Exception], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A result is kept for `kept_seconds`, or for `share` times as long as `read` took, from the reading's begin.
+        """A result is kept for `kept_seconds`, or for `share` times as long as `read` took: nothing is read meanwhile.
+        It counts from the begin of `read`, which may be later than somebody asked for it.
 
-        `begin` has the reading done, in another thread for instance; by default who asks first does it. While a newer
-        one is read a result of `oldest_seconds` may still be shown, and where there is none, `otherwise`. Who asks gets
-        the error of a reading that failed, unless `report` does: then it has brought nothing newer.
+        While a newer one is read what was found last is shown until it is `oldest_seconds` old, and at any age during
+        the first `held_seconds`.
+
+        `begin` has the reading done, in another thread for instance; by default who asks first does it. An error is not
+        kept. With `report` it is reported, and is no finding: the last result is shown until it is too old, and nothing
+        is read for `kept_seconds`. What cannot be begun has failed.
         """
         self._read = read
+        self._otherwise = otherwise
         self._kept_seconds = kept_seconds
         self._oldest_seconds = oldest_seconds
+        self._held_seconds = held_seconds
         self._share = share
         self._begin = begin
         self._report = report
         self._clock = clock
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._under_way: Future[T] | None = None
-        self._began_at = self._fresh_until = self._read_at = -math.inf
-        self._value = otherwise
-        self._otherwise = otherwise
-        self._error: Exception | None = None
-        """What nobody was told who waited for it."""
+        self._asked_at = self._kept_until = self._shown_until = -math.inf
+        self._last: Future[T] = Future()
+        """What was found last: it has ended."""
+        self._last.set_result(otherwise)
 
     def latest(self, patience_seconds: float) -> T:
-        """The last result. A reading that another thread does is waited for during its first `patience_seconds`.
+        """The last result. A reading that another thread does is waited for until `patience_seconds` after somebody
+        first asked for it.
 
-        Raises what the reading raised; after one that nobody waited for, who asks next is told.
+        Raises what the reading raised, and once more to the first who does not wait for the next one.
         """
         with self._lock:
             now = self._clock()
-            if now < self._fresh_until:
-                return self._value
-            begins = self._under_way is None
-            if self._under_way is None:
-                self._under_way, self._began_at = Future(), now
-            under_way, until = self._under_way, self._began_at + patience_seconds
+            if now < self._kept_until:
+                return self._shown(now)
+            under_way, begins = self._under_way, self._under_way is None
+            if under_way is None:
+                under_way = self._under_way = Future()
+                self._asked_at = now
+                self._shown_until = max(self._shown_until, now + self._held_seconds)
+            until = self._asked_at + patience_seconds
         if begins:
-            self._begin(self._read_once)
+            self._have_it_read(under_way, now)
         wait([under_way], timeout=max(0.0, until - self._clock()))
+        if under_way.done():
+            return under_way.result()
         with self._lock:
-            error, self._error = self._error, None
-            if under_way.done():
-                return under_way.result()
-            if error is not None:
-                raise error
-            return self._value if self._clock() - self._read_at < self._oldest_seconds else self._otherwise
+            return self._shown(self._clock())
 
-    def _read_once(self) -> None:
+    def _shown(self, now: float) -> T:
+        if now >= self._shown_until:
+            return self._otherwise
+        if self._last.exception() is not None:
+            # A page that shows two readings is there again before that which failed has been tried again.
+            self._shown_until = -math.inf
+        return self._last.result()
+
+    def _have_it_read(self, under_way: Future[T], now: float) -> None:
+        try:
+            self._begin(partial(self._read_once, under_way))
+        except Exception as error:  # no thread can be started, for instance
+            self._fail(under_way, now, error)
+
+    def _read_once(self, under_way: Future[T]) -> None:
+        began_at = self._clock()
         try:
             value = self._read()
         except Exception as error:  # whoever asks gets it
-            self._fail(error)
-            return
+            self._fail(under_way, began_at, error)
+        except BaseException as error:
+            # It ends this thread, and not those that wait.
+            self._fail(under_way, began_at, RuntimeError(f"{type(error).__name__} ended a reading"))
+            raise
+        else:
+            self._succeed(under_way, began_at, value)
+
+    def _succeed(self, under_way: Future[T], began_at: float, value: T) -> None:
         with self._lock:
-            assert self._under_way is not None
-            under_way, self._under_way, self._error = self._under_way, None, None
-            took = self._clock() - self._began_at
-            self._value, self._read_at = value, self._began_at
-            self._fresh_until = self._began_at + max(self._kept_seconds, self._share * took)
+            if self._under_way is not under_way:
+                return
+            self._under_way, self._last = None, under_way
+            self._kept_until = began_at + max(self._kept_seconds, self._share * (self._clock() - began_at))
+            self._shown_until = max(self._kept_until, began_at + self._oldest_seconds)
             under_way.set_result(value)
 
-    def _fail(self, error: Exception) -> None:
-        if self._report is not None:
-            self._report(error)
+    def _fail(self, under_way: Future[T], began_at: float, error: Exception) -> None:
         with self._lock:
-            assert self._under_way is not None
-            under_way, self._under_way = self._under_way, None
+            # What could not be begun may be run all the same: an executor keeps what it has no thread for.
+            if self._under_way is not under_way:
+                return
+            self._under_way = None
             if self._report is None:
-                self._error = error
+                self._last, self._shown_until = under_way, began_at + self._oldest_seconds
                 under_way.set_exception(error)
                 return
-            if self._clock() - self._read_at >= self._oldest_seconds:
-                self._value = self._otherwise
-            self._fresh_until = self._began_at + self._kept_seconds
-            under_way.set_result(self._value)
+            self._kept_until = began_at + self._kept_seconds
+            under_way.set_result(self._shown(self._clock()))
+        # Last: it may raise, too.
+        self._report(error)
