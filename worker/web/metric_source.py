@@ -4,7 +4,6 @@ that it is counted apart from scrapes."""
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -17,7 +16,7 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
 from worker.operations.count_metrics import count_further
 from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
-from worker.web.shared_readings import SharedReading
+from worker.web.shared_readings import Apart, SharedReading
 
 T = TypeVar("T")
 
@@ -62,8 +61,7 @@ class MetricSource:
     ) -> None:
         """`accounts` are those of the settings; `clock` counts seconds."""
         self._database, self._configured, self._rules, self._clock = database, frozenset(accounts), rules, clock
-        self._is_closed = False
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="metrics-refresh")
+        self._apart = Apart("metrics-refresh")
         self._gauges = SharedReading[Gauges | None](
             self._read_gauges, otherwise=None, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, clock=clock
         )
@@ -71,11 +69,11 @@ class MetricSource:
         self._totals = Totals(values={}, cursors={})
         self._large: frozenset[Count] = frozenset()
         """What scrapes leave to the other thread. Where one of two changes at once is lost, it is made again."""
-        self._counts = {count: self._apart(partial(self._count, count)) for count in Count}
-        self._accounts = self._apart(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
+        self._counts = {count: self._shared(partial(self._count, count)) for count in Count}
+        self._accounts = self._shared(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
         self._caught_up: frozenset[Stream] = frozenset()
         """The streams of which all rows that were ready have been counted."""
-        self._catching_up = self._apart(self._catch_up, kept_seconds=0)
+        self._catching_up = self._shared(self._catch_up, kept_seconds=0)
 
     def read(self) -> Reading:
         """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
@@ -96,17 +94,16 @@ class MetricSource:
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
-        self._is_closed = True
-        self._threads.shutdown(cancel_futures=True)
+        self._apart.close()
 
-    def _apart(self, read: Callable[[], T], kept_seconds: float = _KEPT_APART_SECONDS) -> SharedReading[T | None]:
+    def _shared(self, read: Callable[[], T], kept_seconds: float = _KEPT_APART_SECONDS) -> SharedReading[T | None]:
         """A reading by the other thread. Where it fails, what was read before is shown."""
         return SharedReading(
             read,
             otherwise=None,
             kept_seconds=kept_seconds,
             oldest_seconds=_OLDEST_APART_SECONDS,
-            begin=self._threads.submit,
+            begin=self._apart.begin,
             report=_log_failure,
             clock=self._clock,
         )
@@ -133,7 +130,7 @@ class MetricSource:
     def _catch_up(self) -> None:
         until = self._clock() + _CATCH_UP_SECONDS
         for stream in Stream:
-            while not self._is_closed and self._clock() < until and not self._count_further(stream):
+            while not self._apart.is_closed and self._clock() < until and not self._count_further(stream):
                 pass
 
     def _count_further(self, stream: Stream) -> bool:

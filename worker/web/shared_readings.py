@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 Run = Callable[[], None]
 
+_CLOSE_SECONDS = 5.0
+
 
 def _here(run: Run) -> None:
     run()
@@ -138,3 +140,31 @@ class SharedReading(Generic[T]):
             under_way.set_result(self._shown(self._clock()))
         # Last: it may raise, too.
         self._report(error)
+
+
+class Apart:
+    """Has readings done apart from those who ask, one at a time: one connection is enough for all of them.
+
+    By threads that a process does not wait for when it ends, as a server may keep silent.
+    """
+
+    def __init__(self, name: str) -> None:
+        """`name` is that of the threads."""
+        self.is_closed = False
+        self._name = name
+        self._turn = threading.Lock()
+
+    def begin(self, run: Run) -> None:
+        """Have this done when its turn comes. Raises RuntimeError where no thread can be started."""
+        threading.Thread(target=self._run, args=(run,), name=self._name, daemon=True).start()
+
+    def close(self, patience_seconds: float = _CLOSE_SECONDS) -> None:
+        """Begin nothing any more, and wait so long for what is being read; before the database is closed."""
+        self.is_closed = True
+        if self._turn.acquire(timeout=patience_seconds):
+            self._turn.release()
+
+    def _run(self, run: Run) -> None:
+        with self._turn:
+            if not self.is_closed:
+                run()

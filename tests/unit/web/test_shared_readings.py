@@ -4,11 +4,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from worker.web.shared_readings import SharedReading
+from worker.web.shared_readings import Apart, SharedReading
 
 PATIENCE = 5.0
 
@@ -212,3 +213,24 @@ def test_a_report_that_fails_ends_no_later_reading(pool: ThreadPoolExecutor) -> 
     readings.error = None
     readings.now += 10
     assert readings.shared.latest(PATIENCE) == 2
+
+
+def test_what_is_done_apart_is_done_one_at_a_time_and_left_behind_at_the_end() -> None:
+    apart, gate, found = Apart("apart"), threading.Event(), SimpleQueue[bool]()
+
+    def run() -> None:
+        found.put(threading.current_thread().daemon)
+        assert gate.wait(30)
+        found.put(gate.is_set())
+
+    apart.begin(run)
+    # The process ends without this thread.
+    assert found.get(timeout=10)
+    apart.begin(run)
+    apart.close(0.01)
+    assert found.empty()
+    gate.set()
+    assert found.get(timeout=10)
+    # Of what waited nothing is begun any more.
+    apart.close(PATIENCE)
+    assert found.empty()

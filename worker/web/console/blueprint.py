@@ -5,7 +5,6 @@ number.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from worker.web.console.acts import add_acting
 from worker.web.console.languages import LANGUAGES, add_languages
 from worker.web.console.lists import add_links
 from worker.web.console.security import add_fields, add_headers, guard
+from worker.web.shared_readings import Apart
 from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
@@ -56,12 +56,12 @@ class Console:
     settings: Settings
     database: Database
     access: Access
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="overview"))
-    """Reads what takes long. One thread: however many look, one connection is enough for that."""
+    apart: Apart = field(default_factory=lambda: Apart("overview"))
+    """Reads what takes long."""
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
-        self.threads.shutdown(cancel_futures=True)
+        self.apart.close()
 
 
 def console_routes(console: Console) -> Blueprint:
@@ -93,7 +93,7 @@ def console_routes(console: Console) -> Blueprint:
     _add_errors(routes, console.access)
     sign_in.add_routes(routes, console.access)
     add_acting(routes, console.access, console.settings, console.database)
-    watching.add_routes(routes, console.settings, console.database, console.threads)
+    watching.add_routes(routes, console.settings, console.database, console.apart)
     for page in (orders, order_acts, accounts, notifications, inbox, queries):
         page.add_routes(routes, console.settings, console.database)
     return routes

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from worker.views.watching import Status, read_status
 from worker.web.console.languages import SKIN, outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import charts_of, frame
-from worker.web.shared_readings import SharedReading
+from worker.web.shared_readings import Apart, SharedReading
 from worker.words.monitoring_findings import finding_in_sentences
 
 T = TypeVar("T")
@@ -62,9 +61,9 @@ _PAGES = {
 class _Overview:
     """What the overview shows, each part by itself."""
 
-    def __init__(self, settings: Settings, database: Database, threads: Executor) -> None:
+    def __init__(self, settings: Settings, database: Database, apart: Apart) -> None:
         self._settings = settings
-        self._threads = threads
+        self._apart = apart
         rules, sids = rules_of(settings), sids_of(settings)
         self._statuses = self._shared(partial(read_status, database, sids, rules), _STATUS_SECONDS)
         self._plots = {
@@ -80,7 +79,7 @@ class _Overview:
             kept_seconds=kept_seconds,
             oldest_seconds=math.inf,
             share=_SHARE,
-            begin=self._threads.submit,
+            begin=self._apart.begin,
         )
 
     def now_part(self) -> dict[str, object]:
@@ -96,9 +95,9 @@ class _Overview:
         return {"plots": plots, "span": plots.span, "charts": charts, **frame()}
 
 
-def add_routes(routes: Blueprint, settings: Settings, database: Database, threads: Executor) -> None:
-    """`/attention`; `/`, and its two parts, which refresh themselves. `threads` read their figures."""
-    shown = _Overview(settings, database, threads)
+def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
+    """`/attention`; `/`, and its two parts, which refresh themselves. `apart` reads their figures."""
+    shown = _Overview(settings, database, apart)
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
     todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
 
