@@ -94,7 +94,7 @@ def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
 
 
 def test_the_tables_are_kept_grown_and_filled_again_where_they_hold_more_or_another_version(database_url: str) -> None:
-    assert measure(database_url, rows=1000, pending=500)["faults"] == []
+    measure(database_url, rows=1000, pending=500)
     first = {row["id"] for row in rows_of(database_url)}
     for _ in range(2):
         measure(database_url, rows=3000, pending=700)

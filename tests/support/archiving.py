@@ -1,7 +1,7 @@
 """Orders that are settled and old, for tests of the archive."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
@@ -51,9 +51,13 @@ def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
 
 def archive(bench: Workbench) -> int:
     """Move what settled more than 90 days ago; returns how many orders were moved."""
+    return sum(move_settled(bench.database, settled_before(bench)))
+
+
+def settled_before(bench: Workbench) -> datetime:
+    """The time 90 days ago."""
     with bench.database.read() as connection:
-        before = bench.database.now(connection) - timedelta(days=90)
-    return sum(move_settled(bench.database, before))
+        return bench.database.now(connection) - timedelta(days=90)
 
 
 def everything(bench: Workbench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
