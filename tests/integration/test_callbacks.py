@@ -317,6 +317,14 @@ class TestSeveralAccounts:
             *(("default", "succeeded"), ("second", "pending"), ("second", "succeeded")),
         ]
 
+    @pytest.mark.parametrize(("app_id", "settled"), [("app-2", 1), ("", 1), ("app-9", 0)])
+    def test_an_order_is_settled_by_the_callback_of_its_own_application_alone(
+        self, bench: Workbench, app_id: str, settled: int
+    ) -> None:
+        bench.enqueue({"request_id": "r1", "account": "second"})
+        assert record_all(bench, body("r1", appid=app_id))["settled"] == settled
+        assert bench.order("r1").attention == (None if settled else "conflicting_answer")
+
     @pytest.mark.parametrize("app_id", [None, "app-2", "app-9"])
     def test_where_the_account_is_unknown_the_callback_is_rejected_and_kept(
         self, bench: Workbench, app_id: str | None

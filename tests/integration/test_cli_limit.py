@@ -1,11 +1,14 @@
 """`reconciler limit` on every database: which windows hold, and how they are lowered."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.reconciling import Workbench
+from tests.support.processes import environment, refusal_to_start
+from tests.support.reconciling import SID, Workbench
+from tests.support.servers import EmbeddedValkey
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import Rules
@@ -42,6 +45,15 @@ def test_rows_are_shown_with_their_window_and_both_clocks(cli: CommandLine, benc
     assert "120 s" in shown
     assert "lower it with `reconciler limit --window 60`" in shown
     assert bench.rows(BUDGETS) == before
+
+
+def test_a_worker_with_a_shorter_window_does_not_start(
+    bench: Workbench, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    given = environment(database_url=bench.url, broker_url=own_valkey.url, account_sid=SID)
+    said = refusal_to_start(given, tmp_path)
+    assert "a worker with a window of 120 s" in said
+    assert "reconciler limit --window 60" in said
 
 
 def test_rows_of_another_boot_and_of_an_older_release_say_so(cli: CommandLine, bench: Workbench) -> None:

@@ -174,6 +174,7 @@ def test_probes_answer_anybody_and_what_is_watched_wants_a_token(serving: Consol
         refused = visitor.get(path)
         assert (refused.status_code, refused.mimetype) == (401, "text/plain")
         assert "Authorization: Bearer" in refused.text
+        assert "reconciler_" not in refused.text
         assert visitor.get(path, Authorization=f"Bearer {METRICS_TOKEN[:-1]}").status_code == 401
         for answer in (
             visitor.get(path, Authorization=f"Bearer {METRICS_TOKEN}"),

@@ -86,6 +86,19 @@ def test_a_worker_that_starts_enters_its_endpoints(bench: Workbench) -> None:
     assert not any(secret in kept for secret in (":pw", "whsec_", "/hook", "k=v"))
 
 
+def test_a_start_with_the_same_endpoint_leaves_it_as_it_is(bench: Workbench) -> None:
+    enter_endpoints(bench.database, [GIVEN])
+    change(bench, **ROUGH)
+    before = endpoint_of(bench)
+    enter_endpoints(bench.database, [GIVEN])
+    assert endpoint_of(bench) == before
+    enter_endpoints(bench.database, [replace(GIVEN, events=(EventType.FAILED,))])
+    assert before is not None
+    assert endpoint_of(bench) == replace(before, events="order.failed")
+    enter_endpoints(bench.database, [])
+    assert endpoint_of(bench) is not None
+
+
 def test_another_url_starts_fresh_and_takes_what_is_pending(bench: Workbench) -> None:
     enter_endpoints(bench.database, [GIVEN])
     put_notifications(bench, 3)

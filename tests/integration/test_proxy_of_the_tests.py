@@ -119,6 +119,9 @@ def test_of_one_connection_the_first_bytes_pass_and_the_rest_is_held(proxy: Prox
         assert proxy.wait_until_holding(5)
         assert answer(line, seconds=SHORT) == b""
         assert echo.received == b"abc"
+        proxy.cut()
+        eventually(lambda: echo.ended == 1, "the server to see the end")
+    assert echo.received == b"abc"
 
 
 def test_the_first_bytes_of_a_request_are_late_and_one_that_was_given_up_does_not_arrive(

@@ -233,7 +233,7 @@ def test_singles_and_what_concerns_them_wait_for_a_database_that_is_away(
 ) -> None:
     names = names_of(30)
     callback = {"requestId": "s0000", "trafficSts": "1", "oriAmount": "2.94"}
-    expected = dict.fromkeys(names, "pending") | {"s0000": "succeeded", "s0001": "cancelled"}
+    expected = dict.fromkeys(names, "pending") | {"s0000": "succeeded", "s0001": "cancelled", "listed": "pending"}
     with EmbeddedPostgres() as postgres:
         upgrade(postgres.url)
         env = environment(database_url=postgres.url, broker_url=own_valkey.url)
@@ -246,6 +246,7 @@ def test_singles_and_what_concerns_them_wait_for_a_database_that_is_away(
                 own_valkey.url,
                 ("reconciler.record_callbacks", [[callback]]),
                 ("reconciler.cancel_orders", [[{"request_id": "s0001"}]]),
+                ("reconciler.enqueue_orders", [[{"request_id": "listed"}]]),
             )
             worker.wait_for("Retry in", seconds=60)
             postgres.start()

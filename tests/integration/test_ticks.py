@@ -336,3 +336,20 @@ def test_a_longer_window_of_another_worker_is_logged_once_with_what_to_do() -> N
     (line,) = [one for one in logs if one["action"] == "longer_window"]
     assert (line["log_level"], line["accounts"], line["their_window_seconds"]) == ("error", ["a"], 120.0)
     assert "reconciler limit --window 60" in line["help"]
+
+
+def test_closing_waits_for_the_query_that_is_under_way(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=5.0) as runtime:
+        enqueue(runtime, "a")
+
+        def is_querying() -> bool:
+            runtime.ticks.tick()
+            return bool(simulator.record.arrivals())
+
+        eventually(is_querying, "a query")
+    assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
+    bench.close()

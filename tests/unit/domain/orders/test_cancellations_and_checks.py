@@ -44,6 +44,12 @@ def test_only_pending_orders_are_checked(state: OrderState) -> None:
     assert result.rejections[0].errors == (f"order default:R1: is {state.value}, not pending; reopen it first",)
 
 
+def test_a_check_of_a_leased_order_leaves_its_lease() -> None:
+    leased = make_order(1, lease_token="token", due_at=NOW + timedelta(minutes=1))
+    after = check_all([reference(0, "R1")], [leased], NOW).changes[1].after
+    assert (after.due_at, after.lease_token, after.check_requested_at) == (leased.due_at, "token", NOW)
+
+
 @pytest.mark.parametrize("request_all", [cancel_all, check_all])
 def test_a_reference_that_names_no_order_or_two_is_refused(request_all: Callable[..., ReferenceResult]) -> None:
     orders: list[Order] = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2")]
