@@ -141,6 +141,11 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
         stack.enter_context(running_beat(env, tmp_path, name="second-beat"))
         probes.recover()
 
+        platform.close()
+        send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[{"request_id": "r1"}]]))
+        worker.wait_for("query_failed", times=2)
+        assert probes.now() == WELL
+
         database.stop()
         unknown = "unknown, as the database does not answer"
         probes.become(readyz=503, healthz=503, worker=unknown, database="the database is away")
@@ -154,11 +159,6 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
         assert checked(cli, 2).startswith("CRITICAL: no worker ")
         worker.send_to_all(signal.SIGCONT)
         probes.recover()
-
-        platform.close()
-        send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[{"request_id": "r1"}]]))
-        worker.wait_for("query_failed", times=2)
-        assert probes.now() == WELL
 
         assert worker.stop() == 0
         probes.become(healthz=503, worker=NO_TICK)
