@@ -97,12 +97,13 @@ class Learned:
 
     def curve(self, now: float, rules: Rules) -> Curve:
         """The settlement curve as learned so far."""
-        odds = _odds_of_a_lost_callback(self.cohorts, now, rules)
+        polls = self._first_polls()
+        odds = _odds_of_a_lost_callback(polls, now, rules)
         lost_share = _share(odds)
         if lost_share > MOSTLY_LOST:
             entered, settled = self.open_polls, self.hits
         else:
-            entered, settled = self._count_cohorts(now, odds, rules)
+            entered, settled = self._count_cohorts(polls, odds, now, rules)
         chances = []
         for number, (open_, ended) in enumerate(zip(entered, settled, strict=True)):
             prior = prior_chance(self.ages, number)
@@ -112,26 +113,19 @@ class Learned:
 
     def lost_share(self, now: float, rules: Rules) -> float | None:
         """The share of the callbacks that is lost; None where no poll has shown anything of it yet."""
-        is_known = any(_count_hits(self.cohorts, now, rules))
-        return _share(_odds_of_a_lost_callback(self.cohorts, now, rules)) if is_known else None
+        polls = self._first_polls()
+        return _share(_odds_of_a_lost_callback(polls, now, rules)) if any(_count_hits(polls, now, rules)) else None
 
     def cohort_odds(self, odds: float) -> Mapping[int, float]:
         """For each whole cohort, the odds that a callback of it is lost, where those of all cohorts are `odds`.
 
         They are taken from its first polls and from those of the adjacent cohorts.
         """
+        return _cohort_odds(self._first_polls(), odds)
+
+    def _first_polls(self) -> "_FirstPolls":
         whole = {number: cohort for number, cohort in self.cohorts.items() if cohort.is_whole}
-        polls = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
-        near = [(distance, 0.5 ** abs(distance)) for distance in range(-_ADJACENT, _ADJACENT + 1)]
-        found = {}
-        for number in polls:
-            hits, expected = _BELIEF * odds, _BELIEF
-            for distance, weight in near:
-                hit, at_even_odds = polls.get(number + distance, (0, 0.0))
-                hits += weight * hit
-                expected += weight * at_even_odds
-            found[number] = hits / expected
-        return found
+        return {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
 
     def _cohort(self, number: int) -> Cohort:
         return self.cohorts.setdefault(number, Cohort())
@@ -155,7 +149,9 @@ class Learned:
             self.open_polls[number] += count * share
             self.hits[number] += count * settles
 
-    def _count_cohorts(self, now: float, odds: float, rules: Rules) -> tuple[list[float], list[float]]:
+    def _count_cohorts(
+        self, polls: "_FirstPolls", odds: float, now: float, rules: Rules
+    ) -> tuple[list[float], list[float]]:
         """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it.
 
         A cohort of which most callbacks are lost proves nothing: its orders would seem never to settle. The others are
@@ -165,10 +161,11 @@ class Learned:
         entered, settled = [0.0] * bins, [0.0] * bins
         length = cohort_seconds(rules)
         half_life = HALF_LIFE_WINDOWS * rules.window_seconds
-        own_odds = self.cohort_odds(odds)
-        heard = {number: self.cohorts[number] for number in own_odds if _share(own_odds[number]) <= MOSTLY_LOST}
+        own_odds = _cohort_odds(polls, odds)
+        heard = {number: polls[number] for number in polls if _share(own_odds[number]) <= MOSTLY_LOST}
         odds = _odds_of_a_lost_callback(heard, now, rules)
-        for number, cohort in heard.items():
+        for number in heard:
+            cohort = self.cohorts[number]
             end, open_ = (number + 1) * length, float(cohort.size)
             for bin_, leaving in enumerate(self.ages.edges[1:]):
                 since = now - end - leaving
@@ -182,22 +179,38 @@ class Learned:
         return entered, settled
 
 
-def _odds_of_a_lost_callback(cohorts: Mapping[int, Cohort], now: float, rules: Rules) -> float:
+_FirstPolls = Mapping[int, tuple[int, float]]
+"""By the number of a whole cohort: the hits of its first polls, and those at odds of one."""
+
+
+def _odds_of_a_lost_callback(polls: _FirstPolls, now: float, rules: Rules) -> float:
     """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
-    hits, expected = _count_hits(cohorts, now, rules)
+    hits, expected = _count_hits(polls, now, rules)
     return (_PRIOR_ODDS * PRIOR_LOST_SHARE + hits) / (_PRIOR_ODDS + expected)
 
 
-def _count_hits(cohorts: Mapping[int, Cohort], now: float, rules: Rules) -> tuple[float, float]:
+def _count_hits(polls: _FirstPolls, now: float, rules: Rules) -> tuple[float, float]:
     """The hits of first polls of these cohorts, and those at odds of one; the old count less."""
     hits = expected = 0.0
-    for number, cohort in cohorts.items():
-        if not cohort.first_polls or not cohort.is_whole:
-            continue
+    for number, (found, at_even_odds) in polls.items():
         weight = _weight(number, now, rules)
-        hits += weight * cohort.first_hits
-        expected += weight * cohort.hits_at_even_odds
+        hits += weight * found
+        expected += weight * at_even_odds
     return hits, expected
+
+
+def _cohort_odds(polls: _FirstPolls, odds: float) -> Mapping[int, float]:
+    """For each of these cohorts, the odds by its own first polls and those of the adjacent ones."""
+    near = [(distance, 0.5 ** abs(distance)) for distance in range(-_ADJACENT, _ADJACENT + 1)]
+    own = {}
+    for number in polls:
+        hits, expected = _BELIEF * odds, _BELIEF
+        for distance, weight in near:
+            found, at_even_odds = polls.get(number + distance, (0, 0.0))
+            hits += weight * found
+            expected += weight * at_even_odds
+        own[number] = hits / expected
+    return own
 
 
 def _share(odds: float) -> float:
