@@ -8,11 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-
-def N_(message: str) -> str:
-    """Mark a message that is translated where it is shown."""
-    return message
-
+from worker.domain.records.coded_texts import N_ as N_
 
 _UNITS = (
     (86_400.0, N_("%(count)s days")),
