@@ -6,12 +6,17 @@ import structlog
 
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
+from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
 from worker.domain.records.accounts import Rules
+from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Rejection
+from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
+from worker.operations.act_by_hand import Operator
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
+from worker.operations.place_callbacks import link_kept_callback
 from worker.operations.record_callbacks import (
     find_callbacks_for,
     find_callbacks_of_known_orders,
@@ -114,6 +119,14 @@ class Intake:
             refused=len(errors),
         )
         return {"id": rejected_id, "done": result.done, "errors": errors}
+
+    def link_callback(self, operator: Operator, kept_id: int, order_id: int) -> Decided:
+        """Record a kept callback for an order, as an operator says; or why not."""
+        done = link_kept_callback(self._database, self._rules, self._app_ids, operator, kept_id, order_id)
+        if isinstance(done, Change) and not operator.dry_run:
+            operator.log(ActKind.LINK, row=kept_id, order=order_id)
+            self.match_callbacks([done.after.key])
+        return done
 
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before them.

@@ -10,12 +10,11 @@ from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import SlotKey
+from worker.domain.records.answers import Answer, QueryError
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import QueryError
-from worker.domain.records.reports import Answer
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
@@ -36,26 +35,19 @@ class Granted:
     """The boot clock's reading from which its deadline runs."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reconciler:
-    """Polls the orders of one slot at a time; safe to share between threads."""
+    """Polls the orders of one slot at a time; safe to share between threads.
 
-    def __init__(
-        self,
-        *,
-        grants: Grants,
-        client: PlatformClient,
-        write_back: WriteBack,
-        clock: Clock,
-        credentials: Mapping[str, Credentials],
-        match_callbacks: Callable[[Sequence[OrderKey]], None],
-    ) -> None:
-        """`match_callbacks` settles orders from callbacks that came before these ids were known."""
-        self._grants = grants
-        self._client = client
-        self._write_back = write_back
-        self._clock = clock
-        self._credentials = credentials
-        self._match_callbacks = match_callbacks
+    `match_callbacks` settles orders from callbacks that came before these ids were known.
+    """
+
+    grants: Grants
+    client: PlatformClient
+    write_back: WriteBack
+    clock: Clock
+    credentials: Mapping[str, Credentials]
+    match_callbacks: Callable[[Sequence[OrderKey]], None]
 
     def reconcile(self, slot: SlotKey) -> Query | None:
         """Run one pass over a slot; returns the query that was sent, or None."""
@@ -68,8 +60,8 @@ class Reconciler:
     def take(self, slot: SlotKey) -> Granted | None:
         """The first half of a pass: take the slot, if it is open and an order is due."""
         # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
-        started = self._clock.boot()
-        query = self._grants.take(slot)
+        started = self.clock.boot()
+        query = self.grants.take(slot)
         if query is None:
             return None
         log.info(
@@ -88,8 +80,8 @@ class Reconciler:
         """The second half: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
-            answer = self._client.query(
-                credentials=self._credentials[query.account],
+            answer = self.client.query(
+                credentials=self.credentials[query.account],
                 id_kind=query.id_kind,
                 ids=query.ids,
                 started=granted.started,
@@ -100,7 +92,7 @@ class Reconciler:
             self._settle(query, answer)
 
     def _settle(self, query: Query, answer: Answer) -> None:
-        effects = self._write_back.answered(query, answer)
+        effects = self.write_back.answered(query, answer)
         log.info(
             "the platform answered",
             action="query_answered",
@@ -110,6 +102,7 @@ class Reconciler:
             pending=effects.pending,
             absent=effects.absent,
         )
+        _log_outline(query, effects)
         if effects.reset_absences_since is not None:
             log.warning(
                 "this platform answers one order a query, however many it polls: its orders are now polled one by one",
@@ -117,16 +110,14 @@ class Reconciler:
                 account=query.account,
             )
         _log_attention(query, effects)
-        self._match_callbacks(learned_keys(effects.changes))
+        self.match_callbacks(learned_keys(effects.changes))
 
     def _fail(self, query: Query, error: QueryError) -> None:
-        effects = self._write_back.failed(query, error)
-        until = effects.state.backoff_until
-        report = (
-            log.error
-            if failure_kind_of(error) in (QueryFailureKind.TOO_FREQUENT, QueryFailureKind.CONFIGURATION)
-            else log.warning
-        )
+        effects = self.write_back.failed(query, error)
+        _log_outline(query, effects)
+        until, kind = effects.state.backoff_until, failure_kind_of(error)
+        needs_a_person = kind in (QueryFailureKind.TOO_FREQUENT, QueryFailureKind.CONFIGURATION)
+        report = log.error if needs_a_person else log.warning
         report(
             f"the query failed: {error}",
             action="query_failed",
@@ -136,15 +127,27 @@ class Reconciler:
             status_code=error.status_code,
             status_msg=error.status_msg,
             backed_off_until=until.isoformat() if until else None,
-            **({"help": _CONFIGURATION_HELP} if failure_kind_of(error) is QueryFailureKind.CONFIGURATION else {}),
+            **({"help": _CONFIGURATION_HELP} if kind is QueryFailureKind.CONFIGURATION else {}),
         )
-        if failure_kind_of(error) is QueryFailureKind.TOO_FREQUENT:
+        if kind is QueryFailureKind.TOO_FREQUENT:
             log.error(
                 "the platform says that it is queried too often: does another program or deployment use this SID?",
                 action="too_frequent",
                 account=query.account,
             )
         _log_attention(query, effects)
+
+
+def _log_outline(query: Query, effects: QueryEffects) -> None:
+    if effects.new_outline is not None:
+        log.info(
+            "the account has had no reply before that looks like this one",
+            action="new_shape",
+            account=query.account,
+            query_id=query.id,
+            shape=effects.new_outline.shape.value,
+            keys=effects.new_outline.keys,
+        )
 
 
 def _log_attention(query: Query, effects: QueryEffects) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
@@ -12,76 +11,22 @@ from worker.adapters.platform.client import PlatformClient
 from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
-from worker.domain.records.accounts import Rules, SlotKey
-from worker.domain.watching.monitoring import Thresholds
-from worker.domain.watching.workers import hang_patience, tick_allowance, tick_patience
+from worker.domain.records.accounts import Rules
+from worker.domain.watching.workers import hang_patience, tick_patience
 from worker.intake import Intake
-from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
+from worker.operations.archive_and_purge import OldDeliveries
+from worker.operations.change_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.purge import OldDeliveries
 from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat, Signs
 from worker.reconcile import Reconciler
 from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
+from worker.settings.rules import app_ids_of, rules_of, slots_of
 from worker.ticks import Ticks
-
-
-def rules_of(settings: Settings) -> Rules:
-    """The settings that decisions depend on."""
-    return Rules(
-        window_seconds=settings.query_window_seconds,
-        margin_seconds=settings.query_margin_seconds,
-        deadline_seconds=settings.request_deadline_seconds,
-        slots=settings.queries_per_window,
-        batch_size=settings.batch_size,
-        grace_seconds=settings.callback_grace_seconds,
-        unresolved_after_seconds=settings.unresolved_after_seconds,
-        echoing_accounts=settings.echoing_accounts,
-    )
-
-
-def app_ids_of(settings: Settings) -> Mapping[str, str]:
-    """The configured accounts, with the app id of each."""
-    return MappingProxyType({name: account.app_id for name, account in settings.accounts.items()})
-
-
-def sids_of(settings: Settings) -> Mapping[str, str]:
-    """The configured accounts, with the account SID of each."""
-    return MappingProxyType({name: account.account_sid for name, account in settings.accounts.items()})
-
-
-def accounts_by_sid(settings: Settings) -> dict[str, list[str]]:
-    """The names of the configured accounts that share each account SID."""
-    names: dict[str, list[str]] = {}
-    for name, sid in sids_of(settings).items():
-        names.setdefault(sid, []).append(name)
-    return names
-
-
-def slots_of(settings: Settings) -> list[SlotKey]:
-    """The slots of every account SID: accounts that share a SID share its slots."""
-    by_sid: dict[str, dict[str, str]] = {}
-    for name, account in sorted(settings.accounts.items()):
-        by_sid.setdefault(account.account_sid, {})[name] = account.app_id
-    return [
-        SlotKey(account_sid=sid, number=number, app_ids=MappingProxyType(app_ids))
-        for sid, app_ids in by_sid.items()
-        for number in range(settings.queries_per_window)
-    ]
-
-
-def thresholds_of(settings: Settings) -> Thresholds:
-    """From when on something is reported, by the settings."""
-    return Thresholds(
-        tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
-        backlog_windows=settings.check_backlog_windows,
-        attention_orders=settings.check_attention_orders,
-        notify_seconds=settings.check_notify_seconds,
-    )
 
 
 def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
@@ -104,12 +49,19 @@ class Parts:
     clock: Callable[[], Clock] = HostClock
     database: type[Database] = Database
     maintenance: type[SlotMaintenance] = SlotMaintenance
-    grants: type[Grants] = Grants
-    client: type[PlatformClient] = PlatformClient
+    grants: Callable[[Database, Clock, Rules], Grants] = Grants
+    client: Callable[..., PlatformClient] = PlatformClient
     write_back: type[WriteBack] = WriteBack
 
 
-def _make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake) -> Reconciler:
+def open_database(settings: Settings, parts: Parts) -> Database:
+    """The database of a process that polls: what stands idle in a transaction for a deadline must not keep a slot."""
+    seconds = rules_of(settings).deadline_seconds
+    return parts.database(settings.database_dsn, idle_transaction_seconds=seconds, answer_seconds=ANSWER_SECONDS)
+
+
+def make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake) -> Reconciler:
+    """The part that runs passes."""
     rules = rules_of(settings)
     return Reconciler(
         grants=parts.grants(database, clock, rules),
@@ -184,12 +136,10 @@ class Runtime:
         self._watchdog = Watchdog(clock, patience_seconds=hang_patience(rules))
         self._watchdog.start()
         start = self._watchdog.begin("the start of this process")
-        self.database = parts.database(
-            settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
-        )
+        self.database = open_database(settings, parts)
         self.database.before_statements(self._watchdog.step)
         self.intake = Intake(self.database, rules, app_ids_of(settings))
-        self.reconciler = _make_reconciler(settings, parts, clock, self.database, self.intake)
+        self.reconciler = make_reconciler(settings, parts, clock, self.database, self.intake)
         self.ticks = Ticks(
             maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
@@ -244,9 +194,7 @@ def prepare_database(settings: Settings) -> None:
     Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
     """
     rules = rules_of(settings)
-    database = _parts.database(
-        settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
-    )
+    database = open_database(settings, _parts)
     try:
         maintenance = _parts.maintenance(database, _parts.clock(), rules)
         maintenance.bring_up_to_date({slot.account_sid for slot in slots_of(settings)})

@@ -19,8 +19,8 @@ from itertools import count
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.adapters.error_text import first_words
 from worker.adapters.notify.transports import Transport
+from worker.adapters.safe_text import first_words
 from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES, OutageLog
 from worker.database.transactions import Database
@@ -51,43 +51,36 @@ class Target:
     transport: Transport
 
 
+@dataclass(kw_only=True, eq=False)
 class Senders:
     """Sends the notifications of some accounts, from its making to `close`. Make it after the fork.
 
     Without an account it does nothing, and has no thread.
+
+    `targets` are by account.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        clock: Clock,
-        targets: Mapping[str, Target],
-        watchdog: Watchdog,
-        threads: int = THREADS,
-        poll_seconds: float = POLL_SECONDS,
-        outages: OutageLog = OUTAGES,
-    ) -> None:
-        """`targets` are by account."""
-        self._database = database
-        self._clock = clock
-        self._targets = targets
-        self._watchdog = watchdog
-        self._threads = threads
-        self._poll = poll_seconds
-        self._sending = ThreadPoolExecutor(threads, thread_name_prefix="notify-send")
+    database: Database
+    clock: Clock
+    targets: Mapping[str, Target]
+    watchdog: Watchdog
+    threads: int = THREADS
+    poll_seconds: float = POLL_SECONDS
+    outages: OutageLog = OUTAGES
+
+    def __post_init__(self) -> None:
+        self._sending = ThreadPoolExecutor(self.threads, thread_name_prefix="notify-send")
         # Of the claiming thread alone: what may be claimed, deliveries under way, and ends that are to be noted.
         self._due: set[str] = set()
         self._under_way: Counter[str] = Counter()
         self._unnoted: dict[str, list[EndedTry]] = {}
-        self._claims = {account: count() for account in targets}
+        self._claims = {account: count() for account in self.targets}
         self._next_read = self._next_far_read = 0.0
-        self._outages = outages
         # What senders hand over: a claim, and how it ended; None where nothing was sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
         self._woken = threading.Event()
         self._closing = False
-        self._thread = watchdog.start_thread(self._run, name="notify-claims") if targets else None
+        self._thread = self.watchdog.start_thread(self._run, name="notify-claims") if self.targets else None
 
     def close(self) -> None:
         """Claim nothing more, wait for the deliveries under way (some 10 s at most), and note how they ended."""
@@ -97,12 +90,12 @@ class Senders:
             self._thread.join()
         self._sending.shutdown(wait=True)
         self._guarded(self._turn)
-        for target in self._targets.values():
+        for target in self.targets.values():
             target.transport.close()
 
     def _run(self) -> None:
         while not self._closing:
-            self._watchdog.step()
+            self.watchdog.step()
             if self._guarded(self._turn):
                 if self._woken.wait(max(0.0, self._next_read - time.monotonic())) and not self._closing:
                     time.sleep(_GATHER_SECONDS)
@@ -120,7 +113,7 @@ class Senders:
             places = 0
             if account in self._due and not self._closing:
                 others_wait = len(self._due) > 1
-                places = free_places(account, self._under_way, threads=self._threads, others_wait=others_wait)
+                places = free_places(account, self._under_way, threads=self.threads, others_wait=others_wait)
             if places or account in self._unnoted:
                 self._note_and_claim(account, places)
 
@@ -128,20 +121,20 @@ class Senders:
         now = time.monotonic()
         if now < self._next_read:
             return
-        self._next_read = now + self._poll
+        self._next_read = now + self.poll_seconds
         however_far = now >= self._next_far_read
-        self._due = read_due(self._database, self._targets, however_far=however_far)
+        self._due = read_due(self.database, self.targets, however_far=however_far)
         if however_far:
             self._next_far_read = now + _FAR_READ_SECONDS
 
     def _note_and_claim(self, account: str, places: int) -> None:
-        target = self._targets[account]
+        target = self.targets[account]
         ended = self._unnoted.get(account, [])
         # Before the claim: however long that takes, nothing is sent after its lease.
-        claimed_at = self._clock.boot()
+        claimed_at = self.clock.boot()
         number = next(self._claims[account]) if places else 0
         claims, effects = note_and_claim(
-            self._database, account, target.digest, ended, places=places, claim_number=number
+            self.database, account, target.digest, ended, places=places, claim_number=number
         )
         self._unnoted.pop(account, None)
         if effects is not None:
@@ -151,7 +144,7 @@ class Senders:
             self._due.discard(account)
         for one in claims:
             self._under_way[account] += 1
-            watched = self._watchdog.begin("a delivery")
+            watched = self.watchdog.begin("a delivery")
             self._sending.submit(self._deliver, one, claimed_at, target.transport, watched)
         _log_ends(account, ended, effects)
 
@@ -159,7 +152,7 @@ class Senders:
         ended = None
         watched.here()
         try:
-            boot = self._clock.boot()
+            boot = self.clock.boot()
             if may_still_send(claimed=claimed_at, boot=boot):
                 now = claimed.claimed_at + timedelta(seconds=boot - claimed_at)
                 result = transport.deliver(claimed.event_id, claimed.body, now)
@@ -183,7 +176,7 @@ class Senders:
         try:
             part()
         except Exception as error:
-            if not self._outages.explains(error, "notifications wait"):
+            if not self.outages.explains(error, "notifications wait"):
                 _log_defect(error)
             return False
         return True

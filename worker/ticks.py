@@ -19,11 +19,10 @@ from typing import TypeVar
 import structlog
 
 from worker.adapters.clock import Alarm, Throttle
-from worker.adapters.error_text import longer_window_remedy
 from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES
 from worker.domain.records.accounts import LongerWindow, SlotKey
-from worker.operations.maintain_slots import SlotMaintenance
+from worker.operations.maintain_slots import SlotMaintenance, longer_window_remedy
 from worker.reconcile import Granted, Reconciler
 
 T = TypeVar("T")

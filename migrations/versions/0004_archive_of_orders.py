@@ -20,7 +20,7 @@ _UTF8MB4_BIN: dict[str, Any] = {
     for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"), ("engine", "InnoDB"))
 }
 
-# So that nobody moves an order there between the check and the drop of the table. SQLite has one writer.
+# So that no worker moves an order there between the check and the drop of the table. SQLite has one writer.
 _LOCKS: Mapping[str, tuple[str, str | None]] = {
     "postgresql": ("LOCK TABLE archived_orders IN ACCESS EXCLUSIVE MODE", None),
     **dict.fromkeys(("mysql", "mariadb"), ("LOCK TABLES archived_orders WRITE", "UNLOCK TABLES")),

@@ -3,7 +3,7 @@
 The archive learns the phone number and the time of submission of its orders, from their records.
 
 On PostgreSQL the ids of orders get the collation "C". In the database's own one (most often a language's) ids that
-begin alike need not stand together in the index, so neither a range nor LIKE could use it for the start of an id. Only
+begin alike may stand apart in the index, so neither a range nor LIKE could use it for the start of an id. Only
 the indexes of the ids are built again, no table is written.
 
 On the way down the acts and the names are lost, which is refused while there are any: export them first

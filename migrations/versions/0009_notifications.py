@@ -3,7 +3,7 @@
 The version of orders that are there already is 0, and so it is in records of the archive that are older: the next
 change gives them one.
 
-On the way down notifications that nobody has received are lost, which is refused while there are any
+On the way down notifications that were not received are lost, which is refused while there are any
 (`worker.database.migrations`). Those that were delivered go, and so does what is known of endpoints: workers find
 that out again.
 """

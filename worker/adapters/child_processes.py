@@ -223,7 +223,7 @@ def wait_until(
 def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
     """Within, SIGTERM, SIGINT and SIGHUP call `handle` with their number. To be used in the main thread.
 
-    `handle` must raise nothing: an error between two steps of `Popen.poll` leaves a lock of the child held, and whoever
+    `handle` must raise nothing: an error between two steps of `Popen.poll` leaves a lock of the child held, and who
     waits for the child's end then waits for ever.
     """
 
@@ -244,7 +244,7 @@ def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment for a program of ours: of our settings these alone, and our modules in any folder.
 
     In another folder than the checkout a program would not find our modules where they are not installed. Its output is
-    not buffered: whoever waits for it reads it at once.
+    not buffered, so that it is read at once.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
     paths = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]

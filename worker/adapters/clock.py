@@ -1,4 +1,4 @@
-"""The two clocks of a host: the boot clock, which nobody can set, and the wall clock; and timers that go by them.
+"""The two clocks of a host: the boot clock, which cannot be set, and the wall clock; and timers that go by them.
 
 The boot clock decides whether a query may be sent, on the host that sent the last one: stepping the wall clock, or the
 database's, neither opens nor blocks the limit. Its readings mean something only within one boot of one host, so each
@@ -222,7 +222,7 @@ class Deadline:
         RuntimeError where no thread can be started.
 
         For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
-        on until the call ends by itself: nobody sees that, and the process does not wait for it.
+        on until the call ends by itself: its result is dropped, and the process does not wait for it.
         """
         rest = self.rest()
         return result_within(in_thread(call), rest, "timed out")

@@ -15,7 +15,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from worker.adapters.log_redaction import CONTROLS, Redactor, escape_controls
+from worker.adapters.safe_text import CONTROLS, Redactor, escape_controls
 
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"

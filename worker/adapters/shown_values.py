@@ -4,8 +4,10 @@ import json
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
-from worker.adapters.log_redaction import escape_controls
+from worker.adapters.safe_text import escape_controls
 from worker.domain.wire.fields import amount_text
+
+_MOST_TIMES_LONGER, _SHORT = 10, 1_000
 
 
 def time_text(time: datetime, zone: tzinfo) -> str:
@@ -25,9 +27,6 @@ def value_text(value: object, zone: tzinfo) -> str:
     if isinstance(value, datetime):
         return time_text(value, zone)
     return amount_text(value) if isinstance(value, Decimal) else escape_controls(str(value))
-
-
-_MOST_TIMES_LONGER, _SHORT = 10, 1_000
 
 
 def indented_json(text: str) -> str:

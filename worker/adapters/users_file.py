@@ -1,7 +1,7 @@
 """The file of the people who may sign in at the console: a table for each, with a hashed password.
 
-Faults are ValueErrors of one line, without a hash. Those who edit the file at once come one after another, and whoever
-reads it sees it as it was before or after.
+Faults are ValueErrors of one line, without a hash. Those who edit the file at once come one after another, and a
+program that reads it sees it as it was before or after.
 """
 
 import fcntl
@@ -10,35 +10,25 @@ import os
 import re
 import stat
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.adapters.private_files import make_private
+from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
 _KEYS = {"password", "role"}
-_MAX_FILE_BYTES = 1 << 20
 _HASH = re.compile(r"[!-~]{1,512}")
 
 
 def read_users(path: Path) -> Mapping[str, User]:
     """The users by name, in the file's order. Raises ValueError where the file cannot be read or an entry is wrong."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or type(error).__name__})") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise ValueError(f"{path} has more than 1 MiB")
-    try:
-        tables = tomllib.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
-        # Not the parser's message: it may quote the line, and with it a hash.
-        raise ValueError(f"{path} is not valid TOML in UTF-8") from None
+        tables = read_toml(path)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
     return {name: _user(path, name, table) for name, table in tables.items()}
 
 
@@ -52,11 +42,12 @@ def mode_fault(path: Path) -> str | None:
 def editing(path: Path) -> Iterator[dict[str, User]]:
     """The users, to be changed: what they are at the end is written, unless an exception ends it.
 
-    Nobody else edits meanwhile. Raises ValueError as `read_users` does, and OSError where the file cannot be written.
+    No other program edits meanwhile. Raises ValueError as `read_users` does, and OSError where the file cannot be
+    written.
     """
     path = path.resolve()
     lock = path.with_name(f".{path.name}.lock")
-    make_private(lock)
+    lock.touch(0o600)
     with lock.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         users = dict(read_users(path)) if path.exists() else {}
@@ -107,7 +98,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _keep_owner(path: Path, number: int) -> None:
-    # mkstemp makes it 0600, for whoever edits; the web program may run as another user, and has to read it.
+    # mkstemp makes it 0600, for the one who edits; the web program may run as another user, and has to read it.
     with suppress(OSError):
         old = path.stat()
         os.fchown(number, old.st_uid, old.st_gid)

@@ -13,7 +13,7 @@ import structlog
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from worker.adapters.clock import Throttle
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
 """The loggers that report a broker that cannot be used; their records have the error as an argument."""
@@ -28,7 +28,7 @@ def is_no_requeue(record: logging.LogRecord) -> bool:
     """Whether a record is about anything but a message that came in when the worker had stopped to consume.
 
     kombu warns of an undeliverable message, and puts it back on its queue, where the next worker takes it: nothing is
-    lost, and nobody has to do anything.
+    lost, and no person has to do anything.
     """
     return bool(record.msg != W_NO_CONSUMERS)
 

@@ -15,7 +15,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.message import Message
 from kombu.utils import json
 
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_name
 
 log = structlog.stdlib.get_logger(__name__)

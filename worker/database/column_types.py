@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Numeric, Sm
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-from worker.domain.records.reports import TrafficStatus
+from worker.domain.records.orders import TrafficStatus
 
 _MYSQL = ("mysql", "mariadb")
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from worker.adapters.clock import Throttle
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -46,7 +46,7 @@ def check_at_head(url: str) -> None:
 def revisions() -> tuple[str, ...]:
     """Every revision that this release knows, the first one first; it needs the last one. Read once per process.
 
-    By the names of their files, which begin with their numbers: a command that only reads need not run them all. Raises
+    By the names of their files, which begin with their numbers: a command that only reads does not run them all. Raises
     MigrationError where they are missing.
     """
     folder = script_location() / "versions"

@@ -29,12 +29,11 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
-from worker.domain.records.attention import Attention
+from worker.domain.records.exports import ExportState
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Lane, OrderState, Source
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import Attention, IdKind, Lane, OrderState, Source
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -69,6 +68,8 @@ CHECKED = sql("check_requested_at IS NOT NULL")
 SETTLED = sql("settled_at IS NOT NULL")
 SHOWN = sql("attention IS NOT NULL")
 UNRESOLVED = sql("state = 'unresolved'")
+# The same rows in other words, for the same reason.
+NEITHER_PENDING_NOR_DONE = sql("state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
 GROUPED = sql("suspect_group IS NOT NULL")
 NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
@@ -78,6 +79,7 @@ PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
 """A count, or "no", in rows and archive records that are older than its column."""
+NO_TEXT = sql("''")
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
@@ -85,7 +87,7 @@ METADATA = MetaData(naming_convention=NAMING)
 """All tables of the project."""
 
 
-def _required(name: str, kind: _Kind, *, server_default: str | None = None) -> Column[Any]:
+def _required(name: str, kind: _Kind, *, server_default: str | TextClause | None = None) -> Column[Any]:
     return Column(name, kind, nullable=False, server_default=server_default)
 
 
@@ -175,8 +177,16 @@ ORDERS = _table(
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
     _partial("ix_recharge_orders_settled", "settled_at", "account", "state", "settled_by", rows=SETTLED),
-    _partial("ix_recharge_orders_attention", "attention", "id", rows=SHOWN),
+    # What needs a person for one reason, in the order of the lists.
+    _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
+    # MariaDB finds the accounts with pending orders by it, too.
     _partial("ix_recharge_orders_unresolved", "state", "account", "submitted_at", rows=UNRESOLVED),
+    # Unresolved ones in the order of the lists, on SQLite among all: as with those that are overdue.
+    Index(
+        "ix_recharge_orders_unresolved_times",
+        *("state", "submitted_at", "id", "account"),
+        postgresql_where=NEITHER_PENDING_NOR_DONE,
+    ),
     **OFTEN_VACUUMED,
 )
 """An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""
@@ -259,7 +269,7 @@ ARCHIVED = _table(
     Index("ix_archived_orders_submitted", "submitted_at", "id"),
     Index("ix_archived_orders_settled", "settled_at", "id"),
 )
-"""A settled order that was moved out of the other tables; `worker.operations.archive` moves them."""
+"""A settled order that was moved out of the other tables; `worker.operations.archive_and_purge` moves them."""
 
 BUDGETS = _table(
     "query_budgets",
@@ -325,6 +335,14 @@ STATES = _table(
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
     _optional("backoff_requested_until", UtcDateTime),
+    _required("shapes_seen", String(512), server_default=NO_TEXT),
+    _required("charsets_seen", String(64), server_default=NO_TEXT),
+    _optional("fewest_digits_shown", SmallInteger),
+    _optional("most_digits_shown", SmallInteger),
+    _optional("planned_from", UtcDateTime),
+    _optional("planned_until", UtcDateTime),
+    _optional("planned_by", String(64)),
+    _optional("planned_reason", LongText),
     **HALF_FULL,
 )
 """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
@@ -405,10 +423,17 @@ ACTS = _table(
     # As in `order_events`.
     _optional("detail_code", String(32)),
     _optional("detail_values", LongText),
-    Index("ix_operator_acts_account", "account", "id"),
+    # The same in all rows of one act; null where a release before 0024 wrote the row.
+    _optional("act_key", String(32)),
+    # Of an act on orders: how many this row is about, and their row ids, with blanks between them.
+    _optional("order_count", Integer),
+    _optional("order_ids", LongText),
+    Index("ix_operator_acts_at", "at", "id"),
+    Index("ix_operator_acts_act_key", "act_key", "id"),
 )
 """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
-one transaction has changed, each of which has the act among its events as well. An act of many transactions has one
+one transaction has changed, each of which has the act among its events as well. An act on orders of several accounts,
+or of more than a transaction changes, has several rows with one `act_key`. Any other act of many transactions has one
 row, whose detail each of them brings up to date."""
 
 WORKERS = _table(
@@ -512,7 +537,7 @@ CURSORS = _table(
 
 SESSIONS = _table(
     "console_sessions",
-    # SHA-256 of the token in their cookie, in hex: whoever reads the table cannot sign in with it.
+    # SHA-256 of the token in their cookie, in hex: a reader of the table cannot sign in with it.
     Column("token_digest", String(64), primary_key=True),
     _required("user_name", String(64)),
     # SHA-256 of their password's hash at that time: with another password the sign-in has ended.
@@ -530,3 +555,23 @@ FAILURES = _table(
     _optional("locked_until", UtcDateTime),
 )
 """Sign-ins that failed in a row, of names or from addresses that count together: a bounded number of rows."""
+
+EXPORTS = _table(
+    "console_exports",
+    Column("id", String(32), primary_key=True),
+    _required("user_name", String(64)),
+    _required("list_name", String(32)),
+    _required("filters", LongText),
+    _required("host", String(255)),
+    _required("state", text_enum(ExportState, 16)),
+    _required("row_count", Integer),
+    _required("asked_at", UtcDateTime),
+    _required("seen_at", UtcDateTime),
+    _optional("ended_at", UtcDateTime),
+    # Of those that run: so many at once, one of each user.
+    _optional("slot", SmallInteger),
+    _optional("running_user", String(64)),
+    UniqueConstraint("slot"),
+    UniqueConstraint("running_user"),
+)
+"""A file that the console makes in the background: a row until an hour after its end."""

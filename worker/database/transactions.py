@@ -197,5 +197,5 @@ def is_transient(error: BaseException) -> bool:
 
 
 def _is_race(error: BaseException) -> bool:
-    """The same without a lock wait: the next try meets nobody any more."""
+    """The same without a lock wait: the next try meets no other transaction."""
     return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) is ErrorKind.CONTENDED

@@ -194,7 +194,7 @@ def password_fault(password: str) -> str | None:
 
 
 def digest_of(secret: str) -> str:
-    """What is stored of a token or a password hash: enough to know it again, and useless to whoever reads it."""
+    """What is stored of a token or a password hash: enough to know it again, and useless to a reader."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -204,9 +204,9 @@ def begun(user: User, now: datetime) -> SignIn:
 
 
 def lasts(sign_in: SignIn, user: User | None, now: datetime) -> bool:
-    """Whether a sign-in is still good. `user` is whoever has its name now; with another password it has ended.
+    """Whether a sign-in is still good. `user` is the one who has its name now; with another password it has ended.
 
-    One that begins ahead of `now` was written before a clock was set back: nobody knows for how long it would last.
+    One that begins ahead of `now` was written before a clock was set back: how long it would last is not known.
     """
     is_same = user is not None and hmac.compare_digest(digest_of(user.password_hash), sign_in.password_digest)
     is_recent = now - sign_in.seen_at < IDLE and now - sign_in.created_at < LONGEST

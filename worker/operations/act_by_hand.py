@@ -1,12 +1,14 @@
-"""What operators do by hand: to orders, so many in a transaction; to accounts; to the slots.
+"""What operators do by hand: to orders, so many in a transaction; to accounts; to the slots; and long acts, such as a
+purge, of many transactions.
 
 Each act is recorded in the transaction that does it: in `operator_acts`, and of an order in its events as well.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -14,9 +16,17 @@ import structlog
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import rank_of
-from worker.domain.orders.operator_acts import Decided, Resumed, pause, resume
-from worker.domain.queries.budget import hold
-from worker.domain.records.accounts import AccountState, Rules, SlotRow
+from worker.domain.orders.operator_acts import (
+    Decided,
+    Resumed,
+    Standing,
+    pause,
+    refusal_of_selected,
+    resume,
+    without_planned_pause,
+)
+from worker.domain.queries.slots_and_clocks import hold
+from worker.domain.records.accounts import AccountState, Pause, Rules, SlotRow
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
@@ -25,8 +35,8 @@ from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
 from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state
-from worker.stores.recharge_orders import lock_by_ids
-from worker.stores.recorded_acts import add_acts
+from worker.stores.recharge_orders import changed_after, lock_by_ids
+from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,16 +47,48 @@ Decide = Callable[[Order, Act], Decided]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What a person saw of the orders that they selected, when they confirmed an act on all of them."""
+
+    orders: Mapping[int, Standing | None]
+    """How each of them stood, by its id; None where it was gone."""
+    last_event: int
+    """The id of the last event of any order at that moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
     """Who acts, and why; `dry_run`: nothing is changed, and what would be is returned."""
 
     name: str
     reason: str | None = None
     dry_run: bool = False
+    act_key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """The same for all that belongs to one act."""
+    shown: Shown | None = None
+    """What they saw of the orders that they selected: only what still stands so is acted on, and each order once,
+    however often that is called for one act."""
 
     def act(self, now: datetime) -> Act:
         """What they do now."""
-        return Act(actor=self.name, reason=self.reason, now=now)
+        return Act(actor=self.name, reason=self.reason, now=now, key=self.act_key)
+
+    def left_alone(self, connection: Connection, orders: Collection[Order]) -> dict[int, CodedText | None]:
+        """Which of these locked orders are left alone, and why: None where the act was done to it already, because the
+        same confirmation was sent twice."""
+        if self.shown is None:
+            return {}
+        changed = changed_after(connection, [order.id for order in orders], self.shown.last_event)
+        refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
+        done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
+        return {order_id: why for order_id, why in refused.items() if why} | done
+
+    def log(self, kind: ActKind, **what: object) -> None:
+        """Log what they have done."""
+        if self.dry_run:
+            return
+        said = {"act": kind.value, "actor": self.name, "reason": self.reason, **what}
+        log.info("an operator acted", action="operator_act", **said)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +112,7 @@ def act_on_orders(
             database, operator, kind, order_ids[start : start + MOST_AT_ONCE], decide, rank_of(len(order_ids))
         )
         if done.changes:
-            _log(operator, kind, orders=len(done.changes), refused=len(done.refusals))
+            operator.log(kind, orders=len(done.changes), refused=len(done.refusals))
         yield done
 
 
@@ -78,58 +120,98 @@ def act_on_orders(
 def _act_on_some(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide, rank: Rank
 ) -> OrdersActedOn:
-    with _writing(database, operator) as connection:
+    with writing(database, operator) as connection:
         # In ascending order of their ids, as every other transaction locks them.
         orders = lock_by_ids(connection, set(order_ids))
+        left_alone = operator.left_alone(connection, orders)
         act = operator.act(database.now(connection))
-        decided = [(order.id, decide(order, act)) for order in orders]
+        decided = [(order.id, decide(order, act)) for order in orders if order.id not in left_alone]
         changes = tuple(one for _, one in decided if isinstance(one, Change))
         save_orders(connection, changes, act.now, rank=rank)
-        add_acts(connection, _entries(changes, act, kind))
-    refusals = {order_id: one for order_id, one in decided if isinstance(one, CodedText)}
-    for gone in set(order_ids) - {order_id for order_id, _ in decided}:
+        add_acts(connection, entries_of([change.after for change in changes], act, kind))
+    refusals = {order_id: one for order_id, one in [*left_alone.items(), *decided] if isinstance(one, CodedText)}
+    for gone in set(order_ids) - {order.id for order in orders}:
         refusals[gone] = CodedText(TextCode.NO_ORDER, number=f"id:{gone}")
     return OrdersActedOn(changes=changes, refusals=refusals)
 
 
-def _entries(changes: Sequence[Change], act: Act, kind: ActKind) -> Iterator[ActEntry]:
-    """A row for each account, with the names of its orders: an operator knows an order by these."""
-    for account in sorted({change.after.account for change in changes}):
-        orders = [change.after for change in changes if change.after.account == account]
-        names = ", ".join(order.request_id or order.custom_parm or f"id:{order.id}" for order in orders)
-        code = TextCode.ONE_ORDER if len(orders) == 1 else TextCode.ORDERS
-        yield _entry(act, kind, account, CodedText(code, count=len(orders), names=names))
+def entries_of(orders: Collection[Order], act: Act, kind: ActKind) -> Iterator[ActEntry]:
+    """The record of an act: a row for each account, with the names of its orders: an operator knows an order by
+    these."""
+    for account in sorted({order.account for order in orders}):
+        of_account = [order for order in orders if order.account == account]
+        names = ", ".join(order.request_id or order.custom_parm or f"id:{order.id}" for order in of_account)
+        code = TextCode.ONE_ORDER if len(of_account) == 1 else TextCode.ORDERS
+        said = CodedText(code, count=len(of_account), names=names)
+        yield act.entry(kind, account, said, [order.id for order in of_account])
 
 
 @retry_contention
-def pause_account(
-    database: Database, operator: Operator, account: str, lasts: timedelta | None
-) -> tuple[AccountState, AccountState]:
-    """Pause an account, for so long or until somebody resumes it; returns its state before and after."""
-    with _writing(database, operator) as connection:
-        before = lock_states(connection, [account])[account]
+def pause_accounts(
+    database: Database,
+    operator: Operator,
+    accounts: Collection[str],
+    *,
+    lasts: timedelta | None = None,
+    begins: datetime | None = None,
+    ends: datetime | None = None,
+) -> list[tuple[AccountState, AccountState]]:
+    """Pause accounts in one act, for a duration, until a time, or until somebody resumes them; from now on, or from a
+    time that lies ahead. Returns the state of each before and after, by name."""
+    with writing(database, operator) as connection:
+        states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
-        after = pause(before, act, None if lasts is None else act.now + lasts)
-        save_state(connection, after)
-        ends = None if after.paused_until is None else _utc(after.paused_until)
-        said = CodedText(TextCode.UNTIL_RESUMED) if ends is None else CodedText(TextCode.UNTIL, time=ends)
-        add_acts(connection, [_entry(act, ActKind.PAUSE, account, said)])
-    _log(operator, ActKind.PAUSE, account=account, until=ends)
-    return before, after
+        until = ends if lasts is None else act.now + lasts
+        done = [(states[account], pause(states[account], act, until, begins)) for account in sorted(states)]
+        for _, after in done:
+            save_state(connection, after)
+        said = _paused(None if begins is None or begins <= act.now else begins, until)
+        add_acts(connection, [act.entry(ActKind.PAUSE, account, said) for account in sorted(states)])
+    for account in sorted(states):
+        operator.log(ActKind.PAUSE, account=account, until=None if until is None else _utc(until), detail=said)
+    return done
+
+
+def _paused(begins: datetime | None, ends: datetime | None, code: TextCode = TextCode.FROM_UNTIL) -> CodedText:
+    if ends is None:
+        return CodedText(TextCode.UNTIL_RESUMED)
+    if begins is None:
+        return CodedText(TextCode.UNTIL, time=_utc(ends))
+    return CodedText(code, time=_utc(begins), until=_utc(ends))
+
+
+@retry_contention
+def cancel_planned_pauses(
+    database: Database, operator: Operator, accounts: Collection[str], shown: Pause | None = None
+) -> dict[str, Pause]:
+    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only where it is that one.
+    Returns what was cancelled, by account."""
+    with writing(database, operator) as connection:
+        states = lock_states(connection, accounts)
+        act = operator.act(database.now(connection))
+        planned = {account: states[account].planned_pause(act.now) for account in sorted(states)}
+        cancelled = {account: one for account, one in planned.items() if one and one == (shown or one)}
+        for account, one in cancelled.items():
+            save_state(connection, without_planned_pause(states[account]))
+            said = _paused(one.paused_at, one.paused_until, TextCode.PLAN_CANCELLED)
+            add_act(connection, act.entry(ActKind.RESUME, account, said))
+    for account in cancelled:
+        operator.log(ActKind.RESUME, account=account)
+    return cancelled
 
 
 @retry_contention
 def resume_account(database: Database, operator: Operator, account: str) -> Resumed:
     """End an account's pause, and its back-off unless the platform asked for it. The slots stay as they are."""
-    with _writing(database, operator) as connection:
+    with writing(database, operator) as connection:
         before = lock_states(connection, [account])[account]
         act = operator.act(database.now(connection))
         done = resume(before, act.now)
         if done.is_resumed:
             save_state(connection, done.after)
-            add_acts(connection, [_entry(act, ActKind.RESUME, account, _ended(done))])
+            add_acts(connection, [act.entry(ActKind.RESUME, account, _ended(done))])
     if done.is_resumed:
-        _log(operator, ActKind.RESUME, account=account)
+        operator.log(ActKind.RESUME, account=account)
     return done
 
 
@@ -151,7 +233,7 @@ def hold_slots(
 
     Slots that have no row yet begin with one in any case. Locked rows are waited for: a grant that is under way counts.
     """
-    with _writing(database, operator) as connection:
+    with writing(database, operator) as connection:
         rows = lock_rows(connection, [row.id for row in read_rows(connection, sids)], waits=True)
         # Both clocks after the locks, as in a grant: the reservation counts from here.
         now = read_clocks(database, connection, clock)
@@ -161,14 +243,14 @@ def hold_slots(
         if held:
             code = TextCode.SLOT_HELD if len(held) == 1 else TextCode.SLOTS_HELD
             words = CodedText(code, count=len(held), time=_utc(max(row.slot.due_at for row in held)))
-            add_acts(connection, [_entry(operator.act(now.database), ActKind.HOLD, None, words)])
+            add_acts(connection, [operator.act(now.database).entry(ActKind.HOLD, None, words)])
     if held:
-        _log(operator, ActKind.HOLD, slots=len(held))
+        operator.log(ActKind.HOLD, slots=len(held))
     return held
 
 
 @contextmanager
-def _writing(database: Database, operator: Operator) -> Iterator[Connection]:
+def writing(database: Database, operator: Operator) -> Iterator[Connection]:
     """A transaction that is rolled back at its end, where nothing is to be changed."""
     with database.write() as connection:
         yield connection
@@ -176,22 +258,52 @@ def _writing(database: Database, operator: Operator) -> Iterator[Connection]:
             connection.rollback()
 
 
-def _entry(act: Act, kind: ActKind, account: str | None, detail: str | None) -> ActEntry:
-    return ActEntry(at=act.now, actor=act.actor, act=kind, account=account, reason=act.reason, detail=detail)
-
-
 def _utc(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def _log(operator: Operator, kind: ActKind, **what: object) -> None:
-    if operator.dry_run:
+class LongAct:
+    """An act of many transactions: who acts, and what was done so far. Recorded once something was done, in one row.
+
+    Each transaction that does a part brings it up to date: a run that is killed leaves its name beside what it did.
+    """
+
+    def __init__(self, operator: Operator, kind: ActKind, said: TextCode = TextCode.DONE, **values: str) -> None:
+        """`said` holds the counts as `done`, with these values."""
+        self._operator, self._kind, self._said, self._values = operator, kind, said, values
+        self._done = Counter[str]()
+        self._row: int | None = None
+
+    @contextmanager
+    def part(self, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
+        """A transaction that counts in what it is given, by name, the rows that it has changed."""
+        part = Counter[str]()
+        with database.write() as connection:
+            yield connection, part
+            row = self._record(database, connection, self._done + part) if part.total() else self._row
+        # Committed: a part that is repeated begins from here.
+        self._row, self._done = row, self._done + part
+
+    def log_end(self) -> None:
+        """Log what was done, if anything was."""
+        if self._row is not None:
+            self._operator.log(self._kind, **self._done)
+
+    def _record(self, database: Database, connection: Connection, done: Counter[str]) -> int:
+        counts = {name: f"{count:,}" for name, count in done.items() if count}
+        detail = CodedText(self._said, **counts, **self._values)
+        if self._row is not None:
+            set_detail(connection, self._row, detail)
+            return self._row
+        return add_act(connection, self._operator.act(database.now(connection)).entry(self._kind, None, detail))
+
+
+@contextmanager
+def part_of(act: LongAct | None, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
+    """A transaction of an act; where there is none, a plain one."""
+    if act is not None:
+        with act.part(database) as part:
+            yield part
         return
-    log.info(
-        "an operator acted",
-        action="operator_act",
-        act=kind.value,
-        actor=operator.name,
-        reason=operator.reason,
-        **what,
-    )
+    with database.write() as connection:
+        yield connection, Counter()

@@ -1,7 +1,7 @@
 """Counts rows into the totals of the metrics, a bounded number in each transaction.
 
-Any number of processes may do so at once: whoever holds the cursor of a stream counts its next rows, and the others go
-on without waiting.
+Any number of processes may do so at once: the one that holds the cursor of a stream counts its next rows, and the
+others go on without waiting.
 """
 
 from datetime import datetime

@@ -25,7 +25,7 @@ from worker.domain.notifications.resting_endpoints import (
     permission,
     rows_needed,
 )
-from worker.domain.records.notifications import Claim, DueRow, EndedTry, Endpoint, Permission
+from worker.domain.records.notifications import Claim, EndedTry, Endpoint, Notification, Permission
 from worker.stores.notifications import (
     accounts_due,
     lease_rows,
@@ -128,8 +128,10 @@ def _claim(
     return [_to_claim(row, endpoint, token, now) for row in rows]
 
 
-def _first_due(connection: Connection, endpoint: Endpoint, claim_number: int, most: int, now: datetime) -> list[DueRow]:
-    rows: list[DueRow] = []
+def _first_due(
+    connection: Connection, endpoint: Endpoint, claim_number: int, most: int, now: datetime
+) -> list[Notification]:
+    rows: list[Notification] = []
     for rank in ranks_in_turn(claim_number, in_doubt=is_in_doubt(endpoint)):
         if len(rows) < most:
             found = lock_first(connection, endpoint.account, rank, most - len(rows), lease_ends_between(now))
@@ -137,7 +139,7 @@ def _first_due(connection: Connection, endpoint: Endpoint, claim_number: int, mo
     return rows
 
 
-def _to_claim(row: DueRow, endpoint: Endpoint, token: str, now: datetime) -> Claim:
+def _to_claim(row: Notification, endpoint: Endpoint, token: str, now: datetime) -> Claim:
     return Claim(
         id=row.id,
         account=endpoint.account,

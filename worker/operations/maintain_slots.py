@@ -15,7 +15,7 @@ import structlog
 from worker.adapters.clock import Clock
 from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
-from worker.domain.queries.budget import (
+from worker.domain.queries.slots_and_clocks import (
     begin,
     hold,
     is_another,
@@ -189,6 +189,14 @@ def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, floa
     except DatabaseError:
         # The role may not read it. Where the server went away, other checks report it.
         return None
+
+
+def longer_window_remedy(our_window: float, their_window: float) -> str:
+    """What a person does where a slot's row has a longer window than this worker; both in seconds."""
+    return (
+        f"set RECONCILER_QUERY_WINDOW_SECONDS to {their_window:g}; or, once no worker with that window runs any more,"
+        f" lower it with `reconciler limit --window {our_window:g}`"
+    )
 
 
 @retry_contention

@@ -118,12 +118,7 @@ def match_kept_callbacks(
     """
     with database.write() as connection:
         now = database.now(connection)
-        kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
-        readable = [
-            (row.id, row.account, replace(one, trust=row.trust, repeats=row.repeats))
-            for row, one in kept
-            if isinstance(one, Callback)
-        ]
+        readable = lock_readable(connection, kept_ids)
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
         matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         said = _said_before(connection, result.changes)
@@ -132,6 +127,16 @@ def match_kept_callbacks(
         save_within(connection, rules, result, now)
         drop_kept(connection, matched)
         return len(matched), result.keys
+
+
+def lock_readable(connection: Connection, kept_ids: Sequence[int]) -> list[tuple[int, str, Callback]]:
+    """Lock these kept callbacks and read them: (id, account, callback). Those that somebody else holds are left out."""
+    kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
+    return [
+        (row.id, row.account, replace(one, trust=row.trust, repeats=row.repeats))
+        for row, one in kept
+        if isinstance(one, Callback)
+    ]
 
 
 def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int]:

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
-
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import Resend, choose_resends, notification_of_order
 from worker.domain.records.acts import Act, ActEntry, ActKind
@@ -24,8 +22,6 @@ from worker.stores.notifications import (
 )
 from worker.stores.recharge_orders import lock_by_ids, read_orders
 from worker.stores.recorded_acts import add_acts
-
-log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,24 +48,17 @@ def resend(
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
         done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE], renew=renew)
-        if not operator.dry_run:
-            log.info(
-                "notifications are sent once more",
-                action="operator_act",
-                act=ActKind.RESEND.value,
-                actor=operator.name,
-                reason=operator.reason,
-                orders=done.again + done.made,
-                renewed=renew,
-                refused=len(done.refusals),
-            )
+        operator.log(ActKind.RESEND, orders=done.again + done.made, renewed=renew, refused=len(done.refusals))
         yield done
 
 
 @retry_contention
 def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool) -> Resent:
     with database.write() as connection:
-        chosen = _choose(connection, order_ids, renew=renew)
+        # Before its notifications, as every transaction locks them that changes an order.
+        locked = lock_by_ids(connection, set(order_ids)) if renew or operator.shown else []
+        left_alone = operator.left_alone(connection, locked)
+        chosen = _choose(connection, [one for one in order_ids if one not in left_alone], renew=renew)
         act = operator.act(database.now(connection))
         send_again(connection, [one.id for one in chosen.again], act.now)
         delete_notifications(connection, [one.id for one in chosen.superseded])
@@ -84,13 +73,11 @@ def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int
         add_acts(connection, _entries([*chosen.again, *made], act, ", under new versions" if renew else ""))
         if operator.dry_run:
             connection.rollback()
-    return Resent(again=len(chosen.again), made=len(made), refusals=dict(chosen.refusals))
+    refusals = {order_id: why for order_id, why in left_alone.items() if why} | dict(chosen.refusals)
+    return Resent(again=len(chosen.again), made=len(made), refusals=refusals)
 
 
 def _choose(connection: Connection, order_ids: Sequence[int], *, renew: bool) -> Resend:
-    if renew:
-        # Before its notifications, as every transaction locks them that changes an order.
-        lock_by_ids(connection, set(order_ids))
     left = lock_notifications_of(connection, order_ids)
     orders = read_orders(connection, order_ids)
     accounts = {one.account for one in left} | {one.account for one in orders}
@@ -111,6 +98,4 @@ def _entries(sent: Sequence[NewNotification], act: Act, how: str) -> Iterator[Ac
         ids = [one.order_id for one in sent if one.account == account]
         names = ", ".join(f"id:{order_id}" for order_id in ids)
         detail = f"{len(ids)} order{'' if len(ids) == 1 else 's'}{how}: {names}"
-        yield ActEntry(
-            at=act.now, actor=act.actor, act=ActKind.RESEND, account=account, reason=act.reason, detail=detail
-        )
+        yield act.entry(ActKind.RESEND, account, detail, ids)

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.accounts.back_off import restart_stepped_backoff, waits
-from worker.domain.queries.budget import Permission, clamp, may_query, reserve
 from worker.domain.queries.choose_batch import (
     INDEX_RANGES,
     accounts_in_turn,
@@ -20,18 +19,23 @@ from worker.domain.queries.choose_batch import (
     first_pages,
     free_positions,
     next_pages,
+    refuse_together,
     spare_pages,
     spend,
 )
+from worker.domain.queries.slots_and_clocks import Permission, clamp, may_query, reserve
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotKey
+from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Order
-from worker.domain.records.queries import Choice, Query
+from worker.domain.records.queries import Choice, Pick, Query, Reason, Work
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
+from worker.operations.act_by_hand import Operator, entries_of
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
 from worker.stores.accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
-from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
+from worker.stores.pending_orders import claim, lease, orders_by_id, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
+from worker.stores.recorded_acts import add_acts
 
 
 def choose_due(
@@ -73,30 +77,49 @@ def _random_token() -> str:
     return uuid.uuid4().hex
 
 
+Chosen = tuple[AccountState, Choice, tuple[Order, ...]]
+"""The account that a slot is spent on, the choice, and the orders, which are locked."""
+Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | None]
+"""Chooses for a slot, whose last query was of this account, at this time; None leaves the slot unspent."""
+
+
+def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
+    """Those of these orders that are not in the archive."""
+    with database.read() as connection:
+        return orders_by_id(connection, order_ids)
+
+
 class Grants:
     """Takes slots. `new_token` makes the token of a lease: it must never return one twice."""
 
     def __init__(
-        self, database: Database, clock: Clock, rules: Rules, new_token: Callable[[], str] = _random_token
+        self,
+        database: Database,
+        clock: Clock,
+        rules: Rules,
+        new_token: Callable[[], str] = _random_token,
+        choose: Choose | None = None,
     ) -> None:
+        """`choose` says what a slot is taken for: by default the orders of highest priority."""
         self._database = database
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
+        self._choose = choose or _choose_in_turn
         # Computed and cached now, as it takes a while, and not under the lock of the first grant.
         prior_schedule(rules)
 
     @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
-        """Take a slot for the orders of highest priority.
+        """Take a slot for what is chosen.
 
-        None where the slot is locked or not yet due, no order is due, or another database wrote the row. A deadlock is
-        retried: nothing was sent yet.
+        None where the slot is locked or not yet due, nothing is chosen, or another database wrote the row. A deadlock
+        is retried: nothing was sent yet.
         Once this returns a query, its reservation is committed.
         """
         rules = self._rules
         with self._database.write() as connection:
-            # Who finds the slot locked leaves, so nobody queues for it.
+            # A pass that finds the slot locked leaves, so none queues for it.
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
@@ -109,14 +132,16 @@ class Grants:
                 save_slot(connection, row.id, clamp(row.slot, now, rules), now.database)
             if permission is not Permission.QUERY:
                 return None
-            chosen = _choose_in_turn(connection, slot, row.last_account, now, rules)
+            chosen = self._choose(connection, slot, row.last_account, now, rules)
             if chosen is None:
                 return None
             state, choice, orders = chosen
             # Both outlast the deadline and then run out: nothing has to clean up after a crash.
             mark_lost(connection, row.in_flight_query_id)
             query = add_query(connection, slot, state.account, choice, orders, self._new_token(), now.database)
-            lease(connection, orders, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
+            # Of the others, which a person has named, the answer is recorded only.
+            held = [order for order in orders if order.state.may_settle]
+            lease(connection, held, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
             save_slot(connection, row.id, reserve(now, rules, query.token), now.database)
             mark_in_flight(connection, row.id, query.id, state.account)
             save_state(connection, spend(state, choice, now.database, rules))
@@ -125,7 +150,7 @@ class Grants:
 
 def _choose_in_turn(
     connection: Connection, slot: SlotKey, last_account: str | None, now: Reading, rules: Rules
-) -> tuple[AccountState, Choice, tuple[Order, ...]] | None:
+) -> Chosen | None:
     """The first account in turn of which orders are due and could be locked, with the choice and these orders."""
     states = lock_states(connection, slot.app_ids)
     for account in accounts_in_turn(tuple(slot.app_ids), last_account):
@@ -137,6 +162,31 @@ def _choose_in_turn(
         if choice is not None and orders:
             return state, choice, orders
     return None
+
+
+def choose_named(
+    connection: Connection,
+    slot: SlotKey,
+    _: str | None,
+    now: Reading,
+    rules: Rules,
+    *,
+    ids: Collection[int],
+    by: Operator,
+) -> Chosen | None:
+    """For `Grants`: orders of one account and id kind that a person has named, due or not, in any state; all of them or
+    none. The act is recorded with the grant."""
+    states = lock_states(connection, slot.app_ids)
+    orders = tuple(one for one in orders_by_id(connection, ids, locks=True) if not one.is_leased(now.database))
+    if len(orders) < len(ids):
+        return None
+    state = states[orders[0].account]
+    if refuse_together(orders, state, rules) or not _may_be_queried(connection, state, now):
+        return None
+    add_acts(connection, entries_of(orders, by.act(now.database), ActKind.POLL))
+    picks = tuple(Pick(order_id=order.id, reason=Reason.CHECKED) for order in orders)
+    work = Work.SINGLE if len(orders) == 1 else Work.BATCH
+    return state, Choice(work=work, id_kind=orders[0].id_kind, picks=picks), orders
 
 
 def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:

@@ -8,6 +8,7 @@ from worker.domain.orders.cancellations_and_checks import cancel_all, check_all
 from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, gone, read_refused, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActEntry, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
@@ -46,7 +47,8 @@ def retry_rejected(
         else:
             keep_refused(connection, refused, row.source, now)
             drop_refused(connection, rejected_id)
-        detail = f"row {rejected_id} of {row.source}, {result.done} taken in: {row.payload[:_MOST_RECORDED]}"
+        said = row.payload[:_MOST_RECORDED]
+        detail = CodedText(TextCode.RETRIED, row=rejected_id, origin=row.source, count=result.done, said=said)
         entry = ActEntry(at=now, actor=actor, act=ActKind.RETRY, account=None, reason=None, detail=detail)
         add_acts(connection, [entry])
         return result

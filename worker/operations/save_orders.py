@@ -1,7 +1,7 @@
 """Saving changes of orders: the one place where a change is written, with its notification in the same transaction.
 Nothing is sent here.
 
-Who is notified stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command
+Who is notified stands in `notify_endpoints` and not in this process's settings: each that settles an order, a command
 line without them too, notifies of it.
 """
 

@@ -12,11 +12,10 @@ from worker.domain.accounts.platform_habits import FEWEST_IDS_AS_EVIDENCE
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.queries.answer_items import names_besides
-from worker.domain.queries.budget import tighten
+from worker.domain.queries.slots_and_clocks import tighten
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotRow
+from worker.domain.records.answers import Answer, QueryError
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import QueryError
-from worker.domain.records.reports import Answer
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.save_orders import save_orders
@@ -110,7 +109,7 @@ class WriteBack:
         row, now = locked.row, locked.now
         save_orders(connection, effects.changes, now.database)
         if row is None:
-            return replace(effects, reset_absences_since=None, return_suspects=None)
+            return replace(effects, reset_absences_since=None, return_suspects=None, new_outline=None)
         save_state(connection, effects.state)
         if effects.backs_off_whole_sid:
             for name, state in locked.states.items():

@@ -19,7 +19,7 @@ from worker.adapters.clock import Clock
 from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 from worker.domain.watching.workers import HEARTBEAT_SECONDS
 from worker.stores.accounts import delete_unwritten, delete_worker, save_worker
 

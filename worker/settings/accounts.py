@@ -6,21 +6,21 @@ Faults are raised as in `worker.settings.addresses`: a ValueError, a fault a lin
 
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.adapters.text_files import read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.tokens_and_sign_ins import read_tokens
 from worker.domain.wire.fields import ID_RULE, id_fault
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.settings import notify
 from worker.settings.addresses import of_form
-from worker.settings.secret_files import SUFFIX, read_secret
+from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""
@@ -44,7 +44,6 @@ _KEYS = ("account_sid", "auth_token", "app_id")
 # Each of them may stand in a file of its own instead, which `NAME_file` names. What stands in for a secret that cannot
 # be had passes every check: the faults stop all the same.
 _STAND_INS = {"auth_token": "-", "callback_token": "-" * 24, **notify.SECRET_KEYS}
-_MAX_FILE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,14 +65,23 @@ class AccountsFile:
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
         """Read a file. Raises ValueError, a fault a line, where it cannot be read or an entry is wrong."""
-        tables, secrets = _read_toml(path), _Secrets(path.parent)
-        tables = {name: secrets.put_into(name, table) for name, table in tables.items()}
-        faults = [*secrets.faults, *(fault for name, table in tables.items() for fault in _table_faults(name, table))]
+        try:
+            tables = read_toml(path)
+        except ValueError as error:
+            raise ValueError(f"names a file that {error}") from None
+        faults: list[str] = []
+        files: list[Path] = []
+        for name, table in tables.items():
+            if isinstance(table, dict):
+                secrets = _put_secrets(table, path.parent)
+                files += secrets.paths
+                faults += (f"{_whose(name)} whose {key}{SUFFIX} {fault}" for key, fault in secrets.faults.items())
+            faults += _table_faults(name, table)
         if faults:
             raise ValueError("\n".join(faults))
         accounts = {name: Credentials(**{key: table[key] for key in _KEYS}) for name, table in tables.items()}
         endpoints = {name: notify.endpoint_of(name, table) for name, table in tables.items()}
-        warnings = [*mode_warnings(path), *(line for file in secrets.paths for line in secret_mode_warnings(file))]
+        warnings = [*mode_warnings(path), *(line for file in files for line in secret_mode_warnings(file))]
         return cls(
             path=path,
             accounts=accounts,
@@ -158,67 +166,22 @@ def secret_mode_warnings(path: Path) -> Iterator[str]:
     return mode_warnings(path, "a secret")
 
 
-class _Secrets:
-    """What the tables have in files of their own; a relative path counts from the folder of the file of accounts."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.paths: list[Path] = []
-        self.faults: list[str] = []
-
-    def put_into(self, name: str, table: object) -> object:
-        """The table with its secrets in place of the names of their files."""
-        if not isinstance(table, dict):
-            return table
-        whole = dict(table)
-        for key in _STAND_INS:
-            if (file_key := f"{key}{SUFFIX}") in table:
-                self._read(name, whole, key, whole.pop(file_key))
-        if isinstance(certificates := whole.get("notify_ca_file"), str):
-            whole["notify_ca_file"] = str(self._folder / certificates)
-        return whole
-
-    def _read(self, name: str, table: dict[str, Any], key: str, named: object) -> None:
-        whose = f"has an account {_short(name)}"
-        if key in table:
-            self.faults.append(f"{whose} with both {key} and {key}{SUFFIX}: keep one of the two")
-            return
-        table[key] = _STAND_INS[key]
-        if not isinstance(named, str):
-            self.faults.append(f"{whose} whose {key}{SUFFIX} is not a string")
-            return
-        path = self._folder / named
-        try:
-            table[key] = read_secret(path)
-        except ValueError as error:
-            self.faults.append(f"{whose} whose {key}{SUFFIX} {error}")
-        else:
-            self.paths.append(path)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"names a file that cannot be read ({error.strerror or type(error).__name__})") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise ValueError("names a file of more than 1 MiB")
-    try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ValueError("names a file that is not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        # Only the position: the parser's message may quote the line, and with it a token.
-        position = re.search(r"\(at [^()]*\)", str(error))
-        raise ValueError(f"names a file that is not valid TOML {position[0] if position else ''}".rstrip()) from None
+def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
+    """Put what stands in files of its own in place of the names of these; a relative path counts from the folder."""
+    secrets = read_secret_files(table, _STAND_INS, folder)
+    for key in _STAND_INS:
+        table.pop(f"{key}{SUFFIX}", None)
+    table |= {key: _STAND_INS[key] for key in secrets.faults} | dict(secrets.values)
+    if isinstance(certificates := table.get("notify_ca_file"), str):
+        table["notify_ca_file"] = str(folder / certificates)
+    return secrets
 
 
 def _table_faults(name: str, table: object) -> Iterator[str]:
     if not isinstance(table, dict):
         yield f"has the key {_short(name)} outside of any account's table"
         return
-    whose = f"has an account {_short(name)}"
+    whose = _whose(name)
     if fault := id_fault(name):
         yield f"{whose} whose name {fault.partition('; accepted')[0]}"
     for key in _KEYS:
@@ -262,6 +225,10 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
 }
 _NO_TEXTS = ("notify_allow_http", "failed_amount")
 _ABSENT: Mapping[str, object] = {"notify_allow_http": False}
+
+
+def _whose(name: str) -> str:
+    return f"has an account {_short(name)}"
 
 
 def _short(name: str) -> str:

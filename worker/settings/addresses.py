@@ -83,18 +83,24 @@ def result_backend(text: str) -> str:
 
 def platform_url(text: str) -> str:
     """The platform's base URL without a slash at its end."""
+    parts = http_parts(text)
+    if "?" in text or "#" in text:
+        raise ValueError("holds a query or a fragment")
+    if not _PATH.fullmatch(parts.path):
+        raise ValueError("has a path with characters that do not belong in one")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def http_parts(text: str) -> SplitResult:
+    """The parts of an http or https URL that names a host, and neither a user nor a password. Raises ValueError."""
     parts = split_url(text)
     if parts.scheme not in {"http", "https"}:
         raise ValueError("is neither an http nor an https URL")
     if "@" in parts.netloc:
         raise ValueError("holds a user name or a password")
-    if "?" in text or "#" in text:
-        raise ValueError("holds a query or a fragment")
-    if not is_host(parts.hostname):
+    if not _is_host(parts.hostname):
         raise ValueError("has no valid host")
-    if not _PATH.fullmatch(parts.path):
-        raise ValueError("has a path with characters that do not belong in one")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return parts
 
 
 def of_form(form: re.Pattern[str], text: str) -> str:
@@ -108,11 +114,6 @@ def networks(text: str) -> str:
     """A list of addresses and networks."""
     read_networks(text)
     return text
-
-
-def is_host(name: str | None) -> bool:
-    """Whether a text, as a URL names it, can be a host: a name, or an address of either family."""
-    return bool(name) and bool(_HOST_NAME.fullmatch(name or "") or _is_ipv6(name or ""))
 
 
 def is_loopback(url: str) -> bool:
@@ -158,6 +159,11 @@ def split_url(text: str) -> SplitResult:
     if "://" not in text:
         raise ValueError("is not a URL")
     return parts
+
+
+def _is_host(name: str | None) -> bool:
+    """Whether a text, as a URL names it, can be a host: a name, or an address of either family."""
+    return bool(name) and bool(_HOST_NAME.fullmatch(name or "") or _is_ipv6(name or ""))
 
 
 def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:

@@ -62,7 +62,7 @@ def _secretly(check: Callable[[str], str]) -> AfterValidator:
 
 
 def unset(rule: str) -> Any:
-    """The default of a setting that need not be set, with what is accepted."""
+    """The default of a setting that may be left out, with what is accepted."""
     return Field(default=None, description=rule)
 
 
@@ -80,6 +80,7 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], B
 CallbackTrust = Annotated[Trust, BeforeValidator(_lower)]
 MeaningOfAmount = Annotated[FailedAmount, BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
+Language = Annotated[Literal["en", "zh"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 # A dump of the settings names the file: its content would show the tokens.
 NamedAccounts = Annotated[AccountsFile, BeforeValidator(_file), PlainSerializer(lambda file: str(file.path))]

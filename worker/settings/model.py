@@ -14,7 +14,7 @@ from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.wire.fields import ID_RULE
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
 from worker.settings.fields import (
@@ -27,6 +27,7 @@ from worker.settings.fields import (
     CallbackTrust,
     DatabaseUrl,
     EventTypes,
+    Language,
     LogFormat,
     LogLevel,
     MeaningOfAmount,
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     trusted_proxies: int = whole(0, 0, 10)
 
     users_file: Path | None = unset("the path of a file that `reconciler user add` writes")
+    export_folder: Path | None = unset("the path of a folder that `reconciler serve` may write")
     metrics_token: CallbackToken | None = unset(TOKEN_RULE)
     metrics_allow: Networks | None = unset(ADDRESS_RULE)
 
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
     tick_seconds: Seconds = 1.0
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: LogFormat = Field(default="console", description="console or json")
+    language: Language | None = unset("en or zh")
     timezone: ZoneName = Field(default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai")
     check_tick_seconds: Seconds = 30.0
     check_backlog_windows: int = whole(60, 1, 1_000_000)
@@ -145,8 +148,8 @@ class Settings(BaseSettings):
     def _three_or_none(cls, value: Any, info: ValidationInfo) -> Any:
         # A SID that is itself wrong is absent from `data`, and has its own line in the message.
         if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
-            own, other = ("is not set", "is") if value is None else ("is set", "is not")
-            raise ValueError(f"{own}, though {PREFIX}ACCOUNT_SID {other}")
+            sid = f"{PREFIX}ACCOUNT_SID"
+            raise ValueError(f"is not set, though {sid} is" if value is None else f"is set, though {sid} is not")
         return value
 
     @field_validator("accounts_file")

@@ -20,8 +20,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from worker.adapters.error_text import one_line
-from worker.domain.wire.signed_requests import Credentials
+from worker.adapters.safe_text import one_line
+from worker.domain.wire.query_request import Credentials
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
@@ -29,6 +29,9 @@ from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 # Variables of the test suite and the simulated platform, which a worker does not read.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
+
+# As POSIX has it, the first that is set and not empty says which language messages have.
+_LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 # A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
 _NEVER_SHOWN_EITHER = frozenset({"platform_url", "account_sid", "app_id"})
@@ -101,7 +104,7 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     secrets = SecretFiles(values={}, faults={}, paths=())
     try:
         in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
-        secrets = read_secret_files(_without_prefix(in_file), SECRETS)
+        secrets = read_secret_files(_without_prefix(in_file), SECRETS, Path())
         settings = _FromEnvironment(env_file, secrets.values)
     except ValidationError as error:
         faults = tuple(_fault_lines(error.errors(), secrets))
@@ -114,6 +117,16 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
             return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file), *modes))
     # Raised out here so that no traceback carries the original error, which holds the values, along.
     raise SettingsError(faults)
+
+
+def language(env_file: str | Path | None = ".env") -> str:
+    """The language of who reads the command line, `zh` or `en`, whatever is wrong with the other settings."""
+    try:
+        in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
+    except (OSError, UnicodeDecodeError):
+        in_file = {}
+    named = (_without_prefix(in_file).get("language"), *map(os.environ.get, _LOCALES))
+    return "zh" if next(filter(None, named), "").lower().startswith("zh") else "en"
 
 
 def hint_on_folder() -> str:
@@ -133,10 +146,10 @@ def hint_on_default(settings: Settings, name: str) -> str:
     )
 
 
-def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The variables of the environment and of `.env`, as they are read, without their prefix."""
+def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables of the environment and of `.env`, as they are read, without their prefix; none that is empty."""
     both = {**in_file, **EnvSettingsSource(_FromEnvironment).env_vars}
-    return {name.lower().removeprefix(PREFIX.lower()): value for name, value in both.items()}
+    return {name.lower().removeprefix(PREFIX.lower()): value for name, value in both.items() if value}
 
 
 def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Iterator[str]:

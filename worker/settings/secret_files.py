@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.adapters.text_files import read_text
+
 SUFFIX = "_file"
 """What a setting's name, or a key's, has at its end where it names a file."""
 
@@ -31,44 +33,36 @@ class SecretFiles:
     """The files that were read."""
 
 
-def read_secret_files(variables: Mapping[str, str | None], names: Collection[str]) -> SecretFiles:
-    """Read the files that variables name for these settings.
-
-    `variables` are name to value, in lower case and without the prefix; an empty one counts as not set.
+def read_secret_files(given: Mapping[str, object], names: Collection[str], folder: Path) -> SecretFiles:
+    """Read the files that are named for these settings, by a variable's name in lower case and without the prefix, or
+    by a key; a relative path counts from the folder.
     """
     values: dict[str, str] = {}
     faults: dict[str, str] = {}
     paths: list[Path] = []
     for name in names:
-        named = variables.get(f"{name}{SUFFIX}")
-        if not named:
-            continue
-        if variables.get(name):
-            faults[name] = "is set, and so is the setting itself: keep one of the two"
+        named = given.get(f"{name}{SUFFIX}")
+        if named is None:
             continue
         try:
-            values[name] = read_secret(Path(named))
+            if name in given:
+                raise ValueError("is set, and so is the setting itself: keep one of the two")
+            if not isinstance(named, str):
+                raise ValueError("is not a string")
+            values[name] = _read_secret(folder / named)
         except ValueError as error:
             faults[name] = str(error)
         else:
-            paths.append(Path(named))
+            paths.append(folder / named)
     return SecretFiles(values=values, faults=faults, paths=tuple(paths))
 
 
-def read_secret(path: Path) -> str:
+def _read_secret(path: Path) -> str:
     """A file's content without the line end that editors and `echo` leave. Raises ValueError."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        words = getattr(error, "strerror", None) or type(error).__name__
-        raise ValueError(f"names a file that cannot be read ({words})") from None
-    if len(content) > _MAX_BYTES:
-        raise ValueError("names a file of more than 64 KiB")
-    try:
-        text = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise ValueError("names a file that is not UTF-8 text") from None
+        text = read_text(path, _MAX_BYTES).removesuffix("\n").removesuffix("\r")
+    except ValueError as error:
+        raise ValueError(f"names a file that {error}") from None
     if not text:
         raise ValueError("names a file that is empty")
     return text

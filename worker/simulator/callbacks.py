@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from random import Random
 from urllib.parse import urlsplit
 
@@ -25,18 +26,21 @@ _BETWEEN_TRIES_SECONDS = 2.0
 _ACCEPTED = 200
 
 
+@dataclass(eq=False)
 class CallbackQueue:
-    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads."""
+    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads.
 
-    def __init__(
-        self, sink: CallbackSink | None, *, delay: Delay, tries: int, seed: int, clock: Callable[[], float]
-    ) -> None:
-        """`tries` is how often a callback is pushed at most; what was not accepted is pushed again 2 s later."""
-        self._sink = sink
-        self._delay = delay
-        self._tries = tries
-        self._seed = seed
-        self._clock = clock
+    `tries` is how often a callback is pushed at most; what was not accepted is pushed again 2 s later.
+    """
+
+    sink: CallbackSink | None
+    _: KW_ONLY
+    delay: Delay
+    tries: int
+    seed: int
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
         self._changed = threading.Condition()
         # Due at, number, order, how often it was pushed.
         self._waiting: list[tuple[float, int, PlacedOrder, int]] = []
@@ -45,9 +49,9 @@ class CallbackQueue:
 
     def add(self, order: PlacedOrder) -> None:
         """Add the callback of an order that was placed; it follows the settling by the configured delay."""
-        if self._sink is None or order.settles_at == float("inf"):
+        if self.sink is None or order.settles_at == float("inf"):
             return
-        due = order.settles_at + self._delay.draw(Random(f"{self._seed}:callback:{order.request_id}"))
+        due = order.settles_at + self.delay.draw(Random(f"{self.seed}:callback:{order.request_id}"))
         with self._changed:
             if order.callback_lost:
                 self._states[order] = "lost"
@@ -60,20 +64,20 @@ class CallbackQueue:
         """Push the callbacks that are due by now, at most 100; returns how many."""
         with self._changed:
             due: list[tuple[float, int, PlacedOrder, int]] = []
-            while self._waiting and self._waiting[0][0] <= self._clock() and len(due) < _LARGEST_PUSH:
+            while self._waiting and self._waiting[0][0] <= self.clock() and len(due) < _LARGEST_PUSH:
                 due.append(heapq.heappop(self._waiting))
-        if not due or self._sink is None:
+        if not due or self.sink is None:
             return 0
         try:
-            failed = self._sink([item_of(order, self._clock()) for _, _, order, _ in due]) or ()
+            failed = self.sink([item_of(order, self.clock()) for _, _, order, _ in due]) or ()
         except Exception:  # a receiver may fail in any way; the platform only counts that
             failed = range(len(due))
         with self._changed:
             for position, (_, number, order, pushed) in enumerate(due):
                 if position not in failed:
                     self._states[order] = "sent"
-                elif pushed + 1 < self._tries:
-                    again = (self._clock() + _BETWEEN_TRIES_SECONDS, number, order, pushed + 1)
+                elif pushed + 1 < self.tries:
+                    again = (self.clock() + _BETWEEN_TRIES_SECONDS, number, order, pushed + 1)
                     heapq.heappush(self._waiting, again)
                 else:
                     self._states[order] = "failed"
@@ -85,7 +89,7 @@ class CallbackQueue:
             if self.deliver_due():
                 continue
             with self._changed:
-                next_due = self._waiting[0][0] - self._clock() if self._waiting else _LONGEST_SLEEP
+                next_due = self._waiting[0][0] - self.clock() if self._waiting else _LONGEST_SLEEP
                 if next_due > 0:
                     self._changed.wait(min(next_due, _LONGEST_SLEEP))
 

@@ -170,7 +170,7 @@ def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
         case "conflict":
             return [item, item | {"trafficSts": _contrary(item), "remark": "冲突", "oriAmount": "1.00"}]
         case "foreign":
-            return [item, item | {"requestId": f"9{rng.randrange(10**15):015d}", "customParm": "nobody-asked"}]
+            return [item, item | {"requestId": f"9{rng.randrange(10**15):015d}", "customParm": "not-polled"}]
         case "colliding-keys":
             return [item | {"TRAFFICSTS": _contrary(item)}]
         case "denied":

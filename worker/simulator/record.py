@@ -65,23 +65,17 @@ class Violation:
     spacing: float | None
 
 
+@dataclass(kw_only=True, eq=False)
 class Record:
     """The arrivals so far. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        *,
-        window_seconds: float,
-        queries_per_window: int,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], datetime],
-        lines: TextIO | None = None,
-    ) -> None:
-        self._window = window_seconds
-        self._allowed = queries_per_window
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._lines = lines
+    window_seconds: float
+    queries_per_window: int
+    clock: Callable[[], float]
+    wall_clock: Callable[[], datetime]
+    lines: TextIO | None = None
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._arrivals: list[Arrival] = []
         self._recent: dict[str, deque[float]] = {}
@@ -90,16 +84,16 @@ class Record:
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
         """Record that a request for this SID arrives now."""
         with self._lock:
-            now = self._clock()
-            recent = self._recent.setdefault(sid, deque(maxlen=self._allowed))
-            window_spacing = now - recent[0] if len(recent) == self._allowed else None
-            over_limit = window_spacing is not None and window_spacing < self._window
+            now = self.clock()
+            recent = self._recent.setdefault(sid, deque(maxlen=self.queries_per_window))
+            window_spacing = now - recent[0] if len(recent) == self.queries_per_window else None
+            over_limit = window_spacing is not None and window_spacing < self.window_seconds
             arrival = Arrival(
                 number=len(self._arrivals) + 1,
                 sid=sid,
                 turn=self._turns[sid],
                 monotonic=now,
-                wall=self._wall_clock().isoformat(),
+                wall=self.wall_clock().isoformat(),
                 method=method,
                 spacing=now - recent[-1] if recent else None,
                 window_spacing=window_spacing,
@@ -115,9 +109,9 @@ class Record:
         """Store what became of an arrival: `closed` is the arrival with its last fields filled in."""
         with self._lock:
             self._arrivals[closed.number - 1] = closed
-            if self._lines:
-                self._lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
-                self._lines.flush()
+            if self.lines:
+                self.lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
+                self.lines.flush()
 
     def arrivals(self, *, after: int = 0) -> list[Arrival]:
         """The arrivals with a higher number than `after`, in order."""
@@ -145,9 +139,9 @@ class Record:
         arrivals = self.arrivals()
         violations = self.violations()
         return {
-            "window_seconds": self._window,
-            "queries_per_window": self._allowed,
-            "monotonic": self._clock(),
+            "window_seconds": self.window_seconds,
+            "queries_per_window": self.queries_per_window,
+            "monotonic": self.clock(),
             "arrivals": [asdict(one) for one in arrivals[after:]],
             "violations": [asdict(one) for one in violations],
             "smallest_spacing": self.smallest_spacings(),

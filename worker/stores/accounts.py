@@ -1,8 +1,8 @@
 """What is kept of accounts: slots and states, observations and poll schedules, and the processes that serve them.
 
-A query depends on two rows: the slot's in `query_budgets`, the account's in `account_states`. Whoever locks both locks
-the slot first, so that no deadlock can arise. Schedules are texts here; `worker.domain.scheduling.stored_json` reads
-and writes them. Each worker process writes its own row, and deletes those that nobody writes any more.
+A query depends on two rows: the slot's in `query_budgets`, the account's in `account_states`. A transaction locks
+the slot's first, so that no deadlock can arise. Schedules are texts here; `worker.domain.scheduling.stored_json` reads
+and writes them. Each worker process writes its own row, and deletes those that are no longer written.
 """
 
 import math
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from worker.database.bulk_statements import held_of, insert_rows, one_of
 from worker.database.tables import BUDGETS, OBSERVATIONS, SCHEDULES, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),

@@ -5,7 +5,8 @@ locked. So a search for orders
 - reads both tables in one statement (`recharge_orders.find_ids`), whose snapshot shows an order in one of them;
 - locks what was found, and restores from the archive what is gone by then; where some are still missing, the
   transaction is repeated (`recharge_orders.lock_by_keys`). What was in neither table is new: two transactions that
-  insert it conflict at its unique index, and no order is moved on its first day (`worker.operations.archive`).
+  insert it conflict at its unique index, and no order is moved on its first day
+  (`worker.operations.archive_and_purge`).
 On PostgreSQL new orders are inserted first and searched afterwards: the unique index makes the insertion wait for a
 transaction that moves an order with one of these ids, and the search that follows (`knows_any`), for the ids that were
 inserted, has a snapshot of its own, which shows what that transaction has committed. Where the archive holds one, the
@@ -20,14 +21,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Select, Table, delete, func, select
 
 from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
 from worker.database.column_types import Amount, StatusNumber, UtcDateTime
 from worker.database.tables import ARCHIVED, EVENTS, NO_COUNT, NOT_PENDING, ORDERS
 from worker.database.transactions import RaceLost
-from worker.domain.records.orders import OrderState
-from worker.domain.records.reports import TrafficStatus
+from worker.domain.records.orders import OrderState, TrafficStatus
 
 _OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
 """Column to the name that it had before revision 0007: records keep the names that they were written with."""
@@ -36,7 +36,7 @@ _MOST_EVENTS = 1000
 `order_events`, under the id that the order keeps."""
 Row = dict[str, Any]
 Position = tuple[datetime, int]
-"""`updated_at` and id of an order: its position in the index of changes."""
+"""The time by which a row is old, and its id: where it stands in the index."""
 IdsByColumn = Sequence[tuple[str, str, list[str]]]
 """Ids by account and column: (account, column, ids)."""
 
@@ -59,12 +59,8 @@ def find_settled(
 
     At most `most`, in the order of the index, behind `after`.
     """
-    statement = (
-        select(ORDERS.c.updated_at, ORDERS.c.id)
-        .where(*_settled(connection, before, states), *_after(after))
-        .order_by(ORDERS.c.updated_at, ORDERS.c.id)
-        .limit(most)
-    )
+    key = (ORDERS.c.updated_at, ORDERS.c.id)
+    statement = next_rows(select(*key).where(*_settled(connection, before, states)), key, after, most)
     return [(time, order_id) for time, order_id in connection.execute(statement)]
 
 
@@ -131,12 +127,18 @@ def _settled(connection: Connection, before: datetime, states: Sequence[OrderSta
     return conditions
 
 
-def _after(last: Position | None) -> list[ColumnElement[bool]]:
-    """Behind `last` in the order of the index: an order that stays is passed once, not by every batch."""
-    if last is None:
-        return []
-    time, order_id = last
-    return [ORDERS.c.updated_at >= time, (ORDERS.c.updated_at > time) | (ORDERS.c.id > order_id)]
+def next_rows(
+    statement: Select[Any],
+    key: tuple[ColumnElement[datetime], ColumnElement[int]],
+    after: Position | None,
+    most: int,
+) -> Select[Any]:
+    """At most `most` rows behind `after` in the order of an index: a row that stays is passed once, not by every
+    batch."""
+    if after is not None:
+        time, row_id = after
+        statement = statement.where(key[0] >= time, (key[0] > time) | (key[1] > row_id))
+    return statement.order_by(*key).limit(most)
 
 
 def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:

@@ -25,7 +25,7 @@ _START = Cursor(counted_at=_LONG_AGO)
 
 
 def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
-    """How far each stream was counted; those that nobody has begun are missing."""
+    """How far each stream was counted; those that were not begun are missing."""
     rows = connection.execute(select(CURSORS.c.stream, CURSORS.c.counted_id, CURSORS.c.counted_at))
     return {
         Stream(row.stream): Cursor(counted_id=row.counted_id, counted_at=row.counted_at)

@@ -2,7 +2,7 @@
 and noted how they ended."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -23,18 +23,15 @@ from sqlalchemy import (
 from worker.database.bulk_statements import RowUpdate, insert_rows, one_of
 from worker.database.tables import ENDPOINTS, GAVE_UP, NOTIFICATIONS, PENDING_STATE
 from worker.domain.records.notifications import (
-    DueRow,
     EndedTry,
     Endpoint,
     NewNotification,
     Notification,
     NotificationState,
     Rank,
-    TriedRow,
 )
 
-_ENDPOINT_FIELDS = tuple(field.name for field in fields(Endpoint))
-_ENDPOINT_COLUMNS = [ENDPOINTS.c[name] for name in _ENDPOINT_FIELDS]
+_ENDPOINT_COLUMNS = [ENDPOINTS.c[field.name] for field in fields(Endpoint)]
 
 
 def read_endpoints(connection: Connection, accounts: Collection[str] | None = None) -> dict[str, Endpoint]:
@@ -54,16 +51,13 @@ def lock_endpoint(connection: Connection, account: str) -> Endpoint | None:
 
 def save_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
     """Write an endpoint's row, which is there."""
-    values = {name: getattr(endpoint, name) for name in _ENDPOINT_FIELDS if name != "account"}
-    connection.execute(
-        update(ENDPOINTS).where(ENDPOINTS.c.account == endpoint.account).values(**values, updated_at=now)
-    )
+    chosen = update(ENDPOINTS).where(ENDPOINTS.c.account == endpoint.account)
+    connection.execute(chosen.values(**asdict(endpoint), updated_at=now))
 
 
 def add_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
     """Insert an endpoint's row. Raises IntegrityError where there is one."""
-    values = {name: getattr(endpoint, name) for name in _ENDPOINT_FIELDS}
-    connection.execute(insert(ENDPOINTS).values(**values, updated_at=now))
+    connection.execute(insert(ENDPOINTS).values(**asdict(endpoint), updated_at=now))
 
 
 def delete_endpoint(connection: Connection, account: str) -> None:
@@ -89,9 +83,12 @@ def to_notification(row: Any) -> Notification:
 
 def lock_notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
     """Lock and read the notifications of these orders that are left, in the order of their ids."""
-    chosen = select(*NOTIFICATION_COLUMNS).where(one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
-    rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id).with_for_update())
-    return [to_notification(row) for row in rows]
+    return _lock(connection, one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
+
+
+def _lock(connection: Connection, condition: ColumnElement[bool]) -> list[Notification]:
+    chosen = select(*NOTIFICATION_COLUMNS).where(condition).order_by(NOTIFICATIONS.c.id)
+    return [to_notification(row) for row in connection.execute(chosen.with_for_update())]
 
 
 def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
@@ -174,20 +171,19 @@ def accounts_due(
     return set(connection.scalars(statement.where(first_due.is_not(None))))
 
 
-def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[DueRow]:
+def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[Notification]:
     """Lock and read an account's first pending notifications of a rank, by the time when they are due.
 
     Those that are leased, or that somebody else holds locked, are passed over.
     """
-    columns = ("id", "event_id", "order_id", "body", "tries", "due_at")
     statement = (
-        select(*(NOTIFICATIONS.c[name] for name in columns))
+        select(*NOTIFICATION_COLUMNS)
         .where(*_pending(literal(account), rank), _is_free(leased))
         .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
         .limit(most)
         .with_for_update(skip_locked=True)
     )
-    return [DueRow(**row) for row in connection.execute(statement).mappings()]
+    return [to_notification(row) for row in connection.execute(statement)]
 
 
 def lease_rows(connection: Connection, ids: Collection[int], token: str, until: datetime) -> None:
@@ -198,34 +194,28 @@ def lease_rows(connection: Connection, ids: Collection[int], token: str, until: 
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Note successes, whoever holds the lease by now. What was delivered before keeps its first time.
+    """Note successes, even where another one holds the lease by now. What was delivered before keeps its first time.
 
     A row that has another event by now is left alone: SQLite gives the id of a deleted row again, and so does any
     database that was restored.
     """
     if ended:
-        shared = {"tried_at": now}
-        rows = [_how_it_ended(one) | shared for one in ended]
+        rows = [_how_it_ended(one, now) for one in ended]
         _DELIVERED.execute(connection, sorted(rows, key=lambda row: row["row_id"]))
 
 
 def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
     """Note how tries failed, and end their leases. The rows have to be locked."""
     if ended:
-        _FAILED.execute(connection, [_how_it_ended(one) | {"tried_at": now} for one in ended])
+        _FAILED.execute(connection, [_how_it_ended(one, now) for one in ended])
 
 
-def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, TriedRow]:
+def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, Notification]:
     """Lock these rows, in the order of their ids; returns those that exist, by id."""
-    if not ids:
-        return {}
-    columns = ("id", "event_id", "order_id", "state", "rank", "tries", "due_at", "refused_since", "lease_token")
-    statement = select(*(NOTIFICATIONS.c[name] for name in columns)).where(one_of(connection, NOTIFICATIONS.c.id, ids))
-    rows = connection.execute(statement.order_by(NOTIFICATIONS.c.id).with_for_update()).mappings()
-    return {row["id"]: TriedRow(**{**row, "rank": Rank(row["rank"])}) for row in rows}
+    return {row.id: row for row in _lock(connection, one_of(connection, NOTIFICATIONS.c.id, ids))} if ids else {}
 
 
-def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
+def save_tried(connection: Connection, rows: Sequence[Notification]) -> None:
     """Write what failures have changed in locked rows."""
     for row in rows:
         values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
@@ -255,31 +245,25 @@ def _is_free(leased: Leased) -> ColumnElement[bool]:
     return or_(until.is_(None), until <= leased[0], until > leased[1])
 
 
-def _how_it_ended(one: EndedTry) -> dict[str, Any]:
+def _how_it_ended(one: EndedTry, now: datetime) -> dict[str, Any]:
     return {
         "row_id": one.claim.id,
         "event": one.claim.event_id,
-        "how": one.result.outcome.value,
-        "status": one.result.http_status,
-        "text": one.result.answer,
+        "tried_at": now,
+        "outcome": one.result.outcome.value,
+        "http_status": one.result.http_status,
+        "answer": one.result.answer,
     }
 
 
-# The parameters of a try, with their columns.
-_TRIED = {
-    "row_id": "id",
-    "event": "event_id",
-    "tried_at": "tried_at",
-    "how": "outcome",
-    "status": "http_status",
-    "text": "answer",
-}
-_TRY_TYPES = {name: NOTIFICATIONS.c[column].type for name, column in _TRIED.items()}
+_NOTED = ("tried_at", "outcome", "http_status", "answer")
+_NOTED_TYPES = {name: NOTIFICATIONS.c[name].type for name in _NOTED}
+_NOTED_TYPES |= {"row_id": NOTIFICATIONS.c.id.type, "event": NOTIFICATIONS.c.event_id.type}
 
 
 def _noting(value: Any, **others: Any) -> Any:
     is_it = (NOTIFICATIONS.c.id == value("row_id")) & (NOTIFICATIONS.c.event_id == value("event"))
-    written = {column: value(name) for name, column in _TRIED.items() if column not in ("id", "event_id")}
+    written = {name: value(name) for name in _NOTED}
     return update(NOTIFICATIONS).where(is_it).values(**written, lease_token=None, leased_until=None, **others)
 
 
@@ -287,6 +271,6 @@ _DELIVERED = RowUpdate(
     lambda value: _noting(value, state=NotificationState.DELIVERED, delivered_at=value("tried_at")).where(
         NOTIFICATIONS.c.state != NotificationState.DELIVERED
     ),
-    _TRY_TYPES,
+    _NOTED_TYPES,
 )
-_FAILED = RowUpdate(_noting, _TRY_TYPES)
+_FAILED = RowUpdate(_noting, _NOTED_TYPES)

@@ -25,14 +25,18 @@ from sqlalchemy.types import TypeEngine
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Work
-from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
+# Of an account's state, what says whether it waits.
+_WAITS = (
+    *("account", "backoff_until", "backoff_seconds"),
+    *("paused_at", "paused_until", "planned_from", "planned_until"),
+)
 
 
 def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
@@ -62,6 +66,14 @@ def claim(connection: Connection, account: str, choice: Choice, now: datetime, l
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
 
 
+def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
+    """These orders, in any state, without those in the archive; with `locks` locked, without those that others lock."""
+    statement = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
+    return [
+        to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True) if locks else statement)
+    ]
+
+
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
     """Mark locked orders with a query's token, due when its lease runs out."""
     leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
@@ -82,15 +94,7 @@ def read_dueness(
     """
     statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
     rows = connection.execute(statement, {"now": now})
-    return [
-        (
-            AccountState(
-                account=row[0], backoff_until=row[1], backoff_seconds=row[2], paused_at=row[3], paused_until=row[4]
-            ),
-            row[5] is not None,
-        )
-        for row in rows
-    ]
+    return [(AccountState(**dict(zip(_WAITS, state, strict=True))), due is not None) for *state, due in rows]
 
 
 def count_pending(connection: Connection, account: str, most: int) -> int:
@@ -136,14 +140,7 @@ def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
     """Cached: to build the statement takes longer than to run it."""
     # Each part reads the first order of an index range; the first that is due ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges), _first_checked())
-    known = (
-        STATES.c.account,
-        STATES.c.backoff_until,
-        STATES.c.backoff_seconds,
-        STATES.c.paused_at,
-        STATES.c.paused_until,
-    )
-    return select(*known, first_due.label("first_due"))
+    return select(*(STATES.c[name] for name in _WAITS), first_due.label("first_due"))
 
 
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:

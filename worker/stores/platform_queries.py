@@ -8,10 +8,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from worker.database.tables import QUERIES
 from worker.domain.records.accounts import SlotKey
+from worker.domain.records.answers import Answer, HttpError, QueryError
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Query
-from worker.domain.records.query_errors import HttpError, QueryError
-from worker.domain.records.reports import Answer
 
 # A hostile answer can hold hundreds of thousands of items that no query polled.
 _MOST_ADDED = 100

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, false, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, false, func, select, union_all
 from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED
-from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import read_archived
+from worker.domain.records.orders import IdKind
+from worker.stores.archived_orders import Position, next_rows, read_archived
 
-Position = tuple[datetime, int]
-"""The time by which a row is old, and its id: where it stands in the index."""
 NamedId = tuple[str, str]
 """An order's id, as its column and its value."""
 
@@ -43,7 +41,7 @@ def old_archived(
     """The next archived orders that were submitted before a time, by that time, and whether each may go."""
     key = (ARCHIVED.c.submitted_at, ARCHIVED.c.id)
     may_go = case((_is_old(before), always()), else_=false())
-    rows = connection.execute(_next(select(*key, may_go), key, before, after, most))
+    rows = connection.execute(next_rows(select(*key, may_go).where(key[0] < before), key, after, most))
     return [((time, order_id), bool(is_old)) for time, order_id, is_old in rows]
 
 
@@ -51,14 +49,12 @@ def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
     """The next rows of refused input, or of unmatched callbacks, that were received before a time."""
-    key = (table.c.received_at, table.c.id)
-    return [(time, row_id) for time, row_id in connection.execute(_next(select(*key), key, before, after, most))]
+    return _older(connection, (table.c.received_at, table.c.id), before, after, most)
 
 
 def old_live(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
     """The next orders outside the archive that were submitted before a time."""
-    key = (ORDERS.c.submitted_at, ORDERS.c.id)
-    return [(time, row_id) for time, row_id in connection.execute(_next(select(*key), key, before, after, most))]
+    return _older(connection, (ORDERS.c.submitted_at, ORDERS.c.id), before, after, most)
 
 
 def old_queries(connection: Connection, before: datetime, after: int, most: int) -> list[OldQuery]:
@@ -122,7 +118,7 @@ def delete_archived(connection: Connection, ids: Sequence[int], before: datetime
 
 
 def delete_received(connection: Connection, table: Table, ids: Sequence[int]) -> int:
-    """Delete rows of refused input, or unmatched callbacks, that nobody else holds."""
+    """Delete rows of refused input, or unmatched callbacks, that no other transaction holds."""
     chosen = select(table.c.id).where(one_of(connection, table.c.id, ids)).order_by(table.c.id)
     return _delete(connection, table, connection.scalars(chosen.with_for_update(skip_locked=True)).all())
 
@@ -139,18 +135,11 @@ def _is_old(before: datetime) -> ColumnElement[bool]:
     return and_(ARCHIVED.c.submitted_at < before, ended < before)
 
 
-def _next(
-    statement: Select[Any],
-    key: tuple[ColumnElement[datetime], ColumnElement[int]],
-    before: datetime,
-    after: Position | None,
-    most: int,
-) -> Select[Any]:
-    statement = statement.where(key[0] < before)
-    if after is not None:
-        time, row_id = after
-        statement = statement.where(key[0] >= time, or_(key[0] > time, key[1] > row_id))
-    return statement.order_by(*key).limit(most)
+def _older(
+    connection: Connection, key: tuple[Any, Any], before: datetime, after: Position | None, most: int
+) -> list[Position]:
+    statement = next_rows(select(*key).where(key[0] < before), key, after, most)
+    return [(time, row_id) for time, row_id in connection.execute(statement)]
 
 
 def _delete(connection: Connection, table: Table, ids: Collection[int]) -> int:

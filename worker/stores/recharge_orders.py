@@ -23,8 +23,7 @@ from worker.database.transactions import RaceLost
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
-from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.stores.archived_orders import read_archived, restore
 
 _FIELDS = tuple(field.name for field in fields(Order))
@@ -34,7 +33,7 @@ ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 # What a decision may change: not the id, the time at which the order came in, and the version, which the UPDATE raises.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
-# Whoever says always something new about a settled order must not make each callback dearer.
+# A platform that always says something new about a settled order must not make each callback slower.
 _MOST_EVENTS_READ = 200
 # More suspects of a very long outage stay suspects: the slot's row must not be locked for long.
 _MOST_SUSPECTS = 5000
@@ -131,6 +130,12 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Orde
         # All of them again: another transaction may have restored some of them.
         orders = _lock(connection, order_ids)
     return orders
+
+
+def changed_after(connection: Connection, order_ids: Collection[int], event_id: int) -> set[int]:
+    """Which of these orders have an event later than this one."""
+    is_later = (one_of(connection, EVENTS.c.order_id, order_ids), EVENTS.c.id > event_id)
+    return set(connection.scalars(select(EVENTS.c.order_id).where(*is_later)))
 
 
 def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:

@@ -74,7 +74,7 @@ class CeleryTransport:
         # kombu lets through whatever the libraries below it raise, also for bytes that they cannot read.
         try:
             publisher.connect()
-            # Nobody waits for it any more.
+            # Its caller no longer waits for it.
             deadline.rest()
         except Exception as error:
             publisher.close()
@@ -119,7 +119,7 @@ class _Publisher:
             url,
             ssl=certified(url) or False,
             connect_timeout=seconds,
-            # Nobody would answer them between two events.
+            # No thread would answer them between two events.
             heartbeat=0,
             transport_options=_redis_options(seconds) if self._is_redis else _rabbitmq_options(seconds),
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from worker.adapters.clock import Clock
-from worker.adapters.log_redaction import MASK, Redactor
+from worker.adapters.safe_text import MASK, Redactor
 from worker.domain.records.incoming import storable
 from worker.domain.records.notifications import CeleryTask, DeliveryResult, Webhook
 

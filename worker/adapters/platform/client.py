@@ -2,15 +2,15 @@
 
 The request accepts only `identity`; a platform or a proxy may compress all the same. The standard library's zlib is
 used rather than the HTTP library's decoder: it is bounded in one call, and it shows whether a stream was cut short.
-In what is stored of an answer the query's credentials are masked: whoever answers may echo the request.
+In what is stored of an answer the query's credentials are masked: an answer may echo the request.
 """
 
 import logging
 import os
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
-from worker.adapters.log_redaction import MASK, Redactor
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange, Received, exchange_once
+from worker.adapters.safe_text import MASK, Redactor
+from worker.domain.records.answers import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
-from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
-from worker.domain.wire.signed_requests import Credentials, WireRequest, build_request, timestamp_at
+from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
 
 # So many characters of a secret that is cut short at the end of an excerpt may stay: they do not help anybody, and
 # shorter matches are often chance.
@@ -162,40 +162,39 @@ def wait_requested(header: str | None, now: datetime) -> float | None:
     return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
 
 
+Exchanged = tuple[WireRequest, Received]
+"""What was sent and what came in one exchange, for who explains it: to be masked before it is shown."""
+
+
+@dataclass(kw_only=True, eq=False)
 class PlatformClient:
-    """Queries the platform. Holds no connection and no credentials: one is enough for all threads and accounts."""
+    """Queries the platform. Holds no connection and no credentials: one is enough for all threads and accounts.
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        version: str,
-        bracketed_ids: bool,
-        timezone: tzinfo,
-        connect_timeout: float,
-        deadline: float,
-        clock: Clock,
-        ca_file: str | None = None,
-    ) -> None:
-        """`base_url` is http or https; `connect_timeout` and `deadline` are seconds, the latter for the whole exchange.
+    `base_url` is http or https; `connect_timeout` and `deadline` are seconds, the latter for the whole exchange.
 
-        `ca_file` holds the certificate authorities of an https platform; without one, the environment may name them
-        (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc.
-        Raises ValueError for a base URL that is neither, or that carries a user, a query or a fragment.
-        """
-        parts = urlsplit(base_url)
+    `ca_file` holds the certificate authorities of an https platform; without one, the environment may name them
+    (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc. `observe` is
+    called after each exchange.
+    Raises ValueError for a base URL that is neither, or that carries a user, a query or a fragment.
+    """
+
+    base_url: str
+    version: str
+    bracketed_ids: bool
+    timezone: tzinfo
+    connect_timeout: float
+    deadline: float
+    clock: Clock
+    ca_file: str | None = None
+    observe: Callable[[Exchanged], None] | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url)
         # A user in the URL would replace our Authorization header.
         unwanted = "@" in parts.netloc or parts.query or parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or unwanted:
             raise ValueError("the platform's URL must be http://HOST or https://HOST, without user, query or fragment")
-        self._base_url = base_url
-        self._version = version
-        self._bracketed_ids = bracketed_ids
-        self._timezone = timezone
-        self._connect_timeout = connect_timeout
-        self._deadline = deadline
-        self._clock = clock
-        self._authorities = platform_authorities(ca_file, os.environ).path
+        self._authorities = platform_authorities(self.ca_file, os.environ).path
         _quieten_urllib3()
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
@@ -206,13 +205,13 @@ class PlatformClient:
         them.
         """
         request = build_request(
-            base_url=self._base_url,
-            version=self._version,
+            base_url=self.base_url,
+            version=self.version,
             credentials=credentials,
-            timestamp=timestamp_at(self._clock.now(), self._timezone),
+            timestamp=timestamp_at(self.clock.now(), self.timezone),
             id_kind=id_kind,
             ids=ids,
-            bracketed=self._bracketed_ids,
+            bracketed=self.bracketed_ids,
         )
         mask = Mask(credentials, request)
         # The error is raised outside any `except`: a library's error would stay with ours as its context, signed URL
@@ -229,7 +228,7 @@ class PlatformClient:
         failure = self._exchange(request, started, received)
         try:
             if received.status is not None and received.status != 200 and not isinstance(failure, DeadlineExceeded):
-                retry_after = wait_requested(received.retry_after, self._clock.now())
+                retry_after = wait_requested(received.retry_after, self.clock.now())
                 return HttpError(received.status, retry_after=retry_after, excerpt=_excerpt(received))
             if failure is not None:
                 return _with_excerpt(failure, received)
@@ -241,7 +240,7 @@ class PlatformClient:
     def _exchange(self, request: WireRequest, started: float, received: Received) -> QueryError | None:
         """Exchange once; None where the whole answer came before the deadline."""
         exchange = Exchange(
-            clock=self._clock, started=started, deadline=self._deadline, connect_timeout=self._connect_timeout
+            clock=self.clock, started=started, deadline=self.deadline, connect_timeout=self.connect_timeout
         )
         failure: QueryError | None = None
         try:
@@ -252,9 +251,11 @@ class PlatformClient:
             failure = error
         except MAPPED as error:
             failure = meaning_of(error, sent=exchange.sent)
+        if self.observe is not None:
+            self.observe((request, received))
         if exchange.sent and exchange.over:
             # Whatever was read: a connection that was cut looks like one that ended, and its answer like a whole one.
-            return DeadlineExceeded(f"no whole answer within {self._deadline:g} s")
+            return DeadlineExceeded(f"no whole answer within {self.deadline:g} s")
         return failure
 
 

@@ -20,10 +20,10 @@ from requests.adapters import HTTPAdapter
 from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
-from worker.domain.queries.budget import is_too_late_to_send
-from worker.domain.records.query_errors import DeadlineExceeded, Malformed, NotSent
+from worker.domain.queries.slots_and_clocks import is_too_late_to_send
+from worker.domain.records.answers import DeadlineExceeded, Malformed, NotSent
 from worker.domain.wire.answers import BODY_LIMIT
-from worker.domain.wire.signed_requests import WireRequest
+from worker.domain.wire.query_request import WireRequest
 
 WIRE_LIMIT = 2 * BODY_LIMIT
 """Bytes that are taken from the network for one answer, headers and framing included."""

@@ -1,6 +1,6 @@
 """The platform's callbacks: which orders one names, and what it changes.
 
-One that is only a hint (`Trust.CHECK`) makes its order due, and a query says what is true. Whoever forges one gains a
+One that is only a hint (`Trust.CHECK`) makes its order due, and a query says what is true. A forged one gains a
 place in a query, and settles nothing. So that forged ones are no flood, each order is made due once per re-query
 interval, and half a batch at most goes to such orders out of turn, as to requested checks.
 
@@ -18,12 +18,11 @@ from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.settlement import poll_again_now, settle
 from worker.domain.orders.verdicts import Verdict, judge
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention, gravest
+from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
-from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source
-from worker.domain.records.reports import Report, TrafficStatus
+from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, TrafficStatus, gravest
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
@@ -179,7 +178,7 @@ class CallbackMatcher:
         return settled
 
     def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
-        # Of one whose ids belong to two orders nobody knows which one it means.
+        # Of one whose ids belong to two orders it is not known which one it means.
         for order in orders if len(orders) == 1 else ():
             change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
             self._enter(change, callback)

@@ -11,12 +11,18 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from math import ceil
+from typing import Any
 
 from worker.domain.records.orders import OrderState, Source
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
 """Name of each, and its percentage."""
+
+COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
+AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")
+SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
+"""What the figures call those that settle orders."""
 
 # So that a million delays take a few megabytes.
 _EXACT_BELOW_SECONDS = 100.0
@@ -171,9 +177,7 @@ class Figures:
     mismatches: int = 0
     """Charged otherwise than expected, or charged although failed."""
     unresolved: int = 0
-    delays: dict[Source, Delays] = field(
-        default_factory=lambda: {source: Delays() for source in (Source.CALLBACK, Source.QUERY, Source.OPERATOR)}
-    )
+    delays: dict[Source, Delays] = field(default_factory=lambda: {source: Delays() for source in SOURCES})
     """From an order's submission to its final state, by what settled it."""
 
     def add(self, order: SettledOrder) -> None:
@@ -189,6 +193,15 @@ class Figures:
         if order.settled_by in self.delays:
             self.delays[order.settled_by].add((order.settled_at - order.submitted_at).total_seconds())
         self._add_amounts(order)
+
+    def as_row(self) -> dict[str, Any]:
+        """`COUNTS` and `AMOUNTS`, then the delays in seconds, as `query_delay_median_seconds`."""
+        delays = {
+            f"{word}_delay_{name}_seconds": seconds
+            for source, word in SOURCES.items()
+            for name, seconds in self.delays[source].percentiles().items()
+        }
+        return {**{name: getattr(self, name) for name in (*COUNTS, *AMOUNTS)}, **delays}
 
     def _add_amounts(self, order: SettledOrder) -> None:
         expected, charged = order.expected_amount, order.charged_amount

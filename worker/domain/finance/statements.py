@@ -5,18 +5,21 @@ the period, is counted once. The amounts of final rows and orders count: one bes
 unless the order holds it as its echoed price.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
-from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_amount
+from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_written_amount
 
-_CURRENCY_SIGNS = "¥￥"
-_WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
+
+class PeriodBy(StrEnum):
+    """By which of its times an order belongs to the period."""
+
+    SUBMITTED = "submitted"
+    SETTLED = "settled"
 
 
 class DifferenceKind(StrEnum):
@@ -60,6 +63,9 @@ class Difference:
         # Of a duplicate, the row before it was compared with the order already.
         state = None if self.kind is DifferenceKind.DUPLICATE else self.state
         return _charge(self.statement_state, self.statement_amount) - _charge(state, self.charged_amount)
+
+
+DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -114,14 +120,13 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
         return UnreadableRow(
             line=line, request_id=named, why=f"state: {state.strip()!r} is no word that an option explains"
         )
-    digits = amount.strip().removeprefix("'").strip(_CURRENCY_SIGNS + " ").removesuffix("元").strip()
-    if "," in digits and not _WITH_THOUSANDS.fullmatch(digits):
+    written = plain_id(amount)
+    read = read_written_amount(written)
+    if read is None and written:
         # 2,94 may be 2.94 or 294.
-        why = f"amount: {amount.strip()!r} has a comma that separates no thousands; accepted: {AMOUNT_RULE}"
+        fault = "has a comma that separates no thousands" if "," in written else "is no amount"
+        why = f"amount: {amount.strip()!r} {fault}; accepted: {AMOUNT_RULE}"
         return UnreadableRow(line=line, request_id=named, why=why)
-    read = read_amount(digits.replace(",", ""))
-    if read is None and digits:
-        return UnreadableRow(line=line, request_id=named, why=f"amount: {amount.strip()!r} is not {AMOUNT_RULE}")
     return StatementRow(line=line, request_id=named, state=read_state, amount=read)
 
 
@@ -151,6 +156,10 @@ class Comparison:
     def count_of(self, kind: DifferenceKind) -> int:
         """How many differences of a kind there are."""
         return sum(difference.kind is kind for difference in self.differences)
+
+    def excess_of(self, kind: DifferenceKind) -> Decimal:
+        """By how much the statement exceeds our orders by the differences of a kind."""
+        return sum((one.excess for one in self.differences if one.kind is kind), Decimal(0))
 
     def compare_rows(self, rows: Sequence[StatementRow | UnreadableRow], found: Iterable[OwnOrder]) -> None:
         """Compare some rows of the statement with the orders, of whatever day, that have one of their request ids."""

@@ -1,4 +1,4 @@
-"""What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
+"""What a person, or a program that watches, has to know about endpoints, and about what was not received."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.notifications.resting_endpoints import ATTENTION_AFTER, is_in_doubt, permission
-from worker.domain.records.monitoring_findings import Finding, FindingKind
 from worker.domain.records.notifications import Endpoint, Permission
-from worker.domain.records.overview import NotificationCounts
+from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
-"""What is due for so long, and not under way, is sent by nobody."""
+"""What is due for so long, and not under way, is sent by no process."""
 REFUSED_FOR = timedelta(hours=1)
 """An endpoint that refuses everything for so long, or an event that is refused while others are not, needs a person."""
 _NONE = NotificationCounts()
@@ -22,11 +21,11 @@ class Condition(StrEnum):
     """How an endpoint fares, the gravest first."""
 
     MISSING = "missing"
-    """The account has no endpoint any more, and notifications that nobody has received."""
+    """The account has no endpoint any more, and notifications that were not received."""
     STOPPED = "stopped"
     PAUSED = "paused"
     UNSENT = "unsent"
-    """Notifications are due, and nobody sends them."""
+    """Notifications are due, and no process sends them."""
     IN_DOUBT = "in_doubt"
     """It has refused several events in a row, and is sent one at a time."""
     RESTING = "resting"
@@ -62,7 +61,7 @@ class Trouble(NamedTuple):
 def endpoint_views(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[EndpointView]:
-    """One for each account that has an endpoint, or notifications that nobody has received."""
+    """One for each account that has an endpoint, or notifications that were not received."""
     by_account = {one.account: one for one in endpoints}
     accounts = sorted(by_account.keys() | counts.keys())
     return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
@@ -108,7 +107,7 @@ def takes_others(endpoint: Endpoint) -> bool:
 
 
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
-    """Since when notifications are due that may be sent and that nobody sends; None for less than five minutes.
+    """Since when notifications are due that may be sent and that no process sends; None for less than five minutes.
 
     No worker runs, or none has this endpoint in its settings.
     """

@@ -154,7 +154,7 @@ class Resend:
     again: tuple[Notification, ...]
     """Of each order the one of its version."""
     superseded: tuple[Notification, ...]
-    """Given up, and older than one of these: a receiver ignores them, and nobody needs to look at them any more."""
+    """Given up, and older than one of these: a receiver ignores them, and no person has to read them any more."""
     made: tuple[tuple[Order, EventType], ...]
     """Orders of whose version none is left, or that are renewed, and the type by which they are reported."""
     refusals: Mapping[int, CodedText]
@@ -182,18 +182,17 @@ def choose_resends(
     again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, CodedText]()
     for order_id in order_ids:
         order, row = by_id.get(order_id), latest.get(order_id)
-        account = order.account if order is not None else row.account if row is not None else None
-        if account is None:
+        if (known := order or row) is None:
             refusals[order_id] = CodedText(TextCode.NO_ORDER, number=f"id:{order_id}")
-        elif account not in endpoints:
-            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=account)
+        elif known.account not in endpoints:
+            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=known.account)
         elif order is None and renew:
             refusals[order_id] = CodedText(TextCode.NO_VERSION, order=order_id)
         elif not renew and (same := row if order is None else of_version.get((order_id, order.version))) is not None:
             again[same.id] = same
         elif order is None or (event := _event_to_make(order, row)) is None:
             refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key if order else order_id))
-        elif not endpoints[account].takes(event):
+        elif not endpoints[known.account].takes(event):
             refusals[order_id] = CodedText(TextCode.TYPE_NOT_TAKEN, order=str(order.key), event=event)
         else:
             made.append((order, event))

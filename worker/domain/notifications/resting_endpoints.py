@@ -14,10 +14,10 @@ from worker.domain.records.notifications import (
     EndedTry,
     Endpoint,
     EndpointSettings,
+    Notification,
     NotificationState,
     Permission,
     Rank,
-    TriedRow,
 )
 
 FIRST_REST = timedelta(seconds=5)
@@ -45,7 +45,7 @@ class DeliveryEffects:
     delivered: tuple[EndedTry, ...]
     failed: tuple[EndedTry, ...]
     """Without those whose lease had passed to somebody else."""
-    rows: tuple[TriedRow, ...]
+    rows: tuple[Notification, ...]
     """The rows that failures changed, as they are afterwards."""
     wait: timedelta
     """Nothing may be sent to the endpoint for so long."""
@@ -62,7 +62,7 @@ def permission(endpoint: Endpoint, now: datetime) -> Permission:
 
 
 def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
-    """The endpoint while a probe is under way: nobody sends another one until its lease has run out."""
+    """The endpoint while a probe is under way: no process sends another one until its lease has run out."""
     return replace(endpoint, rest_from=now, rest_until=now + LEASE)
 
 
@@ -84,7 +84,7 @@ def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
 
 
 def after_deliveries(
-    endpoint: Endpoint, rows: Mapping[int, TriedRow], ended: Iterable[EndedTry], now: datetime
+    endpoint: Endpoint, rows: Mapping[int, Notification], ended: Iterable[EndedTry], now: datetime
 ) -> DeliveryEffects:
     """The effects of tries that have ended, in this order.
 
@@ -114,14 +114,14 @@ def after_deliveries(
 class _Account:
     """An endpoint and the rows of its tries, while the ends of deliveries are applied one after the other."""
 
-    def __init__(self, endpoint: Endpoint, rows: Mapping[int, TriedRow], now: datetime) -> None:
+    def __init__(self, endpoint: Endpoint, rows: Mapping[int, Notification], now: datetime) -> None:
         self.endpoint = endpoint
         self._before = rows
         self._rows = dict(rows)
         self._now = now
 
     @property
-    def changed(self) -> tuple[TriedRow, ...]:
+    def changed(self) -> tuple[Notification, ...]:
         return tuple(row for event, row in sorted(self._rows.items()) if row != self._before[event])
 
     def holds(self, one: EndedTry) -> bool:
@@ -167,7 +167,7 @@ class _Account:
             last_failed_id=one.claim.id,
         )
 
-    def _blame(self, row: TriedRow, jitter: float) -> None:
+    def _blame(self, row: Notification, jitter: float) -> None:
         """Count a failure of the event's own. While its endpoint rests or is in doubt it is delayed, never given up."""
         if row.state is not NotificationState.PENDING:
             return

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention, gravest
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Order, OrderKey, OrderState, Source, version_at
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
 from worker.domain.scheduling.poll_schedule import first_due
 
 _TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"

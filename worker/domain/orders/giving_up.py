@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 
 from worker.domain.accounts.platform_habits import is_excused
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.attention import Attention, gravest
+from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Lane, Order, OrderState, Source
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer
 
 OVERDUE_WINDOWS = 60
 """An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""
@@ -36,10 +35,15 @@ def give_up(change: Change, attention: Attention, query: Query, now: datetime, w
     return query.record(change, after, EventKind.GAVE_UP, now, why.having(raised=attention))
 
 
+def is_past_age_limit(order: Order, query: Query, rules: Rules) -> bool:
+    """Whether the query was sent when the order was past the age limit."""
+    return query.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
+
+
 def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules) -> Change:
     """Make a pending order unresolved, if the query was sent when the order was past the age limit."""
     order = change.after
-    if order.state is not OrderState.PENDING or not query.is_past_age_limit(order, rules):
+    if order.state is not OrderState.PENDING or not is_past_age_limit(order, query, rules):
         return change
     return give_up(change, Attention.TOO_OLD, query, now, CodedText(TextCode.POLLED_PAST_AGE_LIMIT))
 
@@ -55,7 +59,7 @@ def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
     if not is_overdue or order.attention is not None or order.dismissed_at is not None:
         return Change.none(order)
     flagged = replace(order, attention=Attention.TOO_OLD)
-    why = CodedText(TextCode.PENDING_TOO_LONG, count=OVERDUE_WINDOWS)
+    why = CodedText(TextCode.OVERDUE, lasts=f"{rules.windows(OVERDUE_WINDOWS).total_seconds():g} s")
     return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=why)
 
 

@@ -4,9 +4,9 @@ The decisions are those of a person, and the records name that person. What the 
 ever: an order that a person has made final keeps its state, and a contradiction is shown.
 """
 
-from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,14 +14,15 @@ from worker.domain.accounts.back_off import end_wait, restart_stepped_backoff
 from worker.domain.orders.settlement import poll_again_now
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActKind
-from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.wire.fields import amount_text, is_fit
 
 MAX_ACTOR_LENGTH = 64
 MAX_REASON_LENGTH = 1_000
+MOST_DAYS_AHEAD = 30
+"""So many days ahead a pause with a planned begin may end: it is shown on every page until then."""
 ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
 REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
 
@@ -32,6 +33,8 @@ _SEEN = (
 
 Decided = Change | CodedText
 """A change, or a refusal."""
+Standing = tuple[OrderState, Attention | None]
+"""How an order stands, as a list shows it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,13 +85,23 @@ def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bo
         case ActKind.RESOLVE:
             return not state.is_final
         case ActKind.DISMISS:
-            return attention is not None
+            # An unresolved order needs a person whatever it shows.
+            return attention is not None and state is not OrderState.UNRESOLVED
         case ActKind.CHECK:
             return state is OrderState.PENDING
         case ActKind.CANCEL:
             return state.may_settle
+        case ActKind.NOTE:
+            return True
     # What is reopened, or sent once more, has left the queries.
     return state is not OrderState.PENDING
+
+
+def most_needed(state: OrderState, attention: Attention | None) -> ActKind | None:
+    """The act that an order needs most that stands so; None where it needs none, or the choice is a person's."""
+    if state is OrderState.PENDING:
+        return ActKind.CHECK if attention is None else ActKind.RESOLVE
+    return ActKind.RESOLVE if state is OrderState.UNRESOLVED else None
 
 
 def refusal(kind: ActKind, order: Order) -> CodedText | None:
@@ -96,13 +109,17 @@ def refusal(kind: ActKind, order: Order) -> CodedText | None:
     if applies(kind, order.state, order.attention):
         return None
     codes = {
-        ActKind.DISMISS: TextCode.NO_ATTENTION,
+        ActKind.DISMISS: _no_dismissal(order.state),
         ActKind.CHECK: TextCode.IS_NOT_PENDING,
         ActKind.REOPEN: TextCode.IS_PENDING,
         ActKind.RESEND: TextCode.NO_RESULT,
     }
     otherwise = TextCode.IS_FINAL if order.state.is_final else TextCode.IS_SO
     return _refusal(order, codes.get(kind, otherwise), state=order.state)
+
+
+def _no_dismissal(state: OrderState) -> TextCode:
+    return TextCode.NEEDS_A_PERSON if state is OrderState.UNRESOLVED else TextCode.NO_ATTENTION
 
 
 def is_settled_by_platform(order: Order) -> bool:
@@ -153,7 +170,18 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
         reopened_at=act.now,
         dismissed_at=None,
     )
-    return _change(order, after, EventKind.REOPENED, act, _result_of(order))
+    return _change(order, after, EventKind.REOPENED, act, result_of(order))
+
+
+def result_of(order: Order) -> CodedText:
+    """What an order loses when it is reopened: its history names it, whatever becomes of the archive."""
+    amount = None if order.ori_amount is None else amount_text(order.ori_amount)
+    lost = {
+        "by": order.settled_by,
+        "price" if order.amount_is_price else "ori_amount": amount,
+        "shown": order.attention,
+    }
+    return CodedText(TextCode.RESULT_WAS, state=order.state, **{name: one for name, one in lost.items() if one})
 
 
 def reopen_unresolved(order: Order, act: Act) -> Decided:
@@ -174,9 +202,18 @@ def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Ord
     return decide(order, act) if is_as_seen else _refusal(order, TextCode.HAS_CHANGED)
 
 
-def nobody_polls(account: str, configured: Container[str]) -> str | None:
+def refusal_of_selected(
+    order: Order, shown: Mapping[int, Standing | None], changed: Container[int]
+) -> CodedText | None:
+    """Why an order of a selection is left alone: it does not stand as it was `shown` to who confirmed the act on all of
+    them, or it is among those of which something was heard since. None where it may be acted on."""
+    is_as_shown = shown.get(order.id) == (order.state, order.attention) and order.id not in changed
+    return None if is_as_shown else _refusal(order, TextCode.HAS_CHANGED)
+
+
+def account_refusal(account: str, configured: Container[str]) -> CodedText | None:
     """Why it is of no use to have an order of this account polled; None where the settings name the account."""
-    return None if account in configured else f"its account {account} is not in the settings, so nobody polls it"
+    return None if account in configured else CodedText(TextCode.NOT_CONFIGURED, account=account)
 
 
 def cancel(order: Order, act: Act) -> Decided:
@@ -188,8 +225,8 @@ def cancel(order: Order, act: Act) -> Decided:
 
 def dismiss(order: Order, act: Act) -> Decided:
     """Clear an order's attention, until something new raises one."""
-    if order.attention is None:
-        return _refusal(order, TextCode.NO_ATTENTION)
+    if order.attention is None or order.state is OrderState.UNRESOLVED:
+        return _refusal(order, _no_dismissal(order.state))
     # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
     is_for_time = order.attention is Attention.TOO_OLD
     after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
@@ -211,35 +248,50 @@ def check(order: Order, act: Act) -> Decided:
     return _change(order, marked, EventKind.CHECK_REQUESTED, act)
 
 
-def pause(state: AccountState, act: Act, until: datetime | None) -> AccountState:
-    """The account with nobody polling its orders, until then or, with None, until an operator resumes it.
+def note(order: Order, act: Act) -> Decided:
+    """Add what an operator has written down, the reason of the act, to the history; nothing of the order changes."""
+    return _change(order, order, EventKind.NOTE, act)
 
-    An earlier pause is replaced, its end as well.
+
+def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextCode | None:
+    """Why a pause cannot begin at one time, or now with None, and end at another; None where it can."""
+    if ends <= now:
+        return TextCode.PAUSE_IS_OVER
+    if begins is not None and ends <= begins:
+        return TextCode.PAUSE_ENDS_FIRST
+    return TextCode.PAUSE_TOO_FAR_AHEAD if ends - now > timedelta(days=MOST_DAYS_AHEAD) else None
+
+
+def pause(state: AccountState, act: Act, until: datetime | None, begins: datetime | None = None) -> AccountState:
+    """The account whose orders are not polled, until then or, with None, until an operator resumes it.
+
+    An earlier pause is replaced, its end as well; a planned one stays. With a begin it is the other way round: what is
+    planned is replaced, and the pause that holds goes on, also where it was planned. A begin that has passed is now.
     """
-    return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
+    if begins is None:
+        return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
+    held = state.pause(act.now)
+    kept = state if held is None else replace(state, **asdict(held))
+    begins = max(begins, act.now)
+    return replace(kept, planned_from=begins, planned_until=until, planned_by=act.actor, planned_reason=act.reason)
 
 
 def resume(state: AccountState, now: datetime) -> Resumed:
-    """End a pause, and a back-off; what the platform asked for is waited for all the same."""
+    """End a pause, and a back-off; what the platform asked for is waited for all the same. What is planned stays."""
     before = after = restart_stepped_backoff(state, now)
     if before.is_paused(now):
         after = replace(after, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
+        after = after if after.planned_pause(now) else without_planned_pause(after)
     return Resumed(before=before, after=end_wait(after, now), now=now)
+
+
+def without_planned_pause(state: AccountState) -> AccountState:
+    """The account of which no pause is planned."""
+    return replace(state, planned_from=None, planned_until=None, planned_by=None, planned_reason=None)
 
 
 def _refusal(order: Order, why: TextCode, **values: str) -> CodedText:
     return CodedText(why, order=str(order.key), **values)
-
-
-def _result_of(order: Order) -> CodedText:
-    """What a reopened order loses: its history names it, whatever becomes of the archive."""
-    amount = None if order.ori_amount is None else amount_text(order.ori_amount)
-    lost = {
-        "by": order.settled_by,
-        "price" if order.amount_is_price else "ori_amount": amount,
-        "shown": order.attention,
-    }
-    return CodedText(TextCode.RESULT_WAS, state=order.state, **{name: one for name, one in lost.items() if one})
 
 
 def _change(

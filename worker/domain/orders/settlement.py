@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.orders.verdicts import Effect, Verdict
-from worker.domain.records.attention import Attention, gravest
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
 from worker.domain.wire.fields import id_fault, names_a_row
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.orders import Order
-from worker.domain.records.reports import IdKind, Report, TrafficStatus
+from worker.domain.records.orders import Attention, IdKind, Order, TrafficStatus
 from worker.domain.wire.fields import amount_text, masked_mobile_may_be, read_amount, shows_mobile
 
 

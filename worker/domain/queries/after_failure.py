@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
+from enum import Enum, auto
 from types import MappingProxyType
 
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
-from worker.domain.orders.giving_up import give_up
+from worker.domain.accounts.platform_habits import learn_outline, new_outline
+from worker.domain.orders.giving_up import give_up, is_past_age_limit
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 REFUSALS_BEFORE_BACKOFF = 3
@@ -32,13 +32,16 @@ _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate 
 class QueryFailureKind(Enum):
     """The kinds of failure that are handled differently: finer than the outcome in the query's row."""
 
-    REFUSED = "the platform refused the batch"
-    TOO_FREQUENT = "the platform says that it is queried too often"
-    CONFIGURATION = "the platform refuses the application"
-    UNREADABLE = "malformed, timeout or an HTTP status: perhaps the batch's fault"
-    UNAVAILABLE = "HTTP 401, 429 or 503: hardly the batch's fault"
-    UNREACHABLE = "no connection: not the batch's fault"
-    UNSENT = "nothing was sent"
+    REFUSED = auto()
+    TOO_FREQUENT = auto()
+    """The platform says that it is queried too often."""
+    CONFIGURATION = auto()
+    """The platform refuses the application."""
+    UNREADABLE = auto()
+    UNAVAILABLE = auto()
+    UNREACHABLE = auto()
+    """There was no connection: not the batch's fault."""
+    UNSENT = auto()
 
 
 MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
@@ -113,10 +116,11 @@ def after_query_failure(
                 after, is_suspected = _polled_no_more(after), False
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
-        state=_account_after(context, jitter),
+        state=learn_outline(_account_after(context, jitter), error.outline),
         changes=(*spared, *_suspect(suspected, context)),
         tightens_slot=kind in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
         backs_off_whole_sid=kind is QueryFailureKind.TOO_FREQUENT,
+        new_outline=new_outline(state, error.outline),
     )
 
 
@@ -218,6 +222,6 @@ def _others_succeeded(order: Order, context: FailureContext) -> bool:
     an answer of either id kind counts: else an account that may not query by customParm would keep its orders pending.
     """
     query, state = context.query, context.state
-    if query.is_past_age_limit(order, context.rules):
+    if is_past_age_limit(order, query, context.rules):
         return state.answered_by_either > order.failure_mark_any
     return state.answered(query.id_kind) > order.failure_mark

@@ -7,11 +7,10 @@ from functools import cached_property
 
 from worker.domain.orders.verdicts import Effect, Verdict, judge
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import Answer, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.orders import Order, OrderKey
-from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.records.orders import Attention, IdKind, Order, OrderKey
+from worker.domain.records.queries import Asked, Query
 from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.wire.fields import shows_mobile
 
@@ -58,7 +57,7 @@ class AnswerContext:
     @cached_property
     def items(self) -> Mapping[int, tuple[Report, ...]]:
         """By the id of a polled order: the items (one or more) about it."""
-        return _items_by_order(self.query, self.answer)
+        return items_by_order(self.query, self.answer)
 
     @cached_property
     def contradictions(self) -> Mapping[int, Contradiction]:
@@ -68,7 +67,7 @@ class AnswerContext:
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:
         """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
-        return {order.id: _judge(order, self.items[order.id], self) for order in self.orders if order.id in self.items}
+        return verdicts_on(self.query, self.answer, self.orders, self.rules)
 
     @property
     def believed(self) -> list[Order]:
@@ -102,7 +101,7 @@ class AnswerContext:
 
 def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
     """The names that an answer's items give besides those of the orders that the query polled."""
-    # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
+    # Several items for one id settle nothing anyway, so not all thousands of a hostile answer are looked up.
     spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
     if query.is_alone:
         spoken_of.extend(answer.added[:_MOST_NAMED])
@@ -132,7 +131,8 @@ def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable
     return found
 
 
-def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
+def items_by_order(query: Asked, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
+    """By the id of a polled order: the items (one or more) about it."""
     items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
     if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
         # The platform's page does not promise that customParm is echoed. Without it the order's mobile vouches for a
@@ -143,15 +143,27 @@ def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, 
     return items
 
 
-def _judge(order: Order, reports: tuple[Report, ...], context: AnswerContext) -> Verdict:
-    query, contradiction = context.query, context.contradictions.get(order.id)
+def verdicts_on(query: Asked, answer: Answer, orders: Sequence[Order], rules: Rules) -> dict[int, Verdict]:
+    """By the id of an order with items: the verdict on them, whether a query still holds the order or not."""
+    items = items_by_order(query, answer)
+    found = find_contradictions(items, orders)
+    return {
+        order.id: _judge(order, items[order.id], query, found.get(order.id), rules)
+        for order in orders
+        if order.id in items
+    }
+
+
+def _judge(
+    order: Order, reports: tuple[Report, ...], query: Asked, contradiction: Contradiction | None, rules: Rules
+) -> Verdict:
     verdict = judge(
         order,
         reports,
         app_id=query.app_id,
         polled_by=query.id_kind,
         contradiction=contradiction.beside(reports) if contradiction else None,
-        echoes_price=order.account in context.rules.echoing_accounts,
+        echoes_price=order.account in rules.echoing_accounts,
     )
     if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
         return verdict
@@ -163,7 +175,7 @@ def _judge(order: Order, reports: tuple[Report, ...], context: AnswerContext) ->
     )
 
 
-def _is_tied_to(order: Order, report: Report, query: Query) -> bool:
+def _is_tied_to(order: Order, report: Report, query: Asked) -> bool:
     """Whether more than its position ties an item to the order: the id that was queried, or the order's mobile."""
     if query.id_kind is IdKind.REQUEST_ID or report.custom_parm is not None:
         return True

@@ -7,10 +7,12 @@ one. Everything that the rules give in windows scales with the window.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class FailedAmount(StrEnum):
@@ -194,6 +196,23 @@ ENDINGS_BEFORE_RETRIES = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """A time in which an account's orders are not polled: who said so, and why. It has begun, or is planned."""
+
+    paused_at: datetime
+    """When it begins."""
+    paused_until: datetime | None
+    """When it ends by itself; None: an operator ends it."""
+    paused_by: str | None
+    pause_reason: str | None
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends by itself; the end of time where an operator ends it."""
+        return self.paused_until or _NEVER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountState:
     """One row of `account_states`. Times are by the database's clock."""
 
@@ -209,7 +228,7 @@ class AccountState:
     configuration_refused: bool = False
     """The platform said -205: one order is queried every 15 windows until a success."""
     paused_at: datetime | None = None
-    """When an operator paused it; None while it is not paused."""
+    """When an operator paused it; None while no such pause holds. See `pause`."""
 
     echoes_custom_parm: bool = False
     """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
@@ -261,6 +280,20 @@ class AccountState:
     """When the pause ends by itself; None: an operator ends it."""
     paused_by: str | None = None
     pause_reason: str | None = None
+    planned_from: datetime | None = None
+    """When the planned pause begins, or has begun; None where there is none. It stands beside any other pause."""
+    planned_until: datetime | None = None
+    """When it ends by itself; None: an operator ends it."""
+    planned_by: str | None = None
+    planned_reason: str | None = None
+
+    shapes_seen: str = ""
+    """The marks of the last 16 outlines that were new (`Outline.mark`), joined by blanks."""
+    charsets_seen: str = ""
+    """How replies that hold more than ASCII were read, joined by blanks."""
+    fewest_digits_shown: int | None = None
+    """Of a mobile in any item of an answer; None before there was one."""
+    most_digits_shown: int | None = None
 
     def answered(self, kind: IdKind) -> int:
         """How many queries of an id kind were answered."""
@@ -280,9 +313,30 @@ class AccountState:
         is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
+    def pause(self, now: datetime) -> Pause | None:
+        """The pause that holds; of two, the one that ends last."""
+        at, until, planned = self.paused_at, self.paused_until, self._planned
+        begun = [] if planned is None or planned.paused_at > now else [planned]
+        if at is not None:
+            by, why = self.paused_by, self.pause_reason
+            begun.append(Pause(paused_at=at, paused_until=until, paused_by=by, pause_reason=why))
+        lasting = [one for one in begun if one.ends_at > now]
+        return max(lasting, key=lambda one: one.ends_at, default=None)
+
+    def planned_pause(self, now: datetime) -> Pause | None:
+        """The planned pause that has not begun yet."""
+        return None if self._planned is None or self._planned.paused_at <= now else self._planned
+
     def is_paused(self, now: datetime) -> bool:
         """Whether an operator's pause holds."""
-        return self.paused_at is not None and (self.paused_until is None or self.paused_until > now)
+        return self.pause(now) is not None
+
+    @property
+    def _planned(self) -> Pause | None:
+        if self.planned_from is None:
+            return None
+        by, why = self.planned_by, self.planned_reason
+        return Pause(paused_at=self.planned_from, paused_until=self.planned_until, paused_by=by, pause_reason=why)
 
     def is_backed_off(self, now: datetime) -> bool:
         """Whether the account backs off."""

@@ -8,6 +8,11 @@ ORDERS = (
     *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
     "amount_is_price",
 )
+ORDERS_FOR_PEOPLE = (
+    *("submitted_at", "settled_at", "account", "request_id", "custom_parm", "mobile", "state", "attention", "due"),
+    *("charged", "difference", "remark", "settled_by", "queried_at", "query_count", "archived_at", "id"),
+)
+"""Of XLSX: `due`, `charged` and `difference` are those of `worker.domain.finance.amounts`."""
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
     *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
@@ -19,5 +24,5 @@ NOTIFICATIONS = (
 )
 REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload")
 UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload", "repeats")
-ACTS = ("id", "at", "actor", "act", "account", "detail", "reason")
+ACTS = ("id", "at", "actor", "act", "account", "detail", "reason", "orders", "act_key")
 TODO = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")

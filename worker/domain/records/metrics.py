@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
+from worker.domain.records.watching import NotificationCounts, PendingOrders, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""

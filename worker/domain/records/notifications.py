@@ -238,18 +238,6 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DueRow:
-    """A pending notification, as far as a claim needs to know it."""
-
-    id: int
-    event_id: str
-    order_id: int
-    body: str = field(repr=False)
-    tries: int
-    due_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EndedTry:
     """A claim whose delivery has ended."""
 
@@ -257,21 +245,6 @@ class EndedTry:
     result: DeliveryResult
     jitter: float
     """0 to 1, drawn at random: it spreads the next tries."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TriedRow:
-    """What a failure may change in the row of a notification, and what a log names it by."""
-
-    id: int
-    event_id: str
-    order_id: int
-    state: NotificationState
-    rank: Rank
-    tries: int
-    due_at: datetime
-    refused_since: datetime | None
-    lease_token: str | None
 
 
 class Permission(Enum):

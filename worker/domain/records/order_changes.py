@@ -34,6 +34,10 @@ class EventKind(StrEnum):
     """An operator made it pending again."""
     DISMISSED = "dismissed"
     """An operator cleared its attention."""
+    LINKED = "linked"
+    """An operator said that an unmatched callback is about it; what that changes follows."""
+    NOTE = "note"
+    """An operator has written something down; nothing of the order has changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

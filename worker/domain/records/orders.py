@@ -1,13 +1,10 @@
-"""An order as the worker knows it, how it is named, and the states it may take."""
+"""An order as the worker knows it: how it is named, the states it may take, and why it may need a person."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
-
-from worker.domain.records.attention import Attention
-from worker.domain.records.reports import IdKind, TrafficStatus
 
 
 class OrderState(StrEnum):
@@ -32,6 +29,27 @@ class OrderState(StrEnum):
     def may_settle(self) -> bool:
         """Whether an answer or a callback may still settle the order."""
         return self in (OrderState.PENDING, OrderState.UNRESOLVED)
+
+
+class Attention(StrEnum):
+    """Why a person should look at an order, the gravest first: a row holds one reason, its events hold all."""
+
+    LATE_CONFLICT = "late_conflict"
+    CONFLICTING_ANSWER = "conflicting_answer"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    MOBILE_MISMATCH = "mobile_mismatch"
+    UNKNOWN_STATUS = "unknown_status"
+    UNKNOWN_TO_PLATFORM = "unknown_to_platform"
+    REJECTED_BY_PLATFORM = "rejected_by_platform"
+    TOO_OLD = "too_old"
+
+
+_GRAVITY = {reason: position for position, reason in enumerate(Attention)}
+
+
+def gravest(*reasons: Attention | None) -> Attention | None:
+    """The reason that a row shows, out of several; None where there is none."""
+    return min((reason for reason in reasons if reason is not None), key=_GRAVITY.__getitem__, default=None)
 
 
 class Source(StrEnum):
@@ -67,6 +85,21 @@ class Lane(StrEnum):
     def is_apart(self) -> bool:
         """Whether an order in this lane joins no batch, for whatever reason."""
         return self is not Lane.BATCH
+
+
+class IdKind(StrEnum):
+    """The two names by which the platform knows an order; the values are the request's field names."""
+
+    REQUEST_ID = "requestId"
+    CUSTOM_PARM = "customParm"
+
+
+class TrafficStatus(IntEnum):
+    """What the platform's `trafficSts` may say. An order's row keeps the number; an item holds it as text."""
+
+    RECHARGED = 1
+    FAILED = -1
+    RECHARGING = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

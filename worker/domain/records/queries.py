@@ -1,15 +1,13 @@
 """One query to the platform, from its grant on; and the due orders that it can poll, which were chosen, and why."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.domain.records.accounts import Rules
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Lane, Order, Source
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, Lane, Order, Source
 
 OUTCOMES = (
     *("in_flight", "answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost"),
@@ -31,26 +29,13 @@ class Work(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Query:
-    """A query that was granted: its slot is reserved, its orders are leased, its row is committed."""
+class Asked:
+    """What a query asks, as far as the reading of its answer depends on it."""
 
-    id: int
-    account: str
     app_id: str
-    account_sid: str
-    slot: int
-    sid_accounts: tuple[str, ...]
-    """All accounts that share the SID, this one included."""
-    token: str
-    """Whoever holds it may tighten the slot and settle the orders."""
     id_kind: IdKind
-    work: Work
-    sent_at: datetime
-    """The grant's time by the database's clock."""
     orders: tuple[Order, ...]
     """As they were before the lease."""
-    spare_count: int = 0
-    """How many of them were not due: they take positions that no due order needs."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -62,6 +47,25 @@ class Query:
         """Whether it polls one order only."""
         return len(self.orders) == 1
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query(Asked):
+    """A query that was granted: its slot is reserved, its orders are leased, its row is committed."""
+
+    id: int
+    account: str
+    account_sid: str
+    slot: int
+    sid_accounts: tuple[str, ...]
+    """All accounts that share the SID, this one included."""
+    token: str
+    """Its holder may tighten the slot and settle the orders."""
+    work: Work
+    sent_at: datetime
+    """The grant's time by the database's clock."""
+    spare_count: int = 0
+    """How many of its orders were not due: they take positions that no due order needs."""
+
     def holds(self, order: Order) -> bool:
         """Whether an order, as it stands now, may still be changed by this query's end."""
         return order.lease_token == self.token and order.state.may_settle
@@ -70,10 +74,6 @@ class Query:
         """An order that it holds, due as before the grant: for an end that says nothing about the order."""
         due_before = next(polled.due_at for polled in self.orders if polled.id == order.id)
         return replace(order, due_at=due_before, lease_token=None)
-
-    def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
-        """Whether it was sent when the order was past the age limit."""
-        return self.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
 
     def record(self, change: Change, after: Order, kind: EventKind, now: datetime, why: CodedText) -> Change:
         """The change with a later state of the order, which this query's end has led to, and why."""

@@ -1,6 +1,6 @@
 """Factors to the poll priority: what a cohort's own callbacks and polls show, beside what is learned from all.
 
-A schedule knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or nobody
+A schedule knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or no one
 receives callbacks, some cohorts differ from the others for hours, and the known callbacks show which:
 
 - The orders of a cohort that have settled unseen since a poll are as many as the callbacks since, times the odds that

@@ -14,6 +14,7 @@ from typing import TypeVar
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.records import queries
 from worker.domain.records.accounts import Rules
+from worker.domain.records.answers import Refused
 from worker.domain.records.metrics import (
     Counted,
     Cursor,
@@ -24,7 +25,6 @@ from worker.domain.records.metrics import (
     TotalKey,
 )
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.query_errors import Refused
 
 QUERIES = "reconciler_queries_total"
 TOO_FREQUENT = "reconciler_too_frequent_total"

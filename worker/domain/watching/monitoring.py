@@ -9,13 +9,20 @@ from functools import partial
 from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
-from worker.domain.queries.budget import database_findings
+from worker.domain.queries.slots_and_clocks import database_findings
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.monitoring_findings import BackOffReason, Finding, FindingKind, Level
-from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
-from worker.domain.records.query_errors import Refused
-from worker.domain.records.reports import IdKind
+from worker.domain.records.answers import Refused
+from worker.domain.records.orders import IdKind, Lane
+from worker.domain.records.watching import (
+    AccountOverview,
+    BackOffReason,
+    Finding,
+    FindingKind,
+    Level,
+    Overview,
+    PastQuery,
+    PendingCount,
+)
 from worker.domain.watching.workers import broker_and_beat, is_served, is_ticking, last_tick
 
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
@@ -113,8 +120,8 @@ def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, d
 def _of_waits(account: AccountOverview, overview: Overview) -> Iterator[Finding]:
     state, now = account.state, overview.now
     found = partial(Finding, account=account.account)
-    if state.is_paused(now):
-        yield found(kind=FindingKind.PAUSED, values={"by": state.paused_by})
+    if pause := state.pause(now):
+        yield found(kind=FindingKind.PAUSED, values={"by": pause.paused_by})
     if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
         yield found(kind=FindingKind.OUTAGE, values={"count": state.failures_in_row})
     if state.is_backed_off(now) and state.backoff_until is not None:

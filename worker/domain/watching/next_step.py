@@ -27,6 +27,8 @@ class Wait(StrEnum):
     NOT_SERVED = "not_served"
     """Workers run, and none of them has its account."""
     PAUSED = "paused"
+    PAUSE_PLANNED = "pause_planned"
+    """A pause of its account begins later."""
     BACK_OFF = "back_off"
     BUDGET = "budget"
     """The window of the account SID's last query runs."""
@@ -102,11 +104,16 @@ def next_step(order: Order, about: Circumstances, now: datetime, rules: Rules) -
     elif order.due_at <= now:
         steps.append(_place(about))
         start += _turn(about, rules)
+    planned, is_put_off = about.state.planned_pause(now), False
+    if planned is not None:
+        steps.append(Step(wait=Wait.PAUSE_PLANNED, until=planned.paused_until))
+        is_put_off = planned.paused_at <= start < planned.ends_at
+        start = planned.ends_at if is_put_off else start
     is_told = not is_endless and not order.lane.is_apart
     return NextStep(
         steps=tuple(steps),
         polled_at=start if is_told else None,
-        is_at_the_earliest=order.due_at > now or not about.is_in_next_query,
+        is_at_the_earliest=is_put_off or order.due_at > now or not about.is_in_next_query,
     )
 
 
@@ -125,8 +132,8 @@ def _of_circumstances(about: Circumstances, now: datetime) -> list[Step]:
     else:
         steps.extend([] if about.is_configured else [Step(wait=Wait.NOT_CONFIGURED)])
         steps.append(Step(wait=Wait.NO_WORKER))
-    if state.is_paused(now):
-        steps.append(Step(wait=Wait.PAUSED, until=state.paused_until))
+    if pause := state.pause(now):
+        steps.append(Step(wait=Wait.PAUSED, until=pause.paused_until))
     if state.is_backed_off(now):
         steps.append(Step(wait=Wait.BACK_OFF, until=state.backoff_until))
     if about.slot_due_at is not None and about.slot_due_at > now:

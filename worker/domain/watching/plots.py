@@ -46,27 +46,6 @@ class SentQuery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Passed:
-    """What happened to orders in each bucket, the earliest first."""
-
-    submitted: Sequence[int]
-    succeeded: Sequence[int]
-    failed: Sequence[int]
-    stopped: Sequence[int]
-    """Orders that became unresolved or were cancelled."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
-    """How long one order took."""
-
-    seconds: float
-    """From its submission to its final state."""
-    source: str
-    """What settled it, by the stored word."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Plots:
     """All that is plotted, at `now` by the database's clock. Each sequence of figures has a figure for each bucket."""
 
@@ -74,7 +53,9 @@ class Plots:
     span: Span
     starts: Sequence[datetime]
     """When each bucket begins; the last one is not over yet."""
-    passed: Passed
+    submitted: Sequence[int]
+    succeeded: Sequence[int]
+    failed: Sequence[int]
     pending: int
     """Now."""
     due: int
@@ -132,12 +113,12 @@ def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]
     return [max(0, pending - since) for since in reversed(after)]
 
 
-def count_delays(settled: Iterable[Settled]) -> Mapping[str, Sequence[int]]:
-    """By source, how many orders took up to each of `DELAY_LIMITS`, and longer."""
+def count_delays(settled: Iterable[tuple[float, str]]) -> Mapping[str, Sequence[int]]:
+    """By source, how many orders took up to each of `DELAY_LIMITS`, and longer. `settled`: seconds and source."""
     counts: dict[str, list[int]] = {}
-    for order in settled:
-        bars = counts.setdefault(order.source, [0] * (len(DELAY_LIMITS) + 1))
-        bars[bisect_right(DELAY_LIMITS, order.seconds)] += 1
+    for seconds, source in settled:
+        bars = counts.setdefault(source, [0] * (len(DELAY_LIMITS) + 1))
+        bars[bisect_right(DELAY_LIMITS, seconds)] += 1
     return counts
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from worker.domain.notifications.endpoint_watch import troubles_of
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.notifications import Endpoint
-from worker.domain.records.overview import NotificationCounts, PastQuery
+from worker.domain.records.watching import NotificationCounts, PastQuery
 from worker.domain.watching.monitoring import too_frequent
 
 UNMATCHED_FOR = timedelta(days=1)
 """A callback that names no known order for so long was hardly ahead of its order."""
 REFUSED_WITHIN = timedelta(days=7)
-"""Refused input stays on the list for so long: nobody can say of a row that it was dealt with in another way."""
+"""Refused input stays on the list for so long: no record says that a row was dealt with in another way."""
 LONG_BACK_OFF_WINDOWS = 10
 
 
@@ -25,7 +25,7 @@ class TodoKind(StrEnum):
     REFUSES_CONFIGURATION = "configuration_refused"
     """The platform refuses the application of an account."""
     NOT_CONFIGURED = "account_not_configured"
-    """An account has pending orders and no running worker has it: nobody polls them."""
+    """An account has pending orders and no running worker has it: they are not polled."""
     TOO_FREQUENT = "queried_too_often"
     """The platform refuses queries of an account because they come too often."""
     PAUSED = "account_paused"
@@ -89,14 +89,9 @@ def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, 
         yield todo(kind=TodoKind.REFUSES_CONFIGURATION)
     if refused := too_frequent(queries, now):
         yield todo(kind=TodoKind.TOO_FREQUENT, since=refused[-1].sent_at, note=refused[0].status_msg)
-    if state.is_paused(now):
-        yield todo(
-            kind=TodoKind.PAUSED,
-            since=state.paused_at,
-            until=state.paused_until,
-            by=state.paused_by,
-            note=state.pause_reason,
-        )
+    if pause := state.pause(now):
+        since, until, by, note = pause.paused_at, pause.paused_until, pause.paused_by, pause.pause_reason
+        yield todo(kind=TodoKind.PAUSED, since=since, until=until, by=by, note=note)
     is_long = state.backoff_seconds >= rules.window_seconds * LONG_BACK_OFF_WINDOWS
     if state.is_backed_off(now) and is_long and not state.configuration_refused:
         yield todo(kind=TodoKind.BACKS_OFF, until=state.backoff_until)

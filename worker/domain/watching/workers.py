@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from worker.domain.records.accounts import Rules
-from worker.domain.records.monitoring_findings import Finding, FindingKind, Level
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import Finding, FindingKind, Level, WorkerRow
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""

@@ -15,12 +15,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
+from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malformed, Outline, Refused, Report, Shape
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
-from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
-from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.records.orders import IdKind
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
-from worker.domain.wire.strict_json import JsonFault, parse
+from worker.domain.wire.strict_json import JsonFault, keys_of, parse
 
 MOST_ITEMS = 10_000
 """A query holds a hundred ids. A body can hold a million empty objects, at a hundred times their size in memory."""
@@ -47,7 +47,19 @@ class Item:
     key: str | None = None
 
 
-def items_in(value: object, polled: Collection[str]) -> list[Item] | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The items of an answer, and how it holds them."""
+
+    shape: Shape
+    items: list[Item]
+
+
+NO_ITEMS = Found(shape=Shape.NO_ITEMS, items=[])
+"""What a code of success alone holds."""
+
+
+def items_in(value: object, polled: Collection[str]) -> Found | None:
     """The items of an answer: empty where it holds an empty list of them, None where an object holds none at all.
 
     `polled` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
@@ -58,47 +70,48 @@ def items_in(value: object, polled: Collection[str]) -> list[Item] | None:
     if isinstance(value, list):
         if value and not _objects(value):
             raise ShapeFault("a list that holds no object")
-        return _listed(value)
+        return _listed(Shape.LIST, value)
     raise ShapeFault("neither an object nor a list")
 
 
-def _in_object(value: Mapping[str, object], polled: Collection[str]) -> list[Item] | None:
+def _in_object(value: Mapping[str, object], polled: Collection[str]) -> Found | None:
+    one = Found(shape=Shape.ONE_OBJECT, items=[Item(fields=value)])
     if _says(value, _STATUS_NAME):
-        return [Item(fields=value)]
+        return one
     lists = [held for held in value.values() if isinstance(held, list)]
     with_items = [held for held in lists if any(_looks_like_item(entry) for entry in _objects(held))]
     if len(with_items) > 1:
         raise ShapeFault("more than one list of items")
     if with_items:
-        return _listed(with_items[0])
+        return _listed(Shape.OBJECT_WITH_LIST, with_items[0])
     nested = _nested(value, polled)
     if nested is not None:
         return nested
     if _looks_like_item(value):
-        return [Item(fields=value)]
+        return one
     with_objects = [held for held in lists if _objects(held)]
     if len(with_objects) == 1:
-        return _listed(with_objects[0])
-    return [] if any(not held for held in lists) else None
+        return _listed(Shape.OBJECT_WITH_LIST, with_objects[0])
+    return Found(shape=Shape.NO_ITEMS, items=[]) if any(not held for held in lists) else None
 
 
-def _nested(value: Mapping[str, object], polled: Collection[str]) -> list[Item] | None:
+def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | None:
     objects = {key: held for key, held in value.items() if isinstance(held, Mapping)}
     items = {key: held for key, held in objects.items() if key in polled or _looks_like_item(held)}
     if len(items) == 1 and not any(key in polled for key in items):
         # A lone object under a key that is no id of ours: the key is a wrapper's name ("data") as likely as an id.
-        return [Item(fields=held) for held in items.values()]
+        return Found(shape=Shape.WRAPPED_OBJECT, items=[Item(fields=held) for held in items.values()])
     if items:
         _check_count(items)
-        return [Item(fields=held, key=key) for key, held in items.items()]
+        return Found(shape=Shape.KEYED_BY_ID, items=[Item(fields=held, key=key) for key, held in items.items()])
     # The reader bounds the depth of an answer, and so this recursion.
     return _in_object(next(iter(objects.values())), polled) if len(objects) == 1 else None
 
 
-def _listed(entries: Sequence[object]) -> list[Item]:
+def _listed(shape: Shape, entries: Sequence[object]) -> Found:
     objects = _objects(entries)
     _check_count(objects)
-    return [Item(fields=entry) for entry in objects]
+    return Found(shape=shape, items=[Item(fields=entry) for entry in objects])
 
 
 def _check_count(items: Sized) -> None:
@@ -131,28 +144,43 @@ def read_answer(
     be read, and nothing else.
     """
     excerpt = excerpt_of(body, content_type)
+    outline: Outline | None = None
     try:
-        if len(body) > BODY_LIMIT:
-            raise JsonFault(f"longer than {BODY_LIMIT} bytes")
-        value = parse(_decoded(body, content_type))
+        value = parsed(body, content_type)
+        charset = None if body.isascii() else charset_of(body, content_type)
+        outline = Outline(shape=Shape.UNREADABLE, charset=charset, keys=keys_of(value, polled))
         accepted = _accepted(value, http_status, excerpt) if isinstance(value, dict) else False
-        items = items_in(value, frozenset(polled))
-        if items is None and not accepted:
+        found = items_in(value, frozenset(polled))
+        if found is None and not accepted:
             raise ShapeFault("neither an item nor a list of items is there")
     except (JsonFault, FieldFault, ShapeFault) as fault:
-        raise Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status) from None
-    reports = [_read(item, id_kind, polled) for item in items or ()]
-    return _matched(reports, id_kind, polled, excerpt, http_status)
+        error = Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status)
+        error.outline = outline
+        raise error from None
+    except Refused as refusal:
+        refusal.outline = outline and replace(outline, shape=Shape.ERROR_OBJECT)
+        raise
+    found = found or NO_ITEMS
+    reports = [read_item(item, id_kind, polled) for item in found.items]
+    answer = _matched(reports, id_kind, polled, excerpt, http_status)
+    return replace(answer, outline=replace(outline, shape=found.shape))
+
+
+def parsed(body: bytes, content_type: str | None) -> object:
+    """The body as JSON. Raises JsonFault where it is none, or too long."""
+    if len(body) > BODY_LIMIT:
+        raise JsonFault(f"longer than {BODY_LIMIT} bytes")
+    return parse(_decoded(body, content_type))
 
 
 def excerpt_of(body: bytes, content_type: str | None) -> str:
     """The start of a body as text that may be stored, at most 2,000 characters; what does not decode becomes U+FFFD."""
     # Four bytes are the longest character of either encoding.
     start = body[: 4 * EXCERPT_LIMIT]
-    return storable(start.decode(_encoding(start, content_type), "replace"), EXCERPT_LIMIT)
+    return storable(start.decode(charset_of(start, content_type).codec, "replace"), EXCERPT_LIMIT)
 
 
-def _encoding(start: bytes, content_type: str | None) -> str:
+def charset_of(start: bytes, content_type: str | None) -> Charset:
     """The encoding of a body, by its start, which may end inside a character.
 
     UTF-8 where it is UTF-8, whatever the label says: a body in UTF-8 that is labelled GBK decodes as GB18030 without an
@@ -164,12 +192,12 @@ def _encoding(start: bytes, content_type: str | None) -> str:
         charset = _CHARSET.search(content_type or "")
         is_gb = charset is not None and charset[1].casefold() in _GB_CHARSETS
         # A byte order mark of the body outranks the header.
-        return "gb18030" if is_gb and not start.startswith(codecs.BOM_UTF8) else "utf-8"
-    return "utf-8"
+        return Charset.GB18030 if is_gb and not start.startswith(codecs.BOM_UTF8) else Charset.UNKNOWN
+    return Charset.UTF_8
 
 
 def _decoded(body: bytes, content_type: str | None) -> str:
-    encoding = _encoding(body, content_type)
+    encoding = charset_of(body, content_type).codec
     try:
         return body.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -188,7 +216,8 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
     raise Refused(code, message or "", http_status=http_status, excerpt=excerpt)
 
 
-def _read(item: Item, id_kind: IdKind, polled: Sequence[str]) -> Report:
+def read_item(item: Item, id_kind: IdKind, polled: Collection[str]) -> Report:
+    """One item as a report; where it has no id of the kind that was polled, its key is taken for that."""
     report = read_report(item.fields)
     own = named_id(report, id_kind)
     # A key that cannot be an id (one with a NUL or a lone surrogate, for example) names no order.

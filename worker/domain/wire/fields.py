@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 
+from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
-from worker.domain.records.reports import Report
 from worker.domain.wire.strict_json import words_of
 
 MAX_ID_LENGTH = 64
@@ -41,6 +41,8 @@ _COUNTRY_CODE = re.compile(r"^\+?86")
 
 _DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,20})?", re.ASCII)
 _SMALLEST = Decimal("0.0001")
+_FULL_WIDTH = str.maketrans("０１２３４５６７８９．，￥", "0123456789.,¥")
+_WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
 
 
 def id_fault(value: object) -> str | None:
@@ -92,6 +94,12 @@ def normalise_mobile(value: str) -> str | None:
     return digits if is_number else None
 
 
+def typed_number(text: str) -> str:
+    """A number as somebody types or pastes it, without full-width characters, blanks and what cannot be seen."""
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
+
+
 def masked_mobile_may_be(masked: str, mobile: str) -> bool:
     """Whether a masked number (`188****0804`) can be the order's: what stands before and after its stars agrees."""
     shown = _bare(masked)
@@ -112,8 +120,13 @@ def shows_mobile(masked: str | None, mobile: str | None) -> bool:
     Stars alone, or a single digit before them, fit every order. Where the order has no number, four digits are enough:
     they show that the platform knows one.
     """
-    digits = sum(character.isdigit() for character in _bare(masked or ""))
-    return digits >= FEWEST_DIGITS_SHOWN and (mobile is None or masked_mobile_may_be(masked or "", mobile))
+    shows_enough = digits_shown(masked or "") >= FEWEST_DIGITS_SHOWN
+    return shows_enough and (mobile is None or masked_mobile_may_be(masked or "", mobile))
+
+
+def digits_shown(masked: str) -> int:
+    """How many digits a masked number shows, without its country code."""
+    return sum(character.isdigit() for character in _bare(masked))
 
 
 def _bare(number: str) -> str:
@@ -130,6 +143,16 @@ def read_amount(text: str | None) -> Decimal | None:
         return None
     amount = Decimal(text)
     return amount if amount == amount.quantize(_SMALLEST) else None
+
+
+def read_written_amount(text: str) -> Decimal | None:
+    """The same of what a person or a spreadsheet has written: also `98元`, `￥98`, `1,960.00` and full-width digits.
+
+    None as well where it can be read in two ways: `1,96` may be 1.96 or 196.
+    """
+    digits = text.translate(_FULL_WIDTH).strip(" ¥").removesuffix("元").strip()
+    is_clear = "," not in digits or _WITH_THOUSANDS.fullmatch(digits)
+    return read_amount(digits.replace(",", "")) if is_clear else None
 
 
 def amount_text(amount: Decimal) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from urllib.parse import quote
 
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind
 
 MAX_IDS = 100
 """The platform's limit of orders in one query."""

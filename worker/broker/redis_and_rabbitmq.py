@@ -1,4 +1,4 @@
-"""Guards around kombu, below Celery, against any bytes that a broker may hold.
+"""kombu's transports for each broker, guarded, below Celery, against any bytes that a broker may hold.
 
 kombu trusts its broker: bytes that are no message of its own end the worker, a small message may unpack to gigabytes,
 and marked JSON becomes dates, decimals and UUIDs.

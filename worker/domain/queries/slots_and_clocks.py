@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.monitoring_findings import Finding, FindingKind
+from worker.domain.records.watching import Finding, FindingKind
 
 # A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
 _ROUNDING_SECONDS = 0.00001
@@ -72,7 +72,7 @@ def raise_window(slot: Slot, rules: Rules) -> Slot:
     """The slot with our window, if that is longer: both due times and the length grow by the difference.
 
     So the time of writing that the row implies stays the same, and the next query comes our window after the last one,
-    whoever sent that. Boot id and token stay. To a row without a known window all of ours is added.
+    also where another process sent that. Boot id and token stay. To a row without a known window all of ours is added.
     """
     if not is_longer(rules.window_seconds, slot.window_seconds):
         return slot

@@ -1,17 +1,30 @@
-"""Deleting what is old and what nothing refers to any more: a batch in a transaction, beside the worker; and what was
-delivered, some at a tick."""
+"""What keeps the tables small, a batch in each transaction, beside the worker.
 
-from collections.abc import Iterator
+Settled orders are moved to the archive, or all are restored (`worker.stores.archived_orders` says how an order is found
+in whichever table it is); what is old and what nothing refers to any more is deleted; and what was delivered is
+deleted, some at a tick.
+"""
+
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from worker.adapters.clock import Throttle
-from worker.database.transactions import Database, retry_contention
-from worker.operations.long_acts import LongAct, part_of
+from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.orders.retention import ARCHIVED_STATES
+from worker.operations.act_by_hand import LongAct, part_of
+from worker.stores.archived_orders import (
+    Position,
+    find_settled,
+    first_archived,
+    lock_settled,
+    move_locked,
+    restore,
+)
 from worker.stores.notifications import delete_notifications, delivered_before
 from worker.stores.purging import (
     RECEIVED,
-    Position,
     delete_archived,
     delete_queries,
     delete_received,
@@ -23,11 +36,14 @@ from worker.stores.purging import (
     queries_named_by,
 )
 
-_AT_ONCE = 1000
+MOST_AT_ONCE = 1_000
+"""Rows that one transaction deletes."""
+_MOVED_AT_ONCE = 200
 # Each names up to a hundred orders, and all of these are looked up.
 _QUERIES_AT_ONCE = 100
 # An order may be submitted a few minutes ahead of the clock.
 _AHEAD = timedelta(minutes=10)
+_PERIOD_SECONDS = 60.0
 
 
 class Purged(NamedTuple):
@@ -57,12 +73,13 @@ def _purge_archived(database: Database, before: datetime, dry_run: bool, act: Lo
     last: Position | None = None
     while True:
         with database.read() as connection:
-            found = old_archived(connection, before, last, _AT_ONCE)
+            found = old_archived(connection, before, last, MOST_AT_ONCE)
         if not found:
             return
         last = found[-1][0]
         ids = [position[1] for position, may_go in found if may_go]
-        yield len(ids) if dry_run else _delete_archived(database, ids, before, act)
+        delete = partial(delete_archived, ids=ids, before=before)
+        yield len(ids) if dry_run else _delete(database, "archived_orders", act, delete)
 
 
 def _purge_received(
@@ -71,11 +88,12 @@ def _purge_received(
     last: Position | None = None
     while True:
         with database.read() as connection:
-            found = old_received(connection, RECEIVED[name], before, last, _AT_ONCE)
+            found = old_received(connection, RECEIVED[name], before, last, MOST_AT_ONCE)
         if not found:
             return
-        last = found[-1]
-        yield len(found) if dry_run else _delete_received(database, name, [row_id for _, row_id in found], act)
+        last, ids = found[-1], [row_id for _, row_id in found]
+        delete = partial(delete_received, table=RECEIVED[name], ids=ids)
+        yield len(ids) if dry_run else _delete(database, name, act, delete)
 
 
 def _purge_queries(database: Database, before: datetime, dry_run: bool, act: LongAct | None) -> Iterator[int]:
@@ -91,7 +109,7 @@ def _purge_queries(database: Database, before: datetime, dry_run: bool, act: Lon
             return
         last = found[-1].id
         gone = [query.id for query in found if query.id not in named and in_use.isdisjoint(query.ids)]
-        yield len(gone) if dry_run else _delete_queries(database, gone, act)
+        yield len(gone) if dry_run else _delete(database, "platform_queries", act, partial(delete_queries, ids=gone))
 
 
 def _named_by_old_orders(database: Database, before: datetime, dry_run: bool) -> set[int]:
@@ -109,7 +127,7 @@ def _named_by_live(database: Database, before: datetime) -> set[int]:
     last: Position | None = None
     while True:
         with database.read() as connection:
-            live = old_live(connection, before, last, _AT_ONCE)
+            live = old_live(connection, before, last, MOST_AT_ONCE)
             named |= queries_named_by(connection, [order_id for _, order_id in live], [])
         if not live:
             return named
@@ -121,7 +139,7 @@ def _named_by_archived(database: Database, before: datetime, dry_run: bool) -> s
     last: Position | None = None
     while True:
         with database.read() as connection:
-            found = old_archived(connection, before, last, _AT_ONCE)
+            found = old_archived(connection, before, last, MOST_AT_ONCE)
             stay = [position[1] for position, may_go in found if not (may_go and dry_run)]
             named |= queries_named_by(connection, [], stay)
         if not found:
@@ -130,28 +148,10 @@ def _named_by_archived(database: Database, before: datetime, dry_run: bool) -> s
 
 
 @retry_contention
-def _delete_archived(database: Database, ids: list[int], before: datetime, act: LongAct | None) -> int:
+def _delete(database: Database, table: str, act: LongAct | None, delete: Callable[[Connection], int]) -> int:
     with part_of(act, database) as (connection, rows):
-        rows["archived_orders"] = delete_archived(connection, ids, before)
-    return rows["archived_orders"]
-
-
-@retry_contention
-def _delete_received(database: Database, name: str, ids: list[int], act: LongAct | None) -> int:
-    with part_of(act, database) as (connection, rows):
-        rows[name] = delete_received(connection, RECEIVED[name], ids)
-    return rows[name]
-
-
-@retry_contention
-def _delete_queries(database: Database, ids: list[int], act: LongAct | None) -> int:
-    with part_of(act, database) as (connection, rows):
-        rows["platform_queries"] = delete_queries(connection, ids)
-    return rows["platform_queries"]
-
-
-MOST_AT_ONCE = 1_000
-_PERIOD_SECONDS = 60.0
+        rows[table] = delete(connection)
+    return rows[table]
 
 
 class OldDeliveries:
@@ -180,3 +180,71 @@ class OldDeliveries:
             return 0
         with self._database.write() as connection:
             return delete_notifications(connection, old, delivered_only=True)
+
+
+def move_settled(
+    database: Database, before: datetime, limit: int | None = None, act: LongAct | None = None
+) -> Iterator[int]:
+    """Move final orders that nothing has happened to since `before`, a batch in each transaction; yields how many.
+    `act` records them.
+
+    Several at once share the work. Rows that somebody else holds locked are passed over. Raises the error of a
+    transaction that lost too many races, or whose database is away; batches that were yielded are committed.
+    """
+    last: Position | None = None
+    left = _MOVED_AT_ONCE if limit is None else limit
+    while left > 0:
+        last, moved = _move_batch(database, before, last, min(left, _MOVED_AT_ONCE), act)
+        if last is None:
+            return
+        yield moved
+        left -= 0 if limit is None else moved
+
+
+def count_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
+    """Count what `move_settled` would move, a batch at a time; yields how many."""
+    last: Position | None = None
+    left = _MOVED_AT_ONCE if limit is None else limit
+    while left > 0:
+        with database.read() as connection:
+            found = find_settled(connection, before, ARCHIVED_STATES, last, min(left, _MOVED_AT_ONCE))
+        if not found:
+            return
+        yield len(found)
+        last = found[-1]
+        left -= 0 if limit is None else len(found)
+
+
+def restore_all(database: Database, limit: int | None = None, act: LongAct | None = None) -> Iterator[int]:
+    """Restore archived orders, a batch in each transaction; yields how many. Raises as `move_settled` does."""
+    left = _MOVED_AT_ONCE if limit is None else limit
+    while left > 0:
+        found, restored = _restore_batch(database, min(left, _MOVED_AT_ONCE), act)
+        if not found:
+            return
+        # 0 where somebody else has just restored all that were found.
+        yield restored
+        left -= 0 if limit is None else restored
+
+
+@retry_contention
+def _move_batch(
+    database: Database, before: datetime, after: Position | None, most: int, act: LongAct | None
+) -> tuple[Position | None, int]:
+    """Move a batch; returns where it ended, None where none was left, and how many orders were moved."""
+    with part_of(act, database) as (connection, rows):
+        # Found without a lock: the conditions are tested again when the rows are locked.
+        found = find_settled(connection, before, ARCHIVED_STATES, after, most)
+        if not found:
+            return None, 0
+        locked = lock_settled(connection, found, before, ARCHIVED_STATES)
+        rows["orders"] = move_locked(connection, locked, database.now(connection)) if locked else 0
+    return found[-1], rows["orders"]
+
+
+@retry_contention
+def _restore_batch(database: Database, most: int, act: LongAct | None) -> tuple[int, int]:
+    with part_of(act, database) as (connection, rows):
+        ids = first_archived(connection, most)
+        rows["orders"] = restore(connection, ids)
+    return len(ids), rows["orders"]

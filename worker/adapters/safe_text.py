@@ -1,4 +1,4 @@
-"""Making a value safe for a log or a terminal: without secrets and control characters.
+"""Making a value, or the text of an error, safe for a log or a terminal: without secrets and control characters.
 
 Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
 rewrite what an operator sees, a lone surrogate makes the write itself fail.
@@ -30,6 +30,7 @@ _SECRET_PATTERNS = (
 # key the patterns above still mask them.
 _SHORTEST_SECRET = 6
 _DEEPEST = 6
+_LONGEST_LINE = 500
 
 # C0 and C1 controls, line separators, marks that reorder text on a terminal, surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -68,9 +69,46 @@ class Redactor:
         return self.text(_text_of(value))
 
 
+# What a reply of the platform may repeat of a query or of an order, under any key.
+_MOBILE = re.compile(r"(?<![0-9])((?:86)?1[0-9]{2})[ -]?[0-9]{4}[ -]?([0-9]{4})(?![0-9])")
+_SECRET_KEY = "token|secret|sign|passw|authorization"
+_SECRET_MEMBER = re.compile(rf'("[^"]*(?:{_SECRET_KEY})[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+
+
+def report_text(text: str, redactor: Redactor, *, key: str = "") -> str:
+    """A text of the platform, under this key of an object, that may be shown to anybody, such as in a report of a
+    defect: without credentials, and with the middle of phone numbers masked."""
+    if re.search(_SECRET_KEY, key, re.IGNORECASE):
+        return MASK
+    text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', redactor.text(text))
+    return _MOBILE.sub(r"\1****\2", text)
+
+
 def escape_controls(text: str, *, keep: str = "") -> str:
     r"""The text with each control character written out (`\n`, `\x1b`, `\u202e`), but for those in `keep`."""
     return CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def one_line(text: str, redactor: Redactor | None = None) -> str:
+    """A text from outside as one bounded line, without secrets and control characters."""
+    joined = " ".join(text.split())
+    return escape_controls((redactor or Redactor()).text(joined))[:_LONGEST_LINE]
+
+
+def first_line(error: BaseException, redactor: Redactor | None = None) -> str:
+    """`first_words`, safe to show."""
+    return one_line(first_words(error), redactor)
+
+
+def first_words(error: BaseException) -> str:
+    """The first line of an error's text, as it is. Of a database error the driver's words, without statement and
+    parameters."""
+    # Drivers give a number and a text (PyMySQL), or several lines (psycopg), the first of which says it.
+    cause = getattr(error, "orig", None) or error
+    last = cause.args[-1] if cause.args else None
+    words = last if isinstance(last, str) and last.strip() else str(cause)
+    lines = words.strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
 
 
 def _written_forms(secret: str) -> set[str]:

@@ -1,22 +1,31 @@
-"""A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
+"""What changes `notify_endpoints`: a worker enters its endpoints, and from then on their accounts are notified.
+
+Operators pause and resume them, and forget one with all that was not received.
+"""
 
 import mmap
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
-from worker.domain.notifications.resting_endpoints import enter, is_another_target
+from worker.domain.notifications.resting_endpoints import enter, is_another_target, pause_endpoint, resume_endpoint
+from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.notifications import Endpoint, EndpointSettings
+from worker.operations.act_by_hand import Operator
 from worker.stores.notifications import (
     add_endpoint,
     begin_again,
+    delete_endpoint,
+    delete_notifications,
     lock_endpoint,
     next_delayed,
+    next_unreceived,
     read_endpoints,
     save_endpoint,
 )
+from worker.stores.recorded_acts import add_acts
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,7 +34,7 @@ _COMPARE_SECONDS = 60.0
 
 
 def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
-    """Enter endpoints that are new or changed; those of other workers, and those that nobody has any more, stay.
+    """Enter endpoints that are new or changed; those of other workers, and those that no worker has any more, stay.
 
     Raises what a transaction raises that lost too many races, or whose database is away: what was entered stays.
     """
@@ -118,3 +127,64 @@ def _begin_some_again(database: Database, account: str, after: int) -> int | Non
         delayed = next_delayed(connection, account, after, _AT_ONCE)
         begin_again(connection, delayed, database.now(connection))
     return delayed[-1] if len(delayed) == _AT_ONCE else None
+
+
+def pause_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
+    """Send an account nothing until it is resumed; what happens meanwhile waits. Returns its endpoint as it was, None
+    where it has none."""
+    return _change(database, operator, ActKind.PAUSE_NOTIFICATIONS, account, pause_endpoint)
+
+
+def resume_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
+    """Send to an account at once, whether it was paused, rests, or was stopped by an answer 410. Returns as above."""
+    return _change(database, operator, ActKind.RESUME_NOTIFICATIONS, account, lambda before, _: resume_endpoint(before))
+
+
+def forget_endpoint(database: Database, operator: Operator, account: str) -> tuple[bool, int]:
+    """Remove an account's endpoint, then its notifications that are pending or given up, 1,000 in a transaction.
+
+    Returns whether there was one, and how many notifications were removed. What an interrupted one has left, or a
+    transaction that read the endpoint before has added, is removed by the next, an act of its own. A worker that has it
+    in its settings enters it again at its next start.
+    """
+    was_there = _remove(database, operator, account)
+    removed, last = 0, 1
+    while last:
+        last = _remove_unreceived(database, account)
+        removed += last
+    return was_there, removed
+
+
+@retry_contention
+def _change(
+    database: Database, operator: Operator, kind: ActKind, account: str, decide: Callable[[Endpoint, Act], Endpoint]
+) -> Endpoint | None:
+    with database.write() as connection:
+        before = lock_endpoint(connection, account)
+        if before is None:
+            return None
+        act = operator.act(database.now(connection))
+        save_endpoint(connection, decide(before, act), act.now)
+        add_acts(connection, [act.entry(kind, account, before.shown)])
+    operator.log(kind, account=account)
+    return before
+
+
+@retry_contention
+def _remove(database: Database, operator: Operator, account: str) -> bool:
+    with database.write() as connection:
+        before = lock_endpoint(connection, account)
+        if before is None and not next_unreceived(connection, account, 1):
+            return False
+        delete_endpoint(connection, account)
+        act = operator.act(database.now(connection))
+        shown = None if before is None else before.shown
+        add_acts(connection, [act.entry(ActKind.FORGET_NOTIFICATIONS, account, shown)])
+    operator.log(ActKind.FORGET_NOTIFICATIONS, account=account)
+    return before is not None
+
+
+@retry_contention
+def _remove_unreceived(database: Database, account: str) -> int:
+    with database.write() as connection:
+        return delete_notifications(connection, next_unreceived(connection, account, _AT_ONCE))
