@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, TextClause, select
 from worker.database.identity import identity_beside
 from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, PENDING_STATE, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 
 _MOST_ACCOUNTS = 1_000
 _STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
@@ -16,8 +16,8 @@ _WORKER_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 
 
 def known_accounts(connection: Connection, *, with_unreceived: bool = False) -> list[str]:
-    """Every account that a worker has known or that has pending orders, by name; and those whose notifications nobody
-    has received. Orders may come in by a program whose settings name an account that no worker ever had."""
+    """Every account that a worker has known or that has pending orders, by name; and those with notifications that
+    were not received. Orders may come in by a program whose settings name an account that no worker ever had."""
     known = {*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)}
     if with_unreceived:
         account = NOTIFICATIONS.c.account

@@ -1,35 +1,99 @@
-"""What operators did, newest first."""
+"""What operators did, newest first: an act is one row, however many transactions and accounts it has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
+from worker.database.bulk_statements import one_of
 from worker.database.tables import ACTS
-from worker.domain.records.coded_texts import with_code
-from worker.views.page import SECONDS, Page, page_of
+from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode, with_code
+from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
 
 Row = dict[str, Any]
 
+_SHOWN = [column for column in ACTS.c if column.name not in ("order_count", "order_ids")]
+_KEY = (ACTS.c.at, ACTS.c.id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActSearch:
+    """What acts are looked for; an empty field lets everything through."""
+
+    accounts: Sequence[str] = ()
+    """Those on any of these accounts, and those on all."""
+    actor: str | None = None
+    kinds: Sequence[ActKind] = ()
+    since: datetime | None = None
+    """That began then or later."""
+    until: datetime | None = None
+    """That began before then."""
+
 
 def recent_acts(
-    connection: Connection,
-    accounts: Sequence[str] = (),
-    *,
-    after: int | None = None,
-    most: int,
-    seconds: float = SECONDS,
+    connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
 ) -> Page[Row]:
-    """The newest acts: those about all accounts and about these, or any where none is named; from before the act
-    `after`. Each account is a range of an index: no search takes `seconds`."""
-    newest = select(ACTS).order_by(ACTS.c.id.desc()).limit(most)
-    if after is not None:
-        newest = newest.where(ACTS.c.id < after)
-    statements = [newest]
-    if accounts:
-        # One read of the index for each: together they would be looked for through the whole table.
-        statements = [newest.where(ACTS.c.account == account) for account in {*accounts}]
-        statements.append(newest.where(ACTS.c.account.is_(None)))
-    found = [with_code(row) for statement in statements for row in connection.execute(statement).mappings()]
-    rows = sorted(found, key=lambda row: -int(row["id"]))[:most]
-    return page_of(rows, [(row["id"],) for row in rows], most)
+    """The next `most` acts that match, from before the act `after`; from the newest on where that is None.
+
+    A row has the first row's columns; `orders` is the number of all orders of the act, `account` has all accounts,
+    joined by commas, and `detail` the names of orders only where one row has all.
+    """
+    last = None if after is None else connection.execute(select(*_KEY).where(ACTS.c.id == after)).first()
+    if after is not None and last is None:
+        return Page(rows=[])
+    others = [ACTS.c[name] for name in ("account", "actor", "act", "act_key")]
+    walk = Walk(table=ACTS, index="ix_operator_acts_at", key=_KEY, columns=others, within=_began(wanted))
+    conditions, key = partial(_conditions, wanted=wanted), None if last is None else tuple(last)
+    keys, stopped_at = read_keys(connection, walk, conditions, after=key, most=most, seconds=seconds)
+    found = select(*_SHOWN).where(one_of(connection, ACTS.c.id, [row_id for _, row_id in keys])).order_by(*_KEY)
+    rows = _whole(connection, connection.execute(found).mappings().all())[::-1] if keys else []
+    return page_of(rows, keys, most, stopped_at)
+
+
+def _began(wanted: ActSearch) -> list[ColumnElement[bool]]:
+    within = [] if wanted.since is None else [ACTS.c.at >= wanted.since]
+    return within if wanted.until is None else [*within, ACTS.c.at < wanted.until]
+
+
+def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
+    other = ACTS.alias()
+    of_act = select(other.c.id).where(other.c.act_key == columns.act_key)
+    # An act stands in the list where its first row does.
+    listed = [or_(columns.act_key.is_(None), ~of_act.where(other.c.id < columns.id).exists())]
+    if wanted.accounts:
+        # By LIMIT and not by EXISTS, which a database may answer by reading all acts.
+        theirs = of_act.where(other.c.account.in_(wanted.accounts)).limit(1).scalar_subquery()
+        listed.append(or_(columns.account.is_(None), columns.account.in_(wanted.accounts), theirs.is_not(None)))
+    if wanted.actor is not None:
+        listed.append(columns.actor == wanted.actor)
+    if wanted.kinds:
+        listed.append(columns.act.in_([kind.value for kind in wanted.kinds]))
+    return listed
+
+
+def _whole(connection: Connection, first: Iterable[RowMapping]) -> list[Row]:
+    """The acts that have these first rows."""
+    rows = [with_code(row) for row in first]
+    by_account = (
+        select(ACTS.c.act_key, ACTS.c.account, func.sum(ACTS.c.order_count), func.count())
+        .where(one_of(connection, ACTS.c.act_key, [row["act_key"] for row in rows if row["act_key"]]))
+        .group_by(ACTS.c.act_key, ACTS.c.account)
+        .order_by(ACTS.c.account)
+    )
+    parts: dict[str, list[Any]] = {}
+    for part in connection.execute(by_account):
+        parts.setdefault(part.act_key, []).append(part)
+    return [_act(row, parts.get(row["act_key"], [])) for row in rows]
+
+
+def _act(row: Row, parts: Sequence[Any]) -> Row:
+    # A pause of several accounts has no orders.
+    orders = sum(int(orders or 0) for _, _, orders, _ in parts)
+    if sum(rows for *_, rows in parts) > 1:
+        row["account"] = ", ".join(account for _, account, _, _ in parts)
+        row["detail"] = CodedText(TextCode.MANY_ORDERS, count=orders) if orders else row["detail"]
+    return {**row, "orders": orders or None}

@@ -32,16 +32,16 @@ from worker.database.tables import (
     UNMATCHED,
     UNRESOLVED_STATE,
 )
-from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import Rank
-from worker.domain.records.overview import NotificationCounts, PendingCount
+from worker.domain.records.orders import Attention
+from worker.domain.records.watching import NotificationCounts, PendingCount
 
 _FIRST_DUE = 100
 _LONGEST_STATEMENT_SECONDS = 20
 
 
 def bound_statements(connection: Connection, seconds: float = _LONGEST_STATEMENT_SECONDS) -> None:
-    """End a statement of this transaction that takes longer, where the database can: nobody waits for it."""
+    """End a statement of this transaction that takes longer, where the database can: no caller waits for it."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
 
@@ -115,7 +115,7 @@ def _count_received(connection: Connection, table: Table, condition: ColumnEleme
 def notifications(
     connection: Connection, accounts: Collection[str] | None = None, most: int | None = None
 ) -> dict[str, NotificationCounts]:
-    """What nobody has received, of these accounts or of all, by name; those that have nothing are missing."""
+    """What was not received, of these accounts or of all, by name; those that have nothing are missing."""
     ours = () if accounts is None else (one_of(connection, NOTIFICATIONS.c.account, accounts),)
     # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
     columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
@@ -134,7 +134,7 @@ def notifications(
 
 
 def watched_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
-    """All of these, and since when nobody sends them."""
+    """All of these, and since when no process sends them."""
     return {
         name: replace(count, waits_since=_waits_since(connection, name, now)) if count.pending else count
         for name, count in notifications(connection).items()
@@ -168,7 +168,7 @@ def _queued_since(of_rank: Any, first: Any) -> datetime:
 
 
 def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
-    # Claims take the first ones. Where none of so many is leased, nobody sends, however many wait. In one statement: a
+    # Claims take the first ones. Where none of so many is leased, none is being sent. In one statement: a
     # delivery that ends gives its lease to another row, of either rank.
     first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
     is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)

@@ -1,11 +1,11 @@
 """Reading what finance asks for. One moment's view of both tables: an order that is archived meanwhile counts once."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, null, select
 
@@ -16,20 +16,30 @@ from worker.domain.finance.report import Grouping, OwnOrder, Period, Report, Set
 from worker.domain.finance.statements import Comparison
 from worker.domain.records.orders import OrderState, Source
 
+T = TypeVar("T")
+
 _COMPARED_AT_ONCE = 500
 _ROWS_AT_ONCE = 2000
 Bounds = tuple[datetime, datetime]
 """From the first moment to one that does not belong any more."""
+Check = Callable[[int], None]
+"""Is called for each order with how many differences are held so far; raises what ends the reading."""
 
 
-def read_report(database: Database, period: Period, by: Grouping | None, accounts: Collection[str]) -> Report:
+def read_report(
+    database: Database,
+    period: Period,
+    by: Grouping | None,
+    accounts: Collection[str],
+    check: Check = lambda _: None,
+) -> Report:
     """The figures of a period, of these accounts or of all. Orders pass one by one, however many there are."""
     report = Report(period=period, by=by)
     bounds = (period.start, period.end)
     with database.snapshot() as connection:
         report.count(
-            settled_orders(connection, bounds, accounts),
-            unresolved_orders(connection, bounds, accounts),
+            _checked(settled_orders(connection, bounds, accounts), check),
+            _checked(unresolved_orders(connection, bounds, accounts), check),
         )
     return report
 
@@ -40,6 +50,7 @@ def compare_statement(
     period: Period,
     accounts: Sequence[str],
     time_column: str,
+    check: Check = lambda _: None,
 ) -> Comparison:
     """A statement of these accounts (one or more) against our orders of a period.
 
@@ -47,14 +58,21 @@ def compare_statement(
     memory is the differences, and the ids that the statement names.
     """
     comparison = Comparison(period=period)
-    every = iter(rows)
+    every = _checked(rows, check, comparison.differences)
     with database.snapshot() as connection:
         while some := list(islice(every, _COMPARED_AT_ONCE)):
             names = {row.request_id for row in some if isinstance(row, StatementRow)}
             found = orders_by_request_id(connection, time_column, accounts, names) if names else []
             comparison.compare_rows(some, found)
-        comparison.compare_orders(own_orders(connection, time_column, (period.start, period.end), accounts))
+        own = own_orders(connection, time_column, (period.start, period.end), accounts)
+        comparison.compare_orders(_checked(own, check, comparison.differences))
     return comparison
+
+
+def _checked(rows: Iterable[T], check: Check, held: Sequence[object] = ()) -> Iterator[T]:
+    for row in rows:
+        check(len(held))
+        yield row
 
 
 def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from worker.database.bulk_statements import one_of
 from worker.database.tables import REJECTED, UNMATCHED
-from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys
+from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
@@ -16,9 +15,11 @@ _INDEXES = {
     REJECTED.name: "ix_rejected_orders_received_at",
     UNMATCHED.name: "ix_unmatched_callbacks_received_at",
 }
-_ROWS_AT_ONCE = 500
+SEARCHED_CHARACTERS = 1_000
+"""How many characters of a payload are searched for a text."""
 LONG_ROWS_AT_ONCE = 20
 """How many rows of texts that may have a million characters are read at once."""
+_SEARCHED = 2_000
 
 
 def recent_rejected(
@@ -26,17 +27,21 @@ def recent_rejected(
     *,
     sources: Sequence[str] = (),
     since: datetime | None = None,
+    holding: str | None = None,
     after: int | None,
     most: int,
     seconds: float = SECONDS,
 ) -> Page[Row]:
-    """The refused rows that match, the last received first."""
+    """The refused rows that match, the last received first; `holding`: this text, near the start of their payload."""
 
-    def came_from(columns: Any) -> list[ColumnElement[bool]]:
-        return [columns.source.in_(sources)] if sources else []
+    def conditions(columns: Any) -> list[ColumnElement[bool]]:
+        came_from = [columns.source.in_(sources)] if sources else []
+        return [*came_from, columns.start.contains(holding, autoescape=True)] if holding else came_from
 
     within = [] if since is None else [REJECTED.c.received_at >= since]
-    return _recent(connection, REJECTED, within, came_from, [REJECTED.c.source], after, most, seconds)
+    # A payload may have a million characters: two thousand of these are not read for a page.
+    start = [func.substr(REJECTED.c.payload, 1, SEARCHED_CHARACTERS).label("start")] if holding else []
+    return _recent(connection, REJECTED, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
 
 
 def recent_unmatched(
@@ -57,10 +62,23 @@ def recent_unmatched(
     return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
 
 
+def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
+    """The unmatched callbacks of any account whose requestId or customParm is this, the last received first."""
+    ids: set[int] = set()
+    # One statement for each index, which begin with the id.
+    for column in (UNMATCHED.c.request_id, UNMATCHED.c.custom_parm):
+        ids.update(connection.scalars(select(UNMATCHED.c.id).where(column == number).limit(most)))
+    return rows_by_id(connection, UNMATCHED, sorted(ids, reverse=True)[:most], UNMATCHED.c)
+
+
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
     """A refused row, whole."""
-    found = connection.execute(select(REJECTED).where(REJECTED.c.id == rejected_id)).mappings().first()
-    return None if found is None else dict(found)
+    return next(iter(rows_by_id(connection, REJECTED, [rejected_id], REJECTED.c)), None)
+
+
+def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
+    """An unmatched callback, whole."""
+    return next(iter(rows_by_id(connection, UNMATCHED, [unmatched_id], UNMATCHED.c)), None)
 
 
 def _recent(
@@ -83,14 +101,6 @@ def _recent(
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
-    walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within)
+    walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within, first_part=_SEARCHED)
     keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
-    return page_of(_rows(connection, table, [key[1] for key in keys]), keys, most, stopped_at)
-
-
-def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> list[Row]:
-    found: dict[int, Row] = {}
-    for start in range(0, len(ids), _ROWS_AT_ONCE):
-        chosen = select(table).where(one_of(connection, table.c.id, ids[start : start + _ROWS_AT_ONCE]))
-        found.update((row["id"], dict(row)) for row in connection.execute(chosen).mappings())
-    return [found[row_id] for row_id in ids if row_id in found]
+    return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, stopped_at)

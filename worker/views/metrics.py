@@ -12,7 +12,7 @@ from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
-from worker.domain.records.overview import NotificationCounts, PendingOrders
+from worker.domain.records.watching import NotificationCounts, PendingOrders
 from worker.stores.metric_totals import read_cursors, read_values
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_states, read_workers

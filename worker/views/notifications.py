@@ -14,7 +14,7 @@ from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
 from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
-from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys
+from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ _ROWS_AT_ONCE = 500
 
 
 def watched_endpoints(connection: Connection, now: datetime) -> list[EndpointView]:
-    """How notifications fare, of each account that has an endpoint, or notifications that nobody has received."""
+    """How notifications fare, of each account that has an endpoint, or notifications that were not received."""
     endpoints = read_endpoints(connection).values()
     return endpoint_views(endpoints, counts.watched_notifications(connection, now), now)
 
@@ -139,9 +139,5 @@ def _archived_without_result(connection: Connection, since: datetime) -> Iterato
 
 
 def _whole(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    found: list[Row] = []
-    for start in range(0, len(ids), _ROWS_AT_ONCE):
-        chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
-        rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id.desc()))
-        found += [notification_row(to_notification(row)) for row in rows]
-    return found
+    rows = rows_by_id(connection, NOTIFICATIONS, ids, NOTIFICATION_COLUMNS)
+    return [notification_row(to_notification(row.values())) for row in rows]

@@ -13,8 +13,7 @@ from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code
-from worker.domain.records.orders import Lane, Order, OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.watching.next_step import Circumstances, NextStep, next_step
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.operations.learn import read_schedule
@@ -76,7 +75,7 @@ def read_story(
         events, queries = events_of(connection, order["id"]), queries_about(connection, order)
         told = notifications_of(connection, order["id"])
     outlook = read_next_step(database, order["id"], sids.get(order["account"]), tick_allowance_seconds, rules)
-    # Of an order that is not pending it is what was planned before: nobody polls it any more.
+    # Of an order that is not pending it is what was planned before: it is no longer polled.
     due_at = order["due_at"] if order["state"] is OrderState.PENDING else None
     return Story(order={**order, "due_at": due_at}, outlook=outlook, events=events, queries=queries, notifications=told)
 
@@ -142,10 +141,10 @@ def notifications_of(connection: Connection, order_id: int) -> list[Row]:
     return [notification_row(to_notification(row)) for row in connection.execute(chosen)]
 
 
-def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, Row | None] | None:
-    """An order, archived or not, and the last thing that happened to it; None where there is no such order."""
+def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, list[Row]] | None:
+    """An order, archived or not, and what happened to it, oldest first; None where there is no such order."""
     order = next(iter(read_orders(connection, [order_id])), None)
-    return None if order is None else (order, next(iter(events_of(connection, order_id)[-1:]), None))
+    return None if order is None else (order, events_of(connection, order_id))
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:

@@ -1,36 +1,47 @@
-"""Finding orders, archived or not, by what a person knows of them; newest first, by an index in every case.
+"""Finding orders, archived or not, by what a person knows of them; newest first as a rule, by an index in every case:
+by their submission, or by the time of their result where that is bounded.
 
 An index that serves a filter is read for at most 10,000 orders, which are then sorted. Where more fulfil the filter,
 and where there is no such index, orders are read in the order of the list (`page`): then the newest of so many
-are not far. The one search for a number takes whatever a person holds: either id or its start, the row's id, or the
-phone number.
+are not far. Orders that need a person are read by an index that has the order of the list for each reason. The one
+search for a number takes whatever a person holds: either id or its start, the row's id, or the phone number or its last
+four digits.
 """
 
 import re
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, case, func, or_, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
-from worker.domain.records.attention import Attention
+from worker.domain.finance.amounts import Sums, amounts_of
+from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import OrderState
-from worker.domain.wire.fields import id_fault, normalise_mobile
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.wire.fields import normalise_mobile
+from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
 from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
 
-_ROW_ID = re.compile(r"(id:)?([0-9]{1,18})", re.ASCII)
+# Four digits alone are the end of a phone number.
+_ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
+_LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
 # The list itself is searched as well, and commands answer within two seconds.
 _STRANGER_SECONDS = 0.2
 _FEW = 10_000
 _ROWS_AT_ONCE = 500
-_INDEXES = {ORDERS.name: "ix_recharge_orders_submitted", ARCHIVED.name: "ix_archived_orders_submitted"}
-_ARCHIVED_STATES = {OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED}
+_FILTERED = ("account", "state", "mobile", "request_id", "custom_parm")
+
+ANY_REASON: Sequence[Attention | None] = (*Attention, None)
+"""Why an order may need a person; None: it is unresolved, and shows no reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,77 +50,162 @@ class OrderSearch:
 
     accounts: Sequence[str] = ()
     states: Sequence[OrderState] = ()
-    attention: Sequence[Attention] = ()
+    attention: Sequence[Attention | None] = ()
+    """None: those that are unresolved and show no reason."""
     mobile: str | None = None
     prefix: str | None = None
     """The start of a request_id or a custom_parm."""
+    act_key: str | None = None
+    """Those that this act of an operator has changed, the newest 10,000 of them."""
+    four: str | None = None
+    """Four digits: the end of a mobile, or the start of an id. No index serves it."""
     since: datetime | None = None
     """Submitted then or later."""
     until: datetime | None = None
     """Submitted before then."""
+    settled_since: datetime | None = None
+    """Final since then or later."""
+    settled_until: datetime | None = None
+    """Final since before then."""
+    is_oldest_first: bool = False
+    """What the list begins with; only of one by submission."""
+
+    @property
+    def time_columns(self) -> tuple[str, str]:
+        """By which time they are listed, and the other one. It is that of the result where it is bounded, and the
+        submission is not on both sides."""
+        is_by_result = not (self.since and self.until) and bool(self.settled_since or self.settled_until)
+        return ("settled_at", "submitted_at") if is_by_result else ("submitted_at", "settled_at")
+
+
+class SummedOrders:
+    """Orders with what was due and charged, summed as they pass."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._rows = rows
+        self._all, self._by_state = Sums(), dict[OrderState | None, Sums]()
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            named = (row["expected_amount"], row["ori_amount"])
+            amounts = amounts_of(row["state"], *named, is_price=row["amount_is_price"])
+            for sums in (self._all, self._by_state.setdefault(row["state"], Sums())):
+                sums.add(amounts)
+            yield {**row, **amounts._asdict(), "difference": amounts.difference}
+
+    def sums(self) -> list[tuple[OrderState | None, Sums]]:
+        """Those of each state, where there are several, and of all, as None; nothing without orders."""
+        of_all = [(None, self._all)] if self._by_state else []
+        return [*self._by_state.items(), *of_all] if len(self._by_state) > 1 else [*of_all]
 
 
 def find_orders(
     connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
 ) -> Page[Row]:
-    """The next `most` orders that match behind an order, by time of submission and id, newest first; from the newest on
-    where there is no such order."""
-    last = None if after is None else key_of(connection, after)
-    pages = {
-        table: _find_in(connection, table, wanted, last, most, seconds)
-        for table in (ORDERS, ARCHIVED)
-        if table is ORDERS or _may_be_archived(wanted)
-    }
-    stops = [stopped_at for _, stopped_at in pages.values() if stopped_at is not None]
-    # What lies behind the nearer end is left to the next page: the other table may have something before it.
-    end = max(stops, default=None)
-    found = sorted(((key, table) for table, (keys, _) in pages.items() for key in keys), key=_first, reverse=True)
-    reached = [(key, table) for key, table in found if end is None or key >= end][:most]
-    rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in pages}
+    """The next `most` orders that match behind an order, by the search's time and id; from the first on where there is
+    no such order."""
+    last = None if after is None else key_of(connection, after, wanted)
+    tables = [ORDERS]
+    parts = [(ORDERS, part) for part in _find_in(connection, ORDERS, wanted, last, most, seconds)]
+    if _may_be_archived(wanted):
+        ends = [stopped_at or keys[-1] for _, (keys, stopped_at) in parts if stopped_at or len(keys) == most]
+        newest = connection.scalar(select(func.max(ARCHIVED.c[wanted.time_columns[0]])))
+        # What lies behind this page is not searched for it.
+        if newest and (wanted.is_oldest_first or not ends or newest >= max(ends)[0]):
+            tables.append(ARCHIVED)
+            parts += [(ARCHIVED, part) for part in _find_in(connection, ARCHIVED, wanted, last, most, seconds)]
+    stops = [stopped_at for _, (_, stopped_at) in parts if stopped_at is not None]
+    # What lies behind the nearest end is left to the next page: another part may have something before it.
+    end = (min if wanted.is_oldest_first else max)(stops, default=None)
+    found = sorted(
+        ((key, table) for table, (keys, _) in parts for key in keys),
+        key=itemgetter(0),
+        reverse=not wanted.is_oldest_first,
+    )
+    reached = [
+        (key, table) for key, table in found if end is None or (key <= end if wanted.is_oldest_first else key >= end)
+    ][:most]
+    rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in tables}
     listed = [rows[table][key[1]] for key, table in reached if key[1] in rows[table]]
     return page_of(listed, [key for key, _ in reached], most, end)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     """How many orders match, by account, state and attention; without archived ones. Reads the whole table, or the part
-    of it that was submitted within the search's times."""
+    of it within the search's times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
-    matching = (*_filters(wanted)(ORDERS.c), *_submitted(ORDERS.c, wanted))
+    matching = _filters(wanted)(ORDERS.c)
     statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
     counts = [dict(row) for row in connection.execute(statement).mappings()]
     # Sorted here: the databases differ in where null comes.
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
-def is_searchable(number: str) -> bool:
-    """Whether any order could have this number, or an id that begins so."""
-    return _ROW_ID.fullmatch(number) is not None or normalise_mobile(number) is not None or id_fault(number) is None
+def count_with_attention(connection: Connection, wanted: OrderSearch, most_read: int) -> tuple[int, bool]:
+    """How many orders match among the first `most_read` that need a person for the wanted reasons, and those that are
+    unresolved; and whether all of these were read."""
+    columns = [ORDERS.c[name] for name in (*_FILTERED, "attention", *wanted.time_columns)]
+    shown = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(_reasons(wanted)))
+    by_state = (ORDERS.c.state, ORDERS.c.submitted_at)
+    sources: list[tuple[Select[Any], Sequence[Attention | None]]] = [
+        (select(*columns).where(*shown), _reasons(wanted)),
+        (select(*columns).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_state), [None]),
+    ]
+    total, is_all = 0, True
+    for source, reasons in sources:
+        if not set(reasons).isdisjoint(wanted.attention):
+            some = source.where(*_in_time(ORDERS.c, wanted, "submitted_at")).limit(most_read).subquery()
+            matching = func.count(case((and_(*_filters(replace(wanted, attention=reasons))(some.c)), 1)))
+            count, read = connection.execute(select(matching, func.count()).select_from(some)).one()
+            total, is_all = total + count, is_all and read < most_read
+    return total, is_all
 
 
 def search_orders(
     connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: float
 ) -> Page[Row]:
-    """The orders of all accounts that a searchable number names, among those that are wanted; newest first.
+    """The orders of all accounts that a number which may be an id names, among those that are wanted; newest first.
 
-    Those that begin so, or have this phone number; on the first page those that have just this id, or row id, come
-    first, beside a page of the others. In a snapshot.
+    Those that begin so, or have this phone number, or one that ends with these four digits; on the first page those
+    that have just this id, or row id, come first, beside a page of the others. In a snapshot.
     """
-    named = orders_with_id(connection, number) if after is None and id_fault(number) is None else []
+    named = orders_with_id(connection, number)
     row_id = _ROW_ID.fullmatch(number)
-    by_row_id = order_by_id(connection, int(row_id[2])) if row_id and after is None else None
+    by_row_id = order_by_id(connection, int(row_id[2])) if row_id else None
     exact = {row["id"]: row for row in [*named, *([by_row_id] if by_row_id else [])]}
-    if len(named) == 1 or (row_id and row_id[1]):
+    if after is None and (len(named) == 1 or (row_id and row_id[1])):
         # It names an order, whatever else begins with it.
         rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
         return Page(rows=rows)
     mobile = normalise_mobile(number)
-    narrowed = replace(wanted, mobile=mobile) if mobile else replace(wanted, prefix=number)
+    if mobile:
+        narrowed = replace(wanted, mobile=mobile)
+    else:
+        is_end = _LAST_FOUR.fullmatch(number) is not None
+        narrowed = replace(wanted, four=number) if is_end else replace(wanted, prefix=number)
     found = find_orders(connection, narrowed, after=after, most=most, seconds=seconds)
-    return replace(found, rows=[*exact.values(), *(row for row in found.rows if row["id"] not in exact)])
+    passed = _wanted_among(connection, wanted, exact) if exact and after is None else set()
+    first = [row for order_id, row in exact.items() if order_id in passed]
+    return replace(found, rows=[*first, *(row for row in found.rows if row["id"] not in exact)])
+
+
+def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
+    """Those of these orders that the other filters let through, of which a number is none."""
+    of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
+    found: set[int] = set()
+    for table in (ORDERS, ARCHIVED) if _may_be_archived(wanted) else (ORDERS,):
+        chosen = select(table.c.id).where(one_of(connection, table.c.id, list(ids)), *_filters(wanted)(table.c))
+        found.update(connection.scalars(chosen))
+    return found.intersection(of_act)
+
+
+def unlisted_of_act(connection: Connection, act_key: str) -> int:
+    """How many orders an act has changed that no list holds, since that has the newest 10,000."""
+    return max(0, read_number_acted_on(connection, act_key) - _FEW)
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account was seen here: it has a state, or orders, archived ones too; or nobody can tell in time."""
+    """Whether an account was seen here: it has a state, or orders, archived ones too; or that is not known in time."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
@@ -141,12 +237,24 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
     return sorted(connection.scalars(statement))
 
 
-def key_of(connection: Connection, order_id: int) -> Key | None:
-    """Where an order stands in the list; None where there is no such order."""
+def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
+    """The orders with these row ids, archived or not, in this order. In a snapshot."""
+    found = {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
+    return [found[order_id] for order_id in ids if order_id in found]
+
+
+def last_event_id(connection: Connection) -> int:
+    """The id of the last event of any order; 0 where there is none."""
+    return connection.scalar(select(func.max(EVENTS.c.id))) or 0
+
+
+def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
+    """Where an order stands in the list of a search; None where there is no such order, or it is not final any more."""
     for table in (ORDERS, ARCHIVED):
-        found = connection.execute(select(table.c.submitted_at, table.c.id).where(table.c.id == order_id)).first()
+        key = select(table.c[wanted.time_columns[0]], table.c.id).where(table.c.id == order_id)
+        found = connection.execute(key).first()
         if found is not None:
-            return tuple(found)
+            return None if found[0] is None else tuple(found)
     return None
 
 
@@ -154,43 +262,92 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     """Whether an id begins with a text, as a range that the unique index serves.
 
     The column compares byte by byte on every database, on PostgreSQL by its collation "C"
-    (`worker.database.column_types.OrderId`). LIKE would not do: PostgreSQL need not read an index for a pattern that is
+    (`worker.database.column_types.OrderId`). LIKE would not do: PostgreSQL may not read an index for a pattern that is
     a parameter, and SQLite's LIKE takes A for a. And in the collation of a language a range would be wrong, since ids
-    that begin alike need not stand together there.
+    that begin alike may stand apart there.
     """
     # Ids hold no character without a meaning in Unicode, so the last one of a prefix always has a following one.
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _first(found: tuple[Key, Table]) -> Key:
-    return found[0]
-
-
 def _may_be_archived(wanted: OrderSearch) -> bool:
-    return not wanted.attention and (not wanted.states or not _ARCHIVED_STATES.isdisjoint(wanted.states))
+    return not wanted.attention and (not wanted.states or not set(wanted.states).isdisjoint(ARCHIVED_STATES))
 
 
 def _find_in(
     connection: Connection, table: Table, wanted: OrderSearch, after: Key | None, most: int, seconds: float
-) -> tuple[list[Key], Key | None]:
-    key = [table.c.submitted_at, table.c.id]
-    others = [table.c[name] for name in ("account", "state", "mobile", "request_id", "custom_parm")]
+) -> list[tuple[list[Key], Key | None]]:
+    """The keys of each part of the table that is read by itself, and how far it was read (`read_keys`)."""
+    by, other = wanted.time_columns
+    key = [table.c[by], table.c.id]
+    others = [table.c[name] for name in (*_FILTERED, other)]
     columns = [*others, table.c.attention] if table is ORDERS else others
     few = _few(connection, table, wanted)
     if few is None:
-        within = _submitted(table.c, wanted)
-        walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within)
-        return read_keys(connection, walk, _filters(wanted), after=after, most=most, seconds=seconds)
+        until = time.monotonic() + seconds
+
+        def read(walks: Iterable[Walk], asked: OrderSearch) -> list[tuple[list[Key], Key | None]]:
+            passing = partial(read_keys, connection, filters=_filters(asked), after=after, most=most)
+            return [passing(walk, seconds=until - time.monotonic()) for walk in walks]
+
+        parts = read(_walks(connection, table, wanted, key, columns), wanted)
+        if table is ORDERS and None in wanted.attention and by == "submitted_at":
+            found_keys = sorted((one for keys, _ in parts for one in keys), reverse=not wanted.is_oldest_first)
+            last = found_keys[most - 1][0] if len(found_keys) >= most else None
+            parts += read([_unresolved_walk(wanted, key, columns, last)], replace(wanted, attention=[None]))
+        return parts
     found: set[Key] = set()
     for one in few:
         rows = one.of(select(*key, *columns)).limit(_FEW).subquery()
-        own_key = [rows.c.submitted_at, rows.c.id]
-        matching = select(*own_key).where(*_filters(wanted)(rows.c), *_submitted(rows.c, wanted))
+        own_key = [rows.c[by], rows.c.id]
+        matching = select(*own_key).where(*_filters(wanted)(rows.c))
         if after is not None:
-            matching = matching.where(further_than(connection, own_key, after))
-        matching = matching.order_by(*(column.desc() for column in own_key)).limit(most)
-        found.update(tuple(row) for row in connection.execute(matching))
-    return sorted(found, reverse=True)[:most], None
+            further = further_than(connection, own_key, after, is_oldest_first=wanted.is_oldest_first)
+            matching = matching.where(further)
+        ordered = own_key if wanted.is_oldest_first else [column.desc() for column in own_key]
+        found.update(tuple(row) for row in connection.execute(matching.order_by(*ordered).limit(most)))
+    return [(sorted(found, reverse=not wanted.is_oldest_first)[:most], None)]
+
+
+def _walks(
+    connection: Connection,
+    table: Table,
+    wanted: OrderSearch,
+    key: Sequence[Column[Any]],
+    columns: Sequence[Column[Any]],
+) -> list[Walk]:
+    """The indexes to read: that of the list's time, or that of the reasons, once for each."""
+    by, _ = wanted.time_columns
+    within = _in_time(table.c, wanted, by)
+    # ix_recharge_orders_settled, and the three others that are called so.
+    ranges = [(f"ix_{table.name}_{by.removesuffix('_at')}", within)]
+    if table is ORDERS and wanted.attention and by == "submitted_at":
+        # As the partial index has it: without the first condition no database uses that.
+        shown = [(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason) for reason in _reasons(wanted)]
+        # Most often few of the reasons occur, and to read a range takes two statements.
+        some = [select(ORDERS.c.id).where(*one).order_by(*key).limit(1).scalar_subquery() for one in shown]
+        occur = zip(shown, connection.execute(select(*some)).one() if some else (), strict=True)
+        ranges = [("ix_recharge_orders_todo", [*within, *one]) for one, first in occur if first is not None]
+    walk = partial(Walk, table=table, key=key, columns=columns, is_oldest_first=wanted.is_oldest_first)
+    has_id = table is ARCHIVED or by == "submitted_at"
+    return [walk(index=index, within=conditions, has_id=has_id) for index, conditions in ranges]
+
+
+def _unresolved_walk(
+    wanted: OrderSearch, key: Sequence[Column[Any]], columns: Sequence[Column[Any]], last: datetime | None
+) -> Walk:
+    """The index of unresolved orders, as far as the list's page goes: until `last`."""
+    within = [ORDERS.c.state == UNRESOLVED_STATE, *_in_time(ORDERS.c, wanted, "submitted_at")]
+    if last is not None:
+        within.append(key[0] <= last if wanted.is_oldest_first else key[0] >= last)
+    return Walk(
+        table=ORDERS,
+        index="ix_recharge_orders_unresolved_times",
+        key=key,
+        columns=columns,
+        within=within,
+        is_oldest_first=wanted.is_oldest_first,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +363,9 @@ class _Narrow:
 
 def _few(connection: Connection, table: Table, wanted: OrderSearch) -> list[_Narrow] | None:
     """Conditions that few orders fulfil, and of which those that are wanted fulfil one; None where there are none."""
+    if wanted.act_key is not None:
+        ids = sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
+        return [_Narrow(condition=one_of(connection, table.c.id, ids), order=[table.c.id])]
     for narrow in _indexed(table, wanted):
         counted = [one.of(select(table.c.id)).limit(_FEW + 1).subquery() for one in narrow]
         if all((connection.scalar(select(func.count()).select_from(ids)) or 0) <= _FEW for ids in counted):
@@ -221,42 +381,53 @@ def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
         # One for each index: an OR over both would use neither on some databases.
         names = [table.c[name] for name in ("request_id", "custom_parm")]
         found.append([_Narrow(condition=begins_with(name, wanted.prefix), order=[name]) for name in names])
-    if table is ORDERS and wanted.attention:
-        shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(wanted.attention))
-        found.append([_Narrow(condition=shown, order=[ORDERS.c.attention, ORDERS.c.id])])
     if table is ORDERS and wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
         pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING_STATE)
         found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
     if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
         unresolved = ORDERS.c.state == UNRESOLVED_STATE
         of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
-        found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at])])
+        found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.submitted_at])])
     return found
 
 
 def _filters(wanted: OrderSearch) -> Filters:
     def conditions(columns: Any) -> list[ColumnElement[bool]]:
-        listed: list[ColumnElement[bool]] = []
-        for name, values in (("account", wanted.accounts), ("state", wanted.states), ("attention", wanted.attention)):
+        listed = [condition for name in wanted.time_columns for condition in _in_time(columns, wanted, name)]
+        for name, values in (("account", wanted.accounts), ("state", wanted.states)):
             if values:
                 listed.append(columns[name].in_(values))
+        if wanted.attention:
+            unshown = and_(columns.attention.is_(None), columns.state == UNRESOLVED_STATE)
+            shown = columns.attention.in_(_reasons(wanted))
+            listed.append(or_(shown, unshown) if None in wanted.attention else shown)
         if wanted.mobile is not None:
             listed.append(columns.mobile == wanted.mobile)
         if wanted.prefix is not None:
             names = (columns.request_id, columns.custom_parm)
             listed.append(or_(*(begins_with(column, wanted.prefix) for column in names)))
+        if wanted.four is not None:
+            names = (columns.request_id, columns.custom_parm)
+            begin = (begins_with(column, wanted.four) for column in names)
+            listed.append(or_(columns.mobile.endswith(wanted.four), *begin))
         return listed
 
     return conditions
 
 
-def _submitted(columns: Any, wanted: OrderSearch) -> list[ColumnElement[bool]]:
-    # Of an archived order the time may be unknown to the table: such a row was written by an earlier release.
-    within = [] if columns is ORDERS.c else [columns.submitted_at.is_not(None)]
-    if wanted.since is not None:
-        within.append(columns.submitted_at >= wanted.since)
-    if wanted.until is not None:
-        within.append(columns.submitted_at < wanted.until)
+def _reasons(wanted: OrderSearch) -> list[Attention]:
+    return [reason for reason in wanted.attention if reason is not None]
+
+
+def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement[bool]]:
+    # Of an archived order the submission may be unknown to the table: such a row was written by an earlier release.
+    within = [columns[name].is_not(None)] if columns is not ORDERS.c and name == wanted.time_columns[0] else []
+    bounds = {"submitted_at": (wanted.since, wanted.until), "settled_at": (wanted.settled_since, wanted.settled_until)}
+    since, until = bounds[name]
+    if since is not None:
+        within.append(columns[name] >= since)
+    if until is not None:
+        within.append(columns[name] < until)
     return within
 
 

@@ -15,10 +15,8 @@ from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
 from worker.domain.watching.plots import (
-    Passed,
     Plots,
     SentQuery,
-    Settled,
     Span,
     allowed_queries,
     backlog,
@@ -53,22 +51,21 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
         of_lanes = [count for of_account in by_account for count in of_account]
         pending = sum(count.pending for count in of_lanes)
         final = count_final(connection, starts)
-        stopped = stopped_since(connection, starts[0])
-        passed = Passed(
-            submitted=count_times(starts, count_submitted(connection, starts)),
-            succeeded=count_times(starts, final[OrderState.SUCCEEDED]),
-            failed=count_times(starts, final[OrderState.FAILED]),
-            stopped=count_times(starts, ((time, 1) for time in stopped)),
-        )
+        submitted = count_times(starts, count_submitted(connection, starts))
+        succeeded, failed = (count_times(starts, final[state]) for state in (OrderState.SUCCEEDED, OrderState.FAILED))
+        stopped = count_times(starts, ((time, 1) for time in stopped_since(connection, starts[0])))
+        left = [sum(some) for some in zip(succeeded, failed, stopped, strict=True)]
         sent = sent_since(connection, starts[0])
         return Plots(
             now=now,
             span=span,
             starts=starts,
-            passed=passed,
+            submitted=submitted,
+            succeeded=succeeded,
+            failed=failed,
             pending=pending,
             due=sum(count.due for count in of_lanes),
-            backlog=backlog(pending, passed.submitted, _left(passed)),
+            backlog=backlog(pending, submitted, left),
             delays=count_delays(last_settled(connection)),
             queries=count_times(starts, ((time, 1) for time, _ in sent)),
             query_orders=count_times(starts, sent),
@@ -76,10 +73,6 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
             batch_size=rules.batch_size,
             last_queries=last_queries(connection),
         )
-
-
-def _left(passed: Passed) -> list[int]:
-    return [sum(left) for left in zip(passed.succeeded, passed.failed, passed.stopped, strict=True)]
 
 
 def oldest_submitted(connection: Connection) -> datetime | None:
@@ -119,16 +112,13 @@ def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
     return list(connection.scalars(select(latest.c.updated_at).where(latest.c.state.in_(stopped))))
 
 
-def last_settled(connection: Connection) -> list[Settled]:
-    """How long the orders took that were settled last."""
+def last_settled(connection: Connection) -> list[tuple[float, str]]:
+    """How many seconds the orders took that were settled last, and what settled each, by the stored word."""
     columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
     latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
     return [
         # Below 0 where a clock was set back, or the time of submission was given wrong.
-        Settled(
-            seconds=max(0.0, (settled_at - submitted_at).total_seconds()),
-            source="unknown" if source is None else source.value,
-        )
+        (max(0.0, (settled_at - submitted_at).total_seconds()), "unknown" if source is None else source.value)
         for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
     ]
 

@@ -13,13 +13,13 @@ from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
-from worker.domain.records.overview import PastQuery
 from worker.domain.records.queries import Choice, Pick
+from worker.domain.records.watching import PastQuery
 from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.pending_orders import read_chosen
 from worker.views.accounts import read_state
-from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
+from worker.views.page import SECONDS, Page, Walk, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
@@ -34,7 +34,6 @@ QUERY_COLUMNS = [
         *("status_code", "status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
     )
 ]
-_ROWS_AT_ONCE = 500
 _PAST_QUERIES = 40
 """Of each account; among them are batches, and queries about single orders and suspects."""
 
@@ -101,11 +100,7 @@ def recent_queries(
 
     last = None if after is None else (after,)
     keys, stopped_at = read_keys(connection, walk, ended_so, after=last, most=most, seconds=seconds)
-    ids = [key[0] for key in keys]
-    rows: list[Row] = []
-    for start in range(0, len(ids), _ROWS_AT_ONCE):
-        chosen = select(*QUERY_COLUMNS).where(QUERIES.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
-        rows += [dict(row) for row in connection.execute(chosen.order_by(QUERIES.c.id.desc())).mappings()]
+    rows = rows_by_id(connection, QUERIES, [key[0] for key in keys], QUERY_COLUMNS)
     return page_of(rows, keys, most, stopped_at)
 
 
@@ -188,14 +183,22 @@ def read_plans(database: Database, accounts: Sequence[tuple[str, str]], rules: R
         return [_read_plan(connection, name, sid, now, rules) for name, sid in accounts], now
 
 
-def _read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
+def read_wait(
+    connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules
+) -> tuple[AccountState, datetime | None]:
+    """What an account waits for: its state, and when its SID may send the next query (`next_slot_at`)."""
     state = restart_stepped_backoff(read_state(connection, account), now)
+    return state, next_slot_at(connection, account_sid, rules)
+
+
+def _read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
+    state, slot_due_at = read_wait(connection, account, account_sid, now, rules)
     choice = choose_due(connection, state, read_schedule(connection, account, rules), now, rules)
     orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
     picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}
     return Plan(
         state=state,
-        slot_due_at=next_slot_at(connection, account_sid, rules),
+        slot_due_at=slot_due_at,
         choice=choice,
         orders=[(order, picks.get(order.id)) for order in orders],
     )

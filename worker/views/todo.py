@@ -1,6 +1,6 @@
 """Reading all that needs a person, in one list."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,9 +14,8 @@ from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import Endpoint, NotificationState
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
     UNMATCHED_FOR,
@@ -81,22 +80,24 @@ def read_todo(
     most: int,
     *,
     most_counted: int = MOST_COUNTED,
+    with_orders: bool = True,
 ) -> tuple[list[TodoGroup], datetime]:
     """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
     out. `configured` are the accounts of our settings: they stand for those of the workers where none runs.
 
-    Of each reason so many are counted, and those that changed last are searched among them.
+    Without orders (`with_orders`) other things alone. Of each reason so many are counted, and those that changed last
+    are searched among them.
     """
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
-        groups = _every_group(connection, rules, polled, now, most, most_counted)
+        groups = _every_group(connection, rules, polled, now, most, most_counted, with_orders=with_orders)
     return [group for group in groups if group.count], now
 
 
 def every_todo(
     database: Database, rules: Rules, configured: Collection[str], tick_allowance_seconds: float
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """All that needs a person, of one moment, as rows of the list's CSV; a page is held at a time."""
     with database.snapshot() as connection:
         now = database.now(connection)
@@ -107,16 +108,24 @@ def every_todo(
 
 
 def _every_group(
-    connection: Connection, rules: Rules, polled: Collection[str], now: datetime, most: int, most_counted: int
+    connection: Connection,
+    rules: Rules,
+    polled: Collection[str],
+    now: datetime,
+    most: int,
+    most_counted: int,
+    *,
+    with_orders: bool = True,
 ) -> list[TodoGroup]:
+    orders = [_orders(connection, reason, most, most_counted) for reason in Attention if with_orders]
+    orders += [_unresolved(connection, most, most_counted)] if with_orders else []
     notifications, endpoints = counts.watched_notifications(connection, now), read_endpoints(connection).values()
     return [
         *_accounts(connection, rules, polled, now),
         *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
         _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
         _refused(connection, endpoints, now, most, most_counted),
-        *(_orders(connection, reason, most, most_counted) for reason in Attention),
-        _unresolved(connection, most, most_counted),
+        *orders,
         _rejected(connection, now, most, most_counted),
         _unmatched(connection, now, most, most_counted),
     ]
@@ -267,7 +276,7 @@ def orders_with_attention(
 ) -> tuple[int, list[Row]]:
     """How many orders show a reason, as far as they are counted, and those of them that were changed last."""
     shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
-    by_index = (ORDERS.c.attention.desc(), ORDERS.c.id.desc())
+    by_index = (ORDERS.c.attention.desc(), ORDERS.c.submitted_at.desc(), ORDERS.c.id.desc())
     counted = select(ORDERS.c.id).where(shown).order_by(*by_index).limit(most_counted).subquery()
     # No index has the times: what was counted is sorted, and no more.
     known = select(*_SHOWN).where(shown).order_by(*by_index).limit(most_counted).subquery()
@@ -276,7 +285,7 @@ def orders_with_attention(
 
 def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
     """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
-    by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
+    by_index = (ORDERS.c.state, ORDERS.c.submitted_at)
     unresolved = (
         select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_index).limit(most_read).subquery()
     )

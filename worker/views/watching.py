@@ -12,16 +12,16 @@ from worker.database.identity import identity_beside
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
 from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.accounts.back_off import restart_stepped_backoff
-from worker.domain.queries.budget import is_another
+from worker.domain.queries.slots_and_clocks import is_another
 from worker.domain.records.accounts import DatabaseChanges, Rules
-from worker.domain.records.overview import AccountOverview, Overview
+from worker.domain.records.watching import AccountOverview, Overview
 from worker.domain.scheduling.stored_json import read_learned
 from worker.domain.watching.workers import is_broker_silent, is_ticking
 from worker.stores.accounts import read_rows
 from worker.stores.notifications import read_endpoints
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_state, read_workers
-from worker.views.acts import recent_acts
+from worker.views.acts import ActSearch, recent_acts
 from worker.views.queries import last_query, past_queries, read_slots
 
 Row = dict[str, Any]
@@ -61,7 +61,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = read_slots(connection, slots_per_sid=rules.slots)
-        acts = recent_acts(connection, most=_ACTS).rows
+        acts = recent_acts(connection, ActSearch(), most=_ACTS).rows
         return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
 
 

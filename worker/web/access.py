@@ -1,8 +1,12 @@
-"""Who may read what is not for the platform: metrics, health and the console."""
+"""Who may read what is not for the platform (metrics, health and the console), and who may change something there.
+
+Each form of the console that changes something proves that it is ours, and that its sender's role may act.
+"""
 
 from datetime import datetime
 
 from flask import Response, g, request
+from markupsafe import Markup
 
 from worker.database.transactions import Database, is_transient
 from worker.domain.records.users import SignIn, User, Viewer
@@ -10,7 +14,10 @@ from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     Address,
     client_address,
+    form_token,
     has_token,
+    is_foreign,
+    is_form_token,
     is_in_networks,
     is_local,
     is_one_of,
@@ -19,6 +26,7 @@ from worker.domain.tokens_and_sign_ins import (
 from worker.operations.sign_in import SignIns
 from worker.settings import Settings
 from worker.web.users import Users
+from worker.words import N_
 
 _HOW_TO_WATCH = (
     "not for everybody: send `Authorization: Bearer TOKEN`, as RECONCILER_METRICS_TOKEN has it, ask from an address"
@@ -27,6 +35,18 @@ _HOW_TO_WATCH = (
 
 # The cookie of who has no user.
 _KEY = "key"
+
+FIELD = "csrf"
+"""The hidden field of each form."""
+_PURPOSE = "console"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN = frozenset({"console.sign_in", "console.choose_language"})
+"""For who has not signed in, too. They change nothing of ours; the first has a token of its own."""
+# For every user who has signed in: they change nothing that others see.
+_FOR_READERS = frozenset({"console.sign_out", "console.compare", "console.export", "console.cancel_export"})
+
+FROM_ELSEWHERE = N_("This was sent by another site, or by a page that was opened before you signed in.")
+MAY_NOT_ACT = N_("You may look at everything here, and change nothing.")
 
 
 class Access:
@@ -59,6 +79,29 @@ class Access:
                 g.viewer = Viewer(name=None) if self._has_key(request.cookies.get(self.cookie_name(_KEY))) else None
         found: Viewer | None = g.viewer
         return found
+
+    def refusal(self) -> str | None:
+        """Why the request may change nothing; None where it may go on. `g.viewer` is known."""
+        if request.method in _SAFE:
+            return None
+        origin, fetch_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if is_foreign(fetch_site=fetch_site, origin=origin, host=request.headers.get("Host", "")):
+            return FROM_ELSEWHERE
+        if request.endpoint in OPEN:
+            return None
+        if request.endpoint not in _FOR_READERS and not g.viewer.may_act:
+            return MAY_NOT_ACT
+        token = self.token()
+        if g.viewer.name is None or token is None or not is_form_token(request.form.get(FIELD, ""), token, _PURPOSE):
+            return FROM_ELSEWHERE
+        return None
+
+    def csrf_field(self) -> Markup:
+        """The hidden field for a form; nothing for who has not signed in."""
+        token, viewer = self.token(), g.get("viewer")
+        if token is None or viewer is None or viewer.name is None:
+            return Markup()
+        return hidden_field(form_token(token, _PURPOSE))
 
     def client(self) -> Address | None:
         """The address that the request comes from, as far as the trusted proxies say; None where it cannot be read."""
@@ -142,6 +185,11 @@ class Access:
                 raise
             return False
         return found is not None
+
+
+def hidden_field(value: str) -> Markup:
+    """A hidden field that proves that a form is ours."""
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, value)
 
 
 def refuse_to_watch() -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from flask import Blueprint, Flask, Response, g, request
 
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import refused_texts
@@ -17,14 +17,14 @@ from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.users import Part
 from worker.intake import Intake
-from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
+from worker.settings.rules import app_ids_of, rules_of
 from worker.web.access import Access
 from worker.web.callbacks import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.console.blueprint import Console, console_routes
+from worker.web.console.exports import Exporter
 from worker.web.health import Readiness, health_routes, probe_routes
-from worker.web.metric_source import MetricSource
-from worker.web.metrics import metric_routes
+from worker.web.metrics import MetricSource, metric_routes
 from worker.web.shared_commits import SharedCommits
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,7 +36,7 @@ _LOCK_SECONDS = 0.5
 _PAGE_LOCK_SECONDS = 5.0
 # Of callbacks: one commits, one matches, the others answer probes. Of pages as many.
 _CONNECTIONS = 2
-# Whoever sends many callbacks of unknown orders would let the queue grow without end.
+# Many callbacks of unknown orders would let the queue grow without end.
 _MOST_MATCHES = 32
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
@@ -53,7 +53,8 @@ class OperatorPages:
         )
         self._access = Access(settings, self._database, console_key)
         self._metrics = MetricSource(self._database, settings.accounts, rules_of(settings))
-        self._console = Console(settings=settings, database=self._database, access=self._access)
+        exporter = Exporter(settings.export_folder, self._database)
+        self._console = Console(settings=settings, database=self._database, access=self._access, exporter=exporter)
 
     def blueprints(self) -> Iterator[Blueprint]:
         """The routes."""
@@ -144,7 +145,7 @@ class WebProcess:
     def _match(self, keys: Sequence[OrderKey]) -> None:
         try:
             self._intake.match_callbacks(keys)
-        except Exception as error:  # whatever it is, it has to be logged: nobody waits for this
+        except Exception as error:  # whatever it is, it has to be logged: no caller waits for this
             log.warning(
                 "kept callbacks were not matched; a worker's tick will", action="match_failed", error=first_words(error)
             )

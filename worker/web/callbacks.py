@@ -8,7 +8,7 @@ import structlog
 from flask import Blueprint, Response, g, request
 from gunicorn.http.errors import ParseException
 
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
 from worker.domain.callbacks.bodies import LONGEST_BODY, LONGEST_DRAINED, Callback, receive
@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 ROUTE = "/callbacks/<account>/<token>"
 PATIENCE_SECONDS = 4.0
-"""How long a callback waits for its commit. Whoever sent it gets an answer within 5 seconds: where the database falls
+"""How long a callback waits for its commit. Its sender gets an answer within 5 seconds: where the database falls
 silent, the first callbacks may hold all threads for as long, and those that came after them are refused at once."""
 
 _PART = 16 * 1024
@@ -122,7 +122,7 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
 
 
 def _drop_body() -> None:
-    """Read a body that nobody wants: a connection that is closed before that is reset, and the answer lost."""
+    """Read a body that is not used: a connection that is closed before that is reset, and the answer lost."""
     try:
         read_whole(request.stream, request.content_length)
     except (BodyTooLong, BodyBroken):

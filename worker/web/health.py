@@ -11,8 +11,8 @@ from worker.database.revisions import revision_fault, revisions
 from worker.database.rights import missing_rights
 from worker.database.transactions import Database, DatabaseError, is_contention
 from worker.doctor.readings import reach_broker, start_reading
-from worker.runtime import thresholds_of
 from worker.settings import Settings
+from worker.settings.rules import thresholds_of
 from worker.views.watching import Liveness, read_liveness
 from worker.web.access import Access, refuse_to_watch
 from worker.web.shared_readings import SharedReading
@@ -31,7 +31,7 @@ _READY_KEPT_SECONDS = 1.0
 _RIGHTS_KEPT_SECONDS = 5.0
 # Anybody may probe: while the database keeps silent, few of the threads are to wait for it.
 _PATIENCE_SECONDS = 0.5
-# Together they end before whoever asks gives up, which is often after 10 seconds.
+# Together they end before an orchestrator gives up, which is often after 10 seconds.
 _DATABASE_SECONDS = 3.0
 _BROKER_SECONDS = 3.0
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from itertools import product
 from typing import TypeVar
 
-from worker.domain.records.attention import Attention
 from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
-from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
+from worker.domain.records.orders import Attention
+from worker.domain.records.watching import NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.watching import metric_counting as totals
 from worker.domain.watching.workers import heard_beat_at, heard_broker_at
 
@@ -206,7 +206,7 @@ CATALOGUE: tuple[Described, ...] = (
     ),
     Gauge(
         name="reconciler_notifications_pending",
-        help="Notifications that nobody has received yet.",
+        help="Notifications that were not received yet.",
         samples=_notifications(lambda one: one.pending),
     ),
     Gauge(

@@ -1,19 +1,167 @@
-"""`/metrics`: what Prometheus scrapes."""
+"""`/metrics`: what Prometheus scrapes, and where it is read.
 
-from collections.abc import Iterable, Iterator, Mapping
+Gauges are shared by all who ask within 15 seconds, totals are as they are now, and what takes so long is counted apart
+from scrapes.
+"""
 
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import structlog
 from flask import Blueprint, Response, request
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
+from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision, kind_of
-from worker.domain.records.metrics import Stream, TotalKey
+from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
+from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
 from worker.domain.watching import metric_counting as totals
+from worker.operations.count_metrics import count_further
+from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
 from worker.web.access import Access, refuse_to_watch
 from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples
-from worker.web.metric_source import MetricSource, Reading
+from worker.web.shared_readings import Apart, SharedReading
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
 
 _NOT_KEPT = {"Cache-Control": "no-store"}
+_KEPT_SECONDS = 15.0
+_OLDEST_SECONDS = 60.0
+"""So old are the gauges at most that are shown while another thread reads newer ones."""
+_LONGEST_STATEMENT_SECONDS = 5.0
+_WAIT_SECONDS = 5.0
+"""So long a scrape waits for the reading of another: while the database keeps silent, all threads would be waiting."""
+
+# Of what is read apart from scrapes, by one thread that no scrape waits for.
+_KEPT_APART_SECONDS = 60.0
+_OLDEST_APART_SECONDS = 300.0
+"""A count that was not refreshed for so long is not shown any more."""
+_LONGEST_COUNT_SECONDS = 20.0
+_CATCH_UP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What one scrape shows."""
+
+    gauges: Gauges
+    totals: Mapping[TotalKey, float]
+    caught_up: Collection[Stream]
+    """The streams whose totals may be shown. While those of another one catch up with its table, they would look like
+    a sudden rate."""
+
+
+class MetricSource:
+    """Reads the database for all scrapes of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Collection[str],
+        rules: Rules,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`accounts` are those of the settings; `clock` counts seconds."""
+        self._database, self._configured, self._rules, self._clock = database, frozenset(accounts), rules, clock
+        self._apart = Apart("metrics-refresh")
+        self._gauges = SharedReading[Gauges | None](
+            self._read_gauges, otherwise=None, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, clock=clock
+        )
+        self._reading_totals = threading.Lock()
+        self._totals = Totals(values={}, cursors={})
+        self._large: frozenset[Count] = frozenset()
+        """What scrapes leave to the other thread. Where one of two changes at once is lost, it is made again."""
+        self._counts = {count: self._shared(partial(self._count, count)) for count in Count}
+        self._accounts = self._shared(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
+        self._caught_up: frozenset[Stream] = frozenset()
+        """The streams of which all rows that were ready have been counted."""
+        self._catching_up = self._shared(self._catch_up, kept_seconds=0)
+
+    def read(self) -> Reading:
+        """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
+        where another thread waits for it."""
+        gauges = self._gauges.latest(_WAIT_SECONDS)
+        if gauges is None:
+            raise TimeoutError("another thread waits for the database")
+        large = [count for count in Count if getattr(gauges.counts, count) is None]
+        figures = {count: self._counts[count].latest(0) for count in large}
+        # What was just found to be large is waited for: all of it is begun by now, so that these waits end together.
+        figures = {count: found or self._counts[count].latest(_WAIT_SECONDS) for count, found in figures.items()}
+        if len(self._caught_up) < len(Stream):
+            self._catching_up.latest(0)
+        # Before the totals: a stream that catches up in between is shown by the next scrape.
+        caught_up = self._caught_up
+        gauges = replace(gauges, counts=replace(gauges.counts, **figures))
+        return Reading(gauges=gauges, totals=self._fresh_totals(), caught_up=caught_up)
+
+    def close(self) -> None:
+        """End what is being read; before the database is closed."""
+        self._apart.close()
+
+    def _shared(self, read: Callable[[], T], kept_seconds: float = _KEPT_APART_SECONDS) -> SharedReading[T | None]:
+        """A reading by the other thread. Where it fails, what was read before is shown."""
+        shared = partial(self._apart.shared, oldest_seconds=_OLDEST_APART_SECONDS, report=_log_failure)
+        return shared(read, kept_seconds=kept_seconds, clock=self._clock)
+
+    def _known_accounts(self) -> Collection[str]:
+        """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
+        return self._configured.union(self._accounts.latest(0) or ())
+
+    def _read_gauges(self) -> Gauges:
+        large, accounts = self._large, self._known_accounts()
+        for stream in Stream:
+            self._count_further(stream)
+        gauges = read_gauges(self._database, accounts, large, seconds=_LONGEST_STATEMENT_SECONDS)
+        self._large |= {count for count in Count if getattr(gauges.counts, count) is None}
+        return gauges
+
+    def _count(self, count: Count) -> Figures:
+        figures = count_all(self._database, count, self._known_accounts(), seconds=_LONGEST_COUNT_SECONDS)
+        if is_all(figures):
+            # From the next one on scrapes count it again.
+            self._large -= {count}
+        return figures
+
+    def _catch_up(self) -> None:
+        until = self._clock() + _CATCH_UP_SECONDS
+        for stream in Stream:
+            while not self._apart.is_closed and self._clock() < until and not self._count_further(stream):
+                pass
+
+    def _count_further(self, stream: Stream) -> bool:
+        is_done = count_further(self._database, stream, self._rules)
+        if is_done:
+            self._caught_up |= {stream}
+        return is_done
+
+    def _fresh_totals(self) -> Mapping[TotalKey, float]:
+        """The totals of this moment: two processes take turns to answer the same scraper, and one that shows older
+        totals than the other looks as if it had started again."""
+        # One at a time: the pages have the other connection, while the database keeps silent.
+        if not self._reading_totals.acquire(timeout=_WAIT_SECONDS):
+            raise TimeoutError("another thread waits for the database")
+        try:
+            self._totals = read_totals(self._database, self._totals)
+            return self._totals.values
+        finally:
+            self._reading_totals.release()
+
+
+def _log_failure(error: Exception) -> None:
+    log.warning(
+        "metrics were not refreshed; a later scrape tries again",
+        action="metrics_refresh_failed",
+        error=first_words(error),
+    )
 
 
 class _Collected:

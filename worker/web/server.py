@@ -1,5 +1,6 @@
 """gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
 
+import gc
 import socket
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -90,6 +91,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         listening = [str(listener) for listener in arbiter.LISTENERS]
         log.info("serving", action="serve_started", listening=listening)
         self._when_listening(listening[0])
+        # The processes that are forked now share this memory. A garbage collection writes to each object that it looks
+        # at, and a page that is written is shared no longer.
+        gc.freeze()
 
     def _close(self, _arbiter: Any, _worker: Any) -> None:
         if self._process is not None:
@@ -100,7 +104,7 @@ def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], res
     """End the connection in the thread that served it.
 
     Left to gunicorn, its one thread that accepts connections would wait for the other end to close, up to 2 seconds for
-    each: whoever keeps a few open would stop the process.
+    each: a client that keeps a few open would stop the process.
     """
     if response is None or not response.headers_sent:
         return

@@ -1,12 +1,13 @@
 """Items that come together share a commit: one thread of the process commits, and those who wait are told the result.
 
-Nobody waits for others to come: what arrives while a commit runs goes into the next one.
+No item waits for others to come: what arrives while a commit runs goes into the next one.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import KW_ONLY, dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import structlog
@@ -25,32 +26,27 @@ class _Waiting(NamedTuple, Generic[T]):
     gives_up_at: float
 
 
+@dataclass(eq=False)
 class SharedCommits(Generic[T, Followed]):
-    """The thread and what waits for it. Made after the fork; safe to use from several threads."""
+    """The thread and what waits for it. Made after the fork; safe to use from several threads.
 
-    def __init__(
-        self,
-        commit: Callable[[Sequence[T]], Followed],
-        follow: Callable[[Followed], None],
-        *,
-        is_hopeless: Callable[[Exception], bool],
-        is_locked: Callable[[Exception], bool],
-        key: Callable[[T], object],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
-        and raises nothing.
+    `commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
+    and raises nothing.
 
-        Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
-        the error `is_hopeless` for each of them: the database is away. `is_locked` says that a lock was not to be had;
-        where that lasts, it counts as away. Items of one `key`, which is hashable, may wait for the same row.
-        """
-        self._commit = commit
-        self._follow = follow
-        self._is_hopeless = is_hopeless
-        self._is_locked = is_locked
-        self._key = key
-        self._clock = clock
+    Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
+    the error `is_hopeless` for each of them: the database is away. `is_locked` says that a lock was not to be had;
+    where that lasts, it counts as away. Items of one `key`, which is hashable, may wait for the same row.
+    """
+
+    commit: Callable[[Sequence[T]], Followed]
+    follow: Callable[[Followed], None]
+    _: KW_ONLY
+    is_hopeless: Callable[[Exception], bool]
+    is_locked: Callable[[Exception], bool]
+    key: Callable[[T], object]
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._changed = threading.Condition()
         self._health = CommitHealth()
         self._waiting: list[_Waiting[T]] = []
@@ -85,7 +81,7 @@ class SharedCommits(Generic[T, Followed]):
         with self._changed:
             if self._is_closed:
                 raise TimeoutError("this process is stopping")
-            now = self._clock()
+            now = self.clock()
             if not self._health.takes(now, waiting=self._unanswered):
                 raise TimeoutError("the database does not answer at present, or a lock lasts")
             self._health = self._health.taken(now)
@@ -133,7 +129,7 @@ class SharedCommits(Generic[T, Followed]):
         try:
             followed = self._commit_once([one.item for one in taken])
         except Exception as error:
-            if len(taken) == 1 or self._is_hopeless(error):
+            if len(taken) == 1 or self.is_hopeless(error):
                 for one in taken:
                     one.future.set_exception(error)
             else:
@@ -141,46 +137,46 @@ class SharedCommits(Generic[T, Followed]):
             return
         for one in taken:
             one.future.set_result(None)
-        self._follow(followed)
+        self.follow(followed)
 
     def _commit_once(self, items: Sequence[T]) -> Followed:
         with self._changed:
-            self._health = self._health.begun(self._clock())
+            self._health = self._health.begun(self.clock())
         end = CommitEnd.DONE
         try:
-            return self._commit(items)
+            return self.commit(items)
         except Exception as error:
             end = self._end_of(error, items)
             raise
         finally:
             with self._changed:
-                self._health = self._health.ended(self._clock(), end)
+                self._health = self._health.ended(self.clock(), end)
 
     def _end_of(self, error: Exception, items: Sequence[T]) -> CommitEnd:
-        if self._is_hopeless(error):
+        if self.is_hopeless(error):
             return CommitEnd.AWAY
-        if not self._is_locked(error):
+        if not self.is_locked(error):
             return CommitEnd.DONE
         if len(items) > 1:
             return CommitEnd.LOCKED
-        key, before = self._key(items[0]), self._locked_key
+        key, before = self.key(items[0]), self._locked_key
         self._locked_key = key
         return CommitEnd.LOCKED if key == before else CommitEnd.LOCKED_ALONE
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
         locked = dict[object, Exception]()
         # Those that wait for the row that was locked last go last: where the others succeed, only the row is locked.
-        for one in sorted(taken, key=lambda one: self._key(one.item) == self._locked_key):
-            key = self._key(one.item)
+        for one in sorted(taken, key=lambda one: self.key(one.item) == self._locked_key):
+            key = self.key(one.item)
             # Each may take long, and those who come meanwhile wait for all of them.
             if self._health.is_away:
                 one.future.set_exception(TimeoutError("a lock in the database lasts"))
             elif key in locked:
                 one.future.set_exception(locked[key])
-            elif self._clock() < one.gives_up_at:
+            elif self.clock() < one.gives_up_at:
                 self._commit_all([one])
                 error = one.future.exception()
-                if isinstance(error, Exception) and self._is_locked(error):
+                if isinstance(error, Exception) and self.is_locked(error):
                     locked[key] = error
             else:
-                one.future.set_exception(TimeoutError("nobody waits for it any more"))
+                one.future.set_exception(TimeoutError("its caller no longer waits for it"))

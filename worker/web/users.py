@@ -17,7 +17,7 @@ _Version = tuple[int, int, int]
 # Parameters of OWASP's cheat sheet on storing passwords: 32 MiB and some 0.2 s of a processor.
 _METHOD = "scrypt:32768:8:3"
 # Of no password: nothing hashes to zeros.
-_NOBODYS = f"{_METHOD}$nobody${'0' * 128}"
+_NO_PASSWORD = f"{_METHOD}$none${'0' * 128}"
 _AT_ONCE = 2
 _PATIENCE_SECONDS = 3.0
 
@@ -28,7 +28,7 @@ class Users:
     """Read again when the file changes. Safe to use from several threads."""
 
     def __init__(self, path: Path | None) -> None:
-        """None: there is no file, and nobody can sign in."""
+        """None: there is no file, and no sign-in is possible."""
         self._path = path
         self._lock = threading.Lock()
         self._version: _Version | None = None
@@ -54,7 +54,7 @@ class Users:
             return read_users(path)
         except ValueError as error:
             log.error(
-                "nobody can sign in: the file of users cannot be used", action="users_unreadable", error=str(error)
+                "no sign-in is possible: the file of users cannot be used", action="users_unreadable", error=str(error)
             )
             return {}
 
@@ -79,13 +79,13 @@ def hash_of(password: str) -> str:
 def is_right(password_hash: str | None, password: str) -> bool:
     """Whether a password is the one. None: there is no such user, which takes as long to find out.
 
-    Two are checked at once in a process: each takes much memory, and whoever sends many is not to take every thread.
+    Two are checked at once in a process: each takes much memory, and one client is not to take every thread.
     Raises Busy after 3 seconds without a place.
     """
     if not _places.acquire(timeout=_PATIENCE_SECONDS):
         raise Busy
     try:
-        return check_password_hash(password_hash or _NOBODYS, password) and password_hash is not None
+        return check_password_hash(password_hash or _NO_PASSWORD, password) and password_hash is not None
     except ValueError:
         # A method that this werkzeug does not know: the file was written by hand.
         return False

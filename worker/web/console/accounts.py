@@ -1,4 +1,4 @@
-"""What a person does to an account's queries, to those of all accounts, and to all unresolved orders of an account."""
+"""What a person does to an account's queries, and to those of all accounts."""
 
 from datetime import timedelta
 
@@ -6,26 +6,21 @@ from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.orders.operator_acts import reopen_unresolved, resume
+from worker.domain.orders.operator_acts import resume
 from worker.domain.records.acts import ActKind
-from worker.operations.act_by_hand import Operator, act_on_orders, hold_slots, pause_account, resume_account
-from worker.runtime import rules_of, sids_of
+from worker.operations.act_by_hand import Operator, hold_slots, pause_accounts, resume_account
 from worker.settings import Settings
+from worker.settings.rules import rules_of, sids_of
 from worker.views.accounts import read_state
-from worker.views.orders import unresolved_since
 from worker.web.console.acts import (
-    MOST_AT_ONCE,
     ActPage,
-    Done,
     Field,
     add_act,
     addressed,
-    for_all,
     is_confirmed,
-    refusals,
     typed,
 )
-from worker.web.console.languages import duration, meaning, shown_time, text, word
+from worker.web.console.translations import duration, meaning, shown_time, text, word
 
 _PAUSES = {
     "30m": timedelta(minutes=30),
@@ -39,7 +34,7 @@ _UNTIL_RESUMED = "until-resumed"
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/accounts/pause` and `/accounts/resume`, `/hold`, `/orders/reopen-unresolved`."""
+    """`/accounts/pause` and `/accounts/resume`, `/hold`."""
 
     def act_on_account(act: str) -> ActPage:
         account = _addressed(settings)
@@ -47,12 +42,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
 
     add_act(routes, "/accounts/<any(pause, resume):act>", "act_on_account", act_on_account)
     add_act(routes, "/hold", "hold", lambda: _hold_page(database, settings))
-    add_act(
-        routes,
-        "/orders/reopen-unresolved",
-        "reopen_all_unresolved",
-        lambda: _reopen_page(database, _addressed(settings)),
-    )
 
 
 def _addressed(settings: Settings) -> str:
@@ -87,7 +76,8 @@ def _pause_page(database: Database, account: str) -> ActPage:
 
 
 def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
-    until = pause_account(database, who, account, _PAUSES.get(lasts))[1].paused_until
+    _, state = pause_accounts(database, who, [account], lasts=_PAUSES.get(lasts))[0]
+    until = state.paused_until
     if until is None:
         return text("Done: %(account)s is paused until somebody resumes it.", account=account)
     return text("Done: %(account)s is paused until %(time)s.", account=account, time=shown_time(until))
@@ -96,12 +86,12 @@ def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
 def _resume_page(database: Database, account: str) -> ActPage:
     with database.read() as connection:
         seen = resume(read_state(connection, account), database.now(connection))
-    state = seen.before
+    state, held = seen.before, seen.before.pause(seen.now)
     about = [
         (text("Account"), account),
-        (text("Paused by"), state.paused_by if seen.was_paused else None),
-        (text("Reason"), state.pause_reason if seen.was_paused else None),
-        (text("Paused until"), shown_time(state.paused_until if seen.was_paused else None)),
+        (text("Paused by"), held.paused_by if held else None),
+        (text("Reason"), held.pause_reason if held else None),
+        (text("Paused until"), shown_time(held.paused_until if held else None)),
         (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
         (text("The platform asked to wait until"), shown_time(seen.waits_until)),
     ]
@@ -141,30 +131,10 @@ def _hold_page(database: Database, settings: Settings) -> ActPage:
     return ActPage(
         title=word(ActKind.HOLD),
         meaning=meaning(ActKind.HOLD),
-        about=[(text("Accounts"), ", ".join(settings.accounts)), (text("For"), duration(rules.reservation_seconds))],
+        about=[
+            (text("Accounts"), text(", ").join(settings.accounts)),
+            (text("For"), duration(rules.reservation_seconds)),
+        ],
+        back="maintenance",
         do=do,
     )
-
-
-def _reopen_page(database: Database, account: str) -> ActPage:
-    with database.read() as connection:
-        found = unresolved_since(connection, None, [account])
-    chosen = found[:MOST_AT_ONCE]
-
-    def do(who: Operator) -> Done:
-        done = list(act_on_orders(database, who, ActKind.REOPEN, chosen, reopen_unresolved))
-        count = sum(len(one.changes) for one in done)
-        return text("Done: %(count)s orders are pending again.", count=f"{count:,}"), refusals(done)
-
-    page = ActPage(
-        title=text("Reopen all unresolved orders"),
-        meaning=text(
-            "Makes them pending again, to be polled as their turn comes. Reasons for a person's attention are cleared;"
-            " the history keeps them."
-        ),
-        about=[(text("Account"), account), (text("Unresolved orders"), f"{len(found):,}")],
-        needs_reason=True,
-        button=text("Reopen %(count)s orders", count=f"{len(chosen):,}"),
-        do=do,
-    )
-    return for_all(page, len(found))

@@ -5,25 +5,37 @@ it. Where what was typed has to be looked at once more, the first button leads t
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    stream_template,
+    url_for,
+)
 
-from worker.database.transactions import Database
-from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, reason_fault
+from worker.database.transactions import Database, is_transient
+from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, actor_fault, reason_fault
 from worker.domain.records import csv_columns
+from worker.domain.records.acts import ActKind
 from worker.domain.records.users import Viewer
-from worker.operations.act_by_hand import Operator, OrdersActedOn
-from worker.operations.resend import Resent
+from worker.domain.wire.fields import read_written_amount
+from worker.operations.act_by_hand import Operator
 from worker.settings import Settings
-from worker.views.acts import recent_acts
+from worker.views.acts import ActSearch, recent_acts
 from worker.web.access import Access
-from worker.web.console.languages import detail_word, text
-from worker.web.console.lists import List, add_list
+from worker.web.console.lists import Filters, List, add_list
+from worker.web.console.translations import text, yuan
 
 MOST_AT_ONCE = 10_000
 """Orders that one act of the console changes; the command line does more."""
@@ -34,8 +46,8 @@ _MOST_SAID = 5
 _LONGEST_SAID = 400
 
 
-Done = str | tuple[str, Sequence[str]]
-"""What is said after an act; and what was refused, and why."""
+Done = str | tuple[str, Sequence[str]] | Response
+"""What is said after an act; and what was refused, and why. Or the page itself that says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +57,7 @@ class Field:
     name: str
     label: str
     kind: str = "text"
-    """`text`, `amount`, `choice` or `tick`."""
+    """`text`, `amount`, `time`, `choice`, `choices` (their values between commas) or `tick`."""
     value: str = ""
     options: Sequence[tuple[str, str]] = ()
     """Of a choice: values and words."""
@@ -55,7 +67,9 @@ class Field:
 
     @property
     def shown(self) -> str:
-        """What was typed or chosen, in words."""
+        """What was typed or chosen, in words, an amount as it is read."""
+        if self.kind == "amount":
+            return yuan(read_written_amount(self.value))
         return dict(self.options).get(self.value, self.value) if self.kind == "choice" else self.value
 
 
@@ -71,11 +85,19 @@ class ActPage:
     fields: Sequence[Field] = ()
     needs_reason: bool | None = False
     """Whether a reason has to be given; None: none is asked for."""
+    reason_label: str = ""
+    """What it is called, where that is not a reason."""
+    seen: str = ""
+    """What of it the page shows. A form that was shown something else is refused, and the page shown once more."""
+    changed: str = ""
+    """Why it is refused then, where it is done to another thing than an order."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """What goes along unseen, such as what of an order was shown."""
+    """What else goes along unseen."""
     warnings: Sequence[str] = ()
     refused: str = ""
     """Why it was not or cannot be done."""
+    changes: Sequence[str] = ()
+    """Who changed what it is done to, when and how: shown where it is refused."""
     is_stale: bool = False
     """Whether it was refused only because what it is done to has changed: the button stays."""
     back: str = ""
@@ -103,7 +125,8 @@ def add_acting(routes: Blueprint, access: Access, settings: Settings, database: 
         List(
             name="acts",
             columns=csv_columns.ACTS,
-            narrow=lambda filters: partial(recent_acts, accounts=filters.chosen_accounts()),
+            narrow=lambda filters: partial(recent_acts, wanted=_search_of(filters)),
+            shown=lambda _: {"kinds": list(ActKind)},
         ),
     )
 
@@ -127,23 +150,69 @@ def add_acting(routes: Blueprint, access: Access, settings: Settings, database: 
         return answer
 
 
-def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., ActPage]) -> None:
-    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act."""
+def _search_of(filters: Filters) -> ActSearch:
+    return ActSearch(
+        accounts=filters.chosen_accounts(),
+        actor=filters.fit("actor", actor_fault),
+        kinds=filters.one_of("act", ActKind),
+        since=filters.since(),
+        until=filters.until(),
+    )
+
+
+def add_act(
+    routes: Blueprint,
+    rule: str,
+    endpoint: str,
+    page_of: Callable[..., ActPage],
+    late_title_of: Callable[..., str | None] = lambda **_: None,
+) -> None:
+    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act.
+
+    `late_title_of` gives the title where the rest takes long to read: the page begins with it meanwhile.
+    """
 
     def act(**named: Any) -> Response:
         viewer: Viewer | None = g.get("viewer")
         if viewer is None or viewer.name is None or not viewer.may_act:
             abort(403)
-        page = page_of(**named)
-        if page.needs_reason is not None:
-            page = replace(page, fields=[*page.fields, _reason_field(is_required=page.needs_reason)])
+        if (title := late_title_of(**named)) is not None:
+            read = partial(_read_late, partial(page_of, **named))
+            return Response(stream_template("console/act.html", title=title, read=read))
+        page = _with_reason(_if_as_seen(page_of(**named)))
         if not is_confirmed() or page.has_faults or page.refused:
             return _show(page)
         reason = None if page.needs_reason is None else typed("reason") or None
         done = page.do(Operator(name=viewer.name, reason=reason))
+        if isinstance(done, Response):
+            return done
         return _finish(page.back, *((done,) if isinstance(done, str) else done))
 
     routes.add_url_rule(rule, endpoint, act, methods=["GET", "POST"])
+
+
+def _read_late(page_of: Callable[[], ActPage]) -> ActPage | None:
+    """The page, whose beginning was sent; None where the database does not answer."""
+    try:
+        return _with_reason(page_of())
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return None
+
+
+def _with_reason(page: ActPage) -> ActPage:
+    if page.needs_reason is None:
+        return page
+    return replace(page, fields=[*page.fields, _reason_field(page, is_required=page.needs_reason)])
+
+
+def _if_as_seen(page: ActPage) -> ActPage:
+    """The page; refused where its form was shown something else. It takes another look, and another click."""
+    if page.refused or page.seen in ("", typed("seen")) or not is_confirmed():
+        return page
+    of_order = text("The order has changed meanwhile. Nothing was done; look at what it is now.")
+    return replace(page, refused=page.changed or of_order, is_stale=True)
 
 
 def typed(name: str) -> str:
@@ -164,21 +233,26 @@ def is_confirmed() -> bool:
     return request.method == "POST" and request.form.get("confirmed") == "yes"
 
 
-def _reason_field(*, is_required: bool) -> Field:
+def _reason_field(page: ActPage, *, is_required: bool) -> Field:
     """The reason, as it was typed."""
     value = typed("reason")
     fault = ""
     if request.method == "POST" and (value or is_required) and reason_fault(value):
-        fault = text("Say why: 1 to %(most)s characters on one line.", most=f"{MAX_REASON_LENGTH:,}")
-    return Field(name="reason", label=text("Reason"), value=value, fault=fault, is_required=is_required)
+        fault = text("Say why: 1 to %(most)s characters on one line.", most=MAX_REASON_LENGTH)
+        if page.reason_label:
+            fault = text("Write 1 to %(most)s characters on one line.", most=MAX_REASON_LENGTH)
+    label = page.reason_label or text("Reason")
+    return Field(name="reason", label=label, value=value, fault=fault, is_required=is_required)
 
 
 def _show(page: ActPage) -> Response:
     """The page, or after a POST with faults the same with these: nothing was changed."""
     is_sent = request.method == "POST"
     status = 409 if is_confirmed() and page.refused else 400 if is_sent and page.has_faults else 200
-    is_preview = page.is_asked_twice and is_sent and not page.has_faults and not page.refused
-    return Response(render_template("console/act.html", page=replace(page, is_preview=is_preview)), status)
+    is_ready = is_sent and typed("edit") != "yes" and not page.has_faults and not page.refused
+    is_preview = page.is_asked_twice and is_ready
+    shown = replace(page, is_preview=is_preview)
+    return Response(render_template("console/act.html", title=page.title, read=lambda: shown), status)
 
 
 def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
@@ -195,24 +269,3 @@ def _read_done(value: str) -> Mapping[str, object] | None:
         return {"said": str(done["said"]), "refused": [str(one) for one in done["refused"]]}
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def for_all(page: ActPage, count: int) -> ActPage:
-    """The page of an act on so many selected orders: refused where there are none, and where there are more by now than
-    the page has shown."""
-    shown = typed("count")
-    has_grown = is_confirmed() and not (shown.isascii() and shown.isdecimal() and count <= int(shown[:18]))
-    refused = text("There are more by now. Nothing was done; look at how many they are.") if has_grown else ""
-    too_many = text("The first %(most)s of them; do it again for the others.", most=f"{MOST_AT_ONCE:,}")
-    return replace(
-        page,
-        kept={"count": str(count)},
-        warnings=[too_many] if count > MOST_AT_ONCE else [],
-        refused=refused if count else text("There are none."),
-        is_stale=bool(count) and has_grown,
-    )
-
-
-def refusals(done: Iterable[OrdersActedOn | Resent]) -> list[str]:
-    """Why orders of several transactions were refused."""
-    return [detail_word(why) for one in done for why in one.refusals.values()]

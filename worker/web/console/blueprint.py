@@ -1,4 +1,5 @@
-"""The routes of the console, and what every page of it needs.
+"""The routes of the console, and what every page of it needs: a viewer, a form that is not refused, and headers that
+say to the browser what a page may load, and that it is neither framed nor kept.
 
 Errors are pages, too, in the reader's language. None shows what a database said: it may name hosts, or hold a phone
 number.
@@ -10,27 +11,60 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import structlog
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.users import Viewer
 from worker.settings import Settings
-from worker.web.access import Access
-from worker.web.console import accounts, inbox, notifications, order_acts, orders, queries, sign_in, watching
+from worker.web.access import MAY_NOT_ACT, OPEN, Access
+from worker.web.console import (
+    accounts,
+    bulk_acts,
+    exports,
+    finance,
+    inbox,
+    maintenance,
+    notifications,
+    orders,
+    queries,
+    sign_in,
+    unmatched,
+    watching,
+    work_list,
+)
 from worker.web.console.acts import add_acting
-from worker.web.console.languages import LANGUAGES, add_languages
+from worker.web.console.exports import Exporter
+from worker.web.console.finance import LARGEST_STATEMENT
 from worker.web.console.lists import add_links
-from worker.web.console.security import add_fields, add_headers, guard
+from worker.web.console.static_files import add_static_files
+from worker.web.console.translations import LANGUAGES, add_languages, shown_clock
 from worker.web.shared_readings import Apart
 from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 
-# The only pages that are shown to somebody who has not signed in.
-_OPEN = frozenset({"console.static", "console.sign_in", "console.choose_language"})
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        *(
+            f"{kind} 'self'"
+            for kind in ("style-src", "script-src", "img-src", "connect-src", "font-src", "form-action")
+        ),
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+# Not Strict-Transport-Security: the proxy that has the certificate knows whether the whole host is https.
 
 _WORDS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
@@ -41,6 +75,10 @@ _WORDS: Mapping[int, tuple[str, str]] = MappingProxyType(
         ),
         404: (N_("There is nothing here"), N_("It may have been deleted. Search for the order by its number.")),
         405: (N_("This request cannot be read"), N_("Go back and try again.")),
+        413: (
+            N_("This is too large"),
+            N_("A statement may have 16 MB: compare fewer days."),
+        ),
         500: (N_("Something went wrong here"), N_("Tell the administrator: the log of this program says more.")),
         503: (N_("The database does not answer at present"), N_("Nothing was changed. Try again in a minute.")),
     }
@@ -56,45 +94,55 @@ class Console:
     settings: Settings
     database: Database
     access: Access
+    exporter: Exporter
+    """Makes files in the background."""
     apart: Apart = field(default_factory=lambda: Apart("overview"))
     """Reads what takes long."""
 
     def close(self) -> None:
-        """End what is being read; before the database is closed."""
+        """End what is being read and made; before the database is closed."""
+        self.exporter.close()
         self.apart.close()
 
 
 def console_routes(console: Console) -> Blueprint:
     """All pages."""
-    routes = Blueprint(
-        "console", __name__, static_folder="static", static_url_path="/static", template_folder="templates"
-    )
+    routes = Blueprint("console", __name__, template_folder="templates")
+    add_static_files(routes)
 
     @routes.before_request
     def require_viewer() -> Response | None:
         if request.endpoint == f"{routes.name}.static":
             return None
         g.client = str(console.access.client())
-        request.max_content_length = _LONGEST_FORM
-        g.viewer = console.access.viewer()
-        if g.viewer is None and request.endpoint not in _OPEN:
+        is_upload = request.endpoint == f"{routes.name}.compare"
+        request.max_content_length = LARGEST_STATEMENT if is_upload else _LONGEST_FORM
+        if request.mimetype == "multipart/form-data" and not is_upload:
+            abort(400)
+        g.viewer, g.exporter = console.access.viewer(), console.exporter
+        if g.viewer is None and request.endpoint not in OPEN:
             return _to_sign_in()
-        return guard(console.access)
+        why = console.access.refusal()
+        return None if why is None else _refused(why)
 
     @routes.app_context_processor
     def of_every_page() -> dict[str, object]:
         viewer: Viewer | None = g.get("viewer")
-        return {"viewer": viewer, "languages": LANGUAGES}
+        has_exports = console.settings.export_folder is not None and viewer is not None and viewer.name is not None
+        return {"viewer": viewer, "languages": LANGUAGES, "shown_at": shown_clock(), "has_exports": has_exports}
 
     add_languages(routes, console.settings.zone)
-    add_fields(routes, console.access)
-    add_headers(routes)
-    add_links(routes)
+    routes.add_app_template_global(console.access.csrf_field, "csrf_field")
+    _add_headers(routes)
+    add_links(routes, console.settings.zone)
     _add_errors(routes, console.access)
     sign_in.add_routes(routes, console.access)
     add_acting(routes, console.access, console.settings, console.database)
+    exports.add_routes(routes, console.exporter)
     watching.add_routes(routes, console.settings, console.database, console.apart)
-    for page in (orders, order_acts, accounts, notifications, inbox, queries):
+    work_list.add_routes(routes, console.settings, console.database, console.apart)
+    maintenance.add_routes(routes, console.settings, console.database, console.apart)
+    for page in (orders, bulk_acts, accounts, notifications, inbox, unmatched, queries, finance):
         page.add_routes(routes, console.settings, console.database)
     return routes
 
@@ -104,8 +152,10 @@ def _to_sign_in() -> Response:
     is_page = request.method in ("GET", "HEAD") and "HX-Request" not in request.headers
     target = url_for("console.sign_in", next=request.full_path if is_page else _page_that_asks())
     if "HX-Request" in request.headers:
-        # A part of a page: the sign-in is not to be shown inside of it.
-        return Response(status=401, headers={"HX-Redirect": target})
+        # A part of a page: the sign-in is not to be shown inside of it. The count stands on pages where one types, too:
+        # they stay.
+        is_count = request.endpoint == "console.todo_count"
+        return Response(status=401, headers={} if is_count else {"HX-Redirect": target})
     return make_response(redirect(target, 303))
 
 
@@ -115,6 +165,34 @@ def _page_that_asks() -> str:
     except ValueError:
         return "/"
     return f"{page.path}?{page.query}" if page.query else page.path
+
+
+def _refused(why: str) -> Response:
+    """A page that says why nothing was done, and what to do."""
+    log.warning(
+        "a form was refused",
+        action="console_form_refused",
+        why=why,
+        actor=None if g.viewer is None else g.viewer.name,
+        client=g.client,
+    )
+    page = render_template("console/refused.html", why=why, may_not_act=why == MAY_NOT_ACT)
+    return Response(page, 403, mimetype="text/html")
+
+
+def _add_headers(routes: Blueprint) -> None:
+    """Set them on each answer of these routes, and on every other page; with the time, which `console.js` shows."""
+
+    @routes.after_app_request
+    def set_headers(response: Response) -> Response:
+        if request.blueprint != routes.name and response.mimetype != "text/html":
+            return response
+        response.headers.update(_HEADERS)
+        response.headers["X-Shown-At"] = shown_clock()
+        # Style and script are the same for everybody.
+        if request.endpoint != f"{routes.name}.static" or response.status_code >= 400:
+            response.headers["Cache-Control"] = "no-store"
+        return response
 
 
 def _add_errors(routes: Blueprint, access: Access) -> None:

@@ -12,12 +12,12 @@ from worker.domain.records import csv_columns
 from worker.domain.records.acts import ActKind
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
-from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
+from worker.settings.rules import app_ids_of, rules_of
 from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
 from worker.web.console.acts import ActPage, Done, add_act
-from worker.web.console.languages import meaning, shown_time, text, word
 from worker.web.console.lists import List, add_list, storable
+from worker.web.console.translations import faults_in_words, meaning, shown_time, text, word
 
 _LONGEST_SHOWN = 2_000
 
@@ -26,7 +26,7 @@ _LISTS = (
     List(
         name="rejected",
         columns=csv_columns.REJECTED,
-        narrow=lambda filters: partial(recent_rejected, since=filters.since()),
+        narrow=lambda filters: partial(recent_rejected, since=filters.since(), holding=filters.number()),
         rows_at_once=LONG_ROWS_AT_ONCE,
     ),
     List(
@@ -46,9 +46,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
     def row_of(rejected_id: int) -> Mapping[str, Any]:
         with database.read() as connection:
             row = rejected_by_id(connection, storable(rejected_id))
-        if row is None:
-            abort(404)
-        return row
+        return row or abort(404)
 
     @routes.get("/rejected/<int:rejected_id>")
     def rejected_input(rejected_id: int) -> str:
@@ -66,7 +64,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
         intake = Intake(database, rules_of(settings), app_ids_of(settings))
         answer: Any = intake.retry_rejected(row["id"], actor=who.name)
         # Where all of it was taken in, its own page is gone.
-        return text("Taken in: %(count)s.", count=f"{answer['done']:,}"), [str(one) for one in answer["errors"]]
+        return text("Taken in: %(count)s.", count=answer["done"]), faults_in_words("\n".join(answer["errors"]))
 
     return ActPage(
         title=word(ActKind.RETRY),
@@ -75,7 +73,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
             (text("Row"), str(row["id"])),
             (text("Received at"), shown_time(row["received_at"])),
             (text("Came by"), row["source"]),
-            (text("Faults"), row["errors"]),
+            (text("Faults"), "\n".join(faults_in_words(row["errors"]))),
             (text("Input"), row["payload"][:_LONGEST_SHOWN]),
         ],
         needs_reason=None,

@@ -1,22 +1,23 @@
-"""Lists: what they are narrowed by, a page of rows with a link to the next one, or all of them as CSV."""
+"""Lists: what they are narrowed by, a page of rows with a link to the next one, or a file of them."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, abort, render_template, request
 
-from worker.adapters.csv_cells import csv_parts
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
-from worker.domain.wire.fields import id_fault
+from worker.domain.wire.fields import id_fault, typed_number
 from worker.settings import Settings
 from worker.views.page import Page
-from worker.web.console.languages import text
+from worker.web.console.files import ListFile, first_rows, wanted_format
+from worker.web.console.translations import outcome_word, text
+from worker.web.console.translations import word as name_of
 
 Choice = TypeVar("Choice", bound=str)
 Row = dict[str, Any]
@@ -25,33 +26,25 @@ ROWS = 50
 """How many rows a page has."""
 SEARCH_SECONDS = 0.03
 """How long one table is searched for a page, which is to be there within a tenth of a second."""
-_CSV_ROWS = 10_000
-_CSV_SECONDS = 10.0
-_CSV_PART_SECONDS = 0.5
-_CSV_CHARACTERS = 32_000_000
-_LARGEST_ID = 2**63 - 1
+LARGEST_ID = 2**63 - 1
+"""Of a row, in any database."""
+_DAY = timedelta(days=1)
+_MOST_BEFORE = 100
+"""How many pages one goes back before the first one comes."""
 
 
-Load = Callable[[int | None, int, float], Page[Row]]
-"""Reads so many rows behind an id, searching each table for so many seconds."""
 Read = Callable[..., Page[Row]]
-"""The same on a connection: a function of `worker.views` without the arguments that are given for each page by name."""
+"""Reads rows on a connection: a function of `worker.views` without the arguments that each page gives by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class List:
-    """A list: its filters, its page and its file."""
+class List(ListFile):
+    """A list: its filters, its page and its file. Its name is that of its path and its template, too."""
 
-    name: str
-    """Of its path, its template and its file."""
-    columns: Sequence[str]
-    """Of the file."""
     narrow: Callable[["Filters"], Read]
     """What reads the rows that the filters let through."""
     shown: Callable[["Filters"], Mapping[str, object]] = lambda _: {}
     """What the page shows besides."""
-    rows_at_once: int = _CSV_ROWS
-    """How many rows are read at once for the file."""
 
 
 def add_list(routes: Blueprint, settings: Settings, database: Database, described: List) -> None:
@@ -65,8 +58,8 @@ def add_list(routes: Blueprint, settings: Settings, database: Database, describe
             with database.snapshot() as connection:
                 return read(connection, after=after, most=most, seconds=seconds)
 
-        if wants_csv():
-            return csv_answer(described.name, described.columns, load, after, settings.zone, described.rows_at_once)
+        if wanted_format():
+            return first_rows(described, load, after, filters.chosen, settings.zone)
         shown = described.shown(filters)
         return show_list(described.name, load(after, ROWS, SEARCH_SECONDS), filters, **shown)
 
@@ -86,11 +79,24 @@ class Filters:
     zone: ZoneInfo
     accounts: Iterable[str]
     """What an account may be chosen from; the one that is chosen is added, if it is another."""
+    given: Mapping[str, str] = field(default_factory=lambda: request.args)
     faults: list[str] = field(default_factory=list)
+    chosen: dict[str, str] = field(default_factory=dict)
+    """What was chosen, by the name of the field, in the language of the request."""
 
     def word(self, name: str) -> str:
         """The text of a field, without the blanks around it; empty where it is not filled in."""
-        return request.args.get(name, "").strip()
+        return self.given.get(name, "").strip()
+
+    def number(self) -> str | None:
+        """The number that is searched for; empty where there is none, and None where no order can have it."""
+        value = typed_number(self.word("q"))
+        if value and id_fault(value):
+            self.faults.append(text("No order can have this number: check it for commas, quotes or brackets."))
+            return None
+        if value:
+            self.chosen["q"] = value
+        return value
 
     def one_of(self, name: str, values: Iterable[Choice]) -> list[Choice]:
         """The one of these values that is chosen; none where none is."""
@@ -98,15 +104,24 @@ class Filters:
         found = [value for value in values if value == word]
         if not found:
             self._refuse(word)
+        for value in found:
+            self.chosen[name] = name_of(value) if isinstance(value, StrEnum) else outcome_word(value)
         return found
 
     def account(self) -> str | None:
         """The account; one that the settings do not name any more may still have rows."""
-        value = self.word("account")
-        if not value or id_fault(value):
+        value = self.fit("account", id_fault)
+        if value is not None:
+            self.accounts = {*self.accounts, value}
+        return value
+
+    def fit(self, name: str, fault: Callable[[str], str | None]) -> str | None:
+        """The text of a field; None where it is not filled in, or where it has a fault."""
+        value = self.word(name)
+        if fault(value):
             self._refuse(value)
             return None
-        self.accounts = {*self.accounts, value}
+        self.chosen[name] = value
         return value
 
     def chosen_accounts(self) -> list[str]:
@@ -114,20 +129,25 @@ class Filters:
         account = self.account()
         return [account] if account else []
 
-    def since(self) -> datetime | None:
-        """The first moment of the day `from`."""
-        day = self._day("from")
+    def since(self, name: str = "from") -> datetime | None:
+        """The first moment of a day."""
+        day = self._day(name)
         return None if day is None else day.start
 
-    def until(self) -> datetime | None:
-        """The first moment after the day `to`."""
-        day = self._day("to")
+    def until(self, name: str = "to") -> datetime | None:
+        """The first moment after a day."""
+        day = self._day(name)
         return None if day is None else day.end
+
+    def day(self, name: str) -> date | None:
+        """A day."""
+        day = self._day(name)
+        return None if day is None else day.first
 
     def after(self) -> int | None:
         """The id of the row that the page begins behind."""
         value = self.word("after")
-        is_id = value.isascii() and value.isdigit() and len(value) < 20 and 0 < int(value) <= _LARGEST_ID
+        is_id = value.isascii() and value.isdigit() and len(value) < 20 and 0 < int(value) <= LARGEST_ID
         if not is_id:
             self._refuse(value)
         return int(value) if is_id else None
@@ -136,10 +156,12 @@ class Filters:
         value = self.word(name)
         try:
             day = date.fromisoformat(value)
-            return Period(first=day, last=day, zone=self.zone)
+            period = Period(first=day, last=day, zone=self.zone)
         except (ValueError, OverflowError):
             self._refuse(value)
             return None
+        self.chosen[name] = value
+        return period
 
     def _refuse(self, value: str) -> None:
         # What is not filled in is no fault.
@@ -149,63 +171,22 @@ class Filters:
 
 def storable(row_id: int) -> int:
     """The id of a row, as a path names it. Answers 404 for a number that no database takes."""
-    if row_id > _LARGEST_ID:
+    if row_id > LARGEST_ID:
         abort(404)
     return row_id
 
 
-def wants_csv() -> bool:
-    """Whether the request is for the file."""
-    return request.args.get("format") == "csv"
+def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
+    """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out; to
+    the days that are often wanted; and to the pages before and behind it: an address holds where each page before
+    began, so that going back finds the same rows, also those of a search that ended early."""
 
-
-def csv_answer(
-    name: str, columns: Sequence[str], load: Load, after: int | None, zone: ZoneInfo, rows_at_once: int = _CSV_ROWS
-) -> Response:
-    """The list as a file: at most 10,000 rows and some 32 million characters, found within ten seconds or so; its name
-    says where more follow."""
-    found = _FirstRows(load, after, rows_at_once)
-    body = b"".join(csv_parts(columns, found, zone))
-    return _csv_answer(f"{name}{'' if found.next_after is None else '-first-rows'}", body)
-
-
-def csv_file(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Response:
-    """Rows as a file that a spreadsheet opens."""
-    return _csv_answer(name, b"".join(csv_parts(columns, rows, zone)))
-
-
-def _csv_answer(name: str, body: bytes) -> Response:
-    return Response(body, mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'})
-
-
-class _FirstRows:
-    """The rows of a list as far as a file holds them."""
-
-    def __init__(self, load: Load, after: int | None, rows_at_once: int) -> None:
-        self._load = load
-        self._rows_at_once = rows_at_once
-        self.next_after = after
-        """Once the rows are read: where the list goes on; None at its end."""
-
-    def __iter__(self) -> Iterator[Row]:
-        until = time.monotonic() + _CSV_SECONDS
-        count, characters = 0, 0
-        while count < _CSV_ROWS and time.monotonic() < until:
-            part = self._load(self.next_after, min(self._rows_at_once, _CSV_ROWS - count), _CSV_PART_SECONDS)
-            for row in part.rows:
-                yield row
-                characters += sum(len(value) for value in row.values() if isinstance(value, str))
-                if characters > _CSV_CHARACTERS:
-                    self.next_after = row["id"]
-                    return
-            count += len(part.rows)
-            self.next_after = part.next_after
-            if self.next_after is None:
-                return
-
-
-def add_links(routes: Blueprint) -> None:
-    """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out."""
+    @routes.app_template_global("day_ranges")
+    def day_ranges() -> list[tuple[str, tuple[str, str]]]:
+        today = datetime.now(zone).date()
+        days = [(text("Today"), today, today), (text("Yesterday"), today - _DAY, today - _DAY)]
+        days += [(text("Last 7 days"), today - 6 * _DAY, today), (text("This month"), today.replace(day=1), today)]
+        return [(words, (f"{first}", f"{last}")) for words, first, last in days]
 
     @routes.app_template_global("this_page")
     def this_page(**changes: object) -> str:
@@ -214,6 +195,15 @@ def add_links(routes: Blueprint) -> None:
         # Apart from the path: an address may hold any name, also one by which url_for makes another page of it.
         return f"{request.path}?{urlencode(kept)}" if kept else request.path
 
-    @routes.app_template_global("lines")
-    def lines(value: str | None) -> Iterator[str]:
-        return iter((value or "").splitlines())
+    def began_before() -> list[str]:
+        return [one for one in request.args.get("before", "").split(".") if one]
+
+    @routes.app_template_global("next_page")
+    def next_page(next_after: int) -> str:
+        began = [*began_before(), request.args.get("after") or "0"]
+        return this_page(after=next_after, before=".".join(began[-_MOST_BEFORE:]))
+
+    @routes.app_template_global("previous_page")
+    def previous_page() -> str:
+        *began, last = began_before() or ["0"]
+        return this_page(after=None if last == "0" else last, before=".".join(began) or None)

@@ -10,13 +10,12 @@ from worker.domain.records import csv_columns
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.operations.act_by_hand import Operator
-from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-from worker.operations.resend import resend
+from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.settings import Settings
-from worker.views.notifications import orders_given_up, recent_notifications, watched_endpoints
-from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, refusals
-from worker.web.console.languages import meaning, text, word
+from worker.views.notifications import recent_notifications, watched_endpoints
+from worker.web.console.acts import ActPage, add_act, addressed
 from worker.web.console.lists import Filters, List, Read, add_list
+from worker.web.console.translations import meaning, text, word
 from worker.words import N_
 
 # Of each act: what it is, and what is said once it is done.
@@ -31,7 +30,7 @@ _ACTS = {
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/notifications`, `/notifications/endpoints/ACT` and `/notifications/resend-given-up`."""
+    """`/notifications` and `/notifications/endpoints/ACT`."""
 
     def endpoints(filters: Filters) -> Mapping[str, object]:
         with database.snapshot() as connection:
@@ -50,7 +49,10 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             for act, (kind, _) in _ACTS.items()
             if _makes_sense(act, endpoint)
         ]
-        return [*acts, (url_for("console.resend_given_up", account=account), text("Resend what was given up"))]
+        resend = url_for(
+            "console.act_on_orders", act="resend", scope="given-up", account=account, next="/notifications"
+        )
+        return [*acts, (resend, text("Resend what was given up"))]
 
     add_act(
         routes,
@@ -58,7 +60,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         "act_on_endpoint",
         partial(_endpoint_page, database),
     )
-    add_act(routes, "/notifications/resend-given-up", "resend_given_up", partial(_resend_page, database))
 
 
 def _narrow(filters: Filters) -> Read:
@@ -84,7 +85,7 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
         abort(404)
     endpoint, waiting, gave_up = view.endpoint, view.count.pending, view.count.gave_up
     kind, _ = _ACTS[act]
-    never_sent = text("%(count)s notifications will never be sent.", count=f"{waiting + gave_up:,}")
+    never_sent = text("%(count)s notifications will never be sent.", count=waiting + gave_up)
     return ActPage(
         title=word(kind),
         meaning=meaning(kind),
@@ -106,29 +107,4 @@ def _act(database: Database, who: Operator, act: str, account: str) -> str:
         _, removed = forget_endpoint(database, who, account)
     else:
         (pause_notifications if act == "pause" else resume_notifications)(database, who, account)
-    return text(_ACTS[act][1], account=account, count=f"{removed:,}")
-
-
-def _resend_page(database: Database) -> ActPage:
-    account = addressed("account")
-    with database.read() as connection:
-        found = orders_given_up(connection, account or None)
-    chosen = found[:MOST_AT_ONCE]
-
-    def do(who: Operator) -> Done:
-        done = list(resend(database, who, chosen))
-        count = sum(one.again + one.made for one in done)
-        return text("Done: %(count)s notifications will be sent once more.", count=f"{count:,}"), refusals(done)
-
-    page = ActPage(
-        title=text("Resend what was given up"),
-        meaning=text(
-            "Sends once more how each of these orders stands, behind the results that come meanwhile."
-            " Correct the receiver first: what it refuses again is given up again."
-        ),
-        about=[(text("Account"), account or text("all")), (text("Orders"), f"{len(found):,}")],
-        back="notifications",
-        button=text("Resend for %(count)s orders", count=f"{len(chosen):,}"),
-        do=do,
-    )
-    return for_all(page, len(found))
+    return text(_ACTS[act][1], account=account, count=removed)

@@ -1,96 +1,144 @@
-"""What a person does to one order: settle it by hand, reopen, cancel, dismiss, check and resend it."""
+"""What a person does to one order: settle it by hand, reopen, cancel, dismiss, check and resend it, and write down a
+note."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
-from typing import Any
 
 from flask import Blueprint, abort, request, url_for
 
 from worker.database.transactions import Database
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import ActKind
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import Order, OrderState
-from worker.domain.wire.fields import amount_text, read_amount
-from worker.operations.act_by_hand import Decide, Operator, OrdersActedOn, act_on_orders
-from worker.operations.resend import Resent, resend
+from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.wire.fields import amount_text, read_written_amount
+from worker.operations.act_by_hand import Decide, Operator, act_on_orders
+from worker.operations.resend import resend
 from worker.settings import Settings
-from worker.views.order import order_to_act_on
-from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, refusals, typed
-from worker.web.console.languages import SKIN, meaning, shown_time, text, word, yuan
+from worker.views.order import Row, order_to_act_on
+from worker.web.console.acts import ActPage, Done, Field, add_act, typed
 from worker.web.console.lists import storable
-from worker.words.events import detail_text
+from worker.web.console.translations import detail_word, meaning, shown_time, text, word, yuan
 
 _HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_amount", "detail")
 _FINAL = (OrderState.SUCCEEDED, OrderState.FAILED)
-
-
-# What is most often wanted comes first: the page gives it more weight.
 _ACTS = (ActKind.RESOLVE, ActKind.DISMISS, ActKind.CHECK, ActKind.REOPEN, ActKind.CANCEL, ActKind.RESEND)
-_NEED_A_REASON = (ActKind.RESOLVE, ActKind.REOPEN)
+_NEED_A_REASON = (ActKind.RESOLVE, ActKind.REOPEN, ActKind.NOTE)
 # Of no use where the settings do not name the order's account.
-_NEED_A_WORKER = (ActKind.CHECK, ActKind.REOPEN)
+NEED_A_WORKER = (ActKind.CHECK, ActKind.REOPEN)
+# What the worker has decided, after whatever answer.
+_BY_WORKER = (EventKind.ASKED_ALONE, EventKind.SUSPECTED, EventKind.CLEARED, EventKind.GAVE_UP, EventKind.OVERDUE)
 
 
-def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/orders/ID/acts/ACT`, and `acts_on` for the page of an order."""
-
-    @routes.app_template_global("acts_on")
-    def acts_on(order_id: int, state: OrderState, attention: Attention | None) -> list[tuple[str, str, str]]:
-        """The acts that make sense for an order: path, title, meaning."""
-        return [
-            (url_for("console.act_on_order", order_id=order_id, act=kind.value), word(kind), meaning(kind))
-            for kind in _ACTS
-            if acts.applies(kind, state, attention)
-        ]
+def add_order_acts(routes: Blueprint, settings: Settings, database: Database) -> None:
+    """`/orders/N/acts/ACT`; for the page of an order `acts_on`, and who did what happened to it."""
+    routes.add_app_template_filter(_who, "who")
+    routes.add_app_template_global(_acts_on, "acts_on")
 
     def act_on_order(order_id: int, act: str) -> ActPage:
         with database.read() as connection:
             found = order_to_act_on(connection, storable(order_id))
-        if found is None or act not in _ACTS:
+        if found is None or act not in (*_ACTS, ActKind.NOTE):
             abort(404)
-        order, last = found
-        return _page(database, ActKind(act), order, _digest(order, last), settings)
+        return _act_page(database, ActKind(act), *found, settings)
 
     add_act(routes, "/orders/<int:order_id>/acts/<act>", "act_on_order", act_on_order)
 
 
-def _digest(order: Order, last_event: Mapping[str, Any] | None) -> str:
+def _acts_on(order: Row) -> list[tuple[str, str, str, str]]:
+    """The acts that make sense for an order: path, title, meaning, and its class: the one that is needed most is the
+    first, what clears a result stands apart."""
+    state, attention = order["state"], order["attention"]
+    needed = acts.most_needed(state, attention)
+    found = []
+    for kind in sorted(_ACTS, key=lambda kind: (kind is not needed, _clears_result(kind, state))):
+        if acts.applies(kind, state, attention):
+            path = url_for("console.act_on_order", order_id=order["id"], act=kind.value, list=request.args.get("list"))
+            weight = "needed" if kind is needed else "apart" if _clears_result(kind, state) else ""
+            found.append((path, *_named(kind, state), weight))
+    return found
+
+
+def _clears_result(kind: ActKind, state: OrderState) -> bool:
+    return kind is ActKind.REOPEN and state.is_final
+
+
+def _named(kind: ActKind, state: OrderState) -> tuple[str, str]:
+    """What an act is called, and what it means."""
+    if not _clears_result(kind, state):
+        return word(kind), meaning(kind)
+    means = text(
+        "Only where the platform says that its result was wrong: state, amount and time of the result are cleared, and"
+        " the order is polled next. Who has booked the result has to be told."
+    )
+    return text("Clear the result and poll again"), means
+
+
+def _who(event: Row) -> str:
+    """Who did what happened to an order."""
+    if event["actor"]:
+        return text("operator %(name)s", name=event["actor"])
+    return word(Source.WORKER if event["kind"] in _BY_WORKER else event["source"])
+
+
+def _digest(order: Order, events: Sequence[Row]) -> str:
     """Of what a person sees of an order, the last thing that was heard of it included: by it the form that is sent
     tells whether that has changed. What is heard again in the same words is no change."""
-    heard = None if last_event is None else [last_event[name] for name in _HEARD]
+    heard = [[event[name] for name in _HEARD] for event in events[-1:]]
     return sha256(repr((acts.what_is_seen(order), heard)).encode()).hexdigest()
 
 
-def _page(database: Database, kind: ActKind, order: Order, seen: str, settings: Settings) -> ActPage:
+def _changes(events: Sequence[Row]) -> list[str]:
+    """Who changed what and when: all that happened since the page was shown whose form was sent, else the last."""
+    ids = [str(event["id"]) for event in events]
+    known = ids.index(typed("known")) + 1 if typed("known") in ids else -1
+    return [
+        text(
+            "%(time)s, %(who)s: %(what)s",
+            time=shown_time(event["at"]),
+            who=_who(event),
+            what=" → ".join(dict.fromkeys((word(event["kind"]), word(event["to_state"])))),
+        )
+        for event in events[known:]
+    ]
+
+
+def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[Row], settings: Settings) -> ActPage:
     fields = _fields(kind, order)
     values = {one.name: one.value for one in fields}
-    # The transaction decides once more.
-    refused = detail_text(acts.refusal(kind, order), SKIN)
-    if not refused and kind in _NEED_A_WORKER and acts.nobody_polls(order.account, settings.accounts):
-        refused = text("Its account is not in the settings, so nobody polls it.")
-    # What it is now is shown above: it takes another look, and another click.
-    has_changed = not refused and is_confirmed() and typed("seen") != seen
-    if has_changed:
-        refused = text("The order has changed meanwhile. Nothing was done; look at what it is now.")
+    title, means = _named(kind, order.state)
     return ActPage(
-        title=word(kind),
-        meaning=meaning(kind),
-        about=_about(order),
+        title=title,
+        meaning=means,
+        about=about_order(order),
         fields=fields,
         needs_reason=kind in _NEED_A_REASON,
-        kept={"seen": seen},
-        warnings=_warnings(order, values) if kind is ActKind.RESOLVE else [],
-        refused=refused,
-        is_stale=has_changed,
-        back=f"orders/{order.id}",
+        reason_label=text("Note") if kind is ActKind.NOTE else "",
+        # A note fits whatever has happened.
+        seen="" if kind is ActKind.NOTE else _digest(order, events),
+        kept={"known": str(events[-1]["id"]) if events else ""},
+        warnings=_warnings(kind, order, values),
+        refused=detail_word(_refusal(kind, order, settings)),
+        changes=_changes(events),
+        # With the list that the order was opened from: its page leads to the next one.
+        back=url_for("console.order", order_id=order.id, list=request.args.get("list")).lstrip("/"),
         is_asked_twice=kind is ActKind.RESOLVE,
         do=lambda who: _do(database, who, kind, order, values),
     )
 
 
-def _about(order: Order) -> list[tuple[str, str | None]]:
+def _refusal(kind: ActKind, order: Order, settings: Settings) -> CodedText | None:
+    """Why the act makes no sense; the transaction decides once more."""
+    why = acts.refusal(kind, order)
+    if why is not None and why.code in (TextCode.IS_FINAL, TextCode.IS_NOT_PENDING):
+        # A colleague may have done it: to undo that is no advice.
+        return CodedText(TextCode.IS_SO, **why.values)
+    return why or (acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None)
+
+
+def about_order(order: Order) -> list[tuple[str, str | None]]:
     """What an order is at present."""
     return [
         (text("Account"), order.account),
@@ -110,7 +158,7 @@ def _about(order: Order) -> list[tuple[str, str | None]]:
 
 def _fields(kind: ActKind, order: Order) -> list[Field]:
     if kind is ActKind.RESOLVE:
-        return _result_fields()
+        return _result_fields(order)
     if kind is ActKind.REOPEN and acts.is_settled_by_platform(order):
         is_unticked = request.method == "POST" and typed("force") != "yes"
         tick = Field(
@@ -125,11 +173,13 @@ def _fields(kind: ActKind, order: Order) -> list[Field]:
     return []
 
 
-def _result_fields() -> list[Field]:
-    state, amount = typed("state"), typed("amount")
+def _result_fields(order: Order) -> list[Field]:
+    state, amount, expected = typed("state"), typed("amount"), order.expected_amount
     is_sent = request.method == "POST"
+    if not is_sent and expected is not None:
+        amount = amount_text(expected)
     no_state = is_sent and state not in _FINAL
-    no_amount = is_sent and read_amount(amount) is None and (bool(amount) or state == OrderState.SUCCEEDED)
+    no_amount = is_sent and read_written_amount(amount) is None and (bool(amount) or state == OrderState.SUCCEEDED)
     return [
         Field(
             name="state",
@@ -145,16 +195,22 @@ def _result_fields() -> list[Field]:
             label=text("Charged amount in yuan"),
             kind="amount",
             value=amount,
-            hint=text("What the platform charged; needed where the recharge has succeeded."),
+            hint=text("What the platform charged; empty where a failed recharge was not charged."),
             fault=text("Write an amount such as 2.94.") if no_amount else "",
         ),
     ]
 
 
-def _warnings(order: Order, values: Mapping[str, str]) -> list[str]:
-    """What speaks against a result that was typed."""
+def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[str]:
+    """What is lost, or what speaks against a result that was typed."""
+    if _clears_result(kind, order.state):
+        return [text("This is lost: %(result)s", result=detail_word(acts.result_of(order)))]
+    if kind is not ActKind.RESOLVE:
+        return []
     warnings = []
-    amount, expected = read_amount(values["amount"]), order.expected_amount
+    amount, expected = read_written_amount(values["amount"]), order.expected_amount
+    if values["state"] == OrderState.FAILED and amount:
+        warnings.append(text("A failed order with a charge: has the platform really kept the money?"))
     if amount is not None and expected is not None and amount != expected:
         places = {"amount": amount_text(amount), "expected": amount_text(expected)}
         warnings.append(text("￥%(amount)s is not the expected amount of ￥%(expected)s.", **places))
@@ -163,21 +219,29 @@ def _warnings(order: Order, values: Mapping[str, str]) -> list[str]:
     return warnings
 
 
+def do_to_orders(
+    database: Database, who: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
+) -> Mapping[int, CodedText]:
+    """Do the act, which `decide` decides where it changes orders; why it was refused, by order id."""
+    if kind is ActKind.RESEND:
+        refused = [one.refusals for one in resend(database, who, order_ids)]
+    else:
+        refused = [one.refusals for one in act_on_orders(database, who, kind, order_ids, decide)]
+    return {order_id: why for some in refused for order_id, why in some.items()}
+
+
 def _do(database: Database, who: Operator, kind: ActKind, order: Order, values: Mapping[str, str]) -> Done:
-    done: Iterable[OrdersActedOn | Resent] = (
-        resend(database, who, [order.id])
-        if kind is ActKind.RESEND
-        else act_on_orders(
-            database, who, kind, [order.id], partial(acts.unless_changed, seen=order, decide=_decision(kind, values))
-        )
-    )
-    refused = refusals(done)
-    return (text("Nothing was done."), refused) if refused else text("Done: %(act)s.", act=word(kind))
+    def decide(found: Order, act: Act) -> acts.Decided:
+        return acts.unless_changed(found, act, seen=order, decide=_decision(kind, values))
+
+    refused = [detail_word(why) for why in do_to_orders(database, who, kind, [order.id], decide).values()]
+    return (text("Nothing was done."), refused) if refused else text("Done: %(act)s.", act=_named(kind, order.state)[0])
 
 
 def _decision(kind: ActKind, values: Mapping[str, str]) -> Decide:
     if kind is ActKind.RESOLVE:
-        return partial(acts.resolve, state=OrderState(values["state"]), amount=read_amount(values["amount"]))
+        return partial(acts.resolve, state=OrderState(values["state"]), amount=read_written_amount(values["amount"]))
     if kind is ActKind.REOPEN:
         return partial(acts.reopen, force=values.get("force") == "yes")
-    return {ActKind.CANCEL: acts.cancel, ActKind.DISMISS: acts.dismiss, ActKind.CHECK: acts.check}[kind]
+    others = (acts.cancel, acts.dismiss, acts.check, acts.note)
+    return dict(zip((ActKind.CANCEL, ActKind.DISMISS, ActKind.CHECK, ActKind.NOTE), others, strict=True))[kind]

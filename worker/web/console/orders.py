@@ -1,5 +1,7 @@
 """Orders: the list with its search by any number, and one order's story."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from flask import Blueprint, Response, abort, redirect, render_template, url_for
@@ -7,28 +9,45 @@ from flask import Blueprint, Response, abort, redirect, render_template, url_for
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.domain.watching.workers import tick_allowance
-from worker.runtime import rules_of, sids_of
+from worker.domain.wire.fields import id_fault
 from worker.settings import Settings
+from worker.settings.rules import rules_of, sids_of
+from worker.views.inbox import recent_rejected, unmatched_with_id
 from worker.views.order import Outlook, Row, order_by_id, read_story
-from worker.views.orders import OrderSearch, find_orders, is_searchable, key_of, search_orders
+from worker.views.orders import (
+    ANY_REASON,
+    OrderSearch,
+    SummedOrders,
+    find_orders,
+    key_of,
+    search_orders,
+    unlisted_of_act,
+)
 from worker.views.page import Page
-from worker.web.console.languages import SKIN, text
-from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, csv_answer, show_list, storable, wants_csv
-from worker.words.next_step import ARCHIVED, next_in_words, wait_in_words
+from worker.web.console.files import ListFile, first_rows, sum_name, wanted_format
+from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list, storable
+from worker.web.console.order_acts import add_order_acts
+from worker.web.console.translations import SKIN, text
+from worker.words import N_
+from worker.words.sentences import ARCHIVED, next_in_words, wait_in_words
 
+REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
+"""Why an order needs a person; the last: it is unresolved, and shows no reason."""
 _ANY = "any"
+_MOST_ELSEWHERE = 10
+_FILE = ListFile(name="orders", columns=csv_columns.ORDERS, for_people=csv_columns.ORDERS_FOR_PEOPLE)
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/orders` and `/orders/N`."""
+    """`/orders`, `/orders/N` and the acts on an order."""
     rules, sids = rules_of(settings), sids_of(settings)
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
 
     routes.add_url_rule("/orders", "orders", partial(_list, settings, database))
+    add_order_acts(routes, settings, database)
 
     @routes.get("/orders/<int:order_id>")
     def order(order_id: int) -> str:
@@ -37,7 +56,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         if found is None:
             abort(404)
         story = read_story(database, found, sids, allowance, rules)
-        # What a person has to do about it; None where it needs nobody.
+        # What a person has to do about it; None where it needs no person.
         reason = found["attention"] or (TodoKind.UNRESOLVED if found["state"] is OrderState.UNRESOLVED else None)
         return render_template(
             "console/order.html",
@@ -50,41 +69,83 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
 
 def _list(settings: Settings, database: Database) -> str | Response:
     filters = Filters(zone=settings.zone, accounts=settings.accounts)
-    wanted, number, after = _search_of(filters), filters.word("q"), filters.after()
+    wanted, number = search_of(filters), filters.number()
+    after = None if number is None else known_after(database, filters, wanted)
+    unlisted = said_of_unlisted(database, wanted)
     part: Page[Row] = Page(rows=[])
-    if number and not is_searchable(number):
-        filters.faults.append(text("No order can have this number: check it for commas, quotes or blanks."))
-    elif wants_csv():
-        return csv_answer(
-            "orders", csv_columns.ORDERS, lambda *page: _load(database, wanted, number, *page), after, settings.zone
-        )
+    elsewhere: dict[str, object] = {}
+    if number is None:
+        pass
+    elif wanted_format():
+        load = partial(load_orders, database, wanted, number)
+        return first_rows(_FILE, load, after, filters.chosen, settings.zone)
     else:
-        with database.snapshot() as connection:
-            if after is not None and key_of(connection, after) is None:
-                filters.faults.append(text("The row that this page begins behind is gone: this is the first page."))
-                after = None
-        part = _load(database, wanted, number, after, ROWS, SEARCH_SECONDS)
+        part = load_orders(database, wanted, number, after, ROWS, SEARCH_SECONDS)
         if number and after is None and len(part.rows) == 1 and part.next_after is None:
             return redirect(url_for("console.order", order_id=part.rows[0]["id"]))  # type: ignore[return-value]  # werkzeug's own response, which Flask sends as it is
-    return show_list("orders", part, filters, states=list(OrderState), reasons=list(Attention))
+        if number and after is None:
+            elsewhere = _elsewhere(database, number)
+    summed = SummedOrders(part.rows)
+    shown = {"states": list(OrderState), "reasons": REASONS, "sum_name": sum_name, "unlisted": unlisted}
+    return show_list("orders", replace(part, rows=[*summed]), filters, sums=summed.sums(), **shown, **elsewhere)
 
 
-def _search_of(filters: Filters) -> OrderSearch:
+def _elsewhere(database: Database, number: str) -> dict[str, object]:
+    """What else is known by a number: it is shown below the orders."""
+    with database.read() as connection:
+        refused = recent_rejected(connection, holding=number, after=None, most=_MOST_ELSEWHERE, seconds=0)
+        return {"unmatched": unmatched_with_id(connection, number, _MOST_ELSEWHERE), "refused": refused}
+
+
+def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> int | None:
+    """The id of the order that the page begins behind; None, which is a fault, where the list has no such order."""
+    after = filters.after()
+    if after is None:
+        return None
+    with database.snapshot() as connection:
+        if key_of(connection, after, wanted) is not None:
+            return after
+    filters.faults.append(text("The row that this page begins behind is gone: this is the first page."))
+    return None
+
+
+def said_of_unlisted(database: Database, wanted: OrderSearch) -> list[str]:
+    """What is said where an act has more orders than its list holds."""
+    if wanted.act_key is None:
+        return []
+    with database.read() as connection:
+        count = unlisted_of_act(connection, wanted.act_key)
+    said = N_("These are the newest orders of the act; %(count)s others are not in the list.")
+    return [text(said, count=count)] if count else []
+
+
+def search_of(filters: Filters) -> OrderSearch:
+    """What the filters of a list of orders let through."""
     is_any = filters.word("attention") == _ANY
+    if is_any:
+        filters.chosen["attention"] = text("Any")
+    chosen = [] if is_any else filters.one_of("attention", REASONS)
     return OrderSearch(
         accounts=filters.chosen_accounts(),
         states=filters.one_of("state", OrderState),
-        attention=list(Attention) if is_any else filters.one_of("attention", Attention),
+        act_key=filters.fit("act", id_fault),
+        attention=ANY_REASON if is_any else [one if isinstance(one, Attention) else None for one in chosen],
         since=filters.since(),
         until=filters.until(),
+        settled_since=filters.since("settled_from"),
+        settled_until=filters.until("settled_to"),
     )
 
 
-def _load(
+def load_orders(
     database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: float
 ) -> Page[Row]:
+    """A page of the orders that are wanted; with a number, of those that it names. Raises RuntimeError where the order
+    that it goes on behind is gone: a list that is read page by page would begin again, and have orders twice."""
     # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
     with database.snapshot() as connection:
+        if after is not None and key_of(connection, after, wanted) is None:
+            raise RuntimeError(f"the order that the list goes on behind is gone: id:{after}")
         if number:
             return search_orders(connection, number, wanted, after=after, most=most, seconds=seconds)
         return find_orders(connection, wanted, after=after, most=most, seconds=seconds)

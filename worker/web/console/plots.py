@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from worker.domain.records.orders import Source
 from worker.domain.watching.plots import DELAY_LIMITS, Plots, Span
-from worker.web.console.languages import text
+from worker.web.console.translations import text
 from worker.words import N_
 
 WIDTH, HEIGHT = 400, 180
@@ -41,15 +41,6 @@ class Series:
     kind: str
     """The class that its colour follows from."""
     values: Sequence[float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
-    """A line across the chart, such as a limit."""
-
-    name: str
-    kind: str
-    value: float
 
 
 class Rect(NamedTuple):
@@ -82,7 +73,7 @@ class Chart:
     """The figures in words, where these are others than those that are drawn."""
     line: Series | None = None
     """Drawn over the bars, a step for each."""
-    level: Level | None = None
+    level: Series | None = None
     links: Sequence[str] = ()
     """Where each bar leads; none: nowhere."""
     kinds: Sequence[str] = ()
@@ -111,7 +102,7 @@ class Chart:
     def top(self) -> float:
         """The upper end of the axis: 1, 2 or 5 times a power of ten, above every figure."""
         stacked = [sum(one.values[bar] for one in self.bars) for bar in range(len(self.labels))]
-        others = [*([] if self.line is None else self.line.values), 0.0 if self.level is None else self.level.value]
+        others = [*([] if self.line is None else self.line.values), 0.0 if self.level is None else self.level.values[0]]
         return nice_top(max([*stacked, *others], default=0.0))
 
     @property
@@ -129,7 +120,7 @@ class Chart:
 
     def said(self, bar: int) -> str:
         """The figures of a bar in words."""
-        return ", ".join(f"{one.name} {figure_text(one.values[bar])}" for one in self.columns)
+        return text(", ").join(f"{one.name} {figure_text(one.values[bar])}" for one in self.columns)
 
     def rects(self, bar: int) -> Iterator[Rect]:
         """The parts of a bar, the lowest first."""
@@ -182,7 +173,6 @@ def charts_of(plots: Plots, zone: ZoneInfo, words: Words, query_link: Callable[[
 
 
 def _states(plots: Plots, zone: ZoneInfo) -> Chart:
-    passed = plots.passed
     return _over_time(
         plots,
         zone,
@@ -190,15 +180,15 @@ def _states(plots: Plots, zone: ZoneInfo) -> Chart:
         title=text("Orders submitted and settled"),
         description=text("Bars: orders that succeeded and failed. Line: orders that were submitted."),
         bars=[
-            Series(name=text("Succeeded"), kind="succeeded", values=passed.succeeded),
-            Series(name=text("Failed"), kind="failed", values=passed.failed),
+            Series(name=text("Succeeded"), kind="succeeded", values=plots.succeeded),
+            Series(name=text("Failed"), kind="failed", values=plots.failed),
         ],
-        line=Series(name=text("Orders submitted"), kind="submitted", values=passed.submitted),
+        line=Series(name=text("Orders submitted"), kind="submitted", values=plots.submitted),
         note=text(
             "Submitted: %(submitted)s. Succeeded: %(succeeded)s. Failed: %(failed)s.",
-            submitted=f"{sum(passed.submitted):,}",
-            succeeded=f"{sum(passed.succeeded):,}",
-            failed=f"{sum(passed.failed):,}",
+            submitted=sum(plots.submitted),
+            succeeded=sum(plots.succeeded),
+            failed=sum(plots.failed),
         ),
     )
 
@@ -211,8 +201,8 @@ def _backlog(plots: Plots, zone: ZoneInfo) -> Chart:
         title=text("Backlog"),
         description=text("Orders without a result at each time. Line: those that are due now."),
         bars=[Series(name=text("Pending"), kind="pending", values=plots.backlog)],
-        level=Level(name=text("Due now"), kind="due", value=plots.due),
-        note=text("Pending now: %(pending)s. Due now: %(due)s.", pending=f"{plots.pending:,}", due=f"{plots.due:,}"),
+        level=Series(name=text("Due now"), kind="due", values=[plots.due]),
+        note=text("Pending now: %(pending)s. Due now: %(due)s.", pending=plots.pending, due=plots.due),
     )
 
 
@@ -231,7 +221,7 @@ def _delays(plots: Plots) -> Chart:
         labels=[*(text(name) for name in _DELAY_NAMES), text("longer")],
         ticks=range(len(_DELAY_NAMES) + 1),
         bars=[Series(name=text(words), kind=kind, values=values) for (kind, words), values in sums.items()],
-        note=text("Of the last %(count)s settled orders.", count=f"{count:,}"),
+        note=text("Of the last %(count)s settled orders.", count=count),
     )
 
 
@@ -257,12 +247,12 @@ def _budget(plots: Plots, zone: ZoneInfo) -> Chart:
             Series(name=text("Queries sent"), kind="full", values=plots.queries),
             Series(name=text("Orders in them"), kind="full", values=plots.query_orders),
         ],
-        level=Level(name=text("Allowed"), kind="allowed", value=plots.allowed),
+        level=Series(name=text("Allowed"), kind="allowed", values=[plots.allowed]),
         note=text(
             "Queries: %(sent)s. Orders in them: %(orders)s, %(fill)s of the places.",
-            sent=f"{sent:,}",
-            orders=f"{orders:,}",
-            fill=f"{fill:.0%}",
+            sent=sent,
+            orders=orders,
+            fill=format(fill, ".0%"),
         ),
     )
 

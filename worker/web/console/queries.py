@@ -9,7 +9,8 @@ from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
 from worker.settings import Settings
 from worker.views.queries import read_query, recent_queries
-from worker.web.console.lists import List, add_list, csv_file, storable, wants_csv
+from worker.web.console.files import ListFile, wanted_format, whole_file
+from worker.web.console.lists import List, add_list, storable
 
 _LIST = List(
     name="queries",
@@ -35,6 +36,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             found = read_query(connection, storable(query_id))
         if found is None:
             abort(404)
-        if wants_csv():
-            return csv_file(f"query-{query_id}", csv_columns.POLLED_ORDERS, found.orders, settings.zone)
+        if wanted_format():
+            described = ListFile(name=f"query-{query_id}", columns=csv_columns.POLLED_ORDERS)
+            return whole_file(described, found.orders, settings.zone)
         return render_template("console/query.html", query=found.query, orders=found.orders, added=found.added)

@@ -10,9 +10,8 @@ from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.users import User
 from worker.domain.tokens_and_sign_ins import form_token, is_form_token
 from worker.operations.sign_in import Counted, Try
-from worker.web.access import Access
-from worker.web.console.languages import local_path, text
-from worker.web.console.security import FIELD, hidden_field
+from worker.web.access import FIELD, Access, hidden_field
+from worker.web.console.translations import local_path, text
 from worker.web.users import Busy, is_right
 from worker.words import N_
 
@@ -81,7 +80,7 @@ def _try(access: Access, name: str, password: str) -> Response:
     try:
         right = is_right(None if user is None else user.password_hash, password)
     except Busy:
-        # It stays counted: else whoever keeps us busy could guess without end.
+        # It stays counted: else a client that keeps us busy could guess without end.
         return _form(access, text(BUSY), 503)
     if user is None or not right:
         _log_failure(access, user, counted)
@@ -100,7 +99,7 @@ def _signed_in(access: Access, tried: Try, user: User) -> Response:
 
 def _locked(access: Access, until: datetime, now: datetime) -> Response:
     minutes = max(1, -(-(until - now).total_seconds() // 60))
-    answer = _form(access, text(WAIT, minutes=f"{minutes:.0f}"), 429)
+    answer = _form(access, text(WAIT, minutes=round(minutes)), 429)
     answer.headers["Retry-After"] = f"{(until - now).total_seconds():.0f}"
     return answer
 

@@ -1,32 +1,26 @@
-"""Whether orders are being reconciled, what happened lately, and all that needs a person."""
+"""Whether orders are being reconciled, and what happened lately."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 
 from worker.database.transactions import Database, is_transient
 from worker.domain.accounts.back_off import may_query_at
-from worker.domain.records import csv_columns
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.overview import Overview
+from worker.domain.records.orders import Source
+from worker.domain.records.watching import Overview
 from worker.domain.watching.monitoring import check, drain_seconds
 from worker.domain.watching.plots import Span
-from worker.domain.watching.workers import is_served, is_ticking, tick_allowance
-from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
+from worker.domain.watching.workers import is_served, is_ticking
 from worker.settings import Settings
+from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.views.plots import read_plots
-from worker.views.todo import read_todo, todo_rows
 from worker.views.watching import Status, read_status
-from worker.web.console.languages import SKIN, outcome_word, text, word_of
-from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import charts_of, frame
-from worker.web.shared_readings import Apart, SharedReading
-from worker.words.monitoring_findings import finding_in_sentences
-
-T = TypeVar("T")
+from worker.web.console.translations import SKIN, outcome_word, text, word_of
+from worker.web.shared_readings import Apart
+from worker.words.sentences import finding_in_sentences
 
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0
@@ -36,11 +30,6 @@ _PATIENCE_SECONDS = 0.03
 """Each part of the page waits so long for figures that are just being read; then it shows what there is."""
 
 
-# Of each reason.
-_SHOWN = 10
-# The page is to be there within a tenth of a second.
-_COUNTED = 1_000
-_MOST_IN_FILE = 10_000
 # The page where one goes on from a finding, below the first one.
 _PAGES = {
     "attention": "attention",
@@ -63,24 +52,12 @@ class _Overview:
 
     def __init__(self, settings: Settings, database: Database, apart: Apart) -> None:
         self._settings = settings
-        self._apart = apart
         rules, sids = rules_of(settings), sids_of(settings)
-        self._statuses = self._shared(partial(read_status, database, sids, rules), _STATUS_SECONDS)
-        self._plots = {
-            span: self._shared(partial(read_plots, database, sids, rules, span), _PLOTS_SECONDS)
-            for span in (None, *Span)
-        }
-
-    def _shared(self, read: Callable[[], T], kept_seconds: float) -> SharedReading[T | None]:
-        # Old figures, rather than none, while new ones are read.
-        return SharedReading(
-            read,
-            otherwise=None,
-            kept_seconds=kept_seconds,
-            oldest_seconds=math.inf,
-            share=_SHARE,
-            begin=self._apart.begin,
-        )
+        status = partial(read_status, database, sids, rules)
+        self._statuses = apart.shared(status, kept_seconds=_STATUS_SECONDS, share=_SHARE)
+        plots = {span: partial(read_plots, database, sids, rules, span) for span in (None, *Span)}
+        shared = partial(apart.shared, kept_seconds=_PLOTS_SECONDS, share=_SHARE)
+        self._plots = {span: shared(read) for span, read in plots.items()}
 
     def now_part(self) -> dict[str, object]:
         status = self._statuses.latest(_PATIENCE_SECONDS)
@@ -96,10 +73,8 @@ class _Overview:
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/attention`; `/`, and its two parts, which refresh themselves. `apart` reads their figures."""
+    """`/`, and its two parts, which refresh themselves. `apart` reads their figures."""
     shown = _Overview(settings, database, apart)
-    allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
-    todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
 
     @routes.get("/")
     def overview() -> str:
@@ -112,14 +87,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
     @routes.get("/overview/plots")
     def overview_plots() -> str:
         return _render_part("console/overview_plots.html", shown.plots_part)
-
-    @routes.get("/attention")
-    def attention() -> str | Response:
-        if wants_csv():
-            groups, _ = todo(_MOST_IN_FILE)
-            return csv_file("attention", csv_columns.TODO, todo_rows(groups), settings.zone)
-        groups, now = todo(_SHOWN, most_counted=_COUNTED)
-        return render_template("console/attention.html", groups=groups, now=now, state_of=OrderState)
 
 
 def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:
@@ -141,7 +108,7 @@ def _query_path(query_id: int) -> str:
 def _shown(status: Status, settings: Settings) -> dict[str, object]:
     overview, thresholds, rules = status.overview, thresholds_of(settings), rules_of(settings)
     found, names, tick_seconds = check(overview, thresholds, rules), accounts_by_sid(settings), thresholds.tick_seconds
-    # Where no worker runs nobody can tell.
+    # Not known where no worker runs.
     is_alive = all(finding.name != "no_tick" for finding in found)
     return {
         "status": status,
@@ -173,7 +140,7 @@ def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], ove
 
 def _by_source(counts: Mapping[str, int]) -> str:
     by = [
-        text("%(count)s by %(source)s", count=f"{count:,}", source=word_of(Source, source))
+        text("%(count)s by %(source)s", count=count, source=word_of(Source, source))
         for source, count in sorted(counts.items())
     ]
     return text(", ").join(by) or text("none")

@@ -1,19 +1,13 @@
 """The languages of the console, and how it shows words, times, durations and amounts in them.
 
-English stands in the code, Chinese in a catalogue. Nothing has to be compiled: the catalogue is read as text, once for
-each process.
+English stands in the code, Chinese in a catalogue.
 """
 
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, partial
-from importlib.resources import files
-from io import BytesIO
+from functools import partial
 from zoneinfo import ZoneInfo
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import NullTranslations, Translations
 from flask import Blueprint, Response, current_app, g, redirect, request
 
 from worker.domain.records.acts import ActKind
@@ -21,14 +15,14 @@ from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.fields import amount_text
 from worker.words import Skin, catalogue
 from worker.words.catalogue import FINDINGS, PAGES, QUERY_OUTCOMES
-from worker.words.events import detail_text
+from worker.words.languages import ENGLISH, translations
+from worker.words.sentences import detail_text, sentence_in_words
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
 
 _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
-_DEFAULT = "en"
 _ZONE = "RECONCILER_CONSOLE_ZONE"
 
 
@@ -36,21 +30,8 @@ def language() -> str:
     """The language of the request: as chosen on the page, else as the browser prefers."""
     if "language" not in g:
         chosen = request.cookies.get(_COOKIE)
-        g.language = chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, _DEFAULT)
+        g.language = chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, ENGLISH)
     return str(g.language)
-
-
-@cache
-def translations(code: str) -> NullTranslations:
-    """The catalogue of a language."""
-    if code == _DEFAULT:
-        return NullTranslations()
-    with (files("worker.words") / "locale" / f"{code}.po").open("rb") as source:
-        catalogue = read_po(source, locale=code)
-    compiled = BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    return Translations(compiled)
 
 
 def _translate(message: str) -> str:
@@ -66,6 +47,11 @@ meaning = partial(catalogue.means, skin=SKIN)
 detail_word = partial(detail_text, skin=SKIN)
 
 
+def faults_in_words(errors: str, most: int | None = None) -> list[str]:
+    """What is wrong with refused input, line by line: all of it, or so many lines."""
+    return [sentence_in_words(line, SKIN) for line in errors.splitlines()[:most]]
+
+
 def outcome_word(outcome: str | None) -> str:
     """How a query ended."""
     return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
@@ -77,7 +63,12 @@ def finding_word(name: str) -> str:
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Have templates speak the language of the request, and let its reader choose another. Times are of `zone`."""
+    """Have templates speak the language of the request, and let its reader choose another. Times are of `zone`.
+
+    Raises FileNotFoundError where the catalogue of one is not compiled.
+    """
+    for code in LANGUAGES:
+        translations(code)
 
     @routes.record_once
     def extend(state: "object") -> None:
@@ -99,6 +90,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
             finding=finding_word,
             act=partial(word_of, ActKind),
             detail=detail_word,
+            faults=faults_in_words,
         )
         state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 
@@ -122,6 +114,11 @@ def local_path(path: str) -> str:
 def shown_time(value: datetime | None) -> str:
     """A time to the second, in the zone of the console; empty for None."""
     return "" if value is None else f"{value.astimezone(current_app.config[_ZONE]):%Y-%m-%d %H:%M:%S}"
+
+
+def shown_clock() -> str:
+    """The time of day of this host, in the zone of the console: when a page was made."""
+    return f"{datetime.now(current_app.config[_ZONE]):%H:%M:%S}"
 
 
 def yuan(value: Decimal | None) -> str:

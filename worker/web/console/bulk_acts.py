@@ -1,0 +1,228 @@
+"""An act on many orders: those that were ticked in a list, or all that its filters let through, at most 10,000.
+
+The first page says how many they are and what they sum up to. Its form holds the orders, and how each stood: the act is
+done to these alone, a thousand in a request, and each answer asks for the next thousand by itself. What is done stays
+done and recorded, wherever that ends; the same confirmation, sent twice, acts once.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from itertools import chain, islice
+from typing import Any
+
+from flask import Blueprint, Response, abort, g, render_template, request, url_for
+
+from worker.database.transactions import Database
+from worker.domain.finance.amounts import Sums
+from worker.domain.orders import operator_acts as acts
+from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.orders import Attention, Order, OrderState
+from worker.operations.act_by_hand import MOST_AT_ONCE as MOST_IN_A_REQUEST
+from worker.operations.act_by_hand import Operator, Shown
+from worker.settings import Settings
+from worker.views.notifications import orders_given_up
+from worker.views.order import Row
+from worker.views.orders import OrderSearch, SummedOrders, last_event_id, orders_by_id
+from worker.web.console.acts import MOST_AT_ONCE, ActPage, add_act, typed
+from worker.web.console.lists import LARGEST_ID, Filters, storable
+from worker.web.console.order_acts import NEED_A_WORKER, do_to_orders
+from worker.web.console.orders import load_orders, said_of_unlisted, search_of
+from worker.web.console.translations import detail_word, local_path, meaning, text, word, yuan
+
+_ACTS: Mapping[ActKind, Any] = {
+    ActKind.DISMISS: acts.dismiss,
+    ActKind.CHECK: acts.check,
+    # By their poll priority: polled first, they would take every batch from new orders.
+    ActKind.REOPEN: partial(acts.reopen, is_polled_next=False),
+    ActKind.CANCEL: acts.cancel,
+    ActKind.RESEND: None,
+}
+# What the address may say: of another filter, which these pages do not know, the act would go beyond the list.
+_NAMES = frozenset(
+    {"order", "scope", "next", "q", "state", "attention", "account", "act", "from", "to", "settled_from", "settled_to"}
+)
+_SEARCH_SECONDS = 2.0
+
+
+@dataclass(kw_only=True)
+class _Plan:
+    """What the act is done to; the form holds it."""
+
+    nonce: str
+    last_event: int
+    """The id of the last event when the orders were shown."""
+    count: int
+    is_more: bool
+    due: str
+    charged: str
+    difference: str
+    left: dict[str, list[int]] = field(default_factory=dict)
+    """The orders that are left, by their state and attention."""
+    refused: dict[str, list[int]] = field(default_factory=dict)
+    """Those that were refused, by the reason in words."""
+
+    def standings(self) -> list[tuple[acts.Standing | None, list[int]]]:
+        """How the orders stood that are left, and which stood so; None: they were gone."""
+        return [
+            ((OrderState(state), Attention(attention) if attention else None) if state else None, ids)
+            for (state, _, attention), ids in ((key.partition(" "), ids) for key, ids in self.left.items())
+        ]
+
+    def text(self) -> str:
+        """As the form holds it."""
+        return json.dumps(vars(self), separators=(",", ":"))
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
+    """`/orders/acts/ACT`, and `bulk_acts` for lists of orders."""
+
+    @routes.app_template_global("bulk_acts")
+    def bulk_acts() -> list[tuple[str, str, str]]:
+        """The acts that make sense for orders of the state that is chosen: path, title, meaning."""
+        chosen = [state for state in OrderState if state == request.args.get("state")] or list(OrderState)
+        return [
+            (url_for("console.act_on_orders", act=kind.value), word(kind), meaning(kind))
+            for kind in (_ACTS if g.viewer.may_act else ())
+            if any(acts.applies(kind, state, Attention.TOO_OLD) for state in chosen)
+        ]
+
+    def kind_of(act: str) -> ActKind:
+        kind = next((kind for kind in _ACTS if kind == act), None)
+        if kind is None or not _NAMES.issuperset(request.args):
+            abort(404)
+        return kind
+
+    def page_of(act: str) -> ActPage:
+        return _page(settings, database, kind_of(act))
+
+    def late_title_of(act: str) -> str | None:
+        # To read ten thousand orders takes some tenths of a second.
+        is_late = request.method == "GET" and request.args.get("scope") in ("all", "given-up")
+        return word(kind_of(act)) if is_late else None
+
+    add_act(routes, "/orders/acts/<act>", "act_on_orders", page_of, late_title_of)
+
+
+def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
+    filters = Filters(zone=settings.zone, accounts=settings.accounts)
+    wanted = search_of(filters)
+    plan = _sent_plan() if request.method == "POST" else _new_plan(database, filters, wanted, kind)
+    by_standing = [
+        (" · ".join(filter(None, map(word, standing or ()))) or text("no longer there"), f"{len(ids):,}")
+        for standing, ids in plan.standings()
+    ]
+    is_more = text(
+        "More match: these are the first %(count)s of the list. Do it again for the others.", count=plan.count
+    )
+    return ActPage(
+        title=word(kind),
+        meaning=meaning(kind),
+        about=[
+            (text("Orders"), f"{plan.count:,}"),
+            *by_standing,
+            (text("Expected amount"), plan.due),
+            (text("Charged amount"), plan.charged),
+            (text("Difference"), plan.difference),
+        ],
+        needs_reason=True,
+        kept={"plan": plan.text()},
+        warnings=[*([is_more] if plan.is_more else []), *said_of_unlisted(database, wanted)],
+        refused=" ".join(filters.faults) or ("" if plan.count else text("There are none.")),
+        back=local_path(request.args.get("next", "/orders"))[1:],
+        button=text("%(act)s: %(count)s orders", act=word(kind), count=plan.count),
+        do=lambda who: _go_on(settings, database, who, kind, plan),
+    )
+
+
+def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: ActKind) -> _Plan:
+    with database.read() as connection:
+        # Before the orders are read: what happens meanwhile counts as a change.
+        last_event = last_event_id(connection)
+    found, gone, is_more = _selected(database, filters, wanted)
+    # What is in the archive is restored to be sent, and for nothing else.
+    rows = SummedOrders(row for row in found if row["archived_at"] is None or kind is ActKind.RESEND)
+    left: dict[str, list[int]] = {" ": gone} if gone else {}
+    for row in rows:
+        left.setdefault(f"{row['state']} {row['attention'] or ''}", []).append(row["id"])
+    sums = dict(rows.sums()).get(None, Sums())
+    return _Plan(
+        nonce=uuid.uuid4().hex,
+        last_event=last_event,
+        count=sums.count + len(gone),
+        is_more=is_more,
+        due=yuan(sums.due),
+        charged=yuan(sums.charged),
+        difference=yuan(sums.difference),
+        left=left,
+    )
+
+
+def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[Row], list[int], bool]:
+    """The orders that were ticked, or all that match; the ids of those that are gone; and whether there are more."""
+    scope, number = request.args.get("scope"), filters.number()
+    if scope == "all":
+        if filters.faults or number is None:
+            return [], [], False
+        part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1, _SEARCH_SECONDS)
+        return part.rows[:MOST_AT_ONCE], [], part.next_after is not None
+    with database.snapshot() as connection:
+        if scope == "given-up":
+            ids = orders_given_up(connection, filters.account())
+        else:
+            numbers = (one[:20] for one in request.args.getlist("order"))
+            ids = [storable(int(one)) for one in numbers if one.isascii() and one.isdecimal()]
+        rows = orders_by_id(connection, chosen := sorted(set(ids))[:MOST_AT_ONCE])
+    return rows, sorted(set(chosen) - {row["id"] for row in rows}), len(ids) > MOST_AT_ONCE
+
+
+def _sent_plan() -> _Plan:
+    """The plan as the form holds it. Answers 400 for what is none."""
+    try:
+        sent = json.loads(typed("plan"))
+        # Half a character, which JSON may name, is in no page.
+        json.dumps(sent, ensure_ascii=False).encode()
+        plan = _Plan(**sent)
+        numbers: list[Any] = [plan.count, plan.last_event, *chain(*plan.left.values(), *plan.refused.values())]
+        if not all(isinstance(number, int) and 0 <= number <= LARGEST_ID for number in numbers):
+            abort(400)
+        plan.standings()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        abort(400)
+    return plan
+
+
+def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind, plan: _Plan) -> Response:
+    """Do the next thousand; the page says how far it came, and asks for the others."""
+
+    def decide(order: Order, act: Act) -> acts.Decided:
+        why = acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None
+        decided: acts.Decided = why or _ACTS[kind](order, act)
+        return decided
+
+    left = ((order_id, standing) for standing, ids in plan.standings() for order_id in ids)
+    some = dict(islice(left, MOST_IN_A_REQUEST))
+    # Another name makes another act of it.
+    key = sha256(f"{who.name} {kind} {plan.nonce}".encode()).hexdigest()[:32]
+    who = replace(who, act_key=key, shown=Shown(orders=some, last_event=plan.last_event))
+    for order_id, why in do_to_orders(database, who, kind, list(some), decide).items():
+        # Without the order's name: the same for all of them.
+        plan.refused.setdefault(detail_word(why.having(order=None)), []).append(order_id)
+    plan.left = {key: rest for key, ids in plan.left.items() if (rest := [one for one in ids if one not in some])}
+    refused = sum(len(ids) for ids in plan.refused.values())
+    past = plan.count - sum(len(ids) for ids in plan.left.values())
+    page = render_template(
+        "console/bulk_act.html",
+        title=word(kind),
+        plan=plan,
+        sent=plan.text(),
+        reason=who.reason,
+        past=past,
+        acted=past - refused,
+        act_key=who.act_key,
+        back=local_path(request.args.get("next", "/orders")),
+    )
+    return Response(page)

@@ -1,0 +1,141 @@
+"""Maintenance: which accounts are paused and will be, what a person does about it, and the lines that say so on every
+page."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from flask import Blueprint, g, render_template, request
+
+from worker.database.transactions import Database
+from worker.domain.orders.operator_acts import pause_fault
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.acts import ActKind
+from worker.domain.watching.announced_pauses import announced_pauses
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
+from worker.settings import Settings
+from worker.views.accounts import read_states
+from worker.web.console.acts import ActPage, Field, add_act, addressed, is_confirmed, typed
+from worker.web.console.translations import meaning, shown_time, text
+from worker.web.shared_readings import Apart
+
+_KEPT_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.03
+_ALL = "*"
+# No account's name holds it.
+_BETWEEN = ","
+
+Known = tuple[list[AccountState], datetime]
+"""The states of the accounts of the settings, and the time."""
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
+    """`/maintenance`, `/maintenance/plan` and `/maintenance/cancel`; `apart` reads what every page says."""
+    read = partial(_read, settings, database)
+    # A page that needs the database says itself that it is away.
+    announced = apart.shared(read, kept_seconds=_KEPT_SECONDS, report=lambda _: None)
+
+    def told() -> dict[str, object]:
+        known = announced.latest(_PATIENCE_SECONDS) if g.get("viewer") else None
+        return {} if known is None else {"pauses": announced_pauses(*known), "now": known[1]}
+
+    @routes.app_context_processor
+    def of_every_page() -> dict[str, object]:
+        return {"announced": told}
+
+    @routes.get("/maintenance")
+    def maintenance() -> str:
+        states, now = read()
+        return render_template("console/maintenance.html", states=states, now=now, of_hold=meaning(ActKind.HOLD))
+
+    add_act(routes, "/maintenance/plan", "plan_pause", lambda: _plan_page(settings, database, read()[1]))
+    add_act(routes, "/maintenance/cancel", "cancel_planned_pause", lambda: _cancel_page(database, *read()))
+
+
+def _read(settings: Settings, database: Database) -> Known:
+    with database.read() as connection:
+        known = {state.account: state for state in read_states(connection)}
+        return [known.get(name) or AccountState(account=name) for name in settings.accounts], database.now(connection)
+
+
+def _plan_page(settings: Settings, database: Database, now: datetime) -> ActPage:
+    zone = settings.zone
+    tonight = now.astimezone(zone).replace(hour=23, minute=0, second=0, microsecond=0)
+    morning = (tonight + timedelta(days=1)).replace(hour=6)
+    chosen = request.form.getlist("account")
+    accounts = list(settings.accounts) if _ALL in chosen else [one for one in settings.accounts if one in chosen]
+    times = [_time_field("from", text("From"), tonight), _time_field("until", text("Until"), morning)]
+    begins, ends = (None if one.fault else datetime.fromisoformat(one.value).replace(tzinfo=zone) for one in times)
+    if is_confirmed() and begins and ends and (fault := pause_fault(begins, ends, now)):
+        times[1] = _time_field("until", text("Until"), morning, fault=text(fault.value))
+    every = [(_ALL, text("All accounts")), *((name, name) for name in settings.accounts)]
+    return ActPage(
+        title=text("Plan a pause"),
+        meaning=text(
+            "These accounts are not polled from the one time to the other; orders and callbacks are still taken in. A"
+            " pause that holds goes on; what was planned before and has not begun is replaced."
+        ),
+        fields=[
+            Field(
+                name="account",
+                label=text("Accounts"),
+                kind="choices",
+                value=_BETWEEN.join(chosen),
+                options=every if len(every) > 2 else every[1:],
+                fault=text("Choose one.") if is_confirmed() and not accounts else "",
+                is_required=True,
+            ),
+            *times,
+        ],
+        needs_reason=True,
+        back="maintenance",
+        do=lambda who: _plan(database, who, accounts, begins, ends),
+    )
+
+
+def _plan(
+    database: Database, who: Operator, accounts: Sequence[str], begins: datetime | None, ends: datetime | None
+) -> str:
+    pause_accounts(database, who, accounts, begins=begins, ends=ends)
+    words = {"account": text(", ").join(accounts), "since": shown_time(begins), "time": shown_time(ends)}
+    return text("Done: %(account)s is to be paused from %(since)s until %(time)s.", **words)
+
+
+def _time_field(name: str, label: str, proposed: datetime, fault: str = "") -> Field:
+    """A time in the zone of the console: as it was typed, or as it is proposed."""
+    value = typed(name) if request.method == "POST" else f"{proposed:%Y-%m-%dT%H:%M}"
+    try:
+        is_time = datetime.fromisoformat(value).tzinfo is None
+    except ValueError:
+        is_time = False
+    unread = "" if is_time else text("Give a date and a time.")
+    return Field(name=name, label=label, kind="time", value=value, fault=unread or fault, is_required=True)
+
+
+def _cancel_page(database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
+    """Cancels what is planned for an account, and for those that were to be paused in the same act."""
+    account = addressed("account")
+    planned = {state.account: state.planned_pause(now) for state in states}
+    shown = planned.get(account)
+    accounts = [name for name, one in planned.items() if one and one == shown]
+
+    def do(who: Operator) -> str:
+        done = cancel_planned_pauses(database, who, accounts, shown)
+        return text("Done: the planned pause of %(account)s is cancelled.", account=text(", ").join(done))
+
+    return ActPage(
+        title=text("Cancel the planned pause"),
+        meaning=text("These accounts are polled on."),
+        about=[
+            (text("Accounts"), text(", ").join(accounts)),
+            (text("From"), shown_time(shown.paused_at if shown else None)),
+            (text("Until"), shown_time(shown.paused_until if shown else None)),
+            (text("Planned by"), shown.paused_by if shown else None),
+            (text("Reason"), shown.pause_reason if shown else None),
+        ],
+        seen=f"{shown.paused_at.isoformat()} {shown.paused_until}" if shown else "",
+        changed=text("Another pause is planned by now."),
+        refused="" if shown else text("No pause of this account is planned."),
+        back="maintenance",
+        do=do,
+    )

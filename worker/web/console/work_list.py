@@ -1,0 +1,150 @@
+"""All that needs a person: the orders, as a list to work through, other things in tabs of their own, and how many there
+are, which the navigation of each page says."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from urllib.parse import parse_qsl, urlencode
+
+from flask import Blueprint, Response, g, render_template, request, url_for
+
+from worker.database.transactions import Database
+from worker.domain.records import csv_columns
+from worker.domain.records.orders import OrderState
+from worker.domain.watching.todo import TodoKind
+from worker.domain.watching.workers import tick_allowance
+from worker.settings import Settings
+from worker.settings.rules import rules_of
+from worker.views.orders import OrderSearch, count_with_attention, find_orders
+from worker.views.page import Page
+from worker.views.todo import TodoGroup, every_todo, read_todo
+from worker.views.work_list import numbers_of, orders_to_work_on, with_any_reason
+from worker.web.console.files import ListFile, Row, first_rows, wanted_format
+from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list
+from worker.web.console.orders import REASONS, known_after, search_of
+from worker.web.shared_readings import Apart
+
+TABS = {
+    "order": ("order",),
+    "account": ("account",),
+    "notification": ("endpoint", "notification"),
+    "unmatched": ("unmatched",),
+    "rejected": ("rejected",),
+}
+"""The tabs of the page, with the kinds of `TodoGroup` in each; the first has a list of its own."""
+
+# Of each reason in another tab.
+_SHOWN = 10
+# The page is to be there within a tenth of a second.
+_COUNTED = 1_000
+_FILTERS = ("attention", "state", "account", "from", "to", "sort")
+# Counts are read apart, at most every five seconds, and cost a twentieth of one connection. Older ones than a minute
+# would mislead.
+_KEPT_SECONDS, _OLDEST_SECONDS, _SHARE = 5.0, 60.0, 20.0
+_PATIENCE_SECONDS = 0.02
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
+    """`/attention`, `/attention/count`, `todo_counts` for every page and `next_in_list` for that of an order. `apart`
+    reads the counts."""
+    routes.add_app_template_global(partial(next_in_list, settings, database), "next_in_list")
+    allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+    todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
+    some = partial(todo, 1, most_counted=_COUNTED)
+    counted = apart.shared(some, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, share=_SHARE)
+
+    @routes.app_template_global("todo_counts")
+    def todo_counts(patience_seconds: float = _PATIENCE_SECONDS) -> dict[str, Counter[str]] | None:
+        """How many things need a person, by tab and by reason; None where that is not known so soon."""
+        try:
+            found = counted.latest(patience_seconds)
+        except Exception:  # A page is there without them; /attention says what is wrong.
+            return None
+        return None if found is None else _counts(found[0])
+
+    @routes.get("/attention/count")
+    def todo_count() -> str:
+        return render_template("console/todo_count.html")
+
+    @routes.get("/attention")
+    def attention() -> str | Response:
+        # They are read beside the list.
+        todo_counts(0.0)
+        if wanted_format():
+            rows = every_todo(database, rules_of(settings), list(settings.accounts), allowance)
+            described = ListFile(name="attention", columns=csv_columns.TODO, rows_at_once=1_000)
+            if request.method == "POST":
+                begun: Response = g.exporter.begin(described, rows, {}, settings.zone)
+                return begun
+            with closing(rows):
+                return first_rows(described, partial(_next_of, rows), None, {}, settings.zone)
+        tab = request.args.get("tab", "order")
+        if tab == "order" or tab not in TABS:
+            return _orders(settings, database)
+        groups, now = todo(_SHOWN, most_counted=_COUNTED, with_orders=False)
+        groups = [group for group in groups if group.kind in TABS[tab]]
+        numbers = _numbers(database, groups)
+        return render_template("console/attention_others.html", here=tab, groups=groups, now=now, numbers=numbers)
+
+
+def list_search(filters: Filters) -> OrderSearch:
+    """What the filters of the work list let through."""
+    wanted = replace(search_of(filters), settled_since=None, settled_until=None)
+    return with_any_reason(replace(wanted, is_oldest_first=filters.word("sort") == "oldest"))
+
+
+def next_in_list(settings: Settings, database: Database, order_id: int, seconds: float = SEARCH_SECONDS) -> str | None:
+    """The path of the order after this one in the work list that the address of its page names (`list`, the list's own
+    query string); that of the list behind this order, which searches on, where none was found in time; None at its end,
+    and where the page was not opened from the list."""
+    named = request.args.get("list")
+    if named is None:
+        return None
+    given = dict(parse_qsl(named))
+    wanted = list_search(Filters(zone=settings.zone, accounts=settings.accounts, given=given))
+    with database.snapshot() as connection:
+        found = find_orders(connection, wanted, after=order_id, most=1, seconds=seconds)
+    if found.rows:
+        return url_for("console.order", order_id=found.rows[0]["id"], list=named)
+    searched_on = urlencode({**given, "after": found.next_after})
+    return f"{url_for('console.attention')}?{searched_on}" if found.is_stopped else None
+
+
+def _orders(settings: Settings, database: Database) -> str:
+    filters = Filters(zone=settings.zone, accounts=settings.accounts)
+    wanted = list_search(filters)
+    after = known_after(database, filters, wanted)
+    with database.snapshot() as connection:
+        part = orders_to_work_on(connection, wanted, after=after, most=ROWS, seconds=SEARCH_SECONDS)
+        count, is_all = count_with_attention(connection, wanted, _COUNTED + 1)
+        now = database.now(connection)
+    chosen = {name: request.args[name] for name in _FILTERS if request.args.get(name)}
+    scope = {"attention": "any", **{name: value for name, value in chosen.items() if name != "sort"}}
+    reason = wanted.attention[0] or TodoKind.UNRESOLVED if len(wanted.attention) == 1 else None
+    shown: dict[str, object] = {"now": now, "count": count, "is_all": is_all, "here": "order", "scope": scope}
+    shown |= {"reason": reason, "reasons": REASONS, "states": list(OrderState)}
+    shown |= {"list_query": urlencode(chosen)}
+    return show_list("attention", part, filters, **shown)
+
+
+def _next_of(rows: Iterator[Row], after: int | None, most: int, _: float) -> Page[Row]:
+    some = list(islice(rows, most))
+    return Page(rows=some, next_after=(after or 0) + most if len(some) == most else None)
+
+
+def _counts(groups: list[TodoGroup]) -> dict[str, Counter[str]]:
+    tabs, reasons = Counter[str](), Counter[str]()
+    for group in groups:
+        tabs.update({tab: group.count for tab, kinds in TABS.items() if group.kind in kinds})
+        reasons[group.reason.value] = group.count
+    return {"tabs": tabs, "reasons": reasons}
+
+
+def _numbers(database: Database, groups: list[TodoGroup]) -> Mapping[int, str]:
+    """The numbers of the orders that notifications are about, by row id."""
+    refs = [item["ref"] for group in groups if group.kind == "notification" for item in group.items]
+    with database.snapshot() as connection:
+        return numbers_of(connection, [int(ref.removeprefix("id:")) for ref in refs])

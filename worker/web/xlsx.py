@@ -1,0 +1,147 @@
+"""Rows as a file for Excel (XLSX). It is written row by row, so memory does not grow with their number.
+
+Texts are text cells whatever they hold: no formula is evaluated, and no id of 16 digits becomes 2.01601E+15. A cell
+holds 32,767 characters, and what is longer is cut.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+
+from worker.adapters.shown_values import value_text
+
+ROWS_OF_A_SHEET = 1_048_575
+"""How many rows a sheet holds below its header."""
+
+# The empty row and the totals below the last row.
+_MOST_BELOW = 10
+_AMOUNT, _TIME, _TEXT, _NUMBER = "0.00##", "yyyy-mm-dd hh:mm:ss", "@", "0"
+_Formats = Mapping[tuple[str, bool], Format]
+"""By how a value is shown, and whether it is bold."""
+_WIDEST, _TIME_WIDTH, _MARGIN = 60, 19, 2
+# Excel counts with so many digits.
+_DIGITS = 15
+_OPTIONS = {"constant_memory": True, "use_zip64": True}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class XlsxFile:
+    """What a file holds besides its rows."""
+
+    name: str
+    """Of the sheet, at most 25 characters; where there are several, a number follows from the second on."""
+    headers: Mapping[str, str]
+    """The columns that are written, in this order, and what each is called."""
+    zone: tzinfo
+    """Excel knows no zones: times are local ones of this zone."""
+    totals: Callable[[], Sequence[Mapping[str, object]]] = tuple
+    """Once the rows are read: up to nine rows that stand apart below them, with some of the columns."""
+    about_name: str
+    about: Callable[[], Iterable[tuple[str, object]]]
+    """Once the rows are read: names and values of the last sheet, such as the filters."""
+
+
+def write_xlsx(
+    file: IO[bytes],
+    described: XlsxFile,
+    rows: Iterable[Mapping[str, object]],
+    *,
+    folder: str | None = None,
+    rows_of_a_sheet: int = ROWS_OF_A_SHEET,
+) -> None:
+    """Write the file. What is not compressed yet lies in `folder`, by default that for temporary files, and is removed.
+
+    Raises OSError where there is no space left, and whatever `rows` raises.
+    """
+    with TemporaryDirectory(dir=folder) as own:
+        book = Workbook(file, {**_OPTIONS, "tmpdir": own})
+        try:
+            _write_sheets(book, described, iter(rows), rows_of_a_sheet)
+        except BaseException:
+            # To close the book would write all of the file that is not wanted.
+            parts: list[Any] = [sheet.row_data_fh for sheet in book.worksheets()]
+            for part in parts:
+                part.close()
+            raise
+        book.close()
+
+
+def _write_sheets(
+    book: Workbook, described: XlsxFile, rows: Iterator[Mapping[str, object]], rows_of_a_sheet: int
+) -> None:
+    headers, zone = described.headers, described.zone
+    names = itertools.chain([described.name], (f"{described.name} {number}" for number in itertools.count(2)))
+    kinds = itertools.product((_AMOUNT, _TIME, _TEXT, _NUMBER), (False, True))
+    formats = {kind: book.add_format({"num_format": kind[0], "bold": kind[1]}) for kind in kinds}
+    while True:
+        sheet, last = _Sheet(book, next(names), formats, zone), 0
+        sheet.put(0, headers.values(), is_bold=True)
+        for last, row in enumerate(itertools.islice(rows, rows_of_a_sheet), start=1):
+            sheet.put(last, map(row.get, headers))
+        sheet.keep_header(last, len(headers))
+        if last + _MOST_BELOW <= rows_of_a_sheet:
+            break
+        sheet.fit()
+    for below, row in enumerate(described.totals(), start=last + 2):
+        sheet.put(below, map(row.get, headers), is_bold=True)
+    sheet.fit()
+    about = _Sheet(book, described.about_name, formats, zone)
+    for at, pair in enumerate(described.about()):
+        about.put(at, pair)
+    about.fit()
+
+
+class _Sheet:
+    """A sheet, and how wide its columns have to be."""
+
+    def __init__(self, book: Workbook, name: str, formats: _Formats, zone: tzinfo) -> None:
+        self._sheet = book.add_worksheet(name)
+        self._formats, self._zone = formats, zone
+        self._widths: dict[int, int] = defaultdict(int)
+
+    def put(self, row: int, values: Iterable[object], *, is_bold: bool = False) -> None:
+        """Write values by their types."""
+        for column, value in enumerate(values):
+            if value is not None and value != "":
+                width = self._put(row, column, value, is_bold)
+                self._widths[column] = max(self._widths[column], width)
+
+    def _put(self, row: int, column: int, value: object, is_bold: bool) -> int:
+        if isinstance(value, datetime):
+            local = value.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
+            self._sheet.write_datetime(row, column, local, self._formats[_TIME, is_bold])
+            return _TIME_WIDTH
+        if isinstance(value, Decimal | int) and _is_exact(value):
+            shape = _AMOUNT if isinstance(value, Decimal) else _NUMBER
+            self._sheet.write_number(row, column, float(value), self._formats[shape, is_bold])
+            return len(str(value))
+        text = value_text(value, self._zone)
+        # Between these two the library would take a text for its own markup, and not escape it.
+        is_markup = text.startswith("<r>") and text.endswith("</r>")
+        self._sheet.write_string(row, column, f"{text} " if is_markup else text, self._formats[_TEXT, is_bold])
+        # A Chinese character is as wide as two others.
+        return min(len(text[:_WIDEST].encode("gbk", "replace")), _WIDEST)
+
+    def keep_header(self, last: int, columns: int) -> None:
+        """Have the header stay, with a filter for the rows, and no marks at ids for being digits."""
+        self._sheet.freeze_panes(1, 0)
+        self._sheet.autofilter(0, 0, last, columns - 1)
+        self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
+
+    def fit(self) -> None:
+        """Give each column the width that its longest value needs."""
+        for column, width in self._widths.items():
+            self._sheet.set_column(column, column, width + _MARGIN)
+
+
+def _is_exact(value: Decimal | int) -> bool:
+    """Whether Excel holds a number to its last digit."""
+    return not isinstance(value, bool) and len(Decimal(value).normalize().as_tuple().digits) <= _DIGITS
