@@ -1,35 +1,78 @@
 """`reconciler pause`, `resume`, `hold` and `limit`: what holds the queries of accounts back, and until when."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import fields
+from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
 import typer
 
 from worker.adapters.clock import HostClock
-from worker.adapters.error_text import longer_window_remedy
-from worker.cli.act_base import Act, ReasonedAct, acting_session
-from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
+from worker.cli.acts import Act, ReasonedAct, acting_session
+from worker.cli.output import (
+    AsJson,
+    InUtc,
+    console,
+    counted,
+    in_words,
+    print_json,
+    print_table,
+    say,
+    text,
+    time_text,
+    warn,
+    word_of,
+)
 from worker.cli.session import Session, account_names, account_option, require_configured, session
-from worker.cli.times import AGE_RULE, read_duration
-from worker.domain.orders.operator_acts import Resumed
-from worker.domain.queries.budget import boot_clock_decides, is_longer
-from worker.domain.records.accounts import Reading, SlotRow
-from worker.operations.act_by_hand import hold_slots, pause_account, resume_account
-from worker.operations.maintain_slots import lower_windows, read_windows
-from worker.runtime import accounts_by_sid, rules_of
+from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
+from worker.domain.orders.operator_acts import Resumed, pause_fault
+from worker.domain.queries.slots_and_clocks import boot_clock_decides, is_longer
+from worker.domain.records.accounts import AccountState, Pause, Reading, SlotRow
+from worker.domain.records.answers import Shape
+from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
+from worker.operations.maintain_slots import longer_window_remedy, lower_windows, read_windows
 from worker.settings import Settings
 from worker.settings.addresses import is_loopback
+from worker.settings.rules import accounts_by_sid, rules_of
+from worker.words import N_
 
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
-NO_SLOTS = "No worker has run on this database yet: start one with `reconciler run`."
+_PAUSE = tuple(one.name for one in fields(Pause))
+_PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
+"""What each of these is called where the pause is planned."""
+NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
 
 
-def _read_lasts(value: str | None) -> str | None:
+def habits_to_response(state: AccountState) -> dict[str, Any]:
+    """What is known of how an account's platform answers, as JSON."""
+    return {
+        "echoes_custom_parm": state.echoes_custom_parm,
+        "one_item_mode": state.one_item_mode,
+        "shapes_seen": state.shapes_seen.split(),
+        "charsets_seen": state.charsets_seen.split(),
+        "fewest_digits_shown": state.fewest_digits_shown,
+        "most_digits_shown": state.most_digits_shown,
+    }
+
+
+def seen_in_words(habits: Mapping[str, Any]) -> dict[str, str | None]:
+    """What was seen of its replies, for people: shapes without their digests, but how many of each there are."""
+    shapes = Counter(mark.partition(":")[0] for mark in habits["shapes_seen"])
+    fewest, most = habits["fewest_digits_shown"], habits["most_digits_shown"]
+    return {
+        "shapes_seen": ", ".join(f"{count} {word_of(Shape, shape)}" for shape, count in shapes.items()) or None,
+        "charsets_seen": ", ".join(habits["charsets_seen"]) or None,
+        "digits_shown": text("%(first)s to %(last)s", first=fewest, last=most) if fewest != most else most,
+    }
+
+
+def read_lasts(value: str | None) -> str | None:
+    """For `callback`: a duration. Raises BadParameter for any other text."""
     if value is not None and read_duration(value) is None:
         raise typer.BadParameter(f"{value!r} is no duration; accepted: {AGE_RULE}")
     return value
@@ -38,13 +81,26 @@ def _read_lasts(value: str | None) -> str | None:
 Account = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.", autocompletion=account_names)
 ]
+SomeAccounts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ACCOUNT...]", help="Names of accounts in the settings.", autocompletion=account_names),
+]
+EveryAccount = Annotated[bool, typer.Option("--all", help="All accounts of the settings.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help=f"When the pause begins by itself: {TIME_AHEAD_RULE}.")
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="When it ends by itself, in the same forms; 30 days ahead at most."),
+]
+OnlyPlanned = Annotated[bool, typer.Option("--planned", help="Cancel the planned pause, which has not begun.")]
 Lasts = Annotated[
     str | None,
     typer.Option(
         "--for",
         metavar="DURATION",
         help=f"When the pause ends by itself: {AGE_RULE}; without it, you end it.",
-        callback=_read_lasts,
+        callback=read_lasts,
     ),
 ]
 Window = Annotated[
@@ -59,52 +115,111 @@ Window = Annotated[
 OfSid = Annotated[str | None, account_option("Only the account SID of this account.")]
 
 
-def pause(account: Account, lasts: Lasts = None, utc: InUtc = False, *, act: ReasonedAct) -> None:
-    """Send no query for an account, until `reconciler resume`, or for so long. Pausing again replaces the pause.
+def pause(
+    accounts: SomeAccounts = None,
+    every: EveryAccount = False,
+    lasts: Lasts = None,
+    from_: From = None,
+    until: Until = None,
+    utc: InUtc = False,
+    *,
+    act: ReasonedAct,
+) -> None:
+    """Send no query for accounts, until `reconciler resume`, or for a duration. Pausing again replaces the pause.
 
-    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other.
+    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. With --from the
+    pause is planned: it begins by itself, and stands beside one that holds. Planning again replaces what is planned.
 
     Examples:
       reconciler pause default --for 2h --reason "the platform is being moved"
+      reconciler pause --all --from 23:00 --until 06:00 --reason "maintenance of the platform"
       reconciler pause shop --reason "ticket 77" --by ann
     """
+    if bool(accounts) == every:
+        raise typer.BadParameter("name accounts, or give --all")
+    if (from_ is not None and until is None) or (lasts is not None and until is not None):
+        raise typer.BadParameter("--from needs --until, and --for is instead of both")
     who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
-        require_configured(opened.settings, [account])
-        before, after = pause_account(opened.database, who, account, None if lasts is None else read_duration(lasts))
-    assert after.paused_at is not None
-    replaced = before.is_paused(after.paused_at)
+        names = list(dict.fromkeys(accounts or opened.settings.accounts))
+        require_configured(opened.settings, names)
+        now = opened.now()
+        begins, ends = _period(from_, until, now, opened.settings.zone)
+        length = None if lasts is None else read_duration(lasts)
+        done = pause_accounts(opened.database, who, names, lasts=length, begins=begins, ends=ends)
+    paused = [_paused(before, after, begins if begins and begins > now else None, now) for before, after in done]
     if act.as_json:
-        paused = {name: getattr(after, name) for name in ("paused_at", "paused_until", "paused_by", "pause_reason")}
-        act.print_json({"account": account, **paused, "replaced": replaced})
+        act.print_json(paused[0] if len(paused) == 1 and not every else {"accounts": paused})
         return
-    until = "until it is resumed" if after.paused_until is None else f"until {time_text(after.paused_until)}"
-    again = ", which replaces its earlier pause" if replaced else ""
-    act.say(f"{account} is paused {until}{again}.")
+    for one in paused:
+        act.say(_paused_in_words(one, is_planned=begins is not None and begins > now))
 
 
-def resume(account: Account, utc: InUtc = False, *, act: Act) -> None:
+def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -> tuple[datetime | None, ...]:
+    begins = None if from_ is None else read_time_ahead("--from", from_, now, zone)
+    ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
+    if ends is not None and (fault := pause_fault(begins, ends, now)):
+        raise typer.BadParameter(fault.value)
+    return begins, ends
+
+
+def _paused(before: AccountState, after: AccountState, begins: datetime | None, now: datetime) -> dict[str, Any]:
+    replaced = before.is_paused(now) if begins is None else before.planned_pause(now) is not None
+    return {"account": after.account, **pauses_to_response(after, now), "replaced": replaced}
+
+
+def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
+    """The pause that holds and the one that is planned, as JSON."""
+    held, planned = state.pause(now), state.planned_pause(now)
+    told = {name: getattr(held, name, None) for name in _PAUSE}
+    return told | {key: getattr(planned, name, None) for key, name in zip(_PLANNED, _PAUSE, strict=True)}
+
+
+def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> str:
+    again = ", which replaces its earlier pause" if paused["replaced"] else ""
+    if is_planned:
+        begins, ends = time_text(paused["planned_from"]), time_text(paused["planned_until"])
+        return f"{paused['account']} is to be paused from {begins} until {ends}{again}."
+    ends = paused["paused_until"]
+    until = "until it is resumed" if ends is None else f"until {time_text(ends)}"
+    return f"{paused['account']} is paused {until}{again}."
+
+
+def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *, act: Act) -> None:
     """End the pause of an account, and its back-off: its orders are polled again from now on.
 
     What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
-    stays as it is. After a -205 one order is polled first.
+    stays as it is. After a -205 one order is polled first. A planned pause that has not begun stays; --planned cancels
+    it, and nothing else.
 
     Examples:
       reconciler resume default
-      reconciler resume shop --json
+      reconciler resume shop --planned
     """
     who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         require_configured(opened.settings, [account])
+        if planned:
+            _say_cancelled(act, account, cancel_planned_pauses(opened.database, who, [account]).get(account))
+            return
         done = resume_account(opened.database, who, account)
     if act.as_json:
         act.print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until})
     elif done.is_resumed:
         act.say(_resumed_in_words(account, done))
     elif done.waits_until is not None:
-        typer.echo(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
+        say(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
     else:
-        typer.echo(f"{account} is not paused and does not back off: nothing to resume.")
+        say(f"{account} is not paused and does not back off: nothing to resume.")
+
+
+def _say_cancelled(act: Act, account: str, planned: Pause | None) -> None:
+    if act.as_json:
+        act.print_json({"account": account, "cancelled": planned is not None})
+    elif planned is None:
+        say(f"No pause of {account} is planned: nothing to cancel.")
+    else:
+        act.say(f"{account} is not to be paused from {time_text(planned.paused_at)} any more.")
 
 
 def _resumed_in_words(account: str, done: Resumed) -> str:
@@ -142,7 +257,7 @@ def hold(utc: InUtc = False, *, act: Act) -> None:
         latest = max(row.slot.due_at for row in held)
         act.say(f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
     else:
-        typer.echo("No slot has a row yet: each begins with a full reservation, once a worker starts.")
+        say("No slot has a row yet: each begins with a full reservation, once a worker starts.")
 
 
 def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
@@ -187,7 +302,7 @@ def rest(seconds: float) -> float:
 
 def when(seconds: float) -> str:
     """What `rest` says, in words."""
-    return f"in {seconds:,} s" if seconds else "now"
+    return text("in %(seconds)s s", seconds=format(seconds, ",")) if seconds else text("now")
 
 
 def _check_window(window: float, settings: Settings) -> None:
@@ -199,7 +314,7 @@ def _check_window(window: float, settings: Settings) -> None:
         )
     if window < (own := settings.query_window_seconds):
         warning = f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again"
-        typer.echo(f"Warning: {warning}", err=True)
+        warn(warning)
 
 
 def _to_response(rows: Sequence[SlotRow], now: Reading, opened: Session) -> dict[str, Any]:
@@ -232,22 +347,22 @@ def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
 
 def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) -> None:
     if not lowered:
-        typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
+        say(f"No slot has a window longer than {window:g} s: nothing to lower.")
         return
     longest = max(before.slot.window_seconds for before, _ in lowered)
-    typer.echo(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
+    say(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
 
 
 def _print_limit(response: Mapping[str, Any]) -> None:
     slots, own = response["slots"], response["query_window_seconds"]
     if not slots:
-        typer.echo(NO_SLOTS)
+        typer.echo(text(NO_SLOTS))
         return
     rows = [_limit_row(slot) for slot in slots]
-    print_table(console(), _LIMIT_COLUMNS, rows, title=f"Limit; this worker's window is {own:g} s")
+    print_table(console(), _LIMIT_COLUMNS, rows, title=in_words(f"Limit; this worker's window is {own:g} s"))
     if any(slot["is_longer_than_ours"] for slot in slots):
         theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
-        typer.echo(f"A worker with {own:g} s sends no query on longer windows: {longer_window_remedy(own, theirs)}.")
+        say(f"A worker with {own:g} s sends no query on longer windows: {longer_window_remedy(own, theirs)}.")
 
 
 def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:
@@ -255,7 +370,7 @@ def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:
     return {
         **slot,
         "accounts": ", ".join(slot["accounts"]),
-        "window": "not known yet" if window is None else f"{window:g} s",
+        "window": text("not known yet") if window is None else f"{window:g} s",
         "next_query": when(slot["due_in_seconds"]),
-        "by_boot_clock": "another boot wrote it" if boot is None else when(boot),
+        "by_boot_clock": text("another boot wrote it") if boot is None else when(boot),
     }

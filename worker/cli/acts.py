@@ -1,16 +1,211 @@
-"""`reconciler acts`: what operators did by hand, and why."""
+"""What all acts of operators share: who acts and why, whether it is meant, which orders, what became of them. And
+`reconciler acts`, which lists them."""
 
-from dataclasses import dataclass
+import getpass
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, NoReturn
 
+import typer
+
+from worker.adapters.log import configure_logging
+from worker.adapters.safe_text import one_line
+from worker.cli.app import CommandError
 from worker.cli.listing import Listing, Paged, Row, limit_option
-from worker.cli.output import SKIN
-from worker.cli.session import account_option, require_known
+from worker.cli.order import find_in_parts
+from worker.cli.output import AsJson, counted, detail_of, in_words, print_json, say, shown_zone, text, word_of
+from worker.cli.session import Session, account_option, require_known, session
+from worker.cli.times import TIME_RULE
+from worker.domain.orders.operator_acts import account_refusal, actor_fault, reason_fault
 from worker.domain.records import csv_columns
-from worker.views.acts import recent_acts
-from worker.words.events import with_times
+from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import CodedText
+from worker.domain.records.order_changes import Change
+from worker.operations.act_by_hand import Decide, Operator, act_on_orders
+from worker.views.acts import ActSearch, recent_acts
 
+
+def read_actor(value: str | None) -> str | None:
+    """For `callback`: a name that can be recorded. Raises BadParameter for any other."""
+    if value is not None and (fault := actor_fault(value)):
+        raise typer.BadParameter(f"{value!r} {fault}")
+    return value
+
+
+def read_reason(value: str | None) -> str | None:
+    """For `callback`: a reason that can be recorded. Raises BadParameter for any other."""
+    if value is not None and (fault := reason_fault(value)):
+        raise typer.BadParameter(f"{value[:40]!r} {fault}")
+    return value
+
+
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        help="Who does it, as it is recorded; by default the system's user.",
+        callback=read_actor,
+    ),
+]
+_REASON: Any = typer.Option("--reason", metavar="TEXT", help="Why, as it is recorded.", callback=read_reason)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """The options of every act: why, whose it is, whether it is only tried, and how its outcome is printed."""
+
+    reason: Annotated[str | None, _REASON] = None
+    by: By = None
+    dry_run: DryRun = False
+    as_json: AsJson = False
+
+    def operator(self) -> Operator:
+        """Who acts. Raises CommandError where no option says so and the system's user has no name."""
+        return Operator(name=self.by or system_user(), reason=self.reason, dry_run=self.dry_run)
+
+    def print_json(self, response: Mapping[str, Any]) -> None:
+        """Print the outcome as JSON, with `dry_run` where it was only tried."""
+        print_json({**response, **({"dry_run": True} if self.dry_run else {})})
+
+    def say(self, what: str) -> None:
+        """Print the outcome for a person."""
+        say(f"Nothing was changed. Without --dry-run: {what}" if self.dry_run else what)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasonedAct(Act):
+    """The same where a reason is needed."""
+
+    # By `field`: without it the base's default would stand.
+    reason: Annotated[str, _REASON] = field()
+
+
+def system_user() -> str:
+    """The name of the user that this process runs as. Raises CommandError where it has none that could be recorded."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may be a bare number.
+        name = ""
+    if actor_fault(name):
+        raise CommandError("the system's user has no name here: give --by NAME", status=2)
+    return name
+
+
+@contextmanager
+def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Session]:
+    """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
+    with session(needs_accounts=needs_accounts, utc=utc) as opened:
+        settings = opened.settings
+        configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
+        yield opened
+
+
+def require_answer(*, yes: bool) -> None:
+    """Raise CommandError where a question would have to be asked, and there is no terminal."""
+    if not yes and not sys.stdin.isatty():
+        raise CommandError("a question needs a terminal: add --yes, or --dry-run to see it only", status=2)
+
+
+def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
+    """A line for each `ref` that was refused, with its `errors`; what the ref says already is not said again."""
+    for one in rejected:
+        ref, (why,) = one["ref"], one["errors"]
+        if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
+            why = why.having(order=None)
+        said = detail_of(why) if isinstance(why, CodedText) else in_words(why)
+        typer.echo(text("Refused: %(ref)s: %(why)s", ref=one_line(ref), why=one_line(said or "")), err=True)
+
+
+def confirm(what: str, question: str, *, yes: bool) -> None:
+    """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
+
+    Without a terminal there is no answer: `--yes` is needed.
+    """
+    say(what, err=True)
+    require_answer(yes=yes)
+    if yes:
+        return
+    # Not by click, which writes a part of the question to standard output, where the data goes.
+    typer.echo(f"{in_words(question)} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandError("nothing was changed")
+
+
+@dataclass(kw_only=True)
+class ActOnOrders:
+    """An act on orders that are named or selected by a filter, and what became of them so far."""
+
+    opened: Session
+    act: Act
+    changes: list[Change] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, ref: str, why: str) -> None:
+        """Note why an order was refused."""
+        self.rejected.append({"ref": ref, "errors": [why]})
+
+    def named(self, account: str | None, refs: Sequence[str], *, only_configured: bool = False) -> dict[int, str]:
+        """By row id: the orders that these references name, each once. `only_configured`: refuse those whose account
+        the settings do not name."""
+        found: dict[int, str] = {}
+        for ref, row in find_in_parts(self.opened, account or "default", refs):
+            if isinstance(row, str):
+                self.refuse(ref, row)
+            elif only_configured and (why := account_refusal(row["account"], self.opened.settings.accounts)):
+                self.refuse(ref, why)
+            else:
+                found[row["id"]] = ref
+        return found
+
+    def selected(self, found: Sequence[int], what: str, question: str, *, yes: bool) -> dict[int, str]:
+        """By row id: the orders that a filter has selected, once a person has said yes. `what` says what they are."""
+        if found and not self.act.dry_run:
+            confirm(f"{counted(len(found), 'order')} {'is' if len(found) == 1 else 'are'} {what}.", question, yes=yes)
+        return {order_id: f"id:{order_id}" for order_id in found}
+
+    def do(self, kind: ActKind, orders: dict[int, str], decide: Decide) -> None:
+        """Act on these orders."""
+        for done in act_on_orders(self.opened.database, self.act.operator(), kind, list(orders), decide):
+            self.changes += done.changes
+            self.refuse_all(orders, done.refusals)
+
+    def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, str]) -> None:
+        """Note why orders were refused, by row id."""
+        for order_id, why in refusals.items():
+            self.refuse(orders[order_id], why)
+
+    def end(self, key: str, is_now: str, are_now: str) -> NoReturn:
+        """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
+        count = len(self.changes)
+        self.end_with({key: count}, f"{counted(count, 'order')} {is_now if count == 1 else are_now}.")
+
+    def end_with(self, response: Mapping[str, Any], words: str) -> NoReturn:
+        """Print what was done, and what was refused; ends the command."""
+        if self.act.as_json:
+            self.act.print_json({**response, "rejected": self.rejected})
+        else:
+            say_refused(self.rejected)
+            self.act.say(words)
+        raise typer.Exit(1 if self.rejected else 0)
+
+
+@contextmanager
+def acting_on_orders(act: Act, *, needs_accounts: bool = False) -> Iterator[ActOnOrders]:
+    """A session of a command that acts on orders."""
+    with acting_session(needs_accounts=needs_accounts) as opened:
+        yield ActOnOrders(opened=opened, act=act)
+
+
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Only what this operator did.")]
+Kinds = Annotated[list[ActKind] | None, typer.Option("--act", help="Only acts of this kind; may be repeated.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only acts from this time on: {TIME_RULE}.")]
 Accounts = Annotated[list[str] | None, account_option("Only acts on this account or on all; may be repeated.")]
 
 
@@ -22,33 +217,47 @@ class ActsPaged(Paged):
     page_rows: ClassVar[int] = 50
 
 
-def acts(account: Accounts = None, *, page: ActsPaged) -> None:
+def acts(
+    account: Accounts = None,
+    actor: Actor = None,
+    act: Kinds = None,
+    since: Since = None,
+    *,
+    page: ActsPaged,
+) -> None:
     """Show what operators did to orders and accounts, newest first: who, when, what and why.
 
-    An act on orders is one line for each account and each thousand of them. `reconciler order` shows it in the history
-    of each.
+    An act is one line, with the number of its orders. `reconciler order` shows it in the history of each.
 
     Examples:
       reconciler acts
+      reconciler acts --actor ann --act dismiss --since yesterday
       reconciler acts --account shop --limit 500 --csv > acts.csv
       reconciler acts --json
     """
     with page.session() as opened:
         require_known(opened, account or ())
+        wanted = ActSearch(
+            accounts=account or (),
+            actor=actor,
+            kinds=act or (),
+            since=opened.time_of("--since", since),
+        )
         with opened.database.snapshot() as connection:
-            found = page.read(_ACTS, partial(recent_acts, connection, account or ()))
+            found = page.read(_ACTS, partial(recent_acts, connection, wanted))
     page.show(_ACTS, found)
 
 
 def _table_row(act: Row) -> dict[str, object]:
-    return {**act, "account": act["account"] or "all", "detail": with_times(act["detail"], SKIN)}
+    named = {"act": word_of(ActKind, act["act"]), "account": act["account"] or text("all")}
+    return {**act, **named, "detail": detail_of(act["detail"])}
 
 
 _ACTS = Listing(
     rows="acts",
     none="No operator has acted yet.",
     csv=csv_columns.ACTS,
-    columns=("at", "actor", "act", "account", "detail", "reason"),
+    columns=("at", "actor", "act", "account", "orders", "detail", "reason"),
     table_row=_table_row,
     long_texts=("detail", "reason"),
 )

@@ -1,6 +1,14 @@
-"""The commands, by name. A command's module is loaded when it runs: `reconciler --help` is quick."""
+"""The commands, by name, and how they end: an error is one line on standard error that says what to do, and an exit
+status; no traceback.
 
-from enum import StrEnum
+A command's module is loaded when it runs: `reconciler --help` is quick.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.metadata import version
@@ -9,12 +17,16 @@ from types import CodeType
 from typing import Annotated, Any
 
 import typer
-from typer.completion import shell_complete
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from worker.adapters.safe_text import first_line, one_line
 from worker.cli.declare import add, help_and_examples, new_app, set_callback
-from worker.cli.errors import OneLineGroup
+
+EXIT_INTERRUPTED = 130
+
+# Typer checks options by pydantic, which begins a choice's message with this.
+_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
     "migrate": "worker.cli.migrate:migrate",
@@ -23,9 +35,10 @@ _COMMANDS = {
     "run": "worker.cli.run:run",
     "enqueue": "worker.cli.enqueue:enqueue",
     "orders": "worker.cli.orders:orders",
-    "todo": "worker.cli.todo:todo",
+    "todo": "worker.cli.watching:todo",
     "order": "worker.cli.order:order",
     "check": "worker.cli.order_acts:check",
+    "poll": "worker.cli.poll:poll",
     "resolve": "worker.cli.order_acts:resolve",
     "reopen": "worker.cli.order_acts:reopen",
     "cancel": "worker.cli.order_acts:cancel",
@@ -44,20 +57,47 @@ _COMMANDS = {
     "archive": "worker.cli.retention:archive",
     "purge": "worker.cli.retention:purge",
     "plan": "worker.cli.queries:plan",
-    "status": "worker.cli.status:status",
-    "health": "worker.cli.status:health",
+    "explain": "worker.cli.explain:explain",
+    "status": "worker.cli.watching:status",
+    "health": "worker.cli.watching:health",
     "report": "worker.cli.report:report",
     "compare": "worker.cli.compare:compare",
     "limit": "worker.cli.accounts:limit",
-    "completion": "worker.cli.app:completion",
     "doctor": "worker.cli.doctor:doctor",
     "platform": "worker.simulator.command:platform",
     "demo": "worker.demo.command:demo",
     "user": "worker.cli.users:user:app",
 }
 """The module and the function of each, and the group where it has commands of its own."""
-_HIDDEN = {"completion"}
-"""Those that go with the next release."""
+
+
+class CommandError(Exception):
+    """A command could not do its work; `str()` is one line that says what to do."""
+
+    def __init__(self, message: str, *, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OneLineGroup(TyperGroup):
+    """The commands' group: turns whatever a command raises into a line and an exit status."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and exit with its status."""
+        # Not standalone: usage errors come as exceptions, instead of as a panel of several lines.
+        run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
+        # In a context of its own: what one command sets, time zone and language, is not there for the next in this
+        # process.
+        status = Context().run(_status_of, run)
+        sys.exit(status if isinstance(status, int) else 0)
 
 
 class Commands(OneLineGroup):
@@ -88,11 +128,55 @@ class Commands(OneLineGroup):
         return listing.shell_complete(ctx, incomplete)
 
     def _listing(self) -> TyperGroup:
-        listed: dict[str, Any] = {
-            name: TyperCommand(name, help=_summary(name), hidden=name in _HIDDEN) for name in _COMMANDS
-        }
+        listed: dict[str, Any] = {name: TyperCommand(name, help=_summary(name)) for name in _COMMANDS}
         same = {name: getattr(self, name) for name in ("name", "params", "help", "epilog", "rich_markup_mode")}
         return TyperGroup(commands=listed, **same)
+
+
+def _status_of(run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """Print what went wrong; returns the exit status."""
+    from worker.database.revisions import MigrationError
+    from worker.settings import SettingsError
+
+    if isinstance(error, CommandError):
+        return _print_error(str(error), error.status)
+    if isinstance(error, SettingsError):
+        for fault in error.faults:
+            _print_error(fault, 1)
+        return 1
+    if isinstance(error, MigrationError):
+        return _print_error(str(error), 1)
+    # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
+    if hasattr(error, "format_message"):
+        return _print_usage_error(error)
+    return _print_error(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
+
+
+def _print_usage_error(error: Any) -> int:
+    message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # The message is the whole help.
+        typer.echo(message, err=True)
+    else:
+        _print_error(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
+    return int(error.exit_code)
+
+
+def _print_error(message: str, status: int) -> int:
+    # Loaded here: it takes long, and `reconciler --help` needs none of it.
+    from worker.cli.output import in_words, text
+
+    typer.echo(text("Error: %(what)s", what=in_words(one_line(message))), err=True)
+    return status
 
 
 def _load(name: str) -> Any:
@@ -119,25 +203,6 @@ def _summary(name: str) -> str:
     assert code is not None
     docstrings = (one.co_consts[0] for one in code.co_consts if isinstance(one, CodeType) and one.co_name == function)
     return help_and_examples(next(docstrings, None))[0].partition("\n\n")[0]
-
-
-class Shell(StrEnum):
-    """The shells that `completion` had a script for."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-
-
-def completion(
-    ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell that the script is for.")]
-) -> None:
-    """Print a script for the Tab key. This command goes with the next release.
-
-    Examples:
-      reconciler completion bash
-    """
-    typer.echo("Warning: completion goes with the next release: see `reconciler --install-completion`", err=True)
-    shell_complete(ctx.find_root().command, {}, "reconciler", "_RECONCILER_COMPLETE", f"source_{shell}")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,125 +1,48 @@
 """`reconciler compare`: a statement of the platform, which is CSV with a header, against our orders."""
 
-import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from worker.adapters.error_text import one_line
-from worker.cli.csv_header import STDIN, USUAL_NAMES, Header, encoding_of, file_or_stdin, find_header, first_names
-from worker.cli.errors import CommandError
+from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
+from worker.cli.app import CommandError
+from worker.cli.input_files import STDIN, file_or_stdin
 from worker.cli.listing import Form, write_csv
-from worker.cli.output import console, counted, print_json, print_table
+from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
 from worker.cli.session import Session, account_option, require_known, session
 from worker.cli.times import Days
 from worker.domain.finance.report import StatementRow, UnreadableRow
 from worker.domain.finance.statements import (
+    DIFFERENCE_COLUMNS,
     USUAL_WORDS,
     Comparison,
     Difference,
     DifferenceKind,
-    StateWords,
+    PeriodBy,
     Sum,
-    plain_id,
-    read_row,
     state_words,
 )
 from worker.domain.records.orders import OrderState
 from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
+from worker.words import N_
+from worker.words.catalogue import means
 
 OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--amount-column"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cells:
-    """The three cells of a row that are compared, as text."""
-
-    line: int
-    request_id: str
-    state: str
-    amount: str
-    fault: str | None = None
-    """Why the row cannot be compared, whatever its cells hold."""
-
-
-def read_cells(content: bytes, columns: Mapping[str, str | None]) -> Iterator[Cells]:
-    """The rows below the header; `columns` has a name for each of `OPTIONS` that was given one.
-
-    A row that ends early has empty cells; one without any text is passed over. Raises CommandError, at once for the
-    header, and for a row that is no CSV when it comes.
-    """
-    text = _decoded(content)
-    names = {column: [given] if given else USUAL_NAMES[column] for column, given in columns.items()}
-    header = find_header(text, names, lambda places: all(len(found) == 1 for found in places.values()))
-    if header is None:
-        options = ", ".join(f"{option} NAME" for option in OPTIONS.values())
-        names_shown = first_names(text)
-        raise CommandError(
-            one_line(
-                "the statement has no header that names each column once;"
-                f" its first row has {names_shown}: give {options}"
-            ),
-            status=2,
-        )
-    return (_cells(line, row, header) for line, row in _rows_below(text, header) if any(cell.strip() for cell in row))
-
-
-def _cells(line: int, row: Sequence[str], header: Header) -> Cells:
-    # 2,94 without quotes is two cells, and the amount would be the first of them.
-    width = len(header.names)
-    more = any(cell.strip() for cell in row[width:])
-    fault = f"row: it has {len(row)} cells, while the header has {width}" if more else None
-    named = {name: row[place] if place < len(row) else "" for name, (place,) in header.places.items()}
-    return Cells(line=line, fault=fault, **named)
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode(encoding_of(content.splitlines())).removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        raise CommandError("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these") from None
-
-
-def _rows_below(text: str, header: Header) -> Iterator[tuple[int, list[str]]]:
-    """Each row below the header with the number of its last line."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=header.delimiter, strict=True)
-    try:
-        for row in rows:
-            if rows.line_num > header.line:
-                yield rows.line_num, row
-    except csv.Error as error:
-        raise CommandError(f"line {rows.line_num} of the statement is no CSV ({error}): save it as CSV again") from None
-
-
-_COLUMNS = tuple(field.name for field in fields(Difference))
 _FEW_ALIKE = 5
 """So many rows that cannot be read for the same reason are listed; more of them are one line."""
 _SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
-_MEANINGS = {
-    DifferenceKind.STATE: "another state than ours",
-    DifferenceKind.AMOUNT: "another amount than ours",
-    DifferenceKind.UNKNOWN: "in the statement, no order of ours",
-    DifferenceKind.MISSING: "our order, not in the statement",
-    DifferenceKind.DUPLICATE: "a second time in the statement",
-    DifferenceKind.UNREADABLE: "rows that cannot be read",
-}
-
-
-class PeriodBy(StrEnum):
-    """By which of its times an order belongs to the period."""
-
-    SUBMITTED = "submitted"
-    SETTLED = "settled"
 
 
 def _words(state: OrderState) -> Any:
@@ -158,15 +81,15 @@ class StatementWords:
     failed: Annotated[list[str] | None, _words(OrderState.FAILED)] = None
     pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
 
-    def rows(self, content: bytes) -> Iterator[StatementRow | UnreadableRow]:
-        """The rows of a statement. Raises BadParameter for a word of two states, CommandError as `read_cells` does."""
+    def rows(self, file: BinaryIO) -> Iterator[StatementRow | UnreadableRow]:
+        """The rows of a statement. Raises BadParameter for a word of two states, StatementFault as `read_rows` does."""
         given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
         columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
         try:
             words = state_words({state: texts or () for state, texts in given.items()})
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        return (_row_of(cells, words) for cells in read_cells(content, columns))
+        return read_rows(file, columns, words)
 
 
 def compare(
@@ -190,8 +113,8 @@ def compare(
       reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额
       reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv
     """
-    rows = words.rows(_content(statement))
-    with session() as opened:
+    with _opened(statement) as file, session() as opened, _faults_told():
+        rows = words.rows(file)
         accounts = account or [_only_account(opened)]
         require_known(opened, accounts)
         period = days.period(opened.settings.zone, opened.now())
@@ -201,28 +124,34 @@ def compare(
     if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
-        write_csv(_COLUMNS, map(_row, found.differences))
+        write_csv(DIFFERENCE_COLUMNS, map(_row, found.differences), "differences")
     else:
         _show(found, limit)
 
 
-def _content(statement: Path) -> bytes:
+def _opened(statement: Path) -> BinaryIO:
     if statement == STDIN:
-        return sys.stdin.buffer.read()
+        return io.BytesIO(sys.stdin.buffer.read())
     try:
-        return statement.read_bytes()
+        return statement.open("rb")
     except OSError as error:
         raise CommandError(f"{statement} cannot be read ({error.strerror})") from None
 
 
-def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:
-    if cells.fault is not None:
-        return UnreadableRow(line=cells.line, request_id=plain_id(cells.request_id), why=cells.fault)
-    return read_row(cells.line, cells.request_id, cells.state, cells.amount, words)
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Raise CommandError for what is no statement."""
+    try:
+        yield
+    except NoHeader as fault:
+        options = ", ".join(f"{option} NAME" for option in OPTIONS.values())
+        raise CommandError(f"{fault}: give {options}", status=2) from None
+    except StatementFault as fault:
+        raise CommandError(str(fault)) from None
 
 
 def _only_account(opened: Session) -> str:
-    """The account that a statement is of where nobody says so."""
+    """The account that a statement is of where no option says so."""
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
         raise CommandError(f"there are {', '.join(names)}: say with --account whose the statement is", status=2)
@@ -251,41 +180,47 @@ def _sum(one: Sum, what: str) -> dict[str, object]:
 
 
 def _row(difference: Difference) -> dict[str, Any]:
-    return {name: getattr(difference, name) for name in _COLUMNS}
+    return {name: getattr(difference, name) for name in DIFFERENCE_COLUMNS}
 
 
 def _show(found: Comparison, limit: int) -> None:
     out = console()
-    sums = {"statement": found.statement, "our orders of the period": found.orders}
-    sums |= {"our orders of other days": found.other_days} if found.other_days.count else {}
+    sums = {stored_name("statement", "Statement"): found.statement}
+    sums[stored_name("our orders of the period", "Our orders of these days")] = found.orders
+    if found.other_days.count:
+        sums[stored_name("our orders of other days", "Our orders of other days")] = found.other_days
     rows = [{"of": name, **_sum(one, "count")} for name, one in sums.items()]
     period = found.period
-    print_table(out, ("of", "count", "succeeded", "amount"), rows, title=f"{period.first} to {period.last}")
+    days = text("%(first)s to %(last)s", first=period.first, last=period.last)
+    print_table(out, ("of", "count", "succeeded", "amount"), rows, title=days)
     if not found.differences:
-        typer.echo(f"Nothing differs: {counted(found.agreeing, 'row')} agree, and no order of the period is missing.")
+        agreeing = counted(found.agreeing, "row")
+        typer.echo(text("Nothing differs: %(rows)s agree, and no order of the period is missing.", rows=agreeing))
         return
     kinds = [
-        {"kind": kind, "count": count, "yuan": _signed(_excess(found, kind)), "means": _MEANINGS[kind]}
+        {"kind": kind, "count": count, "yuan": _signed(found.excess_of(kind)), "means": means(kind, SKIN)}
         for kind in DifferenceKind
         if (count := found.count_of(kind))
     ]
-    print_table(out, ("kind", "count", "yuan", "means"), kinds, title="What differs")
+    title = stored_name("What differs", "Differences")
+    print_table(out, ("kind", "count", "yuan", "means"), kinds, title=title, listed="differences")
     alike = Counter(one.why for one in found.differences if one.kind is DifferenceKind.UNREADABLE)
     said_once = {why: count for why, count in alike.most_common() if count > _FEW_ALIKE}
     for why, count in said_once.items():
-        typer.echo(f"{counted(count, 'row')} cannot be read, {why}: see --succeeded, --failed and --pending.")
+        line = N_("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.")
+        typer.echo(text(line, rows=counted(count, "row"), why=in_words(why)))
     listed = [one for one in found.differences if one.why not in said_once]
-    shown = [{**_row(one), "order": one.request_id or one.custom_parm} for one in listed[:limit]]
+    shown = [
+        {**_row(one), "order": one.request_id or one.custom_parm, "why": one.why and in_words(one.why)}
+        for one in listed[:limit]
+    ]
     columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
-    print_table(out, columns, shown, ids=("order",), long_texts=("why",))
+    print_table(out, columns, shown, ids=("order",), long_texts=("why",), listed="differences")
     if len(listed) > limit:
-        typer.echo(f"{len(listed) - limit:,} more: --limit, --csv or --json shows them.")
+        typer.echo(text("%(count)s more: --limit, --csv or --json shows them.", count=len(listed) - limit))
     total = _signed(found.amount_difference)
-    typer.echo(f"{counted(found.agreeing, 'row')} of the statement agree. Statement minus our orders: {total} yuan.")
-
-
-def _excess(found: Comparison, kind: DifferenceKind) -> Decimal:
-    return sum((one.excess for one in found.differences if one.kind is kind), Decimal(0))
+    line = N_("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.")
+    typer.echo(text(line, rows=counted(found.agreeing, "row"), total=total))
 
 
 def _signed(amount: Decimal) -> str:

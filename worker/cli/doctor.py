@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from textwrap import wrap
 
 import typer
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from worker.adapters.log import configure_logging
-from worker.cli.output import AsJson, console, print_json
-from worker.doctor.checks import Check, Status
+from worker.cli.output import AsJson, console, counted, in_words, print_json, text, wrapped
 from worker.doctor.examination import examine, examine_unreadable
+from worker.doctor.finding import Check, Status
 from worker.settings import SettingsError, load_settings
+from worker.words import N_
 
-_CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipped": "dim"}
+_LABELS = {
+    Status.OK: (N_("ok"), "green"),
+    Status.WARNING: (N_("warning"), "yellow"),
+    Status.FATAL: (N_("FATAL"), "bold red"),
+    Status.SKIPPED: (N_("skipped"), "dim"),
+}
 _LABEL_WIDTH = 9
 _NARROWEST = 20
 
@@ -42,14 +48,13 @@ def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, 
     name_width = max((len(check.name) for check in checks), default=0) + 2
     drawn: list[tuple[str, str]] = []
     for check in checks:
-        label = check.status.upper() if check.status == "fatal" else check.status
+        label = set_cell_size(text(_LABELS[check.status][0]), _LABEL_WIDTH)
+        said = in_words(check.detail)
+        if check.remedy is not None:
+            said = text("%(what)s: %(reason)s", what=said, reason=in_words(check.remedy))
         text_width = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
-        first, *more = (
-            [str(check)]
-            if text_width is None
-            else wrap(str(check), text_width, break_on_hyphens=False, break_long_words=False)
-        )
-        drawn.append((f"{label:<{_LABEL_WIDTH}}", f"{check.name:<{name_width}}{first}"))
+        first, *more = [said] if text_width is None else wrapped(said, text_width, breaks_words=False)
+        drawn.append((label, f"{check.name:<{name_width}}{first}"))
         drawn.extend((" " * _LABEL_WIDTH, " " * name_width + text) for text in more)
     return drawn
 
@@ -57,10 +62,10 @@ def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, 
 def doctor_summary(checks: Sequence[Check]) -> str:
     """The last line: how many findings are fatal or warnings."""
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
-    counted = "no warning" if not warnings else "1 warning" if warnings == 1 else f"{warnings} warnings"
+    said = counted(warnings, "warning") if warnings else text("no warning")
     if fatal:
-        return f"{fatal} fatal, {counted}: the worker does not start."
-    return f"Nothing is fatal; {counted}." if warnings else "All is well."
+        return text("%(fatal)s fatal, %(warnings)s: the worker does not start.", fatal=fatal, warnings=said)
+    return text("Nothing is fatal; %(warnings)s.", warnings=said) if warnings else text("All is well.")
 
 
 def _examined() -> list[Check]:
@@ -75,8 +80,8 @@ def _examined() -> list[Check]:
 
 def _print_checks(checks: Sequence[Check]) -> None:
     out = console()
-    status = ""
+    styles, style = {text(label): style for label, style in _LABELS.values()}, ""
     for label, rest in doctor_lines(checks, out.width if out.is_terminal else None):
-        status = label.strip().lower() or status
-        out.print(Text.assemble((label, _CHECK_STYLES[status]), rest), soft_wrap=True)
+        style = styles.get(label.strip(), style)
+        out.print(Text.assemble((label, style), rest), soft_wrap=True)
     out.print(doctor_summary(checks))

@@ -11,14 +11,19 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from worker.cli.csv_header import STDIN, file_or_stdin
-from worker.cli.errors import CommandError
+from worker.cli.app import CommandError
+from worker.cli.input_files import STDIN, file_or_stdin
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
-from worker.cli.output import AsJson, print_json, progress
+from worker.cli.output import (
+    AsJson,
+    print_json,
+    progress,
+    say,
+)
 from worker.cli.session import session
 from worker.domain.orders.submissions import ORDER_FIELDS
 from worker.intake import Intake
-from worker.runtime import app_ids_of, rules_of
+from worker.settings.rules import app_ids_of, rules_of
 
 LIST_LENGTH = 500
 _BY_EXTENSION = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
@@ -163,6 +168,6 @@ def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: b
         path = str(refused.path) if refused.count else None
         print_json({**asdict(tally), "rejected_file": path, "seconds": round(seconds, 3)})
         return
-    typer.echo(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
+    say(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
     if refused.count:
-        typer.echo(f"Refused lines, with reasons: {refused.path}")
+        say(f"Refused lines, with reasons: {refused.path}")

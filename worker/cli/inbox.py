@@ -6,17 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.adapters.error_text import one_line
+from worker.adapters.safe_text import one_line
 from worker.adapters.shown_values import indented_json
-from worker.cli.act_base import By, system_user
-from worker.cli.errors import CommandError
+from worker.cli.acts import By, system_user
+from worker.cli.app import CommandError
 from worker.cli.listing import Listing, Paged, write_csv
-from worker.cli.output import console, counted, print_fields, print_json, print_table
+from worker.cli.output import (
+    console,
+    counted,
+    in_words,
+    print_fields,
+    print_json,
+    print_table,
+    say,
+)
 from worker.cli.session import Accounts, Session
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.intake import Intake
-from worker.runtime import app_ids_of, rules_of
+from worker.settings.rules import app_ids_of, rules_of
 from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
 from worker.views.page import ROWS_AT_ONCE
 
@@ -107,9 +115,9 @@ def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> No
         print_json(answers)
     else:
         for answer in refused:
-            typer.echo(f"Refused: row {answer['id']}: {one_line('; '.join(answer['errors']))}", err=True)
+            say(f"Refused: row {answer['id']}: {one_line('; '.join(answer['errors']))}", err=True)
         done = sum(answer["done"] for answer in answers)
-        typer.echo(f"{counted(done, 'item')} of {counted(len(answers), 'row')} taken in.")
+        say(f"{counted(done, 'item')} of {counted(len(answers), 'row')} taken in.")
     raise typer.Exit(1 if refused else 0)
 
 
@@ -125,7 +133,7 @@ def _show_one(opened: Session, row_id: int, page: Paged) -> None:
     else:
         out = console()
         print_fields(out, {name: row[name] for name in ("id", "received_at", "source", "repeats")})
-        print_table(out, ("fault",), [{"fault": fault} for fault in row["errors"].split("\n")])
+        print_table(out, ("fault",), [{"fault": in_words(fault)} for fault in row["errors"].split("\n")])
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 

@@ -5,18 +5,51 @@ CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 import typer
 
 from worker.adapters.csv_cells import csv_parts
-from worker.cli.output import AsJson, InUtc, console, print_json, print_table, shown_zone, time_text
+from worker.cli.output import (
+    AsJson,
+    InUtc,
+    column_title,
+    console,
+    print_json,
+    print_table,
+    say,
+    shown_zone,
+    time_text,
+)
 from worker.cli.session import Session, session
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
+from worker.words.languages import translations
 
 Row = Mapping[str, Any]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, and nothing else, on standard output.")]
+
+
+class Language(StrEnum):
+    """Those in which CSV can name its columns, beside the names of docs/."""
+
+    ZH = "zh"
+
+
+_headers: ContextVar[Language | None] = ContextVar("headers", default=None)
+
+
+def _read_headers(value: Language | None) -> Language | None:
+    _headers.set(value)
+    return value
+
+
+Headers = Annotated[
+    Language | None,
+    typer.Option("--headers", help="Name the columns of --csv in this language, for people.", callback=_read_headers),
+]
 
 
 def require_one_format(as_json: bool, as_csv: bool) -> None:
@@ -25,13 +58,19 @@ def require_one_format(as_json: bool, as_csv: bool) -> None:
         raise typer.BadParameter("give either --json or --csv")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Print these columns of the rows, a header first; values are as a table has them.
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
+    """Print these columns of the rows, a header first, in the language of --headers; values are as a table has them.
+
+    `listed`: what the rows are, where the catalogue calls a column otherwise for these.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
     """
-    for part in csv_parts(columns, rows, shown_zone()):
+    language = _headers.get()
+    header = (
+        [] if language is None else [translations(language).gettext(column_title(name, listed)) for name in columns]
+    )
+    for part in csv_parts(columns, rows, shown_zone(), header=header):
         # As bytes: the terminal's own encoding is not UTF-8 everywhere.
         typer.echo(part, nl=False)
 
@@ -64,9 +103,12 @@ class Form:
 
     as_json: AsJson = False
     as_csv: AsCsv = False
+    headers: Headers = None
 
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
+        if self.headers and not self.as_csv:
+            raise typer.BadParameter("--headers goes with --csv")
 
 
 def limit_option(page_rows: int, most: int) -> Any:
@@ -95,7 +137,7 @@ class Paged(Form):
         """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was
         printed as a complete CSV instead."""
         if self.as_csv and self.limit is None:
-            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
+            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once), listing.rows)
             return None
         return read(after=self.after, most=(self.limit or self.page_rows) + 1)
 
@@ -116,16 +158,16 @@ class Paged(Form):
         if self.as_json:
             print_json(response(rows))
         elif self.as_csv:
-            write_csv(listing.csv, rows)
+            write_csv(listing.csv, rows, listing.rows)
         else:
             before()
             _print_rows(listing, rows, is_complete=not page.is_stopped)
         if has_more:
-            typer.echo(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
+            say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
         elif page.is_stopped:
             since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
             words = f"Searched the {listing.rows} since {since}; for older ones: --after {page.next_after}"
-            typer.echo(words, err=True)
+            say(words, err=True)
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:
@@ -137,6 +179,7 @@ def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> 
             title=listing.title,
             ids=listing.ids,
             long_texts=listing.long_texts,
+            listed=listing.rows,
         )
     elif is_complete:
-        typer.echo(listing.none)
+        say(listing.none)

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
-from worker.adapters.log_redaction import Redactor
+from worker.adapters.safe_text import Redactor
+from worker.cli.app import CommandError
 from worker.cli.declare import one_of
-from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, print_json
+from worker.cli.output import (
+    AsJson,
+    print_json,
+    say,
+)
 from worker.cli.session import errors_in_one_line, read_settings
 from worker.database.engine import missing_file, shown_url
 from worker.database.migrations import (
@@ -69,16 +73,16 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
         after = _revision(url)
     _print_end(shown, before, after, as_json)
     if target != target_of(None):
-        typer.echo(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
+        say(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
 
 
 def _print_end(shown: str, before: str | None, after: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"database": shown, "from": before, "to": after})
     elif before == after:
-        typer.echo(f"{shown} is at revision {after or 'base'} already.")
+        say(f"{shown} is at revision {after or 'base'} already.")
     else:
-        typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after or 'base'}.")
+        say(f"{shown}: from {before or 'an empty database'} to revision {after or 'base'}.")
 
 
 def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:

@@ -1,7 +1,6 @@
 """`reconciler notifications`: where results are sent, which were, wait or were given up; and what acts on endpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -9,18 +8,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from worker.cli.act_base import Act, Yes, acting_session, confirm, read_actor, read_reason
+from worker.cli.acts import Act, Yes, acting_session, confirm
+from worker.cli.app import CommandError
 from worker.cli.declare import new_group
-from worker.cli.errors import CommandError
 from worker.cli.listing import Listing, Paged
-from worker.cli.output import SKIN, console, counted, duration_text, print_table
+from worker.cli.order import notification_row
+from worker.cli.output import (
+    SKIN,
+    console,
+    counted,
+    print_table,
+    say,
+    text,
+)
 from worker.cli.session import OneAccount, Session, account_names
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
-from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
+from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
-from worker.words.monitoring_findings import endpoint_in_words
+from worker.words.sentences import endpoint_in_words
 
 Row = Mapping[str, Any]
 
@@ -28,7 +35,7 @@ _ENDPOINT_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave
 
 
 def endpoint_rows(views: Sequence[EndpointView]) -> list[Row]:
-    """A row for each account that has an endpoint, or notifications that nobody has received."""
+    """A row for each account that has an endpoint, or notifications that were not received."""
     return [_endpoint_row(view) for view in views]
 
 
@@ -37,7 +44,7 @@ def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
     listed = [
         {
             **row,
-            "takes": row["events"] or "all",
+            "takes": row["events"] or text("all"),
             "now": row["in_words"],
             "pending": f"{row['pending']:,}",
             "oldest": None if row["oldest_changed_at"] is None else _ago(row["oldest_changed_at"], now),
@@ -45,11 +52,19 @@ def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
         }
         for row in rows
     ]
-    print_table(out, _ENDPOINT_COLUMNS, listed, title="Endpoints", ids=("account",), long_texts=("takes", "now"))
+    print_table(
+        out,
+        _ENDPOINT_COLUMNS,
+        listed,
+        title=text("Endpoints"),
+        ids=("account",),
+        long_texts=("takes", "now"),
+        listed="endpoints",
+    )
 
 
 def _ago(time: datetime, now: datetime) -> str:
-    return f"for {duration_text((now - time).total_seconds())}"
+    return text("for %(lasts)s", lasts=now - time)
 
 
 def _endpoint_row(view: EndpointView) -> Row:
@@ -66,43 +81,11 @@ def _endpoint_row(view: EndpointView) -> Row:
     }
 
 
-Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
+Pending = Annotated[bool, typer.Option("--pending", help="Only those that were not received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
 Account = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.", autocompletion=account_names)
 ]
-
-
-def _hidden(name: str, **more: Any) -> Any:
-    return typer.Option(name, hidden=True, **more)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OldFlags:
-    """The acts as options, which they were before they were commands: they go with the next release."""
-
-    pause: Annotated[str | None, _hidden("--pause")] = None
-    resume: Annotated[str | None, _hidden("--resume")] = None
-    forget: Annotated[str | None, _hidden("--forget")] = None
-    reason: Annotated[str | None, _hidden("--reason", callback=read_reason)] = None
-    by: Annotated[str | None, _hidden("--by", callback=read_actor)] = None
-    yes: Annotated[bool, _hidden("--yes")] = False
-
-    def act(self, *, lists: bool, as_json: bool) -> bool:
-        """Act as they say; returns whether they said anything. `lists`: whether an option of the list stands beside."""
-        commands: dict[str, Callable[..., None]] = {
-            "pause": pause,
-            "resume": resume,
-            "forget": partial(forget, yes=self.yes),
-        }
-        named = {name: getattr(self, name) for name in commands if getattr(self, name) is not None}
-        if len(named) + (lists and bool(named)) > 1:
-            raise typer.BadParameter("give one of --pending, --gave-up, --pause, --resume and --forget")
-        for name, account in named.items():
-            warning = f"--{name} goes with the next release: `reconciler notifications {name} {account}` does the same"
-            typer.echo(f"Warning: {warning}", err=True)
-            commands[name](account, act=Act(reason=self.reason, by=self.by, as_json=as_json))
-        return bool(named)
 
 
 def notifications(
@@ -111,7 +94,6 @@ def notifications(
     gave_up: GaveUp = False,
     account: OneAccount = None,
     *,
-    old: OldFlags,
     page: Paged,
 ) -> None:
     """Show where results are sent, and the notifications of them, newest first: delivered, pending or given up.
@@ -127,8 +109,6 @@ def notifications(
     if _is_act(ctx):
         return
     state = _state_of(pending, gave_up)
-    if old.act(lists=state is not None, as_json=page.as_json):
-        return
     with page.session() as opened, opened.database.snapshot() as connection:
         now = opened.database.now(connection)
         endpoints = endpoint_rows(watched_endpoints(connection, now))
@@ -183,7 +163,7 @@ def resume(account: Account, *, act: Act) -> None:
 
 
 def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
-    """Remove an account's endpoint, and all that nobody has received.
+    """Remove an account's endpoint, and all notifications that were not received.
 
     An endpoint that is forgotten comes back with the next start of a worker that has it in its settings: remove it
     there first.
@@ -204,19 +184,11 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
     _end("forget", account, act, words, removed=removed)
 
 
-def table_row(row: Row) -> Row:
-    """The same for people."""
-    is_pending = row["state"] == "pending"
-    outcome = " ".join(str(part) for part in (row["outcome"], row["http_status"]) if part is not None)
-    order = row["request_id"] or row["custom_parm"]
-    return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
-
-
 def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
     if endpoints:
         show_endpoints(console(), endpoints, now)
     else:
-        typer.echo("Nobody is notified of results: docs/notifications.md says how to set it.")
+        say("No notifications are sent: docs/notifications.md says how to set that up.")
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
@@ -242,7 +214,7 @@ _NOTIFICATIONS = Listing(
     none="No such notifications.",
     csv=csv_columns.NOTIFICATIONS,
     columns=("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer"),
-    table_row=table_row,
+    table_row=notification_row,
     ids=("account", "order"),
     long_texts=("answer",),
     title="Notifications",

@@ -8,7 +8,7 @@ import typer
 
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
-from worker.cli.errors import CommandError
+from worker.cli.app import CommandError
 from worker.cli.output import AsJson, console, print_fields, print_json
 from worker.cli.session import check_database, errors_in_one_line, read_settings
 from worker.database.transactions import Database

@@ -1,30 +1,44 @@
-"""`reconciler order`: one order's row, what happened to it, the queries that polled it, and what happens next."""
+"""Which order a person means, by one of its ids or the row's id; and `reconciler order`: its row, what happened to it,
+the queries that polled it, and what happens next."""
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from worker.cli.errors import CommandError
-from worker.cli.notifications import table_row
-from worker.cli.orders import Account, Reference, Row, named_orders
+from worker.adapters.safe_text import one_line
+from worker.cli.app import CommandError
 from worker.cli.output import (
     SKIN,
     AsJson,
     InUtc,
     console,
+    detail_of,
+    outcome_name,
     print_fields,
     print_json,
     print_table,
+    text,
+    value_text,
+    word_of,
 )
-from worker.cli.session import session
+from worker.cli.session import Session, account_option, require_known, session
 from worker.domain.records.accounts import Rules
+from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.watching.workers import tick_allowance
-from worker.runtime import rules_of, sids_of
-from worker.views.order import Outlook, Story, read_story
-from worker.words.events import with_times
-from worker.words.next_step import ARCHIVED, next_in_words, wait_in_words
+from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
+from worker.settings.rules import rules_of, sids_of
+from worker.views.order import Outlook, Row, Story, order_by_id, orders_named, orders_with_id, read_story
+from worker.words.sentences import ARCHIVED, next_in_words, wait_in_words
 
+REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
+Account = Annotated[str, account_option("The account that the orders belong to.")]
+Reference = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
+References = Annotated[list[str], typer.Argument(metavar="REF...", help=REF_HELP)]
+
+_ROW_ID = re.compile(r"id:([0-9]{1,18})")
+_FOUND_AT_ONCE = 500
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 _TOLD_COLUMNS = ("id", "type", "changed_at", "state", "tries", "due_at", "outcome", "delivered_at", "answer")
@@ -63,21 +77,22 @@ def _show_order(story: Story, rules: Rules) -> None:
     print_fields(out, story.order)
     out.print()
     if outlook is None:
-        typer.echo(ARCHIVED)
+        typer.echo(text(ARCHIVED))
     else:
-        typer.echo(f"Next: {next_in_words(outlook.next_step, outlook.now, SKIN)}")
+        typer.echo(text("Next: %(what)s", what=next_in_words(outlook.next_step, outlook.now, SKIN)))
         for step in outlook.next_step.steps:
             typer.echo(f"- {wait_in_words(step, outlook.state, outlook.now, rules, SKIN)}")
-    for title, columns, rows in (
-        ("Events", _event_columns(events), [_event_row(event) for event in events]),
-        ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
-        ("Notifications of it", _TOLD_COLUMNS, [table_row(one) for one in story.notifications]),
+    told = [notification_row(one) for one in story.notifications]
+    for title, listed, columns, rows in (
+        (text("Events"), "events", _event_columns(events), [_event_row(event) for event in events]),
+        (text("Queries that polled it"), "queries", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
+        (text("Notifications of it"), "notifications", _TOLD_COLUMNS, told),
     ):
         out.print()
         if rows:
-            print_table(out, columns, rows, title=title, long_texts=_NOTES)
+            print_table(out, columns, rows, title=title, long_texts=_NOTES, listed=listed)
         else:
-            out.print(f"{title}: none yet.")
+            out.print(text("%(what)s: none yet.", what=title))
 
 
 def _event_columns(events: Sequence[Row]) -> Sequence[str]:
@@ -88,19 +103,30 @@ def _event_columns(events: Sequence[Row]) -> Sequence[str]:
 
 def _event_row(event: Row) -> dict[str, object]:
     before, after = event["from_state"], event["to_state"]
-    parts = [*(event[name] for name in ("traffic_sts", "ori_amount", "remark")), with_times(event["detail"], SKIN)]
+    parts = [*(event[name] for name in ("traffic_sts", "ori_amount", "remark")), detail_of(event["detail"])]
     said = [part for part in parts if part is not None]
     if event["repeats"]:
-        said.append(f"said {event['repeats']} times more")
-    change = f"{before} > {after}" if before != after and before is not None else None
+        said.append(text("said %(count)s times more", count=event["repeats"]))
+    change = f"{value_text(before)} > {value_text(after)}" if before != after and before is not None else None
     return {**event, "by": event["actor"], "query": event["query_id"], "change": change, "said": " | ".join(said)}
 
 
 def _query_row(query: Row) -> dict[str, object]:
     answer = [str(query[name]) for name in ("http_status", "status_code", "status_msg") if query[name] is not None]
-    how = f"{query['outcome']} ({' '.join(answer)})" if answer and query["outcome"] != "answered" else query["outcome"]
-    this_order = "left out" if query["absent"] else "was answered" if query["outcome"] == "answered" else None
+    outcome = outcome_name(query["outcome"])
+    is_answered = query["outcome"] == "answered"
+    how = outcome if is_answered or not answer else text("%(what)s (%(why)s)", what=outcome, why=" ".join(answer))
+    this_order = text("left out") if query["absent"] else text("was answered") if is_answered else None
     return {**query, "outcome": how, "orders": query["order_count"], "this_order": this_order}
+
+
+def notification_row(row: Row) -> Row:
+    """A notification for people."""
+    is_pending = row["state"] == "pending"
+    outcome = word_of(DeliveryOutcome, row["outcome"] or "")
+    outcome = " ".join(filter(None, (outcome, value_text(row["http_status"]))))
+    order = row["request_id"] or row["custom_parm"]
+    return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
 
 
 def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
@@ -120,3 +146,55 @@ def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
             for step in following.steps
         ],
     }
+
+
+def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+    """For each reference the order that it names; or why it names none, as a line that says what to do.
+
+    Raises CommandError for an unknown account, where a reference needs one.
+    """
+    row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
+    names = [reference for reference in references if reference not in row_ids]
+    if names:
+        require_known(opened, [account])
+    # A snapshot of both tables: an order may be moved to the archive or back meanwhile.
+    with opened.database.snapshot() as connection:
+        rows = orders_named(connection, account, names) if names else []
+        by_row = {
+            reference: _of_row(reference, order_by_id(connection, int(row_id)), orders_with_id(connection, reference))
+            for reference, row_id in row_ids.items()
+        }
+    return {reference: by_row.get(reference) or _only(reference, account, rows) for reference in references}
+
+
+def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | str]]:
+    """The same for any number of references, some hundred of them at once. Raises CommandError as it does."""
+    for start in range(0, len(references), _FOUND_AT_ONCE):
+        yield from named_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
+
+
+def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:
+    """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
+    others = [other for other in named if row is None or other["id"] != row["id"]]
+    if others:
+        meant = [] if row is None else [f"the row of order {row['account']}:{row['request_id'] or row['custom_parm']}"]
+        meant += [f"the id of order id:{other['id']}" for other in others]
+        return f"{reference} is {' and '.join(meant)}: name the order by another of its ids"
+    return row or f"there is no order {reference}; `reconciler orders` lists the newest ones"
+
+
+def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+    named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
+    shown = one_line(reference)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        listed = " and ".join(f"id:{row['id']}" for row in named)
+        return f"{shown} names two orders, {listed}: use one of these"
+    # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
+    if id_fault(reference) is None and (fault := order_id_fault(reference)):
+        return fault
+    why = f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
+    if normalise_mobile(reference) is not None:
+        return f"{why}; a phone number? `reconciler orders --mobile` finds the orders of one"
+    return why

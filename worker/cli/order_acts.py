@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.act_base import Act, ReasonedAct, Yes, acting_on_orders
-from worker.cli.orders import REF_HELP, Account, References
-from worker.cli.output import counted, time_text
+from worker.cli.acts import Act, ReasonedAct, Yes, acting_on_orders
+from worker.cli.order import REF_HELP, Account, References
+from worker.cli.output import (
+    counted,
+    say,
+    time_text,
+    warn,
+)
 from worker.cli.session import Session, account_option, require_configured, require_known
 from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import Order, OrderState
-from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_amount
+from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_written_amount
 from worker.operations.resend import resend as send_once_more
 from worker.views.notifications import orders_changed_since, orders_given_up
 from worker.views.orders import unresolved_since, with_attention
@@ -31,7 +35,7 @@ class FinalState(StrEnum):
 
 
 def _read_amount(value: str | None) -> str | None:
-    if value is not None and read_amount(value) is None:
+    if value is not None and read_written_amount(value) is None:
         raise typer.BadParameter(f"{value!r} is no amount; accepted: {AMOUNT_RULE}")
     return value
 
@@ -85,7 +89,7 @@ def resolve(
       reconciler resolve A-1001 --state succeeded --amount 2.94 --reason "statement of May"
       reconciler resolve id:42 --state failed --reason "ticket 77" --by ann
     """
-    charged = None if amount is None else read_amount(amount)
+    charged = None if amount is None else read_written_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
         raise typer.BadParameter("a succeeded order needs --amount, what the platform charged")
     with acting_on_orders(act) as acting:
@@ -229,7 +233,7 @@ def resend(
 def _say_other_amount(order: Order, charged: Decimal | None) -> None:
     if None not in (charged, order.expected_amount) and charged != order.expected_amount:
         expected, given = (amount_text(one) for one in (order.expected_amount, charged) if one is not None)
-        typer.echo(f"Warning: order {order.key}: charged {given}, and {expected} was expected", err=True)
+        warn(f"order {order.key}: charged {given}, and {expected} was expected")
 
 
 def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], str]:
@@ -248,5 +252,5 @@ def _given_up_or_changed(opened: Session, account: str | None, since: str | None
     with opened.database.read() as connection:
         if start is None:
             return orders_given_up(connection, account)
-        typer.echo(f"Changed since {time_text(start)}:", err=True)
+        say(f"Changed since {time_text(start)}:", err=True)
         return orders_changed_since(connection, start, account)

@@ -16,10 +16,9 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self, TextIO
 
-from worker.adapters.error_text import one_line
-from worker.adapters.private_files import make_private
-from worker.cli.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
-from worker.cli.errors import CommandError
+from worker.adapters.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
+from worker.adapters.safe_text import one_line
+from worker.cli.app import CommandError
 from worker.domain.orders.submissions import ORDER_FIELDS
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
@@ -103,7 +102,7 @@ class RefusedLines:
         record = {"line": line.number, "text": line.text, "errors": list(errors)}
         try:
             if self._file is None:
-                make_private(self.path)
+                self.path.touch(0o600)
                 self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
@@ -157,11 +156,11 @@ def _head_of(lines: Iterator[_RawLine]) -> list[_RawLine]:
 
 
 def _read(line: _RawLine, encoding: str, read: Callable[[str], object]) -> Line:
-    text = line.raw.decode(encoding, "backslashreplace")
+    whole = line.raw.decode(encoding, "backslashreplace")
     try:
-        return Line(number=line.number, text=text, end=line.end, order=read(_decoded(line.raw, encoding)))
+        return Line(number=line.number, text=whole, end=line.end, order=read(_decoded(line.raw, encoding)))
     except _Unreadable as fault:
-        shown = text if len(line.raw) <= LONGEST_LINE_BYTES else text[:_SHOWN_OF_LONGER] + "..."
+        shown = whole if len(line.raw) <= LONGEST_LINE_BYTES else whole[:_SHOWN_OF_LONGER] + "..."
         return Line(number=line.number, text=shown, end=line.end, error=f"line: {fault}")
 
 

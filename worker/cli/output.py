@@ -13,23 +13,43 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from enum import Enum, StrEnum
 from functools import partial
 from itertools import zip_longest
 from typing import Annotated
 
 import typer
 from rich import progress as bars
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from worker.adapters import shown_values
-from worker.adapters.log_redaction import CONTROLS
+from worker.adapters.safe_text import CONTROLS
 from worker.domain.wire.fields import amount_text
-from worker.words import ENGLISH, Skin, next_step
-from worker.words.catalogue import COMMANDS
+from worker.settings.reading import language
+from worker.words import Skin, sentences
+from worker.words.catalogue import COMMANDS, ENTRIES, HEADERS, QUERY_OUTCOMES, message
+from worker.words.languages import ENGLISH, translations
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+# A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
+_language: ContextVar[str | None] = ContextVar("language", default=None)
+
+
+def for_programs(wanted: bool) -> bool:
+    """For `callback` of an option that has the command print for programs: from now on it speaks English."""
+    if wanted:
+        _language.set(ENGLISH)
+    return wanted
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON, and nothing else, on standard output.", callback=for_programs, is_eager=True
+    ),
+]
 InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
 """For `session(utc=utc)`; `utc or as_json` where words that go into JSON name times, which are in UTC there."""
 
@@ -43,9 +63,9 @@ _GAP = "  "
 _INDENT = "    "
 _NARROWEST = 6
 # A line may end after white space or a comma: the platform's texts come as JSON without a blank.
-_PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
-# A command line runs in a context of its own (`OneLineGroup`), so it leaves no zone behind for the next one.
-_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
+# Chinese has no blanks: a line may end behind each of its characters, but for what stands before a mark.
+_WIDE = "\u2e80-\uffef"
+_PIECE = re.compile(rf"(?:[{_WIDE}]|[^\s,{_WIDE}]*,|[^\s,{_WIDE}]+)[，。：；、？！）”]*|\s+")
 
 
 def show_times_in(zone: tzinfo) -> None:
@@ -71,15 +91,85 @@ def print_json(value: object) -> None:
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
-SKIN = Skin(translate=ENGLISH.translate, remedies=COMMANDS, time=time_text)
-"""The command line, in English."""
+def spoken_language() -> str:
+    """The language of this command: `zh` or `en`."""
+    spoken = _language.get() or (language() if _prints_chinese() else ENGLISH)
+    _language.set(spoken)
+    return spoken
+
+
+def _prints_chinese() -> bool:
+    """Whether standard output can show it: that of a Big5 locale lacks the simplified characters."""
+    try:
+        "简体".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _translate(message: str) -> str:
+    return translations(spoken_language()).gettext(message)
+
+
+SKIN = Skin(translate=_translate, remedies=COMMANDS, time=time_text)
+"""The command line, in the language of who reads it; in English where a program does."""
 duration_text = SKIN.duration
-pause_in_words = partial(next_step.pause_in_words, skin=SKIN)
+text = SKIN.text
+
+
+def in_words(sentence: object) -> str:
+    """What is refused or found, in the language of who reads it."""
+    return str(sentence) if spoken_language() == ENGLISH else sentences.sentence_in_words(str(sentence), SKIN)
+
+
+def say(sentence: str, *, err: bool = False) -> None:
+    """Print a sentence of ours, which is in English."""
+    typer.echo(in_words(sentence), err=err)
+
+
+def detail_of(detail: str | None) -> str | None:
+    """What an event or an act says: in English as tables hold it, but for its times."""
+    own = sentences.with_times if spoken_language() == ENGLISH else sentences.detail_text
+    return own(detail, SKIN) or None
+
+
+def stored_name(name: str, english: str) -> str:
+    """What a stored name, such as `pending`, is called, where that is not English."""
+    return name if spoken_language() == ENGLISH or not english else text(english)
+
+
+def word_of(kind: type[StrEnum], name: str) -> str:
+    """The same of the name of a member; itself where it is none."""
+    return value_text(kind(name)) if name in list(kind) else name
+
+
+def outcome_name(outcome: str | None) -> str:
+    """How a query ended."""
+    return "" if outcome is None else stored_name(outcome, QUERY_OUTCOMES.get(outcome, outcome))
+
+
+def column_title(column: str, listed: str = "") -> str:
+    """What a column of such rows is called in the catalogue; empty for one that has no name there."""
+    return HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
+
+
+def header(column: str, listed: str = "") -> str:
+    """What a column is called in a table, which lists such rows."""
+    return stored_name(column.replace("_", " "), column_title(column, listed))
+
+
+def warn(sentence: str) -> None:
+    """Print a warning on standard error."""
+    typer.echo(text("Warning: %(what)s", what=in_words(sentence)), err=True)
+
+
+pause_in_words = partial(sentences.pause_in_words, skin=SKIN)
 
 
 def counted(count: int, word: str) -> str:
     """A number of things: `1 order`, `2,000 orders`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+    message = f"%(count)s {word}{'' if count == 1 else 's'}"
+    return text(message, count=count)
 
 
 def console() -> Console:
@@ -98,6 +188,7 @@ def print_table(
     title: str | None = None,
     ids: Collection[str] = (),
     long_texts: Collection[str] = (),
+    listed: str = "",
 ) -> None:
     """Print rows under these columns, each named by its key in the rows; times are as `time_text` has them.
 
@@ -105,16 +196,16 @@ def print_table(
     its own above its row. `long_texts` are columns that are printed below each row where the terminal is too narrow for
     all.
     """
-    header = {name: Text(name.replace("_", " "), style="bold") for name in columns}
+    titles = {name: Text(header(name, listed), style="bold") for name in columns}
     drawn, above = _without_long_ids([{name: _cell(row[name]) for name in columns} for row in rows], ids)
-    texts = {name: [row[name] for row in [header, *drawn]] for name in columns}
+    texts = {name: [row[name] for row in [titles, *drawn]] for name in columns}
     natural = sum(max(text.cell_len for text in held) for held in texts.values())
     fits = natural + len(_GAP) * (len(columns) - 1) <= out.width
     below = [] if fits else [name for name in columns if name in long_texts]
     widths = _fitted({name: held for name, held in texts.items() if name not in below}, ids, out.width)
     if title is not None:
         _print(out, Text(title, style="bold"))
-    _print_row(out, header, widths)
+    _print_row(out, titles, widths)
     _print(out, Text("─" * (sum(widths.values()) + len(_GAP) * (len(widths) - 1)), style="dim"))
     for row, long_ids in zip(drawn, above, strict=True):
         for text in long_ids:
@@ -131,11 +222,11 @@ def print_fields(out: Console, fields: Mapping[str, object]) -> None:
 
     A value with a word that does not fit beside its name is printed on a line of its own, unbroken.
     """
-    shown = {name.replace("_", " "): _cell(value) for name, value in fields.items() if value is not None}
-    width = max(map(len, shown), default=0)
+    shown = {header(name): _cell(value) for name, value in fields.items() if value is not None}
+    width = max(map(cell_len, shown), default=0)
     value_width = max(1, out.width - width - len(_GAP))
     for name, value in shown.items():
-        label = Text(name.ljust(width), style="dim")
+        label = Text(set_cell_size(name, width), style="dim")
         if _longest_word(value) > value_width:
             _print(out, label)
             _print(out, value)
@@ -145,14 +236,15 @@ def print_fields(out: Console, fields: Mapping[str, object]) -> None:
             label = Text(" " * width)
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one."""
+def wrapped(whole: str, width: int, *, breaks_words: bool = True) -> list[str]:
+    """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one;
+    without `breaks_words` such a line is longer."""
     width = max(1, width)
     lines = [""]
-    for piece in _PIECE.findall(text):
+    for piece in _PIECE.findall(whole):
         if cell_len(lines[-1]) + cell_len(piece) <= width:
             lines[-1] += piece
-        elif cell_len(piece.strip()) <= width:
+        elif cell_len(piece.strip()) <= width or not breaks_words:
             lines.append(piece.lstrip())
         else:
             lines.extend(chop_cells(piece, width))
@@ -182,6 +274,10 @@ def _cell(value: object) -> Text:
 
 def value_text(value: object) -> str:
     """A value as a table shows it; times are as `time_text` has them."""
+    if isinstance(value, bool):
+        return text("yes") if value else text("no")
+    if isinstance(value, Enum) and type(value) in ENTRIES:
+        return stored_name(str(value), message(value))
     return shown_values.value_text(value, shown_zone())
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.cli.app import CommandError
 from worker.cli.declare import one_of
-from worker.cli.errors import CommandError
 from worker.cli.listing import Form, Listing, Paged, write_csv
 from worker.cli.output import (
     AsJson,
@@ -16,20 +16,24 @@ from worker.cli.output import (
     console,
     counted,
     duration_text,
+    in_words,
+    outcome_name,
     pause_in_words,
     print_fields,
     print_json,
     print_table,
+    say,
+    text,
     time_text,
 )
 from worker.cli.session import Accounts, OneAccount, require_configured, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import OUTCOMES, Pick, Reason
-from worker.runtime import rules_of
-from worker.views.queries import Plan, read_plans, read_query, recent_queries
+from worker.settings.rules import rules_of
+from worker.views.queries import Plan, WholeQuery, read_plans, read_query, recent_queries
 
 Row = dict[str, Any]
 
@@ -98,30 +102,32 @@ def query(query_id: QueryId, utc: InUtc = False, *, form: Form) -> None:
     elif form.as_csv:
         write_csv(csv_columns.POLLED_ORDERS, found.orders)
     else:
-        _show_query(found.query, found.orders, found.added)
+        show_query(found)
 
 
-def _show_query(found: Mapping[str, object], orders: list[Row], added: list[str]) -> None:
-    out = console()
-    print_fields(out, {name: value for name, value in found.items() if name != "answer_excerpt"})
+def show_query(whole: WholeQuery) -> None:
+    """Print a query for a person."""
+    out, found, orders, added = console(), whole.query, whole.orders, whole.added
+    named = {"work": text(found["work"]), "outcome": outcome_name(found["outcome"])}
+    print_fields(out, {name: value for name, value in {**found, **named}.items() if name != "answer_excerpt"})
     out.print()
     is_answered = found["outcome"] == "answered"
     rows = [
         {
             "order": order["polled_id"],
-            "id": "gone" if order["id"] is None else f"id:{order['id']}",
+            "id": text("gone") if order["id"] is None else f"id:{order['id']}",
             "state": order["state"],
             "attention": order["attention"],
-            "answer": "left out" if order["absent"] else "in it" if is_answered else None,
+            "answer": text("left out") if order["absent"] else text("in it") if is_answered else None,
         }
         for order in orders
     ]
-    print_table(out, _ORDER_COLUMNS, rows, title="Orders that it polled, as they stand now", ids=("order", "id"))
+    print_table(out, _ORDER_COLUMNS, rows, title=text("Orders that it polled, as they stand now"), ids=("order", "id"))
     if added:
         rows = [{"item": item} for item in added]
-        print_table(out, ("item",), rows, title="Items about orders that it did not poll")
+        print_table(out, ("item",), rows, title=text("Items about orders that it did not poll"))
     if found["answer_excerpt"]:
-        print_table(out, ("answer",), [{"answer": found["answer_excerpt"]}], title="The start of the answer")
+        print_table(out, ("answer",), [{"answer": found["answer_excerpt"]}], title=text("The start of the answer"))
 
 
 def _table_row(row: Row) -> dict[str, object]:
@@ -162,15 +168,15 @@ def plan(account: Accounts = None, limit: Most = None, utc: InUtc = False, as_js
 def _plan(plan: Plan, now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
-    is_paused = state.is_paused(now)
+    pause = state.pause(now)
     return {
         "account": state.account,
-        "paused_at": state.paused_at if is_paused else None,
-        "paused_until": state.paused_until if is_paused else None,
+        "paused_at": pause and pause.paused_at,
+        "paused_until": pause and pause.paused_until,
         "backs_off_until": until,
         "slot_due_at": plan.slot_due_at,
-        "may_query_now": not (is_paused or until or plan.slot_due_at is None or plan.slot_due_at > now),
-        "waits": _waits(plan, until, now),
+        "may_query_now": not (pause or until or plan.slot_due_at is None or plan.slot_due_at > now),
+        "waits": waits_in_words(state, plan.slot_due_at, now),
         "work": None if choice is None else choice.work.value,
         "id_kind": None if choice is None else choice.id_kind.value,
         "order_count": len(plan.orders),
@@ -178,18 +184,18 @@ def _plan(plan: Plan, now: datetime, rules: Rules, limit: int | None) -> dict[st
     }
 
 
-def _waits(plan: Plan, backs_off_until: datetime | None, now: datetime) -> str | None:
+def waits_in_words(state: AccountState, slot_due_at: datetime | None, now: datetime) -> str | None:
     """Why no query may be sent now, and until when; None where one may."""
-    state = plan.state
-    if state.paused_at is not None and state.is_paused(now):
-        return pause_in_words(state.paused_at, state.paused_until, state.paused_by, state.pause_reason)
-    if plan.slot_due_at is None:
-        return "no worker has run on this database yet"
-    until = max(backs_off_until or now, plan.slot_due_at)
+    backs_off_until = state.backoff_until if state.is_backed_off(now) else None
+    if pause := state.pause(now):
+        return pause_in_words(pause.paused_at, pause.paused_until, pause.paused_by, pause.pause_reason)
+    if slot_due_at is None:
+        return text("no worker has run on this database yet")
+    until = max(backs_off_until or now, slot_due_at)
     if until <= now:
         return None
-    why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {time_text(until)}, {duration_text((until - now).total_seconds())} more"
+    why = text("the account backs off") if backs_off_until == until else text("the window of the last query runs")
+    return text("%(why)s until %(until)s, %(lasts)s more", why=why, until=time_text(until), lasts=until - now)
 
 
 def _planned(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
@@ -235,14 +241,21 @@ def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules
 def _print_plan(response: Mapping[str, Any]) -> None:
     out = console()
     if response["waits"]:
-        typer.echo(f"{response['account']}: not now: {response['waits']}.")
+        say(f"{response['account']}: not now: {response['waits']}.")
     if not response["orders"]:
-        typer.echo(f"{response['account']}: no order is due.")
+        say(f"{response['account']}: no order is due.")
         return
     shown, count = len(response["orders"]), response["order_count"]
-    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {counted(count, 'order')}"
+    orders = counted(count, "order")
+    title = text(
+        "%(account)s: %(work)s by %(kind)s, %(orders)s",
+        account=response["account"],
+        work=text(response["work"]),
+        kind=response["id_kind"],
+        orders=orders,
+    )
     if shown < count:
-        title += f", the first {shown:,} of them"
+        title += text(", the first %(count)s of them", count=shown)
     rows = [_plan_row(line) for line in response["orders"]]
     print_table(out, _PLAN_COLUMNS, rows, title=title, ids=("order",), long_texts=("reason",))
 
@@ -253,9 +266,9 @@ def _plan_row(line: Mapping[str, Any]) -> dict[str, object]:
         "id": line["id"],
         "order": line["request_id"] or line["custom_parm"],
         "age": duration_text(line["age_seconds"]),
-        "last_poll": "never" if polled is None else f"{duration_text(polled)} ago",
+        "last_poll": text("never") if polled is None else text("%(lasts)s ago", lasts=duration_text(polled)),
         "priority": None if not priority else duration_text(priority),
-        "reason": line["in_words"],
+        "reason": in_words(line["in_words"]),
     }
 
 

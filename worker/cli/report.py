@@ -1,24 +1,22 @@
 """`reconciler report`: the figures of a period, for finance."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from worker.cli.listing import Form, write_csv
-from worker.cli.output import console, print_fields, print_json, print_table
+from worker.cli.output import console, print_fields, print_json, print_table, stored_name, text
 from worker.cli.session import Accounts, require_known, session
 from worker.cli.times import Days
-from worker.domain.finance.report import PERCENTILES, Figures, Grouping, Report
-from worker.domain.records.orders import Source
+from worker.domain.finance.report import AMOUNTS, COUNTS, PERCENTILES, SOURCES, Grouping, Report
 from worker.views.finance import read_report
+from worker.words.catalogue import message
 
-_SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
-_COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
-_AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")
 # What a table has room for; the rest stands in JSON and CSV.
-_SHOWN = (*_COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
+_SHOWN = (*COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
 By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
 
@@ -39,7 +37,7 @@ def report(*, days: Days, by: By = None, account: Accounts = None, form: Form) -
         require_known(opened, account or ())
         period = days.period(opened.settings.zone, opened.now())
         read = read_report(opened.database, period, by, account or ())
-    rows = [{str(by): name, **_figures(figures)} for name, figures in read.rows.items()]
+    rows = [{str(by): name, **figures.as_row()} for name, figures in read.rows.items()]
     if form.as_json:
         print_json(_to_response(read, rows, opened.settings.timezone))
     elif form.as_csv:
@@ -48,48 +46,43 @@ def report(*, days: Days, by: By = None, account: Accounts = None, form: Form) -
         _show(read, rows)
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
-    delays = {
-        f"{word}_delay_{name}_seconds": seconds
-        for source, word in _SOURCES.items()
-        for name, seconds in figures.delays[source].percentiles().items()
-    }
-    return {**{name: getattr(figures, name) for name in (*_COUNTS, *_AMOUNTS)}, **delays}
-
-
 def _to_response(read: Report, rows: list[dict[str, Any]], zone: str) -> dict[str, Any]:
     period = read.period
     head = {"from": period.first.isoformat(), "to": period.last.isoformat(), "timezone": zone}
-    whole = {**head, "from_time": period.start, "to_time": period.end, **_figures(read.total)}
+    whole = {**head, "from_time": period.start, "to_time": period.end, **read.total.as_row()}
     return whole if read.by is None else {**whole, f"{read.by}s": rows}
 
 
 def _write_csv(read: Report, rows: list[dict[str, Any]]) -> None:
-    total = _figures(read.total)
+    total = read.total.as_row()
     if read.by is None:
         period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
-        write_csv([*period, *total], [{**period, **total}])
+        write_csv([*period, *total], [{**period, **total}], "report")
     else:
-        # No line of totals: whoever adds a column up would count everything twice.
-        write_csv([str(read.by), *total], rows)
+        # No line of totals: the sum of a column would count everything twice.
+        write_csv([str(read.by), *total], rows, "report")
 
 
 def _show(read: Report, rows: list[dict[str, Any]]) -> None:
     out = console()
     first, last = read.period.first, read.period.last
-    days = f"{first}" if first == last else f"{first} to {last}"
-    total = _figures(read.total)
+    days = f"{first}" if first == last else text("%(first)s to %(last)s", first=first, last=last)
+    total = read.total.as_row()
     if read.by is not None:
         columns = (str(read.by), *_SHOWN)
-        shown = [*rows, {str(read.by): "total", **total}]
-        print_table(out, columns, [{name: row[name] for name in columns} for row in shown], title=days, ids=columns[:1])
+        shown = [*rows, {str(read.by): stored_name("total", "Total"), **total}]
+        rows = [{name: row[name] for name in columns} for row in shown]
+        print_table(out, columns, rows, title=days, ids=columns[:1], listed="report")
     else:
         out.print(days, style="bold")
-        print_fields(out, {name: _with_words(name, total) for name in (*_COUNTS, *_AMOUNTS)})
+        print_fields(out, {name: _with_words(name, total) for name in (*COUNTS, *AMOUNTS)})
         out.print()
     delays = [
-        {"delay_of": f"by {word}", **{name: _delay(total[f"{word}_delay_{name}_seconds"]) for name in PERCENTILES}}
-        for word in _SOURCES.values()
+        {
+            "delay_of": stored_name(f"by {word}", message(source)),
+            **{name: _delay(total[f"{word}_delay_{name}_seconds"]) for name in PERCENTILES},
+        }
+        for source, word in SOURCES.items()
     ]
     print_table(out, ("delay_of", *PERCENTILES), delays)
 
@@ -103,8 +96,4 @@ def _delay(seconds: float | None) -> str:
     """A delay to the second, as hours, minutes and seconds: `0:10:23`, from a day on `2 days 3:00:00`."""
     if seconds is None:
         return "-"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    text = f"{hour}:{minute:02}:{second:02}"
-    return f"{days} day{'' if days == 1 else 's'} {text}" if days else text
+    return str(timedelta(seconds=round(seconds))).replace(",", "")

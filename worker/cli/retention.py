@@ -8,19 +8,26 @@ from typing import Annotated
 import typer
 
 from worker.adapters import shown_values
-from worker.cli.act_base import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.listing import AsCsv, require_one_format, write_csv
-from worker.cli.output import InUtc, console, counted, print_json, print_table, progress, time_text
+from worker.cli.output import (
+    InUtc,
+    console,
+    counted,
+    print_json,
+    print_table,
+    progress,
+    say,
+    time_text,
+)
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
 from worker.domain.orders.retention import ARCHIVED_FROM, PURGED_FROM
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
-from worker.operations.act_by_hand import Operator
-from worker.operations.archive import count_settled, move_settled, restore_all
-from worker.operations.long_acts import LongAct
-from worker.operations.purge import Purged
-from worker.operations.purge import purge as delete
+from worker.operations.act_by_hand import LongAct, Operator
+from worker.operations.archive_and_purge import Purged, count_settled, move_settled, restore_all
+from worker.operations.archive_and_purge import purge as delete
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
 
@@ -117,7 +124,7 @@ def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str,
     else:
         print_table(console(), ("table", "rows"), listed)
         rows, what = counted(sum(counts.values()), "row"), "would be deleted" if act.dry_run else "deleted"
-        typer.echo(f"{rows} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+        say(f"{rows} from before {time_text(before)} {what} in {seconds:,.1f} s.")
 
 
 def _old_enough(opened: Session, option: str, value: str, least: timedelta) -> datetime:
@@ -179,7 +186,7 @@ def _print_moved(act: Act, before: datetime | None, moved: int, seconds: float) 
         return
     moved_to = "would be moved to" if act.dry_run else "moved to"
     what = "restored from" if before is None else f"settled before {time_text(before)} {moved_to}"
-    typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
+    say(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
 def _counted(parts: Iterable[Purged]) -> dict[str, int]:

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
-from worker.cli.errors import CommandError
+from worker.cli.app import CommandError
+from worker.cli.output import say
 from worker.cli.session import check_database, read_settings
 from worker.doctor.files_and_hosts import shadow
-from worker.runtime import rules_of
+from worker.settings.rules import rules_of
 
 # Beyond the longest time of a query and its write-back.
 _SPARE_SECONDS = 30.0
@@ -97,8 +98,8 @@ def _report_end(child: Child, events: queue.SimpleQueue[Child | int]) -> None:
 
 def _print_started(children: Collection[Child]) -> None:
     listed = ", ".join(map(str, children))
-    typer.echo(f"Started {listed}. Ctrl-C stops them.", err=True)
+    say(f"Started {listed}. Ctrl-C stops them.", err=True)
 
 
 def _print_stopping() -> None:
-    typer.echo("Stopping: a query that is under way is finished first. Ctrl-C again stops at once.", err=True)
+    say("Stopping: a query that is under way is finished first. Ctrl-C again stops at once.", err=True)

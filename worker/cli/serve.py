@@ -10,7 +10,8 @@ import typer
 
 from worker.adapters.log import configure_logging
 from worker.adapters.users_file import mode_fault, read_users
-from worker.cli.errors import CommandError
+from worker.cli.app import CommandError
+from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
 from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
@@ -55,7 +56,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     _check_address(host, port)
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
-        typer.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     # Before the processes are forked: they share it.
     key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
@@ -89,7 +90,7 @@ def callback_url(account: Account = "default", new: New = False) -> None:
         return
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     typer.echo(callback_path(account, token))
-    typer.echo(_how_to_set(account, token, is_change=bool(tokens), settings=settings), err=True)
+    typer.echo(in_words(_how_to_set(account, token, is_change=bool(tokens), settings=settings)), err=True)
 
 
 def _check_address(host: str, port: int) -> None:

@@ -9,12 +9,11 @@ from typing import Annotated, Any, overload
 
 import typer
 
-from worker.adapters.error_text import first_line, one_line
 from worker.adapters.log import configure_logging
-from worker.adapters.log_redaction import Redactor
+from worker.adapters.safe_text import Redactor, first_line, one_line
+from worker.cli.app import CommandError
 from worker.cli.declare import one_of
-from worker.cli.errors import CommandError
-from worker.cli.output import show_times_in
+from worker.cli.output import show_times_in, warn
 from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -30,7 +29,7 @@ _ANSWER_SECONDS = 300.0
 # For longer nothing in a transaction may be idle: the database ends the session.
 _IDLE_SECONDS = 30.0
 _PAUSE_SECONDS = 3600.0
-_WEB_PACKAGES = ("babel", "flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
+_WEB_PACKAGES = ("flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 
 
 def account_names(incomplete: str) -> list[str]:
@@ -81,7 +80,7 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
         logging.getLevelName(logging.ERROR), settings.log_format, zone=settings.zone, secrets=settings.secrets
     )
     for warning in settings.warnings:
-        typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
+        warn(one_line(warning, Redactor(settings.secrets)))
     return settings
 
 

@@ -8,19 +8,30 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.accounts import NO_SLOTS, rest, when
+from worker.cli.accounts import NO_SLOTS, habits_to_response, pauses_to_response, rest, seen_in_words, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
-from worker.cli.output import SKIN, counted, duration_text, pause_in_words, print_table, time_text
+from worker.cli.output import (
+    SKIN,
+    duration_text,
+    outcome_name,
+    pause_in_words,
+    print_table,
+    stored_name,
+    text,
+    time_text,
+    word_of,
+)
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
 from worker.domain.records.accounts import Rules
-from worker.domain.records.monitoring_findings import Finding
-from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
+from worker.domain.records.acts import ActKind
+from worker.domain.records.orders import Attention, Source
+from worker.domain.records.watching import AccountOverview, Finding, Level, Overview, WorkerRow
 from worker.domain.watching.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.views.watching import Status
-from worker.words import catalogue
-from worker.words.monitoring_findings import finding_in_words
+from worker.words import N_, catalogue
+from worker.words.sentences import finding_in_words
 
 Row = Mapping[str, Any]
 
@@ -28,6 +39,8 @@ _SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
 _WORKERS = ("host", "pid", "started_at", "last_tick", "broker", "clock")
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
+_PLANNED = ("account", "planned_from", "planned_until", "planned_by", "planned_reason")
+_SEEN = ("account", "shapes_seen", "charsets_seen", "digits_shown")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
@@ -41,11 +54,10 @@ _STATE = (
     *("backoff_until", "backoff_level", "configuration_refused", "failures_in_row", "one_item_mode"),
     "echoes_custom_parm",
 )
-_PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 _MOST_BATCHES = 10
 _BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
-_WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
+_WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to.")
 
 
 def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: Thresholds, rules: Rules) -> Row:
@@ -101,12 +113,12 @@ def _account(
 ) -> Row:
     state, now, workers = one.state, overview.now, overview.workers
     why = back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None
-    # None where no worker ticks: then nobody can tell.
+    # None where no worker ticks: then it is not known.
     has_worker = is_ticking(workers, now, thresholds.tick_seconds) or None
     return {
         **_copied(one, _COUNTS),
         **_copied(state, _STATE),
-        **(_copied(state, _PAUSE) if state.is_paused(now) else dict.fromkeys(_PAUSE)),
+        **pauses_to_response(state, now),
         "is_configured": one.account_sid is not None,
         "is_served": has_worker and is_served(workers, one.account, now, thresholds.tick_seconds),
         "minutes_to_drain": round(drain_seconds(overview.accounts, one, now, rules) / 60, 2) if one.due else 0,
@@ -120,6 +132,7 @@ def _account(
         "last_query": query,
         "last_batches": one.batches[:_MOST_BATCHES],
         "batch_size": rules.batch_size,
+        "platform_habits": habits_to_response(state),
     }
 
 
@@ -133,27 +146,38 @@ def show(out: Console, response: Row) -> None:
     for finding in found:
         level = finding["level"]
         # The words hold an account's name, which is never to be read as markup.
-        out.print(Text.assemble((level.upper(), _LEVELS[level]), f": {finding['in_words']}."), soft_wrap=True)
+        label = stored_name(level.upper(), catalogue.message(Level[level.upper()]))
+        said = text(": %(reason)s.", reason=finding["in_words"])
+        out.print(Text.assemble((label, _LEVELS[level]), said), soft_wrap=True)
     if not found:
-        out.print(_WELL)
+        out.print(text(_WELL))
     out.print()
     accounts = response["accounts"]
     marks = {one["account"]: _mark(one, now) for one in accounts}
     rows = [_worker_row(row, now) for row in response["workers"]]
     _table(out, _workers_title(response), _WORKERS, rows, ids=("host",))
     if response["slots"]:
-        _table(out, "Budget", _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
+        _table(out, text("Budget"), _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
     else:
-        out.print(NO_SLOTS, soft_wrap=True)
+        out.print(text(NO_SLOTS), soft_wrap=True)
         out.print()
-    _table(out, "Orders", _ORDERS, [_orders_row(one, now) for one in accounts])
-    _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], long_texts=("polls", "ended"))
-    _table(out, "Settled", _SETTLED, [_settled_row(one) for one in accounts])
-    _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
+    _table(out, text("Orders"), _ORDERS, [_orders_row(one, now) for one in accounts])
+    planned = [one for one in accounts if one["planned_from"] is not None]
+    _table(out, text("Planned pauses"), _PLANNED, planned, long_texts=("planned_reason",))
+    queries = [_queries_row(one, now) for one in accounts]
+    _table(out, text("Queries"), _QUERIES, queries, long_texts=("polls", "ended"))
+    _table(out, text("Replies seen"), _SEEN, _seen_rows(accounts))
+    _table(out, text("Settled"), _SETTLED, [_settled_row(one) for one in accounts])
+    _table(out, text("Needs a person (`reconciler todo` lists them)"), _PEOPLE, _people_rows(accounts))
     if response["endpoints"]:
         show_endpoints(out, response["endpoints"], now)
-    acts = [{**act, "by": act["actor"], "account": act["account"] or "all"} for act in response["acts"]]
-    _table(out, "Last acts of operators", _ACTS, acts, long_texts=("reason",))
+    acts = [_act_row(act) for act in response["acts"]]
+    _table(out, text("Last acts of operators"), _ACTS, acts, long_texts=("reason",))
+
+
+def _act_row(act: Row) -> Row:
+    named = {"act": word_of(ActKind, act["act"]), "account": act["account"] or text("all")}
+    return {**act, "by": act["actor"], **named}
 
 
 def _table(
@@ -171,32 +195,35 @@ def _table(
 
 def _workers_title(response: Row) -> str:
     beat = response["last_beat_at"]
-    return "Workers" if beat is None else f"Workers (last tick of beat: {_ago(beat, response['now'])})"
+    if beat is None:
+        return text("Workers")
+    return text("Workers (last tick of beat: %(ago)s)", ago=_ago(beat, response["now"]))
 
 
 def _worker_row(row: Row, now: datetime) -> Row:
     tick, offset = row["last_tick_at"], row["clock_offset_seconds"]
     answered = row["broker_answered_at"]
-    ticked = "none yet" if tick is None else _ago(tick, now)
+    ticked = text("none yet") if tick is None else _ago(tick, now)
     hanging = row["hanging_since"]
-    silent = "not known" if row["broker_asked_at"] is None else "no answer yet"
+    silent = text("not known") if row["broker_asked_at"] is None else text("no answer yet")
+    distance = text("%(seconds)s s ahead") if offset > 0 else text("%(seconds)s s behind")
     return {
         **row,
-        "last_tick": ticked if hanging is None else f"hangs for {duration_text((now - hanging).total_seconds())}",
-        "broker": silent if answered is None else f"answered {_ago(answered, now)}",
-        "clock": f"{abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}" if abs(offset) >= 0.1 else "right",
+        "last_tick": ticked if hanging is None else text("hangs for %(lasts)s", lasts=now - hanging),
+        "broker": silent if answered is None else text("answered %(ago)s", ago=_ago(answered, now)),
+        "clock": distance % {"seconds": f"{abs(offset):.1f}"} if abs(offset) >= 0.1 else text("right"),
     }
 
 
 def _ago(moment: datetime, now: datetime) -> str:
-    return f"{duration_text(rest((now - moment).total_seconds()))} ago"
+    return text("%(lasts)s ago", lasts=duration_text(rest((now - moment).total_seconds())))
 
 
 def _mark(account: Row, now: datetime) -> str:
     if account["paused_at"] is not None:
-        return " (paused)"
+        return text(" (paused)")
     until = account["backoff_until"]
-    return " (backs off)" if until is not None and until > now else ""
+    return text(" (backs off)") if until is not None and until > now else ""
 
 
 def _slot_row(slot: Row, marks: Mapping[str, str]) -> Row:
@@ -204,52 +231,61 @@ def _slot_row(slot: Row, marks: Mapping[str, str]) -> Row:
     seconds = slot["next_query_in_seconds"]
     return {
         **slot,
-        "accounts": listed or f"not configured: {slot['account_sid']}",
-        "next_query": "paused" if seconds is None else when(seconds),
+        "accounts": listed or text("not configured: %(sid)s", sid=slot["account_sid"]),
+        "next_query": text("paused") if seconds is None else when(seconds),
     }
 
 
 def _orders_row(account: Row, now: datetime) -> Row:
     oldest = account["oldest_due_at"]
-    drained_in = "paused" if account["paused_at"] is not None else duration_text(account["minutes_to_drain"] * 60)
+    drained_in = text("paused") if account["paused_at"] is not None else duration_text(account["minutes_to_drain"] * 60)
     numbers = {name: f"{account[name]:,}" for name in ("pending", "due", "never_polled", "in_flight")}
     return {
         **account,
         **numbers,
-        "oldest_due": None if oldest is None else f"for {duration_text((now - oldest).total_seconds())}",
+        "oldest_due": None if oldest is None else text("for %(lasts)s", lasts=now - oldest),
         "drained_in": drained_in if account["due"] else None,
     }
 
 
 def _queries_row(account: Row, now: datetime) -> Row:
     query = account["last_query"] or {}
-    words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
-    batches = account["last_batches"][:_BATCHES_SHOWN]
+    words = [str(query[name]) for name in ("status_code", "status_msg") if query.get(name) is not None]
+    batches = " ".join(map(str, account["last_batches"][:_BATCHES_SHOWN]))
     return {
         "account": account["account"],
         "polls": _manner(account, now),
         "last_query": query.get("sent_at"),
-        "ended": " ".join(words),
+        "ended": " ".join([outcome_name(query.get("outcome")), *words]).strip(),
         "settled": query.get("settled_count"),
-        "last_batches": f"{' '.join(map(str, batches))} of {account['batch_size']}" if batches else None,
+        "last_batches": batches and text("%(batches)s of %(most)s", batches=batches, most=account["batch_size"]),
     }
 
 
 def _manner(account: Row, now: datetime) -> str:
     if account["paused_at"] is not None:
         who = (account[name] for name in ("paused_at", "paused_until", "paused_by", "pause_reason"))
-        return f"not: {pause_in_words(*who)}"
+        return text("not: %(why)s", why=pause_in_words(*who))
     if account["is_served"] is False:
-        return "not: no running worker has it"
+        return text("not: no running worker has it")
     if account["is_served"] is None and not account["is_configured"]:
-        return "not: the settings do not name it"
+        return text("not: the settings do not name it")
     until = account["backoff_until"]
-    manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
+    is_alone = account["one_item_mode"] or account["configuration_refused"]
+    manner = text("one order a query") if is_alone else text("batches")
     if until is None or until <= now:
-        return manner
-    failures, why = account["failures_in_row"], account["backoff_reason"] or "backs off"
-    row = f", {counted(failures, 'failure')} in a row" if failures > 1 else ""
-    return f"{why}: {math.ceil((until - now).total_seconds()):,} s more, until {time_text(until)}{row}"
+        return text("%(manner)s, customParm is echoed", manner=manner) if account["echoes_custom_parm"] else manner
+    failures, why = account["failures_in_row"], account["backoff_reason"] or text("backs off")
+    row = text(", %(count)s failures in a row", count=failures) if failures > 1 else ""
+    seconds = math.ceil((until - now).total_seconds())
+    more = text("%(why)s: %(seconds)s s more, until %(until)s", why=why, seconds=seconds, until=time_text(until))
+    return more + row
+
+
+def _seen_rows(accounts: Iterable[Row]) -> Iterable[Row]:
+    for account in accounts:
+        if account["platform_habits"]["shapes_seen"]:
+            yield {"account": account["account"], **seen_in_words(account["platform_habits"])}
 
 
 def _settled_row(account: Row) -> Row:
@@ -258,12 +294,16 @@ def _settled_row(account: Row) -> Row:
         "account": account["account"],
         "last_hour": _by_source(account["settled_last_hour"]),
         "last_day": _by_source(account["settled_last_day"]),
-        "callbacks_lost": "not known yet" if share is None else f"{share:.1%}",
+        "callbacks_lost": text("not known yet") if share is None else f"{share:.1%}",
     }
 
 
 def _by_source(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} by {source}" for source, count in sorted(counts.items())) or "none"
+    by = [
+        text("%(count)s by %(source)s", count=count, source=word_of(Source, one))
+        for one, count in sorted(counts.items())
+    ]
+    return text(", ").join(by) or text("none")
 
 
 def _people_rows(accounts: Iterable[Row]) -> Iterable[Row]:
@@ -272,7 +312,7 @@ def _people_rows(accounts: Iterable[Row]) -> Iterable[Row]:
         for reason in sorted({*attention, *unresolved}):
             yield {
                 "account": account["account"],
-                "reason": reason,
+                "reason": text("none") if reason == "none" else word_of(Attention, reason),
                 "attention": f"{attention.get(reason, 0):,}",
                 "unresolved": f"{unresolved.get(reason, 0):,}",
             }

@@ -14,7 +14,12 @@ TIME_RULE = (
     f"today or yesterday (from midnight on), {AGE_RULE}, or ISO 8601, such as 2016-01-31T18:05"
     " (in RECONCILER_TIMEZONE where it has no offset)"
 )
+TIME_AHEAD_RULE = (
+    "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00"
+    " (in RECONCILER_TIMEZONE where it has no offset)"
+)
 
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 _DAYS = {"today": timedelta(0), "yesterday": timedelta(days=1)}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -39,11 +44,23 @@ def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
         return now - age
     if (day := named_day(value, now.astimezone(zone).date())) is not None:
         return datetime.combine(day, time.min, zone).astimezone(now.tzinfo)
+    return _moment(option, value, now, zone, TIME_RULE)
+
+
+def read_time_ahead(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
+    """The time that an option names: the first such time of day after `now`, or that moment. Raises BadParameter."""
+    if not _TIME_OF_DAY.fullmatch(value):
+        return _moment(option, value, now, zone, TIME_AHEAD_RULE)
+    today = datetime.combine(now.astimezone(zone).date(), time.fromisoformat(value), zone)
+    return (today if today > now else today + timedelta(days=1)).astimezone(now.tzinfo)
+
+
+def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: str) -> datetime:
     try:
         named = datetime.fromisoformat(value)
         return (named if named.utcoffset() is not None else named.replace(tzinfo=zone)).astimezone(now.tzinfo)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{option} {value!r} is no time; accepted: {TIME_RULE}") from None
+        raise typer.BadParameter(f"{option} {value!r} is no time; accepted: {rule}") from None
 
 
 _LONGEST_DAYS = 3700

@@ -10,11 +10,17 @@ from typing import Annotated
 
 import typer
 
-from worker.adapters.error_text import one_line
+from worker.adapters.safe_text import one_line
 from worker.adapters.users_file import editing, read_users
+from worker.cli.app import CommandError
 from worker.cli.declare import new_group
-from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, console, print_json, print_table
+from worker.cli.output import (
+    AsJson,
+    console,
+    print_json,
+    print_table,
+    say,
+)
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.users import Role, User
@@ -55,7 +61,7 @@ def add(name: Name, role: RoleOption) -> None:
         if name in users:
             raise _is_there(name)
         users[name] = added
-    typer.echo(f"{name} can sign in, and {_MAY[role]}.", err=True)
+    say(f"{name} can sign in, and {_MAY[role]}.", err=True)
 
 
 def list_users(as_json: AsJson = False) -> None:
@@ -71,7 +77,7 @@ def list_users(as_json: AsJson = False) -> None:
     elif rows:
         print_table(console(), ("name", "role"), rows, ids=("name",))
     else:
-        typer.echo("There is no user yet: `reconciler user add` adds one.", err=True)
+        say("There is no user yet: `reconciler user add` adds one.", err=True)
 
 
 def password(name: Name) -> None:
@@ -84,7 +90,7 @@ def password(name: Name) -> None:
     password_hash = _ask_for_password()
     with _editing() as users:
         users[name] = replace(_known(users, name), password_hash=password_hash)
-    typer.echo(f"{name} has another password, and has to sign in again.", err=True)
+    say(f"{name} has another password, and has to sign in again.", err=True)
 
 
 def change_role(name: Name, role: RoleOption) -> None:
@@ -95,7 +101,7 @@ def change_role(name: Name, role: RoleOption) -> None:
     """
     with _editing() as users:
         users[name] = replace(_known(users, name), role=role)
-    typer.echo(f"{name} {_MAY[role]}.", err=True)
+    say(f"{name} {_MAY[role]}.", err=True)
 
 
 def remove(name: Name) -> None:
@@ -106,7 +112,7 @@ def remove(name: Name) -> None:
     """
     with _editing() as users:
         del users[_known(users, name).name]
-    typer.echo(f"{name} cannot sign in any more.", err=True)
+    say(f"{name} cannot sign in any more.", err=True)
 
 
 def _path() -> Path:

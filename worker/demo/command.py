@@ -16,10 +16,9 @@ from rich.console import Console
 from typer import Exit
 
 from worker.adapters.child_processes import ChildError, stop_signals_handled
-from worker.demo.plan import Plan, make_plan
+from worker.demo.plan import Plan, Request, make_plan
 from worker.demo.report import as_json as to_json
 from worker.demo.report import closing, opening, verdict, what_to_read_next, where_to_look
-from worker.demo.request import Request
 from worker.demo.run import DemoRun
 from worker.demo.stage import DemoError, Stage
 from worker.demo.summary import Summary
@@ -69,10 +68,10 @@ def demo(request: Request) -> None:
 
 def _run(request: Request, console: Console, folder: Path, began: float, check: Callable[[], None]) -> Summary:
     name = f"demo-{secrets.token_hex(3)}"
-    plan = make_plan(name=name, orders=request.orders, pace=request.pace, seed=request.seed)
+    plan = make_plan(name=name, orders=request.orders, window=request.window, seed=request.seed)
     broker = _without_password(request.broker_url) if request.broker_url else "Valkey, from its wheel"
     database = _without_password(request.database_url) if request.database_url else f"SQLite, in {folder}"
-    _say(console, opening(plan, request.pace, broker=broker, database=database, ends=not request.serve))
+    _say(console, opening(plan, request.window, broker=broker, database=database, ends=not request.serve))
     with Stage(request, folder=folder, name=name, check=check) as stage:
         with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
             platform = stage.set_up()
@@ -111,8 +110,7 @@ def _show(request: Request, console: Console, folder: Path, summary: Summary, pl
 
 def _keep_running(console: Console, stage: Stage) -> None:
     """Leave all running until a signal comes. Raises ChildError where a program has ended by itself."""
-    if stage.console is not None:
-        _say(console, f"\nThe console is at {stage.console} still; worker and platform go on. Ctrl-C ends all of them.")
+    _say(console, f"\nThe console is at {stage.console} still; worker and platform go on. Ctrl-C ends all of them.")
     with contextlib.suppress(_Interrupted):
         while True:
             stage.check()

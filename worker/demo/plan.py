@@ -1,19 +1,26 @@
-"""The demo's plan: its orders, what happens to each at the platform, and the pace.
-
-Pure; everything is drawn from the seed.
+"""What the command line asks a demo for, and the plan that follows: its orders, and what happens to each at the
+platform. Pure; everything is drawn from the seed.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
+from typing import Annotated
+
+from typer import Option
 
 FEWEST_ORDERS = 50
 MOST_ORDERS = 2000
 """More would not be settled within the demo's time, at 100 orders a query."""
-SHORTEST_WINDOW_SECONDS = 0.5
-LONGEST_WINDOW_SECONDS = 2.5
+_SHORTEST, _LONGEST = 0.5, 2.5
+"""Windows, in seconds."""
+_DATABASE_HELP = "SQLAlchemy URL of a database that is empty or migrated; without it, SQLite in the work folder."
+_BROKER_HELP = "URL of a Redis, Valkey or RabbitMQ that no worker of ours uses; without it, Valkey from its wheel."
+_WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
+_SERVE_HELP = "Show the console from the start, and keep it, the worker and the platform running until Ctrl-C."
+_JSON_HELP = "The summary as one JSON object; all else on standard error."
 
 _LISTS = 10
 _LOST_SHARE = 0.4
@@ -42,45 +49,16 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """The durations of a demo, in seconds: those of real life scaled down with the window, so proportions are kept."""
+class Request:
+    """The options. The representation shows no URL: it may hold a password."""
 
-    window: float
-
-    @property
-    def margin(self) -> float:
-        """Added to the window. Settings accept no less than 0.05."""
-        return max(0.05, self.window / 20)
-
-    @property
-    def deadline(self) -> float:
-        """For one exchange: half a window as in real life, but never too short for a busy machine."""
-        return max(1.0, self.window / 2)
-
-    @property
-    def grace(self) -> float:
-        """How long the worker waits for an order's callback; in real life ten windows, which nobody would watch."""
-        return 1.5 * self.window
-
-    @property
-    def tick(self) -> float:
-        """Beat's period."""
-        return max(0.1, self.window / 10)
-
-    @property
-    def between_lists(self) -> float:
-        """From one list of orders to the next."""
-        return self.window / 4
-
-    @property
-    def callback_delay(self) -> str:
-        """From an order's settling to its callback, as an option of the simulated platform."""
-        return f"uniform:{self.window / 40:g},{self.window / 5:g}"
-
-    @property
-    def latency(self) -> str:
-        """Of the platform's answers, as an option of the simulated platform."""
-        return f"uniform:{self.window / 100:g},{self.window / 10:g}"
+    database_url: Annotated[str | None, Option(help=_DATABASE_HELP, metavar="URL")] = field(default=None, repr=False)
+    broker_url: Annotated[str | None, Option(help=_BROKER_HELP, metavar="URL")] = field(default=None, repr=False)
+    orders: Annotated[int, Option(help="How many orders.", min=FEWEST_ORDERS, max=MOST_ORDERS)] = 1000
+    window: Annotated[float, Option(help=_WINDOW_HELP, min=_SHORTEST, max=_LONGEST)] = 2.0
+    seed: Annotated[int, Option(help="What happens to each order is drawn from it.")] = 1
+    serve: Annotated[bool, Option("--serve", help=_SERVE_HELP)] = False
+    as_json: Annotated[bool, Option("--json", help=_JSON_HELP)] = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +126,7 @@ class Plan:
         return sum(order.settles for order in self.orders)
 
 
-def make_plan(*, name: str, orders: int, pace: Pace, seed: int) -> Plan:
+def make_plan(*, name: str, orders: int, window: float, seed: int) -> Plan:
     """Draw the plan. `name` makes account and ids of this run unlike any other's; the fates depend on the seed alone.
 
     Raises ValueError where the number of orders is out of range.
@@ -157,7 +135,7 @@ def make_plan(*, name: str, orders: int, pace: Pace, seed: int) -> Plan:
         raise ValueError(f"a demo has from {FEWEST_ORDERS} to {MOST_ORDERS} orders, not {orders}")
     rng = Random(seed)
     planned = [
-        _draw(f"{name}-{number:04d}", fate, pace, rng) for number, fate in enumerate(_fates(orders, rng), start=1)
+        _draw(f"{name}-{number:04d}", fate, window, rng) for number, fate in enumerate(_fates(orders, rng), start=1)
     ]
     size = math.ceil(orders / _LISTS)
     lists = tuple(tuple(planned[start : start + size]) for start in range(0, orders, size))
@@ -173,7 +151,7 @@ def _fates(orders: int, rng: Random) -> Sequence[Fate]:
     return [*special, *others]
 
 
-def _draw(request_id: str, fate: Fate, pace: Pace, rng: Random) -> PlannedOrder:
+def _draw(request_id: str, fate: Fate, window: float, rng: Random) -> PlannedOrder:
     # Drawn in a fixed sequence, whatever the fate.
     mobile = f"13{rng.randrange(10**9):09d}"
     amount = rng.choice(_AMOUNTS)
@@ -186,5 +164,5 @@ def _draw(request_id: str, fate: Fate, pace: Pace, rng: Random) -> PlannedOrder:
         expected_amount=amount,
         fate=fate,
         fails=fails and fate in (Fate.CALLBACK, Fate.CALLBACK_LOST),
-        settle_after=pace.window * (slow if is_slow and may_be_slow else quick),
+        settle_after=window * (slow if is_slow and may_be_slow else quick),
     )

@@ -18,8 +18,7 @@ from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.demo.plan import PlannedOrder
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.orders import Attention, OrderState, Source
 from worker.views.orders import OrderSearch, count_orders
 from worker.views.queries import Row, next_slot_at, recent_queries
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from worker.demo.plan import Fate, Pace, Plan
+from worker.demo.plan import Fate, Plan
 from worker.demo.summary import IDS_PER_QUERY, Finding, Summary
 from worker.domain.records.orders import OrderState, Source
 
@@ -12,7 +12,7 @@ _REAL_WINDOW_SECONDS = 60
 _SHOWN = 20
 
 
-def opening(plan: Plan, pace: Pace, *, broker: str, database: str, ends: bool) -> str:
+def opening(plan: Plan, window: float, *, broker: str, database: str, ends: bool) -> str:
     """What is about to happen. `broker` and `database` are what they are called, without passwords."""
     end = "ends by itself" if ends else "then goes on until Ctrl-C"
     lost, stuck = plan.count(Fate.CALLBACK_LOST, Fate.WRONG_AMOUNT), plan.count(Fate.STUCK)
@@ -22,7 +22,7 @@ Recharge reconciler: the demo. It takes about a minute and {end}.
   {len(plan.orders):,} recharge orders are placed at a simulated platform, and enqueued with a real Celery
   worker as a billing system does it: by task, in lists. For most of them the platform's
   callback comes, over HTTP, to `reconciler serve`. For {lost} it is lost: only a query can find
-  their result, {IDS_PER_QUERY} orders in one query, and never two queries within {pace.window:g} s (in real
+  their result, {IDS_PER_QUERY} orders in one query, and never two queries within {window:g} s (in real
   life within {_REAL_WINDOW_SECONDS} s).
   {stuck} orders recharge for ever, one is unknown to the platform, and for one more is
   charged than was expected. At the end each order is compared with the platform's truth.
@@ -69,7 +69,7 @@ What to read next
     {reconciler} orders --attention any
     {reconciler} order {example} --account {account}
   Logs, and each query as the platform saw it (arrivals.jsonl): {folder}
-  README.md shows how to run this beside a billing system. To clean up: rm -r {folder}
+  The project's README.md shows how to run this beside a billing system. To clean up: rm -r {folder}
 """
 
 
@@ -78,7 +78,7 @@ def verdict(summary: Summary, folder: Path) -> str:
     if summary.is_good:
         return "Result: all is well. No order is wrong, and the platform's limit was kept."
     late = summary.findings.get(Finding.NOT_YET_SETTLED, 0)
-    if late and late == len(summary.wrong) and not summary.violations:
+    if late and late == len(summary.wrong) and not summary.record.violations:
         return (
             f"Result: not finished. {late} orders were not settled in time, none is wrong. Is this machine busy?"
             " Run the demo again, with fewer --orders."
@@ -102,9 +102,9 @@ def as_json(summary: Summary) -> dict[str, object]:
         "attention": [asdict(case) for case in summary.cases],
         "queries": {**asdict(summary.queries), "least": summary.queries.least},
         "window_seconds": summary.window,
-        "smallest_spacing_seconds": summary.smallest_spacing,
-        "violations": list(summary.violations),
-        "callbacks": dict(summary.callbacks),
+        "smallest_spacing_seconds": summary.record.smallest_spacing,
+        "violations": list(summary.record.violations),
+        "callbacks": dict(summary.record.callbacks),
         "seconds": round(summary.seconds, 1),
         "timed_out": summary.timed_out,
     }
@@ -153,8 +153,9 @@ def _queries(summary: Summary) -> Iterator[str]:
 
 
 def _limit(summary: Summary) -> Iterator[str]:
-    spacing = "none" if summary.smallest_spacing is None else f"{summary.smallest_spacing:.3f} s"
+    record = summary.record
+    spacing = "none" if record.smallest_spacing is None else f"{record.smallest_spacing:.3f} s"
     yield "The limit, as the platform saw it"
     yield f"  smallest spacing of two queries: {spacing}; the window: {summary.window:g} s"
-    kinds = f" ({', '.join(sorted(set(summary.violations)))})" if summary.violations else ""
-    yield f"  violations: {len(summary.violations)}{kinds}"
+    kinds = f" ({', '.join(sorted(set(record.violations)))})" if record.violations else ""
+    yield f"  violations: {len(record.violations)}{kinds}"

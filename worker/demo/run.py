@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +20,7 @@ from worker.demo.readings import PlatformControl, Progress, read_orders, read_pr
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
 from worker.domain.records.orders import OrderState, Source
-from worker.runtime import rules_of
+from worker.settings.rules import rules_of
 from worker.views.queries import Row
 
 _BETWEEN_LINES_SECONDS = 4.0
@@ -74,7 +73,7 @@ def shown_on(console: Console) -> Iterator[Callable[[Moment], None]]:
 def line_of(moment: Moment) -> str:
     """One moment as one line of plain text."""
     progress = moment.progress
-    states = ", ".join(f"{count} {state.value}" for state, count in _in_order(progress) if count)
+    states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := progress.states.get(state, 0)))
     parts = [
         f"{moment.seconds:3.0f} s  {states or 'no orders yet'}",
         f"queries: {progress.queries}, {budget_words(progress)}",
@@ -107,65 +106,39 @@ def answer_words(query: Row) -> str:
 
 
 def picture_of(moment: Moment) -> RenderableType:
-    """One moment as a picture of a few panels."""
-    return Group(
-        Panel(_orders(moment), title=f"Orders by state, {moment.seconds:.0f} s", title_align="left"),
-        Panel(_budget(moment), title=f"Budget: one query per {moment.window:g} s", title_align="left"),
-        Panel(_answers(moment.progress), title="Last answers of the platform", title_align="left"),
-        Text("Ctrl-C ends the demo and leaves nothing running.", style="dim"),
-    )
+    """One moment as a picture: a bar for each state, and what the line says."""
+    progress, table = moment.progress, Table.grid(padding=(0, 2))
+    for state, colour in _COLOURS.items():
+        count = progress.states.get(state, 0)
+        bar = ProgressBar(total=moment.orders, completed=count, width=_BAR_WIDTH, complete_style=colour)
+        table.add_row(Text(state.value, style=colour), f"{count:5d}", bar)
+    told = {
+        "enqueued so far": moment.placed,
+        "settled by a callback": progress.settled_by.get(Source.CALLBACK, 0),
+        "settled by a query": progress.settled_by.get(Source.QUERY, 0),
+        "for a person to look at": progress.attention,
+        "callbacks lost on their way": moment.callbacks.get("lost", 0),
+    }
+    for what, count in told.items():
+        table.add_row("", f"{count:5d}", what)
+    budget = f"Budget: one query per {moment.window:g} s; {progress.queries} so far, {budget_words(progress)}"
+    answers = (f"Query {query['id']}: {answer_words(query)}" for query in progress.latest)
+    end = f"{moment.seconds:.0f} s. Ctrl-C ends the demo and leaves nothing running."
+    return Group(table, Text("\n".join([budget, *answers, end])))
 
 
-def _in_order(progress: Progress) -> list[tuple[OrderState, int]]:
-    return [(state, progress.states.get(state, 0)) for state in _COLOURS]
-
-
-def _orders(moment: Moment) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for state, count in _in_order(moment.progress):
-        colour = _COLOURS[state]
-        bar = ProgressBar(
-            total=moment.orders, completed=count, width=_BAR_WIDTH, complete_style=colour, finished_style=colour
-        )
-        table.add_row(Text(state.value, style=colour), Text(f"{count:5d}"), bar)
-    by = moment.progress.settled_by
-    table.add_row("", Text(f"{moment.placed:5d}"), "enqueued so far")
-    table.add_row("", Text(f"{by.get(Source.CALLBACK, 0):5d}"), "settled by a callback")
-    table.add_row("", Text(f"{by.get(Source.QUERY, 0):5d}"), "settled by a query")
-    table.add_row("", Text(f"{moment.progress.attention:5d}"), "for a person to look at")
-    return table
-
-
-def _budget(moment: Moment) -> Table:
-    table = Table.grid(padding=(0, 2))
-    sent, lost = moment.callbacks.get("sent", 0), moment.callbacks.get("lost", 0)
-    table.add_row("next query", Text(budget_words(moment.progress), style="bold"))
-    table.add_row("queries so far", str(moment.progress.queries))
-    table.add_row("callbacks", f"{sent} sent, {lost} lost on their way")
-    return table
-
-
-def _answers(progress: Progress) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in ("query", "polled", "settled", "pending", "absent", "outcome"):
-        table.add_column(heading, justify="left" if heading == "outcome" else "right")
-    for query in progress.latest:
-        counts = (query[f"{name}_count"] for name in ("order", "settled", "pending", "absent"))
-        shown = ["" if count is None else str(count) for count in counts]
-        table.add_row(str(query["id"]), *shown, query["outcome"])
-    return table
-
-
+@dataclass(kw_only=True, eq=False)
 class DemoRun:
     """Places and enqueues the orders, and watches them. `began` is the demo's start on the monotonic clock."""
 
-    def __init__(self, *, plan: Plan, stage: Stage, platform: PlatformControl, began: float) -> None:
-        self._plan = plan
-        self._stage = stage
-        self._platform = platform
-        self._began = began
-        self._database = Database(stage.settings.database_dsn, pool_size=1)
-        self._rules = rules_of(stage.settings)
+    plan: Plan
+    stage: Stage
+    platform: PlatformControl
+    began: float
+
+    def __post_init__(self) -> None:
+        self._database = Database(self.stage.settings.database_dsn, pool_size=1)
+        self._rules = rules_of(self.stage.settings)
         self._placed = 0
 
     def watch(self, console: Console) -> bool:
@@ -181,17 +154,17 @@ class DemoRun:
                     return True
                 if moment.seconds > LIMIT_SECONDS:
                     return False
-                self._stage.check()
+                self.stage.check()
                 time.sleep(_READ_SECONDS)
 
     def compare(self, *, timed_out: bool) -> Summary:
         """Compare every order with the platform's truth."""
         return summarise(
-            self._platform.truth(),
-            read_orders(self._database, self._plan.account),
-            self._platform.record(),
-            window=self._stage.pace.window,
-            seconds=time.monotonic() - self._began,
+            self.platform.truth(),
+            read_orders(self._database, self.plan.account),
+            self.platform.record(),
+            window=self.stage.window,
+            seconds=time.monotonic() - self.began,
             timed_out=timed_out,
         )
 
@@ -201,37 +174,37 @@ class DemoRun:
 
     def _lists_in_time(self) -> Iterator[list[tuple[PlannedOrder, ...]]]:
         """At each call, the lists that became due since the last call."""
-        start, lists = time.monotonic(), list(self._plan.lists)
+        start, lists = time.monotonic(), list(self.plan.lists)
         enqueued = 0
         while enqueued < len(lists):
-            due = min(len(lists), int((time.monotonic() - start) / self._stage.pace.between_lists) + 1)
+            due = min(len(lists), int((time.monotonic() - start) / (self.stage.window / 4)) + 1)
             yield lists[enqueued:due]
             enqueued = due
 
     def _place_and_enqueue(self, orders: tuple[PlannedOrder, ...]) -> None:
         """By the task's name, as a billing system does: nothing of the worker is imported for that."""
-        self._platform.place(orders)
-        submissions = [order.submission(self._plan.account) for order in orders]
-        self._stage.celery.send_task(
+        self.platform.place(orders)
+        submissions = [order.submission(self.plan.account) for order in orders]
+        self.stage.celery.send_task(
             "reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True
         )
         self._placed += len(orders)
 
     def _read_moment(self) -> Moment:
         return Moment(
-            seconds=time.monotonic() - self._began,
-            orders=len(self._plan.orders),
+            seconds=time.monotonic() - self.began,
+            orders=len(self.plan.orders),
             placed=self._placed,
-            progress=read_progress(self._database, self._plan.account, self._stage.account_sid, self._rules),
-            callbacks=self._platform.callbacks(),
-            window=self._stage.pace.window,
+            progress=read_progress(self._database, self.plan.account, self.stage.account_sid, self._rules),
+            callbacks=self.platform.callbacks(),
+            window=self.stage.window,
         )
 
     def _is_done(self, moment: Moment) -> bool:
         progress = moment.progress
         return (
-            progress.orders == len(self._plan.orders)
-            and progress.final == self._plan.settling
+            progress.orders == len(self.plan.orders)
+            and progress.final == self.plan.settling
             and progress.states.get(OrderState.UNRESOLVED, 0) > 0
             and not moment.callbacks.get("waiting", 0)
         )

@@ -1,7 +1,8 @@
 """The demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat, each started as a
-person would."""
+person would, with settings of its own."""
 
 import importlib.util
+import os
 import re
 import secrets
 import sys
@@ -12,21 +13,20 @@ from typing import Self, TypeVar
 
 from celery import Celery
 
-from worker.adapters.child_processes import Child, ChildGroup, stop_all, wait_until
-from worker.adapters.error_text import first_line
+from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
+from worker.adapters.safe_text import first_line
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head
-from worker.demo.given_settings import DemoAccount, absolute, environment_of, settings_of
+from worker.demo.plan import Request
 from worker.demo.readings import PlatformControl, is_empty
-from worker.demo.request import Request
 from worker.doctor.readings import reach_broker
 from worker.domain.tokens_and_sign_ins import callback_path
-from worker.settings import SettingsError
+from worker.settings import Settings, SettingsError, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
 
-_PACKAGES = ("babel", "flask", "gunicorn", "prometheus_client")
+_PACKAGES = ("flask", "gunicorn", "prometheus_client")
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
@@ -44,6 +44,7 @@ with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / 
         time.sleep(1)
 """
 _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
+_UNRESOLVED_AFTER_SECONDS = 3600
 T = TypeVar("T")
 
 
@@ -63,7 +64,7 @@ class Stage:
         `check` may raise whatever is to end the demo, while it starts and whenever it is checked.
         """
         self.account_sid = f"{name}-sid"
-        self.pace = request.pace
+        self.window = request.window
         self._request = request
         self._folder = folder
         self._name = name
@@ -71,21 +72,54 @@ class Stage:
         self._check = check
         self.console: str | None = None
         """The address of the console, with its key; None without one, and before it listens."""
-        self._environment = environment_of(
-            folder,
-            DemoAccount(name=name, sid=self.account_sid, callback_token=self._callback_token),
-            self.pace,
-            database=absolute(request.database_url or f"sqlite:///{folder / 'demo.db'}"),
-            broker=request.broker_url or f"redis+socket://{folder / _SOCKET}",
-        )
+        self._environment = self._given()
         try:
-            self.settings = settings_of(self._environment)
+            self.settings = _settings_of(self._environment)
         except SettingsError as error:
             raise DemoError(str(error)) from error
         # As in a billing system: it knows the broker, and nothing of the worker.
         self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
         self._programs: dict[str, Child] = {}
         self._group = ChildGroup(has_guard=True)
+
+    def _given(self) -> dict[str, str]:
+        """The environment of every program. None of the caller's settings is in it: the demo must not reach a real
+        account."""
+        request, window = self._request, self.window
+        # Half a window as in real life, but never too short for a busy machine.
+        deadline = f"{max(1.0, window / 2):g}"
+        return environment_of_programs(
+            {
+                "RECONCILER_DATABASE_URL": _absolute(request.database_url or f"sqlite:///{self._folder / 'demo.db'}"),
+                "RECONCILER_BROKER_URL": request.broker_url or f"redis+socket://{self._folder / _SOCKET}",
+                # Replaced once the platform has a port; loopback in any case.
+                "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
+                "RECONCILER_ACCOUNTS_FILE": str(self._write_account()),
+                "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
+                # Settings accept no less than 0.05.
+                "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
+                # In production ten windows, too long to watch.
+                "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
+                "RECONCILER_REQUEST_DEADLINE_SECONDS": deadline,
+                "RECONCILER_CONNECT_TIMEOUT_SECONDS": deadline,
+                "RECONCILER_TICK_SECONDS": f"{max(0.1, window / 10):g}",
+                "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
+            }
+        )
+
+    def _write_account(self) -> Path:
+        """Write the file of accounts: a new account for each run, so that runs do not mix."""
+        file = self._folder / "accounts.toml"
+        file.touch(0o600)
+        credentials = {
+            "account_sid": self.account_sid,
+            "auth_token": secrets.token_hex(16),
+            "app_id": f"{self._name}-app",
+            "callback_token": self._callback_token,
+        }
+        lines = [f"[{self._name}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
+        file.write_text("\n".join(lines), encoding="utf-8")
+        return file
 
     def set_up(self) -> PlatformControl:
         """Start every program; returns the platform's control. Raises DemoError."""
@@ -159,13 +193,13 @@ class Stage:
 
     def _start_platform(self, callback_url: str) -> str:
         """Start the simulated platform; returns its URL."""
-        pace = self.pace
+        window = self.window
         options = {
             "--port": "0",
             "--seed": str(self._request.seed),
-            "--window": f"{pace.window:g}",
-            "--latency": pace.latency,
-            "--callback-delay": pace.callback_delay,
+            "--window": f"{window:g}",
+            "--latency": f"uniform:{window / 100:g},{window / 10:g}",
+            "--callback-delay": f"uniform:{window / 40:g},{window / 5:g}",
             "--callback-tries": "3",
             "--record": str(self._folder / "arrivals.jsonl"),
         }
@@ -234,3 +268,21 @@ def _answers(broker: str) -> bool:
         reach_broker(broker, seconds=_MOST_SECONDS_WAITED_FOR_BROKER)
         return True
     return False
+
+
+def _absolute(url: str) -> str:
+    """A database URL that means the same in every folder: the programs run in the work folder."""
+    kind, separator, file = url.partition(":///")
+    return f"{kind}:///{Path(file).absolute()}" if separator and file and kind.startswith("sqlite") else url
+
+
+def _settings_of(environment: Mapping[str, str]) -> Settings:
+    """The settings as the worker will read them."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        return load_settings(env_file=None)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

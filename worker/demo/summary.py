@@ -8,8 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from worker.demo.readings import OrderLine, PlatformRecord, Truth
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.orders import Attention, OrderState, Source
 
 IDS_PER_QUERY = 100
 
@@ -74,10 +73,8 @@ class Summary:
     """Ids of wrong orders, and of those not yet settled."""
     cases: tuple[Case, ...]
     queries: QueryUse
-    violations: tuple[str, ...]
-    smallest_spacing: float | None
+    record: PlatformRecord
     window: float
-    callbacks: Mapping[str, int]
     seconds: float
     timed_out: bool
 
@@ -90,7 +87,7 @@ class Summary:
     def is_good(self) -> bool:
         """Whether no order is wrong or late, no rule of the platform was broken, and every warning has its reason."""
         bad = self.findings.get(Finding.WRONG, 0) + self.findings.get(Finding.NOT_YET_SETTLED, 0)
-        return not bad and not self.violations and all(case.is_planned for case in self.cases)
+        return not bad and not self.record.violations and all(case.is_planned for case in self.cases)
 
 
 def compare(truth: Truth, order: OrderLine | None) -> Finding:
@@ -129,10 +126,8 @@ def summarise(
         wrong=tuple(name for name, finding in findings.items() if finding in bad),
         cases=tuple(case for case in cases if case is not None),
         queries=_use(truths, record),
-        violations=record.violations,
-        smallest_spacing=record.smallest_spacing,
+        record=record,
         window=window,
-        callbacks=record.callbacks,
         seconds=seconds,
         timed_out=timed_out,
     )

@@ -1,20 +1,19 @@
-"""The findings of the doctor, and the finding that follows from each reading. Pure: readings come in as values."""
+"""The finding that follows from each reading. Pure: readings come in as values."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
-from worker.adapters.error_text import first_words, longer_window_remedy, one_line
-from worker.adapters.log_redaction import Redactor
+from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
-from worker.domain.queries.budget import changes_too_often, database_findings, is_longer
+from worker.doctor.finding import Check, fatal, ok, skipped, warning
+from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
+from worker.operations.maintain_slots import longer_window_remedy
 from worker.words import ENGLISH
-from worker.words.monitoring_findings import finding_in_words
+from worker.words.sentences import finding_in_words
 
 WRITES = "database_writes"
 """Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""
@@ -24,59 +23,6 @@ MOST_CLOCK_SECONDS = 1.0
 # Every account SID and app id that the platform's page shows has this form; of a token it shows none.
 _ISSUED = re.compile(r"[0-9A-Za-z]{32}")
 _PLACEHOLDER = re.compile(r"your-[a-z-]+")
-
-
-class Status(StrEnum):
-    """The result of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """The worker runs, but something can be lost, or will not work."""
-    FATAL = "fatal"
-    """The worker does not start, or cannot do its work."""
-    SKIPPED = "skipped"
-    """It could not be checked, because of another finding."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One finding; `str()` is a line that says what was found and what to do."""
-
-    name: str
-    """What was checked. Several findings about one thing have the same name."""
-    status: Status
-    detail: str
-    """What was found, as a clause without a stop."""
-    remedy: str | None = None
-    """What to do, as a command without a stop; None where nothing needs doing."""
-
-    def __str__(self) -> str:
-        return self.detail if self.remedy is None else f"{self.detail}: {self.remedy}"
-
-    def shown_with(self, redactor: Redactor) -> "Check":
-        """The same with secrets removed: it quotes servers, whose messages may hold a password."""
-        remedy = None if self.remedy is None else one_line(self.remedy, redactor)
-        return replace(self, detail=one_line(self.detail, redactor), remedy=remedy)
-
-
-def ok(name: str, detail: str) -> Check:
-    """A check that found nothing to do."""
-    return Check(name=name, status=Status.OK, detail=detail)
-
-
-def warning(name: str, detail: str, remedy: str) -> Check:
-    """A finding that does not prevent the worker's start."""
-    return Check(name=name, status=Status.WARNING, detail=detail, remedy=remedy)
-
-
-def fatal(name: str, detail: str, remedy: str) -> Check:
-    """A finding that prevents the worker's start."""
-    return Check(name=name, status=Status.FATAL, detail=detail, remedy=remedy)
-
-
-def skipped(name: str, why: str) -> Check:
-    """A check that could not be made."""
-    return Check(name=name, status=Status.SKIPPED, detail=why)
 
 
 def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
@@ -160,10 +106,10 @@ def encoding(name: str) -> Check:
     """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
     if name == "UTF8":
         return ok("database_encoding", name)
-    unchecked = " and checks none of it" if name == "SQL_ASCII" else ""
     return fatal(
         "database_encoding",
-        f"{name}: such a database cannot hold what the platform writes{unchecked}",
+        f"{name}: such a database cannot hold what the platform writes"
+        f"{' and checks none of it' if name == 'SQL_ASCII' else ''}",
         "make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump",
     )
 
@@ -218,10 +164,10 @@ def _default_queue(waiting: int) -> Check:
     name = "default_queue"
     if not waiting:
         return ok(name, "no message waits in Celery's default queue")
-    messages = "1 message waits" if waiting == 1 else f"{waiting:,} messages wait"
     return warning(
         name,
-        f"{messages} in Celery's default queue, celery, which this worker does not consume",
+        f"{'1 message waits' if waiting == 1 else f'{waiting:,} messages wait'} in Celery's default queue, celery,"
+        " which this worker does not consume",
         'if they are for it, have their sender name queue="reconciler.orders", and send them again',
     )
 

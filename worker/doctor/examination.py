@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from worker.adapters.error_text import first_words
-from worker.adapters.log_redaction import Redactor
+from worker.adapters.safe_text import Redactor, first_words
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import missing_rights_words
 from worker.database.server import durability_settings
 from worker.doctor import checks
-from worker.doctor.checks import Check, fatal, ok, skipped, warning
 from worker.doctor.files_and_hosts import (
     certificates_checks,
     console_check,
@@ -19,6 +17,8 @@ from worker.doctor.files_and_hosts import (
     hosts_of,
     shadow,
 )
+from worker.doctor.finding import Check, fatal, ok, skipped, warning
+from worker.doctor.libraries import unloadable
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -27,7 +27,6 @@ from worker.doctor.readings import (
     read_database,
     resolve,
     start_reading,
-    unloadable,
 )
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes

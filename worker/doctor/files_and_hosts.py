@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.adapters.certificates import authorities_fault, platform_authorities
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.adapters.users_file import mode_fault, read_users
-from worker.doctor.checks import Check, fatal, ok, warning
+from worker.doctor.finding import Check, fatal, ok, warning
 from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.settings import Settings
 
@@ -99,7 +99,7 @@ def _checks(endpoint: EndpointSettings, addresses: Mapping[str, Callable[[], str
         found = warning("notify_endpoint", f"{account}: {words}", remedy)
     if target.url.startswith("https:") or not target.allow_http:
         return [found]
-    open_to_all = f"{account}: {target.shown} is http, and whoever is on the way reads every phone number"
+    open_to_all = f"{account}: {target.shown} is http, and the network on the way can read every phone number"
     return [found, warning("notify_endpoint", open_to_all, "use https, unless the network is yours alone")]
 
 

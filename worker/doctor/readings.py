@@ -1,24 +1,20 @@
-"""What the doctor reads: whether the libraries that the settings' URLs need can be loaded, and the servers' settings.
+"""What the doctor reads of the servers.
 
-kombu, Celery and SQLAlchemy load a transport, a result backend or a driver only when a URL needs it, and their errors
-do not name the missing package. To load them makes no connection. Each reading of a server ends: by its own timeouts,
-or at least for the caller, by `start_reading`.
+Each reading ends: by its own timeouts, or at least for the caller, by `start_reading`.
 """
 
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, TypeVar
 
 from kombu import Connection
 from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.clock import HostClock, in_thread, result_within
-from worker.adapters.error_text import first_words
+from worker.adapters.safe_text import first_words
 from worker.broker.answers import connect, connection_to
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
@@ -26,11 +22,8 @@ from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
 from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
-from worker.doctor.checks import Check, fatal
 from worker.domain.records.accounts import DatabaseChanges
 from worker.operations.maintain_slots import longest_windows
-from worker.settings import Settings
-from worker.settings.addresses import schemes
 from worker.views.watching import database_changes
 
 T = TypeVar("T")
@@ -42,27 +35,6 @@ DEFAULT_QUEUE = "celery"
 
 # No reading of the database waits for a lock.
 _ANSWER_SECONDS = 5.0
-# The client before the transport: without the client kombu's module loads all the same, and fails later.
-_REDIS = ("redis", "kombu.transport.redis")
-# With RabbitMQ, too, the worker loads the guards of both transports (worker/broker/transports.py).
-_RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
-_REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
-_TRANSPORTS = dict.fromkeys(_REDIS_SCHEMES, _REDIS) | dict.fromkeys(("amqp", "amqps"), _RABBITMQ)
-_DRIVERS = {
-    "postgresql+psycopg": ("psycopg",),
-    "mysql+pymysql": ("pymysql",),
-    "mariadb+pymysql": ("pymysql",),
-    # In Python's own library.
-    "sqlite": (),
-}
-_BACKENDS = {
-    # Celery's module needs the transport's errors, and hides that it cannot import them.
-    **dict.fromkeys(_REDIS_SCHEMES, (*_REDIS, "celery.backends.redis")),
-    "rpc": ("celery.backends.rpc",),
-    **{f"db+{scheme}": ("celery.backends.database", *modules) for scheme, modules in _DRIVERS.items()},
-}
-# Packages that have another name than their module.
-_PACKAGES = {"psycopg": "psycopg[binary]", "pymysql": "PyMySQL", "sqlalchemy": "SQLAlchemy"}
 
 
 class NoDatabaseFile(Exception):
@@ -93,21 +65,6 @@ class BrokerReading:
     """Without its password; of several, the one that answered."""
     replies: Mapping[str, Reply[Any]]
     """By the name of the check, of `worker.doctor.checks.BROKER`: of a Redis all, of others `default_queue` alone."""
-
-
-def unloadable(settings: Settings) -> dict[str, Check]:
-    """The libraries that cannot be loaded, by the name of the check: `database`, `broker` or `result_backend`."""
-    driver = _faults("database", "the driver of", settings.database_dsn, _DRIVERS)
-    return unloadable_for_celery(settings) | {check.name: check for check in driver}
-
-
-def unloadable_for_celery(settings: Settings) -> dict[str, Check]:
-    """The same without the database, which beat does not need."""
-    found = [
-        *_faults("broker", "the transport of", settings.broker_dsn, _TRANSPORTS),
-        *_faults("result_backend", "the result backend of", settings.result_dsn or "", _BACKENDS),
-    ]
-    return {check.name: check for check in found}
 
 
 def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
@@ -208,23 +165,3 @@ def _waiting(connection: Connection, queue: str) -> int:
         if str(getattr(error, "reply_code", "")) == "404":
             return 0
         raise
-
-
-def _faults(name: str, what: str, url: str, needed: Mapping[str, tuple[str, ...]]) -> Iterator[Check]:
-    for scheme in schemes(url):
-        for module in needed[scheme]:
-            try:
-                import_module(module)
-            except ImportError as error:
-                yield _unloadable(name, f"{what} {scheme}", module, error)
-                return
-
-
-def _unloadable(name: str, what: str, module: str, error: ImportError) -> Check:
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    why = f"the module {missing!r} is missing" if missing else first_words(error)
-    root = (missing or module).partition(".")[0]
-    remedy = (
-        f'install the package {_PACKAGES.get(root, root)} into {sys.prefix}, as "Install" in docs/deployment.md does'
-    )
-    return fatal(name, f"{what} cannot be loaded ({why})", remedy)

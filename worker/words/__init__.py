@@ -1,7 +1,7 @@
 """The words that people read, for command line and console alike.
 
 English stands in `catalogue.toml` and in the code, Chinese in `locale/`. Nothing here knows a language, a terminal or a
-page: whoever shows a message says how, by a `Skin`.
+page: the caller that shows a message says how, by a `Skin`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 from worker.domain.records.coded_texts import N_ as N_
 
 _UNITS = (
-    (86_400.0, N_("%(count)s days")),
-    (3_600.0, N_("%(count)s hours")),
-    (60.0, N_("%(count)s minutes")),
-    (1.0, N_("%(count)s seconds")),
+    (172_800.0, 86_400.0, N_("%(count)s days")),
+    (3_570.0, 3_600.0, N_("%(count)s hours")),
+    (120.0, 60.0, N_("%(count)s minutes")),
+    (0.0, 1.0, N_("%(count)s seconds")),
 )
+"""From so many seconds on a duration is said in a unit of so many seconds."""
+_ONE = {"%(count)s hours": N_("1 hour"), "%(count)s seconds": N_("1 second")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +48,10 @@ class Skin:
     def duration(self, seconds: float) -> str:
         """A duration to two digits or so, in the unit that a person would take."""
         seconds = max(0.0, seconds)
-        length, message = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
+        _, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
         count = seconds / length
         shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-        return self.text(N_("1 second")) if shown == "1" else self.text(message, count=shown)
+        return self.text(_ONE[message]) if shown == "1" else self.text(message, count=shown)
 
     def moment(self, time: datetime, now: datetime) -> str:
         """A time and how far ahead it lies; `now` for one that has passed."""

@@ -1,21 +1,26 @@
 """The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from importlib.resources import files
+from typing import Any, BinaryIO
 
+from worker.domain.finance.report import Grouping
+from worker.domain.finance.statements import DifferenceKind, PeriodBy
 from worker.domain.notifications.endpoint_watch import Condition
+from worker.domain.orders.verdicts import Effect
+from worker.domain.queries.assumptions import Assumption, Standing
 from worker.domain.records.acts import ActKind
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import Charset, Shape
+from worker.domain.records.exports import ExportState
 from worker.domain.records.incoming import Trust
-from worker.domain.records.monitoring_findings import BackOffReason, FindingKind, Level
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Lane, OrderState, Source
-from worker.domain.records.reports import IdKind, TrafficStatus
+from worker.domain.records.orders import Attention, IdKind, Lane, OrderState, Source, TrafficStatus
 from worker.domain.records.users import Role
+from worker.domain.records.watching import BackOffReason, FindingKind, Level
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
@@ -35,6 +40,7 @@ _HELD = tomllib.loads((files("worker.words") / "catalogue.toml").read_text("utf-
 _KINDS: tuple[type[Enum], ...] = (
     *(OrderState, Attention, TodoKind, ActKind, EventKind, Source, Lane, IdKind, TrafficStatus, NotificationState),
     *(EventType, TransportKind, DeliveryOutcome, Condition, BackOffReason, FindingKind, Wait, Trust, Level, Role),
+    *(Shape, Charset, Effect, Assumption, Standing, DifferenceKind, Grouping, PeriodBy, ExportState),
 )
 
 
@@ -47,8 +53,15 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
 }
 FINDINGS = _entries(_HELD["finding"])
 """By its stable name, what a finding is called, and what follows."""
+SAID = frozenset[str]((*_HELD["fault"]["parts"], *_HELD["said"]["parts"]))
+"""What lines say that tell what is wrong with input, what a command refuses and what the doctor finds."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
 """How a query ended (`platform_queries.outcome`)."""
+COLUMNS: Mapping[str, str] = _HELD["column"]
+"""By its name, with the list's before it where it is called so in one list alone, what a column or a filter is called;
+`NAME_list`: the list itself."""
+HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
+"""The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
 """By its name, how a reader does what a message asks for: by a command, or in the console."""
 
@@ -78,3 +91,18 @@ def means(value: Enum, skin: Skin) -> str:
 def remedy(value: Enum, skin: Skin) -> str:
     """What to do about it."""
     return skin.advice(ENTRIES[type(value)][value].do)
+
+
+def extract(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
+    """Each message of the catalogue, as Babel takes it for `make messages`."""
+    return ((0, None, message, []) for message in _messages(tomllib.load(source)))
+
+
+def _messages(table: dict[str, Any]) -> Iterator[str]:
+    for held in table.values():
+        if isinstance(held, dict):
+            yield from _messages(held)
+        elif isinstance(held, list):
+            yield from held
+        else:
+            yield held

@@ -1,4 +1,5 @@
-"""`reconciler status` and `health`: whether orders are reconciled, by which workers, and what stands in the way."""
+"""`reconciler status`, `health` and `todo`: whether orders are reconciled, by which workers, what stands in the
+way; and all that needs a person."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,21 +10,42 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from worker.adapters.error_text import one_line
-from worker.cli.errors import CommandError
-from worker.cli.output import SKIN, AsJson, InUtc, console, print_json
+from worker.adapters.safe_text import one_line
+from worker.cli.app import CommandError
+from worker.cli.listing import Form, write_csv
+from worker.cli.output import (
+    SKIN,
+    AsJson,
+    InUtc,
+    console,
+    for_programs,
+    in_words,
+    print_json,
+    print_table,
+    say,
+    text,
+    value_text,
+    word_of,
+    wrapped,
+)
 from worker.cli.session import Session, errors_in_one_line, read_settings, session, words_of
 from worker.cli.status_view import finding_to_response, show, to_response
 from worker.database.engine import missing_file
 from worker.database.transactions import Database, DatabaseError
-from worker.domain.records.monitoring_findings import Finding, Level
+from worker.domain.records import csv_columns
+from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.orders import OrderState
+from worker.domain.records.watching import Finding, Level
 from worker.domain.watching.monitoring import check
 from worker.domain.watching.workers import tick_allowance
 from worker.operations.write_heartbeat import host_name
-from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import SettingsError
+from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
+from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
 from worker.views.watching import Status, read_liveness, read_status
-from worker.words.monitoring_findings import finding_in_words
+from worker.words import N_
+from worker.words.catalogue import means, remedy
+from worker.words.sentences import finding_in_words
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
@@ -32,10 +54,25 @@ _HEALTH_SECONDS = 60.0
 _HEALTH_ANSWER_SECONDS = 5.0
 _MOST_SAID = 5
 
+_TODO_COLUMNS = ("ref", "id", "account", "since", "until", "note")
+_ITEMS = 5
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10_000,
+        help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")]
 CheckOption = Annotated[
     bool,
-    typer.Option("--check", help="Print one line for monitoring; the exit status is 0, 1, 2 or 3, as said above."),
+    typer.Option(
+        "--check",
+        help="Print one line for monitoring; the exit status is 0, 1, 2 or 3, as said above.",
+        callback=for_programs,
+        is_eager=True,
+    ),
 ]
 
 
@@ -80,14 +117,10 @@ def _response(opened: Session) -> Mapping[str, Any]:
     return to_response(read, accounts_by_sid(settings), thresholds_of(settings), rules_of(settings))
 
 
-def _findings(opened: Session, read: Status) -> list[Finding]:
-    return check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
-
-
 def _check(as_json: bool) -> int:
     with _cannot_tell(as_json), session(answer_seconds=_ANSWER_SECONDS) as opened:
         read = _read(opened)
-        found = _findings(opened, read)
+        found = check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
     level = max((finding.level for finding in found), default=Level.OK)
     accounts = read.overview.accounts
     pending, due = (sum(getattr(account, name) for account in accounts) for name in ("pending", "due"))
@@ -138,7 +171,8 @@ def _drawn(opened: Session) -> str:
                 response = _response(opened)
             show(out, response)
         except CommandError as error:
-            out.print(f"{error}. Trying again every {_REFRESH_SECONDS:g} s; Ctrl-C ends it.")
+            again = N_("%(why)s. Trying again every %(seconds)s s; Ctrl-C ends it.")
+            out.print(text(again, why=in_words(error), seconds=format(_REFRESH_SECONDS, "g")))
     return drawn.get()
 
 
@@ -180,6 +214,72 @@ def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> Non
     if as_json:
         print_json({"host": host, "ticks": ticks, "in_words": words})
     elif ticks is None:
-        typer.echo(f"{host}: nobody can tell whether a worker ticks: {words}.")
+        typer.echo(f"{host}: it is not known whether a worker ticks: {words}.")
     else:
         typer.echo(f"{host}: {words}.")
+
+
+def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
+    """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
+    callbacks of unknown orders. Each reason comes with what to do about it.
+
+    Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
+
+    Examples:
+      reconciler todo
+      reconciler todo --limit 1000 --csv > todo.csv
+    """
+    with session(utc=utc, streams=form.as_csv) as opened:
+        settings = opened.settings
+        allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+        asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
+        if form.as_csv and limit is None:
+            write_csv(csv_columns.TODO, every_todo(*asked))
+            return
+        groups, now = read_todo(*asked, limit or _ITEMS)
+    if form.as_json:
+        print_json({"now": now, "todo": [_todo_response(group) for group in groups]})
+    elif form.as_csv:
+        write_csv(csv_columns.TODO, todo_rows(groups))
+    elif not groups:
+        say("Nothing needs a person.")
+    else:
+        _show_todo(groups)
+    if any(group.is_more or group.count > len(group.items) for group in groups):
+        most = limit or _ITEMS
+        hint = N_("Of each reason at most %(most)s are shown: a higher --limit shows more, --csv alone all.")
+        typer.echo(text(hint, most=str(most)), err=True)
+
+
+def _todo_response(group: TodoGroup) -> dict[str, object]:
+    return {
+        "kind": group.kind,
+        "reason": group.reason.value,
+        "count": group.count,
+        "is_more": group.is_more,
+        "what_to_do": group.what_to_do,
+        "items": group.items,
+    }
+
+
+def _show_todo(groups: Sequence[TodoGroup]) -> None:
+    out = console()
+    for group in groups:
+        count = text("more than %(count)s", count=group.count) if group.is_more else f"{group.count:,}"
+        title = text("%(what)s: %(reason)s", what=value_text(group.reason), reason=count)
+        out.print(Text(title, style="bold"))
+        to_do = text("%(means)s %(do)s", means=means(group.reason, SKIN), do=remedy(group.reason, SKIN))
+        for line in wrapped(to_do, min(out.width, 120)):
+            out.print(line, soft_wrap=True)
+        rows = [{**item, **_shown_item(group.kind, item)} for item in group.items]
+        columns = [name for name in _TODO_COLUMNS if any(row[name] is not None for row in rows)]
+        print_table(out, columns, rows, ids=("ref", "id", "account"), long_texts=("note",))
+
+
+def _shown_item(kind: str, item: Mapping[str, Any]) -> dict[str, object]:
+    if kind == "order":
+        return {"id": f"id:{item['id']}", "note": OrderState(item["note"])}
+    if kind == "notification" and item["note"]:
+        outcome, _, said = item["note"].partition(" ")
+        return {"note": f"{word_of(DeliveryOutcome, outcome)} {said}"}
+    return {"note": in_words(item["note"])} if kind == "rejected" else {}

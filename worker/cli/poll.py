@@ -1,0 +1,197 @@
+"""`reconciler poll`: one query for orders that a person names, and an explanation of its answer."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from worker.adapters.platform.client import Exchanged, PlatformClient, decoded
+from worker.adapters.platform.exchange import Received
+from worker.adapters.safe_text import Redactor, report_text
+from worker.cli.accounts import habits_to_response, read_lasts, seen_in_words
+from worker.cli.acts import Act, ActOnOrders, Yes, acting_on_orders, confirm
+from worker.cli.app import CommandError
+from worker.cli.explain import print_explanation, to_response
+from worker.cli.order import Account, References
+from worker.cli.output import console, counted, duration_text, print_fields, progress, text
+from worker.cli.queries import show_query, waits_in_words
+from worker.cli.session import Session
+from worker.cli.times import AGE_RULE, read_duration
+from worker.domain.queries.choose_batch import refuse_together
+from worker.domain.queries.explain_answer import Explanation
+from worker.domain.records.accounts import Rules
+from worker.domain.records.acts import ActKind
+from worker.domain.records.answers import Malformed
+from worker.domain.records.orders import Order
+from worker.domain.records.queries import Query
+from worker.domain.wire.query_request import MAX_IDS, WireRequest
+from worker.intake import Intake
+from worker.operations.act_by_hand import Operator
+from worker.operations.maintain_slots import SlotMaintenance, longer_window_remedy
+from worker.operations.reserve_slot import Grants, choose_named, read_orders_to_poll
+from worker.runtime import Parts, make_reconciler, open_database
+from worker.settings.rules import app_ids_of, rules_of, slots_of
+from worker.views.accounts import read_state
+from worker.views.queries import read_query, read_wait
+from worker.words import N_
+
+_LONGEST_NAP = 1.0
+_READ = ("answered", "refused", "malformed", "http_error")
+_OF_REPLY = ("status", "content_type", "content_encoding", "retry_after")
+_WAIT: Any = typer.Option(
+    "--wait", metavar="DURATION", help=f"For how long to wait for the slot: {AGE_RULE}.", callback=read_lasts
+)
+
+
+def poll(
+    refs: References, account: Account = "default", wait: Annotated[str, _WAIT] = "10m", yes: Yes = False, *, act: Act
+) -> None:
+    """Poll 1 to 100 orders with one query now, and explain what was sent, what came back, and what it proves.
+
+    It is a query as any other: it waits for the slot of the account SID, is recorded, and settles what its answer
+    proves. The orders are of one account and one kind of id, and may be due or not; of final ones only the history
+    grows. A worker that runs may take the slot first: then the next one is waited for. Ctrl-C ends the waiting.
+
+    Examples:
+      reconciler poll 2016010000000219
+      reconciler poll id:42 id:43 --wait 3m --yes --json
+    """
+    with acting_on_orders(act, needs_accounts=True) as acting:
+        orders, who = _name_orders(acting, account, refs), act.operator()
+        what = f"One query polls {counted(len(orders), 'order')} of {orders[0].account} at the platform."
+        if act.dry_run:
+            acting.end_with({"orders": len(orders)}, what)
+        confirm(what, "Send it?", yes=yes)
+        seen: list[Exchanged] = []
+        until = time.monotonic() + (read_duration(wait) or timedelta()).total_seconds()
+        query = _poll(acting.opened, orders, who, seen.append, until)
+        who.log(ActKind.POLL, orders=len(orders))
+        _show(acting, query, *seen[0])
+
+
+def _name_orders(acting: ActOnOrders, account: str, refs: Sequence[str]) -> Sequence[Order]:
+    """The orders; ends the command where one is refused. Raises CommandError where no query may poll all of them."""
+    named = acting.named(account, refs, only_configured=True)
+    orders = read_orders_to_poll(acting.opened.database, named)
+    for order_id in named.keys() - {order.id for order in orders}:
+        acting.refuse(named[order_id], "is in the archive; restore it first: `reconciler archive --restore`")
+    if acting.rejected:
+        acting.end_with({"query": None}, "Nothing was sent.")
+    alike: dict[tuple[str, str], list[int]] = {}
+    for order in orders:
+        alike.setdefault((order.account, order.id_kind.value), []).append(order.id)
+    if len(alike) > 1:
+        parts = (f"{name} by {kind}: {' '.join(f'id:{one}' for one in ids)}" for (name, kind), ids in alike.items())
+        why = f"one query polls orders of one account and one kind of id; split them: {'; '.join(sorted(parts))}"
+        raise CommandError(why, status=2)
+    if len(orders) > MAX_IDS:
+        raise CommandError(f"a query polls at most {MAX_IDS} orders, not {len(orders)}", status=2)
+    return orders
+
+
+def _poll(
+    opened: Session, orders: Sequence[Order], who: Operator, observe: Callable[[Exchanged], None], until: float
+) -> Query:
+    settings, rules = opened.settings, rules_of(opened.settings)
+    grants = partial(Grants, choose=partial(choose_named, ids=[order.id for order in orders], by=who))
+    parts = Parts(grants=grants, client=partial(PlatformClient, observe=observe))
+    clock, slots = parts.clock(), [slot for slot in slots_of(settings) if orders[0].account in slot.app_ids]
+    with closing(open_database(settings, parts)) as database, progress(text("Waiting for the slot")) as show:
+        intake = Intake(database, rules, app_ids_of(settings))
+        reconciler = make_reconciler(settings, parts, clock, database, intake)
+        maintenance = SlotMaintenance(database, clock, rules)
+        # Slots that are seen for the first time have no row yet.
+        maintenance.openings(slots)
+        while True:
+            held = _held_seconds(opened, orders)
+            opening = min(maintenance.openings(slots, within_seconds=math.inf), key=lambda one: one.in_seconds)
+            waits = max(held, opening.in_seconds)
+            if not waits and (query := reconciler.reconcile(opening.slot)) is not None:
+                return query
+            if opening.in_seconds == math.inf and maintenance.longer_windows:
+                longer = maintenance.longer_windows[0]
+                raise CommandError(f"nothing was sent: {longer_window_remedy(longer.our_window, longer.its_window)}")
+            held_for, opens = (
+                N_("another query polls one of them, for at most %(lasts)s"),
+                N_("the slot opens in %(lasts)s"),
+            )
+            what = text(held_for if held else opens, lasts=duration_text(waits))
+            if time.monotonic() + waits > until:
+                raise CommandError(text("nothing was sent: %(what)s, which is longer than --wait", what=what))
+            show(what, 0)
+            # A slot that is open, and was not given to us, is another's at the moment.
+            time.sleep(min(waits or _LONGEST_NAP, _LONGEST_NAP))
+
+
+def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
+    """For how long another query may still hold one of the orders; zero where none does.
+
+    Raises CommandError where waiting is of no use.
+    """
+    account, rules = named[0].account, rules_of(opened.settings)
+    with opened.database.read() as connection:
+        now = opened.database.now(connection)
+        sid = opened.settings.accounts[account].account_sid
+        state, slot_due_at = read_wait(connection, account, sid, now, rules)
+    orders = read_orders_to_poll(opened.database, [order.id for order in named])
+    why = refuse_together(orders, state, rules)
+    if state.is_paused(now) or state.is_backed_off(now):
+        why = text("%(account)s: %(what)s", account=account, what=waits_in_words(state, slot_due_at, now))
+    elif len(orders) < len(named):
+        why = "an order went to the archive, or was deleted, since it was named"
+    if why:
+        raise CommandError(f"nothing was sent: {why}")
+    return max(((one.due_at - now).total_seconds() for one in orders if one.is_leased(now)), default=0.0)
+
+
+def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Received) -> None:
+    signed = (request.url.rpartition("Sign=")[2], request.headers["Authorization"])
+    redactor = Redactor([*acting.opened.settings.secrets, *signed])
+    came = {name: getattr(received, name) for name in _OF_REPLY}
+    reply = {name: report_text(value, redactor) if isinstance(value, str) else value for name, value in came.items()}
+    sent = {"url": request.url, **request.headers, "body": request.body.decode()}
+    with acting.opened.database.snapshot() as connection:
+        found, state = read_query(connection, query.id), read_state(connection, query.account)
+    assert found is not None
+    # What the answer held is shown by the explanation, masked; so are the words of a refusal.
+    said = found.query["status_msg"] and report_text(found.query["status_msg"], redactor)
+    whole = replace(found, query={**found.query, "status_msg": said, "answer_excerpt": None}, added=[])
+    response: dict[str, Any] = {
+        "request": {key: report_text(value, redactor, key=key) for key, value in sent.items()},
+        "reply": {
+            name: value if name == "status" else report_text(value or "", redactor) for name, value in reply.items()
+        },
+        "explanation": _explained(query, found.query["outcome"], received, rules_of(acting.opened.settings), redactor),
+        "account": habits_to_response(state),
+        "query": whole.query,
+        "orders": whole.orders,
+    }
+    if acting.act.as_json:
+        acting.act.print_json(response)
+        return
+    habits = response["account"]
+    known = {name: habits[name] for name in ("echoes_custom_parm", "one_item_mode")} | seen_in_words(habits)
+    print_fields(console(), {**response["request"], **response["reply"], **known})
+    typer.echo()
+    if response["explanation"]:
+        print_explanation(response["explanation"])
+    show_query(whole)
+
+
+def _explained(
+    query: Query, outcome: object, received: Received, rules: Rules, redactor: Redactor
+) -> dict[str, Any] | None:
+    """The explanation as JSON; None where no whole answer came in time: what came of it proves nothing."""
+    if received.status is None or outcome not in _READ:
+        return None
+    kind, status, body = received.content_type, received.status, b""
+    with suppress(Malformed):
+        body = decoded(bytes(received.body), received.content_encoding)
+    reply = Explanation(query=query, body=body, content_type=kind, http_status=status, rules=rules)
+    return to_response(reply, redactor)

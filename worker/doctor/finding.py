@@ -1,0 +1,59 @@
+"""A finding of the doctor."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from worker.adapters.safe_text import Redactor, one_line
+
+
+class Status(StrEnum):
+    """The result of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """The worker runs, but something can be lost, or will not work."""
+    FATAL = "fatal"
+    """The worker does not start, or cannot do its work."""
+    SKIPPED = "skipped"
+    """It could not be checked, because of another finding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One finding; `str()` is a line that says what was found and what to do."""
+
+    name: str
+    """What was checked. Several findings about one thing have the same name."""
+    status: Status
+    detail: str
+    """What was found, as a clause without a stop."""
+    remedy: str | None = None
+    """What to do, as a command without a stop; None where nothing needs doing."""
+
+    def __str__(self) -> str:
+        return self.detail if self.remedy is None else f"{self.detail}: {self.remedy}"
+
+    def shown_with(self, redactor: Redactor) -> "Check":
+        """The same with secrets removed: it quotes servers, whose messages may hold a password."""
+        remedy = None if self.remedy is None else one_line(self.remedy, redactor)
+        return replace(self, detail=one_line(self.detail, redactor), remedy=remedy)
+
+
+def ok(name: str, detail: str) -> Check:
+    """A check that found nothing to do."""
+    return Check(name=name, status=Status.OK, detail=detail)
+
+
+def warning(name: str, detail: str, remedy: str) -> Check:
+    """A finding that does not prevent the worker's start."""
+    return Check(name=name, status=Status.WARNING, detail=detail, remedy=remedy)
+
+
+def fatal(name: str, detail: str, remedy: str) -> Check:
+    """A finding that prevents the worker's start."""
+    return Check(name=name, status=Status.FATAL, detail=detail, remedy=remedy)
+
+
+def skipped(name: str, why: str) -> Check:
+    """A check that could not be made."""
+    return Check(name=name, status=Status.SKIPPED, detail=why)
