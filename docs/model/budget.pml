@@ -209,7 +209,7 @@ proctype Network(byte r) {
     od
 }
 
-/* --------------------------------------------------------------------------------- worker/domain/queries/budget.py */
+/* --------------------------------------------------------------------------------- worker/domain/queries/slots_and_clocks.py */
 
 /* _longest_wait */
 #ifdef MUTANT_READERS_DEADLINE
