@@ -9,15 +9,18 @@ RECONCILER_TEST_EXAMPLES=20 makes the long random tests (tests/histories, tests/
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+import hatch_build
 from tests.support import services
 from tests.support.brokers import remove_queues
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
+from tests.support.racing import Race, racing
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 
@@ -45,6 +48,12 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith("RECONCILER_") and not name.startswith("RECONCILER_TEST_"):
             del os.environ[name]
+    # Commands speak English, also where the user has chosen another language.
+    os.environ.pop("LC_ALL", None)
+    os.environ.pop("LC_MESSAGES", None)
+    os.environ["LANG"] = "C.UTF-8"
+    # In a checkout whose `make setup` is older than its words, too.
+    hatch_build.compile_words(Path(__file__).parents[1])
 
 
 def pytest_report_header() -> list[str]:
@@ -76,7 +85,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             named = metafunc.definition.get_closest_marker(marker)
             names = named.args if named else tuple(name for name in kinds if _is_there(kinds, name))
-            metafunc.parametrize(fixture, [_parameter(kinds, name) for name in names], indirect=True)
+            quick = metafunc.definition.get_closest_marker("quick_on")
+            slow = set(DATABASES) - set(quick.args) if quick else set()
+            metafunc.parametrize(fixture, [_parameter(kinds, name, name in slow) for name in names], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,9 +97,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.shared_broker)
 
 
-def _parameter(kinds: Kinds, name: str) -> object:
+def _parameter(kinds: Kinds, name: str, is_slow: bool) -> object:
     variable = kinds[name]
     marks = [pytest.mark.service] if variable else []
+    if is_slow:
+        marks.append(pytest.mark.slow)
     if name == "mariadb":
         marks.append(pytest.mark.mariadb)
     if not _is_there(kinds, name):
@@ -112,13 +125,10 @@ def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
 def postgresql_server() -> Iterator[Postgresql]:
     """The PostgreSQL that was given, or one of the tests' own."""
     given = services.given(services.POSTGRES)
-    if given:
-        server = Postgresql(given)
+    with ExitStack() as stack:
+        server = Postgresql(given or stack.enter_context(EmbeddedPostgres()).url)
+        stack.callback(server.close)
         yield server
-        server.close()
-    else:
-        with EmbeddedPostgres() as embedded:
-            yield Postgresql(embedded.url)
 
 
 @pytest.fixture(scope="session")
@@ -213,6 +223,13 @@ def bench(migrated_database_url: str, request: pytest.FixtureRequest) -> Iterato
     bench = Workbench(migrated_database_url, **(marker.kwargs if marker else {})).open()
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def race(migrated_database_url: str) -> Iterator[Race]:
+    """Processes whose operations meet, on a migrated database."""
+    with racing(migrated_database_url) as race:
+        yield race
 
 
 @pytest.fixture

@@ -1,42 +1,45 @@
-"""The console in a real browser: both languages, a desktop's window and a phone's, with scripts and without.
+"""The console in a real browser: both languages, windows of three widths, light and dark, with scripts and without.
 
-With RECONCILER_TEST_PICTURES=FOLDER each page is saved there as it was seen. Two of these pictures are in docs.
+With RECONCILER_TEST_PICTURES=FOLDER each page is saved there as it was seen (`make pictures`); those of docs/ in
+a folder of this name.
 """
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
-from tests.support.back_office import MARKUP, BackOffice, fill, name_of
-from tests.support.browser import DESK, PHONE, Browser, chromium, needed_browser
+from tests.support.back_office import MARKUP, BackOffice, fill, name_of, price_of
+from tests.support.browser import WIDTHS, Browser, chromium
 from tests.support.command_line import ACCOUNT, CommandLine
-from tests.support.processes import environment, running_serve
-from tests.support.reconciling import SID, Workbench, item
-from tests.support.servers import EmbeddedPostgres
-from tests.support.visitors import ACTOR, PASSWORD, READER, write_users
+from tests.support.reconciling import Workbench, item
+from tests.support.served_console import served_console
+from tests.support.visitors import ACTOR, PASSWORD, READER
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
+from tests.support.xlsx_files import Cell, read_xlsx
 from worker.adapters.clock import HostClock
-from worker.database.migrations import upgrade
-from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Names that stand in English on a Chinese page as well: of fields, formats, and what the tests have stored.
-NAMES = {"CSV", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}
-NAMES |= {"default", ACTOR, READER, "SHOP", "https", "billing", "example", "hooks"}
+NAMES = {"CSV", "Excel", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}
+NAMES |= {"mobile", "expected_amount", "free", "default", ACTOR, READER, "SHOP", "https", "billing", "example", "hooks"}
 
-FIRST_PLOTS = 910
-"""Height of the overview to the end of its first row of plots, in CSS pixels."""
+PICTURE_WIDTH = 1240
+PICTURES = {"overview": 1030, "work-list": 780, "order": 900, "finance": 620}
+"""Heights of the pictures in docs/, in CSS pixels."""
 
 # What a page shows in its reader's language: its words, and those of attributes that are read or heard. Left out is
 # what stands as somebody has stored it.
@@ -52,6 +55,12 @@ for (const name of ['placeholder', 'title', 'aria-label', 'data-label', 'alt'])
   for (const one of document.querySelectorAll(`[${name}]`)) found.push(one.getAttribute(name));
 return found.join('\\n') + '\\n' + document.title;
 """
+# A file, as base64.
+FETCHED = """
+const [path, done] = arguments, reader = new FileReader();
+reader.onload = () => done(reader.result.split(',')[1]);
+fetch(path).then(answer => answer.blob()).then(file => reader.readAsDataURL(file));
+"""
 # Two characters look different where the font has them: what it lacks is drawn as the same box.
 DRAWN = """
 const canvas = document.createElement('canvas'), paper = canvas.getContext('2d');
@@ -61,6 +70,46 @@ return [...'订单￥'].map(one => {
   paper.fillText(one, 20, 60);
   return canvas.toDataURL();
 });
+"""
+# Texts that are hard to read: their contrast with what lies behind them is below 5.5.
+FAINT = """
+const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(one => one / 255)
+  .map(one => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+const behind = element => {
+  for (let one = element; one; one = one.parentElement) {
+    const colour = parts(getComputedStyle(one).backgroundColor);
+    if (colour[3] === undefined || colour[3] > 0.5) return colour;
+  }
+  return [255, 255, 255];
+};
+const faint = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('title, desc')) continue;
+  const style = getComputedStyle(element);
+  const [one, other] = [parts(element.closest('svg') ? style.fill : style.color), behind(element)].map(light);
+  const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  if (contrast < 5.5) faint.push(`${walker.currentNode.textContent.trim()}: ${contrast.toFixed(1)}`);
+}
+return faint;
+"""
+# Ids that take more than one line.
+WRAPPED = """
+return [...document.querySelectorAll('.id, .id *')].flatMap(one => [...one.childNodes]).filter(node => {
+  const text = document.createRange();
+  text.selectNode(node);
+  const lines = new Set([...text.getClientRects()].map(box => Math.round(box.top)));
+  return node.nodeType === Node.TEXT_NODE && lines.size > 1;
+}).map(node => node.textContent);
+"""
+# Tables without a caption, and rows of lists with more than one link.
+TABLES = """
+return [...document.querySelectorAll('table')].filter(one => !one.caption).length
+  + [...document.querySelectorAll('#rows tbody tr, .frame tbody tr')]
+    .filter(one => one.querySelectorAll('a').length > 1).length;
 """
 # Where an element begins and ends, once it was scrolled to.
 REACHED = """
@@ -81,22 +130,14 @@ class Console:
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    needed_browser()
-    folder = tmp_path_factory.mktemp("console")
-    with EmbeddedPostgres() as postgres:
-        upgrade(postgres.url)
-        bench = Workbench(postgres.url, Rules()).open()
+    with served_console(tmp_path_factory.mktemp("console")) as (url, bench):
         # The row of a worker that ticks.
         signs = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.0))
         heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"], unwatched())
         try:
-            office = fill(bench)
-            env = environment(database_url=postgres.url, account_sid=SID, users_file=write_users(folder / "users.toml"))
-            with running_serve(env, folder, "--only", "operate") as (_, url):
-                yield Console(url, office, bench)
+            yield Console(url, fill(bench), bench)
         finally:
             heartbeat.close()
-            bench.close()
 
 
 @pytest.fixture
@@ -125,24 +166,59 @@ def reading(desk: Browser) -> Browser:
     return desk
 
 
-@pytest.mark.parametrize("width", [DESK, PHONE])
-@pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_each_page_fits_and_speaks_its_readers_language(console: Console, language: str, width: int) -> None:
-    with chromium(console.url, language=language, width=width) as browser:
+@pytest.mark.parametrize(("language", "folder"), [("en", "docs"), ("zh-CN", "docs/zh-CN")])
+def test_the_pages_that_documents_show_speak_one_language(console: Console, language: str, folder: str) -> None:
+    order = console.office.amount_differs
+    pages = {"overview": "/", "work-list": "/attention", "order": f"/orders/{order}?list=", "finance": "/finance"}
+    with chromium(console.url, language=language, width=PICTURE_WIDTH) as browser:
         browser.open("/")
-        sign_in(browser, READER)
-        browser.wait_for(READER, "header .viewer")
-        for name, path in console.office.pages.items():
+        sign_in(browser, ACTOR)
+        browser.wait_for(ACTOR, "header .viewer")
+        for name, path in pages.items():
+            browser.open(path)
+            eventually(lambda: not browser.has(".counting, #report[hx-get]"), f"the figures of {path}")
+            eventually(lambda: browser.text_of("#todo-count").isdecimal(), "the number in the navigation")
+            keep_picture(browser, f"{folder}/console-{name}", PICTURES[name])
+            assert browser.script("return document.documentElement.lang") == language
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_each_page_fits_and_speaks_its_readers_language(console: Console, language: str) -> None:
+    with chromium(console.url, language=language) as browser:
+        browser.open("/")
+        sign_in(browser, ACTOR)
+        browser.wait_for(ACTOR, "header .viewer")
+        pages = {**console.office.pages, **pages_of_acts(console.office)}
+        for name, path in pages.items():
             browser.open(path)
             eventually(lambda: not browser.has(".counting"), f"the figures of {path}")
-            keep_picture(browser, f"{language}-{width}-{name}")
-            assert_it_fits(browser, path)
+            for width in WIDTHS:
+                assert_it_looks_well(browser.at(width), path, f"{language}-{width}-{name}")
             # It names the status of a page that is not there.
             assert [fault for fault in browser.faults() if name != "missing"] == [], path
+            assert browser.script(TABLES) == 0, path
             assert browser.script("return document.documentElement.lang") == language
             if language == "zh-CN":
                 words = names_in(browser.script(WORDS).replace(host_name(), "").replace(MARKUP, ""))
                 assert words <= NAMES, (path, words - NAMES)
+
+
+def pages_of_acts(office: BackOffice) -> dict[str, str]:
+    """Paths of pages with a form, by a name for each."""
+    order = f"/orders/{office.unresolved}/acts"
+    paused = {"pause": "/accounts/pause?account=default", "plan": "/maintenance/plan"}
+    others = {**paused, "many": "/orders/acts/dismiss?attention=too_old&scope=all"}
+    return {"settle": f"{order}/resolve", "reopen": f"{order}/reopen", **others, "sign-in": "/sign-in"}
+
+
+def assert_it_looks_well(browser: Browser, path: str, picture: str) -> None:
+    """It fits, no id wraps, and light and dark have their contrast."""
+    assert_it_fits(browser, path)
+    assert browser.script(WRAPPED) == [], (path, browser.width)
+    for scheme in ("dark", "light"):
+        browser.prefer(scheme)
+        keep_picture(browser, f"{picture}-{scheme}")
+        assert browser.script(FAINT) == [], (path, scheme)
 
 
 def names_in(text: str) -> set[str]:
@@ -150,10 +226,10 @@ def names_in(text: str) -> set[str]:
 
 
 def assert_it_fits(browser: Browser, path: str) -> None:
-    """Nothing has to be scrolled sideways but the navigation, and both it and the search are reached."""
-    assert browser.overflow == 0, path
+    """The page is not scrolled sideways, only its navigation and tables; navigation and search are reached."""
+    assert browser.overflow == 0, (path, browser.width)
     assert browser.script("const m = document.querySelector('main'); return m.scrollWidth <= m.clientWidth"), path
-    for selector in ("header input[name=q]", "header .search button", "nav a:last-of-type"):
+    for selector in ("nav a:last-of-type", "nav a", "header input[name=q]", "header .search button"):
         left, right = browser.script(REACHED, browser.find(selector))
         assert left >= 0, (path, selector)
         assert right < browser.width + 1, (path, selector)
@@ -185,6 +261,96 @@ def test_a_list_refreshes_itself_where_it_stands(reading: Browser, console: Cons
     assert reading.faults() == []
 
 
+def test_a_refresh_keeps_focus_and_selected_text(reading: Browser, console: Console) -> None:
+    reading.open("/queries")
+    reading.wait_for("更新于 ", ".refreshed")
+    reading.script("document.querySelector('#rows tbody a').focus()")
+    focused = reading.script("return document.activeElement.textContent")
+    add_a_query(console, "2026112755000002")
+    eventually(lambda: reading.text_of("#rows tbody a") != focused, "the new query is shown")
+    assert reading.script("return document.activeElement.textContent") == focused
+    first = reading.text_of("#rows tbody a")
+    reading.script("getSelection().selectAllChildren(document.querySelector('#rows tbody td:nth-child(2)'))")
+    selected = reading.script("return getSelection().toString()")
+    reading.script("window.skipped = 0; addEventListener('htmx:beforeSwap', e => skipped += !e.detail.shouldSwap)")
+    add_a_query(console, "2026112755000003")
+    eventually(lambda: reading.script("return skipped") > 0, "a refresh that came meanwhile")
+    assert (reading.script("return getSelection().toString()"), reading.text_of("#rows tbody a")) == (selected, first)
+    reading.script("getSelection().removeAllRanges()")
+    eventually(lambda: reading.text_of("#rows tbody a") != first, "the newest query is shown")
+
+
+def add_a_query(console: Console, name: str) -> None:
+    console.bench.add(name)
+    console.bench.reconcile([item(name)])
+
+
+def test_a_page_without_a_connection_says_so_after_20_seconds(reading: Browser) -> None:
+    reading.open("/attention?tab=account")
+    reading.wait_for("更新于 ", ".refreshed")
+    reading.connect(online=False)
+    reading.script("const now = Date.now; Date.now = () => now() + 19000")
+    assert not reading.has(".refreshed.away")
+    eventually(lambda: reading.has(".refreshed.away"), "the page says that it is cut off")
+    assert re.fullmatch(r"连接已断开，显示的是 \d\d:\d\d:\d\d 的数据", reading.text_of(".refreshed"))
+    keep_picture(reading, "zh-CN-offline")
+    reading.connect(online=True)
+    reading.wait_for("更新于 ", ".refreshed")
+    # This page does not refresh itself; the count in its navigation does.
+    reading.open("/attention")
+    assert (reading.has("nav [hx-trigger]"), reading.has("main [hx-trigger]")) == (True, False)
+    assert reading.text_of(".refreshed") == ""
+
+
+def test_one_works_through_what_needs_a_person(desk: Browser, console: Console) -> None:
+    desk.open("/attention")
+    sign_in(desk, ACTOR)
+    heads = ["手机号", "订单", "应扣金额", "实扣金额", "差额", "等待", "状态", "原因", "平台最近回复", "接口账号"]
+    eventually(lambda: desk.text_of("thead").split() == heads, "the list of orders")
+    eventually(lambda: desk.text_of("#todo-count").isdecimal(), "the number in the navigation")
+    order = console.bench.order(name_of(console.office.amount_differs))
+    row = f"return document.querySelector('a[href^=\"/orders/{order.id}?list=\"]').closest('tr').innerText"
+    assert desk.script(row).split()[:5] == [
+        *(order.mobile, order.request_id, f"￥{order.expected_amount:.2f}", f"￥{order.ori_amount:.2f}", "￥2.00")
+    ]
+    # Nothing is ticked away by a refresh, and the head ticks all.
+    desk.find("thead input[type=checkbox]").click()
+    ticked, rows = (len(desk.driver.find_elements("css selector", one)) for one in ("td :checked", "tbody tr"))
+    assert ticked == rows > 1
+    keep_picture(desk, "zh-CN-work-list")
+    eventually(lambda: desk.has("main a[href='/attention?attention=amount_mismatch']"), "the reasons")
+    desk.find("main a[href='/attention?attention=amount_mismatch']").click()
+    desk.wait_for("处理办法：")
+    assert desk.has(f"main a[href='/orders/{order.id}?list=attention%3Damount_mismatch']")
+    for tab in ("account", "notification", "unmatched", "rejected"):
+        desk.find(f"main .tabs a[href='/attention?tab={tab}']").click()
+        desk.find(f".tabs a[aria-current][href='/attention?tab={tab}']")
+        keep_picture(desk, f"zh-CN-work-list-{tab}")
+    desk.open("/attention?sort=oldest")
+    for width in WIDTHS:
+        shown = desk.at(width)
+        assert_it_fits(shown, shown.path)
+        keep_picture(shown, f"zh-CN-{width}-work-list")
+    first, second = (one.get_attribute("href") for one in desk.driver.find_elements("css selector", "tbody a")[:2])
+    desk.find("tbody a").click()
+    desk.wait_for("下一笔")
+    keep_picture(desk, "zh-CN-work-list-order")
+    desk.follow("下一笔")
+    eventually(lambda: desk.driver.current_url == second != first, "the next order")
+    desk.follow("回到列表")
+    eventually(lambda: desk.path == "/attention?sort=oldest", "the same list")
+    assert desk.faults() == []
+
+
+def test_a_page_is_printed_without_what_is_clicked(reading: Browser) -> None:
+    reading.open("/orders")
+    reading.at(700).prefer("light", "print")
+    for hidden in ("header", "nav", "main form", ".pager"):
+        assert reading.script("return getComputedStyle(document.querySelector(arguments[0])).display", hidden) == "none"
+    assert reading.script("return getComputedStyle(document.querySelector('tbody tr')).display") == "table-row"
+    assert reading.text_of("h1") == "订单"
+
+
 def test_markup_in_a_remark_is_text(reading: Browser, console: Console) -> None:
     for path in (f"/orders/{console.office.with_markup}", "/orders"):
         reading.open(path)
@@ -202,7 +368,7 @@ def test_without_scripts_orders_are_found_and_the_language_changes(reading: Brow
     reading.wait_for("SHOP-4007")
     reading.press("English")
     reading.wait_for("Order", "h1")
-    reading.follow("Needs a person")
+    reading.find("nav a[href='/attention']").click()
     reading.follow(console.bench.order(name_of(console.office.amount_differs)).request_id or "")
     reading.wait_for("What to do:")
 
@@ -210,7 +376,7 @@ def test_without_scripts_orders_are_found_and_the_language_changes(reading: Brow
 def test_people_sign_in_and_out(desk: Browser) -> None:
     desk.open("/queries")
     sign_in(desk, READER, "not the right password")
-    desk.wait_for("用户名或密码", "[role=alert]")
+    desk.wait_for("用户名或密码", ".notice.bad[role=alert]")
     keep_picture(desk, "zh-CN-sign-in-wrong")
     sign_in(desk, READER)
     eventually(lambda: desk.path == "/queries", "the page that was asked for")
@@ -223,23 +389,24 @@ def test_people_sign_in_and_out(desk: Browser) -> None:
 
 def test_a_clerk_settles_what_needs_a_person_under_their_own_name(desk: Browser, console: Console) -> None:
     order = f"/orders/{console.office.unresolved}"
+    expected = price_of(console.office.unresolved)
     desk.open("/")
     sign_in(desk, ACTOR)
     desk.wait_for(ACTOR, "header .viewer")
-    eventually(lambda: not desk.has(".counting"), "the figures")
-    keep_picture(desk, "console-overview", FIRST_PLOTS)
-    desk.follow("异常订单")
-    desk.find(f"main a[href='{order}']").click()
+    desk.find("nav a[href='/attention']").click()
+    # It shows no reason.
+    desk.find("main a[href='/attention?attention=unresolved']").click()
+    desk.find(f"main a[href^='{order}?list=']").click()
     desk.wait_for("处理办法：")
-    keep_picture(desk, "console-order")
     desk.follow("人工确认结果")
+    assert desk.find("main [name=amount]").get_attribute("value") == expected
     desk.find("main [name=state][value=succeeded]").click()
     desk.type("amount", "3.10")
     desk.type("reason", "平台客服确认已充值")
     keep_picture(desk, "zh-CN-settle-typed")
     desk.press("下一步：核对一遍")
     desk.wait_for("￥3.10")
-    desk.wait_for("￥2.94")
+    desk.wait_for(f"￥{expected}")
     keep_picture(desk, "zh-CN-settle-again")
     desk.press("人工确认结果")
     desk.wait_for("成功", "h1")
@@ -250,3 +417,235 @@ def test_a_clerk_settles_what_needs_a_person_under_their_own_name(desk: Browser,
     assert (act["actor"], act["reason"]) == (ACTOR, "平台客服确认已充值")
     (settled,) = (one for one in console.bench.orders() if one.id == console.office.unresolved)
     assert (settled.state, settled.ori_amount) == (OrderState.SUCCEEDED, Decimal("3.10"))
+
+
+def test_a_clerk_finds_a_callback_by_its_number_and_links_it_to_its_order(desk: Browser, console: Console) -> None:
+    console.bench.enqueue({"custom_parm": "SHOP-L1", "mobile": "18812349876", "expected_amount": "2.94"})
+    said = {"requestId": "P77", "trafficSts": "1", "remark": "充值成功", "oriAmount": "2.94", "mobile": "188****9876"}
+    console.bench.intake.record_callbacks([said])
+    desk.open("/")
+    sign_in(desk, ACTOR)
+    desk.wait_for(ACTOR, "header .viewer")
+    desk.open("/orders")
+    desk.type("q", "９８７６").submit()
+    desk.wait_for("18812349876")
+    order = desk.path
+    desk.open("/orders")
+    desk.type("q", " Ｐ77").submit()
+    desk.wait_for("此单号的未匹配回调")
+    keep_picture(desk, "zh-CN-found-elsewhere")
+    desk.find("main a[href^='/unmatched/']").click()
+    desk.wait_for("未匹配回调", "h1")
+    desk.follow("关联订单")
+    desk.type("order", "SHOP-L1")
+    desk.type("reason", "客服核对")
+    desk.press("下一步：核对一遍")
+    desk.wait_for("处理中 → 成功")
+    desk.wait_for("— → ￥2.94")
+    for width in WIDTHS:
+        assert_it_looks_well(desk.at(width), desk.path, f"zh-CN-{width}-link-again")
+    desk.press("关联订单")
+    desk.wait_for("成功", "h1")
+    assert desk.path == order
+    desk.wait_for("已关联回调")
+    keep_picture(desk, "zh-CN-linked")
+    assert desk.faults() == []
+    (settled,) = (one for one in console.bench.orders() if one.custom_parm == "SHOP-L1")
+    assert (settled.state, settled.request_id) == (OrderState.SUCCEEDED, "P77")
+
+
+def test_finance_finds_what_became_final_and_takes_it_along_for_excel(desk: Browser, console: Console) -> None:
+    desk.open("/orders")
+    sign_in(desk, READER)
+    desk.wait_for("提交时间")
+    desk.find("a[href*='settled_from']").click()
+    desk.wait_for("本页：合计", "tfoot")
+    assert desk.text_of("[aria-current=true]") == "今天"
+    days = desk.script("return [...document.querySelectorAll('[name^=settled_]')].map(one => one.value)")
+    assert days[0] == days[1] != ""
+    path = desk.script("return document.querySelector('a[href*=xlsx]').getAttribute('href')")
+    sheet, about = read_xlsx(b64decode(desk.driver.execute_async_script(FETCHED, path))).values()
+    assert sheet.column("平台订单号")[0] == Cell(desk.text_of("tbody td.id"), "@")
+    assert ["完成日期从", days[0]] in about.rows()
+
+
+TYPED = ("failed", "3,000.10元", "平台客服：已扣款，工单 77")
+HELD = """
+const form = document.querySelector('form.act');
+return form && [form.elements.state.value, form.elements.amount.value, form.elements.reason.value];
+"""
+
+
+KEPT = "return Object.keys(sessionStorage).filter(one => one.startsWith('typed '))"
+
+
+@pytest.fixture
+def settling(desk: Browser, console: Console) -> Browser:
+    """A browser at the form that settles a pending order by hand, with all of it typed."""
+    number = f"20261127{console.bench.now():%H%M%S%f}"
+    console.bench.add(number, expected_amount="2.94")
+    desk.open(f"/orders/{console.bench.order(number).id}/acts/resolve")
+    sign_in(desk, ACTOR)
+    state, amount, reason = TYPED
+    desk.find(f"main [name=state][value={state}]").click()
+    desk.type("amount", amount)
+    desk.type("reason", reason)
+    return desk
+
+
+def expire_sign_ins(console: Console) -> None:
+    console.bench.run("DELETE FROM console_sessions")
+
+
+def test_neither_back_nor_change_loses_what_was_typed(settling: Browser) -> None:
+    settling.press("下一步：核对一遍")
+    settling.wait_for("￥3000.10")
+    settling.wait_for("充值失败却有扣款")
+    keep_picture(settling, "zh-CN-settle-failed-with-charge")
+    settling.driver.back()
+    eventually(lambda: settling.script(HELD) == list(TYPED), "the form with all that was typed")
+    settling.press("下一步：核对一遍")
+    settling.wait_for("￥3000.10")
+    settling.press("修改")
+    eventually(lambda: settling.script(HELD) == list(TYPED), "the form once more")
+    # A form that is opened by a link begins as it is sent.
+    settling.follow("返回，不做更改")
+    settling.find("a[href$='/acts/resolve']").click()
+    eventually(lambda: settling.script(HELD) == ["", "2.94", ""], "a fresh form")
+    assert settling.faults() == []
+
+
+@pytest.mark.parametrize("is_preview", [False, True])
+def test_a_sign_in_that_has_ended_loses_nothing_that_was_typed_and_does_nothing(
+    settling: Browser, console: Console, is_preview: bool
+) -> None:
+    path = settling.path
+    if is_preview:
+        settling.press("下一步：核对一遍")
+        settling.wait_for("￥3000.10")
+    expire_sign_ins(console)
+    settling.press("人工确认结果" if is_preview else "下一步：核对一遍")
+    eventually(lambda: settling.path.startswith("/sign-in"), "the sign-in")
+    sign_in(settling, ACTOR, "not the right password")
+    settling.wait_for("用户名或密码", "[role=alert]")
+    sign_in(settling, ACTOR)
+    eventually(lambda: settling.path == path and settling.script(HELD) == list(TYPED), "the same form")
+    order_id = int(path.split("/")[2])
+    assert [order.state for order in console.bench.orders() if order.id == order_id] == [OrderState.PENDING]
+    settling.press("下一步：核对一遍")
+    settling.press("人工确认结果")
+    settling.wait_for("失败", "h1")
+    # What was done is not offered again.
+    assert settling.script(KEPT) == []
+
+
+def test_what_one_has_typed_is_not_shown_to_who_signs_in_next(settling: Browser) -> None:
+    path = settling.path
+    settling.press("退出登录")
+    eventually(lambda: settling.path == "/sign-in", "the sign-in")
+    assert settling.script(KEPT) == []
+    settling.open(path)
+    sign_in(settling, ACTOR)
+    eventually(lambda: settling.script(HELD) == ["", "2.94", ""], "a fresh form")
+
+
+def test_a_failed_recharge_begins_without_a_charge(settling: Browser) -> None:
+    settling.driver.refresh()
+    settling.type("amount", "2.94")
+    settling.find("main [name=state][value=succeeded]").click()
+    settling.find("main [name=state][value=failed]").click()
+    assert settling.script(HELD)[1] == ""
+    settling.find("main [name=state][value=succeeded]").click()
+    assert settling.script(HELD)[1] == "2.94"
+
+
+def has_text(element: WebElement, words: str) -> bool:
+    return element.text == words
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_ids_and_phones_are_copied_by_a_button(console: Console, width: int) -> None:
+    with chromium(console.url, width=width) as browser:
+        rights = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": console.url}
+        browser.driver.execute_cdp_cmd("Browser.grantPermissions", rights)
+        browser.open(f"/orders/{console.bench.order(name_of(20)).id}")
+        sign_in(browser, ACTOR)
+        browser.wait_for("平台订单号")
+        copied = []
+        for button in browser.driver.find_elements("css selector", "main .copy"):
+            button.click()
+            eventually(partial(has_text, button, "已复制"), "it is copied")
+            copied.append(browser.script("return navigator.clipboard.readText()"))
+        order = console.bench.order(name_of(20))
+        assert copied == [one for one in (order.request_id, order.custom_parm, order.mobile) if one]
+        assert browser.overflow == 0
+        keep_picture(browser, f"zh-CN-{width}-order-copied")
+
+
+def test_a_note_is_written_on_the_page_of_an_order(desk: Browser, console: Console) -> None:
+    path = f"/orders/{console.bench.order(name_of(20)).id}"
+    desk.open(path)
+    sign_in(desk, ACTOR)
+    desk.type("reason", "客户来电，已答复")
+    desk.press("添加备注")
+    desk.wait_for("客户来电，已答复", ".timeline")
+    desk.wait_for(f"来源：操作员 {ACTOR}", ".timeline")
+    assert desk.path == path
+
+
+def is_announced(browser: Browser, path: str) -> bool:
+    """Whether the page announces a pause, once it is loaded: what every page says is read apart from it."""
+    browser.open(path)
+    return browser.has(".announced")
+
+
+def test_a_pause_is_planned_in_four_clicks_and_every_page_says_so(console: Console) -> None:
+    with chromium(console.url) as browser:
+        browser.open("/")
+        sign_in(browser, ACTOR)
+        browser.follow("维护")
+        browser.follow("计划暂停（今晚 23:00–06:00）")
+        browser.find("main [name=account][value=default]").click()
+        browser.type("reason", "平台维护")
+        browser.press("计划暂停")
+        browser.wait_for("已完成：default 将于")
+        try:
+            for path in ("/maintenance", "/orders", "/maintenance/cancel?account=default"):
+                eventually(partial(is_announced, browser, path), f"the pause on {path}")
+                assert f"（{ACTOR}：平台维护）" in browser.text_of(".announced")
+                for width in WIDTHS:
+                    name = path.split("?")[0].replace("/", "-")
+                    assert_it_looks_well(browser.at(width), path, f"planned-{width}{name}")
+        finally:
+            browser.open("/maintenance/cancel?account=default")
+            browser.press("取消计划暂停")
+            browser.wait_for("计划暂停已取消")
+
+
+def test_orders_of_the_work_list_are_settled_one_after_the_other(desk: Browser, console: Console) -> None:
+    numbers = [f"2026112788000{number:03}" for number in range(3)]
+    console.bench.add(*numbers, expected_amount="98")
+    console.bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id LIKE '2026112788000%'")
+    console.bench.run(
+        "UPDATE recharge_orders SET attention = 'rejected_by_platform' WHERE request_id LIKE '2026112788000%'"
+    )
+    desk.open("/attention?attention=rejected_by_platform")
+    sign_in(desk, ACTOR)
+    desk.wait_for(numbers[2])
+    desk.follow(numbers[2])
+    for number in reversed(numbers):
+        desk.wait_for(number, "h1")
+        desk.follow("人工确认结果")
+        desk.find("main [name=state][value=succeeded]").click()
+        desk.type("reason", "平台对账单")
+        desk.press("下一步：核对一遍")
+        desk.wait_for("￥98.00")
+        desk.press("人工确认结果")
+        desk.wait_for("成功", "h1")
+        if number != numbers[0]:
+            keep_picture(desk, "zh-CN-next-of-the-list")
+            desk.follow("下一笔")
+    desk.follow("回到列表")
+    eventually(lambda: desk.path == "/attention?attention=rejected_by_platform", "the same list")
+    settled = [console.bench.order(number) for number in numbers]
+    assert {(order.state, order.ori_amount) for order in settled} == {(OrderState.SUCCEEDED, Decimal(98))}

@@ -11,7 +11,15 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support import command_line
-from tests.support.processes import celery, environment, refusal_to_start, running_platform, running_worker, send_tasks
+from tests.support.processes import (
+    FAST,
+    celery,
+    environment,
+    refusal_to_start,
+    running_platform,
+    running_worker,
+    send_tasks,
+)
 from tests.support.raw_query import read_control, write_control
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
@@ -21,14 +29,6 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 
 POOLS = ("prefork", "threads", "solo")
-SETTINGS = {
-    "query_window_seconds": 1,
-    "query_margin_seconds": 0.05,
-    "request_deadline_seconds": 1,
-    "connect_timeout_seconds": 0.5,
-    "callback_grace_seconds": 0.05,
-    "tick_seconds": 0.1,
-}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Site:
 
     def env(self, broker_url: str) -> dict[str, str]:
         urls = {"database_url": self.database_url, "broker_url": broker_url, "platform_url": self.platform}
-        return environment(**urls, **SETTINGS)
+        return environment(**urls, **FAST)
 
     def place(self, request_id: str) -> dict[str, str]:
         order = {"request_id": request_id, "mobile": "18812340804"}

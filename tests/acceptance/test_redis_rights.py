@@ -1,4 +1,4 @@
-"""Worker, beat and producer run with the documented rights at Redis; the doctor names each that is missing."""
+"""Worker, beat and producer run with the rights of deploy/redis/users.acl; the doctor names each that is missing."""
 
 import re
 import signal
@@ -13,11 +13,11 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-import worker
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import Sqlite
 from tests.support.processes import CELERY, environment, running_beat, running_worker, send_tasks
 from tests.support.reconciling import Workbench
+from tests.support.redis_users import PASSWORDS, edited
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.celery_settings import ORDERS_QUEUE
@@ -26,11 +26,8 @@ from worker.doctor.readings import read_broker
 
 pytestmark = pytest.mark.slow
 
-DOCUMENT = (Path(worker.__file__).parents[1] / "docs/deployment.md").read_text("utf-8")
-(_COMMANDS,) = re.findall(r"^redis-cli <<'ACL'\n(.*?)^ACL$", DOCUMENT, re.MULTILINE | re.DOTALL)
 RULES: Mapping[str, list[str]] = {
-    user: [rule for line in re.findall(rf"^ACL SETUSER {user} (.*)$", _COMMANDS, re.MULTILINE) for rule in line.split()]
-    for user in ("reconciler", "billing")
+    user: rules.split() for user, rules in re.findall(r"^user (reconciler|billing) (.*)$", edited(), re.MULTILINE)
 }
 RIGHTS = [rule for rule in RULES["reconciler"] if rule[0] in "~&+"]
 # Without these there is no connection; of the others the doctor's other findings speak.
@@ -42,17 +39,16 @@ IGNORED = {"client|setinfo", "config|get"}
 
 @dataclass
 class Guarded:
-    """A Redis with the documented users."""
+    """A Redis with these users."""
 
     server: EmbeddedValkey
 
     def url(self, user: str) -> str:
         """Of database 3."""
-        password = {"reconciler": "choose-one", "billing": "choose-another"}[user]
-        return self.server.url.replace("://", f"://{user}:{password}@").removesuffix("/0") + "/3"
+        return self.server.url.replace("://", f"://{user}:{PASSWORDS[user]}@").removesuffix("/0") + "/3"
 
     def set_up(self, user: str, *, without: str | None = None) -> None:
-        """Give a user the documented rights, but one."""
+        """Give a user its rights, but one."""
         with self.server.client() as client:
             rules = [rule for rule in RULES[user] if rule != without]
             client.execute_command("ACL", "SETUSER", user, "reset", *rules)
@@ -79,7 +75,7 @@ def bench(sqlite_server: Sqlite) -> Iterator[tuple[Workbench, str]]:
         bench.close()
 
 
-def test_worker_beat_and_producer_run_with_the_documented_rights(
+def test_worker_beat_and_producer_run_with_these_rights(
     guarded: Guarded, bench: tuple[Workbench, str], tmp_path: Path
 ) -> None:
     orders, url = bench
@@ -177,10 +173,10 @@ def test_the_doctor_names_what_is_refused(guarded: Guarded, sqlite_server: Sqlit
                 "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9",
             }
         )
-        found = {check["name"]: check for check in cli.json("doctor")}
+        found = cli.checks()
         assert (found["broker_rights"]["status"], found["broker_rights"]["remedy"]) == ("ok", None)
         guarded.set_up("reconciler", without="&/3.celery.pidbox")
-        found = {check["name"]: check for check in cli.json("doctor")}
+        found = cli.checks()
     assert found["broker_rights"]["status"] == "warning"
     assert "PSUBSCRIBE /3.celery.pidbox" in found["broker_rights"]["detail"]
     assert "docs/deployment.md" in found["broker_rights"]["remedy"]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.contract.platform.raw_server import Peer, RawServer, http
 from tests.support.command_line import logging_restored
-from tests.support.processes import Program, environment, running_beat, running_serve, running_worker, send_tasks
+from tests.support.processes import FAST, Program, environment, running_beat, running_serve, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.cli.app import app
@@ -34,13 +34,10 @@ SIGNING_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 RECEIVER_PATH = f"/hooks/{secrets.token_hex(16)}?key={secrets.token_hex(16)}"
 """A receiver's URL is often all that it asks for."""
 SETTINGS = {
+    **FAST,
     "auth_token": TOKEN,
     "callback_token": " ".join(CALLBACK_TOKENS),
     "query_window_seconds": 0.05,
-    "query_margin_seconds": 0.05,
-    "request_deadline_seconds": 1,
-    "connect_timeout_seconds": 0.5,
-    "callback_grace_seconds": 0.05,
     "tick_seconds": 0.2,
     "log_level": "DEBUG",
 }
@@ -204,7 +201,6 @@ COMMANDS = (
     ("compare", "STATEMENT", "--from", "today", "--json"),
     ("archive", "--settled-before", "2d", "--yes"),
     ("purge", "--older-than", "30d", "--dry-run"),
-    ("completion", "bash"),
     ("report", "--json"),
     ("notifications",),
     ("notifications", "--json"),

@@ -16,12 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 from tests.support.missing import without
-from tests.support.processes import SERVE, Program, environment, running_serve
+from tests.support.processes import SERVE, SHOW_FORKS, Program, environment, forks, running_serve
 from tests.support.raw_query import APP_ID
+from tests.support.sql import column_of, execute, rows_of
 from tests.support.waiting import eventually, locked_table
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
@@ -62,10 +61,7 @@ class Deployment:
         assert answer["accepted"] == len(orders)
 
     def rows(self, statement: str) -> list[Any]:
-        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
-        with engine.begin() as connection:
-            found = connection.exec_driver_sql(statement)
-            return [tuple(row) for row in found] if found.returns_rows else []
+        return rows_of(self.database_url, statement)
 
     def states(self) -> dict[str, str]:
         return dict(self.rows("SELECT request_id, state FROM recharge_orders"))
@@ -137,7 +133,7 @@ def test_forged_callbacks_settle_nothing_and_leave_no_row(serve: Deployment) -> 
 
 
 @pytest.mark.databases("sqlite")
-def test_who_keeps_connections_open_holds_nobody_up(migrated_database_url: str, tmp_path: Path) -> None:
+def test_connections_that_are_kept_open_delay_no_other(migrated_database_url: str, tmp_path: Path) -> None:
     with serving(migrated_database_url, tmp_path, "--workers", "1") as serve, ExitStack() as stack:
         parts = urlsplit(serve.url)
         for _ in range(12):
@@ -237,8 +233,17 @@ def test_a_callback_whose_process_dies_between_commit_and_answer_settles_its_ord
         assert serve.states() == {"r1": "succeeded"}
         # As the platform does, which had no answer: another process has taken the place of the one that died.
         assert eventually(lambda: repeated(serve), "an answer to the repeated callback") == (200, "Success")
-        kinds = [kind for (kind,) in serve.rows("SELECT kind FROM order_events ORDER BY id")]
+        kinds = column_of(serve.database_url, "SELECT kind FROM order_events ORDER BY id")
         assert kinds == ["settled", "ignored"]
+
+
+def test_no_collection_of_garbage_in_a_process_writes_to_what_was_imported_before_the_fork(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    program = [sys.executable, "-c", SHOW_FORKS + "from worker.cli import main; main()", "serve"]
+    with serving(migrated_database_url, tmp_path, program=program) as serve:
+        eventually(lambda: len(forks(serve.program)) == 2, "two processes")
+        assert all(frozen > 10 * others for frozen, others in forks(serve.program)), forks(serve.program)
 
 
 def repeated(serve: Deployment) -> tuple[int, str] | None:
@@ -262,10 +267,10 @@ def test_while_the_database_keeps_silent_the_answer_is_503_within_5_seconds(serv
 def test_probes_say_whether_callbacks_can_be_taken_in(serve: Deployment) -> None:
     assert serve.send("GET", "/livez") == (200, "alive\n")
     assert serve.send("GET", "/readyz") == (200, "ready\n")
-    serve.rows("UPDATE alembic_version SET version_num = '9999'")
+    execute(serve.database_url, "UPDATE alembic_version SET version_num = '9999'")
     # A newer release has migrated it, and has kept what this one needs.
     assert serve.send("GET", "/readyz") == (200, "ready\n")
-    serve.rows("UPDATE alembic_version SET version_num = '0009'")
+    execute(serve.database_url, "UPDATE alembic_version SET version_num = '0009'")
 
     def is_refused() -> bool:
         status, said = serve.send("GET", "/readyz")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import environment, running_platform, running_worker, send_tasks
+from tests.support.processes import FAST, environment, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.receivers_of_the_page import celery_receiver, flask_receiver, stored
 from tests.support.server_process import free_port
@@ -19,14 +19,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {
-    "query_window_seconds": 0.5,
-    "query_margin_seconds": 0.05,
-    "request_deadline_seconds": 1,
-    "connect_timeout_seconds": 0.5,
-    "callback_grace_seconds": 0.05,
-    "tick_seconds": 0.1,
-}
+SETTINGS = {**FAST, "query_window_seconds": 0.5}
 SECRET = "whsec_" + base64.b64encode(b"a secret of the acceptance tests").decode()
 STATES = {"1": "succeeded", "-1": "failed"}
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import (
+    FAST,
     Program,
     accounts_file,
     alike_accounts,
@@ -28,14 +29,8 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.slow
 
 WINDOW = 1.0
-SETTINGS = {
-    "query_window_seconds": WINDOW,
-    "query_margin_seconds": 0.05,
-    "request_deadline_seconds": 4,  # a loaded machine may take a second from the grant to the first byte
-    "connect_timeout_seconds": 0.5,
-    "callback_grace_seconds": 0.05,
-    "tick_seconds": 0.1,
-}
+# A loaded machine may take a second from the grant to the first byte.
+SETTINGS = {**FAST, "query_window_seconds": WINDOW, "request_deadline_seconds": 4}
 STATES = {"1": "succeeded", "-1": "failed"}
 ACCOUNTS = tuple(f"account{number}" for number in range(6))
 ORDERS_EACH = 8

@@ -2,11 +2,12 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime
 
 import pytest
 from sqlalchemy import select, update
 
+from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import OBSERVATIONS, SCHEDULES
 from worker.domain.records.accounts import Rules
@@ -49,10 +50,16 @@ def schedule_of(bench: Workbench, account: str = "default", rules: Rules | None 
         return read_schedule(connection, account, rules or bench.rules)
 
 
-def let_it_be_due(bench: Workbench) -> None:
+def computed_at(bench: Workbench) -> dict[str, datetime]:
+    with bench.database.read() as connection:
+        rows = connection.execute(select(SCHEDULES.c.account, SCHEDULES.c.computed_at))
+        return {row.account: row.computed_at for row in rows}
+
+
+def let_it_be_due(bench: Workbench, account: str = "default", windows: int = RELEARN_WINDOWS) -> None:
     with bench.database.write() as connection:
-        past = bench.database.now(connection) - bench.rules.windows(RELEARN_WINDOWS)
-        connection.execute(update(SCHEDULES).values(computed_at=past))
+        past = bench.database.now(connection) - bench.rules.windows(windows)
+        connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(computed_at=past))
 
 
 def observe(bench: Workbench, *accounts: str, times: int = 1) -> None:
@@ -75,7 +82,7 @@ def test_an_order_is_observed_once_however_often_it_is_sent(bench: Workbench) ->
 
 
 def test_a_callback_that_came_before_its_order_is_observed_with_it(bench: Workbench) -> None:
-    bench.intake.record_callbacks([{"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
+    bench.intake.record_callbacks([callback("a")])
     assert not observed(bench)
     bench.add("a", age_seconds=1.0)
     observations = observed(bench)
@@ -95,10 +102,7 @@ def test_polls_are_observed_once_of_believed_items_and_held_orders(bench: Workbe
 def test_a_stale_answer_is_not_observed(bench: Workbench) -> None:
     bench.add("a", age_seconds=60.0)
     bench.make_due()
-    stale = bench.take()
-    bench.clock.advance(bench.rules.reservation_seconds)
-    bench.run("UPDATE recharge_orders SET due_at = submitted_at")
-    bench.take()
+    stale, _ = bench.take_twice()
     bench.write_back.answered(stale, answer_to(stale, [item("a")]))
     assert not observed(bench).polls
 
@@ -108,10 +112,7 @@ def test_a_stale_answer_is_not_observed(bench: Workbench) -> None:
 
 def test_observations_are_learned_once_and_change_the_schedule(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(300)), age_seconds=60.0)
-    callbacks = [
-        {"requestId": f"r{number}", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"} for number in range(280)
-    ]
-    bench.intake.record_callbacks(callbacks)
+    bench.intake.record_callbacks([callback(f"r{number}") for number in range(280)])
     assert relearn(bench)
     assert bench.rows(OBSERVATIONS) == []
     assert not relearn(bench), "not again within ten windows"
@@ -142,7 +143,7 @@ def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
     bench.add(*(f"r{number}" for number in range(others)), age_seconds=0.0)
     bench.add("foreign", account="b")
     bench.add("settled", age_seconds=60.0)
-    bench.intake.record_callbacks([{"requestId": "settled", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
+    bench.intake.record_callbacks([callback("settled")])
     bench.add("a", age_seconds=60_000.0)
     assert relearn(bench)
     query = bench.reconcile([item("a", "0", None)])
@@ -165,19 +166,13 @@ def test_accounts_learn_one_at_a_time_first_those_that_never_did_then_the_one_lo
 ) -> None:
     observe(bench, "default", "b")
     assert [relearn(bench) for _ in range(3)] == [True, True, False]
-    computed_at = {}
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        for account, windows in (("default", 20), ("b", 30)):
-            at = now - bench.rules.windows(windows)
-            connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(computed_at=at))
-            computed_at[account] = at
+    let_it_be_due(bench, "default", windows=20)
+    let_it_be_due(bench, "b", windows=30)
+    before = computed_at(bench)
     assert relearn(bench)
-    with bench.database.read() as connection:
-        rows = connection.execute(select(SCHEDULES.c.account, SCHEDULES.c.computed_at))
-        after = {row.account: row.computed_at for row in rows}
-    assert after["default"] == computed_at["default"]
-    assert after["b"] > computed_at["b"]
+    after = computed_at(bench)
+    assert after["default"] == before["default"]
+    assert after["b"] > before["b"]
 
 
 def test_only_the_accounts_of_this_worker_learn(bench: Workbench) -> None:
@@ -189,9 +184,7 @@ def test_only_the_accounts_of_this_worker_learn(bench: Workbench) -> None:
 def test_a_last_learning_that_lies_ahead_counts_as_a_stepped_clock(bench: Workbench) -> None:
     observe(bench)
     assert relearn(bench)
-    with bench.database.write() as connection:
-        ahead = bench.database.now(connection) + timedelta(days=1)
-        connection.execute(update(SCHEDULES).values(computed_at=ahead))
+    let_it_be_due(bench, windows=-24 * 60)
     assert relearn(bench)
 
 

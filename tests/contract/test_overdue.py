@@ -4,8 +4,7 @@ import pytest
 
 from tests.support.reconciling import Workbench
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.operations.flag_overdue import MOST_AT_ONCE, OverdueOrders
 
 RULES = Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)

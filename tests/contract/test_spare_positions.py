@@ -11,8 +11,8 @@ from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import spare_pages
 from worker.domain.records.accounts import Rules
-from worker.domain.records.query_errors import DeadlineExceeded
-from worker.domain.records.reports import IdKind
+from worker.domain.records.answers import DeadlineExceeded
+from worker.domain.records.orders import IdKind
 from worker.stores.pending_orders import read_candidates
 
 pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, slots=2))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.domain.records.query_errors import DeadlineExceeded
+from worker.domain.records.answers import DeadlineExceeded
 
 HOUR = timedelta(hours=1)
 
@@ -38,6 +38,9 @@ def test_a_back_off_lasts_no_longer_than_its_length_after_a_step_back(bench: Wor
     bench.clock.advance(bench.rules.reservation_seconds)
     bench.database.step = -HOUR
     assert bench.grants.take(bench.slot) is None
+    until = bench.state().backoff_until
+    assert until is not None
+    assert (until - bench.now()) / length == pytest.approx(1, abs=0.1)
     bench.database.step += length
     assert bench.take().ids
 

@@ -10,7 +10,7 @@ from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
-from worker.domain.records.query_errors import DeadlineExceeded
+from worker.domain.records.answers import DeadlineExceeded
 from worker.operations.maintain_slots import lower_windows
 
 SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)
@@ -173,15 +173,6 @@ def test_many_workers_that_start_at_once_raise_the_window_once(short: Workbench,
         for raised in [threads.submit(start, long) for _ in range(4)]:
             raised.result()
     long.take_after(SHORT.reservation_seconds + 60)
-
-
-def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(short: Workbench, long: Workbench) -> None:
-    start(long)
-    long.clock.advance(1_000)
-    ((before, after),) = lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0)
-    assert (before.slot.window_seconds, after.slot.window_seconds) == (120, 60)
-    short.take_after(LONG.reservation_seconds)
-    assert lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0) == []
 
 
 def test_a_query_under_way_while_the_window_is_lowered_still_settles_its_orders(

@@ -10,10 +10,22 @@ from sqlalchemy.exc import OperationalError
 from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
+from worker.domain.accounts.platform_habits import MOST_OUTLINES
 from worker.domain.records.accounts import Rules
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
+from worker.domain.records.answers import (
+    Charset,
+    DeadlineExceeded,
+    HttpError,
+    NotSent,
+    Outline,
+    QueryError,
+    Refused,
+    Shape,
+    Unreachable,
+)
+from worker.domain.records.orders import Attention, OrderState, Source
+
+BLIND = [{"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "18812340805"}]
 
 
 def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:
@@ -23,16 +35,10 @@ def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbenc
     )
 
     won, lost, still = bench.order("won"), bench.order("lost"), bench.order("open")
-    assert (won.state, won.traffic_sts, won.ori_amount, won.remark) == (
-        OrderState.SUCCEEDED,
-        1,
-        Decimal("2.94"),
-        "成功 🎉",
-    )
+    assert (won.state, won.traffic_sts, won.remark) == (OrderState.SUCCEEDED, 1, "成功 🎉")
+    assert (won.ori_amount, won.settled_by, won.lease_token) == (Decimal("2.94"), Source.QUERY, None)
     assert (lost.state, lost.traffic_sts, lost.ori_amount) == (OrderState.FAILED, -1, Decimal(0))
     assert (still.state, still.traffic_sts) == (OrderState.PENDING, 0)
-    assert won.settled_by is Source.QUERY
-    assert won.lease_token is None
     event = bench.events_of("won")[-1]
     assert (event["kind"], event["query_id"], event["to_state"]) == ("settled", query.id, "succeeded")
     row = bench.rows(QUERIES)[0]
@@ -43,8 +49,7 @@ def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbenc
 def test_a_callback_and_an_answer_that_contradict_each_other_flag_the_order(bench: Workbench) -> None:
     bench.add("a")
     query = bench.take()
-    callback = {"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
-    bench.intake.record_callbacks([callback])
+    bench.intake.record_callbacks([callback("a")])
 
     bench.write_back.answered(query, answer_to(query, [item("a", "-1", "0.00", mobile="188****0804")]))
     order = bench.order("a")
@@ -55,15 +60,11 @@ def test_a_callback_and_an_answer_that_contradict_each_other_flag_the_order(benc
 
 def test_a_stale_token_settles_nothing_and_moves_no_slot(bench: Workbench) -> None:
     bench.add("a")
-    stale = bench.take()
-    bench.clock.advance(bench.rules.reservation_seconds)
-    bench.run("UPDATE recharge_orders SET due_at = submitted_at")
-    bench.take()
+    stale, _ = bench.take_twice()
     before = bench.rows(BUDGETS), bench.order("a")
 
     bench.write_back.answered(stale, answer_to(stale, [item("a")]))
-    slots, order = bench.rows(BUDGETS), bench.order("a")
-    assert (slots, order) == before
+    assert (bench.rows(BUDGETS), bench.order("a")) == before
     assert [row["outcome"] for row in bench.rows(QUERIES)] == ["lost", "in_flight"]
     assert bench.events_of("a")[-1]["kind"] == "ignored"
 
@@ -76,6 +77,47 @@ def test_the_same_answer_written_twice_has_one_effect(bench: Workbench) -> None:
     assert [event["kind"] for event in bench.events_of("a")] == ["settled"]
     assert bench.order("a").query_count == 1
     assert bench.state().answered_with_items == 1
+
+
+OUTLINE = Outline(shape=Shape.LIST, charset=Charset.GB18030, keys="[].requestId string")
+
+
+def test_what_replies_look_like_is_kept_with_the_account_and_new_once(bench: Workbench) -> None:
+    bench.add("a")
+    effects = []
+    for mobile in ("188****0804", "*"):
+        query = bench.take()
+        answer = replace(answer_to(query, [item("a", "0", None, mobile=mobile)]), outline=OUTLINE)
+        effects.append(bench.write_back.answered(query, answer))
+        bench.clock.advance(bench.rules.spacing_seconds)
+        bench.make_due()
+    refusal = Refused("-2", "缺少")
+    refusal.outline = replace(OUTLINE, shape=Shape.ERROR_OBJECT)
+    effects.append(bench.write_back.failed(bench.take(), refusal))
+    assert [one.new_outline for one in effects] == [OUTLINE, None, refusal.outline]
+    state = bench.state()
+    assert state.shapes_seen.split() == [OUTLINE.mark, refusal.outline.mark]
+    assert (state.charsets_seen, state.fewest_digits_shown, state.most_digits_shown) == ("gb18030", 0, 7)
+
+
+def test_the_longest_marks_fit_their_columns(bench: Workbench) -> None:
+    longest = max(Shape, key=lambda shape: len(shape.value))
+    bench.add("a")
+    for number in range(MOST_OUTLINES + 1):
+        query = bench.take()
+        seen = Outline(shape=longest, charset=list(Charset)[number % 3], keys=str(number))
+        bench.write_back.answered(query, replace(answer_to(query, [item("a", "0", None)]), outline=seen))
+        bench.clock.advance(bench.rules.spacing_seconds)
+        bench.make_due()
+    assert len(bench.state().shapes_seen.split()) == MOST_OUTLINES
+    assert len(bench.state().charsets_seen.split()) == len(Charset)
+
+
+def test_a_stale_token_teaches_nothing_of_what_replies_look_like(bench: Workbench) -> None:
+    bench.add("a")
+    stale, _ = bench.take_twice()
+    effects = bench.write_back.answered(stale, replace(answer_to(stale, [item("a")]), outline=OUTLINE))
+    assert (effects.new_outline, bench.state().shapes_seen) == (None, "")
 
 
 def test_an_answer_is_written_where_the_accounts_row_was_lost_meanwhile(bench: Workbench) -> None:
@@ -118,11 +160,7 @@ def test_a_query_that_failed_leaves_its_orders_due_as_before(bench: Workbench, e
 
 def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_settle(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), echoes_custom_parm=True))
-    bench.enqueue(
-        {"custom_parm": "c1", "mobile": "18812340804"},
-        {"custom_parm": "c2", "mobile": "18812340805"},
-        {"request_id": "taken"},
-    )
+    bench.enqueue(*BLIND, {"request_id": "taken"})
     bench.run("UPDATE recharge_orders SET due_at = updated_at WHERE request_id = 'taken'")
     query = bench.take()
     assert set(query.ids) == {"c1", "c2"}
@@ -134,10 +172,7 @@ def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_se
 
 
 def test_a_request_id_that_reads_as_a_row_is_not_learned_and_the_result_counts_all_the_same(bench: Workbench) -> None:
-    bench.enqueue(
-        {"custom_parm": "c1", "mobile": "18812340804"},
-        {"custom_parm": "c2", "mobile": "18812340805"},
-    )
+    bench.enqueue(*BLIND)
     bench.intake.record_callbacks([{**callback("id:2"), "mobile": "188****0805", "customParm": "c2"}])
     query = bench.take()
     assert query.ids == ("c1",)
@@ -183,11 +218,7 @@ def test_times_are_the_databases(bench: Workbench) -> None:
 
 def test_an_item_whose_request_id_is_also_a_polled_orders_custom_parm_is_looked_up(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), echoes_custom_parm=True))
-    bench.enqueue(
-        {"custom_parm": "c1", "mobile": "18812340804"},
-        {"custom_parm": "x", "mobile": "18812340805"},
-        {"request_id": "x"},
-    )
+    bench.enqueue(BLIND[0], {"custom_parm": "x", "mobile": "18812340805"}, {"request_id": "x"})
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'x'")
     query = bench.take()
     bench.write_back.answered(query, answer_to(query, [item("x", custom_parm="c1")]))

@@ -22,7 +22,7 @@ _RETRY_SECONDS = 0.5
 
 
 def delivery(body: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the checker reads it. One that no Celery worker could run counts as signed by nobody."""
+    """A message as the checker reads it. One that no Celery worker could run counts as not signed."""
     names, length = _PROTOCOL_2
     is_valid = names <= headers.keys() and isinstance(body, list) and len(body) == length and body[0] == []
     event = body[1].get("event") if is_valid else body

@@ -74,7 +74,7 @@ class Deliveries:
         self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._lock = threading.Lock()
         if os.fstat(self._file).st_size and os.pread(self._file, 1, os.fstat(self._file).st_size - 1) != b"\n":
-            # A recorder was killed while it wrote: nobody was answered, and the next line stands for itself.
+            # A recorder was killed while it wrote: no answer was sent, and the next line stands for itself.
             os.write(self._file, b"\n")
 
     def keep(self, delivery: Mapping[str, Any]) -> None:

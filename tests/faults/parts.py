@@ -16,9 +16,8 @@ from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import SlotKey
+from worker.domain.records.answers import Answer, QueryError
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import QueryError
-from worker.domain.records.reports import Answer
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

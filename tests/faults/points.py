@@ -51,12 +51,12 @@ class Point(StrEnum):
     CLAIM_AFTER_COMMIT = "claim-after-commit"
     """Committed, and nothing sent yet."""
     NOTE_BEFORE_COMMIT = "note-before-commit"
-    """Deliveries have ended, and nobody knows it but their process."""
+    """Deliveries have ended, and only their process knows it."""
     NOTE_AFTER_COMMIT = "note-after-commit"
     RECEIPT_BEGINS = "receipt-begins"
     """Callbacks have come over HTTP; nothing is written yet."""
     RECEIPT_COMMITTED = "receipt-committed"
-    """They are committed; nobody is answered yet."""
+    """They are committed; no sender is answered yet."""
 
 
 class Points:

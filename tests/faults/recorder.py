@@ -15,20 +15,40 @@ SECRET = "whsec_cmVjb3JkZXItb2YtdGhlLWZhdWx0LXN1aXRl"
 """What it verifies with, unless it is told others."""
 
 
-class Recorder:
+class _Recording:
+    """A program that writes what comes to it into a file of its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._program: Program | None = None
+        self.kills = 0
+
+    @property
+    def file(self) -> Path:
+        """The file of its deliveries."""
+        return self._folder / DELIVERIES
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Every delivery so far, in the order of arrival."""
+        return read_deliveries(self.file)
+
+    def __exit__(self, *_: object) -> None:
+        if self._program is not None:
+            self._program.kill()
+
+
+class Recorder(_Recording):
     """The recorder's program. A context kills it at the end. When it is killed, it keeps its port and its file."""
 
     def __init__(self, folder: Path, *, secrets: Sequence[str] = (SECRET,), clock: Path | None = None) -> None:
         """`clock`: a file of the testbed with the seconds by which its database's clock is stepped."""
-        folder.mkdir(exist_ok=True)
-        self._folder = folder
+        super().__init__(folder)
         self._options = [word for secret in secrets for word in ("--secret", secret)]
         self._options += ["--clock", str(clock)] if clock else []
-        self._program: Program | None = None
         self._port = "0"
         self.url = ""
         """Where it takes notifications, once it was started."""
-        self.kills = 0
         self.endpoint = ("POST", "/notifications")
         """Method and path of every delivery."""
 
@@ -49,7 +69,7 @@ class Recorder:
         self._port = self.url.rpartition(":")[2].partition("/")[0]
 
     def kill(self) -> None:
-        """Kill it (kill -9): connections break, and nobody listens on its port."""
+        """Kill it (kill -9): connections break, and its port is closed."""
         assert self._program is not None, "the recorder is not running"
         self._program.kill()
         self._program = None
@@ -65,15 +85,6 @@ class Recorder:
         draft.write_text(json.dumps(told), "utf-8")
         draft.rename(self._folder / ANSWERS)
 
-    @property
-    def file(self) -> Path:
-        """The file of its deliveries."""
-        return self._folder / DELIVERIES
-
-    def deliveries(self) -> list[dict[str, Any]]:
-        """Every delivery so far, in the order of arrival."""
-        return read_deliveries(self.file)
-
     def wait_for(self, count: int, *, accepted: bool = False, seconds: float = 60.0) -> None:
         """Return once there are so many deliveries, or so many that it accepted."""
         eventually(
@@ -86,38 +97,22 @@ class Recorder:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._program is not None:
-            self._program.kill()
 
-
-class NotificationConsumer:
+class NotificationConsumer(_Recording):
     """A consumer of the task that notifications are sent as: a program of its own. A context kills it at the end."""
 
     TASK, QUEUE = "billing.notified", "billing"
 
     def __init__(self, folder: Path, broker_url: str, notify_broker_url: str) -> None:
         """It consumes by `broker_url`; workers send by `notify_broker_url`."""
-        folder.mkdir(exist_ok=True)
-        self._folder = folder
+        super().__init__(folder)
         self._broker_url = broker_url
-        self._program: Program | None = None
         self.settings: dict[str, object] = {
             "notify_task": self.TASK,
             "notify_queue": self.QUEUE,
             "notify_broker_url": notify_broker_url,
         }
         self.endpoint = ("task", self.TASK)
-        self.kills = 0
-
-    @property
-    def file(self) -> Path:
-        """The file of its deliveries."""
-        return self._folder / DELIVERIES
-
-    def deliveries(self) -> list[dict[str, Any]]:
-        """Every message so far, in the order of arrival."""
-        return read_deliveries(self.file)
 
     def __enter__(self) -> Self:
         options = ("--broker", self._broker_url, "--queue", self.QUEUE, "--file", str(self.file))
@@ -125,7 +120,3 @@ class NotificationConsumer:
         self._program = Program(*command, env=environment(), log=self._folder / "consumer.log")
         self._program.wait_for("consuming\n")
         return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._program is not None:
-            self._program.kill()

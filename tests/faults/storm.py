@@ -4,7 +4,6 @@ import threading
 import time
 from collections import Counter
 from random import Random
-from types import TracebackType
 from typing import Self
 
 import sqlalchemy
@@ -101,9 +100,7 @@ class Storm:
             thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
             thread.join()

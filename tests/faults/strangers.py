@@ -33,7 +33,7 @@ def use_least_role(testbed: Testbed) -> PlainRole:
     """The same with no more than the rights that are needed, and one to write the checker's history."""
     role = _use(testbed, least_role(testbed.database.direct_url))
     if testbed.database.kind == "postgresql":
-        # There a trigger has the rights of whoever fires it.
+        # There a trigger has the rights of the user who fires it.
         role.grant("INSERT", "order_history")
     return role
 

@@ -130,7 +130,7 @@ class Testbed:
         self.refused: set[str] = set()
         """Request ids of the orders that the recorder refuses until the end."""
         self.lost_events: set[str] = set()
-        """Ids of events that were sent before a restore, which their rows need not have outlasted."""
+        """Ids of events that were sent before a restore, whose rows may be lost by it."""
         self.extra_settings: dict[str, object] = {}
         """Settings of all programs that start from now on."""
         self._recorder: Recorder | NotificationConsumer | None = None

@@ -26,8 +26,8 @@ from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import Opening, Rules, SlotKey
+from worker.domain.records.answers import Answer
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer
 from worker.runtime import Parts
 
 

@@ -10,8 +10,8 @@ from worker.database.column_types import UtcDateTime
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import SlotKey
+from worker.domain.records.answers import Answer
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

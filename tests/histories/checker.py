@@ -206,7 +206,7 @@ class Checker:
                 at = row["reopened_at"] if is_reopened else row["settled_at"]
                 of_order = rows_of(self.engine, f"SELECT * FROM order_events WHERE order_id = {row['id']}")
                 by = [event["actor"] for event in map(_plain, of_order) if event["at"] == at]
-                assert "ann" in by, f"S2: order {row['id']} was {before['state']}, and nobody decided otherwise"
+                assert "ann" in by, f"S2: order {row['id']} was {before['state']}, and no operator decided otherwise"
                 del self.kept[row["id"]]
 
     def _check_truth(self, row: Row) -> None:
@@ -236,7 +236,7 @@ class Checker:
             assert [event["source"] for event in own] == [row["settled_by"]], f"S5: {row['id']} was settled by {own}"
             event = own[0]
             if row["settled_by"] == "operator":
-                assert event["actor"] == "ann", f"S5: {row['id']} was settled by nobody"
+                assert event["actor"] == "ann", f"S5: {row['id']} was settled without evidence"
                 continue
             words = json.loads(event["detail"][event["detail"].index("{") :])
             if row["settled_by"] == "callback":

@@ -8,13 +8,13 @@ from typing import NoReturn
 from tests.histories.platform import APP_IDS, SIDS, Mood, Platform
 from tests.histories.world import BootClock, VirtualDatabase
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.queries.budget import is_too_late_to_send
+from worker.domain.queries.slots_and_clocks import is_too_late_to_send
 from worker.domain.records.accounts import Rules, SlotKey
+from worker.domain.records.answers import Answer, DeadlineExceeded, NotSent, QueryError, Unreachable
+from worker.domain.records.orders import IdKind
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable
-from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants

@@ -18,11 +18,10 @@ from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabas
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActKind
-from worker.domain.records.orders import OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, OrderState
 from worker.domain.wire.fields import read_amount
-from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_account, resume_account
-from worker.operations.archive import move_settled, restore_all
+from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_accounts, resume_account
+from worker.operations.archive_and_purge import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules
 
 Result = TypeVar("Result")
@@ -329,7 +328,7 @@ class Histories(RuleBasedStateMachine):
             self._deliver(host, doom, lambda _: resume_account(self.database, ANN, "a"))
         else:
             lasts = timedelta(seconds=seconds)
-            self._deliver(host, doom, lambda _: pause_account(self.database, ANN, "a", lasts))
+            self._deliver(host, doom, lambda _: pause_accounts(self.database, ANN, ["a"], lasts=lasts))
 
     @rule(doom=dooms, host=hosts)
     def hold_queries(self, doom: Doom | None, host: int) -> None:

@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
-from worker.domain.records.reports import IdKind
+from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, QueryError
+from worker.domain.records.orders import IdKind
 
 Item = dict[str, object]
 

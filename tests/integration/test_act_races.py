@@ -1,28 +1,28 @@
 """An operator acts on an order while an answer, a callback or the archive does something to it, in every interleaving.
 
-Whoever comes first decides; the other is refused, or recorded. No final state changes by itself.
+The first one decides; the other is refused, or recorded. No final state changes by itself.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support.archiving import add_settled, archive, archived_names, callback, standing
-from tests.support.racing import Operation, Race, racing, rounds
+from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import UNMATCHED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.records.queries import Query
 from worker.operations.act_by_hand import (
     Decide,
     Operator,
     OrdersActedOn,
     act_on_orders,
-    pause_account,
+    pause_accounts,
     resume_account,
 )
 
@@ -30,12 +30,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), 
 
 ANN = Operator(name="ann", reason="ticket 77")
 FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)
-
-
-@pytest.fixture
-def race(migrated_database_url: str) -> Iterator[Race]:
-    with racing(migrated_database_url) as race:
-        yield race
 
 
 def act(kind: ActKind, decide: Decide, order: Order) -> Operation:
@@ -113,6 +107,29 @@ def test_an_order_is_reopened_while_a_callback_settles_it(race: Race, act_is_fir
     assert reopened == {True, False}
 
 
+def test_a_callback_is_linked_to_two_orders_at_once(race: Race) -> None:
+    """Or once to each of two orders that it fits: one of them has it, and the other stays as it is."""
+    linked = set()
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        race.observer.enqueue(*({"custom_parm": f"{one}-{name}", "mobile": "18812340804"} for one in "ab"))
+        race.observer.intake.record_callbacks([callback(name)])
+        (kept,) = (row["id"] for row in race.observer.rows(UNMATCHED) if row["request_id"] == name)
+        one, other = (
+            lambda bench, order=order: bench.intake.link_callback(ANN, kept, order.id)
+            for order in race.observer.orders()
+            if order.custom_parm in (f"a-{name}", f"b-{name}")
+        )
+        return race.run_either(one, other, number, one_first=True)
+
+    for name, *done in rounds(run):
+        assert [one for one in done if isinstance(one, CodedText)] == [CodedText(TextCode.NO_CALLBACK)]
+        pair = [order for order in race.observer.orders() if order.custom_parm in (f"a-{name}", f"b-{name}")]
+        assert sorted(order.state for order in pair) == [OrderState.PENDING, OrderState.SUCCEEDED]
+        linked.add([order.state.is_final for order in pair].index(True))
+    assert linked == {0, 1}
+
+
 def test_a_settled_order_is_reopened_while_it_is_archived(race: Race) -> None:
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         add_settled(race.observer, name)
@@ -144,7 +161,7 @@ def test_an_account_is_paused_while_an_answer_is_written(race: Race) -> None:
 
     def run(name: str, number: int) -> tuple[Any, Any] | None:
         _, query = polled(race.observer, name)
-        return race.run(answer(query, name), number, lambda bench: pause_account(bench.database, ANN, "default", None))
+        return race.run(answer(query, name), number, lambda bench: pause_accounts(bench.database, ANN, ["default"]))
 
     for number, (name, _, _) in enumerate(rounds(run), start=1):
         assert is_as_the_first_said(race.observer, name) is Source.QUERY

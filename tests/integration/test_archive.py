@@ -28,8 +28,7 @@ from tests.support.sql import statements_of
 from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import MigrationError
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, UNMATCHED
-from worker.operations.archive import move_settled
-from worker.operations.purge import purge
+from worker.operations.archive_and_purge import move_settled, purge
 
 
 def archive(cli: CommandLine, *more: str) -> int:
@@ -105,7 +104,7 @@ def test_an_archived_order_that_comes_again_is_a_duplicate(
     assert bench.intake.enqueue_orders([again, again]) == {"accepted": 0, "duplicates": 2, "rejected": []}
     ((_, *found),) = standing(bench, "1")
     assert found == [*before[1:]]
-    assert archived_names(bench) == ["r-2"], "the orders that nobody named stay archived"
+    assert archived_names(bench) == ["r-2"], "the orders that were not named stay archived"
 
 
 def test_an_archived_order_is_filled_in_and_never_overwritten(bench: Workbench, cli: CommandLine) -> None:
@@ -385,10 +384,8 @@ def test_an_order_with_very_many_events_is_archived_and_keeps_all_of_them(bench:
     add_newest(bench)
     order_id = bench.order("r-1").id
     said = {"order_id": order_id, "at": datetime(2016, 1, 1, tzinfo=UTC), "kind": "ignored", "source": "callback"}
-    with bench.database.write() as connection:
-        connection.execute(EVENTS.insert(), [{**said, "detail": f"word {number}"} for number in range(2500)])
-        newest = {**said, "order_id": bench.order("newest").id}
-        connection.execute(EVENTS.insert(), [newest])
+    bench.run(EVENTS.insert(), *({**said, "detail": f"word {number}"} for number in range(2500)))
+    bench.run(EVENTS.insert(), {**said, "order_id": bench.order("newest").id})
     before, shown = everything(bench), cli.json("order", "r-1")
     assert archive(cli) == 2
     assert archived_names(bench) == ["r-1", "r-2"]

@@ -3,7 +3,6 @@
 A known order stays known, is in one table with all its events, and is settled once.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -21,23 +20,17 @@ from tests.support.archiving import (
     settled_before,
     standing,
 )
-from tests.support.racing import READ_SECONDS, Operation, Race, racing, rounds
+from tests.support.racing import READ_SECONDS, Operation, Race, rounds
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade
 from worker.database.revisions import MigrationError
 from worker.database.tables import ARCHIVED
-from worker.operations.archive import move_settled, restore_all
+from worker.operations.archive_and_purge import move_settled, restore_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
 DUPLICATE = {"accepted": 0, "duplicates": 1, "rejected": []}
-
-
-@pytest.fixture
-def race(migrated_database_url: str) -> Iterator[Race]:
-    with racing(migrated_database_url) as race:
-        yield race
 
 
 def put_into_archive(bench: Workbench, name: str) -> None:

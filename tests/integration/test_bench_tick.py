@@ -21,8 +21,7 @@ from tests.support.sql import execute
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.orders import Lane, Order, OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_values
 
 pytestmark = pytest.mark.slow

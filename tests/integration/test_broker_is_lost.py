@@ -19,7 +19,7 @@ from tests.support.processes import Program, celery, environment, running_beat, 
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import column_of
 from tests.support.waiting import eventually, locked_table
-from worker.broker.transports import guard_kombu
+from worker.broker.redis_and_rabbitmq import guard_kombu
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow

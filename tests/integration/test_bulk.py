@@ -14,10 +14,8 @@ from tests.support.sql import statements_of
 from worker.database.bulk_statements import insert_rows, one_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database, RaceLost
-from worker.domain.records.attention import Attention
 from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import Lane, Order, OrderState, version_at
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import Attention, IdKind, Lane, Order, OrderState, version_at
 from worker.stores.recharge_orders import lock_by_ids, save_changes, to_values
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)

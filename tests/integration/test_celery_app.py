@@ -13,12 +13,21 @@ from typing import Any
 import pytest
 import sqlalchemy
 from kombu import Connection
-from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
-from tests.support.processes import CELERY, Program, environment, running_beat, running_worker, send_tasks
+from tests.support.processes import (
+    CELERY,
+    SHOW_FORKS,
+    Program,
+    environment,
+    forks,
+    running_beat,
+    running_worker,
+    send_tasks,
+)
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import execute, rows_of
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 
@@ -31,11 +40,6 @@ class Deployment:
     env: dict[str, str]
     broker: EmbeddedValkey
     database_url: str
-
-    def rows(self, statement: str) -> list[Any]:
-        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return list(connection.exec_driver_sql(statement).all())
 
     def call(self, name: str, *args: object) -> Any:
         """Send a task from a program that imports nothing of the project, and wait for its answer."""
@@ -102,7 +106,7 @@ def test_junk_arguments_are_kept_once_and_loop_nowhere(
     deployment.publish(json.dumps(body).encode(), task)
 
     def rejected() -> list[Any]:
-        rows = deployment.rows("SELECT source, payload FROM rejected_orders ORDER BY id")
+        rows = rows_of(deployment.database_url, "SELECT source, payload FROM rejected_orders ORDER BY id")
         return [row[0] for row in rows if json.loads(row[1]) == kept]
 
     assert eventually(rejected, f"the record of {kept}") == [task]
@@ -249,7 +253,8 @@ def test_the_log_is_in_the_zone_of_people_and_on_standard_error_from_its_first_l
 
 def test_a_worker_that_starts_logs_what_is_set_unsafely(postgresql_server: DatabaseServer, tmp_path: Path) -> None:
     with postgresql_server.migrated(upgrade) as url, EmbeddedValkey(maxmemory_policy="allkeys-lru") as broker:
-        weaken(url)
+        # Let this database's sessions not wait for the disk.
+        execute(url, f"ALTER DATABASE {sqlalchemy.make_url(url).database} SET synchronous_commit = off")
         env = environment(database_url=url, broker_url=broker.url, log_format="json")
         with running_worker(env, tmp_path) as worker:
             records = [json.loads(line) for line in worker.output.splitlines() if line.startswith("{")]
@@ -259,11 +264,16 @@ def test_a_worker_that_starts_logs_what_is_set_unsafely(postgresql_server: Datab
     assert unsafe["maxmemory_policy"]["event"].endswith(": set maxmemory-policy noeviction")
 
 
-def weaken(url: str) -> None:
-    """Let this database's sessions not wait for the disk."""
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"ALTER DATABASE {engine.url.database} SET synchronous_commit = off")
+def test_no_collection_of_garbage_in_the_pool_writes_to_what_was_imported_before_the_fork(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'orders.db'}"
+    upgrade(url)
+    program = [sys.executable, "-c", SHOW_FORKS + "from celery.__main__ import main; main()"]
+    with EmbeddedValkey() as broker:
+        env = environment(database_url=url, broker_url=broker.url)
+        with running_worker(env, tmp_path, program=program) as worker:
+            counts = forks(worker)
+    assert len(counts) == 2
+    assert all(frozen > 10 * others for frozen, others in counts), counts
 
 
 _RETRY = """

@@ -2,29 +2,26 @@
 
 import getpass
 import json
-import os
-import pty
-import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.archiving import add_newest, add_settled, archived_names
-from tests.support.command_line import PROGRAM, CommandLine, environment
+from tests.support.archiving import add_newest, add_settled, archive, archived_names
+from tests.support.command_line import SID, TOKEN, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.query_errors import HttpError, Refused
+from worker.domain.records.answers import HttpError, Refused
+from worker.domain.records.orders import Attention, OrderState, Source
 from worker.operations.act_by_hand import Operator, resume_account
-from worker.operations.archive import move_settled
 
 ANN = ("--by", "ann", "--reason", "ticket 77")
+PAUSE = ("pause", "--reason", "x")
 
 
 def last_event(bench: Workbench, name: str) -> dict[str, Any]:
@@ -34,8 +31,7 @@ def last_event(bench: Workbench, name: str) -> dict[str, Any]:
 def unresolve(bench: Workbench, name: str, ago: timedelta) -> None:
     """An order that became unresolved so long ago."""
     order = bench.order(name)
-    with bench.database.read() as connection:
-        then = bench.database.now(connection) - ago
+    then = bench.now() - ago
     bench.run(
         "UPDATE recharge_orders SET state = 'unresolved', attention = 'too_old', updated_at = :then WHERE id = :id",
         then=_stored(bench, then),
@@ -51,12 +47,6 @@ def unresolve(bench: Workbench, name: str, ago: timedelta) -> None:
 
 def _stored(bench: Workbench, time: datetime) -> object:
     return time if bench.database.kind == "postgresql" else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
-
-
-def archive_all(bench: Workbench) -> None:
-    with bench.database.read() as connection:
-        before = bench.database.now(connection) - timedelta(days=90)
-    assert sum(move_settled(bench.database, before)) > 0
 
 
 def log_line(stderr: str) -> str:
@@ -111,6 +101,15 @@ RESOLVE, REOPEN = ("resolve", "1", "--reason", "x", "--state"), ("reopen", "--re
             (("pause", "default", "--reason", "x", f"--for={lasts}"), "is no duration; accepted: an age such as 90m")
             for lasts in ("0h", "2", "two hours", "-1h", "999999w")
         ),
+        ((*PAUSE, "--until", "06:00"), "name accounts, or give --all"),
+        ((*PAUSE, "default", "--all"), "name accounts, or give --all"),
+        ((*PAUSE, "default", "--from", "23:00"), "--from needs --until"),
+        ((*PAUSE, "default", "--for", "1h", "--until", "23:00"), "--for is instead of both"),
+        ((*PAUSE, "default", "--from", "2h", "--until", "06:00"), "--from '2h' is no time; accepted: a time of day"),
+        ((*PAUSE, "default", "--until", "25:00"), "--until '25:00' is no time; accepted: a time of day such as 23:00"),
+        ((*PAUSE, "default", "--until", "2016-01-31T06:00"), "The end has passed"),
+        ((*PAUSE, "default", "--until", "2100-01-31T06:00"), "The end is more than 30 days ahead"),
+        ((*PAUSE, "default", "--from", "2100-02-01", "--until", "2100-01-31"), "The end is not after the begin"),
     ],
 )
 def test_what_is_used_wrongly_changes_nothing(
@@ -137,7 +136,7 @@ def test_what_is_final_or_unknown_is_refused_and_the_rest_is_done(cli: CommandLi
     assert bench.order("1").settled_by is Source.QUERY
     assert (bench.order("2").settled_by, bench.order("2").ori_amount) == (Source.OPERATOR, None)
     cli.run("reopen", "2", *ANN)
-    result = cli.run("resolve", "2", "--state", "succeeded", "--amount", "29.4", *ANN)
+    result = cli.run("resolve", "2", "--state", "succeeded", "--amount", "￥29.40元", *ANN)
     assert "Warning: order default:2: charged 29.40, and 2.94 was expected" in result.stderr
 
 
@@ -166,7 +165,7 @@ def test_without_a_name_it_is_the_systems_user(
 def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, bench: Workbench) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    archive_all(bench)
+    assert archive(bench) == 1
     events = bench.rows(EVENTS)
     result = cli.run("reopen", "r-old", "--force", "--dry-run", *ANN)
     assert result.stdout == "Nothing was changed. Without --dry-run: 1 order is pending again.\n"
@@ -189,10 +188,10 @@ def test_what_the_platform_settled_is_reopened_by_force_only_also_from_the_archi
 ) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    archive_all(bench)
+    assert archive(bench) == 1
     assert archived_names(bench) == ["r-old"]
     said = cli.run("reopen", "r-old", *ANN, status=1).stderr
-    assert "was settled by a callback; ask the platform first, then reopen it with --force" in said
+    assert "was settled by a callback; ask the platform first, then reopen it by force" in said
     before = {row["id"] for row in bench.rows(EVENTS)}
     cli.run("reopen", "c-old", "--force", *ANN)
     assert archived_names(bench) == []
@@ -222,7 +221,7 @@ def test_what_a_filter_selects_is_counted_and_needs_a_yes_without_a_terminal(
     assert cli.run("reopen", "--unresolved", "--since", "1d", "--yes", *ANN).stdout == "2 orders are pending again.\n"
     assert {order.request_id for order in bench.orders() if order.state is OrderState.UNRESOLVED} == {"old"}
     # What has been changed since counts by when it became unresolved.
-    cli.run("dismiss", "old")
+    bench.run("UPDATE recharge_orders SET updated_at = :now WHERE request_id = 'old'", now=_stored(bench, bench.now()))
     assert cli.json("reopen", "--unresolved", "--since", "1d", "--yes", *ANN) == {"reopened": 0, "rejected": []}
     assert cli.json("reopen", "--unresolved", "--since", "4d", "--yes", *ANN)["reopened"] == 1
 
@@ -235,15 +234,7 @@ def test_at_a_terminal_a_person_is_asked(
 ) -> None:
     bench.add("1")
     unresolve(bench, "1", timedelta(hours=1))
-    ours, theirs = pty.openpty()
-    command = [*PROGRAM, "reopen", "--unresolved", *ANN]
-    os.write(ours, f"{answer}\n".encode())
-    ended = subprocess.run(
-        command, env=environment(cli.settings), stdin=theirs, capture_output=True, text=True, timeout=60, check=False
-    )
-    os.close(ours)
-    os.close(theirs)
-    assert ended.returncode == status, ended.stderr
+    ended = cli.answered("reopen", "--unresolved", *ANN, answer=answer, status=status)
     assert "1 order is unresolved.\nReopen them all? [y/N]: " in ended.stderr
     assert bench.order("1").state.value == state
     assert ended.stdout == ("1 order is pending again.\n" if answer == "y" else "")
@@ -253,8 +244,7 @@ def test_at_a_terminal_a_person_is_asked(
 def test_a_time_without_an_offset_is_in_the_time_zone_of_people(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     unresolve(bench, "1", timedelta(hours=4))
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
+    now = bench.now()
     three_hours_ago = f"{now - timedelta(hours=3):%Y-%m-%dT%H:%M}"
     command = ("reopen", "--unresolved", "--dry-run", *ANN, "--since")
     assert cli.json(*command, f"{three_hours_ago}+00:00")["reopened"] == 0
@@ -262,11 +252,11 @@ def test_a_time_without_an_offset_is_in_the_time_zone_of_people(cli: CommandLine
     assert cli.json(*command, three_hours_ago)["reopened"] == 1
 
 
-def test_an_account_that_nobody_polls_is_not_reopened_into(cli: CommandLine, bench: Workbench) -> None:
+def test_no_order_of_an_account_outside_the_settings_is_reopened(cli: CommandLine, bench: Workbench) -> None:
     (order,) = bench.add("1")
     bench.run("UPDATE recharge_orders SET account = 'gone', state = 'unresolved'")
     said = cli.run("reopen", f"id:{order.id}", *ANN, status=1).stderr
-    assert "its account gone is not in the settings, so nobody polls it" in said
+    assert "its account gone is not in the settings, so no worker polls it" in said
     assert cli.json("reopen", "--unresolved", "--yes", *ANN)["reopened"] == 0
 
 
@@ -291,16 +281,24 @@ def test_orders_are_cancelled_and_dismissed_and_checked_by_name(cli: CommandLine
         assert (event["kind"].value, event["source"], event["actor"]) == (kind, Source.OPERATOR, "ann")
         assert event["detail"] == detail
     assert "has no attention to dismiss" in cli.run("dismiss", "2", status=1).stderr
+    bench.run("UPDATE recharge_orders SET state = 'unresolved', attention = 'too_old' WHERE request_id = '2'")
+    for named in (("2",), ("--attention", "too_old", "--yes")):
+        assert "is unresolved and needs a person" in cli.run("dismiss", *named, "--by", "ann", status=1).stderr
+    assert bench.order("2").attention is Attention.TOO_OLD
 
 
 def test_thousands_of_orders_are_reopened_a_thousand_in_a_transaction(cli: CommandLine, bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(2_500)))
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
+    now = bench.now()
     bench.run("UPDATE recharge_orders SET state = 'unresolved', updated_at = :now", now=_stored(bench, now))
     assert cli.json("reopen", "--unresolved", "--yes", *ANN)["reopened"] == 2_500
     assert all(order.state is OrderState.PENDING for order in bench.orders())
     assert [row["detail"].split(":")[0] for row in bench.rows(ACTS)] == ["1000 orders", "1000 orders", "500 orders"]
+    assert cli.json("cancel", "r7", *ANN)["cancelled"] == 1
+    cancelled, reopened = cli.json("acts")
+    assert (reopened["orders"], reopened["detail"]) == (2_500, "2500 orders")
+    assert (cancelled["orders"], cancelled["detail"]) == (1, "1 order: r7")
+    assert {row["act_key"] for row in bench.rows(ACTS)[:3]} == {reopened["act_key"]}
 
 
 def test_all_orders_with_a_reason_are_dismissed_once_their_number_was_shown(cli: CommandLine, bench: Workbench) -> None:
@@ -355,6 +353,44 @@ def test_an_account_is_paused_for_a_while_and_status_and_plan_say_by_whom_and_wh
     nothing = "default is not paused and does not back off: nothing to resume.\n"
     assert cli.run("resume", "default").stdout == nothing
     assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "pause", "resume"]
+
+
+def test_a_pause_is_planned_for_several_accounts_in_one_act_and_cancelled(
+    cli: CommandLine, bench: Workbench, tmp_path: Path
+) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text(f'[other]\naccount_sid = "{SID}"\nauth_token = "{TOKEN}"\napp_id = "app-2"\n')
+    file.chmod(0o600)
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNTS_FILE": str(file)})
+    zone = ZoneInfo("Asia/Shanghai")
+    begins = (bench.now().astimezone(zone) + timedelta(hours=2)).replace(second=0, microsecond=0)
+    ends = begins + timedelta(hours=7)
+    hours = ("--from", f"{begins:%H:%M}", "--until", f"{ends:%H:%M}")
+    said = cli.run("pause", "--all", *hours, *ANN).stdout
+    words = f"is to be paused from {begins:%Y-%m-%d %H:%M:%S}+08 until {ends:%Y-%m-%d %H:%M:%S}+08"
+    assert said == f"default {words}.\nother {words}.\n"
+    (act,) = cli.json("acts")
+    assert (act["act"], act["account"], act["actor"], act["reason"]) == ("pause", "default, other", "ann", "ticket 77")
+    assert f"from {begins:%Y-%m-%d %H:%M:%S}+08 until {ends:%Y-%m-%d %H:%M:%S}+08" in cli.run("acts").stdout
+    shown = cli.run("status").stdout
+    assert "Planned pauses" in shown
+    assert "paused by ann" not in shown, "nothing is paused yet"
+    again = cli.json("pause", "other", *hours, *ANN)
+    assert (again["replaced"], again["paused_at"], again["planned_by"]) == (True, None, "ann")
+    listed = cli.json("pause", "default", "other", "--until", f"{ends.isoformat()}", *ANN)["accounts"]
+    assert [(one["account"], datetime.fromisoformat(one["paused_until"])) for one in listed] == [
+        ("default", ends),
+        ("other", ends),
+    ]
+    assert cli.run("resume", "other").stdout.startswith("other is polled again")
+    planned = {one["account"]: one["planned_from"] for one in cli.json("status")["accounts"]}
+    assert {datetime.fromisoformat(one) for one in planned.values()} == {begins}, "a resume leaves what is planned"
+    said = cli.run("resume", "other", "--planned", "--by", "bob").stdout
+    assert said == f"other is not to be paused from {begins:%Y-%m-%d %H:%M:%S}+08 any more.\n"
+    assert cli.json("acts")[0]["detail"].startswith("cancelled the planned pause from ")
+    assert cli.run("resume", "other", "--planned").stdout == "No pause of other is planned: nothing to cancel.\n"
+    assert cli.json("resume", "default", "--planned", "--dry-run")["cancelled"] is True
+    assert bench.state().planned_from == begins
 
 
 def test_a_resume_ends_a_back_off_and_the_next_query_waits_for_its_slot(cli: CommandLine, bench: Workbench) -> None:
@@ -423,8 +459,8 @@ def test_a_resume_shortens_a_back_off_to_what_the_platform_asked_for(cli: Comman
     assert "; the platform asked to wait until " in bench.rows(ACTS)[0]["detail"]
 
 
-def test_too_frequent_holds_every_account_of_the_sid_and_no_resume_ends_that(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
+@pytest.mark.workbench(app_ids={"a": "app-1", "b": "app-2"})
+def test_too_frequent_holds_every_account_of_the_sid_and_no_resume_ends_that(bench: Workbench) -> None:
     bench.add("x", account="a")
     bench.add("y", account="b")
     bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
@@ -434,7 +470,6 @@ def test_too_frequent_holds_every_account_of_the_sid_and_no_resume_ends_that(mig
         assert resumed.waits_until == bench.state(account).backoff_until is not None
     bench.clock.advance(bench.rules.reservation_seconds)
     assert bench.grants.take(bench.slot) is None
-    bench.close()
 
 
 def test_held_slots_carry_no_query_for_a_full_reservation(cli: CommandLine, bench: Workbench) -> None:
@@ -474,9 +509,11 @@ def test_acts_are_listed_newest_first_with_the_names_of_the_orders(cli: CommandL
     assert [act["act"] for act in cli.json("acts", "--account", "default")] == ["pause", "cancel"]
     assert [act["act"] for act in cli.json("acts", "--account", "default", "--limit", "1")] == ["pause"]
     lines = cli.run("acts", "--csv").stdout.splitlines()
-    assert lines[0] == "\ufeffid,at,actor,act,account,detail,reason"
+    assert lines[0] == "\ufeffid,at,actor,act,account,detail,reason,orders,act_key"
     assert "'=bob" in lines[1]
     assert "'-1+1" in lines[1]
+    assert [act["act"] for act in cli.json("acts", "--actor", "ann", "--since", "1h")] == ["cancel"]
+    assert [act["act"] for act in cli.json("acts", "--act", "pause")] == ["pause"]
     assert "give either --json or --csv" in cli.error("acts", "--csv", "--json", status=2)
     # An act without detail or reason leaves no blank line where these stand below their row.
     cli.run("resume", "default", "--by", "bob")

@@ -1,9 +1,7 @@
 """`reconciler compare`: statements as back offices write them, against orders on every database."""
 
-import csv
-import io
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,11 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import add_newest, callback
+from tests.support.archiving import add_newest, archive_all, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS
-from worker.operations.archive import move_settled
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
 PERIOD = ("--from", "2016-01-31", "--to", "2016-01-31")
@@ -29,12 +26,11 @@ def fill(bench: Workbench) -> None:
     bench.enqueue(*({"request_id": name, **mobile} for name in (*names, "late")), {"custom_parm": "c-alone", **mobile})
     bench.intake.record_callbacks([callback(name) for name in (*names[:5], "late")])
     bench.intake.record_callbacks([{**callback("r5", status="-1", amount="0"), "mobile": "188****0804"}])
-    with bench.database.write() as connection:
-        at = {"submitted_at": NOON, "updated_at": NOON}
-        connection.execute(update(ORDERS).values(at))
-        connection.execute(update(ORDERS).where(ORDERS.c.settled_at.is_not(None)).values(settled_at=NOON))
-        after = {name: NOON + timedelta(days=1) for name in ("submitted_at", "settled_at")}
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == "late").values(after))
+    at = {"submitted_at": NOON, "updated_at": NOON}
+    bench.run(update(ORDERS).values(at))
+    bench.run(update(ORDERS).where(ORDERS.c.settled_at.is_not(None)).values(settled_at=NOON))
+    after = {name: NOON + timedelta(days=1) for name in ("submitted_at", "settled_at")}
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == "late").values(after))
 
 
 def rows_of(*lines: Sequence[str]) -> bytes:
@@ -86,10 +82,9 @@ def test_seeded_differences_are_found_both_ways_and_add_up(bench: Workbench, cli
 
 def test_the_archive_is_searched_like_the_table(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
-    bench.add("newest")
-    bench.intake.check_orders([{"request_id": "newest"}])
+    add_newest(bench)
     before = cli.json("compare", "-", *PERIOD, stdin=SEEDED)
-    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 7
+    assert archive_all(bench) == 7
     after = cli.json("compare", "-", *PERIOD, stdin=SEEDED)
     for shown in (before, after):
         shown["differences"].sort(key=lambda one: (one["line"] or 0, one["order_id"]))
@@ -98,8 +93,7 @@ def test_the_archive_is_searched_like_the_table(bench: Workbench, cli: CommandLi
 
 def test_orders_may_be_chosen_by_the_day_they_were_settled(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).values(submitted_at=NOON - timedelta(days=2)))
+    bench.run(update(ORDERS).values(submitted_at=NOON - timedelta(days=2)))
     statement = rows_of(*SAME)
     assert cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)["orders"]["orders"] == 6
     by_submission = cli.json("compare", "-", *PERIOD, stdin=statement)
@@ -109,9 +103,8 @@ def test_orders_may_be_chosen_by_the_day_they_were_settled(bench: Workbench, cli
 
 def test_a_charge_for_a_failed_order_is_compared_and_summed(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
-    with bench.database.write() as connection:
-        charged = {"ori_amount": Decimal("2.94")}
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == "r5").values(charged))
+    charged = {"ori_amount": Decimal("2.94")}
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == "r5").values(charged))
     shown = cli.json("compare", "-", *PERIOD, stdin=rows_of(*SAME[:5], ("r5", "失败", "2.00")))
     (found,) = [one for one in shown["differences"] if one["kind"] != "missing"]
     assert (found["kind"], found["request_id"], found["line"]) == ("amount", "r5", 7)
@@ -125,9 +118,8 @@ def test_a_charge_for_a_failed_order_is_compared_and_summed(bench: Workbench, cl
 def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
     amounts = {f"r{number}": Decimal(f"{number}.0{number}") for number in range(6)}
-    with bench.database.write() as connection:
-        for name, amount in amounts.items():
-            connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(ori_amount=amount))
+    for name, amount in amounts.items():
+        bench.run(update(ORDERS).where(ORDERS.c.request_id == name).values(ori_amount=amount))
     statement = rows_of(*((name, "失败" if name == "r5" else "成功", str(amount)) for name, amount in amounts.items()))
     add_newest(bench)
     for _ in ("in the table", "in the archive"):
@@ -135,7 +127,7 @@ def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli:
         shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
         assert not shown["differences"]
         assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
-        assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) in (7, 0)
+        assert archive_all(bench) in (7, 0)
 
 
 @pytest.mark.databases("sqlite")
@@ -188,8 +180,7 @@ def test_people_see_the_sums_and_what_differs(bench: Workbench, cli: CommandLine
     assert "5 more: --limit, --csv or --json shows them." in lines
     assert lines[-1] == "4 rows of the statement agree. Statement minus our orders: +1.06 yuan."
     bench.intake.cancel_orders([{"custom_parm": "c-alone", "mobile": "18812340804"}])
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id.is_(None)).values(submitted_at=NOON - timedelta(1)))
+    bench.run(update(ORDERS).where(ORDERS.c.request_id.is_(None)).values(submitted_at=NOON - timedelta(1)))
     same = cli.run("compare", "-", *PERIOD, stdin=rows_of(*SAME)).stdout
     assert same.endswith("Nothing differs: 6 rows agree, and no order of the period is missing.\n")
 
@@ -197,8 +188,7 @@ def test_people_see_the_sums_and_what_differs(bench: Workbench, cli: CommandLine
 @pytest.mark.databases("sqlite")
 def test_a_spreadsheet_gets_what_differs(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
-    shown = cli.run("compare", "-", *PERIOD, "--csv", stdin=SEEDED).stdout_bytes.decode("utf-8-sig")
-    rows = list(csv.DictReader(io.StringIO(shown)))
+    rows = cli.csv("compare", "-", *PERIOD, stdin=SEEDED)
     assert [(row["kind"], row["statement_amount"], row["charged_amount"]) for row in rows[:2]] == [
         ("amount", "3.00", "2.94"),
         ("state", "2.94", "2.94"),

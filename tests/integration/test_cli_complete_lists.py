@@ -2,22 +2,22 @@
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
-from tests.support.archiving import add_newest, add_settled, callback
+from tests.support.archiving import add_newest, add_settled, archive_all, callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
+from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
+from tests.support.sql import statements_of
 from worker.database.tables import ACTS, QUERIES, REJECTED
-from worker.operations.archive import move_settled
 from worker.views.orders import OrderSearch, find_orders
 from worker.views.page import every_row
 
-LATE = datetime(2100, 1, 1, tzinfo=UTC)
 COUNT = 45
 NAMES = [f"o{number}" for number in range(COUNT)]
 
@@ -26,7 +26,7 @@ def fill(bench: Workbench) -> None:
     """Forty-five of everything that a list shows, and as many orders again in the archive."""
     add_settled(bench, *map(str, range(COUNT)))
     add_newest(bench)
-    assert sum(move_settled(bench.database, LATE)) == COUNT
+    assert archive_all(bench) == COUNT
     put_endpoint(bench)
     bench.add(*NAMES)
     bench.run("UPDATE recharge_orders SET attention = 'unknown_status' WHERE request_id LIKE 'o%'")
@@ -35,14 +35,11 @@ def fill(bench: Workbench) -> None:
     bench.run("UPDATE unmatched_callbacks SET received_at = '2020-01-31 12:00:00.000000'")
     bench.intake.cancel_orders([{"request_id": name} for name in NAMES])
     bench.run("UPDATE notifications SET state = 'gave_up'")
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        refused = {"source": "a task", "payload": "{}", "errors": "request_id: is empty", "repeats": 0}
-        connection.execute(insert(REJECTED), [{**refused, "received_at": now}] * COUNT)
-        connection.execute(insert(ACTS), [{"at": now, "actor": "ann", "act": "hold"}] * (3 * COUNT))
-        query = {"account": "default", "account_sid": "s", "slot": 0, "work": "batch", "id_kind": "requestId"}
-        query |= {"order_count": 1, "sent_at": now, "outcome": "answered", "polled_ids": "1"}
-        connection.execute(insert(QUERIES), [query] * COUNT)
+    now = bench.now()
+    refused = {"source": "a task", "payload": "{}", "errors": "request_id: is empty", "repeats": 0}
+    bench.run(insert(REJECTED), *[{**refused, "received_at": now}] * COUNT)
+    bench.run(insert(ACTS), *[{"at": now, "actor": "ann", "act": "hold"}] * (3 * COUNT))
+    bench.run(insert(QUERIES), *[query_row(sent_at=now, answered_at=None)] * COUNT)
 
 
 def rows(cli: CommandLine, *arguments: str) -> tuple[list[dict[str, str]], str]:
@@ -99,19 +96,15 @@ def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: Com
 def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbench) -> None:
     # As many as several pages hold.
     add_settled(bench, *map(str, range(1500)))
-    statements: list[str] = []
-    event.listen(
-        bench.database.engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement)
-    )
     other = Workbench(bench.url)
-    with bench.database.snapshot() as connection:
+    with statements_of(bench.database.engine) as statements, bench.database.snapshot() as connection:
         listed = every_row(partial(find_orders, connection, OrderSearch()))
         first = next(listed)
         begun = len(statements)
         other.add("meanwhile")
         add_newest(other)
         # On SQLite a transaction that has begun to read sees what others commit no more.
-        assert sum(move_settled(other.database, LATE)) == 1500
+        assert archive_all(other) == 1500
         ids = [first["id"], *(row["id"] for row in listed)]
     other.close()
     assert len(ids) == len(set(ids)) == 1500
@@ -120,8 +113,7 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
 
 @pytest.mark.databases("sqlite")
 def test_today_and_yesterday_begin_at_midnight_in_the_zone_of_the_settings(bench: Workbench, cli: CommandLine) -> None:
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
+    now = bench.now()
     zones = ("UTC", "Pacific/Kiritimati")
     for zone, hours in zip(zones, (0, 14), strict=True):
         local = now + timedelta(hours=hours)

@@ -1,14 +1,13 @@
 """The Tab key, in the shells themselves where they are installed."""
 
 import shlex
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.command_line import ACCOUNT, PROGRAM, environment
 from worker.database.revisions import revisions
 
 ASK_BASH = """
@@ -83,12 +82,3 @@ def test_zsh_is_answered_in_its_own_form(path: str) -> None:
     done = subprocess.run(["reconciler"], env=environment(asked), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith('_arguments \'*: :(("orders":')
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_command_of_the_release_before_still_prints_the_script_and_warns(shell: str) -> None:
-    done = CommandLine().run("completion", shell)
-    assert f"complete_{shell}" in done.stdout
-    assert done.stderr.startswith("Warning: completion goes with the next release: ")
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=done.stdout, text=True, check=True, timeout=60)

@@ -9,16 +9,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import sqlalchemy
 from celery import Celery
 from kombu import Connection, Queue
-from sqlalchemy.pool import NullPool
 
 from tests.contract.platform.raw_server import CERTIFICATE
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
+from tests.support.plain_role import least_role
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from tests.support.sql import execute
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 from worker.doctor.readings import read_broker
@@ -44,7 +44,7 @@ def examined(status: int = 0, *, account: Mapping[str, str] = ACCOUNT, **setting
     """The doctor's findings by name; it must end with this status."""
     given = {f"RECONCILER_{name.upper()}": value for name, value in settings.items()}
     variables = {"RECONCILER_PLATFORM_URL": LOOPBACK, **account, **given}
-    return {check["name"]: check for check in CommandLine(variables).json("doctor", status=status)}
+    return CommandLine(variables).checks(status=status)
 
 
 Examine = Callable[..., dict[str, Any]]
@@ -94,16 +94,9 @@ def test_settings_that_a_server_does_not_show_are_warnings(
     careless_postgresql: Postgresql, own_valkey: EmbeddedValkey
 ) -> None:
     with careless_postgresql.migrated(upgrade) as url:
-        engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql("CREATE ROLE outsider LOGIN")
-            connection.exec_driver_sql(
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO outsider"
-            )
-            connection.exec_driver_sql("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO outsider")
-            connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION current_setting(text, boolean) FROM PUBLIC")
-        theirs = engine.url.set(username="outsider").render_as_string(hide_password=False)
-        found = examined(database_url=theirs, broker_url=own_valkey.url)
+        execute(url, "REVOKE EXECUTE ON FUNCTION current_setting(text, boolean) FROM PUBLIC")
+        with least_role(url) as outsider:
+            found = examined(database_url=outsider.url, broker_url=own_valkey.url)
     for name in ("fsync", "synchronous_commit"):
         assert (found[name]["status"], found[name]["detail"]) == ("warning", "could not be read")
     assert found["database_revision"]["status"] == "ok"

@@ -118,7 +118,7 @@ def test_without_a_row_there_is_nothing_to_show(cli: CommandLine) -> None:
 
 
 def test_doctor_calls_a_longer_window_fatal_and_says_how_to_lower_it(cli: CommandLine, bench: Workbench) -> None:
-    checks = {check["name"]: check for check in cli.json("doctor", status=1)}
+    checks = cli.checks(status=1)
     assert checks["query_window"]["status"] == "fatal"
     assert checks["query_window"]["detail"] == (
         "RECONCILER_QUERY_WINDOW_SECONDS is 60, but a worker with a window of 120 s has sent queries for default"
@@ -128,5 +128,5 @@ def test_doctor_calls_a_longer_window_fatal_and_says_how_to_lower_it(cli: Comman
 
     bench.run("UPDATE query_budgets SET window_us = 60000000 WHERE slot = 0")
     # The second slot is not in use here.
-    checks = {check["name"]: check for check in cli.json("doctor")}
+    checks = cli.checks()
     assert (checks["query_window"]["status"], checks["query_window"]["detail"]) == ("ok", "60 s")

@@ -2,14 +2,13 @@
 
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from tests.support.archiving import add_settled
+from tests.support.archiving import add_newest, add_settled, archive
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.databases import DatabaseServer
 from tests.support.notifying import put_endpoint
@@ -17,7 +16,6 @@ from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from worker.database.migrations import upgrade
 from worker.database.revisions import check_at_head
-from worker.operations.archive import move_settled
 
 READERS = (("orders",), ("order", "1"), ("check", "1"), ("status",), ("run",), ("enqueue", "orders.csv"))
 
@@ -91,16 +89,20 @@ def pause(bench: Workbench) -> None:
     bench.run("UPDATE account_states SET paused_at = '2016-01-31 12:00:00', paused_until = '2100-01-31 12:00:00'")
 
 
+def plan_pause(bench: Workbench) -> None:
+    bench.grants.take(bench.slot)
+    bench.run("UPDATE account_states SET planned_from = '2100-01-31 12:00:00', planned_until = '2100-01-31 18:00:00'")
+
+
+def archive_two(bench: Workbench) -> None:
+    add_settled(bench, "1", "2")
+    add_newest(bench)
+    assert archive(bench) == 2
+
+
 def archive_reopened(bench: Workbench) -> None:
-    archive_all(bench)
+    archive_two(bench)
     bench.run('UPDATE archived_orders SET record = replace(record, \'"kind":"settled"\', \'"kind":"reopened"\')')
-
-
-def archive_all(bench: Workbench) -> None:
-    add_settled(bench, "1", "2", "newest")
-    bench.add("newer")
-    bench.intake.check_orders([{"request_id": "newer"}])
-    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC)))
 
 
 def notify(bench: Workbench) -> None:
@@ -116,15 +118,16 @@ def give_up(bench: Workbench) -> None:
 @pytest.mark.parametrize(
     ("prepare", "target", "said"),
     [
-        (notify, "0008", "the way down to 0008 would lose of notifications what nobody has received yet"),
-        (give_up, "0008", "the way down to 0008 would lose of notifications what nobody has received yet"),
+        (notify, "0008", "the way down to 0008 would lose of notifications what was not delivered yet"),
+        (give_up, "0008", "the way down to 0008 would lose of notifications what was not delivered yet"),
         (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
         (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
         (echo_price, "0014", "the way down to 0014 would lose of recharge_orders which amounts are no charge"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
         (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
+        (plan_pause, "0023", "the way down to 0023 would lose of account_states the planned pauses (planned_from)"),
         (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
-        (archive_all, "0003", "archived_orders holds orders, which the release before does not know"),
+        (archive_two, "0003", "archived_orders holds orders, which the release before does not know"),
         (
             lambda _: None,
             "base",

@@ -1,8 +1,5 @@
 """`notifications` and `resend`, and what `order`, `todo` and `status` say of notifications."""
 
-import csv
-import io
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -29,16 +26,14 @@ def settle(bench: Workbench, *names: str, endpoint: bool = True) -> None:
 
 def mark(bench: Workbench, name: str, **values: Any) -> None:
     ids = [one.row.id for one in told_of(bench, name)]
-    with bench.database.write() as connection:
-        if values.get("state") is NotificationState.DELIVERED:
-            values["delivered_at"] = bench.database.now(connection)
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(ids)).values(**values))
+    if values.get("state") is NotificationState.DELIVERED:
+        values["delivered_at"] = bench.now()
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(ids)).values(**values))
 
 
 def mark_endpoint(bench: Workbench, hours_ago: float, *names: str, **values: Any) -> None:
-    with bench.database.write() as connection:
-        then = bench.database.now(connection) - timedelta(hours=hours_ago)
-        connection.execute(update(ENDPOINTS).values(**dict.fromkeys(names, then), **values))
+    then = bench.now() - timedelta(hours=hours_ago)
+    bench.run(update(ENDPOINTS).values(**dict.fromkeys(names, then), **values))
 
 
 def test_without_an_endpoint_it_is_said_how_to_set_one(bench: Workbench, cli: CommandLine) -> None:
@@ -78,7 +73,7 @@ def test_endpoints_and_notifications_are_listed_newest_first_in_pages(bench: Wor
 
 def test_the_list_is_printed_as_csv(bench: Workbench, cli: CommandLine) -> None:
     settle(bench, "r1")
-    listed = list(csv.DictReader(io.StringIO(cli.run("notifications", "--csv").stdout.removeprefix("\ufeff"))))
+    listed = cli.csv("notifications")
     assert [(row["request_id"], row["type"], row["state"]) for row in listed] == [("r1", "order.succeeded", "pending")]
 
 
@@ -110,31 +105,11 @@ def test_a_dry_run_changes_no_endpoint(bench: Workbench, cli: CommandLine) -> No
     assert (bench.rows(ACTS), len(told_of(bench))) == ([], 1)
 
 
-def test_the_acts_were_options_which_still_work_and_warn(bench: Workbench, cli: CommandLine) -> None:
-    settle(bench, "r1")
-    for act, more in (("pause", ()), ("resume", ("--reason", "x")), ("forget", ("--yes", "--by", "ann"))):
-        done = cli.run("notifications", f"--{act}", "default", *more, "--json")
-        assert json.loads(done.stdout)["act"] == act
-        assert done.stderr.startswith(f"Warning: --{act} goes with the next release: `reconciler notifications {act} ")
-    assert [(row["act"].split("_")[0], row["reason"]) for row in bench.rows(ACTS)] == [
-        *(("pause", None), ("resume", "x"), ("forget", None))
-    ]
-    assert "--forget" not in cli.run("notifications", "--help").stdout
-
-
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         (("--pending", "--gave-up"), "give one of --pending and --gave-up"),
-        *(
-            (beside, "give one of --pending, --gave-up, --pause, --resume and --forget")
-            for beside in (
-                ("--pause", "a", "--forget", "b"),
-                ("--pending", "--pause", "a"),
-                ("--gave-up", "--forget", "a", "--yes"),
-            )
-        ),
-        (("--reason", "x", "pause", "default"), "options of `pause` stand behind it"),
+        (("--gave-up", "pause", "default"), "options of `pause` stand behind it"),
     ],
 )
 def test_what_does_not_go_together_is_refused(cli: CommandLine, wrong: tuple[str, ...], said: str) -> None:
@@ -146,8 +121,7 @@ def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Work
     mark(bench, "r1", **GAVE_UP)
     bench.intake.record_callbacks([callback("r1", status="-1")])
     (first, latest) = told_of(bench, "r1")
-    with bench.database.write() as connection:
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == latest.row.id).values(**GAVE_UP))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == latest.row.id).values(**GAVE_UP))
     assert cli.json("resend", "r1", "--dry-run") == {"resent": 1, "made": 0, "rejected": [], "dry_run": True}
     assert [one.row.state for one in told_of(bench)] == [NotificationState.GAVE_UP] * 2
     assert cli.json("resend", "r1", "--by", "ann", "--reason", "ticket 7") == {"resent": 1, "made": 0, "rejected": []}
@@ -169,8 +143,7 @@ def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_
 
     settle(bench, "old")
     settle(bench, "new", endpoint=False)
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
+    now = bench.now()
     mark(bench, "old", changed_at=now - timedelta(hours=48), due_at=now - timedelta(hours=48))
     assert "not been delivered for 2 days, 2 are pending" in late()[0]
     mark(bench, "old", **DELIVERED)
@@ -263,9 +236,8 @@ def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli:
     assert cli.json("resend", "--gave-up", "--yes")["resent"] == 1
     assert told_of(bench, "r1")[0].row.state is NotificationState.PENDING
     assert cli.json("resend", "--since", "1h", "--yes")["resent"] == 3
-    with bench.database.write() as connection:
-        then = bench.database.now(connection) - timedelta(hours=2)
-        connection.execute(update(NOTIFICATIONS).values(changed_at=then))
+    then = bench.now() - timedelta(hours=2)
+    bench.run(update(NOTIFICATIONS).values(changed_at=then))
     age(bench, "r1", "r2", "r3", days_ago=1)
     assert cli.json("resend", "--since", "1h", "--yes")["resent"] == 0
     assert cli.json("resend", "--since", "3h", "--account", "shop", "--yes")["resent"] == 0
@@ -349,8 +321,7 @@ def test_an_event_that_is_refused_for_an_hour_while_others_are_taken_is_to_do_by
     bench: Workbench, cli: CommandLine
 ) -> None:
     settle(bench, "r1", "r2", "r3")
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
+    now = bench.now()
     refused = {"rank": Rank.RETRY, "tries": 4, "outcome": "http_error", "http_status": 422, "answer": "no such order"}
     mark(bench, "r1", **refused, refused_since=now - timedelta(minutes=61))
     mark(bench, "r2", **refused, refused_since=now - timedelta(minutes=59))
@@ -371,20 +342,19 @@ def test_an_event_that_is_refused_for_an_hour_while_others_are_taken_is_to_do_by
     assert to_do() == []
 
 
-def test_that_nobody_sends_is_shown_unless_some_are_under_way(bench: Workbench, cli: CommandLine) -> None:
+def test_that_no_process_sends_is_shown_unless_some_are_under_way(bench: Workbench, cli: CommandLine) -> None:
     settle(bench, "r1", "r2", "r3")
 
     def shown() -> set[str]:
         found = {group["reason"] for group in cli.json("todo")["todo"]}
         words = cli.json("notifications")["endpoints"][0]["in_words"]
-        return found | ({"in words"} if "nobody sends" in words else set())
+        return found | ({"in words"} if "no process sends" in words else set())
 
     assert shown() == set()
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        connection.execute(update(NOTIFICATIONS).values(due_at=now - timedelta(minutes=6)))
-        later = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == told_of(bench, "r3")[0].row.id)
-        connection.execute(later.values(rank=Rank.BULK, due_at=now + timedelta(hours=1)))
+    now = bench.now()
+    bench.run(update(NOTIFICATIONS).values(due_at=now - timedelta(minutes=6)))
+    later = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == told_of(bench, "r3")[0].row.id)
+    bench.run(later.values(rank=Rank.BULK, due_at=now + timedelta(hours=1)))
     assert shown() == {"notifications_unsent", "in words"}
     finding = {"notifications_unsent"} & {one["name"] for one in cli.json("status", "--check", status=2)["findings"]}
     assert finding

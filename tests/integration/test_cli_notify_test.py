@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from kombu import Connection
-from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from tests.contract.platform.raw_server import RawServer, http
@@ -51,13 +50,10 @@ def test_a_test_event_is_signed_and_what_came_back_is_shown(receiver: RawServer)
 @pytest.mark.databases("postgresql")
 def test_a_test_event_has_the_time_of_the_databases_clock(receiver: RawServer, bench: Workbench) -> None:
     # Found before the server's own function, by the path of this login.
-    with bench.database.write() as connection:
-        connection.execute(text("CREATE SCHEMA ahead"))
-        hour_ahead = "SELECT pg_catalog.clock_timestamp() + interval '1 hour'"
-        connection.execute(
-            text(f"CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${hour_ahead}$$")
-        )
-        connection.execute(text("ALTER ROLE CURRENT_USER SET search_path = ahead, pg_catalog, public"))
+    bench.run("CREATE SCHEMA ahead")
+    hour_ahead = "SELECT pg_catalog.clock_timestamp() + interval '1 hour'"
+    bench.run(f"CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${hour_ahead}$$")
+    bench.run("ALTER ROLE CURRENT_USER SET search_path = ahead, pg_catalog, public")
     try:
         to(receiver.url, RECONCILER_DATABASE_URL=bench.url).json("notify-test")
     finally:

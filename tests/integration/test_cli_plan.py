@@ -9,7 +9,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.domain.records.accounts import Rules
-from worker.domain.records.query_errors import Refused, Unreachable
+from worker.domain.records.answers import Refused, Unreachable
 
 pytestmark = pytest.mark.workbench(rules=Rules())
 
@@ -105,12 +105,11 @@ def test_an_order_that_has_been_due_for_longest_has_that_reason(cli: CommandLine
 def test_a_position_that_is_free_goes_to_an_order_that_is_not_due(cli: CommandLine, bench: Workbench) -> None:
     bench.add("due", "spare")
     times = "queried_at = submitted_at, due_at = :later, age_bucket = 1, query_count = 1"
-    with bench.database.read() as connection:
-        later = (bench.database.now(connection) + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.000000")
+    later = (bench.now() + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.000000")
     bench.run(f"UPDATE recharge_orders SET {times} WHERE request_id = 'spare'", later=later)
     due, spare = plan_of(cli)["orders"]
     assert (due["request_id"], spare["request_id"], spare["reason"]) == ("due", "spare", "spare")
-    assert spare["in_words"] == "not due, in a position that is free: polled 60 minutes ago"
+    assert spare["in_words"] == "not due, in a position that is free: polled 1 hour ago"
 
     bench.reconcile([])
     (query,) = cli.json("queries")

@@ -1,22 +1,17 @@
 """`purge`: what is old goes, and nothing that a history refers to."""
 
-import os
-import pty
-import subprocess
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 
-from tests.support.archiving import add_newest, archived_names, callback
-from tests.support.command_line import PROGRAM, CommandLine, environment
+from tests.support.archiving import add_newest, archive, archived_names, callback
+from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ARCHIVED, QUERIES
 from worker.domain.records.acts import ActKind
-from worker.operations.act_by_hand import Operator
-from worker.operations.archive import move_settled
-from worker.operations.long_acts import LongAct
-from worker.operations.purge import purge
+from worker.operations.act_by_hand import LongAct, Operator
+from worker.operations.archive_and_purge import purge
 
 OLD = "2015-01-31 10:00:00.000000"
 
@@ -25,12 +20,6 @@ def make_old(bench: Workbench, *names: str, columns: str = "submitted_at, settle
     written = ", ".join(f"{column} = '{OLD}'" for column in columns.split(", "))
     for name in names:
         bench.run(f"UPDATE recharge_orders SET {written} WHERE request_id = :name", name=name)
-
-
-def archive_all(bench: Workbench) -> None:
-    with bench.database.read() as connection:
-        now = bench.database.now(connection)
-    list(move_settled(bench.database, now - timedelta(days=2)))
 
 
 def queried(bench: Workbench, *names: str, status: str = "1") -> int:
@@ -53,7 +42,7 @@ def history(bench: Workbench) -> dict[str, int]:
     queries["pending"] = queried(bench, "p", status="0")
     bench.run("UPDATE recharge_orders SET submitted_at = :old WHERE request_id = 'p'", old=OLD)
     add_newest(bench)
-    archive_all(bench)
+    archive(bench)
     bench.run("UPDATE recharge_orders SET due_at = '2099-01-01 00:00:00'")
     bench.add("last")
     queries["last"] = bench.reconcile([item("last")]).id
@@ -109,8 +98,7 @@ def test_no_transaction_deletes_more_than_a_thousand_rows(cli: CommandLine, benc
     for start in (0, 900, 1800):
         bench.intake.record_callbacks([callback(str(number)) for number in range(start, start + 900)])
     bench.run(f"UPDATE unmatched_callbacks SET received_at = '{OLD}'")
-    with bench.database.read() as connection:
-        before = bench.database.now(connection) - timedelta(days=400)
+    before = bench.now() - timedelta(days=400)
     commits: list[int] = []
     event.listen(bench.database.engine, "commit", lambda _connection: commits.append(1))
     rows = [one.rows for one in purge(bench.database, before, dry_run=False)]
@@ -142,8 +130,7 @@ def test_an_act_of_many_transactions_is_one_row_that_says_how_far_it_came(cli: C
     for start in (0, 900):
         bench.intake.record_callbacks([callback(str(number)) for number in range(start, start + 900)])
     bench.run(f"UPDATE unmatched_callbacks SET received_at = '{OLD}'")
-    with bench.database.read() as connection:
-        before = bench.database.now(connection) - timedelta(days=400)
+    before = bench.now() - timedelta(days=400)
     act = LongAct(Operator(name="ann"), ActKind.PURGE)
     parts = purge(bench.database, before, dry_run=False, act=act)
     assert next(part.rows for part in parts if part.rows) == 1000
@@ -168,16 +155,7 @@ def test_at_a_terminal_a_person_is_asked_before_anything_goes_or_moves(
     cli: CommandLine, bench: Workbench, history: dict[str, int], answer: str, status: int, left: set[str]
 ) -> None:
     def at_a_terminal(*command: str) -> str:
-        ours, theirs = pty.openpty()
-        os.write(ours, f"{answer}\n".encode())
-        env = environment(cli.settings)
-        ended = subprocess.run(
-            [*PROGRAM, *command], env=env, stdin=theirs, capture_output=True, text=True, timeout=60, check=False
-        )
-        os.close(ours)
-        os.close(theirs)
-        assert ended.returncode == status, ended.stderr
-        return ended.stderr
+        return cli.answered(*command, answer=answer, status=status).stderr
 
     asked = at_a_terminal("purge", "--older-than", "400d")
     assert "Old and referred to by nothing: 4 rows from before " in asked

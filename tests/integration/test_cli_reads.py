@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
+from worker.domain.records.answers import Unreachable
 from worker.domain.records.orders import OrderState
-from worker.domain.records.query_errors import Unreachable
 
 MOBILE = "18812340804"
 HEX = "0123456789abcdef0123456789abcdef"

@@ -1,21 +1,21 @@
 """`reconciler report`: what finance reads of a period, on every database."""
 
-import csv
-import io
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, text, update
+from sqlalchemy import Engine, insert, update
 
-from tests.support.archiving import callback
+from tests.support.archiving import add_newest, archive_all, callback
 from tests.support.command_line import CommandLine
+from tests.support.plans import add as add_rows
+from tests.support.plans import analyze, plan, row
 from tests.support.reconciling import Workbench, item
+from tests.support.sql import statements_of
 from worker.database.tables import EVENTS, ORDERS
+from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
-from worker.operations.archive import move_settled
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
 PERIOD = ("--from", "2016-01-31", "--to", "2016-01-31")
@@ -25,8 +25,7 @@ MOBILE = "18812340804"
 def put(bench: Workbench, name: str, settled_at: datetime, delay: float = 60.0, **fields: object) -> None:
     """Set when an order was settled, and after how many seconds."""
     times = {"settled_at": settled_at, "submitted_at": settled_at - timedelta(seconds=delay), "updated_at": settled_at}
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values({**times, **fields}))
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == name).values({**times, **fields}))
 
 
 def by_hand(bench: Workbench, name: str, amount: str, at: datetime) -> None:
@@ -63,9 +62,8 @@ def fill(bench: Workbench) -> None:
     # The last moment of the day before, and the first of the day after, as China counts.
     put(bench, "before", NOON - timedelta(hours=12, microseconds=1))
     put(bench, "after", NOON + timedelta(hours=12))
-    with bench.database.write() as connection:
-        stuck = {"state": OrderState.UNRESOLVED, "submitted_at": NOON}
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == "stuck").values(stuck))
+    stuck = {"state": OrderState.UNRESOLVED, "submitted_at": NOON}
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == "stuck").values(stuck))
 
 
 EXPECTED = {
@@ -110,10 +108,9 @@ def test_archived_orders_count_as_before(bench: Workbench, cli: CommandLine) -> 
     # Shown ones are not archived by themselves.
     bench.run("UPDATE recharge_orders SET attention = NULL")
     # SQLite keeps the newest order and the newest event.
-    bench.add("newest")
-    bench.intake.check_orders([{"request_id": "newest"}])
+    add_newest(bench)
     before = cli.json("report", *PERIOD)
-    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 9
+    assert archive_all(bench) == 9
     assert cli.json("report", *PERIOD) == before
     assert before["callbacks_lost"] == EXPECTED["callbacks_lost"]
     assert cli.json("report", *PERIOD, "--by", "account")["accounts"][0]["by_query"] == 4
@@ -140,13 +137,12 @@ def test_days_are_those_of_the_configured_zone(bench: Workbench, cli: CommandLin
     assert [row["by_callback"] for row in shown["days"]] == [1, 3]
 
 
-def test_accounts_are_told_apart(migrated_database_url: str, cli: CommandLine) -> None:
-    bench = Workbench(migrated_database_url, app_ids={"default": "app-1", "shop": "app-2"})
+@pytest.mark.workbench(app_ids={"default": "app-1", "shop": "app-2"})
+def test_accounts_are_told_apart(bench: Workbench, cli: CommandLine) -> None:
     add(bench, "a", "b")
     add(bench, "c", account="shop")
     for name, amount in (("a", "1.1"), ("b", "2.2"), ("c", "0.0001")):
         by_hand(bench, name, amount, NOON)
-    bench.close()
     shown = cli.json("report", *PERIOD, "--by", "account")
     assert [(row["account"], row["by_hand"], row["charged_amount"]) for row in shown["accounts"]] == [
         ("default", 2, "3.30"),
@@ -159,8 +155,7 @@ def test_accounts_are_told_apart(migrated_database_url: str, cli: CommandLine) -
 
 def test_without_dates_the_report_is_of_yesterday(bench: Workbench, cli: CommandLine) -> None:
     add(bench, "a")
-    with bench.database.read() as connection:
-        yesterday = bench.database.now(connection) - timedelta(days=1)
+    yesterday = bench.now() - timedelta(days=1)
     by_hand(bench, "a", "1", yesterday)
     for dates in ((), ("--from", "yesterday"), ("--to", "yesterday")):
         assert cli.json("report", *dates)["by_hand"] == 1
@@ -183,8 +178,7 @@ def test_people_see_figures_and_delays(bench: Workbench, cli: CommandLine) -> No
 
 def test_a_spreadsheet_gets_a_row_for_each_day(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
-    shown = cli.run("report", *PERIOD, "--by", "day", "--csv").stdout_bytes.decode("utf-8-sig")
-    (row,) = csv.DictReader(io.StringIO(shown))
+    (row,) = cli.csv("report", *PERIOD, "--by", "day")
     assert (row["day"], row["charged_amount"], row["callbacks_lost"]) == ("2016-01-31", "17.75", "3")
     whole = cli.run("report", *PERIOD, "--csv").stdout_bytes
     assert whole.startswith(b"\xef\xbb\xbffrom,to,by_callback,")
@@ -206,26 +200,16 @@ def test_a_period_that_cannot_be_is_refused(cli: CommandLine, arguments: tuple[s
 
 
 def test_a_day_is_read_by_the_indexes_of_times(bench: Workbench, cli: CommandLine) -> None:
-    row = {
-        **{"account": "default", "state": "succeeded", "settled_by": "query", "query_count": 1, "id_kind": "requestId"},
-        **{"lane": "batch", "age_bucket": 1, "absences": 0, "absence_mark": 0, "batch_failures": 0},
-        **{"failures_alone": 0, "failure_mark": 0},
-    }
+    settled = {"state": OrderState.SUCCEEDED, "settled_by": Source.QUERY, "query_count": 1, "age_bucket": 1}
     times = [NOON - timedelta(hours=number) for number in range(5000)]
     names = ("submitted_at", "due_at", "settled_at", "created_at", "updated_at")
-    with bench.database.write() as connection:
-        connection.execute(
-            insert(ORDERS),
-            [{**row, "request_id": f"o{number}", **dict.fromkeys(names, at)} for number, at in enumerate(times)],
-        )
-        connection.execute(
-            insert(EVENTS),
-            [{"order_id": number, "at": NOON, "kind": "reported", "source": "query"} for number in range(5000)],
-        )
-        analyse = {"postgresql": "ANALYZE", "sqlite": "ANALYZE"}.get(bench.database.kind)
-        tables = ("recharge_orders", "order_events")
-        for statement in [analyse] if analyse else [f"ANALYZE TABLE {table}" for table in tables]:
-            connection.execute(text(statement)).close()
+    add_rows(
+        bench.database,
+        *(row(f"o{number}", **settled, **dict.fromkeys(names, at)) for number, at in enumerate(times)),
+    )
+    event = {"at": NOON, "kind": EventKind.REPORTED, "source": Source.QUERY}
+    bench.run(insert(EVENTS), *({**event, "order_id": number} for number in range(5000)))
+    analyze(bench.database, "recharge_orders", "order_events")
     compared = plans(bench, cli, "compare", "-", *PERIOD, stdin=b"request_id,state,amount\no3,succeeded,2.94\n")
     assert "ix_recharge_orders_submitted" in compared
     assert "request_id_account" in compared or bench.database.kind == "sqlite"
@@ -239,21 +223,9 @@ def test_a_day_is_read_by_the_indexes_of_times(bench: Workbench, cli: CommandLin
 
 def plans(bench: Workbench, cli: CommandLine, *arguments: str, stdin: bytes = b"") -> str:
     """The plans of what a command reads of orders, a step a line."""
-    seen: list[tuple[str, Any]] = []
-
-    def keep(_connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if "FROM recharge_orders" in statement:
-            seen.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", keep)
-    try:
+    with statements_of(Engine) as executed:
         cli.json(*arguments, stdin=stdin)
-    finally:
-        event.remove(Engine, "before_cursor_execute", keep)
-    explain = "EXPLAIN QUERY PLAN" if bench.database.kind == "sqlite" else "EXPLAIN"
+    seen = [one for one in executed if "FROM recharge_orders" in one[0]]
     assert seen
     with bench.database.read() as connection:
-        found = [
-            connection.exec_driver_sql(f"{explain} {statement}", parameters).all() for statement, parameters in seen
-        ]
-    return "\n".join(" ".join(str(value) for value in step) for steps in found for step in steps)
+        return "\n".join(plan(bench.database, connection, *one) for one in seen)

@@ -13,7 +13,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.accounts import Rules
-from worker.domain.records.query_errors import HttpError, Refused, Unreachable
+from worker.domain.records.answers import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
 
@@ -149,9 +149,8 @@ def test_the_check_warns_of_a_result_that_is_not_delivered_for_long(cli: Command
     bench.add("1")
     bench.reconcile([item("1")])
     assert checked(cli, 0).startswith("OK")
-    with bench.database.write() as connection:
-        a_second_ago = bench.database.now(connection) - timedelta(seconds=1)
-        connection.execute(update(NOTIFICATIONS).values(changed_at=a_second_ago))
+    a_second_ago = bench.now() - timedelta(seconds=1)
+    bench.run(update(NOTIFICATIONS).values(changed_at=a_second_ago))
     impatient = CommandLine({**cli.settings, "RECONCILER_CHECK_NOTIFY_SECONDS": "0.05"})
     assert re.search(
         r"default: a notification has not been delivered for [\d.]+ seconds?, 1 are pending", checked(impatient, 1)
@@ -290,7 +289,7 @@ def test_health_is_about_the_ticks_of_this_host(cli: CommandLine, bench: Workben
 
 def test_health_is_well_where_the_database_cannot_tell(cli: CommandLine, bench: Workbench) -> None:
     bench.run("DROP TABLE worker_processes")
-    assert "nobody can tell" in cli.run("health").stdout
+    assert "it is not known whether" in cli.run("health").stdout
     for url in ("sqlite:////nowhere/there.db", "postgresql://a@127.0.0.1:9/b"):
         away = CommandLine({**cli.settings, "RECONCILER_DATABASE_URL": url})
         assert away.json("health")["ticks"] is None
@@ -340,7 +339,7 @@ def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: Comma
     assert next_of(cli, included[0])["in_words"] == "A poll, as soon as a worker ticks: now."
 
 
-def test_an_order_says_that_nobody_asks(cli: CommandLine, bench: Workbench) -> None:
+def test_an_order_says_that_it_is_not_polled(cli: CommandLine, bench: Workbench) -> None:
     bench.let_slots_be_due()
     bench.add("1")
     following = next_of(cli, "1")

@@ -13,7 +13,7 @@ from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.query_errors import HttpError
+from worker.domain.records.answers import HttpError
 
 
 def shown(client: FlaskClient, path: str = "/", language: str = "en") -> str:
@@ -49,7 +49,7 @@ def test_the_accounts_figures_are_shown(bench: Workbench, client: FlaskClient) -
     bench.reconcile([item("1"), item("2", status="7"), item("3", status="-1")])
     page = words_of(shown(client))
     assert re.search(r"default 2 \d", page), page
-    assert "2 by query" in page
+    assert "2 by platform (query)" in page
     assert "Succeeded: 1. Failed: 1." in page
     assert "Pending now: 2." in page
     assert "Queries: 1. Orders in them: 4, 4% of the places." in page
@@ -59,9 +59,8 @@ def test_the_accounts_figures_are_shown(bench: Workbench, client: FlaskClient) -
 def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> None:
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        connection.execute(BUDGETS.update().values(due_at=now - timedelta(seconds=1)))
+    now = bench.now()
+    bench.run(BUDGETS.update().values(due_at=now - timedelta(seconds=1)))
     with console_of(bench.url) as client:
         page = shown(client)
     assert "next query in" in words_of(page)
@@ -116,7 +115,7 @@ def test_the_chinese_page_has_no_english_sentence(bench: Workbench, client: Flas
     bench.add("1")
     bench.reconcile([item("1")])
     page = words_of(shown(client, language="zh"))
-    assert "账户" in page
+    assert "接口账号" in page
     for english in ("Accounts", "Pending", "Querying", "Due now", "As of", "submitted"):
         assert english not in page
 

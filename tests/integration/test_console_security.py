@@ -3,9 +3,11 @@
 Routes are read from the application, so one that is added is tested without a change here.
 """
 
+import gzip
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from worker.domain.records.users import Part
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
+# Quick tests of the commands run the same statements on PostgreSQL.
+pytestmark = pytest.mark.quick_on("sqlite")
+
 MOBILE = "18812340804"
 ORDER = "201601310000021"
 MARKUP = "<script>alert('x')</script>"
@@ -31,9 +36,11 @@ TOKEN = "a-token-of-the-account-1"
 ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1", "callback_token": TOKEN}
 METRICS_TOKEN = "a-token-that-reads-metrics"
 
-# Who may ask without a sign-in: whoever has the page before them.
+# Who may ask without a sign-in: every visitor with the page before them.
 OPEN = {"console.static", "console.sign_in", "console.choose_language"}
-# What one process answers to anybody, or to whoever has another key than a sign-in.
+# What takes forms of who may not act, too.
+FOR_READERS = {"/finance/compare": 422, "/exports/new/1": 404, "/exports/1/cancel": 404}
+# What one process answers to anybody, or by another key than a sign-in.
 PROBES, WATCHED, CALLBACKS = {"/livez", "/readyz"}, {"/metrics", "/healthz"}, "/callbacks/"
 
 _PARAMETER = re.compile(r"<(?:(?P<kind>\w+)(?:\((?P<options>[^)]*)\))?:)?(?P<name>\w+)>")
@@ -76,7 +83,7 @@ def pages(app: Flask) -> list[str]:
 
 
 def acts(app: Flask) -> list[str]:
-    """What changes something, other than a sign-out."""
+    """What changes something, other than a sign-out; and what reads a file that is sent."""
     return [
         path
         for endpoint, path in paths(app, "POST")
@@ -201,7 +208,7 @@ def test_no_act_is_done_without_a_sign_in_the_role_or_a_token(serving: ConsolePr
     for path in acts(serving.app):
         assert serving.visitor().post(path, csrf).status_code == 303, path
         assert serving.local().post(path, csrf).status_code == 303, path
-        assert reader.post(path, readers).status_code == 403, path
+        assert reader.post(path, readers).status_code == FOR_READERS.get(path, 403), path
         for how, form in forged.items():
             assert actor.post(path, form).status_code == 403, (path, how)
         assert actor.post(path, csrf, Sec_Fetch_Site="cross-site").status_code == 403, path
@@ -243,8 +250,18 @@ def test_no_page_is_framed_or_cached_or_loads_from_elsewhere(serving: ConsolePro
             if answer.status_code != 404 or answer.mimetype == "text/html":
                 assert_guarded(answer, path)
         assert_guarded(visitor.post("/sign-in", {"name": ACTOR}), "POST /sign-in")
-    style = serving.visitor().get("/static/console.css")
-    assert (style.status_code, "no-store" in style.headers.get("Cache-Control", "")) == (200, False)
+    visitor = serving.visitor()
+    found = dict.fromkeys(re.findall(r'(?:href|src)="(/static/[^"]+)"', visitor.get("/sign-in").text))
+    assert {path.rpartition(".")[2] for path in found} == {"css", "js", "svg"}
+    for path in found:
+        plain, packed = visitor.get(path), visitor.get(path, Accept_Encoding="br, gzip")
+        assert plain.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert (plain.headers["Vary"], "Content-Encoding" in plain.headers) == ("Accept-Encoding", False)
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.data) == plain.data
+        assert sha256(plain.data).hexdigest()[:12] in path
+    assert "Content-Encoding" not in visitor.get("/sign-in", Accept_Encoding="gzip").headers
+    assert visitor.get("/static/console.css").status_code == 404
 
 
 def assert_guarded(answer: TestResponse, path: str) -> None:
@@ -292,9 +309,9 @@ def test_callbacks_alone_show_nothing_else_and_all_but_callbacks_take_none(
         (
             Part.CALLBACKS,
             {"/livez", "/readyz", CALLBACKS},
-            {"/", "/sign-in", "/metrics", "/healthz", "/static/console.css"},
+            {"/", "/sign-in", "/metrics", "/healthz"},
         ),
-        (Part.OPERATE, {"/livez", "/readyz", "/", "/healthz", "/static/console.css"}, {CALLBACKS}),
+        (Part.OPERATE, {"/livez", "/readyz", "/", "/healthz"}, {CALLBACKS}),
     ):
         process = WebProcess(settings, frozenset({part}))
         try:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy
-from sqlalchemy.pool import NullPool
 
+from tests.support.sql import execute, rows_of
 from tests.support.visitors import ACTOR, PASSWORD, READER, ConsoleProcess, console_process, write_users
 from worker.adapters.users_file import editing
 from worker.domain.records.users import Role
@@ -26,13 +25,6 @@ def serving(migrated_database_url: str, users_file: Path) -> Iterator[ConsolePro
         yield process
 
 
-def execute(url: str, statement: str) -> list[tuple[object, ...]]:
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-    with engine.begin() as connection:
-        result = connection.exec_driver_sql(statement)
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-
 def test_who_signs_in_sees_their_name_until_they_sign_out(serving: ConsoleProcess, migrated_database_url: str) -> None:
     visitor = serving.visitor()
     sent_away = visitor.get("/?a=1")
@@ -44,11 +36,11 @@ def test_who_signs_in_sees_their_name_until_they_sign_out(serving: ConsoleProces
     assert ACTOR in page.text
     cookie = visitor.cookie("__Host-session")
     assert (cookie.secure, cookie.http_only, cookie.same_site, cookie.path) == (True, True, "Lax", "/")
-    assert cookie.value not in str(execute(migrated_database_url, "SELECT * FROM console_sessions"))
+    assert cookie.value not in str(rows_of(migrated_database_url, "SELECT * FROM console_sessions"))
     assert visitor.post("/sign-out").status_code == 403
     assert visitor.post("/sign-out", {"csrf": visitor.csrf()}).status_code == 303
     assert visitor.get("/").status_code == 303
-    assert execute(migrated_database_url, "SELECT * FROM console_sessions") == []
+    assert rows_of(migrated_database_url, "SELECT * FROM console_sessions") == []
 
 
 def test_a_token_that_was_signed_out_is_no_good_any_more(serving: ConsoleProcess) -> None:
@@ -64,7 +56,7 @@ def test_a_new_sign_in_replaces_the_token(serving: ConsoleProcess, migrated_data
     first = visitor.cookie("__Host-session").value
     assert visitor.sign_in(ACTOR).status_code == 303
     assert visitor.cookie("__Host-session").value != first
-    assert execute(migrated_database_url, "SELECT user_name FROM console_sessions") == [(ACTOR,)]
+    assert rows_of(migrated_database_url, "SELECT user_name FROM console_sessions") == [(ACTOR,)]
 
 
 def test_the_page_after_a_sign_in_is_one_of_ours(serving: ConsoleProcess) -> None:
@@ -82,7 +74,7 @@ def test_a_wrong_password_and_an_unknown_user_are_answered_alike(serving: Consol
 
 
 @pytest.mark.parametrize("name", [ACTOR, "nobody"])
-def test_after_five_failures_a_name_has_to_wait_whoever_asks(
+def test_after_five_failures_a_name_has_to_wait_from_every_address(
     name: str, serving: ConsoleProcess, migrated_database_url: str
 ) -> None:
     for _ in range(5):
@@ -110,7 +102,7 @@ def test_a_sign_in_that_succeeds_takes_its_tries_back(serving: ConsoleProcess, m
     for _ in range(4):
         serving.visitor().sign_in(ACTOR, "not the right password")
     assert serving.visitor().sign_in(ACTOR).status_code == 303
-    ((subject, count),) = execute(migrated_database_url, "SELECT subject, count FROM console_failures")
+    ((subject, count),) = rows_of(migrated_database_url, "SELECT subject, count FROM console_failures")
     assert (str(subject)[:5], count) == ("from:", 4)
 
 
@@ -163,25 +155,25 @@ def test_a_sign_in_ends_idle_or_after_hours(
 
 
 @pytest.mark.databases("postgresql")
-def test_what_a_page_asks_for_by_itself_keeps_nobody_signed_in(
+def test_what_a_page_asks_for_by_itself_prolongs_no_sign_in(
     serving: ConsoleProcess, migrated_database_url: str
 ) -> None:
     visitor = serving.signed_in(READER)
     execute(migrated_database_url, "UPDATE console_sessions SET seen_at = now() - interval '20 minutes'")
     is_old = "SELECT seen_at < now() - interval '19 minutes' FROM console_sessions"
     assert visitor.get("/", HX_Request="true").status_code == 200
-    assert execute(migrated_database_url, is_old) == [(True,)]
+    assert rows_of(migrated_database_url, is_old) == [(True,)]
     assert visitor.get("/").status_code == 200
-    assert execute(migrated_database_url, is_old) == [(False,)]
+    assert rows_of(migrated_database_url, is_old) == [(False,)]
     execute(migrated_database_url, "UPDATE console_sessions SET seen_at = now() - interval '40 minutes'")
     part = visitor.get("/", HX_Request="true", HX_Current_URL="https://console.example/?span=1h")
     assert (part.status_code, part.headers["HX-Redirect"], part.text) == (401, "/sign-in?next=/?span%3D1h", "")
     # The next sign-in deletes what has ended.
     assert serving.visitor().sign_in(ACTOR).status_code == 303
-    assert execute(migrated_database_url, "SELECT user_name FROM console_sessions") == [(ACTOR,)]
+    assert rows_of(migrated_database_url, "SELECT user_name FROM console_sessions") == [(ACTOR,)]
 
 
-def test_without_a_cookie_of_the_form_nobody_signs_in(serving: ConsoleProcess) -> None:
+def test_without_a_cookie_of_the_form_no_user_signs_in(serving: ConsoleProcess) -> None:
     visitor = serving.visitor()
     form = {"name": ACTOR, "password": PASSWORD}
     without = visitor.post("/sign-in", form)

@@ -20,7 +20,7 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.sql import column_of, execute
 from tests.support.waiting import eventually
-from worker.cli.errors import CommandError
+from worker.cli.app import CommandError
 from worker.cli.session import errors_in_one_line
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.migrations import upgrade

@@ -86,7 +86,7 @@ def other(bench: Workbench) -> Iterator[Process]:
     other.database.close()
 
 
-def test_what_is_claimed_is_leased_for_20_seconds_and_claimed_by_nobody_else(
+def test_what_is_claimed_is_leased_for_20_seconds_and_not_claimed_again(
     bench: Workbench, process: Process, other: Process
 ) -> None:
     rows = put_notifications(bench, 5)
@@ -228,11 +228,10 @@ def forget(bench: Workbench) -> None:
 
 
 def give_another_url(bench: Workbench) -> None:
-    with bench.database.write() as connection:
-        connection.execute(update(ENDPOINTS).values(target_digest="a newer URL"))
+    bench.run(update(ENDPOINTS).values(target_digest="a newer URL"))
 
 
-# On SQLite nobody writes between two statements of a transaction that may write.
+# On SQLite no other transaction writes between two statements of a transaction that may write.
 @pytest.mark.databases("postgresql", "mariadb")
 @pytest.mark.parametrize("others_do", [forget, give_another_url])
 def test_no_probe_goes_to_an_endpoint_that_was_forgotten_or_changed_since_it_was_read(

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from tests.support.notifying import put_endpoint
-from tests.support.plans import NOON, analyze, steps_of, whole_tables
+from tests.support.plans import NOON, analyze, notification_row, steps_of, whole_tables
 from tests.support.reconciling import Workbench
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.notifications.deliveries import lease_ends_between
-from worker.domain.records.notifications import EventType, NotificationState, Rank
+from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.notifications import accounts_due, lock_first
 
 ACCOUNTS = [f"account{number}" for number in range(5)]
@@ -29,20 +29,14 @@ def full(migrated_module_url: str) -> Iterator[Workbench]:
     with bench.database.write() as connection:
         for start in range(0, 20_000, 5_000):
             rows = [
-                {
-                    "event_id": f"msg_{number}",
-                    "account": ACCOUNTS[0] if state is NotificationState.PENDING else ACCOUNTS[number % 4],
-                    "order_id": number,
-                    "type": EventType.SUCCEEDED,
-                    "version": 1,
-                    "rank": 1,
-                    "body": "{}",
-                    "changed_at": NOON,
-                    "state": state,
-                    "due_at": NOON + timedelta(seconds=number - 10_000),
-                    "tries": 0,
-                    "delivered_at": NOON if state is NotificationState.DELIVERED else None,
-                }
+                notification_row(
+                    number,
+                    state,
+                    account=ACCOUNTS[0] if state is NotificationState.PENDING else ACCOUNTS[number % 4],
+                    rank=1,
+                    due_at=NOON + timedelta(seconds=number - 10_000),
+                    tries=0,
+                )
                 for number in range(start, start + 5_000)
                 for state in [states[number % 5]]
             ]

@@ -1,4 +1,4 @@
-"""The examples of docs/finance.md print what stands below them."""
+"""The examples of docs/finance.md, in both languages, print what stands below them."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ from tests.support.reconciling import Workbench, item
 from worker.database.tables import ORDERS
 from worker.domain.records.orders import OrderState, Source
 
-PAGE = (Path(worker.__file__).parents[1] / "docs" / "finance.md").read_text("utf-8")
+DOCS = Path(worker.__file__).parents[1] / "docs"
 NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -42,19 +42,20 @@ def fill(bench: Workbench) -> None:
         222: (NOON + timedelta(hours=3), 9000),
     }
     by_hand = {"state": OrderState.SUCCEEDED, "settled_by": Source.OPERATOR, "ori_amount": Decimal("2.94")}
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).values(submitted_at=NOON))
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == name(223)).values(state=OrderState.UNRESOLVED))
-        for number, (at, seconds) in settled.items():
-            times = {"settled_at": at, "submitted_at": at - timedelta(seconds=seconds)}
-            changes = {**times, **(by_hand if number == 222 else {})}
-            connection.execute(update(ORDERS).where(ORDERS.c.request_id == name(number)).values(changes))
+    bench.run(update(ORDERS).values(submitted_at=NOON))
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == name(223)).values(state=OrderState.UNRESOLVED))
+    for number, (at, seconds) in settled.items():
+        times = {"settled_at": at, "submitted_at": at - timedelta(seconds=seconds)}
+        changes = {**times, **(by_hand if number == 222 else {})}
+        bench.run(update(ORDERS).where(ORDERS.c.request_id == name(number)).values(changes))
 
 
 @pytest.mark.databases("sqlite")
-def test_the_examples_print_what_the_page_says(bench: Workbench, cli: CommandLine) -> None:
+@pytest.mark.parametrize(("page", "spoken"), [("finance.md", "en"), ("zh-CN/finance.md", "zh")])
+def test_the_examples_print_what_the_page_says(bench: Workbench, cli: CommandLine, page: str, spoken: str) -> None:
     fill(bench)
-    blocks = FENCED.findall(PAGE)
+    there = CommandLine({**cli.settings, "RECONCILER_LANGUAGE": spoken})
+    blocks = FENCED.findall((DOCS / page).read_text("utf-8"))
     (statement,) = (text for language, text in blocks if language == "csv")
     Path("statement.csv").write_text(statement, "utf-8")
     examples = [
@@ -66,4 +67,4 @@ def test_the_examples_print_what_the_page_says(bench: Workbench, cli: CommandLin
     for command, shown in examples:
         program, *arguments = shlex.split(command)
         assert program == "reconciler"
-        assert cli.run(*arguments, width=120).stdout.rstrip() == shown.rstrip(), command
+        assert there.run(*arguments, width=120).stdout.rstrip() == shown.rstrip(), command

@@ -12,8 +12,11 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.visitors import Visitor, console_process
 from tests.support.waiting import eventually
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 from worker.stores.accounts import save_worker
+
+# Quick tests of the commands run the same statements on PostgreSQL.
+pytestmark = pytest.mark.quick_on("sqlite")
 
 OK = {"worker": "ok", "broker": "ok", "database": "ok"}
 

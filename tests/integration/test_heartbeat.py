@@ -1,4 +1,4 @@
-"""A worker process's row: written by a timer, with its last tick; deleted at its end, or when nobody writes it."""
+"""A worker process's row: written by a timer, with its last tick; deleted at its end, or once it is not written."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 from worker.stores.accounts import delete_unwritten, save_worker
 from worker.views.accounts import read_workers
@@ -137,8 +137,7 @@ def test_what_was_not_written_for_ten_minutes_is_deleted_and_nothing_else(
 def test_a_database_that_fails_for_a_while_is_written_again(bench: Workbench, heartbeat: Heartbeat) -> None:
     row_when(bench, lambda row: True)
     bench.run("ALTER TABLE worker_processes RENAME TO hidden")
-    with bench.database.read() as connection:
-        hidden_at = bench.database.now(connection)
+    hidden_at = bench.now()
     bench.run("ALTER TABLE hidden RENAME TO worker_processes")
     row_when(bench, lambda row: row.written_at > hidden_at)
 

@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from tests.support.plans import NOON, Read, analyze, plans_of, row, whole_tables
-from worker.database.tables import ARCHIVED, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
+from tests.support.plans import NOON, Read, analyze, notification_row, plans_of, query_row, row, whole_tables
+from worker.database.tables import ACTS, ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
-from worker.domain.records.attention import Attention
-from worker.domain.records.notifications import EventType, NotificationState
-from worker.domain.records.orders import OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.acts import ActKind
+from worker.domain.records.notifications import NotificationState
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention, OrderState, Source
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.views import accounts, counts
+from worker.views.acts import ActSearch, recent_acts
 from worker.views.inbox import (
     recent_rejected,
     recent_unmatched,
+    unmatched_with_id,
 )
 from worker.views.notifications import (
     long_refused,
@@ -30,22 +32,15 @@ from worker.views.notifications import (
     recent_notifications,
 )
 from worker.views.order import notifications_of, orders_with_id
-from worker.views.orders import OrderSearch, find_orders, search_orders
+from worker.views.orders import OrderSearch, count_with_attention, find_orders, search_orders
 from worker.views.queries import recent_queries
 from worker.views.todo import (
     orders_with_attention,
     unresolved_without_attention,
 )
+from worker.views.work_list import numbers_of, orders_to_work_on
 
 COUNT = 6_000
-TABLES = [
-    ORDERS,
-    ARCHIVED,
-    QUERIES,
-    REJECTED,
-    UNMATCHED,
-    NOTIFICATIONS,
-]
 
 
 def submitted(number: int) -> datetime:
@@ -81,18 +76,8 @@ def archived_row(number: int) -> dict[str, object]:
     }
 
 
-def query_row(number: int) -> dict[str, object]:
-    return {
-        "account": "default",
-        "account_sid": "sid",
-        "slot": 0,
-        "work": "batch",
-        "id_kind": IdKind.REQUEST_ID,
-        "order_count": 1,
-        "sent_at": NOON - timedelta(minutes=COUNT - number),
-        "outcome": "answered",
-        "polled_ids": f"r{number:08}",
-    }
+def sent_row(number: int) -> dict[str, object]:
+    return query_row(sent_at=NOON - timedelta(minutes=COUNT - number), answered_at=None, polled_ids=f"r{number:08}")
 
 
 def rejected_row(number: int) -> dict[str, object]:
@@ -103,29 +88,43 @@ def unmatched_row(number: int) -> dict[str, object]:
     return {"account": "default", "request_id": f"u{number}", "received_at": submitted(number), "payload": "{}"}
 
 
-def notification_row(number: int) -> dict[str, object]:
-    """Mostly delivered; some wait, and a few were given up."""
-    state = NotificationState.GAVE_UP if number % 500 == 1 else NotificationState.DELIVERED
-    state = state if number % 100 else NotificationState.PENDING
+def event_row(number: int) -> dict[str, object]:
+    """Of each order two events: what the platform said, and what it did."""
     return {
-        "event_id": f"msg_{number}",
-        "account": f"account-{number % 7}",
-        "order_id": number,
-        "type": EventType.SUCCEEDED,
-        "version": 1,
-        "rank": 0,
-        "body": json.dumps({"data": {"request_id": "r", "custom_parm": None}}),
-        "changed_at": submitted(number),
-        "state": state,
-        "due_at": submitted(number),
-        "tries": 1,
-        "delivered_at": submitted(number) if state is NotificationState.DELIVERED else None,
+        "order_id": number // 2,
+        "at": submitted(number),
+        "kind": EventKind.REPORTED,
+        "source": Source.QUERY,
+        "remark": "x" if number % 2 else None,
     }
 
 
-MAKERS = dict(
-    zip(TABLES, (order_row, archived_row, query_row, rejected_row, unmatched_row, notification_row), strict=True)
-)
+def told_row(number: int) -> dict[str, object]:
+    """Mostly delivered; some wait, and a few were given up."""
+    state = NotificationState.GAVE_UP if number % 500 == 1 else NotificationState.DELIVERED
+    state = state if number % 100 else NotificationState.PENDING
+    body = json.dumps({"data": {"request_id": "r", "custom_parm": None}})
+    return notification_row(number, state, submitted(number), account=f"account-{number % 7}", body=body)
+
+
+def act_row(number: int) -> dict[str, object]:
+    """Acts of four rows each."""
+    return {
+        **{"at": submitted(COUNT - number), "actor": f"a{number % 50}", "act": "dismiss", "account": "default"},
+        **{"act_key": f"k{number // 4}", "order_count": 1, "order_ids": str(number)},
+    }
+
+
+MAKERS = {
+    ORDERS: order_row,
+    ARCHIVED: archived_row,
+    QUERIES: sent_row,
+    EVENTS: event_row,
+    REJECTED: rejected_row,
+    UNMATCHED: unmatched_row,
+    NOTIFICATIONS: told_row,
+    ACTS: act_row,
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,7 @@ def database(migrated_module_url: str) -> Iterator[Database]:
     with opened.write() as connection:
         for table, make in MAKERS.items():
             connection.execute(insert(table), [make(number) for number in range(COUNT)])
-    analyze(opened, *map(str, TABLES))
+    analyze(opened, *map(str, MAKERS))
     yield opened
     opened.close()
 
@@ -151,6 +150,10 @@ def orders(**wanted: Any) -> Read:
     return lambda connection: find_orders(connection, OrderSearch(**wanted), **PAGE)
 
 
+def acts(**wanted: Any) -> Read:
+    return lambda connection: recent_acts(connection, ActSearch(**wanted), **PAGE)
+
+
 READS: dict[str, Read] = {
     "orders": orders(),
     "orders of an account": orders(accounts=["default"]),
@@ -163,12 +166,27 @@ READS: dict[str, Read] = {
     "unresolved orders of an account": orders(states=[OrderState.UNRESOLVED], accounts=["default"]),
     "orders by attention": orders(attention=[Attention.AMOUNT_MISMATCH]),
     "orders by any attention": orders(attention=list(Attention)),
+    "the oldest by any attention": orders(attention=list(Attention), is_oldest_first=True),
+    "orders by attention after another": lambda connection: find_orders(
+        connection, OrderSearch(attention=[Attention.AMOUNT_MISMATCH], since=submitted(5000)), after=1003, **PAGE
+    ),
     "orders by mobile": orders(mobile="18800000077"),
     "orders by prefix": orders(prefix="r0000007"),
     "orders by prefix and state": orders(prefix="c0000007", states=[OrderState.PENDING]),
     "orders by time": orders(since=submitted(3000), until=submitted(2900)),
+    "orders by result": orders(settled_since=submitted(3000), settled_until=submitted(2900)),
+    "orders by result, of an account": orders(settled_since=submitted(3000), accounts=["shop"]),
+    "orders by result, the next page": lambda connection: find_orders(
+        # Of a third of a table PostgreSQL would rather read the whole.
+        *(connection, OrderSearch(settled_since=submitted(300), settled_until=submitted(50))),
+        after=99,
+        **PAGE,
+    ),
     "orders with an id": lambda connection: orders_with_id(connection, "r0000007"),
     "orders by any number": lambda connection: search_orders(connection, "7", OrderSearch(), after=None, **PAGE),
+    "orders by four digits": lambda connection: search_orders(connection, "0077", OrderSearch(), after=None, **PAGE),
+    "unmatched with an id": lambda connection: unmatched_with_id(connection, "u77", 10),
+    "rejected that hold a text": lambda connection: recent_rejected(connection, holding="77", after=None, **PAGE),
     "the next page": lambda connection: find_orders(connection, OrderSearch(), after=100, **PAGE),
     "queries": lambda connection: recent_queries(connection, account=None, outcomes=[], since=None, after=None, **PAGE),
     "queries of an account": lambda connection: recent_queries(
@@ -180,6 +198,17 @@ READS: dict[str, Read] = {
     ),
     "unmatched": lambda connection: recent_unmatched(connection, after=None, **PAGE),
     "unmatched long ago": lambda connection: recent_unmatched(connection, before=submitted(5900), after=None, **PAGE),
+    "work list": lambda connection: orders_to_work_on(connection, OrderSearch(), after=None, **PAGE),
+    "work list: unresolved without a reason": lambda connection: orders_to_work_on(
+        connection, OrderSearch(attention=[None], since=submitted(5000), is_oldest_first=True), after=None, **PAGE
+    ),
+    "work list: the next order": lambda connection: orders_to_work_on(
+        connection, OrderSearch(accounts=["shop"]), after=1003, most=1
+    ),
+    "work list: how many": lambda connection: count_with_attention(
+        connection, OrderSearch(attention=[*Attention, None], accounts=["default"], until=submitted(7)), 1_001
+    ),
+    "work list: numbers": lambda connection: numbers_of(connection, [5, 1_000_007]),
     "todo: attention": lambda connection: orders_with_attention(connection, Attention.TOO_OLD, 5, 10_001),
     "todo: unresolved": lambda connection: unresolved_without_attention(connection, 5, 10_001),
     "todo: accounts": accounts.accounts_with_pending,
@@ -206,6 +235,12 @@ READS: dict[str, Read] = {
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),
     "notifications: pending of an account": lambda connection: next_unreceived(connection, "account-3", 20),
     "notifications: delayed of an account": lambda connection: next_delayed(connection, "account-3", 0, 20),
+    "acts": acts(),
+    "acts after another": lambda connection: recent_acts(connection, ActSearch(), after=100, **PAGE),
+    "acts of an account": acts(accounts=["shop"]),
+    "acts by person and kind": acts(actor="a7", kinds=[ActKind.DISMISS]),
+    "acts of a day": acts(since=submitted(50), until=submitted(20)),
+    "orders of an act": orders(act_key="k7"),
     "purge: archived": lambda connection: old_archived(connection, submitted(3000), (submitted(5000), 7), 20),
     "purge: live": lambda connection: old_live(connection, submitted(5000), None, 20),
     "purge: rejected": lambda connection: old_received(connection, REJECTED, submitted(5000), None, 20),
@@ -221,7 +256,7 @@ def test_no_list_reads_a_whole_table(database: Database) -> None:
         (name, plan)
         for name, one in READS.items()
         for plan in plans_of(database, one)
-        for table in TABLES
+        for table in MAKERS
         if any(whole in f"{plan}\n" for whole in whole_tables(table) if whole not in BY_ROW_ID)
     ]
     assert not read, "\n".join(f"{name}:\n{plan}" for name, plan in read)
@@ -233,6 +268,27 @@ def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> No
         first, *_ = plans_of(database, READS[name])
         # Rows of one moment are sorted by their ids, as far as they are read.
         assert not re.search(r"(?<!Incremental )Sort  \(", first), f"{name}: {first}"
+
+
+def test_orders_are_listed_by_the_time_of_their_result_along_its_index(database: Database) -> None:
+    # Where a part of it is read, the rows of its last moment are read whole: then their ids sort them.
+    for name in ("orders by result", "orders by result, of an account", "orders by result, the next page"):
+        plans = [plan for plan in plans_of(database, READS[name]) if re.search(r"settled(?!.*PRIMARY)", plan)]
+        assert plans, name
+        whole = [plan for plan in plans if "ix_recharge_orders_settled" in plan or "ix_archived_orders_settled" in plan]
+        assert whole == plans, "\n".join(plans)
+
+
+def test_orders_that_need_a_person_are_read_by_the_index_that_has_their_order(database: Database) -> None:
+    for name in ("orders by attention", "the oldest by any attention", "orders by attention after another"):
+        reads = [plan for plan in plans_of(database, READS[name]) if "ix_recharge_orders_todo" in plan]
+        assert reads, name
+        # The other databases sort once more what they have read in this order.
+        if database.kind == "postgresql":
+            assert not re.search(r"(?<!Incremental )Sort  \(", reads[0]), f"{name}: {reads[0]}"
+    *_, last_heard, _ = plans_of(database, READS["work list"])
+    assert "ix_order_events_order_id" in last_heard
+    assert not re.search("Sort|TEMP B-TREE|filesort", last_heard), last_heard
 
 
 def test_pending_notifications_are_found_by_an_index_that_has_their_state(database: Database) -> None:

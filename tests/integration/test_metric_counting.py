@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, event, insert, select, update
 
-from tests.support.archiving import add_newest
+from tests.support.archiving import add_newest, archive
+from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds
 from tests.support.waiting import eventually
@@ -17,11 +18,9 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.reports import IdKind
 from worker.domain.watching.metric_counting import labels_of
-from worker.operations.archive import move_settled
+from worker.operations.archive_and_purge import purge
 from worker.operations.count_metrics import count_further
-from worker.operations.purge import purge
 from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
@@ -46,27 +45,19 @@ def scrapers(bench: Workbench, clock: Seconds) -> Iterator[list[Scraper]]:
 
 
 def long_ago(bench: Workbench, **ago: float) -> datetime:
-    with bench.database.read() as connection:
-        return bench.database.now(connection) - timedelta(**(ago or {"minutes": 10}))
+    return bench.now() - timedelta(**(ago or {"minutes": 10}))
 
 
 def refuse(bench: Workbench, count: int, at: datetime) -> None:
     row = {"received_at": at, "source": "reconciler serve", "payload": "{}", "errors": "no"}
-    with bench.database.write() as connection:
-        connection.execute(insert(REJECTED), [row] * count)
+    bench.run(insert(REJECTED), *([row] * count))
 
 
 def put_queries(bench: Workbench, outcomes: Sequence[str], at: datetime) -> None:
-    with bench.database.write() as connection:
-        rows = [
-            {
-                **{"account": "default", "account_sid": "s", "slot": 0, "work": "batch", "id_kind": IdKind.REQUEST_ID},
-                **{"order_count": 2, "sent_at": at, "outcome": outcome, "polled_ids": "gone,too"},
-                "answered_at": at + timedelta(seconds=1) if outcome == "answered" else None,
-            }
-            for outcome in outcomes
-        ]
-        connection.execute(insert(QUERIES), rows)
+    for outcome in outcomes:
+        answered_at = at + timedelta(seconds=1) if outcome == "answered" else None
+        sent = query_row(order_count=2, sent_at=at, outcome=outcome, polled_ids="gone,too", answered_at=answered_at)
+        bench.run(insert(QUERIES), sent)
 
 
 def settle(bench: Workbench, *names: str, at: datetime) -> None:
@@ -78,9 +69,8 @@ def settle(bench: Workbench, *names: str, at: datetime) -> None:
             **{"order_id": order.id, "at": at, "kind": EventKind.SETTLED, "source": Source.CALLBACK},
             "to_state": OrderState.SUCCEEDED,
         }
-        with bench.database.write() as connection:
-            connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values({**final, "submitted_at": at}))
-            connection.execute(insert(EVENTS), [{**event, "kind": EventKind.REPORTED, "to_state": None}, event])
+        bench.run(update(ORDERS).where(ORDERS.c.id == order.id).values({**final, "submitted_at": at}))
+        bench.run(insert(EVENTS), {**event, "kind": EventKind.REPORTED, "to_state": None}, event)
 
 
 def count_all(url: str, stream: Stream, most: int) -> int:
@@ -150,7 +140,7 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
     assert before[LAST_ANSWER_SAMPLE] == pytest.approx(at.timestamp() + 1, abs=0.01)
 
     add_newest(bench)
-    assert sum(move_settled(bench.database, long_ago(bench, days=2))) == 3
+    assert archive(bench) == 3
     purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), dry_run=False)}
     assert purged["platform_queries"] == 3
     assert purged["rejected_orders"] == 5
@@ -174,8 +164,7 @@ def test_totals_are_left_out_until_they_have_caught_up(bench: Workbench, scraper
 def test_rows_that_get_the_ids_of_deleted_ones_are_counted(bench: Workbench) -> None:
     refuse(bench, 3, long_ago(bench, minutes=30))
     assert count_further(bench.database, Stream.REJECTED, RULES)
-    with bench.database.write() as connection:
-        connection.execute(delete(REJECTED).where(REJECTED.c.id >= 2))
+    bench.run(delete(REJECTED).where(REJECTED.c.id >= 2))
     refuse(bench, 4, long_ago(bench, minutes=20))
     with bench.database.read() as connection:
         assert connection.scalars(select(REJECTED.c.id)).all() == [1, 2, 3, 4, 5]
@@ -201,7 +190,7 @@ def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
     first = bench.orders()[0].id
     remove(first + 99)
     clock.seconds += 20
-    # Nobody waits for it, and it is not counted again within a minute.
+    # No process waits for it, and it is not counted again within a minute.
     assert scraper.samples()[pending] == 10_400
     clock.seconds += 45
     scraper.samples()

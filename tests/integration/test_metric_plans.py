@@ -6,16 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
-from tests.support.plans import NOON, Read, add, analyze, row, steps_of, whole_tables
+from tests.support.plans import NOON, Read, add, analyze, notification_row, query_row, row, steps_of, whole_tables
 from worker.database.tables import EVENTS, NOTIFICATIONS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.records.attention import Attention
 from worker.domain.records.metrics import Cursor
-from worker.domain.records.notifications import EventType, NotificationState
+from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.overview import PendingOrders
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.watching import PendingOrders
 from worker.domain.watching.plots import Span, bucket_starts
 from worker.stores import metric_totals
 from worker.views import counts, metrics, plots, watching
@@ -45,31 +43,19 @@ def database(migrated_module_url: str) -> Iterator[Database]:
 
 def _fill(connection: Connection) -> None:
     event = {"at": NOON, "kind": EventKind.SETTLED, "source": Source.CALLBACK, "to_state": OrderState.SUCCEEDED}
-    query = {
-        **{"account": "default", "account_sid": "s", "slot": 0, "work": "batch", "id_kind": IdKind.REQUEST_ID},
-        **{"order_count": 1, "sent_at": NOON, "answered_at": NOON, "outcome": "answered", "polled_ids": "1"},
-    }
-    notification = {
-        **{"account": "default", "type": EventType.SUCCEEDED, "version": 1, "rank": 0, "body": "{}", "tries": 1},
-        **{"changed_at": NOON, "due_at": NOON},
-    }
     states = [NotificationState.DELIVERED] * 198 + [NotificationState.PENDING, NotificationState.GAVE_UP]
     for start in range(1, ROWS + 1, 5_000):
         numbers = range(start, start + 5_000)
         connection.execute(insert(EVENTS), [{**event, "order_id": number} for number in numbers])
-        connection.execute(insert(QUERIES), [query] * 5_000)
-        rows = [
-            {**notification, "order_id": number, "event_id": f"msg_{number}", "state": state, "delivered_at": at}
-            for number in numbers
-            for state in [states[number % 200]]
-            for at in [NOON if state is NotificationState.DELIVERED else None]
-        ]
-        connection.execute(insert(NOTIFICATIONS), rows)
+        connection.execute(insert(QUERIES), [query_row()] * 5_000)
+        connection.execute(
+            insert(NOTIFICATIONS), [notification_row(number, states[number % 200]) for number in numbers]
+        )
 
 
 OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
     "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON, MOST), "orders_due"),
-    "attention": (lambda connection: counts.attention(connection, MOST), "orders_attention"),
+    "attention": (lambda connection: counts.attention(connection, MOST), "orders_todo"),
     "unresolved": (lambda connection: counts.unresolved(connection, MOST), "orders_"),
     "notifications": (
         lambda connection: counts.notifications(connection, ["default", "b"], MOST),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,8 @@ from tests.support.scraping import Scraper
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
-from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.web.metric_catalogue import CATALOGUE
 
 SETTLED = 'reconciler_settlements_total{account="default",source="query",state="succeeded"}'
@@ -32,21 +31,14 @@ def scraper(bench: Workbench) -> Iterator[Scraper]:
 
 def age(bench: Workbench, minutes: float = 10) -> None:
     """Let everything that has happened lie so far back."""
-    with bench.database.write() as connection:
-        for table, columns in ((QUERIES, ("sent_at", "answered_at")), (EVENTS, ("at",)), (REJECTED, ("received_at",))):
-            for row in connection.execute(table.select()).mappings().all():
-                moved = {name: row[name] - timedelta(minutes=minutes) for name in columns if row[name] is not None}
-                connection.execute(update(table).where(table.c.id == row["id"]).values(moved))
-
-
-def now(bench: Workbench) -> datetime:
-    with bench.database.read() as connection:
-        return bench.database.now(connection)
+    for table, columns in ((QUERIES, ("sent_at", "answered_at")), (EVENTS, ("at",)), (REJECTED, ("received_at",))):
+        for row in bench.rows(table):
+            moved = {name: row[name] - timedelta(minutes=minutes) for name in columns if row[name] is not None}
+            bench.run(update(table).where(table.c.id == row["id"]).values(moved))
 
 
 def change(bench: Workbench, name: str, **values: Any) -> None:
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(values))
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == name).values(values))
 
 
 def test_every_metric_appears_with_help_and_type_before_anything_has_happened(scraper: Scraper) -> None:
@@ -63,16 +55,15 @@ def test_every_metric_appears_with_help_and_type_before_anything_has_happened(sc
 
 def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Scraper) -> None:
     bench.add("r1", "r2", "r3", "r4", "r5")
-    due_at = now(bench) - timedelta(minutes=7)
+    due_at = bench.now() - timedelta(minutes=7)
     for name in ("r1", "r2", "r3"):
         change(bench, name, due_at=due_at)
     change(bench, "r2", due_at=due_at + timedelta(hours=1))
     change(bench, "r4", state=OrderState.UNRESOLVED)
     change(bench, "r5", attention=Attention.TOO_OLD, due_at=due_at + timedelta(hours=1))
     bench.put_state(bench.state())
-    with bench.database.write() as connection:
-        callback = {"account": "default", "request_id": "x", "received_at": now(bench), "payload": "{}"}
-        connection.execute(insert(UNMATCHED), [callback, {**callback, "account": "other"}])
+    callback = {"account": "default", "request_id": "x", "received_at": bench.now(), "payload": "{}"}
+    bench.run(insert(UNMATCHED), callback, {**callback, "account": "other"})
 
     samples = scraper.samples()
 
@@ -89,7 +80,7 @@ def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Scraper) -> No
 
 
 def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: Workbench, scraper: Scraper) -> None:
-    time = now(bench)
+    time = bench.now()
     old = {
         **{"name": "a:1:old", "host": "a", "pid": 1, "started_at": time, "accounts": "default,third"},
         **{"last_tick_at": time - timedelta(minutes=5), "written_at": time - timedelta(minutes=5)},
@@ -97,8 +88,7 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: 
     }
     new = {**old, "name": "a:1:new", "last_tick_at": time, "written_at": time, "clock_offset_seconds": -0.5}
     unready = {**old, "name": "b:2:x", "host": "b", "pid": 2, "last_tick_at": None}
-    with bench.database.write() as connection:
-        connection.execute(insert(WORKERS), [new, old, unready])
+    bench.run(insert(WORKERS), new, old, unready)
 
     samples = scraper.samples()
 
@@ -110,7 +100,7 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: 
 
 
 def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench, scraper: Scraper) -> None:
-    time = now(bench)
+    time = bench.now()
     row = {
         **{"host": "a", "started_at": time - timedelta(hours=1), "accounts": "", "last_tick_at": time},
         **{"written_at": time, "clock_offset_seconds": 0.0, "broker_asked_at": time, "broker_answered_at": None},
@@ -121,8 +111,7 @@ def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench,
         {**row, "name": "2", "pid": 2, "last_beat_at": None},
         {**row, "name": "3", "pid": 3, "broker_asked_at": None, "last_beat_at": None},
     ]
-    with bench.database.write() as connection:
-        connection.execute(insert(WORKERS), rows)
+    bench.run(insert(WORKERS), *rows)
 
     samples = scraper.samples()
 
@@ -141,7 +130,7 @@ def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(bench
     samples = scraper.samples()
     assert (samples[ANSWERED], samples[SETTLED]) == (0, 0)
     last = samples['reconciler_last_answer_timestamp_seconds{account="default"}']
-    assert last == pytest.approx(now(bench).timestamp(), abs=20)
+    assert last == pytest.approx(bench.now().timestamp(), abs=20)
 
     age(bench)
     scraper.clock.seconds += 16
@@ -155,7 +144,7 @@ def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(bench
     assert samples['reconciler_last_answer_timestamp_seconds{account="default"}'] == pytest.approx(last - 600, abs=0.01)
 
 
-def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders_or_unreceived_notifications(
+def test_an_account_that_no_worker_has_is_shown_once_it_has_pending_orders_or_unreceived_notifications(
     bench: Workbench, scraper: Scraper
 ) -> None:
     bench.add("r1")

@@ -74,16 +74,17 @@ def structure(url: str) -> dict[str, Any]:
 
 
 def test_up_down_and_up_again(database_url: str) -> None:
-    upgrade(database_url)
-    assert our_tables(database_url) == set(METADATA.tables)
-    check_at_head(database_url)
+    for _ in range(2):
+        with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
+            check_at_head(database_url)
+        upgrade(database_url)
+        assert our_tables(database_url) == set(METADATA.tables)
+        check_at_head(database_url)
 
-    downgrade(database_url, "base")
-    assert our_tables(database_url) == set()
-
-    upgrade(database_url)
-    assert our_tables(database_url) == set(METADATA.tables)
-    check_at_head(database_url)
+        downgrade(database_url, "base")
+        assert our_tables(database_url) == set()
+    with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
+        check_at_head(database_url)
 
 
 def test_migrated_tables_do_not_differ_from_those_of_the_code(migrated_database_url: str) -> None:
@@ -257,6 +258,7 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "metric_cursors",
         "console_sessions",
         "console_failures",
+        "console_exports",
     }
 
     upgrade(database_url)
@@ -366,17 +368,6 @@ def test_a_database_newer_than_the_code_is_refused(
     assert structure(migrated_database_url) == before
 
 
-def test_a_database_that_was_never_migrated_is_refused(database_url: str) -> None:
-    with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
-        check_at_head(database_url)
-
-
-def test_a_database_that_was_migrated_down_is_refused(migrated_database_url: str) -> None:
-    downgrade(migrated_database_url, "base")
-    with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
-        check_at_head(migrated_database_url)
-
-
 def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str) -> None:
     with pytest.raises(MigrationError, match="Can't locate revision identified by 'nonsense'"):
         downgrade(migrated_database_url, "nonsense")
@@ -411,6 +402,12 @@ def test_the_plain_alembic_command_takes_the_database_from_our_settings(database
     refused = alembic("check")
     assert refused.returncode != 0
     assert refused.stdout.startswith("FAILED: the database is newer than this release"), refused.stderr
+
+
+OF_LATER_REVISIONS = (
+    *("shapes_seen", "charsets_seen", "fewest_digits_shown", "most_digits_shown"),
+    *("planned_from", "planned_until", "planned_by", "planned_reason"),
+)
 
 
 def new_state(account: str) -> dict[str, object]:
@@ -507,7 +504,8 @@ def test_a_back_off_that_lasts_during_the_upgrade_counts_as_asked_for_by_the_pla
         for name, until in (("waiting", "2100-01-01 00:00:00"), ("other", None))
     ]
     for row in rows:
-        del row["backoff_requested_until"]
+        for name in ("backoff_requested_until", *OF_LATER_REVISIONS):
+            del row[name]
     insert_rows(database_url, "account_states", *rows)
     upgrade(database_url)
     kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"

@@ -70,25 +70,25 @@ def test_nothing_is_written_by_trying(role: PlainRole) -> None:
 
 def test_the_doctor_finds_missing_rights_fatal_and_names_them(role: PlainRole, own_valkey: EmbeddedValkey) -> None:
     cli = CommandLine({**commands(role).settings, "RECONCILER_BROKER_URL": own_valkey.url})
-    found = {check["name"]: check for check in cli.json("doctor")}
+    found = cli.checks()
     assert (found["database_rights"]["status"], found["database_rights"]["remedy"]) == ("ok", None)
     role.revoke(ALL, "recharge_orders")
     role.revoke("INSERT", "order_events")
-    found = {check["name"]: check for check in cli.json("doctor", status=1)}
+    found = cli.checks(status=1)
     assert found["database_rights"]["status"] == "fatal"
     detail = found["database_rights"]["detail"]
     assert detail.startswith(f"the role {role.name}")
     assert "SELECT, INSERT, UPDATE, DELETE on recharge_orders; INSERT on order_events" in detail
     assert "docs/deployment.md" in found["database_rights"]["remedy"]
     role.revoke("SELECT", "query_budgets")
-    window = next(check for check in cli.json("doctor", status=1) if check["name"] == "query_window")
+    window = cli.checks(status=1)["query_window"]
     assert (window["status"], window["detail"]) == ("warning", "query_budgets could not be read")
 
 
 def test_a_revision_that_may_not_be_read_is_no_missing_migration(role: PlainRole, own_valkey: EmbeddedValkey) -> None:
     cli = CommandLine({**commands(role).settings, "RECONCILER_BROKER_URL": own_valkey.url})
     role.revoke("SELECT", "alembic_version")
-    database = next(check for check in cli.json("doctor", status=1) if check["name"] == "database")
+    database = cli.checks(status=1)["database"]
     assert database["status"] == "fatal"
     assert "SELECT on alembic_version" in database["detail"]
     assert "SELECT on alembic_version" in cli.error("orders")
@@ -155,7 +155,7 @@ def test_a_table_that_is_locked_is_no_missing_right(role: PlainRole) -> None:
         with connection.begin():
             connection.exec_driver_sql("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE")
             cli = commands(role)
-            found = {check["name"]: check for check in cli.json("doctor")}
+            found = cli.checks()
     assert found["database_rights"]["status"] == "warning"
     assert found["database_rights"]["detail"].startswith("could not be tried (canceling statement due to lock timeout")
 
@@ -166,7 +166,7 @@ def test_the_doctor_finds_a_read_only_database_fatal_and_names_it_as_readiness_d
 ) -> None:
     role.execute("ALTER ROLE {role} SET default_transaction_read_only = on")
     cli = CommandLine({**commands(role).settings, "RECONCILER_BROKER_URL": own_valkey.url})
-    found = next(check for check in cli.json("doctor", status=1) if check["name"] == "database_writes")
+    found = cli.checks(status=1)["database_writes"]
     assert found["detail"].startswith("the database is read-only (")
     assert (found["status"], found["remedy"]) == ("fatal", ErrorKind.READ_ONLY.remedy)
 

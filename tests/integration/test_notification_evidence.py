@@ -65,9 +65,8 @@ def deliver(recorder: Recorder, bench: Workbench, told: list[Told], *, secret: s
     transport = WebhookTransport(Webhook(url=recorder.url, secrets=(secret,)), clock=HostClock(), hidden=())
     for one in told:
         transport.deliver(one.row.event_id, one.row.body, datetime.now(UTC))
-        with bench.database.write() as connection:
-            chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.event_id == one.row.event_id)
-            connection.execute(chosen.values(state="delivered"))
+        chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.event_id == one.row.event_id)
+        bench.run(chosen.values(state="delivered"))
     transport.close()
 
 

@@ -1,7 +1,6 @@
 """Endpoints: entered by a worker that starts, paused, resumed and forgotten by operators; old deliveries go."""
 
 import os
-import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint, told_of
+from tests.support.racing import at_once
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, ENDPOINTS, NOTIFICATIONS
 from worker.database.transactions import Database
@@ -26,9 +26,15 @@ from worker.domain.records.notifications import (
     Webhook,
 )
 from worker.operations.act_by_hand import Operator
-from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
-from worker.operations.purge import OldDeliveries
+from worker.operations.archive_and_purge import OldDeliveries
+from worker.operations.change_endpoints import (
+    EndpointComparison,
+    EndpointEntry,
+    enter_endpoints,
+    forget_endpoint,
+    pause_notifications,
+    resume_notifications,
+)
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint
@@ -62,8 +68,7 @@ def put_notifications(bench: Workbench, number: int, **fields: Any) -> None:
     for start in range(0, number, 1000):
         bench.intake.record_callbacks([callback(name) for name in names[start : start + 1000]])
     if fields:
-        with bench.database.write() as connection:
-            connection.execute(update(NOTIFICATIONS).values(**fields))
+        bench.run(update(NOTIFICATIONS).values(**fields))
 
 
 def test_a_worker_that_starts_enters_its_endpoints(bench: Workbench) -> None:
@@ -102,10 +107,9 @@ def test_a_start_with_the_same_endpoint_leaves_it_as_it_is(bench: Workbench) -> 
 def test_another_url_starts_fresh_and_takes_what_is_pending(bench: Workbench) -> None:
     enter_endpoints(bench.database, [GIVEN])
     put_notifications(bench, 3)
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        tomorrow = now + timedelta(days=1)
-        connection.execute(update(NOTIFICATIONS).values(tries=5, due_at=tomorrow, lease_token="x", outcome="timeout"))
+    now = bench.now()
+    tomorrow = now + timedelta(days=1)
+    bench.run(update(NOTIFICATIONS).values(tries=5, due_at=tomorrow, lease_token="x", outcome="timeout"))
     change(bench, **ROUGH)
     pause_notifications(bench.database, ANN, "default")
 
@@ -121,14 +125,7 @@ def test_another_url_starts_fresh_and_takes_what_is_pending(bench: Workbench) ->
 
 
 def test_many_workers_may_enter_the_same_endpoint_at_once(bench: Workbench) -> None:
-    others = [Workbench(bench.url) for _ in range(4)]
-    threads = [threading.Thread(target=enter_endpoints, args=(one.database, [GIVEN])) for one in others]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for one in others:
-        one.close()
+    at_once(bench.url, lambda other: enter_endpoints(other.database, [GIVEN]))
     assert endpoint_of(bench) == GIVEN.as_endpoint()
 
 
@@ -245,16 +242,15 @@ def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_an_endpoint_is_forgotten_with_all_that_nobody_has_received(bench: Workbench) -> None:
+def test_an_endpoint_is_forgotten_with_all_that_was_not_received(bench: Workbench) -> None:
     put_endpoint(bench)
     put_endpoint(bench, "north")
     put_notifications(bench, 2_100)
-    with bench.database.write() as connection:
-        first = {"state": NotificationState.GAVE_UP}
-        last = {"state": NotificationState.DELIVERED}
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 1).values(first))
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 2).values(account="north"))
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 3).values(last))
+    first = {"state": NotificationState.GAVE_UP}
+    last = {"state": NotificationState.DELIVERED}
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 1).values(first))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 2).values(account="north"))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 3).values(last))
     assert forget_endpoint(bench.database, ANN, "default") == (True, 2_098)
     assert endpoint_of(bench) is None
     assert [(one.row.account, one.row.state.value) for one in told_of(bench)] == [
@@ -271,16 +267,13 @@ def test_an_endpoint_is_forgotten_with_all_that_nobody_has_received(bench: Workb
 def test_what_was_delivered_long_ago_is_deleted_and_nothing_else(bench: Workbench) -> None:
     put_endpoint(bench)
     put_notifications(bench, 1_205)
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        old, young = now - timedelta(days=8), now - timedelta(days=6)
-        delivered = {"state": NotificationState.DELIVERED, "delivered_at": old}
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id > 3).values(delivered))
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id <= 3).values(changed_at=old))
-        connection.execute(
-            update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 3).values(**{**delivered, "delivered_at": young})
-        )
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 2).values(state=NotificationState.GAVE_UP))
+    now = bench.now()
+    old, young = now - timedelta(days=8), now - timedelta(days=6)
+    delivered = {"state": NotificationState.DELIVERED, "delivered_at": old}
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id > 3).values(delivered))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id <= 3).values(changed_at=old))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 3).values(**{**delivered, "delivered_at": young}))
+    bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 2).values(state=NotificationState.GAVE_UP))
     deliveries = OldDeliveries(bench.database, keep_days=7)
     assert [deliveries.delete_some() for _ in range(3)] == [1_000, 202, 0]
     assert [one.row.id for one in told_of(bench)] == [1, 2, 3]

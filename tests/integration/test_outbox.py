@@ -1,19 +1,18 @@
 """Notifications are written in the transaction that changes their order: one for each change, on every database."""
 
 import json
-import threading
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from sqlalchemy import create_engine, inspect, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import inspect
 
 from tests.support.archiving import MOBILE, callback
 from tests.support.notifying import put_endpoint, told_of
+from tests.support.racing import at_once
 from tests.support.reconciling import Workbench, item
-from tests.support.sql import statements_of
+from tests.support.sql import insert_rows, session, statements_of
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.orders import operator_acts as acts
@@ -22,7 +21,7 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.domain.records.orders import OrderState, version_at
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
-from worker.operations.archive import restore_all
+from worker.operations.archive_and_purge import restore_all
 from worker.operations.flag_overdue import OverdueOrders
 
 ANN = Operator(name="ann", reason="by hand")
@@ -163,32 +162,25 @@ def test_an_order_that_was_deleted_and_comes_again_has_a_newer_version(bench: Wo
 def test_many_callbacks_about_one_order_at_once_give_one_notification(bench: Workbench) -> None:
     put_endpoint(bench)
     bench.add("r1")
-    others = [Workbench(bench.url) for _ in range(4)]
-    threads = [threading.Thread(target=one.intake.record_callbacks, args=([callback("r1")],)) for one in others]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for one in others:
-        one.close()
+    at_once(bench.url, lambda other: other.intake.record_callbacks([callback("r1")]))
     (told,) = told_of(bench)
     assert told.row.version == told.data["version"]
 
 
 def test_an_order_of_an_archive_of_revision_0004_is_restored_with_version_0_and_told_of(database_url: str) -> None:
     upgrade(database_url, "0004")
-    engine = create_engine(database_url, poolclass=NullPool)
-    plain: dict[str, Any] = dict.fromkeys(column["name"] for column in inspect(engine).get_columns("recharge_orders"))
+    with session(database_url) as connection:
+        columns = inspect(connection).get_columns("recharge_orders")
+    plain: dict[str, Any] = dict.fromkeys(column["name"] for column in columns)
     at = "2026-01-31T12:00:00+00:00"
     times = dict.fromkeys(("submitted_at", "due_at", "settled_at", "created_at", "updated_at"), at)
     names = {"id": 7, "account": "default", "request_id": "r1", "state": "succeeded", "id_kind": "requestId"}
     counts = dict.fromkeys((n for n in plain if n.endswith(("_count", "ences", "_mark", "_ends", "_group"))), 0)
     order = {**plain, **counts, **times, **names, "lane": "batch", "failures_alone": 0, "settled_by": "query"}
-    held = {"id": 7, "account": "default", "request_id": "r1", "state": "succeeded", "record": _record(order)}
-    with engine.begin() as connection:
-        statement = "INSERT INTO archived_orders ({}, settled_at, archived_at) VALUES ({}, :at, :at)"
-        columns, values = ", ".join(held), ", ".join(f":{name}" for name in held)
-        connection.execute(text(statement.format(columns, values)), {**held, "at": "2026-01-31 12:00:00"})
+    held = {"id": 7, "account": "default", "request_id": "r1", "state": "succeeded"}
+    held |= dict.fromkeys(("settled_at", "archived_at"), "2026-01-31 12:00:00")
+    record = json.dumps({"order": order, "events": []}, separators=(",", ":"))
+    insert_rows(database_url, "archived_orders", {**held, "record": record})
     upgrade(database_url)
     bench = Workbench(database_url)
     put_endpoint(bench)
@@ -200,7 +192,3 @@ def test_an_order_of_an_archive_of_revision_0004_is_restored_with_version_0_and_
     assert (told.type, told.data["version"]) == ("order.attention", bench.order("r1").version)
     assert told.row.version > version_at(bench.order("r1").created_at or told.row.changed_at - timedelta(days=1))
     bench.close()
-
-
-def _record(order: dict[str, Any]) -> str:
-    return json.dumps({"order": order, "events": []}, separators=(",", ":"))

@@ -21,7 +21,7 @@ def test_only_the_password_itself_is_right() -> None:
 
 
 @pytest.mark.parametrize("unreadable", ["plain", "unknown:1$salt$hash", "scrypt:a:b:c$salt$hash", "scrypt$salt"])
-def test_a_hash_that_nobody_can_read_opens_nothing(unreadable: str) -> None:
+def test_an_unreadable_hash_opens_nothing(unreadable: str) -> None:
     assert not is_right(unreadable, PASSWORD)
 
 

@@ -51,8 +51,7 @@ def settle_an_order(url: str) -> None:
         bench.reconcile([item("1000", remark=REMARK)])
         order = bench.order("1000")
         assert (order.state, order.remark) == ("succeeded", REMARK)
-        with bench.database.read() as connection:
-            now = bench.database.now(connection)
+        now = bench.now()
         # Exchanged day and month would be noticed, and so would a time in another zone.
         assert abs((now - before.submitted_at).total_seconds() - 3600) < 60
         assert order.settled_at is not None
@@ -97,7 +96,7 @@ def database_in(encoding: str, server: Postgresql) -> Iterator[str]:
 def doctor_on(url: str, broker_url: str, *, status: int = 0) -> dict[str, Any]:
     settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_BROKER_URL": broker_url, **ACCOUNT}
     settings["RECONCILER_PLATFORM_URL"] = "http://127.0.0.1:9"
-    return {check["name"]: check for check in CommandLine(settings).json("doctor", status=status)}
+    return CommandLine(settings).checks(status=status)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ taken = [f"{name}({one})" for name, one in arguments if "args" not in str(named[
 print(json.dumps([*named, *taken]))
 """
 COMMANDS = """
-archive --settled-before 1d --yes --json | acts --json | acts --csv | callback-url shop --new | completion bash
+archive --settled-before 1d --yes --json | acts --json | acts --csv | callback-url shop --new
 compare statement.csv --json | compare statement.csv --csv | compare statement.csv --by settled --json | doctor --json
 enqueue orders.csv --json | health --json | limit --window 60 --json | migrate --json | migrate --to 9999 --yes
 notify-test --json | nosuch | notifications --json | notifications --csv | order {attention} --json
@@ -71,12 +71,13 @@ check {pending} --json | check nosuch --json | cancel {pending} --json | cancel 
 resolve {late} --state succeeded --amount 2.94 --reason x --json | resolve {late} --state failed --reason x --json
 reopen {unresolved} --reason x --json | reopen {settled} --reason x --json | resend {settled} --json
 pause default --for 1h --reason x --json | resume default --json | resume default --json | hold --json
-notifications --pause default --json | notifications --resume default --json
-notifications --forget default --yes --json | archive --settled-before 1h --yes --json
+notifications pause default --json | notifications resume default --json
+notifications forget default --yes --json | archive --settled-before 1h --yes --json
 archive --restore --limit 1 --yes --json | archive --yes | purge --older-than 400d --yes --json
-purge --older-than 400d --dry-run --csv | user remove nosuch
+purge --older-than 400d --dry-run --csv | user remove nosuch | explain answer.json --ids 1,2 --json
+poll {pending} --dry-run --json
 """
-OTHER_OUTPUT = "--by|--check|--retry|--summary|--pause|--resume|--forget"
+OTHER_OUTPUT = "--by|--check|--retry|--summary"
 
 
 def columns() -> Iterator[str]:
@@ -194,6 +195,7 @@ def refs(bench: Workbench) -> dict[str, str]:
 @pytest.mark.databases("sqlite")
 def test_no_key_column_or_exit_status_of_a_command_is_lost(bench: Workbench, refs: dict[str, str]) -> None:
     Path("orders.csv").write_text("request_id\nnew-1\n \u0001\n", "utf-8")
+    Path("answer.json").write_text('{"requestId":"1","trafficSts":"1"}', "utf-8")
     Path("statement.csv").write_text("request_id,state,amount\nr-settled,成功,3.00\nnosuch,成功,1.00\n", "utf-8")
     named = {
         "DATABASE_URL": bench.url,
@@ -211,7 +213,9 @@ def test_no_key_column_or_exit_status_of_a_command_is_lost(bench: Workbench, ref
     for command in COMMANDS.replace("\n", " | ").strip(" |").split(" | "):
         result = cli.run(*shlex.split(command.format(**refs)), status=None)
         found["exit_statuses"].add(f"{command}: {result.exit_code}")
-        label = " ".join([*re.findall(r"^user \w+|^[\w-]+", command), *re.findall(OTHER_OUTPUT, command)])
+        label = " ".join(
+            [*re.findall(r"^(?:user|notifications) \w+|^[\w-]+", command), *re.findall(OTHER_OUTPUT, command)]
+        )
         if "--json" in command and result.stdout:
             found["json_keys"].update(json_keys(json.loads(result.stdout), label))
         elif "--csv" in command and result.stdout:

@@ -1,4 +1,4 @@
-"""Examples and SQL of README and docs/ run as printed. Readers miss no change, however late it commits."""
+"""Examples and SQL of README and docs/ run as printed, in both languages. Readers miss no change that commits late."""
 
 import base64
 import contextlib
@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 import worker
+from tests.support.archiving import archive_all
 from tests.support.command_line import PROGRAM
 from tests.support.commits import HeldDatabase
 from tests.support.installation import install_commands
@@ -26,12 +26,12 @@ from tests.support.processes import Program
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import session
 from worker.domain.orders import operator_acts
 from worker.domain.orders.submissions import read_order
 from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Submission
 from worker.operations.act_by_hand import Operator, act_on_orders
-from worker.operations.archive import move_settled
 from worker.operations.cancel_and_check import cancel
 
 ROOT = Path(worker.__file__).parents[1]
@@ -39,7 +39,7 @@ README, WALKTHROUGH, DEPLOYMENT, INTEGRATION = (
     (ROOT / name).read_text("utf-8")
     for name in ("README.md", "docs/walkthrough.md", "docs/deployment.md", "docs/integration.md")
 )
-DOCUMENTS = [path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
+DOCUMENTS = [path.read_text("utf-8") for path in (*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md")))]
 KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
 NAIVE = "-- neither\nSELECT max(updated_at) AS upto FROM recharge_orders WHERE state <> 'pending'"
 
@@ -92,10 +92,9 @@ class Reader:
 
 @pytest.fixture
 def reader_of(migrated_database_url: str) -> Iterator[Callable[[Block], Reader]]:
-    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with session(migrated_database_url) as connection:
         since: Any = datetime(2000, 1, 1, tzinfo=UTC)
-        if engine.dialect.name != "postgresql":
+        if connection.dialect.name != "postgresql":
             since = since.replace(tzinfo=None)
         yield lambda block: Reader(connection, block, since)
 
@@ -128,7 +127,7 @@ def fill(bench: Workbench) -> None:
     bench.intake.enqueue_orders([{"request_id": "2016010000000221", "mobile": "none"}])
     kept = {"requestId": "too-early", "trafficSts": "0"}
     bench.intake.record_callbacks([{"requestId": "2016010000000220", "trafficSts": "9"}, kept])
-    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 1
+    assert archive_all(bench) == 1
     ids = [bench.order("2016010000000219").id]
     for _ in act_on_orders(bench.database, Operator(name="ann"), ActKind.CANCEL, ids, operator_acts.cancel):
         pass
@@ -222,9 +221,11 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [README, INTEGRATION], ids=["README", "integration"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.zh-CN.md", "docs/integration.md", "docs/zh-CN/integration.md"]
+)
 def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valkey: EmbeddedValkey) -> None:
-    example = blocks("python", document.split("## Enqueue orders")[1])[0]
+    example = blocks("python", (ROOT / document).read_text("utf-8"))[0]
     script = with_own_servers(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     with own_valkey.client() as client:

@@ -15,10 +15,9 @@ from worker.domain.callbacks.bodies import Callback, receive
 from worker.domain.orders.operator_acts import reopen
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import Act
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import Refused
 from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.records.orders import OrderState
-from worker.domain.records.query_errors import Refused
+from worker.domain.records.orders import Attention, OrderState
 from worker.operations.reserve_slot import read_resting
 from worker.operations.save_orders import save_orders
 
@@ -220,8 +219,7 @@ def given_up(bench: Workbench, *names: str, **fields: object) -> None:
     """Orders that were given up: the platform denied them, say."""
     bench.add(*names)
     columns = {"state": OrderState.UNRESOLVED, "attention": Attention.TOO_OLD, **fields}
-    with bench.database.write() as connection:
-        connection.execute(update(ORDERS).where(ORDERS.c.request_id.in_(names)).values(columns))
+    bench.run(update(ORDERS).where(ORDERS.c.request_id.in_(names)).values(columns))
 
 
 def test_a_hint_has_an_unresolved_order_polled_once_more(bench: Workbench) -> None:
@@ -240,18 +238,15 @@ def test_a_hint_has_an_unresolved_order_polled_once_more(bench: Workbench) -> No
     assert bench.grants.take(bench.slot) is None
 
 
-def test_hints_about_unresolved_orders_take_at_most_half_a_batch(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, rules=Rules(grace_seconds=1.0, batch_size=10), app_ids=APP_IDS).open()
-    try:
-        names = [f"old{number}" for number in range(30)]
-        given_up(bench, *names)
-        bench.add(*(f"new{number}" for number in range(10)))
-        take_in(bench, *(callback(name, trust=Trust.CHECK) for name in names))
-        polled = bench.reconcile([]).ids
-        assert [name[:3] for name in polled].count("old") == 5
-        assert len(polled) == 10
-    finally:
-        bench.close()
+@pytest.mark.workbench(rules=Rules(grace_seconds=1.0, batch_size=10), app_ids=APP_IDS)
+def test_hints_about_unresolved_orders_take_at_most_half_a_batch(bench: Workbench) -> None:
+    names = [f"old{number}" for number in range(30)]
+    given_up(bench, *names)
+    bench.add(*(f"new{number}" for number in range(10)))
+    take_in(bench, *(callback(name, trust=Trust.CHECK) for name in names))
+    polled = bench.reconcile([]).ids
+    assert [name[:3] for name in polled].count("old") == 5
+    assert len(polled) == 10
 
 
 def test_a_hint_about_an_order_that_queries_failed_by_spoils_no_batch(bench: Workbench) -> None:

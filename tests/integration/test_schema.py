@@ -19,9 +19,8 @@ from worker.domain.orders.giving_up import overdue_before
 from worker.domain.queries.choose_batch import each_once, first_pages
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.order_changes import EventKind, OrderEvent
-from worker.domain.records.orders import Lane, OrderKey, OrderState, Source
+from worker.domain.records.orders import IdKind, Lane, OrderKey, OrderState, Source
 from worker.domain.records.queries import Candidate
-from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.pick_by_priority import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import QueuePool
 from standardwebhooks import Webhook as Verifier
@@ -24,7 +24,7 @@ from worker.adapters.notify.transports import make_transport
 from worker.database.error_kinds import OutageLog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
-from worker.domain.records.overview import NotificationCounts
+from worker.domain.records.watching import NotificationCounts
 from worker.senders import Senders, Target
 from worker.views.counts import watched_notifications
 
@@ -119,7 +119,7 @@ def test_two_processes_on_one_outbox_deliver_nothing_twice(
 
 @all_databases
 @pytest.mark.slow
-def test_a_backlog_that_is_being_sent_is_not_shown_as_sent_by_nobody(
+def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
     overdue = datetime.now(UTC) - timedelta(minutes=10)
@@ -289,8 +289,7 @@ def test_what_a_defect_logs_holds_no_parameters_of_a_statement(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
     receiver.reply = lambda _, answering: answering.answer(400, b"Wang Wei has no account")
-    with bench.database.write() as connection:
-        connection.execute(text("ALTER TABLE notifications ALTER COLUMN answer TYPE integer USING NULL"))
+    bench.run("ALTER TABLE notifications ALTER COLUMN answer TYPE integer USING NULL")
     put_notifications(bench, 1)
     with capture_logs() as logs:
         start({"default": receiver.url})
@@ -370,8 +369,7 @@ def test_without_an_endpoint_there_is_no_thread(bench: Workbench, start: StartSe
 def test_an_event_that_a_stepped_clock_put_far_ahead_is_sent_all_the_same(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
-    with bench.database.read() as connection:
-        ahead = bench.database.now(connection) + timedelta(hours=1)
+    ahead = bench.now() + timedelta(hours=1)
     put_notifications(bench, 2, due_at=ahead)
     start({"default": receiver.url})
     eventually(lambda: states(bench) == ["delivered"] * 2, "both deliveries")

@@ -94,16 +94,12 @@ def test_a_database_is_empty_whatever_the_test_before_left(database_server: Data
 
 def test_a_brokers_queues_are_empty_at_the_start_of_a_test(broker_url: str) -> None:
     with Connection(broker_url) as connection, connection.channel() as channel:
-        for name in QUEUES:
-            queue = Queue(name, channel=channel)
-            queue.declare()
-            assert queue.get() is None
-            with connection.Producer(channel) as producer:
-                producer.publish({"left": "over"}, routing_key=name)
+        for _ in range(2):
+            for name in QUEUES:
+                queue = Queue(name, channel=channel)
+                queue.declare()
+                assert queue.get() is None
+                with connection.Producer(channel) as producer:
+                    producer.publish({"left": "over"}, routing_key=name)
 
-        remove_queues(broker_url)
-
-        for name in QUEUES:
-            queue = Queue(name, channel=channel)
-            queue.declare()
-            assert queue.get() is None
+            remove_queues(broker_url)

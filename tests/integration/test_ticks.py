@@ -1,8 +1,9 @@
 """Ticks: what they start, what they skip, and what happens where none comes."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SETTLED = {OrderState.SUCCEEDED, OrderState.FAILED}
 
 MANY = tuple(f"h{number}" for number in range(2 * GRANTS_AT_ONCE + 50))
 """Accounts that hang: more than there are threads for grants, and more than there are connections to the database."""
+
+
+Run = Callable[..., AbstractContextManager[Runtime]]
 
 
 @pytest.fixture
@@ -71,6 +75,12 @@ def running(
         runtime.close()
 
 
+@pytest.fixture
+def run(bench: Workbench, simulator: Simulator, tmp_path: Path) -> Run:
+    """Runs a process on the bench's database."""
+    return partial(running, bench.url, simulator, tmp_path)
+
+
 def enqueue(runtime: Runtime, account: str, count: int = 3) -> None:
     """Orders of one account that are due at once."""
     orders = [
@@ -85,13 +95,10 @@ def states(bench: Workbench, account: str) -> set[OrderState]:
 
 
 @pytest.mark.databases("postgresql")
-def test_many_accounts_whose_platform_hangs_delay_no_other(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_many_accounts_whose_platform_hangs_delay_no_other(bench: Workbench, simulator: Simulator, run: Run) -> None:
     simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset(f"sid-{name}" for name in MANY)))
-    bench = Workbench(migrated_database_url)
     names = ("a", *MANY)
-    with running(migrated_database_url, simulator, tmp_path, names=names, deadline_seconds=8.0) as runtime:
+    with run(names=names, deadline_seconds=8.0) as runtime:
         # Together, in one list: the slots open while the orders are stored.
         orders = [{"request_id": name, "account": name, "submitted_at": "2020-01-01T00:00:00+08:00"} for name in MANY]
         assert runtime.intake.enqueue_orders(orders)["accepted"] == len(MANY)
@@ -110,27 +117,22 @@ def test_many_accounts_whose_platform_hangs_delay_no_other(
         eventually(is_settled, "the orders of account a")
         assert {row["outcome"] for row in bench.rows(QUERIES) if row["account"] in MANY} == {"in_flight"}
     assert simulator.record.violations() == []
-    bench.close()
 
 
 def test_a_slot_that_opens_before_the_next_tick_waits_for_none(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+    bench: Workbench, simulator: Simulator, run: Run
 ) -> None:
-    bench = Workbench(migrated_database_url)
     # So long that the slot is closed when the tick reads it, and that no process ticks by itself within this test.
-    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=2.0, tick_seconds=60.0) as runtime:
+    with run(deadline_seconds=2.0, tick_seconds=60.0) as runtime:
         enqueue(runtime, "a")
         # The first begins the slots' rows, the second finds when they open.
         runtime.ticks.tick()
         runtime.ticks.tick()
         eventually(lambda: states(bench, "a") <= SETTLED, "the orders of account a")
     assert len(simulator.record.arrivals()) == 1
-    bench.close()
 
 
-def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(bench: Workbench, run: Run) -> None:
     begun: list[None] = []
     may_end = threading.Event()
 
@@ -141,8 +143,7 @@ def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
     def begin(count: int) -> None:
         eventually(lambda: len(begun) >= count, f"tick {count}")
 
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
+    with run() as runtime:
         ticks = ticks_of(maintenance=bench.maintenance, reconciler=runtime.reconciler, each_tick=each_tick)
         ticks.request()
         begin(1)
@@ -154,28 +155,15 @@ def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
         begin(3)
         ticks.close()
     assert len(begun) == 3
-    bench.close()
 
 
-def test_ticks_learn_when_the_orders_of_each_account_settle(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
+def test_ticks_learn_when_the_orders_of_each_account_settle(bench: Workbench, simulator: Simulator, run: Run) -> None:
+    with run() as runtime:
         for account in ("a", "b"):
             orders = [{"request_id": f"{account}{number}", "account": account} for number in range(3)]
             # Settled before they are polled: when an open order is polled again depends on what is learned.
-            simulator.register(
-                [
-                    NewOrder(
-                        request_id=order["request_id"],
-                        app_id=f"app-{account}",
-                        outcome=Outcome.RECHARGED,
-                        settle_after=0.0,
-                    )
-                    for order in orders
-                ]
-            )
+            settled_order = partial(NewOrder, app_id=f"app-{account}", outcome=Outcome.RECHARGED, settle_after=0.0)
+            simulator.register([settled_order(request_id=order["request_id"]) for order in orders])
             assert runtime.intake.enqueue_orders(orders)["accepted"] == 3
 
         def has_schedule() -> bool:
@@ -185,14 +173,12 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
             return accounts == {"a", "b"} and states(bench, "a") | states(bench, "b") <= SETTLED
 
         eventually(has_schedule, "schedules for both accounts, and their orders settled")
-    bench.close()
 
 
 def test_rows_that_a_restore_left_out_are_created_again_without_a_restart(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+    bench: Workbench, simulator: Simulator, run: Run
 ) -> None:
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
+    with run() as runtime:
         for account in ("a", "b"):
             enqueue(runtime, account, 1000)
 
@@ -207,7 +193,6 @@ def test_rows_that_a_restore_left_out_are_created_again_without_a_restart(
         # The first of these queries may have been under way.
         eventually(lambda: queries_of("a") > before + 1, "more queries of account a")
     assert simulator.record.violations() == []
-    bench.close()
 
 
 def test_a_tick_while_the_database_is_away_is_harmless(simulator: Simulator, tmp_path: Path) -> None:
@@ -218,13 +203,12 @@ def test_a_tick_while_the_database_is_away_is_harmless(simulator: Simulator, tmp
 
 
 def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_callback_that_waited_for_it(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+    bench: Workbench, simulator: Simulator, run: Run
 ) -> None:
     simulator.register(
         [NewOrder(request_id="R1", custom_parm="C1", app_id="app-a", mobile="18812340804", outcome=Outcome.STUCK)]
     )
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
+    with run() as runtime:
         order = {"custom_parm": "C1", "account": "a", "mobile": "18812340804", "submitted_at": "2020-01-01T00:00:00Z"}
         assert runtime.intake.enqueue_orders([order])["accepted"] == 1
         callback = {"requestId": "R1", "appid": "app-a", "trafficSts": "1", "oriAmount": "2.94"}
@@ -236,7 +220,6 @@ def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_call
 
         eventually(is_settled, "the callback's result")
     assert (bench.order("C1").request_id, bench.order("C1").settled_by) == ("R1", Source.CALLBACK)
-    bench.close()
 
 
 def ticks_of(**parts: Any) -> Ticks:
@@ -262,8 +245,8 @@ class Hanging:
         assert self.may_end.wait(30)
 
 
-def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_database_url: str) -> None:
-    bench, watching, hanging = Workbench(migrated_database_url).open(), Watching(), Hanging()
+def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(bench: Workbench) -> None:
+    watching, hanging = Watching(), Hanging()
     ticks = ticks_of(maintenance=bench.maintenance, slots=[bench.slot], reconciler=hanging, watchdog=watching.dog)
 
     def under_way() -> set[str]:
@@ -284,7 +267,6 @@ def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_dat
     assert watching.dog.seconds_hanging() is None
     ticks.close()
     assert under_way() == set()
-    bench.close()
 
 
 class Openings:
@@ -338,12 +320,9 @@ def test_a_longer_window_of_another_worker_is_logged_once_with_what_to_do() -> N
     assert "reconciler limit --window 60" in line["help"]
 
 
-def test_closing_waits_for_the_query_that_is_under_way(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_closing_waits_for_the_query_that_is_under_way(bench: Workbench, simulator: Simulator, run: Run) -> None:
     simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=5.0) as runtime:
+    with run(deadline_seconds=5.0) as runtime:
         enqueue(runtime, "a")
 
         def is_querying() -> bool:
@@ -352,4 +331,3 @@ def test_closing_waits_for_the_query_that_is_under_way(
 
         eventually(is_querying, "a query")
     assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
-    bench.close()

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
-import sqlalchemy
 from flask import Flask
-from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
+from tests.support.sql import execute
 from tests.support.waiting import eventually
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
@@ -84,9 +83,7 @@ def test_callbacks_are_committed_and_matched(migrated_database_url: str) -> None
 def test_while_the_database_is_at_another_revision_callbacks_are_put_off(
     migrated_database_url: str, statement: str
 ) -> None:
-    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(statement)
+    execute(migrated_database_url, statement)
     with serving(migrated_database_url) as app:
         assert app.test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
 

@@ -60,8 +60,13 @@ def call(installed: Path, module: str, function: str, url: str) -> subprocess.Co
 
 
 def test_an_installed_wheel_is_marked_as_typed_and_holds_the_words(installed: Path) -> None:
-    for name in ("py.typed", "words/catalogue.toml", "words/locale/zh.po"):
+    for name in ("py.typed", "words/catalogue.toml", "words/locale/zh.mo"):
         assert (installed / "worker" / name).is_file()
+
+
+def test_an_installed_wheel_has_chinese_without_babel(installed: Path) -> None:
+    code = "from worker.words.languages import translations; print(translations('zh').gettext('Pending'))"
+    assert run("-c", f"import sys; sys.modules['babel'] = None; {code}", path=installed).stdout == "处理中\n"
 
 
 @pytest.mark.databases("sqlite")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import tests.conftest  # noqa: F401  # for the libraries that it imports: a fork has them, and imports our code anew
+import tests.conftest  # noqa: F401  # for the libraries that it imports: a fork has them, and imports our code again
 from tests.mutants.table import MUTANTS
 
 ROOT = Path(__file__).parents[2]

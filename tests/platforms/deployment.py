@@ -16,7 +16,7 @@ from tests.platforms.truth import app_id
 from worker.database.migrations import upgrade
 from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.queries import Query
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance

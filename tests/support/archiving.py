@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from tests.support.reconciling import Workbench
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
-from worker.operations.archive import move_settled
+from worker.operations.archive_and_purge import move_settled
 
 MOBILE = "18812340804"
 
@@ -42,11 +42,10 @@ def add_newest(bench: Workbench) -> None:
 
 def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
     """Set the time of the last change of these orders: the database's clock cannot be moved."""
-    with bench.database.write() as connection:
-        then = bench.database.now(connection) - timedelta(days=days_ago)
-        chosen = ORDERS.c.request_id.in_(request_ids)
-        connection.execute(update(ORDERS).where(chosen).values(updated_at=then))
-        connection.execute(update(ORDERS).where(chosen, ORDERS.c.settled_at.is_not(None)).values(settled_at=then))
+    then = bench.now() - timedelta(days=days_ago)
+    chosen = ORDERS.c.request_id.in_(request_ids)
+    bench.run(update(ORDERS).where(chosen).values(updated_at=then))
+    bench.run(update(ORDERS).where(chosen, ORDERS.c.settled_at.is_not(None)).values(settled_at=then))
 
 
 def archive(bench: Workbench) -> int:
@@ -54,10 +53,14 @@ def archive(bench: Workbench) -> int:
     return sum(move_settled(bench.database, settled_before(bench)))
 
 
+def archive_all(bench: Workbench) -> int:
+    """Move all that has settled, however lately; returns how many orders were moved."""
+    return sum(move_settled(bench.database, bench.now() + timedelta(days=1)))
+
+
 def settled_before(bench: Workbench) -> datetime:
     """The time 90 days ago."""
-    with bench.database.read() as connection:
-        return bench.database.now(connection) - timedelta(days=90)
+    return bench.now() - timedelta(days=90)
 
 
 def everything(bench: Workbench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

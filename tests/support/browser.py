@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.support.needed import needed
 from tests.support.waiting import eventually
 
-PHONE, DESK = 360, 1280
+PHONE, TABLET, DESK = WIDTHS = 390, 1024, 1440
 """Widths of a window, in CSS pixels."""
 _HEIGHT = 800
 _LOADING_SECONDS = 30
@@ -115,9 +115,26 @@ class Browser:
         assert self.driver.save_screenshot(str(file))
         self.resize()
 
+    def at(self, width: int) -> "Browser":
+        """The same page in a window of another width."""
+        other = replace(self, width=width)
+        other.resize()
+        return other
+
+    def prefer(self, scheme: str, medium: str = "screen") -> None:
+        """Have the system be `light` or `dark`, and the page on a screen, or in `print`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
+
+    def connect(self, *, online: bool) -> None:
+        """Cut the window's network off, or give it back."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": not online, **speed})
+
     def resize(self, height: int = _HEIGHT) -> None:
         """Have the window show so many pixels of the page's height. A real window may not be as narrow as a phone."""
-        screen = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < DESK}
+        screen = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width == PHONE}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 

@@ -1,8 +1,12 @@
 """`reconciler` as a test calls it: in this process, or in one of its own."""
 
+import csv
+import io
 import json
 import logging
 import os
+import pty
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +20,15 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import worker
+from tests.support.processes import NO_BROKER
 from worker.cli.app import app
 from worker.settings import Settings
 
 SID, TOKEN, APP_ID = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210", "app-1"
-ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
+ACCOUNT = {
+    **{"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID},
+    "RECONCILER_BROKER_URL": NO_BROKER,
+}
 
 
 def settings_of_account(database_url: str, **more: Any) -> Settings:
@@ -78,6 +86,33 @@ class CommandLine:
     def json(self, *arguments: str, status: int = 0, stdin: bytes | str | None = None) -> Any:
         """What a command prints with --json: all of its standard output."""
         return json.loads(self.run(*arguments, "--json", status=status, stdin=stdin).stdout)
+
+    def checks(self, status: int = 0) -> dict[str, Any]:
+        """What `reconciler doctor` found, by the name of the check."""
+        return {check["name"]: check for check in self.json("doctor", status=status)}
+
+    def csv(self, *arguments: str, stdin: bytes | None = None) -> list[dict[str, str]]:
+        """The rows that a command prints with --csv."""
+        printed = self.run(*arguments, "--csv", stdin=stdin).stdout_bytes.decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(printed)))
+
+    def answered(self, *arguments: str, answer: str, status: int) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own, at a terminal where a person gives this answer."""
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        ended = subprocess.run(
+            [*PROGRAM, *arguments],
+            env=environment(self.settings),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        os.close(ours)
+        os.close(theirs)
+        assert ended.returncode == status, ended.stderr
+        return ended
 
     def error(self, *arguments: str, status: int = 1, stdin: bytes | str | None = None) -> str:
         """The one line that a failed command prints; it prints nothing else."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from tests.support.database_restore import MariadbOrigin, Origin, PostgresqlOrigin
 
@@ -109,10 +109,14 @@ class Sqlite(DatabaseServer):
 
 
 class _NetworkServer(DatabaseServer):
+    _pool: type[Pool] = NullPool
+
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = sqlalchemy.make_url(url)
-        self._engine = sqlalchemy.create_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._engine = sqlalchemy.create_engine(
+            self._url, poolclass=self._pool, pool_pre_ping=True, isolation_level="AUTOCOMMIT"
+        )
 
     @abstractmethod
     def _end_sessions(self, name: str) -> None:
@@ -127,6 +131,11 @@ class _NetworkServer(DatabaseServer):
         if kept.origin is None:
             kept.origin = self._origin(kept.url)
         return kept.origin.restore(url)
+
+    def close(self) -> None:
+        """Close the session that was kept, too."""
+        super().close()
+        self._engine.dispose()
 
     def _execute(self, statement: str) -> None:
         with self._engine.connect() as connection:
@@ -143,6 +152,9 @@ _END_POSTGRESQL_SESSIONS = sqlalchemy.text(
 
 class Postgresql(_NetworkServer):
     """A PostgreSQL server; its user may create databases."""
+
+    # To begin a session takes the server longer than most of what it does here.
+    _pool = QueuePool
 
     def create(self, like: str | None = None) -> str:
         """PostgreSQL copies a database itself."""

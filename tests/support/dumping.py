@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.servers import postgresql_programs
+from tests.support.sql import column_of
 from tests.support.waiting import eventually
 
 _PAGE = Path(worker.__file__).parents[1] / "docs" / "running.md"
@@ -78,7 +78,6 @@ def _is_embedded(url: str) -> bool:
 
 
 def _seconds_since_made(url: str) -> int:
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
     age = "SELECT timestampdiff(SECOND, max(create_time), now()) FROM information_schema.tables"
-    with engine.connect() as connection:
-        return int(connection.exec_driver_sql(f"{age} WHERE table_schema = database()").scalar_one())
+    (seconds,) = column_of(url, f"{age} WHERE table_schema = database()")
+    return int(seconds)

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import sqlalchemy
 from kombu import Connection
-from sqlalchemy.pool import NullPool
 
 from tests.support.memory import memory_of
 from tests.support.processes import Program
+from tests.support.sql import column_of, rows_of
 from tests.support.waiting import eventually
 
 ORDERS, TICKS = "reconciler.orders", "reconciler.ticks"
@@ -30,13 +29,11 @@ class Target:
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What a statement reads from the worker's database."""
-        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(statement)]
+        return rows_of(self.database_url, statement)
 
     def orders(self) -> set[str]:
         """The request ids of all orders."""
-        return {request_id for (request_id,) in self.rows("SELECT request_id FROM recharge_orders")}
+        return set(column_of(self.database_url, "SELECT request_id FROM recharge_orders"))
 
     def rejections(self) -> int:
         """How many inputs were refused and kept."""

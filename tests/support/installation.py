@@ -43,7 +43,7 @@ def install(folder: Path) -> Path:
     done = subprocess.run(
         ["sh", "-e", "-x", "-c", install_commands().replace(PLACE, str(target))],
         cwd=checkout,
-        env=_environment(),
+        env=pip_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -57,14 +57,14 @@ def install(folder: Path) -> Path:
     return target / "bin"
 
 
+def pip_environment() -> dict[str, str]:
+    """The environment for pip, with this Python as `python3` and nothing of the checkout or of the coverage."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "RECONCILER_"))}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.py[cod]"))
     else:
         shutil.copy(source, target)
-
-
-def _environment() -> dict[str, str]:
-    """The environment for pip, with this Python as `python3` and nothing of the checkout or of the coverage."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "RECONCILER_"))}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

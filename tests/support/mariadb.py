@@ -17,9 +17,11 @@ def is_installed() -> bool:
 class OwnMariadb(ServerProcess):
     """A MariaDB on a free loopback port, with an empty password for root. It lives as long as its context."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """`options` are further ones of mariadbd."""
         super().__init__("mariadb")
         self.port = free_port()
+        self._options = options
 
     @property
     def url(self) -> str:
@@ -37,10 +39,11 @@ class OwnMariadb(ServerProcess):
             "--bind-address=127.0.0.1",
             "--innodb-log-file-size=16M",
             "--innodb-buffer-pool-size=64M",
-            # A test's data need not survive the machine; it does survive kill -9 of the server.
+            # A test's data may be lost with the machine; it survives kill -9 of the server.
             "--innodb-flush-log-at-trx-commit=2",
             # Not UTC, so that a time stored in the wrong zone is noticed.
             "--default-time-zone=+08:00",
+            *self._options,
         )
         self._wait_until_it_answers(
             lambda: pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=5).close(),

@@ -57,7 +57,7 @@ def told_of(bench: Workbench, name: str | None = None) -> list[Told]:
 def put_notifications(
     bench: Workbench, count: int, *, account: str = "default", rank: Rank = Rank.RESULT, **fields: Any
 ) -> list[Notification]:
-    """Add pending notifications of orders that need not exist; returns all of the account."""
+    """Add pending notifications of orders that may not exist; returns all of the account."""
     body = '{"type": "order.succeeded", "data": {"mobile": "13800138000"}}'
     with bench.database.write() as connection:
         now = bench.database.now(connection)

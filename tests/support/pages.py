@@ -54,9 +54,13 @@ class Pages:
         return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
 
     def link(self, path: str, words: str) -> str | None:
-        """Where a link with these words leads; None where the page has none."""
-        found = re.search(rf'<a[^>]*href="([^"]*)"[^>]*>\s*{re.escape(words)}\s*</a>', self.markup(path))
-        return unescape(found[1]) if found else None
+        """Where the first link with these words leads; None where the page has none."""
+        return next(iter(self.links(path, words)), None)
+
+    def links(self, path: str, words: str, language: str = "en") -> list[str]:
+        """Where each link with these words leads."""
+        wanted = rf'<a[^>]*href="([^"]*)"[^>]*>\s*{re.escape(words)}\s*</a>'
+        return [unescape(found) for found in re.findall(wanted, self.markup(path, language))]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, insert, text
 from tests.support.sql import statements_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.orders import Lane, OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.notifications import EventType, NotificationState
+from worker.domain.records.orders import IdKind, Lane, OrderState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -30,6 +30,27 @@ def row(request_id: str, **changes: object) -> dict[str, object]:
         "lane": Lane.BATCH,
         **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
         **dict.fromkeys(("batch_failures", "failures_alone", "failure_mark"), 0),
+        **changes,
+    }
+
+
+def query_row(**changes: object) -> dict[str, object]:
+    """An answered query, with these changes."""
+    return {
+        **{"account": "default", "account_sid": "sid", "slot": 0, "work": "batch", "id_kind": IdKind.REQUEST_ID},
+        **{"order_count": 1, "sent_at": NOON, "answered_at": NOON, "outcome": "answered", "polled_ids": "1"},
+        **changes,
+    }
+
+
+def notification_row(
+    number: int, state: NotificationState, at: datetime = NOON, **changes: object
+) -> dict[str, object]:
+    """A notification of a result, last changed at this time, with these changes."""
+    return {
+        **{"event_id": f"msg_{number}", "account": "default", "order_id": number, "type": EventType.SUCCEEDED},
+        **{"version": 1, "rank": 0, "body": "{}", "changed_at": at, "state": state, "due_at": at, "tries": 1},
+        "delivered_at": at if state is NotificationState.DELIVERED else None,
         **changes,
     }
 

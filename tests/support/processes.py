@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,19 +18,35 @@ from worker.adapters.child_processes import Child, environment_of_programs, wait
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
 CELERY = (sys.executable, "-m", "celery")
 SERVE = (sys.executable, "-c", "from worker.cli import main; main()", "serve")
+NO_BROKER = "redis://127.0.0.1:1/0"
+"""Refuses every connection. The default of the setting is where a Redis of this machine may listen."""
 PLATFORM = (sys.executable, "-c", "import typer; from worker.simulator.command import platform; typer.run(platform)")
+
+FAST = {
+    "query_window_seconds": 1.0,
+    "query_margin_seconds": 0.05,
+    "request_deadline_seconds": 1,
+    "connect_timeout_seconds": 0.5,
+    "callback_grace_seconds": 0.05,
+    "tick_seconds": 0.1,
+}
+"""Settings of a worker whose platform answers at once and allows a query a second."""
 
 _PATIENCE_SECONDS = 40.0
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """The environment of a program: an account, and these settings without RECONCILER_ and in lower case."""
-    given = {f"RECONCILER_{name.upper()}": str(value) for name, value in settings.items()}
+    """The environment of a program: an account, and these settings without RECONCILER_ and in lower case.
+
+    A test that starts a worker or beat names its broker.
+    """
+    named = {"broker_url": NO_BROKER, **settings}
+    given = {f"RECONCILER_{name.upper()}": str(value) for name, value in named.items()}
     return environment_of_programs({**ACCOUNT, **given})
 
 
 def accounts_file(folder: Path, accounts: Mapping[str, Mapping[str, str]]) -> Path:
-    """A file of accounts, each with its settings, that nobody else may read."""
+    """A file of accounts, each with its settings, that only its owner may read."""
     file = folder / "accounts.toml"
     lines = {name: [f"{key} = {json.dumps(value)}\n" for key, value in held.items()] for name, held in accounts.items()}
     file.write_text("".join(f"[{name}]\n{''.join(held)}" for name, held in lines.items()), "utf-8")
@@ -77,7 +94,7 @@ class Program(Child):
 
 
 def is_running(process: int) -> bool:
-    """Whether a process lives; one that has ended and that nobody has reaped, as in some containers, does not."""
+    """Whether a process lives; one that has ended and was not reaped, as in some containers, does not."""
     try:
         os.kill(process, 0)
         return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8") if os.path.isdir("/proc/self") else True
@@ -110,6 +127,24 @@ def _parents() -> dict[int, int]:
 def celery(*arguments: str, env: Mapping[str, str], log: Path, program: Sequence[str] = CELERY) -> Program:
     """`celery -A worker ...`, by this environment's celery or another one's."""
     return Program(*program, "-A", "worker", *arguments, env=env, log=log)
+
+
+SHOW_FORKS = """
+import gc, os
+
+def show():
+    os.write(2, f"frozen {gc.get_freeze_count()} others {len(gc.get_objects())}\\n".encode())
+
+os.register_at_fork(after_in_child=show)
+"""
+"""The beginning of a program: each process that it forks prints how many objects a garbage collection there leaves
+alone, and at how many it looks."""
+
+
+def forks(program: Program) -> list[tuple[int, int]]:
+    """What the forked processes of such a program have printed."""
+    found = re.findall(r"frozen (\d+) others (\d+)", program.output)
+    return [(int(frozen), int(others)) for frozen, others in found]
 
 
 @contextmanager

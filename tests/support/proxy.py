@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import sqlalchemy
@@ -34,9 +33,9 @@ class Mode(StrEnum):
 
 
 class Proxy:
-    """Listens on a loopback port of its own and forwards to one server. Use it as a context."""
+    """Listens on a loopback port, by default any free one, and forwards to one server. Use it as a context."""
 
-    def __init__(self, upstream: Upstream, *, delivers_late: bool = True) -> None:
+    def __init__(self, upstream: Upstream, *, port: int = 0, delivers_late: bool = True) -> None:
         """With `delivers_late` what was held is forwarded once it may pass, as by a network that sends again.
 
         Without it, held connections are reset instead: no byte reaches the server later than it was sent.
@@ -47,22 +46,16 @@ class Proxy:
         self._delay: Callable[[], float] = lambda: 0.0
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._closed = False
         self._stop_after: int | None = None
         self._stopped = threading.Event()
         threading.Thread(target=self._accept, name="proxy-accept", daemon=True).start()
 
-    @property
-    def mode(self) -> Mode:
-        """What happens to bytes now."""
-        return self._mode
-
     def set(self, mode: Mode) -> None:
         """Set the mode from now on."""
-        held = self._mode is Mode.HOLD and mode is not Mode.HOLD and not self._delivers_late
-        if held:
+        if self._mode is Mode.HOLD and mode is not Mode.HOLD and not self._delivers_late:
             self.cut()
         self._mode = mode
 
@@ -108,9 +101,7 @@ class Proxy:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------------------- for the connections

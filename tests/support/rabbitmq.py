@@ -4,7 +4,9 @@ import os
 import shutil
 
 from tests.support.server_process import ServerProcess, free_port, listens
+from worker.adapters.child_processes import wait_until
 
+_STOP_SECONDS = 20
 _DEBIAN = "/usr/lib/rabbitmq/bin"
 # Debian's wrapper in the usual path changes to a user of its own, which may not write to our folder.
 _PROGRAM = shutil.which("rabbitmq-server", path=_DEBIAN)
@@ -39,6 +41,15 @@ class OwnRabbitmq(ServerProcess):
         if self._process is not None:
             self._process.kill()
             self._process = None
+            # The node is a child of the script that was waited for: a start would take its open port for an answer.
+            wait_until(self._is_gone, "the end of its node", seconds=_STOP_SECONDS, poll_seconds=0.02)
+
+    def _is_gone(self) -> bool:
+        try:
+            listens(self.port)
+        except OSError:
+            return True
+        return False
 
     def _initialise(self) -> None:
         (self._home / "plugins").write_text("[].")

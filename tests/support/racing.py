@@ -95,6 +95,15 @@ def racing(url: str) -> Iterator[Race]:
         bench.close()
 
 
+def at_once(url: str, operation: Operation) -> None:
+    """Run an operation in four processes at once."""
+    benches = [Workbench(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(operation, benches))
+    for bench in benches:
+        bench.close()
+
+
 def rounds(run: Callable[[str, int], tuple[Any, Any] | None]) -> Iterator[tuple[str, Any, Any]]:
     """Run once for each statement, each time with an order of its own; yields the order and both answers."""
     for number in count(1):

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 CERTIFICATE = Path(__file__).parent.parent / "contract" / "platform" / "loopback.pem"
@@ -106,9 +105,11 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Listen no more, and close every connection; done once more it does nothing."""
         self.stopped.set()
         self._server.shutdown()
         self._thread.join(10)

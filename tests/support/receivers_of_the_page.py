@@ -10,7 +10,8 @@ from typing import Any
 import worker
 from tests.support.processes import Program, environment
 
-PAGE = (Path(worker.__file__).parents[1] / "docs/integration.md").read_text("utf-8").split("## Be told of results")[1]
+INTEGRATION = (Path(worker.__file__).parents[1] / "docs/integration.md").read_text("utf-8")
+PAGE = INTEGRATION.split("## Be notified of results")[1]
 TABLE, FLASK, CELERY = "The billing table", "A receiver with Flask", "A receiver with Celery"
 """The headings above the programs."""
 _BROKER = "redis://redis.example.internal:6379/0"

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, Executable, select, text, update
 
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS, EVENTS, ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import AccountState, Rules, SlotKey
+from worker.domain.records.answers import Answer, Report
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer, Report
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
@@ -89,14 +89,18 @@ class Workbench:
         """Close every connection."""
         self.database.close()
 
+    def now(self) -> datetime:
+        """The time by the database's clock."""
+        with self.database.read() as connection:
+            return self.database.now(connection)
+
     def add(self, *request_ids: str, age_seconds: float = 3600.0, **fields: Any) -> list[Order]:
         """Enqueue orders that are due."""
         return self.enqueue(*({"request_id": name, **fields} for name in request_ids), age_seconds=age_seconds)
 
     def enqueue(self, *orders: dict[str, Any], age_seconds: float = 3600.0) -> list[Order]:
         """Enqueue orders as they are given, submitted `age_seconds` ago; returns all orders."""
-        with self.database.read() as connection:
-            submitted_at = (self.database.now(connection) - timedelta(seconds=age_seconds)).isoformat()
+        submitted_at = (self.now() - timedelta(seconds=age_seconds)).isoformat()
         for start in range(0, len(orders), 1000):
             listed = [{"submitted_at": submitted_at, **order} for order in orders[start : start + 1000]]
             answer = self.intake.enqueue_orders(listed)
@@ -105,15 +109,12 @@ class Workbench:
 
     def make_due(self) -> None:
         """Make every pending order due: the database's clock cannot be moved."""
-        with self.database.write() as connection:
-            past = self.database.now(connection) - timedelta(seconds=1)
-            connection.execute(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
+        past = self.now() - timedelta(seconds=1)
+        self.run(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
 
     def let_slots_be_due(self) -> None:
         """Have all slots' rows say that they may carry a query."""
-        with self.database.write() as connection:
-            past = self.database.now(connection) - timedelta(seconds=1)
-            connection.execute(update(BUDGETS).values(due_at=past))
+        self.run(update(BUDGETS).values(due_at=self.now() - timedelta(seconds=1)))
 
     def open_slots(self) -> list[SlotKey]:
         """Those that may carry a query now, as a tick sees it."""
@@ -131,6 +132,13 @@ class Workbench:
         assert self.grants.take(self.slot) is None, "the slot was open too early"
         self.clock.advance(0.002)
         return self.take()
+
+    def take_twice(self) -> tuple[Query, Query]:
+        """A query whose lease has run out, and the one that polls its orders since."""
+        stale = self.take()
+        self.clock.advance(self.rules.reservation_seconds)
+        self.run("UPDATE recharge_orders SET due_at = submitted_at WHERE lease_token IS NOT NULL")
+        return stale, self.take()
 
     def reconcile(self, answer: "Sequence[Report]") -> Query:
         """One whole pass that is answered with these items; afterwards the window has passed."""
@@ -169,10 +177,10 @@ class Workbench:
         order_id = self.order(name).id
         return [row for row in self.rows(EVENTS) if row["order_id"] == order_id]
 
-    def run(self, statement: str, **values: Any) -> None:
-        """Change the database by a statement of the test's own."""
+    def run(self, statement: str | Executable, *rows: Mapping[str, Any], **values: Any) -> None:
+        """Change the database by a statement of the test's own: with these values, or for each of these rows."""
         with self.database.write() as connection:
-            connection.execute(text(statement), values)
+            connection.execute(text(statement) if isinstance(statement, str) else statement, rows or values or None)
 
 
 def errors_of(answer: Mapping[str, Any]) -> dict[int | None, list[str]]:
@@ -182,10 +190,8 @@ def errors_of(answer: Mapping[str, Any]) -> dict[int | None, list[str]]:
 
 def item(request_id: str | None = None, status: str = "1", amount: str | None = "2.94", **fields: Any) -> Report:
     """One item of an answer."""
-    report = Report(
-        request_id=request_id, traffic_sts=status, ori_amount=amount, has_amount_field=amount is not None, **fields
-    )
-    return report
+    has_amount = amount is not None
+    return Report(request_id=request_id, traffic_sts=status, ori_amount=amount, has_amount_field=has_amount, **fields)
 
 
 def answer_to(query: Query, items: Sequence[Report]) -> Answer:

@@ -9,17 +9,16 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.database.transactions import Database
-from worker.runtime import rules_of
 from worker.settings import Settings
+from worker.settings.rules import rules_of
 from worker.web.access import Access
-from worker.web.metric_source import MetricSource
-from worker.web.metrics import metric_routes
+from worker.web.metrics import MetricSource, metric_routes
 
 ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1"}
 
 
 class _Open(Access):
-    """Whoever asks may read."""
+    """Every client may read."""
 
     def may_watch(self) -> bool:
         """Always."""

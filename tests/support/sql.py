@@ -48,8 +48,10 @@ def insert_rows(url: str, table: str, *rows: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def statements_of(source: sqlalchemy.Engine | sqlalchemy.Connection) -> Iterator[list[tuple[str, Any]]]:
-    """Yields the statements of an engine or a connection with their parameters, as they come within the context."""
+def statements_of(
+    source: sqlalchemy.Engine | type[sqlalchemy.Engine] | sqlalchemy.Connection,
+) -> Iterator[list[tuple[str, Any]]]:
+    """Yields the statements of an engine, of all engines, or of a connection as they come, with their parameters."""
     found: list[tuple[str, Any]] = []
 
     def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:

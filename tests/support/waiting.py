@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy
-from sqlalchemy.pool import NullPool
+
+from tests.support.sql import session
 
 T = TypeVar("T")
 
@@ -68,10 +69,9 @@ class TableLock:
 @contextmanager
 def locked_table(url: str, table: str) -> Iterator[TableLock]:
     """Lock a table on PostgreSQL or MariaDB; it is released at the latest when the context ends."""
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with session(url) as connection:
         lock = TableLock(url, connection)
-        if engine.dialect.name == "postgresql":
+        if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("BEGIN")
             connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         else:

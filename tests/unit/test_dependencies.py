@@ -1,7 +1,6 @@
 """Whatever the code imports is declared: nothing depends on what only the development packages install."""
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
@@ -24,13 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # Types alone: nothing imports it when the code runs.
 STUBS = {"_typeshed"}
 
-# What these libraries load only when a URL asks for it. The URLs are those that the settings accept.
-ON_DEMAND = (
-    *("kombu.transport.redis", "kombu.transport.pyamqp"),
-    *("celery.backends.redis", "celery.backends.rpc", "celery.backends.database"),
-    *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.mysql.pymysql"),
-    *("sqlalchemy.dialects.sqlite.pysqlite", "alembic.ddl.postgresql", "alembic.ddl.mysql", "alembic.ddl.sqlite"),
-)
+# Also what libraries load only when a URL asks for it. The URLs are those that the settings accept.
 LOAD_EVERYTHING = """
 import importlib, pkgutil, warnings
 import sqlalchemy, worker
@@ -108,17 +101,6 @@ def test_whatever_the_code_imports_is_declared(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("*.py"))
     assert files
     undeclared = {(file.name, module) for file in files for module, owners in foreign(file) if not owners & allowed}
-    assert not undeclared
-
-
-@pytest.mark.parametrize("module", ON_DEMAND)
-def test_whatever_a_library_loads_on_demand_is_declared_or_its_own_requirement(module: str) -> None:
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    own = {canonicalize_name(name) for name in owners_of_modules()[module.partition(".")[0]]}
-    allowed = own | names(declared()) | {name for one in own for name in names(required_by(one))}
-    undeclared = {imports for imports, owners in foreign(Path(spec.origin)) if not owners & allowed}
     assert not undeclared
 
 

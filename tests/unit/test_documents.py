@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import worker
+from tests.support.documents import DOCUMENTS, ROOT, anchors, links, name_of
 from tests.support.logged_actions import logged_actions
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState
+from worker.domain.queries.assumptions import Assumption
+from worker.domain.records.orders import Attention, OrderState
 from worker.settings import PREFIX, VARIABLES
-
-ROOT = Path(worker.__file__).parents[1]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def name_of(document: Path) -> str:
-    """A document's path in the project, for the name of its test."""
-    return document.relative_to(ROOT).as_posix()
 
 
 def section(page: str, title: str) -> str:
@@ -26,21 +18,12 @@ def section(page: str, title: str) -> str:
     return re.split(r"^#+ ", text.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def anchors(document: Path) -> set[str]:
-    """The names by which the headings of a document can be linked to."""
-    headings = re.findall(r"^#+ (.*)$", document.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
-        if target.startswith("https://"):
-            continue
-        path, _, anchor = target.partition("#")
-        file = (document.parent / path).resolve() if path else document
-        assert file.exists(), target
-        assert not anchor or anchor in anchors(file), target
+    for file, anchor in links(document):
+        if isinstance(file, Path):
+            assert file.exists(), file
+            assert not anchor or anchor in anchors(file), (file, anchor)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -58,6 +41,11 @@ def test_the_documents_list_every_action_of_the_log() -> None:
 def test_the_documents_explain_every_state_and_every_reason() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", section("reading-states.md", "What each state means"), re.MULTILINE)
     assert set(explained) - {"state", "attention"} == {*OrderState, *Attention}
+
+
+def test_the_documents_number_every_assumption_as_the_code_does() -> None:
+    rows = re.findall(r"^\| (\d+) \| `(\w+)`: ", section("platform.md", "The assumptions, by number"), re.MULTILINE)
+    assert rows == [(str(int(one)), one.name.lower()) for one in Assumption]
 
 
 def test_the_glossary_names_what_is_in_the_files() -> None:

@@ -10,13 +10,12 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
-from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection, Message, Queue
 
 from tests.support.processes import CELERY, Program
-from tests.support.proxy import Proxy, through_proxy
+from tests.support.proxy import through_proxy
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.adapters.child_processes import environment_of_programs
@@ -63,6 +62,10 @@ def connection(broker_url: str) -> Iterator[Connection]:
         queue.purge()
         yield connection
         queue.delete()
+
+
+def standard_port(broker_url: str) -> int:
+    return 6379 if broker_url.startswith("redis") else 5672
 
 
 def received(connection: Connection) -> list[Message]:
@@ -189,10 +192,8 @@ def test_a_broker_that_goes_away_between_two_events_is_unreachable(
 def test_a_connection_that_is_half_open_is_given_up_and_replaced(
     broker_url: str, connection: Connection, transport_to: Transports
 ) -> None:
-    parts = urlsplit(broker_url)
-    with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
-        to_proxy = broker_url.replace(f":{parts.port}", f":{proxy.port}")
-        transport = transport_to(to_proxy, seconds=0.5)
+    with through_proxy(broker_url, standard_port(broker_url)) as (proxy, url):
+        transport = transport_to(url, seconds=0.5)
         assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
         proxy.strand()
         started = time.monotonic()
@@ -205,8 +206,7 @@ def test_a_connection_that_is_half_open_is_given_up_and_replaced(
 def test_after_a_broken_connection_none_of_the_kept_ones_is_used(
     broker_url: str, connection: Connection, transport_to: Transports
 ) -> None:
-    port = 6379 if broker_url.startswith("redis") else 5672
-    with through_proxy(broker_url, port) as (proxy, url):
+    with through_proxy(broker_url, standard_port(broker_url)) as (proxy, url):
         transport = transport_to(url)
         with ThreadPoolExecutor(4) as senders:
             together = Barrier(4)

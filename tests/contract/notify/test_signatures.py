@@ -2,10 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from standardwebhooks import Webhook as Library
@@ -28,26 +26,18 @@ KNOWN = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, '{"test": 2432232314}', "wh
 KNOWN_SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-class Verifier(Protocol):
-    """A library of Standard Webhooks."""
-
-    def verifies(self, body: str, headers: dict[str, str], secret: str) -> bool:
-        """Whether it accepts a body with these headers, and reads it as the body is."""
-
-    def sign(self, event_id: str, seconds: int, body: str, secret: str) -> str:
-        """The signature that it makes itself, at so many seconds since 1970."""
-
-
 class Python:
     """The library of PyPI."""
 
     def verifies(self, body: str, headers: dict[str, str], secret: str) -> bool:
+        """Whether it accepts a body with these headers, and reads it as the body is."""
         try:
             return bool(Library(secret).verify(body.encode(), headers) == json.loads(body))
         except WebhookVerificationError:
             return False
 
     def sign(self, event_id: str, seconds: int, body: str, secret: str) -> str:
+        """The signature that it makes itself, at so many seconds since 1970."""
         return Library(secret).sign(event_id, datetime.fromtimestamp(seconds, UTC), body)
 
 
@@ -78,10 +68,13 @@ class Node:
         return json.loads(npm.run_node(self._PROGRAM, json.dumps(given), self._folder))
 
 
+Verifier = Python | Node
+
+
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     folder = tmp_path_factory.mktemp("npm")
-    npm.install("standardwebhooks", folder)
+    npm.install(folder, "standardwebhooks")
     return Node(folder)
 
 
@@ -90,12 +83,6 @@ def library(request: pytest.FixtureRequest) -> Verifier:
     """Each of them."""
     found: Verifier = request.getfixturevalue("node") if request.param == "npm" else Python()
     return found
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 def request_signed_by(receiver: Receiver, *secrets: str) -> Delivered:

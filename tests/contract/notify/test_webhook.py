@@ -61,12 +61,6 @@ def sender_to() -> Iterator[SendersTo]:
         yield make
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
 def test_the_example_of_the_libraries_own_tests_is_signed_as_they_say(receiver: Receiver, sender_to: SendersTo) -> None:
     sender = sender_to(receiver.url, secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",))
     now = datetime.fromtimestamp(1614265330, ZoneInfo("Asia/Shanghai"))
@@ -105,11 +99,8 @@ def test_threads_share_no_connection(receiver: Receiver, sender_to: SendersTo) -
 
     receiver.reply = wait_for_others
     sender = sender_to(receiver.url)
-    threads = [threading.Thread(target=send, args=(sender,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    with ThreadPoolExecutor(4) as threads:
+        assert {one.outcome for one in threads.map(send, [sender] * 4)} == {OK}
     assert receiver.connections == 4
 
 

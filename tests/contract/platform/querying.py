@@ -6,11 +6,12 @@ from typing import TypeVar
 
 import pytest
 
+from tests.contract.platform.raw_server import RawServer, Reply
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.records.query_errors import QueryError
-from worker.domain.records.reports import Answer, IdKind
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.records.answers import Answer, QueryError
+from worker.domain.records.orders import IdKind
+from worker.domain.wire.query_request import Credentials
 
 CREDENTIALS = Credentials(
     account_sid="abcdefghijklmnopqrstuvwxyz012345", auth_token="0123456789abcdef0123456789abcdef", app_id="app-1"
@@ -77,6 +78,18 @@ def failure(
     assert error.__cause__ is None
     assert error.__context__ is None
     return error
+
+
+def answered_with(reply: Reply | bytes, *, deadline: float = 5.0) -> Answer:
+    """The answer to a query at a server that replies so."""
+    with RawServer(reply) as server:
+        return send_query(server.url, deadline=deadline)
+
+
+def failed_with(reply: Reply | bytes, kind: type[Failure], *, deadline: float = 5.0) -> Failure:
+    """The failure of a query at a server that replies so."""
+    with RawServer(reply) as server:
+        return failure(server.url, kind, deadline=deadline)
 
 
 def seconds_of_failure(url: str, kind: type[QueryError], *, deadline: float, ago: float = 0.0) -> float:

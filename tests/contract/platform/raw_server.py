@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
@@ -86,12 +85,7 @@ class RawServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop serving; afterwards `requests` is complete."""
         self._stopped.set()
         # A shutdown wakes accept(), which a close does not.

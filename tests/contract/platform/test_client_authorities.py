@@ -11,7 +11,8 @@ import pytest
 
 from tests.contract.platform.querying import failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
-from worker.domain.records.query_errors import Unreachable
+from tests.support.dead_address import resolving_to
+from worker.domain.records.answers import Unreachable
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -70,8 +71,7 @@ def test_a_folder_of_authorities_is_accepted_as_well(
 
 
 def test_a_certificate_for_another_name_is_refused(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", there)])
+    monkeypatch.setattr(socket, "getaddrinfo", resolving_to(("127.0.0.1", urlsplit(server.url).port or 0)))
     error = failure("https://platform.invalid", Unreachable, ca_file=OURS)
     assert "Hostname mismatch" in str(error)
     assert server.requests == []

@@ -17,8 +17,8 @@ from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Rep
 from tests.support.dead_address import DEAD_HOST, connections_under_way, dead_address, resolving_to
 from tests.support.reconciling import ManualClock
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, QueryError, Unreachable
-from worker.domain.records.reports import IdKind
+from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, NotSent, QueryError, Unreachable
+from worker.domain.records.orders import IdKind
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 SLACK = 0.5
@@ -109,10 +109,8 @@ def test_an_answer_that_was_complete_after_the_deadline_is_none() -> None:
 def test_the_rest_of_a_request_is_not_written_after_the_deadline() -> None:
     clock = ManualClock(seconds=0.0)
     exchange = Exchange(clock=clock, started=0.0, deadline=3.0, connect_timeout=1.0)
-    clock.seconds = 2.0
-    exchange.before_write()
-    clock.seconds = 2.9
-    exchange.before_write()
+    for clock.seconds in (2.0, 2.9):
+        exchange.before_write()
     clock.seconds = 3.0
     with pytest.raises(DeadlineExceeded):
         exchange.before_write()

@@ -37,7 +37,7 @@ class NotificationEvidence:
     accounts: frozenset[str] = frozenset({"default"})
     """Those that had an endpoint for all types before their first order came."""
     refused: frozenset[str] = frozenset()
-    """Request ids of the orders that the receiver refuses until the end: it need not know them."""
+    """Request ids of the orders that the receiver refuses until the end: it may never know them."""
     lost_events: frozenset[str] = frozenset()
     """Ids of events whose rows a restore may have taken."""
     hidden_tries: int = 0
@@ -102,11 +102,11 @@ def _n1(evidence: NotificationEvidence) -> Iterator[str]:
         told[key][event_type] += 1
     for order in _of_interest(evidence):
         for event_type, count in (changed[order["id"]] - told[_key(order)]).items():
-            yield f"order {_name(order)}: {count} times {event_type}, and nobody was told"
+            yield f"order {_name(order)}: {count} times {event_type}, without a notification"
 
 
 def _type_of(change: Row) -> str | None:
-    """The type of the notification about a change; None where nobody is notified."""
+    """The type of the notification about a change; None where none is due."""
     if None in (change["old_state"], change["new_state"]):
         # Taken in, or moved to or from the archive.
         return None
@@ -172,7 +172,7 @@ def _is_about_an_order(delivery: Row) -> bool:
 
 
 def _told_wrongly(order: Row, data: Row) -> Iterator[str]:
-    """What the receiver knows, and the table says otherwise. Of a pending order it need not know each report."""
+    """What the receiver knows, and the table says otherwise. Of a pending order it may not know each report."""
     fields = ["state", "attention"]
     if order["state"] in FINAL:
         fields += ["traffic_sts", "remark", "ori_amount", "settled_by"]
@@ -215,7 +215,7 @@ def _n5(evidence: NotificationEvidence) -> Iterator[str]:
         if one["body"] != expected:
             yield f"event {event_id} came with another body than before, or than was written"
         if one["is_valid"] and event_id not in written and _is_about_an_order(one):
-            yield f"event {event_id} was written by nobody"
+            yield f"event {event_id} was not written by a worker"
 
 
 def _is_fresh(delivery: Row) -> bool:

@@ -151,7 +151,7 @@ def _forgeries(victims: Sequence[str], others: Sequence[str]) -> list[_Forgery]:
         (405, "PUT", PATH, wanted),
         (413, "POST", PATH, b'{"requestId": "' + b"9" * 70_000 + b'"}'),
         (413, "POST", PATH, b"[" * 900_000),
-        # Kept, and answered 200: to have it repeated helps nobody.
+        # Kept, and answered 200: to have it repeated is of no use.
         *((200, "POST", PATH, json.dumps(one).encode()) for one in (*theirs, *foreign)),
         *((200, "POST", PATH, body) for body in (b"", b"{", b"\xff\xfe", b'{"requestId": 1e999}', b"[" * 60_000)),
     ]

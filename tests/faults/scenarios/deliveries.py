@@ -22,7 +22,7 @@ _POINTS = (
     Point.NOTE_AFTER_COMMIT,
 )
 _LEASE_SECONDS = 20.0
-"""Not scaled: for so long nobody sends what a killed process had claimed."""
+"""Not scaled: for so long no process sends what a killed one had claimed."""
 _LOT_SECONDS = 10.0
 """In so long the orders of a lot are settled, and their notifications sent."""
 _MOST_LOTS = 4
@@ -207,7 +207,7 @@ def _kill_rabbitmq(testbed: Testbed, consumer: NotificationConsumer) -> None:
 
 
 def _is_connected_again(testbed: Testbed) -> bool:
-    """A broken connection is kept by kombu until something is sent by it: here, a tick that nobody needs."""
+    """A broken connection is kept by kombu until something is sent by it: here, a tick that has no use."""
     try:
         testbed.send("reconciler.reconcile")
     except OperationalError:

@@ -53,7 +53,7 @@ def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
 
 
 def _add_rows(testbed: Testbed, account: str, count: int) -> None:
-    """Pending notifications of orders that nobody has any more, as if they had been written long ago."""
+    """Pending notifications of orders that no table has any more, as if they had been written long ago."""
     event_id = {
         "postgresql": "'msg_' || lpad(n::text, 32, '0')",
         "mariadb": "concat('msg_', lpad(n, 32, '0'))",

@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 import redis
-import sqlalchemy
 from celery import Celery
 from kombu import Connection, Exchange, Queue
-from sqlalchemy.pool import NullPool
 
 from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope
 from tests.support.servers import EmbeddedValkey
+from tests.support.sql import column_of
 from tests.support.waiting import eventually
-from worker.broker.transports import GuardedRedisTransport
+from worker.broker.redis_and_rabbitmq import GuardedRedisTransport
 
 pytestmark = pytest.mark.slow
 
@@ -333,12 +332,10 @@ def test_json_makes_nothing_but_json(target: Target) -> None:
     for value in (made, bytes_made, unknown):
         body = json.dumps([[{"request_id": value}], {}, {}]).encode()
         target.publish(body, headers={"task": TASK, "id": "typed"})
-    engine = sqlalchemy.create_engine(target.database_url, poolclass=NullPool)
 
     def kept() -> list[str]:
-        with engine.connect() as connection:
-            payloads = connection.exec_driver_sql("SELECT payload FROM rejected_orders").scalars()
-            return [payload for payload in payloads if "__type__" in payload]
+        payloads = column_of(target.database_url, "SELECT payload FROM rejected_orders")
+        return [payload for payload in payloads if "__type__" in payload]
 
     eventually(lambda: len(kept()) == 3, "three refused orders")
     target.check_still_works()

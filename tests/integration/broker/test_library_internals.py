@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from tests.support.forging import envelope
 from tests.support.servers import EmbeddedValkey
 from worker.broker.library_internals import BoundedConnection, ReplyTooLong
+from worker.broker.redis_and_rabbitmq import GuardedRedisTransport, guard_kombu
 from worker.broker.sizes import LARGEST_ITEM, MOST_VALUES, Oversized
-from worker.broker.transports import GuardedRedisTransport, guard_kombu
 
 guard_kombu()
 

@@ -16,7 +16,7 @@ from tests.support.forging import ORDERS, TASK, Target, envelope
 from tests.support.memory import forget_peak, memory_of
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.broker.transports import GuardedRedisTransport, guard_kombu
+from worker.broker.redis_and_rabbitmq import GuardedRedisTransport, guard_kombu
 
 pytestmark = pytest.mark.slow
 

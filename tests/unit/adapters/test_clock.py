@@ -29,12 +29,8 @@ def test_boot_clock_counts_suspend_on_linux() -> None:
 
 def said_by(program: str, *before: str) -> list[str]:
     """What another process prints of its clock `c`, started by the words before."""
-    command = [
-        *before,
-        sys.executable,
-        "-c",
-        f"from worker.adapters.clock import HostClock; c = HostClock(); {program}",
-    ]
+    code = f"from worker.adapters.clock import HostClock; c = HostClock(); {program}"
+    command = [*before, sys.executable, "-c", code]
     root = Path(worker.__file__).parents[1]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=root).stdout.split()
 

@@ -1,22 +1,15 @@
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from benchmarks.schedule.__main__ import main
+from benchmarks.schedule.measure import Measured
 from benchmarks.schedule.scenario import write_scenario
 from tests.unit.benchmarks_schedule.builders import make_scenario
 
-KEYS = {
-    "mean_delay_seconds",
-    "median_delay_seconds",
-    "p90_delay_seconds",
-    "p99_delay_seconds",
-    "max_delay_seconds",
-    "never_learned_share",
-    "queries",
-    "ids",
-}
+FIGURES = {field.name for field in fields(Measured)}
 
 
 @pytest.fixture
@@ -29,14 +22,14 @@ def recorded(tmp_path: Path) -> str:
 def test_a_recorded_workload_gives_one_json_object(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--scenario", recorded, "--policy", "clairvoyant", "--json"])
     value = json.loads(capsys.readouterr().out)
-    assert value.keys() == KEYS
+    assert value.keys() == FIGURES
     assert value["mean_delay_seconds"] == 10
     assert (value["queries"], value["ids"]) == (2, 2)
 
 
 def test_without_json_each_figure_has_a_line(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--scenario", recorded, "--policy", "clairvoyant"])
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == KEYS
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == FIGURES
 
 
 def test_a_made_workload_that_is_stored_runs_as_the_made_one(
@@ -56,10 +49,8 @@ def test_the_table_of_chosen_workloads_can_be_plotted(tmp_path: Path, capsys: py
     policies = ["--policy", "round-robin", "--policy", "clairvoyant"]
     main(["--workload", "tiny", "--seeds", "2", *policies, "--json", "--plot", str(plot)])
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [(row["workload"], row["policy"], row["seeds"]) for row in rows] == [
-        ("tiny", "round-robin", 2),
-        ("tiny", "clairvoyant", 2),
-    ]
+    assert [row["policy"] for row in rows] == ["round-robin", "clairvoyant"]
+    assert {(row["workload"], row["seeds"]) for row in rows} == {("tiny", 2)}
     assert plot.read_text("utf-8").startswith("<svg")
 
 

@@ -38,6 +38,4 @@ def test_quantiles_lie_between_two_delays_in_proportion() -> None:
 
 def test_a_scenario_in_which_no_order_counts_has_no_delays() -> None:
     measured = measure(make_scenario([(0, 60, 60)]), Outcome(learned_at=[60], queries=0, ids=0))
-    assert measured.mean_delay_seconds is None
-    assert measured.p99_delay_seconds is None
-    assert measured.never_learned_share is None
+    assert measured.mean_delay_seconds is measured.p99_delay_seconds is measured.never_learned_share is None

@@ -1,7 +1,7 @@
 """Findings as lines."""
 
 from worker.cli.doctor import doctor_lines, doctor_summary
-from worker.doctor.checks import fatal, ok, skipped, warning
+from worker.doctor.finding import fatal, ok, skipped, warning
 
 FOUND = [
     ok("database", "answers"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.error_text import first_line, one_line
+from worker.adapters.safe_text import first_line, one_line
 from worker.cli.output import print_json, show_times_in, time_text
 
 CHINA = timezone(timedelta(hours=8))

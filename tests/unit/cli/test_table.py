@@ -1,6 +1,7 @@
 """Tables hold no control characters and no markup, and never break an id."""
 
 from collections.abc import Callable
+from contextvars import Context
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from worker.cli.output import console, print_fields, print_table, wrapped
+from worker.domain.records.orders import OrderState
 
 CHINA = timezone(timedelta(hours=8))
 NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)
@@ -107,3 +109,26 @@ def test_a_wrapped_text_loses_nothing_but_white_space(text: str, width: int) -> 
     lines = wrapped(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert all(cell_len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize("fields", [True, False])
+def test_columns_stay_aligned_in_chinese(draw: Draw, monkeypatch: pytest.MonkeyPatch, fields: bool) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    rows: list[dict[str, Any]] = [
+        {"account": "北京", "state": OrderState.PENDING},
+        {"account": "b", "state": OrderState.FAILED},
+    ]
+    lines = Context().run(draw, *rows, fields=fields)
+    starts = ("北京", "处理中") if fields else ("状态", "处理中", "失败")
+    columns = {cell_len(line[: line.index(said)]) for line in lines for said in starts if said in line}
+    assert len(columns) == 1
+    assert lines[0].startswith("接口账号  ")
+
+
+@pytest.mark.parametrize("width", [12, 20, 31])
+def test_chinese_is_wrapped_between_characters_and_before_no_mark(width: int) -> None:
+    whole = "平台在最近一小时内提示，查询过于频繁；请执行 `reconciler queries`。"
+    lines = wrapped(whole, width)
+    assert max(map(cell_len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == whole.replace(" ", "")
+    assert not {line[0] for line in lines} & set("，；。")

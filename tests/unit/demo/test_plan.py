@@ -1,12 +1,13 @@
+from pathlib import Path
+
 import pytest
 
-from worker.demo.plan import FEWEST_ORDERS, MOST_ORDERS, Fate, Pace, Plan, make_plan
-
-PACE = Pace(window=2.0)
+from worker.demo.plan import FEWEST_ORDERS, MOST_ORDERS, Fate, Plan, Request, make_plan
+from worker.demo.stage import Stage
 
 
 def plan_of(orders: int, *, run: str = "demo-1", seed: int = 1) -> Plan:
-    return make_plan(name=run, orders=orders, pace=PACE, seed=seed)
+    return make_plan(name=run, orders=orders, window=2.0, seed=seed)
 
 
 @pytest.mark.parametrize("orders", [FEWEST_ORDERS, 120, 1000, MOST_ORDERS])
@@ -58,6 +59,11 @@ def test_a_submission_names_the_account_of_the_run_and_shows_no_fate() -> None:
         assert len(submission["mobile"]) == 11
 
 
-def test_durations_scale_with_the_window_as_far_as_settings_and_machines_allow() -> None:
-    assert (PACE.margin, PACE.deadline, PACE.tick) == (0.1, 1.0, 0.2)
-    assert (Pace(window=0.5).margin, Pace(window=0.5).deadline) == (0.05, 1.0)
+@pytest.mark.parametrize(("window", "margin", "deadline", "tick"), [(2.0, 0.1, 1.0, 0.2), (0.5, 0.05, 1.0, 0.1)])
+def test_durations_scale_with_the_window_as_far_as_settings_and_machines_allow(
+    tmp_path: Path, window: float, margin: float, deadline: float, tick: float
+) -> None:
+    with Stage(Request(window=window), folder=tmp_path, name="demo", check=lambda: None) as stage:
+        settings = stage.settings
+    assert (settings.query_margin_seconds, settings.request_deadline_seconds) == (margin, deadline)
+    assert settings.tick_seconds == tick

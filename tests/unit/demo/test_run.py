@@ -63,5 +63,5 @@ def test_without_a_terminal_a_line_comes_every_few_seconds_and_no_escape_code() 
 
 def test_in_a_terminal_the_picture_shows_states_budget_and_answers() -> None:
     text = shown(MOMENT, terminal=True)
-    for word in ("pending", "succeeded", "400", "Budget: one query per 2 s", "answered", "Ctrl-C"):
+    for word in ("pending", "succeeded", "400", "Budget: one query per 2 s", "88 settled", "Ctrl-C"):
         assert word in text

@@ -8,8 +8,7 @@ import pytest
 from worker.demo.readings import OrderLine, PlatformRecord, Truth
 from worker.demo.report import as_json, closing, verdict
 from worker.demo.summary import Finding, Summary, compare, summarise
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.orders import Attention, OrderState, Source
 
 SETTLED = Truth(request_id="a", outcome="1", settled=True, amount="2.94", unknown=False, callback="lost")
 FAILED = replace(SETTLED, outcome="-1", amount="0.00")
@@ -98,15 +97,12 @@ def test_all_is_not_well_otherwise_and_the_last_line_says_what_to_do(summary: Su
 
 
 def test_a_demo_that_ran_out_of_time_says_so_and_is_not_called_wrong() -> None:
-    summary = summary_of([(SETTLED, PENDING_HERE)], timed_out=True)
-    assert "the time was up" in closing(summary)
-    assert "1 orders were not settled in time, none is wrong" in verdict(summary, Path("folder"))
-
-
-def test_an_unknown_order_that_is_still_polled_is_reported_and_no_fault() -> None:
-    summary = summary_of([(UNKNOWN, PENDING_HERE)], timed_out=True)
-    assert summary.is_good
-    assert "1  unknown to the platform: still pending, as time was too short" in closing(summary)
+    late = summary_of([(SETTLED, PENDING_HERE)], timed_out=True)
+    assert "the time was up" in closing(late)
+    assert "1 orders were not settled in time, none is wrong" in verdict(late, Path("folder"))
+    unknown = summary_of([(UNKNOWN, PENDING_HERE)], timed_out=True)
+    assert unknown.is_good
+    assert "1  unknown to the platform: still pending, as time was too short" in closing(unknown)
 
 
 def test_the_least_number_of_queries_counts_what_only_a_query_could_settle() -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.support.visitors import write_users
-from worker.doctor.checks import Status
 from worker.doctor.files_and_hosts import console_check
+from worker.doctor.finding import Status
 
 
 def test_without_a_file_of_users_the_console_opens_by_a_key() -> None:

@@ -9,11 +9,10 @@ from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.notifications import Claim, Endpoint, NotificationState, Rank, TransportKind, TriedRow
-from worker.domain.records.orders import Lane, Order
+from worker.domain.records.answers import Answer, QueryError, Report
+from worker.domain.records.notifications import Claim, Endpoint, EventType, Notification, Rank, TransportKind
+from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Query, Work
-from worker.domain.records.query_errors import QueryError
-from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.scheduling.poll_schedule import prior_schedule
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -95,19 +94,20 @@ def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
     return Candidate(order_id=order_id, **{**defaults, **fields})
 
 
-def make_tried_row(number: int = 1, /, **fields: Any) -> TriedRow:
+def make_notification(number: int = 1, /, **fields: Any) -> Notification:
     """The row of a result that is due now, and that no delivery has tried yet."""
     defaults: dict[str, Any] = {
         "event_id": f"msg_{number}",
+        "account": "a",
         "order_id": number,
-        "state": NotificationState.PENDING,
+        "type": EventType.SUCCEEDED,
+        "version": 1,
         "rank": Rank.RESULT,
-        "tries": 0,
+        "body": "{}",
+        "changed_at": NOW,
         "due_at": NOW,
-        "refused_since": None,
-        "lease_token": None,
     }
-    return TriedRow(id=number, **{**defaults, **fields})
+    return Notification(id=number, **{**defaults, **fields})
 
 
 def make_claim(number: int = 1, /, **fields: Any) -> Claim:

@@ -133,7 +133,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         | {"events": [event("1", ori_amount="3.00")], "truth": truth("1", amount="3.00") | truth("2")},
     ),
     "an answer that was never given": ("S5", {"arrivals": [arrival(1, 10.0, "1", said="0"), arrival(2, 12.0, "2")]}),
-    "a callback that nobody sent": (
+    "a callback that was not sent": (
         "S5",
         {"orders": [order("1", settled_by="callback")], "events": [event("1", source="callback", query_id=None)]},
     ),

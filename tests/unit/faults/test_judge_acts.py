@@ -32,7 +32,7 @@ def test_an_order_that_was_reopened_settles_once_more() -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("2",)])
-def test_an_order_that_nobody_reopened_may_not(names: tuple[str, ...]) -> None:
+def test_an_order_that_was_not_reopened_may_not(names: tuple[str, ...]) -> None:
     assert found({"reopened": names}, **SETTLED_AGAIN) == {"S2", "S5"}
 
 
@@ -58,7 +58,7 @@ def test_what_an_operator_said_needs_no_answer_of_the_platform() -> None:
         (SAID, {"ori_amount": "3.51"}),
         ({"resolved": {"2": ("succeeded", "3.50")}}, {}),
     ],
-    ids=["nobody said it", "another state", "another amount", "another order"],
+    ids=["never said", "another state", "another amount", "another order"],
 )
 def test_an_operators_word_that_was_not_given_is_found(sent: dict[str, Any], fields: dict[str, Any]) -> None:
     assert "S2" in found(sent, **resolved(BY_HAND | fields))

@@ -134,7 +134,7 @@ def test_the_checker_lets_pass(what: str) -> None:
 
 
 BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
-    "a change of which nobody was told": (
+    "a change without a notification": (
         "N1",
         {"notifications": GOOD.notifications[1:], "deliveries": GOOD.deliveries[3:]},
     ),
@@ -184,7 +184,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         {"notifications": [notification("a", ONE, "gave_up"), *GOOD.notifications[1:]]},
     ),
     "a forged event": ("N5", also(is_valid=False, status=401)),
-    "an event that nobody wrote": ("N5", also(event_id="e")),
+    "an event that no worker wrote": ("N5", also(event_id="e")),
     "a second body under the same id": ("N5", also(body("1", mobile="18812340804"))),
     "an event signed an hour ago": ("N5", also(age=3600.0)),
     "an event without a time": ("N5", also(age=None)),

@@ -71,7 +71,7 @@ def test_what_is_wrong_is_named_without_a_token(given: Given, variables: dict[st
     [
         ("callback_token = 5", "whose callback_token is not a string"),
         ('callback_token = "short"', "whose callback_token holds a token that is too short"),
-        (f'callback_token = "{TOKEN}"\ncallback_token_file = "x"', "with both callback_token and callback_token_file"),
+        (f'callback_token = "{TOKEN}"\ncallback_token_file = "x"', "whose callback_token_file is set, and so is"),
         ('callback_token_file = "nowhere"', "whose callback_token_file names a file that cannot be read"),
     ],
 )
@@ -92,6 +92,6 @@ def test_who_may_read_metrics_is_read(given: Given) -> None:
     assert "RECONCILER_METRICS_TOKEN" in given.fault(METRICS_TOKEN="short", METRICS_TOKEN_FILE="")
 
 
-def test_without_them_nobody_elsewhere_reads_metrics(given: Given) -> None:
+def test_without_them_no_other_host_reads_metrics(given: Given) -> None:
     settings = given.settings()
     assert (settings.metrics_tokens, settings.metrics_networks, settings.users_file) == ((), (), None)

@@ -16,7 +16,7 @@ WEBHOOK = {**ACCOUNT, "NOTIFY_URL": URL, "NOTIFY_SECRET": SECRET}
 TABLE = '[north]\naccount_sid="s"\nauth_token="t"\napp_id="a"\n'
 
 
-def test_nobody_is_notified_by_default(given: Given) -> None:
+def test_no_notification_is_sent_by_default(given: Given) -> None:
     assert given.settings(ACCOUNT).endpoints == {}
 
 
@@ -40,12 +40,12 @@ def test_a_task_has_celery_s_own_queue_and_our_broker_by_default(given: Given) -
     plain = given.settings(ACCOUNT, NOTIFY_TASK="billing.told").endpoints["default"]
     assert plain.target == CeleryTask(task="billing.told", queue="celery")
     assert plain.as_endpoint().shown == "task billing.told on queue celery"
-    other = given.settings(NOTIFY_QUEUE="bills", NOTIFY_BROKER_URL="amqp://u:broker-pw@h/b")
-    assert other.endpoints["default"].target == CeleryTask(
-        task="billing.told", queue="bills", broker_url="amqp://u:broker-pw@h/b"
-    )
-    assert other.endpoints["default"].target.digest != plain.target.digest
-    assert "broker-pw" in other.secrets
+    broker = "amqp://u:broker-pw@h/b"
+    settings = given.settings(NOTIFY_QUEUE="bills", NOTIFY_BROKER_URL=broker)
+    other = settings.endpoints["default"].target
+    assert other == CeleryTask(task="billing.told", queue="bills", broker_url=broker)
+    assert other.digest != plain.target.digest
+    assert "broker-pw" in settings.secrets
 
 
 def test_only_some_events_may_be_wanted(given: Given) -> None:
@@ -173,14 +173,7 @@ def test_no_secret_of_an_endpoint_is_shown(given: Given) -> None:
     hidden = [SECRET, NEXT_SECRET, SECRET.removeprefix("whsec_"), "broker-pw", URL]
     assert set(hidden) <= set(settings.secrets)
     rows = [one.as_endpoint() for one in settings.endpoints.values()]
-    shown = (
-        settings,
-        settings.endpoints,
-        settings.accounts_file,
-        settings.model_dump(),
-        settings.model_dump_json(),
-        rows,
-    )
-    for text in map(repr, shown):
+    dumps = settings.model_dump(), settings.model_dump_json()
+    for text in map(repr, (settings, settings.endpoints, settings.accounts_file, *dumps, rows)):
         for secret in (*hidden, "path-secret", "query-secret"):
             assert secret not in text

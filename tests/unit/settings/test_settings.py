@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import worker
 from tests.contract.platform.raw_server import CERTIFICATE
 from tests.unit.settings.given import ACCOUNT, TOKEN, Given, accounts_file, secret_file
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.settings import PREFIX, VARIABLES, AccountsFile, Settings, SettingsError, load_settings
 
 ROOT = Path(worker.__file__).parents[1]
@@ -59,7 +59,7 @@ def test_fractions_of_a_second_are_accepted_down_to_a_twentieth(given: Given, na
 
 
 @pytest.mark.parametrize("name", DURATIONS)
-@pytest.mark.parametrize("value", ["0", "0.049", "-1", "nan", "inf", "60s", "31536001", "1e999"])
+@pytest.mark.parametrize("value", ["0", "0.049", "-1", "nan", "inf", "60s", "六十秒", "31536001", "1e999"])
 def test_wrong_duration_is_refused_with_name_value_and_range(given: Given, name: str, value: str) -> None:
     message = given.fault({"PLATFORM_URL": LOOPBACK, name: value})
     assert message.startswith(f"RECONCILER_{name} is ")
@@ -99,28 +99,17 @@ def test_wrong_value_is_reported_with_its_fault_and_the_accepted_range(
     assert given.fault({name: value}).startswith(f"RECONCILER_{name} {fault}")
 
 
-def test_a_wrong_value_is_shown_as_it_was_typed(given: Given) -> None:
-    assert "('六十秒')" in given.fault({"QUERY_WINDOW_SECONDS": "六十秒"})
-    assert r"('6\x7f')" in given.fault({"QUERY_WINDOW_SECONDS": "6\x7f"})
-
-
 def test_several_faults_are_in_one_message_a_line_each(given: Given) -> None:
-    faults = given.faults(
-        BATCH_SIZE="0", TICK_SECONDS="x", DATABASE_URL="oracle://h/d", ACCOUNTS_FILE="missing.toml", APP_ID="a"
-    )
-    assert [fault.split()[0] for fault in faults] == [
-        "RECONCILER_DATABASE_URL",
-        "RECONCILER_APP_ID",
-        "RECONCILER_ACCOUNTS_FILE",
-        "RECONCILER_BATCH_SIZE",
-        "RECONCILER_TICK_SECONDS",
-    ]
+    wrong = {"BATCH_SIZE": "0", "TICK_SECONDS": "x", "DATABASE_URL": "oracle://h/d", "ACCOUNTS_FILE": "missing.toml"}
+    named = [fault.split()[0].removeprefix("RECONCILER_") for fault in given.faults(wrong, APP_ID="a")]
+    assert named == ["DATABASE_URL", "APP_ID", "ACCOUNTS_FILE", "BATCH_SIZE", "TICK_SECONDS"]
 
 
 def test_long_value_is_cut_and_control_characters_are_escaped(given: Given) -> None:
     message = given.fault(BATCH_SIZE="\x1b[2J\n" + "9" * 5000 + "x")
     assert len(message) < 250
     assert message.isprintable()
+    assert r"('6\x7f')" in given.fault(BATCH_SIZE="6\x7f")
 
 
 # ---------------------------------------------------------------------------------------------------------- addresses
@@ -253,7 +242,7 @@ def test_a_secret_that_is_given_twice_is_refused(given: Given, where: str) -> No
         ("", "is empty"),
         ("\n", "is empty"),
         (b"\xff\xfe" + TOKEN.encode(), "is not UTF-8 text"),
-        (TOKEN * 3000, "of more than 64 KiB"),
+        (TOKEN * 3000, "has more than 64 KiB"),
     ],
 )
 def test_a_file_of_a_secret_that_is_of_no_use_is_reported_without_its_content(
@@ -286,15 +275,17 @@ def test_the_token_of_an_account_may_stand_in_a_file_beside_the_file_of_accounts
     settings = given.settings(ACCOUNTS_FILE=file)
     assert settings.accounts["north"].auth_token == TOKEN
     assert settings.secrets[0] == TOKEN
-    assert [warning.partition(" and can be read")[0] for warning in settings.warnings] == [
-        "etc/north-token holds a secret"
-    ]
+    (warning,) = settings.warnings
+    assert warning.startswith("etc/north-token holds a secret and can be read")
 
 
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('auth_token="t"\nauth_token_file="secret"', "with both auth_token and auth_token_file: keep one of the two"),
+        (
+            'auth_token="t"\nauth_token_file="secret"',
+            "whose auth_token_file is set, and so is the setting itself: keep one of the two",
+        ),
         ("auth_token_file=1", "whose auth_token_file is not a string"),
         (f'auth_token_file="{TOKEN}"', "whose auth_token_file names a file that cannot be read (No such file"),
         ('auth_token_file="secret"', "whose auth_token has characters that are not accepted"),
@@ -336,9 +327,8 @@ def test_wrong_token_is_refused_without_being_shown(given: Given, token: str) ->
 
 def test_account_of_the_environment_is_the_default(given: Given) -> None:
     settings = given.settings(ACCOUNT)
-    assert dict(settings.accounts) == {
-        "default": Credentials(account_sid="abcdef", auth_token=TOKEN, app_id="app1"),
-    }
+    credentials = Credentials(account_sid="abcdef", auth_token=TOKEN, app_id="app1")
+    assert dict(settings.accounts) == {"default": credentials}
     assert settings.require_accounts() == settings.accounts
 
 
@@ -387,13 +377,9 @@ def test_an_account_may_say_for_itself_what_an_amount_beside_a_failure_means(
     assert settings.echoing_accounts == echoing
 
 
-def test_default_account_may_be_in_the_file_alone(given: Given) -> None:
+def test_the_default_account_may_be_in_the_file_but_not_in_the_environment_as_well(given: Given) -> None:
     text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
     assert list(given.settings(ACCOUNTS_FILE=accounts_file(text)).accounts) == ["default"]
-
-
-def test_default_account_in_both_environment_and_file_is_refused(given: Given) -> None:
-    text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
     message = given.fault(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
     assert "has an account 'default', which RECONCILER_ACCOUNT_SID configures already" in message
 
@@ -466,7 +452,7 @@ def test_accounts_file_that_cannot_be_read_is_reported(given: Given) -> None:
     Path("binary.toml").write_bytes(b"\xff")
     assert "is not UTF-8 text" in given.fault(ACCOUNTS_FILE="binary.toml")
     Path("large.toml").write_bytes(b"#" * (1 << 20) + b"\n")
-    assert "more than 1 MiB" in given.fault(ACCOUNTS_FILE="large.toml")
+    assert "more than 1024 KiB" in given.fault(ACCOUNTS_FILE="large.toml")
 
 
 def test_files_with_secrets_that_everybody_can_read_are_warnings(given: Given) -> None:
@@ -551,6 +537,13 @@ def test_env_example_works_as_it_stands() -> None:
     settings = load_settings(ROOT / ".env.example")
     assert dict(settings) == dict(Settings())
     assert settings.warnings == ()
+
+
+def test_env_example_has_no_value_that_podman_reads_otherwise() -> None:
+    text = (ROOT / ".env.example").read_text("utf-8")
+    for value in re.findall(r"^#?[A-Z_]+=(.*)$", text, re.MULTILINE):
+        # It takes quotes, and a comment after the value, for parts of it.
+        assert not re.search(r"""['"$]|\s#|^\s|\s$""", value)
 
 
 def test_env_example_gives_the_unit_of_every_duration() -> None:

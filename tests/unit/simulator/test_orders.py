@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -41,25 +42,20 @@ def test_bimodal_delays_have_both_humps() -> None:
     assert 0.25 < sum(delay > 20 for delay in drawn) / 1000 < 0.35
 
 
-class Clock:
-    now = 0.0
-
-
-def platform(clock: Clock | None = None, **options: Any) -> Platform:
-    time = clock or Clock()
+def platform(clock: Callable[[], float] = lambda: 0.0, **options: Any) -> Platform:
     defaults: dict[str, Any] = {"accounts": (ACCOUNT,), "delay": Delay.parse("fixed:10"), "failed_share": 0.0}
-    return Platform(SimulatorConfig(**defaults | options), clock=lambda: time.now)
+    return Platform(SimulatorConfig(**defaults | options), clock=clock)
 
 
 def test_an_order_settles_after_its_delay_and_one_that_is_stuck_or_unknown_never() -> None:
-    clock = Clock()
-    tested = platform(clock)
+    now = 0.0
+    tested = platform(lambda: now)
     stuck, unknown = NewOrder(request_id="2", outcome=Outcome.STUCK), NewOrder(request_id="3", unknown=True)
     tested.register([NewOrder(request_id="1", outcome=Outcome.FAILED, settle_after=5), stuck, unknown])
     assert [order["status"] for order in tested.truth()] == ["0", "0", "0"]
-    clock.now = 5
+    now = 5.0
     assert tested.truth()[0]["status"] == "-1"
-    clock.now = 1e9
+    now = 1e9
     assert [order["settled"] for order in tested.truth()] == [True, False, False]
 
 

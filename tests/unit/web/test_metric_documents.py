@@ -73,6 +73,11 @@ def test_every_alert_is_tested_where_it_fires_and_where_it_does_not() -> None:
     assert silent == fires == set(alerts())
 
 
+def test_alertmanager_names_alerts_that_exist() -> None:
+    text = (ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text("utf-8")
+    assert set(re.findall(r"\bReconciler[A-Z]\w+", text)) <= set(alerts())
+
+
 def test_the_dashboard_shows_every_metric_and_no_other() -> None:
     dashboard = json.loads((ROOT / "deploy" / "grafana" / "reconciler.json").read_text("utf-8"))
     shown = {name for panel in dashboard["panels"] for text in expressions(panel) for name in named(text)}

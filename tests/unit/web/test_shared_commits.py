@@ -128,7 +128,7 @@ def test_while_the_database_is_away_one_item_tests_it_each_second(committer: Com
     assert committer.commits == [["away"], ["away"], ["b"], ["c"]]
 
 
-def test_while_a_commit_gets_no_answer_nobody_else_waits_for_it(committer: Committer) -> None:
+def test_while_a_commit_gets_no_answer_no_later_caller_waits_for_it(committer: Committer) -> None:
     with committer.holding() as tried:
         committer.now += 2
         assert "does not answer" in str(committer.submit("late"))
@@ -145,7 +145,7 @@ def test_who_has_waited_long_enough_is_told_and_not_committed_later(committer: C
     assert committer.commits == [["first"], ["next"]]
 
 
-def test_of_a_commit_that_failed_nothing_is_committed_for_which_nobody_waits_any_more(committer: Committer) -> None:
+def test_of_a_commit_that_failed_nothing_is_committed_whose_caller_has_left(committer: Committer) -> None:
     with committer.holding("bad", "late") as tried:
         committer.now += 11
     assert kinds_of(tried) == {"bad": ValueError, "late": TimeoutError}

@@ -82,7 +82,7 @@ def test_what_took_longer_than_it_is_kept_is_what_its_reader_gets() -> None:
 def test_who_asks_during_a_reading_waits_a_little_for_what_it_finds(pool: ThreadPoolExecutor) -> None:
     readings = Readings()
     first = readings.hold(pool)
-    # While it takes longer nobody waits any more, however many ask.
+    # While it takes longer no caller waits any more, however many ask.
     assert readings.shared.latest(0.01) is None
     readings.now += PATIENCE
     assert readings.shared.latest(PATIENCE) is None
@@ -142,7 +142,7 @@ def test_an_error_is_not_kept() -> None:
     assert (readings.shared.latest(PATIENCE), readings.count) == (3, 3)
 
 
-def test_after_an_error_nobody_is_shown_an_older_result(pool: ThreadPoolExecutor) -> None:
+def test_after_an_error_no_caller_is_shown_an_older_result(pool: ThreadPoolExecutor) -> None:
     readings = Readings(begin=pool.submit, oldest_seconds=math.inf)
     assert readings.shared.latest(PATIENCE) == 1
     readings.now += 3_600
@@ -176,7 +176,7 @@ def test_an_error_that_is_reported_leaves_the_last_result_for_its_time() -> None
     assert (shown, len(errors)) == ([1, 1, 1, 1, None, None], 2)
 
 
-def test_what_cannot_be_begun_has_failed_and_is_begun_anew(pool: ThreadPoolExecutor) -> None:
+def test_what_cannot_be_begun_has_failed_and_is_begun_again(pool: ThreadPoolExecutor) -> None:
     begun: list[Callable[[], None]] = []
 
     def begin(run: Callable[[], None]) -> None:

@@ -11,19 +11,24 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 
 import worker.words
-from worker.domain.records.attention import Attention
-from worker.domain.records.monitoring_findings import FindingKind
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
+from worker.domain.records.watching import FindingKind
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
 from worker.words.catalogue import COMMAND_LINE, ENTRIES, FINDINGS, PAGES, QUERY_OUTCOMES, means, message, remedy
 
 WORDS = Path(worker.words.__file__).parent
-ROOTS = (WORDS, WORDS.parent / "web", WORDS.parent / "domain" / "records")
-METHODS = [("**.py", "python"), ("**.toml", "worker.words.extraction:extract"), ("**.html", "jinja2")]
+ROOTS = (WORDS, WORDS.parent / "cli", WORDS.parent / "web", WORDS.parent / "domain" / "records")
+METHODS = [("**.py", "python"), ("**.toml", "worker.words.catalogue:extract"), ("**.html", "jinja2")]
 KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "text": None}
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,:;()]|[,:;()][\u4e00-\u9fff]")
+# What had several words, and has one: a pattern of each other word.
+REPLACED = re.compile(
+    "账户|(?<!接口)账号|工作进程|操作人|应答|返回(?!$|，不做更改|后重试|原页面|列表)|额度|拒收数据|实际扣款|异常订单|最久待查询|已送达|已放弃"
+    "|重发$|得出结果|后续结果|筛选|可以做什么|查询周期|60 分钟"
+)
 PLACE = re.compile(r"%(?:\(\w+\))?[a-z%]")
 
 
@@ -70,6 +75,25 @@ def test_every_message_is_translated_and_nothing_is_left_over(chinese: Catalog) 
 def test_no_message_is_uncertain_or_obsolete(chinese: Catalog) -> None:
     assert [one.id for one in chinese if one.id and one.fuzzy] == []
     assert list(chinese.obsolete) == []
+
+
+def test_chinese_has_no_mark_of_half_width(chinese: Catalog) -> None:
+    assert [shown for _, shown in translations(chinese) if HALF_WIDTH.search(PLACE.sub("值", shown))] == []
+
+
+def test_one_thing_has_one_word_in_chinese(chinese: Catalog) -> None:
+    assert [shown for _, shown in translations(chinese) if REPLACED.search(shown)] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english"),
+    [
+        *((-1, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (120, "2 minutes"), (3569, "59 minutes")),
+        *((3570, "1 hour"), (5400, "1.5 hours"), (86_400, "24 hours"), (172_800, "2 days")),
+    ],
+)
+def test_a_duration_is_said_in_the_unit_that_a_person_would_take(seconds: float, english: str) -> None:
+    assert ENGLISH.duration(seconds) == english
 
 
 def test_a_translation_has_the_places_of_its_message(chinese: Catalog) -> None:

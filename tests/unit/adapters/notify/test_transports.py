@@ -44,6 +44,4 @@ def test_after_the_end_no_connection_is_kept() -> None:
     kept.keep(early)
     kept.close()
     kept.keep(late)
-    assert early.is_closed
-    assert late.is_closed
-    assert kept.take() is None
+    assert (early.is_closed, late.is_closed, kept.take()) == (True, True, None)

@@ -6,9 +6,9 @@ import pytest
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
 from worker.domain.accounts.back_off import return_to_batch
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.answers import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Lane
-from worker.domain.records.query_errors import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
 from worker.domain.scheduling.ages import bucket_at
 
 BATCH = [make_order(1), make_order(2)]
@@ -39,13 +39,11 @@ def test_three_answers_after_ten_such_failures_return_the_suspects_that_these_ma
     assert (state.outage_from, state.outage_until, state.suspects_returned_at) == (None, None, NOW)
 
 
-def test_nine_such_failures_are_no_outage() -> None:
-    assert answer(fail(make_state(), *[HttpError(403)] * 9), 5)[1] == [None] * 5
-
-
-def test_an_answer_resets_the_count_of_failures() -> None:
-    state, _ = answer(fail(make_state(), *[HttpError(403)] * 9))
-    assert answer(fail(state, HttpError(403)), 5)[1] == [None] * 5
+def test_nine_such_failures_are_no_outage_and_an_answer_resets_their_count() -> None:
+    nine = fail(make_state(), *[HttpError(403)] * 9)
+    assert answer(nine, 5)[1] == [None] * 5
+    answered_once, _ = answer(nine)
+    assert answer(fail(answered_once, HttpError(403)), 5)[1] == [None] * 5
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)

@@ -7,20 +7,27 @@ import pytest
 from tests.unit.domain.builders import (
     NOW,
     RULES,
+    SCHEDULE,
     SENT_AT,
     WINDOW,
     after,
     answered,
+    failed,
     kinds,
+    leased,
+    make_answer,
     make_blind_order,
     make_order,
+    make_query,
     make_report,
     make_state,
 )
+from worker.domain.accounts.platform_habits import MOST_OUTLINES
+from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.answers import Charset, Malformed, Outline, Refused, Report, Shape
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Work
-from worker.domain.records.reports import Report
 
 FIVE = [make_order(order_id) for order_id in range(1, 6)]
 MODE = make_state(one_item_mode=True, batch_retry_at=NOW)
@@ -49,16 +56,12 @@ def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_polled_alo
 
 
 def test_every_third_batch_selects_another_order_in_case_the_first_was_settled_meanwhile() -> None:
-    all_effects = [
-        answered(FIVE, [make_report(1)], state=make_state(one_item_streak=streak, one_item_since=7))
-        for streak in (2, 3, 4, 5)
-    ]
-    assert [sum(after(each, order_id).lane is Lane.ALONE for order_id in range(1, 6)) for each in all_effects] == [
-        1,
-        0,
-        0,
-        1,
-    ]
+    selected = []
+    for streak in (2, 3, 4, 5):
+        state = make_state(one_item_streak=streak, one_item_since=7)
+        changes = answered(FIVE, [make_report(1)], state=state).changes
+        selected.append(sum(change.after.lane is Lane.ALONE for change in changes))
+    assert selected == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -87,22 +90,11 @@ def test_if_that_answer_holds_it_the_platform_answers_one_order_a_query() -> Non
 
 def test_if_that_answer_does_not_hold_it_the_suspicion_ends() -> None:
     effects = answered([probe(2)], [], state=SUSPECTING, work=Work.SINGLE)
-    assert (effects.state.one_item_mode, effects.state.one_item_streak, effects.reset_absences_since) == (
-        False,
-        0,
-        None,
-    )
-
-
-def test_another_order_polled_alone_changes_nothing() -> None:
-    effects = answered([make_order(3)], [make_report(3)], state=SUSPECTING, work=Work.SINGLE)
-    assert (effects.state.one_item_mode, effects.state.one_item_streak) == (False, 3)
-
-
-def test_what_a_one_item_answer_left_out_is_not_given_up_however_old_it_is() -> None:
-    old = [replace(order, submitted_at=NOW - timedelta(days=30)) for order in FIVE]
-    effects = answered(old, [make_report(1, traffic_sts="0")])
-    assert [after(effects, order_id).state for order_id in (1, 2)] == [OrderState.UNRESOLVED, OrderState.PENDING]
+    assert (effects.state.one_item_mode, effects.state.one_item_streak) == (False, 0)
+    assert effects.reset_absences_since is None
+    # Another order that is polled alone changes nothing.
+    other = answered([make_order(3)], [make_report(3)], state=SUSPECTING, work=Work.SINGLE).state
+    assert (other.one_item_mode, other.one_item_streak) == (False, 3)
 
 
 def test_in_one_item_mode_an_order_that_an_empty_answer_leaves_out_was_absent_alone() -> None:
@@ -210,18 +202,15 @@ def test_a_batch_with_items_resets_the_count_of_empty_ones(between: list[Report]
     assert batch([], batch([], state)).echoes_custom_parm
 
 
-@pytest.mark.parametrize("items", [[], SILENT[:1]])
-def test_a_lone_query_never_ends_it(items: list[Report]) -> None:
+@pytest.mark.parametrize(
+    ("polled", "items"),
+    [(BATCH[:1], []), (BATCH[:1], SILENT[:1]), (FIVE, [])],
+    ids=["alone", "alone with an item", "by request id"],
+)
+def test_a_lone_query_or_one_by_request_id_never_ends_it(polled: list[Order], items: list[Report]) -> None:
     state = ECHOING
     for _ in range(9):
-        state = alone(items, state)
-    assert state.echoes_custom_parm
-
-
-def test_queries_by_request_id_never_end_it() -> None:
-    state = ECHOING
-    for _ in range(9):
-        state = answered([make_order(1), make_order(2)], [], state=state).state
+        state = answered(polled, items, state=state).state
     assert state.echoes_custom_parm
 
 
@@ -282,3 +271,69 @@ def test_a_tried_batch_without_an_echo_counts_as_no_further_ending() -> None:
     for items in (SILENT, [], [], []):
         after_it = batch(items, state)
         assert (after_it.echoes_custom_parm, after_it.echo_endings) == (False, 2)
+
+
+def outline(keys: str = "requestId string", charset: Charset | None = Charset.UTF_8) -> Outline:
+    return Outline(shape=Shape.LIST, charset=charset, keys=keys)
+
+
+def replied(seen: Outline | None, state: AccountState, *reports: Report) -> QueryEffects:
+    """The effects of an answer that looks like this."""
+    query = make_query(FIVE)
+    answer = replace(make_answer(query, reports), outline=seen)
+    rows = [leased(order) for order in FIVE]
+    return after_answer(query, answer, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES)
+
+
+def test_an_outline_is_new_once() -> None:
+    first = replied(outline(), make_state())
+    assert first.new_outline == outline()
+    assert first.state.shapes_seen == outline().mark
+    again = replied(outline(charset=None), first.state)
+    assert again.new_outline is None
+    assert again.state.shapes_seen == first.state.shapes_seen
+    other = replied(outline("data string"), again.state)
+    assert other.new_outline is not None
+    assert other.state.shapes_seen.split() == [outline().mark, outline("data string").mark]
+
+
+def test_so_is_that_of_a_refusal_or_of_an_unreadable_reply() -> None:
+    for error in (Refused("-2", "缺少"), Malformed("no item")):
+        assert failed(FIVE, error).new_outline is None
+        error.outline = outline()
+        first = failed(FIVE, error)
+        assert (first.new_outline, first.state.shapes_seen) == (outline(), outline().mark)
+        assert failed(FIVE, error, state=first.state).new_outline is None
+
+
+def test_at_most_sixteen_outlines_are_remembered_the_latest() -> None:
+    state = make_state()
+    for number in range(40):
+        state = replied(outline(f"{number}"), state).state
+    assert state.shapes_seen.split() == [outline(f"{number}").mark for number in range(24, 40)]
+    longest = " ".join([max((f"{shape}:{'0' * 8}" for shape in Shape), key=len)] * MOST_OUTLINES)
+    assert len(longest) <= 512
+
+
+def test_charsets_are_kept_in_the_order_in_which_they_were_seen() -> None:
+    state = make_state()
+    for charset in (None, Charset.GB18030, Charset.UTF_8, Charset.GB18030):
+        state = replied(outline(charset=charset), state).state
+    assert state.charsets_seen == "gb18030 utf_8"
+
+
+def test_the_fewest_and_the_most_digits_of_masked_mobiles_are_kept() -> None:
+    silent = replied(None, make_state(), make_report(1, mobile=None)).state
+    assert (silent.fewest_digits_shown, silent.most_digits_shown) == (None, None)
+    state = replied(None, silent, make_report(1), make_report(99, mobile="+86 188****0804")).state
+    assert (state.fewest_digits_shown, state.most_digits_shown) == (7, 7)
+    state = replied(None, state, make_report(1, mobile="***********"), make_report(2)).state
+    state = replied(None, state, make_report(1, mobile="18812340804")).state
+    assert (state.fewest_digits_shown, state.most_digits_shown) == (0, 11)
+
+
+def test_an_answer_that_shows_nothing_new_leaves_the_habits_as_they_are() -> None:
+    state = replied(outline(), make_state(), make_report(1)).state
+    habits = ("shapes_seen", "charsets_seen", "fewest_digits_shown", "most_digits_shown")
+    again = replied(outline(), state, make_report(2)).state
+    assert [getattr(again, name) for name in habits] == [getattr(state, name) for name in habits]

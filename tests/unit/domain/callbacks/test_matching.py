@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, make_order
-from tests.unit.domain.callbacks.test_bodies import posted
+from tests.unit.domain.builders import APP_ID, NOW, RULES, make_order
+from tests.unit.domain.callbacks.test_bodies import BODY as BY_REQUEST_ID
+from tests.unit.domain.callbacks.test_bodies import TWO, posted
 from tests.unit.domain.orders.test_submissions import json_values, nested
 from worker.domain.callbacks.bodies import LONGEST_PAYLOAD, Callback, read_callback
 from worker.domain.callbacks.matching import (
@@ -21,30 +22,20 @@ from worker.domain.callbacks.matching import (
     sayings_of,
     shown_sayings_of,
 )
-from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Trust
 from worker.domain.records.order_changes import EventKind, Saying
-from worker.domain.records.orders import Order, OrderKey, OrderState
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
 
-APP_IDS = {"default": APP_ID}
+ONE = {"default": APP_ID}
 SETTLED = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
-BODY = {
-    "requestId": "R1",
-    "customParm": "C1",
-    "appid": APP_ID,
-    "trafficSts": "1",
-    "remark": "成功",
-    "oriAmount": "2.94",
-    "mobile": MASKED,
-}
-ONE, TWO = {"default": APP_ID}, {"default": APP_ID, "north": "app-north"}
+BODY = {**BY_REQUEST_ID, "customParm": "C1", "remark": "成功"}
 
 
 def applied(
     order: Order, *callbacks: dict[str, Any], said: dict[Saying, int] | None = None, times: int = 1
 ) -> CallbackResult:
     listed = list(enumerate([posted(**fields) for fields in callbacks or ({},)] * times))
-    return apply_callbacks(listed, [order], APP_IDS, NOW, RULES, said or {})
+    return apply_callbacks(listed, [order], ONE, NOW, RULES, said or {})
 
 
 def test_what_is_said_again_of_a_settled_order_is_counted_and_not_recorded_again() -> None:
@@ -89,17 +80,15 @@ def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
 
 def test_a_kept_callback_that_came_again_leaves_its_count_with_the_order() -> None:
     kept = replace(posted(), repeats=149)
-    matched, result = apply_kept_callbacks([(5, "default", kept)], [make_order(1)], APP_IDS, NOW, RULES)
+    matched, result = apply_kept_callbacks([(5, "default", kept)], [make_order(1)], ONE, NOW, RULES)
     assert matched == [5]
-    assert [[(event.kind, event.repeats) for event in change.events] for change in result.changes] == [
-        [("settled", 149)]
-    ]
     (change,) = result.changes
+    assert [(event.kind, event.repeats) for event in change.events] == [("settled", 149)]
     two = [(6, "default", kept), (7, "default", posted())]
-    matched, result = apply_kept_callbacks(two, [change.after], APP_IDS, NOW, RULES)
+    matched, result = apply_kept_callbacks(two, [change.after], ONE, NOW, RULES)
     assert [[event.repeats for event in change.events] for change in result.changes] == [[150]]
     (ignored,) = set(sayings_of(result.changes))
-    _, counted = apply_kept_callbacks(two, [change.after], APP_IDS, NOW, RULES, {ignored: 42})
+    _, counted = apply_kept_callbacks(two, [change.after], ONE, NOW, RULES, {ignored: 42})
     assert counted.repeated == {42: 151}
 
 

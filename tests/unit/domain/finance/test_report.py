@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.domain.finance.report import Delays, Figures, Grouping, Period, Report, SettledOrder
+from worker.domain.finance.report import AMOUNTS, COUNTS, Delays, Figures, Grouping, Period, Report, SettledOrder
 from worker.domain.records.orders import OrderState, Source
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
@@ -166,3 +166,10 @@ def test_a_day_on_which_clocks_change_has_its_own_length() -> None:
 def test_a_period_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="ends on 2016-01-30, before it begins on 2016-01-31"):
         Period(first=date(2016, 1, 31), last=date(2016, 1, 30), zone=UTC)
+
+
+def test_a_row_has_counts_amounts_and_delays_in_seconds() -> None:
+    row = figures_of(settled(Source.CALLBACK, delay=62), settled(Source.OPERATOR, charged="3")).as_row()
+    assert [row[name] for name in (*COUNTS, *AMOUNTS)] == [1, 0, 1, 0, 2, 0, Decimal("5.88"), 0, Decimal("5.94"), 1, 0]
+    assert (row["callback_delay_median_seconds"], row["hand_delay_p99_seconds"]) == (62.0, 60.0)
+    assert row["query_delay_p95_seconds"] is None

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.domain.notifications.test_resting_endpoints import answered
 from worker.domain.notifications.deliveries import (
     EVENT_WAITS,
     LEASE,
@@ -33,10 +34,6 @@ WITHOUT_ANSWER = {
     DeliveryOutcome.MALFORMED: Fault.EVENT,
     DeliveryOutcome.REFUSED: Fault.EVENT,
 }
-
-
-def answered(status: int) -> DeliveryResult:
-    return DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=status)
 
 
 @pytest.mark.parametrize(

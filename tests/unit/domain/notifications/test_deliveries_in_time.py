@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import make_claim, make_endpoint, make_tried_row
+from tests.unit.domain.builders import make_claim, make_endpoint, make_notification
+from tests.unit.domain.notifications.test_resting_endpoints import OK, TIMEOUT, answered
 from worker.domain.notifications.deliveries import LEASE, MOST_AT_ONCE, choose_probe, ranks_in_turn
 from worker.domain.notifications.resting_endpoints import (
     after_deliveries,
@@ -22,25 +23,20 @@ from worker.domain.notifications.resting_endpoints import (
 )
 from worker.domain.records.notifications import (
     Claim,
-    DeliveryOutcome,
     DeliveryResult,
     EndedTry,
     Endpoint,
+    Notification,
     NotificationState,
     Permission,
     Rank,
-    TriedRow,
 )
 
 START = datetime(2026, 11, 26, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200)
-TIMEOUT = DeliveryResult(outcome=DeliveryOutcome.TIMEOUT)
-WRONG_ROUTE = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=404)
-AWAY = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=503)
-BROKEN = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=500)
+WRONG_ROUTE, AWAY, BROKEN = answered(404), answered(503), answered(500)
 
 ENDPOINT = make_endpoint("a")
 EVENTS = 24
@@ -60,7 +56,7 @@ class Line:
     processes: int = 1
     now: datetime = START
     endpoint: Endpoint = ENDPOINT
-    rows: dict[int, TriedRow] = field(default_factory=dict)
+    rows: dict[int, Notification] = field(default_factory=dict)
     waiting: dict[Rank, list[tuple[datetime, int]]] = field(default_factory=lambda: {rank: [] for rank in Rank})
     """By rank, when each event that waits is due: a heap. What has changed since is passed over."""
     under_way: list[tuple[datetime, Claim]] = field(default_factory=list)
@@ -69,7 +65,7 @@ class Line:
 
     def add(self, event: int) -> None:
         """A result that is to be told now."""
-        self._put(make_tried_row(event, due_at=self.now))
+        self._put(make_notification(event, due_at=self.now))
 
     def run_until(self, end: datetime, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Claim and note, as the senders do, from one moment at which something can happen to the next."""
@@ -78,7 +74,7 @@ class Line:
             self._claim()
             self.now = max(self.now + SECOND / 1000, min([end, *self._next_moments()]))
 
-    def _put(self, row: TriedRow) -> None:
+    def _put(self, row: Notification) -> None:
         self.rows[row.id] = row
         if self._waits(row):
             heapq.heappush(self.waiting[row.rank], (row.due_at, row.id))
@@ -94,7 +90,7 @@ class Line:
     def _places(self) -> int:
         return MOST_AT_ONCE * self.processes - len(self.under_way)
 
-    def _waits(self, row: TriedRow) -> bool:
+    def _waits(self, row: Notification) -> bool:
         return row.state is NotificationState.PENDING and row.lease_token is None
 
     def _first(self, rank: Rank) -> datetime | None:

@@ -25,7 +25,6 @@ from worker.domain.notifications.events import (
     wanted,
 )
 from worker.domain.records import csv_columns
-from worker.domain.records.attention import Attention
 from worker.domain.records.notifications import (
     EventType,
     Notification,
@@ -33,8 +32,7 @@ from worker.domain.records.notifications import (
     Rank,
 )
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Lane, Order, OrderState, Source, version_at
-from worker.domain.records.reports import TrafficStatus
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, TrafficStatus, version_at
 
 P, S, F, U, C = OrderState
 ENDPOINT = make_endpoint()
@@ -72,9 +70,8 @@ def test_another_attention_or_none_any_more_is_told_of(before: Attention | None,
 
 
 def test_what_is_no_result_is_not_told_of() -> None:
-    unseen = changed(
-        lane=Lane.ALONE, absences=3, traffic_sts=TrafficStatus.RECHARGING, remark="处理中", custom_parm="C1"
-    )
+    said = {"traffic_sts": TrafficStatus.RECHARGING, "remark": "处理中", "custom_parm": "C1"}
+    unseen = changed(None, lane=Lane.ALONE, absences=3, **said)
     settles = changed(state=S)
     assert visible_changes([unseen, settles, changed()]) == [(settles, EventType.SUCCEEDED)]
 
@@ -159,26 +156,18 @@ def test_a_pending_order_has_something_to_tell_only_if_it_was_reopened_or_needs_
 
 
 def test_a_list_shows_the_ids_of_the_order_instead_of_the_text() -> None:
-    new = notification_of_order(
-        make_order(request_id="r1"), EventType.SUCCEEDED, event_id="msg_1", changed_at=NOW, rank=Rank.RESULT
-    )
+    order = make_order(request_id="r1")
+    new = notification_of_order(order, EventType.SUCCEEDED, event_id="msg_1", changed_at=NOW, rank=Rank.RESULT)
     values = {field.name: getattr(new, field.name) for field in fields(new)}
     row = notification_row(Notification(id=7, due_at=NOW, **values))
     assert tuple(row) == csv_columns.NOTIFICATIONS
     assert (row["id"], row["request_id"], row["custom_parm"], row["type"]) == (7, "r1", None, EventType.SUCCEEDED)
 
 
-def row(
-    order_id: int,
-    number: int,
-    version: int,
-    state: NotificationState,
-    account: str = "default",
-) -> Notification:
+def row(order_id: int, number: int, version: int, state: NotificationState, account: str = "default") -> Notification:
     text: dict[str, Any] = {"event_id": f"m{number}", "body": "{}", "rank": Rank.RESULT, "type": EventType.FAILED}
-    return Notification(
-        id=number, order_id=order_id, version=version, state=state, account=account, changed_at=NOW, due_at=NOW, **text
-    )
+    which: dict[str, Any] = {"order_id": order_id, "version": version, "account": account}
+    return Notification(id=number, state=state, changed_at=NOW, due_at=NOW, **which, **text)
 
 
 def test_the_latest_notification_of_each_order_is_sent_once_more_and_given_up_ones_before_it_go() -> None:
@@ -194,11 +183,8 @@ def test_the_latest_notification_of_each_order_is_sent_once_more_and_given_up_on
 
 
 def test_an_order_without_a_notification_is_told_of_as_it_stands_or_refused_in_words() -> None:
-    settled, waits, alien = (
-        make_order(1, state=OrderState.SUCCEEDED),
-        make_order(2),
-        make_order(3, state=OrderState.SUCCEEDED, account="shop"),
-    )
+    settled, waits = make_order(1, state=OrderState.SUCCEEDED), make_order(2)
+    alien = replace(settled, id=3, account="shop")
     gone = row(4, 9, 1, NotificationState.DELIVERED)
     given_up = row(3, 8, 1, NotificationState.GAVE_UP, "shop")
     chosen = choose_resends([1, 2, 3, 4, 5], [settled, waits, alien], [gone, given_up], ENDPOINTS)

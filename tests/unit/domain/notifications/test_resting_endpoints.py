@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, TOKEN, make_claim, make_endpoint, make_tried_row
+from tests.unit.domain.builders import NOW, TOKEN, make_claim, make_endpoint, make_notification
 from worker.domain.notifications.endpoint_watch import is_failing_for_long
 from worker.domain.notifications.resting_endpoints import (
     DeliveryEffects,
@@ -59,7 +59,7 @@ OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200)
 TIMEOUT = DeliveryResult(outcome=DeliveryOutcome.TIMEOUT)
 
 
-def test_an_endpoint_that_nobody_knew_starts_fresh() -> None:
+def test_a_new_endpoint_starts_fresh() -> None:
     assert enter(None, GIVEN) == FRESH
     assert not is_another_target(None, GIVEN)
 
@@ -82,13 +82,9 @@ def test_another_target_starts_fresh_and_stays_paused() -> None:
 
 
 def test_tasks_differ_by_name_queue_and_broker() -> None:
-    tasks = [
-        CeleryTask(task="t", queue="q"),
-        CeleryTask(task="t2", queue="q"),
-        CeleryTask(task="t", queue="q2"),
-        CeleryTask(task="t", queue="q", broker_url="redis://h"),
-    ]
-    assert len({task.digest for task in tasks}) == len(tasks)
+    task = CeleryTask(task="t", queue="q")
+    others = [replace(task, task="t2"), replace(task, queue="q2"), replace(task, broker_url="redis://h")]
+    assert len({one.digest for one in (task, *others)}) == 4
 
 
 def test_a_pause_names_who_and_a_resumption_ends_all_that_kept_events_back() -> None:
@@ -116,7 +112,7 @@ class World:
         self.now = NOW
         self.endpoint = make_endpoint("a")
         self.rows = {
-            number: make_tried_row(number, tries=count, due_at=NOW, lease_token=TOKEN)
+            number: make_notification(number, tries=count, due_at=NOW, lease_token=TOKEN)
             for number, count in enumerate(tries, 1)
         }
 
@@ -247,18 +243,8 @@ def test_a_failure_of_its_own_delays_an_event_and_not_its_endpoint() -> None:
     world = World(0, 2)
     world.note(world.end(1, answered(500)), world.end(2, answered(422)))
     assert permission(world.endpoint, NOW) is Permission.ANY
-    assert [(row.tries, row.due_at - NOW) for row in world.rows.values()] == [
-        (1, 5 * SECOND),
-        (3, timedelta(minutes=30)),
-    ]
-
-
-def test_an_event_is_refused_since_its_first_failure() -> None:
-    world = World(0)
-    for _ in range(3):
-        world.note(world.end(1, answered(500)))
-        world.now += HOUR
-    assert world.rows[1].refused_since == NOW
+    assert [row.tries for row in world.rows.values()] == [1, 3]
+    assert [row.due_at - NOW for row in world.rows.values()] == [5 * SECOND, timedelta(minutes=30)]
 
 
 def in_doubt(*tries: int) -> World:
@@ -384,12 +370,13 @@ def test_a_success_between_failures_begins_the_count_of_different_events_again()
     assert [row.tries for row in world.rows.values()] == [1, 1, 1, 1, 1, 0]
 
 
-def test_one_event_that_fails_for_ever_never_rests_its_endpoint() -> None:
+def test_one_event_that_fails_for_ever_never_rests_its_endpoint_and_is_refused_since_its_first_failure() -> None:
     world = World(0)
     for _ in range(10):
         world.note(world.end(1, answered(500)))
-        assert permission(world.endpoint, NOW) is Permission.ANY
-    assert world.rows[1].state is NotificationState.GAVE_UP
+        assert permission(world.endpoint, world.now) is Permission.ANY
+        world.now += HOUR
+    assert (world.rows[1].state, world.rows[1].refused_since) == (NotificationState.GAVE_UP, NOW)
 
 
 def test_an_event_of_a_resting_endpoint_is_never_given_up() -> None:
@@ -398,7 +385,7 @@ def test_an_event_of_a_resting_endpoint_is_never_given_up() -> None:
     world.probe(1, answered(500))
     assert world.rows[1].state is NotificationState.PENDING
     assert world.rows[1].due_at == world.now + 24 * HOUR
-    # The next probe need not wait.
+    # The next probe does not have to wait.
     assert permission(world.endpoint, world.now) is Permission.PROBE
 
 

@@ -14,10 +14,9 @@ from worker.domain.orders.enqueueing import (
     insertion_order,
     names_an_id_twice,
 )
-from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Order, OrderKey, OrderState
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
 
 
 def submission(request_id: str | None = None, custom_parm: str | None = None, **fields: Any) -> Submission:

@@ -23,12 +23,10 @@ from tests.unit.domain.builders import (
 from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.attention import Attention
+from worker.domain.records.answers import DeadlineExceeded, HttpError, QueryError, Refused, Report
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Lane, Order, OrderState, Source
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.queries import Work
-from worker.domain.records.query_errors import DeadlineExceeded, HttpError, QueryError, Refused
-from worker.domain.records.reports import Report
 
 LIMIT = timedelta(seconds=RULES.unresolved_after_seconds)
 OLD = make_order(submitted_at=SENT_AT - LIMIT)

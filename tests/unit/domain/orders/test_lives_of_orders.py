@@ -18,21 +18,16 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
+from tests.unit.domain.queries.test_after_failure import ALL as EVERY_FAILURE
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import Lane, Order, OrderState
-from worker.domain.records.query_errors import (
-    DeadlineExceeded,
+from worker.domain.records.answers import (
     HttpError,
-    Malformed,
-    NotSent,
     QueryError,
-    Refused,
-    Unreachable,
+    Report,
 )
-from worker.domain.records.reports import IdKind, Report
+from worker.domain.records.orders import Attention, IdKind, Lane, Order, OrderState
 
 ids = st.integers(1, 6)
 states = st.builds(
@@ -56,19 +51,7 @@ reports = st.builds(
     ori_amount=st.sampled_from([None, "2.94", "0", "x"]),
     fault=st.sampled_from([None, None, None, "unreadable"]),
 )
-errors = st.sampled_from(
-    [
-        Refused("-2", "no"),
-        Refused("-205", "no"),
-        Refused("-9", "频繁"),
-        Malformed("x"),
-        DeadlineExceeded("x"),
-        HttpError(500),
-        HttpError(503, retry_after=9e9),
-        Unreachable("x"),
-        NotSent("x"),
-    ]
-)
+errors = st.sampled_from([*EVERY_FAILURE, HttpError(503, retry_after=9e9)])
 
 
 @st.composite

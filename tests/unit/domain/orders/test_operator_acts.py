@@ -1,6 +1,8 @@
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,31 +25,35 @@ from tests.unit.domain.builders import (
 from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
     Decided,
+    account_refusal,
     actor_fault,
     applies,
     cancel,
     check,
     dismiss,
     dismiss_selected,
-    nobody_polls,
+    most_needed,
+    note,
     pause,
+    pause_fault,
     reason_fault,
     refusal,
+    refusal_of_selected,
     reopen,
     reopen_unresolved,
     resolve,
     resume,
     unless_changed,
+    without_planned_pause,
 )
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
-from worker.domain.records.acts import Act, ActKind
-from worker.domain.records.attention import Attention
+from worker.domain.records.accounts import Pause
+from worker.domain.records.acts import Act, ActEntry, ActKind
+from worker.domain.records.answers import DeadlineExceeded
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Lane, Order, OrderState, Source
-from worker.domain.records.query_errors import DeadlineExceeded
-from worker.domain.records.reports import TrafficStatus
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, TrafficStatus
 from worker.domain.scheduling.observing import observe_callbacks, observe_polls
 
 ACT = Act(actor="ann", reason="ticket 77", now=NOW)
@@ -125,12 +131,6 @@ def test_a_resolved_order_is_polled_no_more() -> None:
     assert event_of(decided).detail == "ticket 77"
 
 
-@pytest.mark.parametrize("state", FINAL)
-def test_what_is_final_is_reopened_first(state: OrderState) -> None:
-    refusal = resolve(make_order(state=state), ACT, state=OrderState.FAILED, amount=None)
-    assert refusal == f"order default:R1: is {state.value} already; reopen it first"
-
-
 @pytest.mark.parametrize(("charged", "attention"), [(AMOUNT, None), (Decimal(3), Attention.LATE_CONFLICT)])
 def test_what_the_platform_says_later_is_compared(charged: Decimal, attention: Attention | None) -> None:
     order = changed(resolve(make_order(), ACT, state=OrderState.SUCCEEDED, amount=charged))
@@ -148,18 +148,18 @@ def test_a_query_under_way_loses_an_order_that_is_resolved_and_its_answer_is_com
     assert end.settled == 0
 
 
-@pytest.mark.parametrize("error", [DeadlineExceeded("no answer")])
-def test_the_failure_of_a_query_under_way_leaves_a_resolved_order_alone(error: DeadlineExceeded) -> None:
+def test_the_failure_of_a_query_under_way_leaves_a_resolved_order_alone() -> None:
     order = make_order()
     resolved = changed(resolve(leased(order), ACT, state=OrderState.SUCCEEDED, amount=AMOUNT))
-    assert [change.after for change in failed([order], error, rows=[resolved]).changes] in ([], [resolved])
+    effects = failed([order], DeadlineExceeded("no answer"), rows=[resolved])
+    assert [change.after for change in effects.changes] in ([], [resolved])
 
 
 # ---- reopen
 
 
 @pytest.mark.parametrize("state", [OrderState.UNRESOLVED, OrderState.CANCELLED])
-def test_what_nobody_settled_is_reopened(state: OrderState) -> None:
+def test_what_was_not_settled_is_reopened(state: OrderState) -> None:
     order = make_order(state=state, attention=Attention.TOO_OLD, dismissed_at=NOW)
     decided = reopen(order, ACT)
     assert changed(decided).state is OrderState.PENDING
@@ -179,13 +179,9 @@ def test_what_an_operator_settled_is_reopened() -> None:
 )
 def test_what_the_platform_settled_is_reopened_by_force_only(settled_by: Source | None, who: str) -> None:
     order = succeeded(settled_by=settled_by)
-    refusal = f"order default:R1: was settled by {who}; ask the platform first, then reopen it with --force"
+    refusal = f"order default:R1: was settled by {who}; ask the platform first, then reopen it by force"
     assert reopen(order, ACT) == refusal
     assert changed(reopen(order, ACT, force=True)).state is OrderState.PENDING
-
-
-def test_what_is_pending_is_not_reopened() -> None:
-    assert reopen(make_order(), ACT, force=True) == "order default:R1: is pending already"
 
 
 def test_a_reopened_order_is_as_one_of_which_nothing_was_heard() -> None:
@@ -257,30 +253,17 @@ def test_what_may_still_settle_is_cancelled(state: OrderState) -> None:
     assert (event.kind, event.source, event.actor) == (EventKind.CANCELLED, Source.OPERATOR, "ann")
 
 
-@pytest.mark.parametrize(
-    ("state", "refusal"),
-    [
-        (OrderState.SUCCEEDED, "order default:R1: is succeeded already; reopen it first"),
-        (OrderState.FAILED, "order default:R1: is failed already; reopen it first"),
-        (OrderState.CANCELLED, "order default:R1: is cancelled already"),
-    ],
-)
-def test_what_is_done_is_not_cancelled(state: OrderState, refusal: str) -> None:
-    assert cancel(make_order(state=state), ACT) == refusal
+NOT_UNRESOLVED = [state for state in OrderState if state is not OrderState.UNRESOLVED]
 
 
-@pytest.mark.parametrize("state", list(OrderState))
-def test_an_attention_is_dismissed_in_any_state(state: OrderState) -> None:
+@pytest.mark.parametrize("state", NOT_UNRESOLVED)
+def test_an_attention_is_dismissed_in_any_state_but_unresolved(state: OrderState) -> None:
     order = make_order(state=state, attention=Attention.AMOUNT_MISMATCH)
     decided = dismiss(order, ACT)
     assert changed(decided) == replace(order, attention=None)
     event = event_of(decided)
     assert (event.kind, event.detail) == (EventKind.DISMISSED, "amount_mismatch: ticket 77")
     assert (event.from_state, event.to_state, event.actor) == (state, state, "ann")
-
-
-def test_without_an_attention_there_is_nothing_to_dismiss() -> None:
-    assert dismiss(make_order(), ACT) == "order default:R1: has no attention to dismiss"
 
 
 def test_a_dismissed_attention_comes_back_with_a_new_event_and_not_by_age_alone() -> None:
@@ -312,10 +295,26 @@ def test_a_check_waits_for_the_query_that_is_under_way() -> None:
     assert changed(check(held, ACT)) == replace(held, check_requested_at=NOW)
 
 
-@pytest.mark.parametrize("state", [state for state in OrderState if state is not OrderState.PENDING])
-def test_what_is_not_pending_is_not_checked(state: OrderState) -> None:
-    refusal = f"order default:R1: is {state.value}, not pending; reopen it first"
-    assert check(make_order(state=state), ACT) == refusal
+fail = partial(resolve, state=OrderState.FAILED, amount=None)
+
+
+@pytest.mark.parametrize(
+    ("decide", "states", "why"),
+    [
+        (fail, FINAL, "is {} already; reopen it first"),
+        (cancel, FINAL, "is {} already; reopen it first"),
+        (cancel, [OrderState.CANCELLED], "is {} already"),
+        (partial(reopen, force=True), [OrderState.PENDING], "is {} already"),
+        (check, [*FINAL, OrderState.UNRESOLVED, OrderState.CANCELLED], "is {}, not pending; reopen it first"),
+        (dismiss, NOT_UNRESOLVED, "has no attention to dismiss"),
+        (dismiss, [OrderState.UNRESOLVED], "is {} and needs a person; resolve, reopen or cancel it"),
+    ],
+)
+def test_an_act_is_refused_in_words_that_name_the_order(
+    decide: Callable[[Order, Act], Decided], states: Iterable[OrderState], why: str
+) -> None:
+    for state in states:
+        assert decide(make_order(state=state), ACT) == f"order default:R1: {why.format(state.value)}"
 
 
 # ---- pauses
@@ -344,11 +343,12 @@ def test_an_account_that_neither_pauses_nor_backs_off_is_not_resumed() -> None:
         assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, False, None)
 
 
-def test_a_resume_ends_a_back_off_as_well() -> None:
-    until = NOW + timedelta(seconds=60)
-    resumed = resume(make_state(backoff_until=until, backoff_seconds=60.0, backoff_level=1), NOW)
+@pytest.mark.parametrize("ahead", [timedelta(seconds=60), timedelta(days=365)], ids=["as it was", "by a stepped clock"])
+def test_a_resume_ends_a_back_off_as_well(ahead: timedelta) -> None:
+    resumed = resume(make_state(backoff_until=NOW + ahead, backoff_seconds=60.0, backoff_level=1), NOW)
     assert resumed.after == make_state(backoff_level=1)
-    assert (resumed.is_resumed, resumed.was_paused, resumed.ended_back_off) == (True, False, until)
+    assert (resumed.is_resumed, resumed.was_paused) == (True, False)
+    assert resumed.ended_back_off == NOW + timedelta(seconds=60)
 
 
 def test_a_resume_ends_no_back_off_that_the_platform_asked_for() -> None:
@@ -360,16 +360,94 @@ def test_a_resume_ends_no_back_off_that_the_platform_asked_for() -> None:
     assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, True, until)
 
 
-def test_a_resume_counts_from_the_clock_as_it_is_now() -> None:
-    state = make_state(backoff_until=NOW + timedelta(days=365), backoff_seconds=60.0)
-    assert resume(state, NOW).ended_back_off == NOW + timedelta(seconds=60)
-
-
 def test_pausing_again_replaces_the_pause() -> None:
     first = pause(make_state(), ACT, NOW + timedelta(hours=2))
     again = pause(first, Act(actor="bob", reason="longer", now=NOW + timedelta(hours=1)), None)
     assert (again.paused_by, again.pause_reason, again.paused_until) == ("bob", "longer", None)
     assert again.paused_at == NOW + timedelta(hours=1)
+
+
+EVENING, MORNING = NOW + timedelta(hours=5), NOW + timedelta(hours=12)
+NIGHT = pause(make_state(), ACT, MORNING, EVENING)
+BOB = Act(actor="bob", reason="longer", now=NOW + timedelta(hours=1))
+MICROSECOND = timedelta(microseconds=1)
+
+
+def test_a_planned_pause_begins_and_ends_by_itself() -> None:
+    planned = Pause(paused_at=EVENING, paused_until=MORNING, paused_by="ann", pause_reason="ticket 77")
+    for now, is_paused in ((NOW, False), (EVENING - MICROSECOND, False), (EVENING, True), (MORNING, False)):
+        assert (NIGHT.is_paused(now), NIGHT.pause(now)) == (is_paused, planned if is_paused else None)
+    assert NIGHT.planned_pause(EVENING - MICROSECOND) == planned
+    assert NIGHT.planned_pause(EVENING) is None
+    assert make_state().planned_pause(NOW) is None
+
+
+def test_a_pause_that_is_to_begin_by_now_holds_at_once() -> None:
+    for begins in (NOW, NOW - timedelta(hours=1)):
+        assert pause(make_state(), ACT, MORNING, begins).pause(NOW) == pause(make_state(), ACT, MORNING).pause(NOW)
+
+
+def test_a_pause_that_is_to_begin_by_now_ends_none_that_holds() -> None:
+    held = pause(make_state(), BOB, None)
+    assert pause(held, replace(ACT, now=BOB.now), MORNING, NOW).pause(MORNING) == held.pause(MORNING)
+
+
+def test_a_pause_and_a_planned_one_stand_beside_each_other() -> None:
+    both = pause(NIGHT, BOB, NOW + timedelta(hours=2))
+    assert both == pause(pause(make_state(), BOB, NOW + timedelta(hours=2)), ACT, MORNING, EVENING)
+    held = [both.pause(NOW + timedelta(hours=hours)) for hours in (1, 2, 5, 12)]
+    assert [one and one.paused_by for one in held] == ["bob", None, "ann", None]
+
+
+@pytest.mark.parametrize(
+    ("until", "by", "ends"),
+    [
+        (EVENING + timedelta(hours=1), "ann", MORNING),
+        (MORNING + timedelta(hours=1), "bob", MORNING + timedelta(hours=1)),
+        (None, "bob", None),
+    ],
+    ids=["the planned one", "the other", "no end"],
+)
+def test_of_two_pauses_the_one_that_ends_last_is_shown(until: datetime | None, by: str, ends: datetime | None) -> None:
+    held = pause(NIGHT, BOB, until).pause(EVENING)
+    assert held is not None
+    assert (held.paused_by, held.paused_until) == (by, ends)
+
+
+def test_planning_again_replaces_what_has_not_begun_and_no_pause_that_holds() -> None:
+    next_night = EVENING + timedelta(days=1), MORNING + timedelta(days=1)
+    again = pause(NIGHT, BOB, next_night[1], next_night[0])
+    assert (again.pause(EVENING), again.planned_by, again.paused_at) == (None, "bob", None)
+    later = replace(BOB, now=EVENING)
+    again = pause(NIGHT, later, next_night[1], next_night[0])
+    assert (again.pause(EVENING), again.planned_from) == (NIGHT.pause(EVENING), next_night[0])
+
+
+def test_a_resume_ends_a_planned_pause_that_has_begun_and_leaves_what_is_to_come() -> None:
+    assert resume(NIGHT, EVENING).after == make_state()
+    assert not resume(NIGHT, NOW).is_resumed
+    resumed = resume(pause(NIGHT, ACT, None), NOW)
+    assert (resumed.after, resumed.was_paused) == (NIGHT, True)
+    assert without_planned_pause(NIGHT) == make_state()
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "fault"),
+    [
+        (None, NOW + MICROSECOND, None),
+        (NOW - timedelta(hours=1), MORNING, None),
+        (EVENING, MORNING, None),
+        (EVENING, NOW + timedelta(days=30), None),
+        (None, NOW, TextCode.PAUSE_IS_OVER),
+        (EVENING, EVENING, TextCode.PAUSE_ENDS_FIRST),
+        (MORNING, EVENING, TextCode.PAUSE_ENDS_FIRST),
+        (EVENING, NOW + timedelta(days=30, microseconds=1), TextCode.PAUSE_TOO_FAR_AHEAD),
+    ],
+)
+def test_a_pause_ends_after_it_begins_and_within_30_days(
+    begins: datetime | None, ends: datetime, fault: TextCode | None
+) -> None:
+    assert pause_fault(begins, ends, NOW) is fault
 
 
 def test_an_unresolved_order_that_a_filter_selected_waits_for_its_turn() -> None:
@@ -405,9 +483,16 @@ def test_an_attention_that_a_filter_has_selected_is_dismissed_unless_it_is_anoth
         assert refused == "order default:R1: has not too_old any more"
 
 
-def test_an_account_outside_the_settings_is_polled_by_nobody() -> None:
-    assert nobody_polls("default", {"default"}) is None
-    assert nobody_polls("shop", {"default"}) == "its account shop is not in the settings, so nobody polls it"
+def test_an_unresolved_order_is_not_dismissed_by_a_filter_either() -> None:
+    order = make_order(state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD)
+    refused = dismiss_selected(order, ACT, reason=Attention.TOO_OLD)
+    assert refused == "order default:R1: is unresolved and needs a person; resolve, reopen or cancel it"
+
+
+def test_an_order_of_an_account_outside_the_settings_is_not_to_be_polled() -> None:
+    assert account_refusal("default", {"default"}) is None
+    refused = account_refusal("shop", {"default"})
+    assert refused == "its account shop is not in the settings, so no worker polls it"
 
 
 @pytest.mark.parametrize("attention", [None, Attention.AMOUNT_MISMATCH])
@@ -420,6 +505,61 @@ def test_an_act_applies_to_the_orders_that_its_decision_takes(state: OrderState,
         (ActKind.CANCEL, cancel(order, ACT)),
         (ActKind.DISMISS, dismiss(order, ACT)),
         (ActKind.CHECK, check(order, ACT)),
+        (ActKind.NOTE, note(order, ACT)),
     ):
         assert applies(kind, state, attention) is isinstance(decided, Change), kind
     assert (refusal(ActKind.RESEND, order) is None) is (state is not OrderState.PENDING)
+
+
+def test_the_record_of_an_act_says_who_did_it_when_and_why() -> None:
+    entry = ActEntry(at=NOW, actor="ann", act=ActKind.PAUSE, account="a", reason="ticket 77", detail="paused")
+    assert ACT.entry(ActKind.PAUSE, "a", "paused") == entry
+
+
+def test_a_note_is_kept_in_the_history_under_its_writers_name_and_changes_nothing() -> None:
+    for order in (make_order(), succeeded(), make_order(state=OrderState.CANCELLED, attention=Attention.LATE_CONFLICT)):
+        decided = note(order, ACT)
+        assert changed(decided) == order
+        event = event_of(decided)
+        assert (event.kind, event.source, event.actor, event.detail) == (
+            *(EventKind.NOTE, Source.OPERATOR, "ann", "ticket 77"),
+        )
+        assert (event.from_state, event.to_state, event.at) == (order.state, order.state, NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "attention", "act"),
+    [
+        (OrderState.UNRESOLVED, Attention.TOO_OLD, ActKind.RESOLVE),
+        (OrderState.UNRESOLVED, None, ActKind.RESOLVE),
+        (OrderState.PENDING, Attention.UNKNOWN_STATUS, ActKind.RESOLVE),
+        (OrderState.PENDING, None, ActKind.CHECK),
+        *((state, Attention.LATE_CONFLICT, None) for state in (*FINAL, OrderState.CANCELLED)),
+    ],
+)
+def test_each_order_has_the_act_that_it_needs_most_and_a_final_one_none(
+    state: OrderState, attention: Attention | None, act: ActKind | None
+) -> None:
+    assert most_needed(state, attention) is act
+    assert act is None or applies(act, state, attention)
+
+
+def test_a_selected_order_is_acted_on_only_as_it_was_shown() -> None:
+    order = make_order(7, state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD)
+    shown = {7: (OrderState.UNRESOLVED, Attention.TOO_OLD)}
+    assert refusal_of_selected(order, shown, changed=()) is None
+    refused = CodedText(TextCode.HAS_CHANGED, order=str(order.key))
+    assert refusal_of_selected(order, shown, changed={7}) == refused
+    for otherwise in (
+        replace(order, attention=Attention.LATE_CONFLICT),
+        replace(order, state=OrderState.PENDING),
+        replace(order, id=8),
+    ):
+        assert refusal_of_selected(otherwise, shown, changed=()) == refused
+
+
+def test_the_record_of_an_act_has_its_orders_and_which_act_they_are_of() -> None:
+    entry = replace(ACT, key="k").entry(ActKind.CHECK, "default", None, [7, 12])
+    assert (entry.act_key, entry.order_ids) == ("k", (7, 12))
+    entry = ACT.entry(ActKind.PAUSE, "default", None)
+    assert (entry.act_key, entry.order_ids) == (None, ())

@@ -23,9 +23,8 @@ from worker.domain.orders.submissions import (
     read_refused,
     refused_texts,
 )
-from worker.domain.records.attention import Attention
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
-from worker.domain.records.orders import OrderKey, OrderState
+from worker.domain.records.orders import Attention, OrderKey, OrderState
 
 ACCOUNTS = ("default", "north")
 FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]
@@ -71,10 +70,7 @@ def test_what_cannot_be_retried_says_why(source: str, payload: str, errors: str,
 
 
 def test_what_is_refused_once_more_names_its_faults() -> None:
-    refused = [
-        Rejection(index=0, payload=1, errors=("a", "b")),
-        Rejection(index=1, payload=2, errors=("c",)),
-    ]
+    refused = [Rejection(index=0, payload=1, errors=("a", "b")), Rejection(index=1, payload=2, errors=("c",))]
     assert errors_of(refused) == ["a", "b", "c"]
     assert "retried already" in str(gone().fault)
 
@@ -211,9 +207,8 @@ def test_a_fault_names_the_field_what_is_wrong_and_what_is_accepted(field: str, 
 
 
 def test_every_fault_of_an_order_is_reported() -> None:
-    assert (
-        len(faults(request_id="", mobile="1", expected_amount="x", submitted_at="y", account="south", observe=1)) == 6
-    )
+    wrong = {"request_id": "", "mobile": "1", "expected_amount": "x", "submitted_at": "y", "account": "south"}
+    assert len(faults(**wrong, observe=1)) == 6
 
 
 def test_where_no_account_is_configured_the_fault_says_so() -> None:
@@ -247,18 +242,19 @@ def test_a_list_of_1_to_1000_is_accepted(count: int) -> None:
     assert read_list([{}] * count, "orders") == ([{}] * count, ())
 
 
-def test_what_is_no_list_is_refused_as_a_whole() -> None:
-    items, (rejection,) = read_list({"request_id": "R1"}, "orders")
-    assert items == []
-    assert rejection.index is None
-    assert rejection.as_answer() == {"index": None, "errors": ["orders: must be a list, not an object"]}
-
-
-def test_a_list_that_is_too_long_is_one_refusal_that_holds_all_of_it() -> None:
-    items, (rejection,) = read_list(list(range(1001)), "orders")
-    assert items == []
-    assert (rejection.index, rejection.payload) == (None, list(range(1001)))
-    assert rejection.errors == ("orders: the list has 1001 items; accepted: 1 to 1000, send more in parts",)
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"request_id": "R1"}, "must be a list, not an object"),
+        ([], "the list has 0 items; accepted: 1 to 1000, send more in parts"),
+        (list(range(1001)), "the list has 1001 items; accepted: 1 to 1000, send more in parts"),
+    ],
+    ids=["no list", "empty", "too long"],
+)
+def test_any_other_input_is_one_refusal_that_holds_all_of_it(given: object, fault: str) -> None:
+    refusal = Rejection(index=None, payload=given, errors=(f"orders: {fault}",))
+    assert read_list(given, "orders") == ([], (refusal,))
+    assert refusal.as_answer() == {"index": None, "errors": [f"orders: {fault}"]}
 
 
 def test_the_good_items_of_a_list_are_taken_and_each_other_is_refused_by_its_index() -> None:
@@ -272,11 +268,6 @@ def test_what_was_refused_unread_is_one_refusal_with_its_errors() -> None:
     unread = Unread(text="[[", errors=("message: too large",))
     assert read_list(unread, "orders") == ([], (Rejection(index=None, payload=unread, errors=unread.errors),))
     assert read_order(unread, ACCOUNTS, NOW) == unread.errors
-
-
-def test_an_empty_list_is_refused() -> None:
-    error = "orders: the list has 0 items; accepted: 1 to 1000, send more in parts"
-    assert read_list([], "orders") == ([], (Rejection(index=None, payload=[], errors=(error,)),))
 
 
 # ---- references
@@ -383,7 +374,4 @@ def test_endless_errors_leave_space_for_the_line_that_says_what_was_shortened() 
 
 
 def test_what_is_nested_too_deeply_for_json_is_described_in_words() -> None:
-    nested: list[object] = []
-    for _ in range(100_000):
-        nested = [nested]
-    assert 0 < len(kept(nested).payload) <= 2_000
+    assert 0 < len(kept(nested(100_000)).payload) <= 2_000

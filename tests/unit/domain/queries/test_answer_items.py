@@ -1,10 +1,25 @@
-from tests.unit.domain.builders import after, answered, kinds, make_blind_order, make_order, make_report, make_state
-from worker.domain.queries.answer_items import find_contradictions
-from worker.domain.records.attention import Attention
-from worker.domain.records.orders import OrderState
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.domain.builders import (
+    after,
+    answered,
+    kinds,
+    make_answer,
+    make_blind_order,
+    make_order,
+    make_query,
+    make_report,
+    make_state,
+)
+from worker.domain.queries.answer_items import find_contradictions, names_besides
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
 from worker.domain.records.queries import Work
 
 ECHOING = make_state(echoes_custom_parm=True)
+TWO = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2")]
+TWO_BLIND = [make_blind_order(1), make_blind_order(2)]
 
 
 def test_items_that_name_one_row_each_contradict_nothing() -> None:
@@ -25,24 +40,21 @@ def test_a_request_id_that_another_row_holds_is_never_filled_in_and_both_rows_ar
 
 
 def test_the_rest_of_the_batch_is_settled() -> None:
-    polled = [make_blind_order(1), make_blind_order(2)]
     reports = [make_report(9, custom_parm="C1"), make_report(2, custom_parm="C2")]
-    effects = answered(polled, reports, state=ECHOING, others=[make_order(9)])
+    effects = answered(TWO_BLIND, reports, state=ECHOING, others=[make_order(9)])
     assert (after(effects, 1).state, after(effects, 2).state) == (OrderState.PENDING, OrderState.SUCCEEDED)
 
 
 def test_one_request_id_for_two_orders_settles_neither() -> None:
-    polled = [make_blind_order(1), make_blind_order(2)]
     reports = [make_report(9, custom_parm="C1"), make_report(9, custom_parm="C2")]
-    effects = answered(polled, reports, state=ECHOING)
+    effects = answered(TWO_BLIND, reports, state=ECHOING)
     for order_id in (1, 2):
         assert after(effects, order_id).request_id is None
         assert after(effects, order_id).attention is Attention.CONFLICTING_ANSWER
 
 
 def test_a_polled_row_that_only_another_rows_item_names_is_flagged_and_absent() -> None:
-    polled = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2")]
-    effects = answered(polled, [make_report(1, custom_parm="C2")])
+    effects = answered(TWO, [make_report(1, custom_parm="C2")])
     for order_id in (1, 2):
         assert after(effects, order_id).state is OrderState.PENDING
         assert after(effects, order_id).attention is Attention.CONFLICTING_ANSWER
@@ -50,10 +62,8 @@ def test_a_polled_row_that_only_another_rows_item_names_is_flagged_and_absent() 
 
 
 def test_a_row_with_an_item_of_its_own_records_which_item_took_its_id() -> None:
-    polled = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2")]
-    effects = answered(
-        polled, [make_report(1, custom_parm="C2", words='{"thief":1}'), make_report(2, custom_parm="C2")]
-    )
+    reports = [make_report(1, custom_parm="C2", words='{"thief":1}'), make_report(2, custom_parm="C2")]
+    effects = answered(TWO, reports)
     assert after(effects, 2).state is OrderState.PENDING
     (event,) = next(change.events for change in effects.changes if change.after.id == 2)
     assert '{"thief":1}' in (event.detail or "")
@@ -63,16 +73,12 @@ def test_a_row_with_an_item_of_its_own_records_which_item_took_its_id() -> None:
 def test_a_final_row_whose_id_another_order_is_given_is_flagged_and_stays() -> None:
     holder = make_order(9, state=OrderState.SUCCEEDED)
     effects = answered([make_blind_order(1)], [make_report(9, custom_parm="C1")], state=ECHOING, others=[holder])
-    assert (after(effects, 9).state, after(effects, 9).attention) == (
-        OrderState.SUCCEEDED,
-        Attention.CONFLICTING_ANSWER,
-    )
+    assert after(effects, 9) == replace(holder, attention=Attention.CONFLICTING_ANSWER)
 
 
 def test_a_polled_row_that_was_settled_meanwhile_is_flagged_too() -> None:
-    polled = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2")]
-    rows = [make_order(1, custom_parm="C1"), make_order(2, custom_parm="C2", state=OrderState.SUCCEEDED)]
-    effects = answered(polled, [make_report(1, custom_parm="C2")], rows=rows)
+    rows = [TWO[0], replace(TWO[1], state=OrderState.SUCCEEDED)]
+    effects = answered(TWO, [make_report(1, custom_parm="C2")], rows=rows)
     assert after(effects, 2).attention is Attention.CONFLICTING_ANSWER
 
 
@@ -80,3 +86,13 @@ def test_a_blind_single_is_not_filled_in_with_the_request_id_of_another_row() ->
     effects = answered([make_blind_order(1)], [make_report(9)], work=Work.SINGLE, others=[make_order(9)])
     assert after(effects, 1).request_id is None
     assert after(effects, 1).attention is after(effects, 9).attention is Attention.CONFLICTING_ANSWER
+
+
+@pytest.mark.parametrize(("orders", "added"), [([make_order(1)], {"R9"}), ([make_order(1), make_order(2)], set())])
+def test_an_answer_names_others_by_its_items_and_where_it_is_of_one_order_by_those_beside(
+    orders: list[Order], added: set[str]
+) -> None:
+    query = make_query(orders)
+    named = names_besides(query, make_answer(query, [make_report(1, custom_parm="C1"), make_report(9)]))
+    keys = [OrderKey(account="default", request_id=name) for name in added]
+    assert {*named} == {OrderKey(account="default", custom_parm="C1"), *keys}

@@ -1,6 +1,7 @@
 """Which pages of the index of due orders a choice reads."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
+from tests.unit.domain.builders import (
+    NOW,
+    RULES,
+    SCHEDULE,
+    WINDOW,
+    make_blind_order,
+    make_candidate,
+    make_order,
+    make_state,
+)
 from worker.domain.queries.choose_batch import (
     INDEX_RANGES,
     accounts_in_turn,
@@ -18,29 +28,37 @@ from worker.domain.queries.choose_batch import (
     free_positions,
     next_pages,
     next_work,
+    refuse_together,
     spend,
 )
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.orders import Lane
+from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, Reason, Work
-from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.pick_by_priority import PAGE_SIZE
 
-times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
-candidates = st.builds(
-    Candidate,
-    order_id=st.integers(1, 300),
-    id_kind=st.sampled_from(IdKind),
-    lane=st.sampled_from(Lane),
-    submitted_at=times,
-    due_at=times,
-    queried_at=st.none() | times,
-    check_requested_at=st.none() | times,
-    suspect_group=st.integers(1, 3),
-    # An unresolved order is a candidate only where a check of it was requested.
-    is_unresolved=st.just(False),
-)
+times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
+
+
+def drawn_candidates(
+    id_kinds: st.SearchStrategy[IdKind], lanes: st.SearchStrategy[Lane]
+) -> st.SearchStrategy[Candidate]:
+    return st.builds(
+        Candidate,
+        order_id=st.integers(1, 300),
+        id_kind=id_kinds,
+        lane=lanes,
+        submitted_at=times,
+        due_at=times,
+        queried_at=st.none() | times,
+        check_requested_at=st.none() | times,
+        suspect_group=st.integers(1, 3),
+        # An unresolved order is a candidate only where a check of it was requested.
+        is_unresolved=st.just(False),
+    )
+
+
+candidates = drawn_candidates(st.sampled_from(IdKind), st.sampled_from(Lane))
 ECHOES = AccountState(account="default", echoes_custom_parm=True)
 BLIND = AccountState(account="default")
 turns = st.integers(0, 1_000_000)
@@ -54,6 +72,14 @@ def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: R
     choice = choose(waiting, state or make_state(), SCHEDULE, NOW, rules)
     assert choice is not None
     return choice
+
+
+def chosen_in_turn(waiting: list[Candidate], state: AccountState, times: int) -> Iterator[Choice]:
+    """What so many grants choose one after the other."""
+    for _ in range(times):
+        choice = chosen(waiting, state)
+        yield choice
+        state = spend(state, choice, NOW, RULES)
 
 
 # ---- which positions are spare
@@ -92,11 +118,7 @@ def test_a_batch_is_of_the_id_kind_with_the_highest_priorities() -> None:
 def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(higher: IdKind) -> None:
     lower = next(kind for kind in IdKind if kind is not higher)
     waiting = [make_candidate(i, id_kind=higher) for i in (1, 2)] + [make_candidate(3, id_kind=lower)]
-    state, given_to = make_state(echoes_custom_parm=True), []
-    for _ in range(15):
-        choice = chosen(waiting, state)
-        given_to.append(choice.id_kind)
-        state = spend(state, choice, NOW, RULES)
+    given_to = [choice.id_kind for choice in chosen_in_turn(waiting, make_state(echoes_custom_parm=True), 15)]
     for start in range(11):
         assert Counter(given_to[start : start + 5]) == {higher: 4, lower: 1}
 
@@ -112,27 +134,25 @@ def test_the_id_kind_that_was_passed_over_longest_is_chosen_first() -> None:
 
 @given(
     st.lists(candidates),
-    st.integers(0, 100),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
+    st.builds(
+        make_state,
+        turn=st.integers(0, 100),
+        echoes_custom_parm=st.booleans(),
+        one_item_mode=st.booleans(),
+        configuration_refused=st.booleans(),
+    ),
 )
 def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
-    waiting: list[Candidate], turn: int, echoes: bool, one_item: bool, refused: bool
+    waiting: list[Candidate], state: AccountState
 ) -> None:
-    state = make_state(
-        turn=turn,
-        echoes_custom_parm=echoes,
-        one_item_mode=one_item,
-        configuration_refused=refused,
-    )
     unique = list({candidate.order_id: candidate for candidate in waiting}.values())
     choice = choose(waiting, state, SCHEDULE, NOW, replace(RULES, batch_size=10))
     assert (choice is None) == (not unique)
     if choice is None or choice.work is Work.SUSPECTS:
         return
     named = [candidate for candidate in unique if candidate.order_id in choice.order_ids]
-    assert 1 <= len(choice.order_ids) == len(named) <= (1 if refused or choice.work is Work.SINGLE else 10)
+    most = 1 if state.configuration_refused or choice.work is Work.SINGLE else 10
+    assert 1 <= len(choice.order_ids) == len(named) <= most
     assert {candidate.id_kind for candidate in named} == {choice.id_kind}
     if choice.work is Work.BATCH:
         assert {candidate.lane for candidate in named} == {Lane.BATCH}
@@ -156,12 +176,8 @@ def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest
         make_candidate(2, lane=Lane.SUSPECT, suspect_group=5),
         make_candidate(3, lane=Lane.ALONE),
     ]
-    state, given_to = make_state(turn=turn), []
-    for _ in range(10):
-        choice = chosen(waiting, state)
-        given_to.append(choice.work)
-        state = spend(state, choice, NOW, RULES)
-    assert Counter(given_to) == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
+    given_to = Counter(choice.work for choice in chosen_in_turn(waiting, make_state(turn=turn), 10))
+    assert given_to == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
 
 
 def test_a_group_of_suspects_is_polled_whole_the_longest_due_first() -> None:
@@ -265,11 +281,7 @@ def test_groups_of_suspects_go_before_lone_ones_but_for_every_fifth_slot_of_susp
         make_candidate(2, lane=Lane.LONE_SUSPECT, suspect_group=6),
         *(make_candidate(order_id, lane=Lane.SUSPECT, suspect_group=8) for order_id in (3, 4)),
     ]
-    state, groups = make_state(), []
-    for _ in range(10):
-        choice = chosen(waiting, state)
-        groups.append(choice.suspect_group)
-        state = spend(state, choice, NOW, RULES)
+    groups = [choice.suspect_group for choice in chosen_in_turn(waiting, make_state(), 10)]
     assert groups == [8, 8, 8, 8, 4, 8, 8, 8, 8, 4]
 
 
@@ -329,11 +341,8 @@ def test_of_orders_that_are_polled_one_by_one_the_first_is_enough() -> None:
 
 def test_the_next_page_holds_as_many_as_a_batch() -> None:
     pages = next_pages(((IdKind.REQUEST_ID, 3),), RULES)
-    assert (pages.first, pages.last, pages.checked) == (
-        (((Lane.BATCH, IdKind.REQUEST_ID, 3), RULES.batch_size),),
-        (),
-        0,
-    )
+    assert pages.first == (((Lane.BATCH, IdKind.REQUEST_ID, 3), RULES.batch_size),)
+    assert (pages.last, pages.checked) == ((), 0)
 
 
 def test_the_same_pages_are_the_same_object_so_that_their_statement_is_made_once() -> None:
@@ -371,3 +380,27 @@ def test_accounts_of_one_sid_take_turns() -> None:
 @pytest.mark.parametrize("last", [None, "no longer configured"])
 def test_without_a_last_one_the_first_account_begins(last: str | None) -> None:
     assert list(accounts_in_turn(("a", "b"), last)) == ["a", "b"]
+
+
+APART = make_order(2, lane=Lane.ALONE)
+
+
+@pytest.mark.parametrize(
+    ("named", "state", "rules", "why"),
+    [
+        ([make_order(1), make_order(2)], make_state(), RULES, None),
+        ([APART], make_state(one_item_mode=True, configuration_refused=True), replace(RULES, batch_size=1), None),
+        ([make_order(1), replace(APART, state=OrderState.FAILED)], make_state(), RULES, None),
+        ([make_order(1), APART], make_state(), RULES, "name each alone: id:2"),
+        ([make_order(1), make_blind_order(2)], make_state(), RULES, "several accounts or kinds of id"),
+        ([make_order(1), make_order(2)], make_state(one_item_mode=True), RULES, "one order a query"),
+        ([make_order(1), make_order(2)], make_state(configuration_refused=True), RULES, "one order a query"),
+        ([make_order(1), make_order(2)], make_state(), replace(RULES, batch_size=1), "at most 1 orders"),
+    ],
+    ids=["together", "alone", "a final one", "apart", "kinds", "one item", "after a -205", "too many"],
+)
+def test_named_orders_are_polled_together_where_a_batch_may_hold_them(
+    named: list[Order], state: AccountState, rules: Rules, why: str | None
+) -> None:
+    said = refuse_together(named, state, rules)
+    assert (said is None) if why is None else (said is not None and why in said)

@@ -15,7 +15,8 @@ from worker.domain.accounts.back_off import (
     wait_for_configuration,
     waits,
 )
-from worker.domain.records.reports import IdKind
+from worker.domain.records.accounts import SlotKey
+from worker.domain.records.orders import IdKind
 
 
 def test_a_back_off_is_1_window_doubling_to_15() -> None:
@@ -140,3 +141,7 @@ def test_an_account_waits_while_it_is_paused_or_backs_off() -> None:
 
 def test_a_back_off_that_a_stepped_clock_made_does_not_keep_an_account_waiting() -> None:
     assert not waits(back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0), NOW)
+
+
+def test_a_slot_has_its_sid_and_its_number_as_key() -> None:
+    assert SlotKey(account_sid="sid", number=1, app_ids={"default": "app"}).key == ("sid", 1)

@@ -4,10 +4,8 @@ from itertools import combinations
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order
-from worker.domain.records.attention import Attention, gravest
 from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import OrderState
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import Attention, IdKind, OrderState, gravest
 
 
 def test_only_succeeded_and_failed_are_final() -> None:

@@ -36,32 +36,28 @@ def cohort_aged(hours: float) -> int:
     return cohort_of(AT - hours * 3_600.0, RULES)
 
 
-def observe(
-    observations: Observations, cohort: int, callbacks: Mapping[float, int], size: int = 1000, hits: int = 5
-) -> None:
-    """Observe a cohort: its orders, its callbacks until now, and 100 first polls."""
+def observed(cohort: int, callbacks: Mapping[float, int], size: int = 1000, hits: int = 5) -> Observations:
+    """What is observed of a cohort: its orders, its callbacks until now, and 100 first polls."""
+    observations = Observations()
     observations.submitted[cohort] += size
     for age, count in callbacks.items():
         if age < AT - middle(cohort):
             observations.called_back[cohort, AGES.bin_of(age)] += count
     observations.polls[Poll(cohort, NEVER, GRACE_OVER, True)] += hits
     observations.polls[Poll(cohort, NEVER, GRACE_OVER, False)] += 100 - hits
+    return observations
 
 
-def learned_after(odd: Mapping[int, Observations]) -> Learned:
+def learned_after(odd: dict[int, Observations]) -> Learned:
     """What is learned after six hours of usual cohorts, with some odd ones among them."""
     learned = Learned(AGES)
-    for cohort in COHORTS:
-        if cohort not in odd:
-            observations = Observations()
-            observe(observations, cohort, USUAL)
-            learned.fold(observations, AT, RULES)
-    for observations in odd.values():
+    usual = {cohort: observed(cohort, USUAL) for cohort in COHORTS if cohort not in odd}
+    for observations in (usual | odd).values():
         learned.fold(observations, AT, RULES)
     return learned
 
 
-def factors_after(odd: Mapping[int, Observations]) -> Factors:
+def factors_after(odd: dict[int, Observations]) -> Factors:
     return factors_now(learned_after(odd))
 
 
@@ -78,27 +74,22 @@ def test_usual_cohorts_have_factors_near_one() -> None:
 
 
 def test_while_no_callback_comes_for_a_cohort_a_later_poll_has_low_priority() -> None:
-    silent, observations = cohort_aged(hours=2.5), Observations()
-    observe(observations, silent, {30.0: 475})
-    factors = factors_after({silent: observations})
+    silent = cohort_aged(hours=2.5)
+    factors = factors_after({silent: observed(silent, {30.0: 475})})
     assert factors.factor(middle(silent), 1_800.0) < 0.05
     assert 0.2 < factors.factor(middle(silent), 6_900.0) < 0.8, "little was expected since then"
 
 
 def test_when_callbacks_come_after_all_a_later_poll_has_higher_priority() -> None:
-    late, observations = cohort_aged(hours=1.2), Observations()
-    observe(observations, late, {30.0: 475, 4_000.0: 475})
-    factors = factors_after({late: observations})
+    late = cohort_aged(hours=1.2)
+    factors = factors_after({late: observed(late, {30.0: 475, 4_000.0: 475})})
     assert factors.factor(middle(late), 3_600.0) > 3
     assert factors.factor(middle(late), 4_300.0) < 1, "not if it was polled since"
 
 
 def test_the_more_first_polls_hit_without_callbacks_the_higher_the_priority_of_others() -> None:
     unreceived = range(cohort_aged(hours=1), cohort_aged(hours=1) + 4)
-    odd = {cohort: Observations() for cohort in unreceived}
-    for cohort, observations in odd.items():
-        observe(observations, cohort, {30.0: 20}, hits=48)
-    factors = factors_after(odd)
+    factors = factors_after({cohort: observed(cohort, {30.0: 20}, hits=48) for cohort in unreceived})
     assert all(factors.factor(middle(cohort), None) > 3 for cohort in unreceived)
     near, far = (factors.factor(middle(cohort), None) for cohort in (unreceived.start - 1, COHORTS.start))
     assert factors.factor(middle(unreceived.start), None) > near > far
@@ -106,41 +97,32 @@ def test_the_more_first_polls_hit_without_callbacks_the_higher_the_priority_of_o
 
 def test_no_odds_of_a_cohort_count_as_more_than_even() -> None:
     unreceived = range(cohort_aged(hours=1), cohort_aged(hours=1) + 3)
-    odd = {cohort: Observations() for cohort in unreceived}
-    for cohort, observations in odd.items():
-        observe(observations, cohort, {}, hits=100)
-    learned = learned_after(odd)
+    learned = learned_after({cohort: observed(cohort, {}, hits=100) for cohort in unreceived})
     lost = learned.curve(AT, RULES).lost_share
     assert factors_now(learned).factor(middle(unreceived.start + 1), None) == pytest.approx((1 - lost) / lost)
 
 
 def test_a_cohort_that_was_not_polled_yet_takes_its_factor_from_adjacent_ones() -> None:
     losing, next_one = cohort_aged(hours=1), cohort_aged(hours=1) + 1
-    odd = {losing: Observations(), next_one: Observations()}
-    observe(odd[losing], losing, {30.0: 250}, hits=33)
+    odd = {losing: observed(losing, {30.0: 250}, hits=33), next_one: Observations()}
     odd[next_one].submitted[next_one] += 1000
     factors = factors_after(odd)
     assert 1 < factors.factor(middle(next_one), None) < factors.factor(middle(losing), None)
 
 
 def test_few_orders_change_a_factor_little() -> None:
-    few, observations = cohort_aged(hours=2.5), Observations()
-    observe(observations, few, {30.0: 2}, size=4, hits=0)
-    assert factors_after({few: observations}).factor(middle(few), 1_800.0) > 0.4
+    few = cohort_aged(hours=2.5)
+    factors = factors_after({few: observed(few, {30.0: 2}, size=4, hits=0)})
+    assert factors.factor(middle(few), 1_800.0) > 0.4
 
 
 def test_where_most_callbacks_are_lost_nothing_is_known_of_any_cohort() -> None:
-    odd = {cohort: Observations() for cohort in COHORTS}
-    for cohort, observations in odd.items():
-        observe(observations, cohort, {}, hits=50)
-    assert factors_after(odd) == NO_FACTORS
+    assert factors_after({cohort: observed(cohort, {}, hits=50) for cohort in COHORTS}) == NO_FACTORS
 
 
 def test_cohorts_of_more_than_a_day_ago_and_those_not_counted_from_their_start_have_no_factors() -> None:
     yesterday, straddling = cohort_of(AT - RULES.window_seconds * KEPT_WINDOWS / 2, RULES) - 1, cohort_aged(hours=2)
-    odd = {yesterday: Observations(), straddling: Observations()}
-    observe(odd[yesterday], yesterday, USUAL)
-    observe(odd[straddling], straddling, USUAL, size=500)
+    odd = {yesterday: observed(yesterday, USUAL), straddling: observed(straddling, USUAL, size=500)}
     factors = factors_after(odd)
     assert yesterday not in factors.by_cohort
     assert straddling not in factors.by_cohort

@@ -1,18 +1,26 @@
 """What is learned from callbacks and polls, and how it is forgotten."""
 
 import random
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
-from worker.domain.scheduling.learning import HALF_LIFE_WINDOWS, KEPT_WINDOWS, Learned
+from worker.domain.scheduling.learning import (
+    HALF_LIFE_WINDOWS,
+    KEPT_WINDOWS,
+    RELEARN_WINDOWS,
+    Learned,
+    is_relearning_due,
+)
 from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()
+FIRST = cohort_of(START, RULES)
 HOUR = 3600.0
 
 
@@ -24,12 +32,21 @@ def share_at(curve: Curve, age: float) -> float:
     return curve.settled[bin_of(age)]
 
 
-def observations_of(cohort: int, size: int, callbacks: dict[float, int]) -> Observations:
+def observations_of(
+    cohort: int, size: int, callbacks: dict[float, int], polls: Mapping[Poll, int] | None = None
+) -> Observations:
     observations = Observations()
     observations.submitted[cohort] += size
     for age, count in callbacks.items():
         observations.called_back[cohort, bin_of(age)] += count
+    observations.polls.update(polls or {})
     return observations
+
+
+def learned_from(polls: Mapping[Poll, int]) -> Learned:
+    learned = Learned(AGES)
+    learned.fold(observations_of(FIRST, 0, {}, polls), START, RULES)
+    return learned
 
 
 def day_of(callbacks: dict[float, int], learned: Learned, size: int = 100, began: float = START) -> float:
@@ -47,14 +64,10 @@ def test_before_anything_is_observed_the_curve_is_the_prior() -> None:
 
 
 def test_the_share_of_lost_callbacks_is_not_known_before_a_poll_has_shown_something_of_it() -> None:
-    learned, cohort = Learned(AGES), cohort_of(START, RULES)
-    observations = observations_of(cohort, 10, {})
-    observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit=False)] += 5
-    learned.fold(observations, START + 700.0, RULES)
+    learned, missed = Learned(AGES), Poll(FIRST, NEVER, bin_of(700.0), is_hit=False)
+    learned.fold(observations_of(FIRST, 10, {}, {missed: 5}), START + 700.0, RULES)
     assert learned.lost_share(START + 700.0, RULES) is None
-    observations = Observations()
-    observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit=True)] += 1
-    learned.fold(observations, START + 700.0, RULES)
+    learned.fold(observations_of(FIRST, 0, {}, {replace(missed, is_hit=True): 1}), START + 700.0, RULES)
     shares = learned.lost_share(START + 700.0, RULES), learned.curve(START + 700.0, RULES).lost_share
     assert shares[0] == shares[1] == pytest.approx(2 / 22, abs=0.01)
 
@@ -83,10 +96,8 @@ def test_a_cohort_that_has_reached_the_age_limit_counts_up_to_the_last_bin() -> 
 def test_first_polls_show_how_many_callbacks_are_lost() -> None:
     learned = Learned(AGES)
     for number in range(144):
-        cohort = cohort_of(START, RULES) + number
-        observations = observations_of(cohort, 100, {30.0: 80})
-        observations.polls[Poll(cohort, NEVER, bin_of(700.0), True)] += 20
-        learned.fold(observations, START + number * 600.0, RULES)
+        hit = Poll(FIRST + number, NEVER, bin_of(700.0), True)
+        learned.fold(observations_of(hit.cohort, 100, {30.0: 80}, {hit: 20}), START + number * 600.0, RULES)
     assert learned.curve(START + 86_400.0, RULES).lost_share == pytest.approx(0.2, abs=0.05)
 
 
@@ -100,10 +111,9 @@ def test_first_polls_show_how_many_callbacks_are_lost() -> None:
 def test_callbacks_that_stop(hits: int, is_evidence: bool) -> None:
     usual, later = Learned(AGES), Learned(AGES)
     for number in range(72):
-        cohort, goes_well = cohort_of(START, RULES) + number, number < 60
-        observations = observations_of(cohort, 100, {30.0: 80, 1_500.0: 15} if goes_well else {})
-        for is_hit, polls in ((True, 1 if goes_well else hits), (False, 19 if goes_well else 100 - hits)):
-            observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit)] += polls
+        hit, goes_well = Poll(FIRST + number, NEVER, bin_of(700.0), True), number < 60
+        polls = {hit: 1 if goes_well else hits, replace(hit, is_hit=False): 19 if goes_well else 100 - hits}
+        observations = observations_of(hit.cohort, 100, {30.0: 80, 1_500.0: 15} if goes_well else {}, polls)
         later.fold(observations, START + number * 600.0, RULES)
         if goes_well:
             usual.fold(observations, START + number * 600.0, RULES)
@@ -141,52 +151,40 @@ def test_an_account_without_callbacks_learns_from_its_polls() -> None:
 
 
 def test_a_poll_that_hits_within_the_bin_of_the_last_one_counts() -> None:
-    learned, observations = Learned(AGES), Observations()
-    observations.polls[Poll(cohort_of(START, RULES), 20, 20, True)] += 1
-    learned.fold(observations, START, RULES)
+    learned = learned_from({Poll(FIRST, 20, 20, True): 1})
     assert (learned.hits[20], learned.open_polls[20]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("is_hit", [True, False])
 def test_a_poll_past_the_age_limit_changes_nothing(is_hit: bool) -> None:
-    learned, observations = Learned(AGES), Observations()
-    last = bin_of(1.5 * RULES.unresolved_after_seconds)
-    observations.polls[Poll(cohort_of(START, RULES), last, bin_of(2 * RULES.unresolved_after_seconds), is_hit)] += 1
-    learned.fold(observations, START, RULES)
+    last, past = (bin_of(share * RULES.unresolved_after_seconds) for share in (1.5, 2))
+    learned = learned_from({Poll(FIRST, last, past, is_hit): 1})
     assert not any(learned.open_polls)
     assert not any(learned.hits)
 
 
 def test_an_order_counts_once_in_a_bin_however_often_it_is_polled_there() -> None:
-    learned, observations = Learned(AGES), Observations()
-    cohort = cohort_of(START, RULES)
-    for poll in (Poll(cohort, 18, 20, False), *[Poll(cohort, 20, 20, False)] * 7, Poll(cohort, 20, 21, False)):
-        observations.polls[poll] += 1
-    learned.fold(observations, START, RULES)
+    polls = {Poll(FIRST, 18, 20, False): 1, Poll(FIRST, 20, 20, False): 7, Poll(FIRST, 20, 21, False): 1}
+    learned = learned_from(polls)
     assert learned.open_polls[18:22] == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_a_cohort_whose_first_orders_were_not_counted_does_not_count() -> None:
     healthy, straddling = Learned(AGES), Learned(AGES)
-    cohort = cohort_of(START, RULES)
     for learned in (healthy, straddling):
-        for number in range(6):
-            observations = observations_of(cohort + number, 4000, {30.0: 3800})
-            observations.polls[Poll(cohort + number, NEVER, bin_of(700.0), True)] += 190
-            learned.fold(observations, START + 3600.0, RULES)
-    observations = observations_of(cohort - 1, 2000, {30.0: 2400})
-    observations.polls[Poll(cohort - 1, NEVER, bin_of(700.0), False)] += 200
-    straddling.fold(observations, START + 3600.0, RULES)
+        for cohort in range(FIRST, FIRST + 6):
+            hit = Poll(cohort, NEVER, bin_of(700.0), True)
+            learned.fold(observations_of(cohort, 4000, {30.0: 3800}, {hit: 190}), START + 3600.0, RULES)
+    missed = Poll(FIRST - 1, NEVER, bin_of(700.0), False)
+    straddling.fold(observations_of(FIRST - 1, 2000, {30.0: 2400}, {missed: 200}), START + 3600.0, RULES)
     at = START + 2 * HOUR
     assert straddling.curve(at, RULES).lost_share == pytest.approx(healthy.curve(at, RULES).lost_share)
 
 
 def test_each_observation_counts_once_however_observations_are_added_up() -> None:
     together, apart, sum_of = Learned(AGES), Learned(AGES), Observations()
-    cohort = cohort_of(START, RULES)
     for age in (30.0, 90.0, 90.0):
-        observations = observations_of(cohort, 10, {age: 2})
-        observations.polls[Poll(cohort, NEVER, bin_of(700.0), False)] += 3
+        observations = observations_of(FIRST, 10, {age: 2}, {Poll(FIRST, NEVER, bin_of(700.0), False): 3})
         apart.fold(observations, START, RULES)
         sum_of.add(observations)
     together.fold(sum_of, START, RULES)
@@ -211,17 +209,13 @@ def test_old_observations_are_forgotten() -> None:
 
 
 def test_polls_lose_half_of_their_weight_in_a_half_life() -> None:
-    learned, observations = Learned(AGES), Observations()
-    observations.polls[Poll(cohort_of(START, RULES), NEVER, 30, False)] += 8
-    learned.fold(observations, START, RULES)
+    learned = learned_from({Poll(FIRST, NEVER, 30, False): 8})
     learned.fold(Observations(), START + HALF_LIFE_WINDOWS * RULES.window_seconds, RULES)
     assert learned.open_polls[10] == pytest.approx(4)
 
 
 def test_a_clock_that_was_set_back_forgets_nothing() -> None:
-    learned, observations = Learned(AGES), Observations()
-    observations.polls[Poll(cohort_of(START, RULES), NEVER, 30, False)] += 8
-    learned.fold(observations, START, RULES)
+    learned = learned_from({Poll(FIRST, NEVER, 30, False): 8})
     learned.fold(Observations(), START - HOUR, RULES)
     assert learned.open_polls[10] == 8
 
@@ -236,6 +230,10 @@ def test_cohorts_are_kept_for_two_days_and_no_longer() -> None:
 
 
 def test_a_cohort_begins_every_ten_windows() -> None:
-    first = cohort_of(START, RULES)
-    later = NOW + timedelta(seconds=COHORT_WINDOWS * RULES.window_seconds)
-    assert cohort_of(later.timestamp(), RULES) == first + 1
+    assert cohort_of(START + COHORT_WINDOWS * RULES.window_seconds, RULES) == FIRST + 1
+
+
+def test_a_schedule_is_computed_again_after_ten_windows_or_where_its_time_lies_ahead() -> None:
+    assert RELEARN_WINDOWS == 10
+    ages = [RULES.windows(0), RULES.windows(9.9), RULES.windows(10), -RULES.windows(1)]
+    assert [is_relearning_due(NOW - age, NOW, RULES) for age in ages] == [False, False, True, True]

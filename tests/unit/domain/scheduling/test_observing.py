@@ -47,13 +47,10 @@ def test_an_order_whose_arrival_is_not_known_does_not_count() -> None:
 def test_arrivals_are_observed_by_account_and_cohort() -> None:
     then = NOW - HOUR
     long_before = then - timedelta(seconds=RULES.grace_seconds)
-    observations = observe_arrivals(
-        [("default", then), ("default", then), ("other", then), ("other", long_before)], then, RULES
-    )
-    assert {account: dict(observed.submitted) for account, observed in observations.items()} == {
-        "default": {COHORT: 2},
-        "other": {COHORT: 1},
-    }
+    arrivals = [("default", then), ("default", then), ("other", then), ("other", long_before)]
+    observations = observe_arrivals(arrivals, then, RULES)
+    submitted = {account: dict(observed.submitted) for account, observed in observations.items()}
+    assert submitted == {"default": {COHORT: 2}, "other": {COHORT: 1}}
 
 
 def test_a_callback_that_settles_a_pending_order_is_observed_at_its_age() -> None:

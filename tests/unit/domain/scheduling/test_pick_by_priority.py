@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
+from tests.unit.domain.queries.test_choose_batch import drawn_candidates
 from worker.domain.queries.choose_batch import choose, each_once, fill, free_positions, spare_pages
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Lane
+from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Candidate, Choice, Pick, Reason, Work
-from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.pick_by_priority import (
     PAGE_SIZE,
     exhausted,
@@ -25,18 +25,7 @@ from worker.domain.scheduling.pick_by_priority import (
     priority_of,
 )
 
-times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
-candidates = st.builds(
-    Candidate,
-    order_id=st.integers(1, 300),
-    id_kind=st.just(IdKind.REQUEST_ID),
-    lane=st.just(Lane.BATCH),
-    submitted_at=times,
-    due_at=times,
-    queried_at=st.none() | times,
-    check_requested_at=st.none() | times,
-    is_unresolved=st.just(False),
-)
+candidates = drawn_candidates(st.just(IdKind.REQUEST_ID), st.just(Lane.BATCH))
 STATE = AccountState(account="default")
 
 
@@ -79,14 +68,6 @@ def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limi
             case _:
                 assert pick.reason is Reason.LONGEST_DUE
                 assert all(candidate.due_at <= other.due_at for other in left)
-
-
-def test_the_order_of_highest_priority_is_picked_first() -> None:
-    settled_long_ago = make_candidate(3, submitted_at=NOW - timedelta(hours=1))
-    just_polled = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
-    polled_long_ago = just_polled._replace(order_id=2, queried_at=NOW - timedelta(hours=4))
-    waiting = [just_polled, polled_long_ago, settled_long_ago]
-    assert ids(picked(waiting, 2)) == [3, 2]
 
 
 def test_of_two_of_the_same_priority_the_longer_due_is_picked_first() -> None:
@@ -166,14 +147,8 @@ def test_a_clock_that_was_set_back_makes_no_last_poll_before_the_submission() ->
 
 def polled(bucket: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
     """`count` orders of a bucket that became due `waited` ago. The longer ago, the higher their priority."""
-    queried_at = NOW - waited
-    fields = {
-        "submitted_at": NOW - timedelta(hours=5),
-        "queried_at": queried_at,
-        "due_at": queried_at,
-        "age_bucket": bucket,
-    }
-    return [make_candidate(100 * bucket + i, **fields) for i in range(count)]
+    times = {"submitted_at": NOW - timedelta(hours=5), "queried_at": NOW - waited, "due_at": NOW - waited}
+    return [make_candidate(100 * bucket + i, age_bucket=bucket, **times) for i in range(count)]
 
 
 def buckets_exhausted(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
@@ -265,7 +240,7 @@ due = st.lists(
 
 
 def spare_ids(candidates: list[Candidate], free: int = 100) -> list[int]:
-    return [pick.order_id for pick in fill_spare_positions(candidates, free, SCHEDULE, NOW, RULES)]
+    return ids(fill_spare_positions(candidates, free, SCHEDULE, NOW, RULES))
 
 
 @given(spares, st.integers(0, 100))

@@ -28,6 +28,8 @@ MANY_RULES = [
     Rules(grace_seconds=3_600.0, unresolved_after_seconds=3_600.0),
     Rules(unresolved_after_seconds=20.0),
 ]
+DEAD = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+"""By this curve nothing settles: the priority is always 0."""
 ages = st.floats(0, 400_000, allow_nan=False)
 
 
@@ -106,13 +108,11 @@ def test_the_priority_of_an_order_is_zero_before_it_is_due(last: float) -> None:
         assert SCHEDULE.priority(last, due * 1.001) > 0
 
 
-@pytest.mark.parametrize("rules", MANY_RULES[:1], ids=str)
-def test_the_first_poll_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
-    schedule = prior_schedule(rules)
-    assert schedule.due_age(None) == rules.grace_seconds
-    assert schedule.priority(None, rules.grace_seconds - 1) == 0
-    assert schedule.priority(None, rules.grace_seconds) > 0
-    assert first_due(NOW, rules) == NOW + timedelta(seconds=rules.grace_seconds)
+def test_the_first_poll_is_due_at_the_end_of_the_grace() -> None:
+    assert SCHEDULE.due_age(None) == RULES.grace_seconds
+    assert SCHEDULE.priority(None, RULES.grace_seconds - 1) == 0
+    assert SCHEDULE.priority(None, RULES.grace_seconds) > 0
+    assert first_due(NOW, RULES) == NOW + timedelta(seconds=RULES.grace_seconds)
 
 
 def test_where_orders_settle_within_the_grace_a_first_poll_has_higher_priority_than_any_later_one() -> None:
@@ -127,9 +127,8 @@ def test_where_hardly_anything_settles_priorities_are_lower() -> None:
 
 
 def test_where_nothing_settles_the_priority_is_zero_and_no_poll_is_due() -> None:
-    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
-    assert dead.priority(600.0, 7_200.0) == 0
-    assert dead.due_age(600.0) == inf
+    assert DEAD.priority(600.0, 7_200.0) == 0
+    assert DEAD.due_age(600.0) == inf
 
 
 @given(st.floats(-1_000, 400_000))
@@ -140,19 +139,16 @@ def test_an_order_that_is_still_open_is_due_after_a_window_and_before_360(age: f
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 1), (0.5, 1), (20, 10), (718, 359), (722, 360)])
 def test_no_order_waits_longer_after_a_poll_than_half_of_its_age(age: float, wait: float) -> None:
-    """Nor longer than 360 windows, and not less than one. By this curve nothing settles: the priority is always 0."""
-    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
-    assert next_due(NOW - RULES.windows(age), dead, NOW, RULES) == NOW + RULES.windows(wait)
+    """Nor longer than 360 windows, and not less than one."""
+    assert next_due(NOW - RULES.windows(age), DEAD, NOW, RULES) == NOW + RULES.windows(wait)
 
 
 @pytest.mark.parametrize(("age", "wait"), [(20, 1), (500, 10), (4000, 80)])
 def test_where_all_fits_one_batch_no_order_waits_longer_than_a_fiftieth_of_its_age(age: float, wait: float) -> None:
-    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
-    spare = replace(dead, fits_one_batch=True)
+    spare = replace(DEAD, fits_one_batch=True)
     assert next_due(NOW - RULES.windows(age), spare, NOW, RULES) == NOW + RULES.windows(wait)
 
 
 def test_an_order_is_due_at_the_age_limit_in_any_case() -> None:
-    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     submitted_at = NOW - timedelta(seconds=RULES.unresolved_after_seconds) + RULES.windows(5)
-    assert next_due(submitted_at, dead, NOW, RULES) == NOW + RULES.windows(5)
+    assert next_due(submitted_at, DEAD, NOW, RULES) == NOW + RULES.windows(5)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from math import inf
 
 import pytest
@@ -74,34 +75,26 @@ def test_what_is_known_of_cohorts_is_read_to_three_digits() -> None:
     kept = read_schedule_text(schedule_text(schedule, RULES), RULES)
     assert kept is not None
     assert set(kept.factors.by_cohort) == {2_900_000}
-    for submitted in (2_900_000.5 * 600, 2_899_900 * 600.0):
-        for last in (None, 10.0, 1_234.0, 200_000.0):
-            assert kept.factors.factor(submitted, last) == pytest.approx(
-                schedule.factors.factor(submitted, last), rel=0.005
-            )
+    for submitted, last in product((2_900_000.5 * 600, 2_899_900 * 600.0), (None, 10.0, 1_234.0, 200_000.0)):
+        expected = schedule.factors.factor(submitted, last)
+        assert kept.factors.factor(submitted, last) == pytest.approx(expected, rel=0.005)
     assert schedule.factors.factor(2_900_000.5 * 600, 10.0) != 1
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_whether_all_fits_one_batch_is_read_as_stored(fits: bool) -> None:
-    kept = read_schedule_text(schedule_text(replace(prior_schedule(RULES), fits_one_batch=fits), RULES), RULES)
-    assert kept is not None
-    assert kept.fits_one_batch is fits
-
-
-def test_a_schedule_that_was_stored_before_that_was_known_is_read() -> None:
-    stored = json.loads(schedule_text(replace(prior_schedule(RULES), fits_one_batch=True), RULES))
-    del stored["fits_one_batch"]
-    kept = read_schedule_text(json.dumps(stored), RULES)
-    assert kept is not None
-    assert not kept.fits_one_batch
+def test_whether_all_fits_one_batch_is_read_as_stored_and_false_where_that_was_not_known(fits: bool) -> None:
+    text = schedule_text(replace(prior_schedule(RULES), fits_one_batch=fits), RULES)
+    before = json.loads(text)
+    del before["fits_one_batch"]
+    for stored, read in ((text, fits), (json.dumps(before), False)):
+        kept = read_schedule_text(stored, RULES)
+        assert kept is not None
+        assert kept.fits_one_batch is read
 
 
 def test_the_text_of_a_day_of_cohorts_is_some_hundred_kilobytes() -> None:
-    cohorts = {
-        2_900_000 - number: CohortFactors(1 / 3, (1 / 7,) * min(70, 20 + number))
-        for number in range(1440 // COHORT_WINDOWS)
-    }
+    numbers = range(1440 // COHORT_WINDOWS)
+    cohorts = {2_900_000 - number: CohortFactors(1 / 3, (1 / 7,) * min(70, 20 + number)) for number in numbers}
     factors = Factors(cohort_seconds(RULES), ages_of(RULES).edges, cohorts)
     assert len(schedule_text(replace(prior_schedule(RULES), factors=factors), RULES)) < 120_000
 
@@ -120,6 +113,7 @@ def test_what_was_stored_for_other_ages_is_dropped(other: Rules) -> None:
     assert read_schedule_text(schedule_text(prior_schedule(RULES), RULES), other) is None
 
 
-def test_a_row_that_was_only_begun_holds_nothing() -> None:
-    assert read_learned("{}", RULES) is None
-    assert read_schedule_text("{}", RULES) is None
+@pytest.mark.parametrize("text", ["{}", "", "[]"])
+def test_a_row_that_was_only_begun_or_is_damaged_holds_nothing(text: str) -> None:
+    assert read_learned(text, RULES) is None
+    assert read_schedule_text(text, RULES) is None

@@ -8,18 +8,18 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.records.monitoring_findings import Finding, Level
 from worker.domain.records.notifications import Endpoint, TransportKind
-from worker.domain.records.orders import Lane
-from worker.domain.records.overview import (
+from worker.domain.records.orders import IdKind, Lane
+from worker.domain.records.watching import (
     AccountOverview,
+    Finding,
+    Level,
     NotificationCounts,
     Overview,
     PastQuery,
     PendingCount,
     WorkerRow,
 )
-from worker.domain.records.reports import IdKind
 from worker.domain.watching.monitoring import Thresholds, check, drain_seconds, queries_for
 from worker.domain.watching.workers import (
     hang_patience,
@@ -31,7 +31,7 @@ from worker.domain.watching.workers import (
     tick_patience,
 )
 from worker.words import ENGLISH
-from worker.words.monitoring_findings import finding_in_words
+from worker.words.sentences import finding_in_words
 
 
 def said(finding: Finding) -> str:
@@ -112,38 +112,34 @@ def test_a_worker_of_a_release_that_does_not_say_may_poll_every_account() -> Non
     assert not is_served([make_worker(accounts=("a",))], "any", NOW, 30)
 
 
-def test_without_a_tick_in_time_the_finding_is_critical() -> None:
-    assert checked(workers=[make_worker(30)]) == []
-    (late,) = checked(workers=[make_worker(31)])
-    assert (late.level, late.name, said(late)) == (Level.CRITICAL, "no_tick", "no worker has ticked for 31 seconds")
-    (never,) = checked(workers=[])
-    assert said(never) == "no worker runs on this database"
-    (young,) = checked(workers=[make_worker(None)])
-    assert said(young) == "no worker has ticked yet; the last one started 100 seconds ago"
+KILLED = make_worker(296, written_at=ago(295))
+HANGING = make_worker(hanging_since=ago(160))
+ENDS_ITSELF = "such a process ends itself, and another one starts"
 
 
-def test_a_killed_worker_is_not_taken_for_one_that_runs_and_does_not_tick() -> None:
-    killed = make_worker(296, written_at=ago(295))
-    (none,) = checked(workers=[killed])
-    words = "no worker runs or reaches the database; one that did not end in order ticked 4.9 minutes ago"
-    assert (none.level, none.name, said(none)) == (Level.CRITICAL, "no_tick", words)
-    (late,) = checked(workers=[killed, make_worker(31)])
-    assert said(late) == "no worker has ticked for 31 seconds"
-    (young,) = checked(workers=[killed, make_worker(None)])
-    assert said(young) == "no worker has ticked yet; the last one started 100 seconds ago"
-    (never,) = checked(workers=[make_worker(None, written_at=ago(31))])
-    assert said(never) == "no worker runs or reaches the database"
-    (hanging,) = checked(workers=[killed, make_worker(hanging_since=ago(155))])
-    assert said(hanging).startswith("what the workers do hangs for 2.6 minutes")
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        ([], "no worker runs on this database"),
+        ([make_worker(31)], "no worker has ticked for 31 seconds"),
+        ([make_worker(None)], "no worker has ticked yet; the last one started 100 seconds ago"),
+        ([make_worker(None, written_at=ago(31))], "no worker runs or reaches the database"),
+        # A killed worker is not taken for one that runs and does not tick.
+        ([KILLED], "no worker runs or reaches the database; one that did not end in order ticked 4.9 minutes ago"),
+        ([KILLED, make_worker(31)], "no worker has ticked for 31 seconds"),
+        ([KILLED, make_worker(None)], "no worker has ticked yet; the last one started 100 seconds ago"),
+        ([KILLED, HANGING], f"what the workers do hangs for 2.7 minutes: {ENDS_ITSELF}"),
+        ([make_worker(hanging_since=ago(155)), HANGING], f"what the workers do hangs for 2.7 minutes: {ENDS_ITSELF}"),
+    ],
+)
+def test_without_a_tick_in_time_the_finding_is_critical(workers: list[WorkerRow], words: str) -> None:
+    (finding,) = checked(workers=workers)
+    assert (finding.level, finding.name, said(finding)) == (Level.CRITICAL, "no_tick", words)
 
 
-def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -> None:
-    hanging = make_worker(hanging_since=ago(160))
-    assert last_tick([hanging, make_worker(7)], NOW) == ago(7)
-    assert checked(workers=[hanging, make_worker()]) == []
-    (found,) = checked(workers=[make_worker(hanging_since=ago(155)), hanging])
-    assert (found.level, found.name) == (Level.CRITICAL, "no_tick")
-    assert said(found).startswith("what the workers do hangs for 2.7 minutes")
+def test_a_tick_in_time_of_any_process_is_enough_unless_something_hangs_in_it() -> None:
+    assert checked(workers=[make_worker(30)]) == checked(workers=[HANGING, make_worker()]) == []
+    assert last_tick([HANGING, make_worker(7)], NOW) == ago(7)
 
 
 def test_a_step_may_take_a_reservation_and_a_minute() -> None:
@@ -220,7 +216,7 @@ OTHER_FAILURES = [make_query(outcome="http_error"), make_query(status_msg="no su
         (make_account(queries=TOO_FREQUENT), "too_frequent", "last hour: 2"),
         (of_state(failures_in_row=10), "outage", "the last 10 queries failed"),
         # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
-        (of_counts(make_count(5901)), "backlog", "5,901 orders are due, 60 minutes of queries"),
+        (of_counts(make_count(5901)), "backlog", "5,901 orders are due, 1 hour of queries"),
         (STUCK, "nothing_asked", "no query for 10 minutes, although orders are due"),
         (replace(STUCK, last_query_at=None), "nothing_asked", "although orders are due"),
         (replace(STUCK, state=make_state(paused_at=ago(1))), "paused", "paused by an operator"),
@@ -322,12 +318,10 @@ def test_what_endpoints_suffer_is_reported_under_their_account() -> None:
 
 
 def test_an_overview_adds_its_counts_up() -> None:
-    account = make_account(
-        counts=[
-            make_count(2, pending=5, never_polled=3, oldest_due_at=ago(9)),
-            make_count(1, pending=1, never_polled=1, oldest_due_at=ago(20)),
-            make_count(0, pending=4),
-        ]
+    account = of_counts(
+        make_count(2, pending=5, never_polled=3, oldest_due_at=ago(9)),
+        make_count(1, pending=1, never_polled=1, oldest_due_at=ago(20)),
+        make_count(0, pending=4),
     )
     assert (account.pending, account.due, account.never_polled, account.oldest_due_at) == (10, 3, 4, ago(20))
     assert make_account().oldest_due_at is None

@@ -55,6 +55,18 @@ def test_after_a_poll_the_next_one_is_waited_for(polled: dict[str, Any]) -> None
     assert (waits(found), found.polled_at) == ([Wait.NOT_DUE], LATER)
 
 
+def test_a_planned_pause_is_named_and_puts_a_poll_off_that_falls_into_it() -> None:
+    begins, ends = SOON, LATER
+    plan = {"planned_from": begins, "planned_until": ends}
+    found = decided(state=plan, is_in_next_query=True)
+    assert waits(found) == [Wait.NEXT_QUERY, Wait.PAUSE_PLANNED]
+    assert (found.polled_at, found.is_at_the_earliest) == (NOW, False)
+    put_off = decided(state=plan, slot_due_at=begins, is_in_next_query=True)
+    assert (put_off.polled_at, put_off.is_at_the_earliest) == (ends, True)
+    after = decided(state=plan, slot_due_at=ends, is_in_next_query=True)
+    assert (after.polled_at, after.is_at_the_earliest) == (ends, False)
+
+
 def test_the_longest_wait_says_when() -> None:
     found = decided(state={"backoff_until": LATER}, slot_due_at=SOON, is_in_next_query=True)
     assert waits(found) == [Wait.BACK_OFF, Wait.BUDGET, Wait.NEXT_QUERY]
@@ -82,7 +94,7 @@ def test_a_pause_with_an_end_says_when_and_one_without_does_not() -> None:
         ({"is_served": False}, [Wait.NOT_SERVED]),
     ],
 )
-def test_where_nobody_asks_no_time_can_be_told(about: dict[str, bool], expected: list[Wait]) -> None:
+def test_what_is_not_polled_has_no_time_of_its_next_poll(about: dict[str, bool], expected: list[Wait]) -> None:
     found = decided(**about)
     assert (waits(found), found.polled_at) == ([*expected, Wait.QUEUE], None)
 

@@ -8,7 +8,6 @@ import pytest
 from worker.domain.records.accounts import Rules
 from worker.domain.watching.plots import (
     DELAY_LIMITS,
-    Settled,
     Span,
     allowed_queries,
     backlog,
@@ -70,10 +69,10 @@ def test_a_backlog_is_never_negative() -> None:
 
 def test_delays_are_counted_by_source_up_to_each_limit() -> None:
     settled = [
-        Settled(seconds=0, source="callback"),
-        Settled(seconds=59.9, source="callback"),
-        Settled(seconds=60, source="query"),
-        Settled(seconds=10**7, source="query"),
+        (0, "callback"),
+        (59.9, "callback"),
+        (60, "query"),
+        (10**7, "query"),
     ]
     counts = count_delays(settled)
     assert counts["callback"][0] == 2

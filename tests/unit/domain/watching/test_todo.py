@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.overview import PastQuery
+from worker.domain.records.watching import PastQuery
 from worker.domain.watching.todo import TodoKind, accounts_to_do
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -14,7 +14,7 @@ def kinds(*states: AccountState, pending: tuple[str, ...] = (), configured: tupl
     return [f"{one.account} {one.kind}" for one in accounts_to_do(states, pending, configured, {}, NOON, Rules())]
 
 
-def test_an_account_that_works_needs_nobody() -> None:
+def test_an_account_that_works_needs_no_person() -> None:
     assert kinds(AccountState(account="a"), pending=("a",)) == []
 
 

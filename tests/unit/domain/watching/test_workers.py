@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.watching.test_monitoring import ago, make_worker, said
-from worker.domain.records.overview import WorkerRow
+from worker.domain.records.watching import WorkerRow
 from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at
 
 WITHIN = timedelta(seconds=30)

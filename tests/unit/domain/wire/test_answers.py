@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.records.query_errors import Malformed, Refused
-from worker.domain.records.reports import Answer, IdKind
+from worker.domain.records.answers import Answer, Malformed, Refused
+from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, named_id, read_answer
 
 SAMPLE = (

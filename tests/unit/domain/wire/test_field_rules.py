@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.records.orders import OrderKey
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, OrderKey
 from worker.domain.wire.fields import (
     amount_text,
     id_fault,
@@ -15,6 +14,8 @@ from worker.domain.wire.fields import (
     normalise_mobile,
     order_id_fault,
     read_amount,
+    read_written_amount,
+    typed_number,
 )
 
 mobiles = st.from_regex(r"1[0-9]{10}", fullmatch=True)
@@ -213,10 +214,28 @@ def test_anything_else_is_no_amount(text: str | None) -> None:
     assert read_amount(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        *(("98", "98"), ("98元", "98"), ("98.5 元", "98.5"), ("￥98", "98"), ("¥ 98.00元", "98"), ("９８．５", "98.5")),
+        *(("1,960.00", "1960"), ("1,960", "1960"), ("￥１，９６０．００", "1960"), ("12,345,678.9", "12345678.9")),
+    ],
+)
+def test_an_amount_is_read_as_people_and_spreadsheets_write_it(text: str, amount: str) -> None:
+    assert read_written_amount(text) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,96", "1960,00", "1.960,00", "1,9600", "12,34,567", ",960", "九八", "98块", "9²", "-98", "￥", "9 8"]
+)
+def test_an_amount_that_can_be_read_in_two_ways_or_in_none_is_no_amount(text: str) -> None:
+    assert read_written_amount(text) is None
+
+
 @given(st.text())
 def test_no_text_is_an_error(text: str) -> None:
-    amount = read_amount(text)
-    assert amount is None or amount >= 0
+    for amount in (read_amount(text), read_written_amount(text)):
+        assert amount is None or amount >= 0
 
 
 @given(st.decimals(0, 9_999_999_999, places=4))
@@ -229,3 +248,17 @@ def test_amounts_are_exact(amount: Decimal) -> None:
 )
 def test_an_amount_is_written_the_same_whatever_database_it_came_from(amount: str, text: str) -> None:
     assert amount_text(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("１８８　１２３４\t0804", "18812340804"),
+        ("\u202d188 1234 0804\u202c\u200b", "18812340804"),
+        ("ｉｄ：7", "id:7"),
+        ("2016-ä_X", "2016-ä_X"),
+        ("a,\x00b", "a,\x00b"),
+    ],
+)
+def test_a_number_is_read_as_it_was_meant_however_it_was_typed(typed: str, number: str) -> None:
+    assert typed_number(typed) == number

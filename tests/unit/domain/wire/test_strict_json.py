@@ -62,10 +62,8 @@ def test_words_are_compact_json_with_numbers_as_they_were_read() -> None:
 
 
 def test_words_of_a_callback_keep_pythons_numbers() -> None:
-    assert (
-        words_of({"a": 2.94, "b": 1, "c": (False,), "d": 1 << 600})
-        == f'{{"a":2.94,"b":1,"c":[false],"d":{1 << 600:#x}}}'
-    )
+    said = {"a": 2.94, "b": 1, "c": (False,), "d": 1 << 600}
+    assert words_of(said) == f'{{"a":2.94,"b":1,"c":[false],"d":{1 << 600:#x}}}'
 
 
 def test_words_are_bounded_in_depth_and_length() -> None:

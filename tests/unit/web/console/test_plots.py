@@ -1,13 +1,17 @@
 """Charts: what stands in the markup."""
 
+from dataclasses import replace
+from gettext import NullTranslations
 from xml.etree import ElementTree
 
 import pytest
+from flask import Flask
 from jinja2 import Environment, PackageLoader
 
-from worker.web.console.plots import HEIGHT, WIDTH, Chart, Level, Series, figure_text, frame, nice_top
+from worker.web.console.plots import HEIGHT, WIDTH, Chart, Series, figure_text, frame, nice_top
 
-TEMPLATES = Environment(loader=PackageLoader("worker.web.console"), autoescape=True)
+TEMPLATES = Environment(loader=PackageLoader("worker.web.console"), autoescape=True, extensions=["jinja2.ext.i18n"])
+TEMPLATES.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]  # by the extension
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = Chart(
     key="states",
@@ -23,13 +27,10 @@ CHART = Chart(
 )
 
 
-def with_changes(**changes: object) -> Chart:
-    fields = {name: getattr(CHART, name) for name in CHART.__slots__}
-    return Chart(**{**fields, **changes})
-
-
 def draw(chart: Chart) -> str:
-    return TEMPLATES.get_template("console/plot.html").render(chart=chart, **frame())
+    # Its words are in the language of the request.
+    with Flask(__name__).test_request_context():
+        return TEMPLATES.get_template("console/plot.html").render(chart=chart, **frame())
 
 
 def drawn(chart: Chart) -> ElementTree.Element:
@@ -64,10 +65,11 @@ def test_bars_are_stacked_and_nothing_is_drawn_for_nothing() -> None:
 def test_all_is_drawn_within_the_picture_whatever_the_figures() -> None:
     for values in ([0, 0, 0], [1, 10**9, 3], [0.25, 0.5, 0.125]):
         svg = drawn(
-            with_changes(
+            replace(
+                CHART,
                 bars=[Series(name="x", kind="x", values=values)],
                 line=Series(name="y", kind="y", values=[2 * value for value in values]),
-                level=Level(name="z", kind="z", value=29.75),
+                level=Series(name="z", kind="z", values=[29.75]),
             )
         )
         for one in rects(svg):
@@ -76,14 +78,17 @@ def test_all_is_drawn_within_the_picture_whatever_the_figures() -> None:
 
 
 def test_a_small_figure_beside_a_large_one_can_be_seen() -> None:
-    found = rects(drawn(with_changes(bars=[Series(name="x", kind="x", values=[1, 10**6, 0])])))
+    found = rects(drawn(replace(CHART, bars=[Series(name="x", kind="x", values=[1, 10**6, 0])])))
     assert float(found[0]["height"]) >= 1
 
 
 def test_bars_may_lead_somewhere_and_have_classes_of_their_own() -> None:
     svg = drawn(
-        with_changes(
-            bars=CHART.bars[:1], links=["/queries/1", "/queries/2", "/queries/3"], kinds=["outcome a", "b", "outcome c"]
+        replace(
+            CHART,
+            bars=CHART.bars[:1],
+            links=["/queries/1", "/queries/2", "/queries/3"],
+            kinds=["outcome a", "b", "outcome c"],
         )
     )
     assert [link.get("href") for link in svg.iter(f"{SVG}a")] == ["/queries/1", "/queries/2", "/queries/3"]
@@ -92,19 +97,21 @@ def test_bars_may_lead_somewhere_and_have_classes_of_their_own() -> None:
 
 def test_a_chart_without_bars_is_drawn_all_the_same() -> None:
     empty = Series(name="x", kind="x", values=[])
-    assert rects(drawn(with_changes(labels=[], ticks=[], bars=[empty], line=empty))) == []
+    assert rects(drawn(replace(CHART, labels=[], ticks=[], bars=[empty], line=empty))) == []
 
 
 def test_words_are_never_markup_and_nothing_has_a_style() -> None:
-    markup = draw(with_changes(title="<script>", labels=["<b>", '"', "&"]))
+    markup = draw(replace(CHART, title="<script>", labels=["<b>", '"', "&"]))
     assert "<script>" not in markup
     assert "&lt;b&gt;" in markup
     assert "style" not in markup
 
 
 def test_the_legend_and_the_columns_name_all_that_is_drawn() -> None:
-    chart = with_changes(
-        line=Series(name="Submitted", kind="submitted", values=[1, 2, 3]), level=Level(name="Due", kind="due", value=1)
+    chart = replace(
+        CHART,
+        line=Series(name="Submitted", kind="submitted", values=[1, 2, 3]),
+        level=Series(name="Due", kind="due", values=[1]),
     )
     assert [name for name, _ in chart.legend] == ["Succeeded", "Failed", "Submitted", "Due"]
     assert [column.name for column in chart.columns] == ["Succeeded", "Failed", "Submitted"]

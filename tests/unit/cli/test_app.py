@@ -1,22 +1,24 @@
 """How commands end: with one line on standard error, and the right status."""
 
 import subprocess
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import worker
 from tests.support.command_line import PROGRAM, CommandLine, environment
-from worker.cli.app import Commands, app
-from worker.cli.errors import CommandError, OneLineGroup
+from worker.cli.app import CommandError, Commands, OneLineGroup, app
 from worker.database.revisions import NotAtHead
 from worker.settings import SettingsError
 
 LISTED = """
-migrate run serve callback-url user enqueue orders order check resolve reopen cancel dismiss pause
+migrate run serve callback-url user enqueue orders order check poll resolve reopen cancel dismiss pause
 resume hold acts notifications resend notify-test todo queries query rejected unmatched archive
-purge limit plan status health doctor report compare completion platform demo
+purge limit plan explain status health doctor report compare platform demo
 """
 COMMANDS = LISTED.split()
 BELOW = [
@@ -96,7 +98,7 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 def test_without_a_command_the_help_is_shown() -> None:
     result = CommandLine().run(status=2)
     shown = result.stdout + result.stderr
-    assert [command for command in COMMANDS if f"│ {command} " not in shown] == ["completion"], "it is hidden"
+    assert [command for command in COMMANDS if f"│ {command} " not in shown] == []
 
 
 def test_every_command_is_tested_for_its_help() -> None:
@@ -106,7 +108,8 @@ def test_every_command_is_tested_for_its_help() -> None:
 
 
 def test_the_version_is_printed() -> None:
-    assert CommandLine().run("--version").stdout.startswith("reconciler 0.")
+    project = tomllib.loads((Path(worker.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert CommandLine().run("--version").stdout == f"reconciler {project['version']}\n"
 
 
 def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
@@ -116,12 +119,20 @@ def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
     assert (done.returncode, done.stdout) == (0, "[]\n")
 
 
-@pytest.mark.parametrize("module", ["worker.celery", "worker.cli.session"])
+@pytest.mark.parametrize("module", ["worker.worker_signals", "worker.cli.session"])
 def test_neither_a_worker_nor_a_command_that_reads_loads_what_only_migrations_need(module: str) -> None:
     heavy = ("alembic", "mako", "sqlalchemy.orm")
     list_loaded = f"import sys; import {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+def test_beat_loads_neither_tasks_nor_what_they_need() -> None:
+    heavy = ("worker.tasks", "sqlalchemy", "psycopg", "requests")
+    start = "import sys; from worker import app; app.Beat().init_loader()"
+    list_loaded = f"{start}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_a_reader_that_closes_the_pipe_early_is_no_error() -> None:

@@ -17,15 +17,13 @@ from worker.domain.orders.operator_acts import cancel, dismiss, reopen, reopen_u
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
 from worker.domain.records.acts import Act
-from worker.domain.records.attention import Attention
 from worker.domain.records.coded_texts import CodedText, TextCode, to_columns, with_code
 from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import Attention, IdKind, OrderState, Source
 from worker.domain.wire.fields import read_report
-from worker.web.console.languages import translations
-from worker.words import Skin
-from worker.words.events import detail_text, with_times
+from worker.words import ENGLISH, Skin
+from worker.words.languages import translations
+from worker.words.sentences import detail_text, with_times
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)
 UNRESOLVED = make_order(state=OrderState.UNRESOLVED, attention=Attention.UNKNOWN_TO_PLATFORM)
@@ -47,7 +45,12 @@ def full(code: TextCode) -> CodedText:
     places = (one for one in PLACE_NAME.findall(code.value) if one != "done")
     values = dict.fromkeys((*places, *counted, *around), "值")
     names = {"raised": Attention.TOO_OLD, "shown": Attention.LATE_CONFLICT, "by": Source.QUERY}
-    kept = {"state": OrderState.FAILED, "attention": Attention.TOO_OLD, **dict.fromkeys(("time", "until"), AT)}
+    kept = {
+        "state": OrderState.FAILED,
+        "attention": Attention.TOO_OLD,
+        **dict.fromkeys(("time", "until"), AT),
+        "lasts": "60 s",
+    }
     return CodedText(code, **{**values, **names, **{name: kept.get(name, one) for name, one in values.items()}})
 
 
@@ -81,24 +84,24 @@ def test_each_code_has_a_sentence_in_chinese_with_the_same_values(code: TextCode
             lambda: reopen(PAID, ACT, force=True),
             *(
                 "was succeeded, by query, charged 2.94: asked 王",
-                "原为：成功，查询，实扣金额 2.94：asked 王",
+                "原为：成功，平台（查询），实扣金额 2.94：asked 王",
             ),
         ),
         (
             lambda: reopen(replace(PAID, amount_is_price=True, attention=Attention.LATE_CONFLICT), ACT, force=True),
             *(
                 "was succeeded, by query, price 2.94, late_conflict: asked 王",
-                "原为：成功，查询，面额 2.94，后续结果不一致：asked 王",
+                "原为：成功，平台（查询），面额 2.94，结果冲突：asked 王",
             ),
         ),
         (
-            lambda: dismiss(UNRESOLVED, ACT),
+            lambda: dismiss(replace(UNRESOLVED, state=OrderState.PENDING), ACT),
             *("unknown_to_platform: asked 王", "平台查无此单：asked 王"),
         ),
         (lambda: cancel(UNRESOLVED, ACT), "asked 王", "asked 王"),
         (
             lambda: flag_overdue(make_order(), NOW + timedelta(days=365), RULES),
-            *("still pending 60 windows past the age limit", "超过时限 60 个查询周期后仍在处理中"),
+            *("still pending 3600 s past the age limit", "超过时限约 1 小时仍在处理中"),
         ),
         (
             unreadable,
@@ -133,6 +136,7 @@ def test_a_refusal_names_its_order() -> None:
 def test_a_table_holds_the_sentence_its_code_and_its_values() -> None:
     detail = CodedText(TextCode.LEFT_OUT_ALONE, count=3, raised=Attention.UNKNOWN_TO_PLATFORM)
     row = to_columns(detail)
+    assert to_columns(str(detail)) == {**row, "detail_code": None, "detail_values": None}
     assert row == {
         "detail": "unknown_to_platform: polled alone, left out 3 times in a row",
         "detail_code": "left_out_alone",
@@ -140,7 +144,7 @@ def test_a_table_holds_the_sentence_its_code_and_its_values() -> None:
     }
     read = with_code({"id": 1, **row, "detail": "as an earlier release worded it"})
     assert read == {"id": 1, "detail": "as an earlier release worded it"}
-    assert in_chinese(read["detail"]) == in_chinese(detail) == "平台查无此单：单独查询，连续 3 次应答中缺少"
+    assert in_chinese(read["detail"]) == in_chinese(detail) == "平台查无此单：单独查询，连续 3 次回复中缺少"
 
 
 def test_what_the_platform_said_is_stored_in_the_sentence_alone_and_read_back() -> None:
@@ -174,6 +178,8 @@ def test_chinese_has_no_mark_of_half_width(code: TextCode) -> None:
 def test_times_are_those_of_the_reader() -> None:
     skin = Skin(translate=CHINESE, time=lambda time: f"{time + timedelta(hours=8):%H:%M}")
     times = {"time": "2026-01-31 12:00:00Z", "until": "2026-01-31T13:00:00+00:00"}
+    overdue = CodedText(TextCode.OVERDUE, lasts="5400 s")
+    assert with_times(overdue, ENGLISH) == "still pending 1.5 hours past the age limit"
     detail = CodedText(TextCode.BACK_OFF_SHORTENED, **times)
     assert with_times(detail, skin) == "ended a back-off until 20:00; the platform asked to wait until 21:00"
     assert detail_text(detail, skin) == "结束了至 20:00 的暂缓查询；平台要求等待至 21:00"
@@ -191,3 +197,10 @@ def test_what_was_done_is_counted_in_the_language_of_the_reader() -> None:
 def test_what_has_no_known_code_is_shown_as_it_is(detail: str | None, code: str | None) -> None:
     read = with_code({"detail": detail, "detail_code": code, "detail_values": code and "{}"})
     assert in_chinese(read["detail"]) == (detail or "")
+
+
+def test_who_has_settled_an_order_is_said_in_chinese() -> None:
+    for who, said in ((Source.QUERY, "查询"), (Source.CALLBACK, "回调"), (None, "平台")):
+        refusal = reopen(replace(PAID, settled_by=who), ACT)
+        assert isinstance(refusal, str)
+        assert f"结果来自{said}；" in in_chinese(refusal)

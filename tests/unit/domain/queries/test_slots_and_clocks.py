@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW
-from worker.domain.queries.budget import (
+from worker.domain.queries.slots_and_clocks import (
     Permission,
     begin,
     clamp,
@@ -27,9 +27,9 @@ from worker.domain.queries.budget import (
     tighten,
 )
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.monitoring_findings import FindingKind
+from worker.domain.records.watching import FindingKind
 from worker.words import ENGLISH
-from worker.words.monitoring_findings import finding_in_words
+from worker.words.sentences import finding_in_words
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
 LONGER = replace(RULES, window_seconds=120)
@@ -90,26 +90,23 @@ def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_clamped()
     slot = reserve(START, RULES, "token")
     now = later(START, 1, boot_id="elsewhere", step=-3600)
     assert may_query(slot, now, RULES) is Permission.CLAMP
-    brought_back = clamp(slot, now, RULES)
-    assert brought_back.due_at == now.database + timedelta(seconds=90.5)
-    assert may_query(brought_back, now, RULES) is Permission.WAIT
-
-
-def test_a_clamp_changes_the_databases_time_and_the_length_only() -> None:
-    slot = Slot(
-        due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token", window_seconds=60.0
-    )
-    brought_back = clamp(slot, START, RULES)
-    assert replace(brought_back, due_at=slot.due_at, wait_seconds=slot.wait_seconds) == slot
+    # It is tried at once.
+    assert opens_in(slot, now, RULES) == 0
+    clamped = clamp(slot, now, RULES)
+    assert clamped.due_at == now.database + timedelta(seconds=90.5)
+    assert may_query(clamped, now, RULES) is Permission.WAIT
 
 
 @pytest.mark.parametrize(("written_with", "length"), [(300.0, 300.0), (5.0, 90.5)])
-def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer(written_with: float, length: float) -> None:
+def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer_and_nothing_else_changes(
+    written_with: float, length: float
+) -> None:
     due_at = START.database + timedelta(seconds=1000)
     slot = Slot(
         due_at=due_at, boot_id="there", boot_due=17.0, wait_seconds=written_with, token="token", window_seconds=60.0
     )
-    assert clamp(slot, START, RULES).wait_seconds == length
+    clamped = clamp(slot, START, RULES)
+    assert clamped == replace(slot, due_at=clamped.due_at, wait_seconds=length)
     at_length = replace(slot, due_at=START.database + timedelta(seconds=length))
     assert may_query(at_length, START, RULES) is Permission.WAIT
     beyond = replace(slot, due_at=START.database + timedelta(seconds=length + 0.001))
@@ -137,12 +134,6 @@ def test_a_slot_opens_when_its_wait_has_passed_by_the_clock_that_decides() -> No
     assert opens_in(slot, later(START, 80.0), RULES) == pytest.approx(10.5)
     assert opens_in(slot, later(START, 80.0, boot_id="elsewhere"), RULES) == pytest.approx(10.5)
     assert opens_in(slot, later(START, 90.6), RULES) == 0
-
-
-def test_a_slot_whose_wait_is_to_be_clamped_is_tried_at_once() -> None:
-    elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
-    assert may_query(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.CLAMP
-    assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0
 
 
 @pytest.mark.parametrize("boot_id", ["here", "elsewhere"])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.records.reports import IdKind
-from worker.domain.wire.signed_requests import (
+from worker.domain.records.orders import IdKind
+from worker.domain.wire.query_request import (
     Credentials,
     WireRequest,
     build_request,

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.records.query_errors import (
+from worker.domain.records.answers import (
     DeadlineExceeded,
     HttpError,
     Malformed,

@@ -1,0 +1,55 @@
+"""The objects of deploy/kubernetes, as kustomize puts them together."""
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.servers_over_tls import DEPLOY
+from tests.support.needed import needed
+
+FOLDER = DEPLOY / "kubernetes"
+Objects = list[dict[str, Any]]
+
+# By the Python of the tools that read YAML: ours does not.
+_TO_JSON = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)"
+
+
+@cache
+def built(folder: Path = FOLDER) -> str:
+    """What `kubectl apply -k` would apply. Raises AssertionError where kustomize finds a fault."""
+    return _checked(needed("kustomize"), "build", folder)
+
+
+def objects(folder: Path = FOLDER) -> Objects:
+    """The same, read; they are the caller's to change."""
+    found: Objects = json.loads(_read(folder))
+    return found
+
+
+@cache
+def _read(folder: Path) -> str:
+    return _checked(Path(needed("kubernetes-validate")).with_name("python"), "-c", _TO_JSON, given=built(folder))
+
+
+def program_of(found: Objects, name: str) -> dict[str, Any]:
+    """The job or the deployment of a program."""
+    (program,) = (one for one in found if one["metadata"]["name"] == f"reconciler-{name}" and _has_pods(one))
+    return program
+
+
+def pods(found: Objects) -> dict[str, dict[str, Any]]:
+    """What the pods of each program are, by its name."""
+    programs = (one for one in found if _has_pods(one))
+    return {one["metadata"]["name"].removeprefix("reconciler-"): one["spec"]["template"]["spec"] for one in programs}
+
+
+def _has_pods(one: dict[str, Any]) -> bool:
+    return "template" in one.get("spec", {})
+
+
+def _checked(*command: str | Path, given: str = "") -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

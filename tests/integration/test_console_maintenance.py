@@ -1,0 +1,140 @@
+"""Maintenance in the console: pauses that are planned and cancelled, and what every page says of them."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.console import READER, console_of, press, said_after, send
+from tests.support.reconciling import Workbench
+from worker.database.tables import ACTS
+from worker.operations.act_by_hand import Operator, pause_accounts
+
+# Quick tests of the commands run the same statements on PostgreSQL.
+pytestmark = pytest.mark.quick_on("sqlite")
+
+PLAN, CANCEL = "/maintenance/plan", "/maintenance/cancel?account=default"
+ZONE = ZoneInfo("Asia/Shanghai")
+FORM = "%Y-%m-%dT%H:%M"
+
+
+@pytest.fixture
+def client(bench: Workbench) -> Iterator[FlaskClient]:
+    with console_of(bench.url) as opened:
+        opened.set_cookie("language", "en")
+        yield opened
+
+
+def in_hours(bench: Workbench, hours: float) -> datetime:
+    return (bench.now() + timedelta(hours=hours)).astimezone(ZONE).replace(second=0, microsecond=0)
+
+
+def plan(bench: Workbench, client: FlaskClient, begins: float = 2.0, ends: float = 9.0) -> str:
+    """What is said after a pause was planned for so many hours from now on."""
+    times: dict[str, Any] = {"from": f"{in_hours(bench, begins):{FORM}}", "until": f"{in_hours(bench, ends):{FORM}}"}
+    return str(said_after(press(client, PLAN, account="*", reason="ticket 77", **times))["said"])
+
+
+def page_that_says(client: FlaskClient, words: str, path: str = "/orders") -> str:
+    """The page, once it says so: what every page says is read apart from it."""
+    until = time.monotonic() + 20.0
+    while words not in (page := client.get(path).text) and time.monotonic() < until:
+        pass
+    assert words in page
+    return page
+
+
+def test_a_pause_is_planned_is_told_of_on_every_page_and_is_cancelled(bench: Workbench, client: FlaskClient) -> None:
+    begins, ends = in_hours(bench, 2.0), in_hours(bench, 9.0)
+    period = f"from {begins:%Y-%m-%d %H:%M:%S} until {ends:%Y-%m-%d %H:%M:%S}"
+    assert plan(bench, client) == f"Done: default is to be paused {period}."
+    state = bench.state()
+    assert (state.planned_from, state.planned_until, state.planned_by) == (begins, ends, "ann")
+    assert (state.planned_reason, state.paused_at) == ("ticket 77", None)
+    (order,) = bench.add("1")
+    assert f"A pause of its account is planned {period}." in client.get(f"/orders/{order.id}").text
+    page = page_that_says(client, f"Maintenance is planned: default is not polled {period}")
+    assert "(ann: ticket 77)" in page
+    assert period in client.get("/maintenance").text
+    assert period in client.get("/acts").text
+    assert "ticket 77" in client.get(CANCEL).text
+    assert said_after(press(client, CANCEL))["said"] == "Done: the planned pause of default is cancelled."
+    assert bench.state().planned_from is None
+    assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "resume"]
+    assert "No pause of this account is planned" in client.get(CANCEL).text
+
+
+def test_while_a_pause_lasts_every_page_says_until_when_who_and_why(bench: Workbench, client: FlaskClient) -> None:
+    pause_accounts(bench.database, Operator(name="bob", reason="moved"), ["default"], lasts=timedelta(hours=1))
+    page = page_that_says(client, "Maintenance: default is not polled until ", "/acts")
+    assert "(bob: moved)" in page
+    resumed = client.get("/accounts/resume?account=default").text
+    assert "moved" in resumed
+
+
+def test_a_plan_that_has_begun_holds_at_once_and_ends_no_pause_that_holds(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    (order,) = bench.add("r1")
+    plan(bench, client, begins=-1.0)
+    assert "paused by ann since" in client.get(f"/orders/{order.id}").text
+    pause_accounts(bench.database, Operator(name="bob", reason="moved"), ["default"])
+    plan(bench, client, begins=-1.0)
+    held = bench.state().pause(in_hours(bench, 10.0))
+    assert held is not None
+    assert (held.paused_by, held.paused_until) == ("bob", None)
+
+
+def test_the_form_proposes_tonight_and_refuses_what_is_no_time_ahead(bench: Workbench, client: FlaskClient) -> None:
+    today = bench.now().astimezone(ZONE)
+    page = client.get(PLAN).text
+    assert f'value="{today:%Y-%m-%d}T23:00"' in page
+    assert f'value="{today + timedelta(days=1):%Y-%m-%d}T06:00"' in page
+    assert 'type="datetime-local"' in page
+    for begins, ends, fault in (
+        (9.0, 2.0, "The end is not after the begin."),
+        (-9.0, -2.0, "The end has passed."),
+        (2.0, 24.0 * 31, "The end is more than 30 days ahead."),
+    ):
+        times: dict[str, Any] = {
+            "from": f"{in_hours(bench, begins):{FORM}}",
+            "until": f"{in_hours(bench, ends):{FORM}}",
+        }
+        refused = press(client, PLAN, account="default", reason="x", **times)
+        assert (refused.status_code, fault in refused.text) == (400, True)
+    unreadable: dict[str, Any] = {"from": "tonight", "until": "2016-01-31T06:00Z"}
+    unread = press(client, PLAN, **unreadable)
+    assert unread.status_code == 400
+    assert unread.text.count("Give a date and a time.") == 2
+    assert "Choose one." in unread.text
+    assert bench.rows(ACTS) == []
+
+
+def test_another_plan_than_was_shown_is_not_cancelled(bench: Workbench, client: FlaskClient) -> None:
+    plan(bench, client)
+    asked = client.get(CANCEL).text
+    plan(bench, client, begins=3.0)
+    refused = send(client, CANCEL, asked)
+    assert refused.status_code == 409
+    assert "Another pause is planned by now" in refused.text
+    assert bench.state().planned_from == in_hours(bench, 3.0)
+
+
+def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:
+    with console_of(bench.url, READER) as client:
+        client.set_cookie("language", "zh")
+        page = client.get("/maintenance").text
+        assert "静默一个周期（故障切换用）" in page
+        assert "/maintenance/plan" not in page
+        assert client.get(PLAN).status_code == 403
+
+
+def test_one_reservation_of_silence_stands_with_maintenance_and_not_on_the_overview(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    assert 'href="/hold"' in client.get("/maintenance").text
+    assert 'href="/hold"' not in client.get("/").text + client.get("/overview/now").text

@@ -1,0 +1,32 @@
+"""The console as `reconciler serve` serves it, on a PostgreSQL of its own, for tests in a browser."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.browser import needed_browser
+from tests.support.processes import environment, running_serve
+from tests.support.reconciling import SID, Workbench
+from tests.support.servers import EmbeddedPostgres
+from tests.support.visitors import write_users
+from worker.database.migrations import upgrade
+from worker.domain.records.accounts import Rules
+
+
+@contextmanager
+def served_console(folder: Path) -> Iterator[tuple[str, Workbench]]:
+    """Where it is reached, and a workbench that fills its database. Users, and a folder for exports, are set up in this
+    folder. Needs Chromium."""
+    needed_browser()
+    with EmbeddedPostgres() as postgres:
+        upgrade(postgres.url)
+        bench = Workbench(postgres.url, Rules()).open()
+        users = write_users(folder / "users.toml")
+        env = environment(
+            database_url=postgres.url, account_sid=SID, users_file=users, export_folder=folder / "exports"
+        )
+        try:
+            with running_serve(env, folder, "--only", "operate") as (_, url):
+                yield url, bench
+        finally:
+            bench.close()

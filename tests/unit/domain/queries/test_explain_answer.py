@@ -1,0 +1,201 @@
+"""How a reply is explained: by the reading that each answer has, with what it says of each assumption."""
+
+import json
+
+import pytest
+
+from tests.unit.domain.builders import APP_ID, MASKED, RULES, make_order, make_query
+from worker.domain.orders.verdicts import Effect, Verdict
+from worker.domain.queries.assumptions import Assumption, Standing, standings
+from worker.domain.queries.explain_answer import Explanation, asked_of
+from worker.domain.records.answers import Charset, QueryError, Shape
+from worker.domain.records.orders import Attention, IdKind
+
+CONFIRMED, CONTRADICTED, OPEN = Standing.CONFIRMED, Standing.CONTRADICTED, Standing.OPEN
+ERROR = {"statusCode": "-2", "statusMsg": "缺少必要参数", "requestId": ""}
+
+
+def item(name: str | None = "R1", **fields: object) -> dict[str, object]:
+    """What the platform says of a recharged order; without the fields that are None."""
+    said = {"requestId": name, "appid": "app", "trafficSts": "1", "mobile": MASKED, "oriAmount": "2.94", **fields}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def explained(
+    body: object,
+    *ids: str,
+    kind: IdKind = IdKind.REQUEST_ID,
+    content_type: str | None = None,
+    http_status: int | None = None,
+) -> Explanation:
+    """A reply of this JSON, or these bytes, to a query of orders of which only the ids are known; by default R1."""
+    content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    asked = asked_of(ids or ("R1",), kind)
+    return Explanation(query=asked, body=content, content_type=content_type, http_status=http_status, rules=RULES)
+
+
+def verdict_on(name: str, explanation: Explanation) -> Verdict:
+    verdict = explanation.verdicts[name]
+    assert verdict is not None
+    return verdict
+
+
+def about(explanation: Explanation) -> list[str | None]:
+    return [explanation.order_of(report) for report in explanation.reports]
+
+
+@pytest.mark.parametrize(
+    ("body", "shape", "count"),
+    [
+        (item(), Shape.ONE_OBJECT, 1),
+        (item(trafficSts=None), Shape.ONE_OBJECT, 1),
+        ([item(), item("R2")], Shape.LIST, 2),
+        ({"statusCode": "0", "list": [item()]}, Shape.OBJECT_WITH_LIST, 1),
+        ({"rows": [{"x": 1}]}, Shape.OBJECT_WITH_LIST, 1),
+        ({"R1": item(None), "R2": item(None)}, Shape.KEYED_BY_ID, 2),
+        ({"data": item()}, Shape.WRAPPED_OBJECT, 1),
+        ({"data": {"list": [item()]}}, Shape.OBJECT_WITH_LIST, 1),
+        ({"list": []}, Shape.NO_ITEMS, 0),
+        ({"statusCode": "000000"}, Shape.NO_ITEMS, 0),
+        (ERROR, Shape.ERROR_OBJECT, 0),
+        ({"hello": 1}, Shape.UNREADABLE, 0),
+        ("text", Shape.UNREADABLE, 0),
+        (b"<html>", Shape.UNREADABLE, 0),
+    ],
+)
+def test_each_shape_is_recognised(body: object, shape: Shape, count: int) -> None:
+    explanation = explained(body, "R1", "R2")
+    assert (explanation.shape, len(explanation.reports)) == (shape, count)
+    assert isinstance(explanation.read, QueryError) is (shape in (Shape.ERROR_OBJECT, Shape.UNREADABLE))
+
+
+def test_why_there_is_no_answer() -> None:
+    assert str(explained(ERROR).read) == "the platform refused the query: -2 缺少必要参数"
+    assert str(explained(b"<html>").read) == "unreadable answer: not JSON: Expecting value at character 0"
+    assert str(explained(item(), http_status=502).read) == "the platform answered with HTTP status 502"
+    assert str(explained([1]).read) == "unreadable answer: a list that holds no object"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "charset", "standing"),
+    [
+        (json.dumps([item(remark="成功")], ensure_ascii=False).encode(), "x;charset=gbk", Charset.UTF_8, CONFIRMED),
+        (
+            json.dumps([item(remark="成功")], ensure_ascii=False).encode("gbk"),
+            "x;charset=GBK",
+            Charset.GB18030,
+            CONFIRMED,
+        ),
+        (json.dumps([item(remark="成功")], ensure_ascii=False).encode("gbk"), None, Charset.UNKNOWN, CONTRADICTED),
+        (json.dumps([item()]).encode(), None, Charset.UTF_8, OPEN),
+    ],
+)
+def test_the_charset_and_what_it_says(
+    body: bytes, content_type: str | None, charset: Charset, standing: Standing
+) -> None:
+    explanation = explained(body, content_type=content_type)
+    assert (explanation.charset, standings(explanation)[Assumption.CHARSET]) == (charset, standing)
+
+
+def test_what_is_left_out_and_what_was_not_polled() -> None:
+    explanation = explained([item("R2"), item("R9")], "R1", "R2")
+    assert about(explanation) == ["R2", None]
+    assert explanation.verdicts["R1"] is None
+    proved = verdict_on("R2", explanation)
+    assert (proved.effect, str(proved.amount)) == (Effect.SUCCEEDED, "2.94")
+
+
+def test_without_an_app_id_of_the_query_the_items_must_agree_on_one() -> None:
+    explanation = explained([item(), item("R2", appid="other")], "R1", "R2")
+    assert verdict_on("R1", explanation).effect is Effect.SUCCEEDED
+    assert verdict_on("R2", explanation).attention is Attention.CONFLICTING_ANSWER
+
+
+def test_orders_that_are_known_are_judged_by_their_rows() -> None:
+    query = make_query([make_order(1, mobile="13900000000")])
+    explanation = Explanation(query=query, body=json.dumps(item(appid=APP_ID)).encode(), rules=RULES)
+    assert verdict_on("R1", explanation).attention is Attention.MOBILE_MISMATCH
+
+
+def test_an_item_without_its_name_is_about_the_lone_order_and_proves_nothing_by_itself() -> None:
+    explanation = explained(item("P1"), "C1", kind=IdKind.CUSTOM_PARM)
+    assert about(explanation) == ["C1"]
+    assert verdict_on("C1", explanation).effect is Effect.NONE
+    assert standings(explanation)[Assumption.ECHO] is CONTRADICTED
+    assert about(explained([item("P1"), item("P2")], "C1", "C2", kind=IdKind.CUSTOM_PARM)) == [None, None]
+
+
+def test_an_error_object_that_holds_items_shows_them_and_proves_nothing() -> None:
+    explanation = explained({"statusCode": "200", "data": [item()]})
+    assert (explanation.shape, dict(explanation.verdicts)) == (Shape.ERROR_OBJECT, {})
+    assert about(explanation) == ["R1"]
+    assert standings(explanation)[Assumption.ERROR_OBJECT] is CONTRADICTED
+    assert about(explained({"statusCode": "200", "data": [item()]}, "C1", kind=IdKind.CUSTOM_PARM)) == [None]
+
+
+FIVE = ("R1", "R2", "R3", "R4", "R5")
+BY_PARM = IdKind.CUSTOM_PARM
+
+
+@pytest.mark.parametrize(
+    ("assumption", "standing", "explanation"),
+    [
+        (Assumption.ID_FIELD, CONFIRMED, explained(item())),
+        (Assumption.ID_FIELD, CONTRADICTED, explained(ERROR)),
+        (Assumption.ID_FIELD, OPEN, explained(item(customParm="C1"), "C1", kind=BY_PARM)),
+        (Assumption.ADDRESS, CONFIRMED, explained(ERROR)),
+        (Assumption.ADDRESS, CONTRADICTED, explained(b"", http_status=404)),
+        (Assumption.ADDRESS, OPEN, explained(b"<html>")),
+        (Assumption.SIGNATURE, CONFIRMED, explained([])),
+        (Assumption.SIGNATURE, CONTRADICTED, explained(b"", http_status=401)),
+        (Assumption.SIGNATURE, OPEN, explained(ERROR)),
+        (Assumption.PLAIN_IDS, CONFIRMED, explained([item(), item("R2")], "R1", "R2")),
+        (Assumption.PLAIN_IDS, CONTRADICTED, explained(item("R1,R2"), "R1", "R2")),
+        (Assumption.PLAIN_IDS, OPEN, explained(item())),
+        (Assumption.HTTP_200, CONFIRMED, explained(ERROR, http_status=200)),
+        (Assumption.HTTP_200, CONTRADICTED, explained(ERROR, http_status=500)),
+        (Assumption.HTTP_200, OPEN, explained(ERROR)),
+        (Assumption.ERROR_OBJECT, CONFIRMED, explained(ERROR)),
+        (Assumption.ERROR_OBJECT, OPEN, explained(item())),
+        (Assumption.SEVERAL_ORDERS, CONFIRMED, explained([item(), item("R2")], "R1", "R2")),
+        (Assumption.SEVERAL_ORDERS, CONTRADICTED, explained({"a": 1}, "R1", "R2")),
+        (Assumption.SEVERAL_ORDERS, OPEN, explained({"a": 1}, "R1")),
+        (Assumption.SEVERAL_ORDERS, OPEN, explained({"a": 1}, "R1", "R2", http_status=500)),
+        (Assumption.NAMED_BY_ID, CONFIRMED, explained(item())),
+        (Assumption.NAMED_BY_ID, CONTRADICTED, explained(item(None))),
+        (Assumption.NAMED_BY_ID, OPEN, explained([])),
+        (Assumption.NAMED_BY_ID, OPEN, explained(item(), "C1", kind=BY_PARM)),
+        (Assumption.LEFT_OUT, CONFIRMED, explained(item(), "R1", "R2")),
+        (Assumption.LEFT_OUT, OPEN, explained([], "R1", "R2")),
+        (Assumption.ALL_AT_ONCE, CONFIRMED, explained([item(), item("R2")], "R1", "R2")),
+        (Assumption.ALL_AT_ONCE, CONTRADICTED, explained(item(), *FIVE)),
+        (Assumption.ALL_AT_ONCE, OPEN, explained(item(), "R1", "R2")),
+        (Assumption.ECHO, CONFIRMED, explained(item(customParm="C1"), "C1", kind=BY_PARM)),
+        (Assumption.ECHO, OPEN, explained([], "C1", kind=BY_PARM)),
+        (Assumption.ECHO, OPEN, explained(item())),
+        (Assumption.FIELDS, CONFIRMED, explained(item())),
+        (Assumption.FIELDS, CONTRADICTED, explained(item(Mobile="177****0000"))),
+        (Assumption.FIELDS, OPEN, explained([])),
+        (Assumption.STATUS, CONFIRMED, explained(item(trafficSts=0))),
+        (Assumption.STATUS, CONTRADICTED, explained(item(trafficSts="2"))),
+        (Assumption.STATUS, OPEN, explained([])),
+        (Assumption.AMOUNT, CONFIRMED, explained(item())),
+        (Assumption.AMOUNT, CONTRADICTED, explained(item(oriAmount="2,94"))),
+        (Assumption.AMOUNT, OPEN, explained(item(oriAmount=""))),
+        (Assumption.FAILED_AMOUNT, CONFIRMED, explained(item(trafficSts="-1", oriAmount="0"))),
+        (Assumption.FAILED_AMOUNT, CONTRADICTED, explained(item(trafficSts="-1"))),
+        (Assumption.FAILED_AMOUNT, OPEN, explained(item())),
+        (Assumption.MASK, CONFIRMED, explained(item())),
+        (Assumption.MASK, CONTRADICTED, explained(item(mobile="***4"))),
+        (Assumption.MASK, OPEN, explained(item(mobile=None))),
+        (Assumption.TOO_FREQUENT, CONFIRMED, explained({"statusCode": "-9", "statusMsg": "请求过于频繁"})),
+        (Assumption.TOO_FREQUENT, CONTRADICTED, explained(b"", http_status=429)),
+        (Assumption.TOO_FREQUENT, OPEN, explained(item())),
+    ],
+    ids=lambda value: value.name.lower() if isinstance(value, Assumption) else None,
+)
+def test_what_a_reply_says_of_an_assumption(
+    assumption: Assumption, standing: Standing, explanation: Explanation
+) -> None:
+    assert standings(explanation)[assumption] is standing
+    assert list(standings(explanation)) == list(Assumption)

@@ -1,0 +1,84 @@
+"""What is wrong with input is said in Chinese on Chinese pages, but for names of fields and what was sent."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.domain.builders import NOW, make_order
+from worker.domain.callbacks.bodies import receive
+from worker.domain.orders.cancellations_and_checks import check_all
+from worker.domain.orders.enqueueing import differences
+from worker.domain.orders.submissions import gone, read_items, read_list, read_order, read_refused, refused_texts
+from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.records.orders import OrderKey, OrderState
+from worker.words import ENGLISH, Skin
+from worker.words.languages import translations
+from worker.words.sentences import sentence_in_words
+
+CHINESE = Skin(translate=translations("zh").gettext)
+NAMES = re.compile(
+    "request_id|custom_parm|mobile|expected_amount|submitted_at|account|requestId|customParm|appid|JSON|ISO|GB18030|UTF-8|NaN|default|id:7"
+)
+AT = datetime(2026, 1, 31, tzinfo=UTC)
+ORDERS: list[object] = [
+    7,
+    None,
+    {"水": 1},
+    {},
+    {"request_id": "id:7", "mobile": "12", "expected_amount": "水", "submitted_at": "水"},
+    {"request_id": 7, "custom_parm": ""},
+    {"request_id": "1" * 65, "submitted_at": "2026-02-31"},
+    {"request_id": "1,2", "submitted_at": "2030-01-01T00:00:00Z"},
+    {"request_id": "2.02611E+17", "submitted_at": "1970-01-01T00:00:00Z"},
+    {"custom_parm": "1", "account": "水"},
+    {"custom_parm": "1", "account": ["水"]},
+]
+BODIES = [b"", b"&" * 200, b"requestId=1&requestId=2", b"\xe6\xb0\xb4=1", b"requestId=\xff\x80\x80\x80"]
+BODIES += [b"{", b'{"\xe6\xb0\xb4', b'{"1": }', b'{"1" 1}', b'{"1": 1 2}', b"{} 1", b'{"1": "\n"}', b'{"1": NaN}']
+BODIES += [b'{"1":' * 20 + b"1" + b"}" * 20, b'{"1": 1, "1": 1}', b'{"requestId": "1", "appid": "9"}']
+BODIES += [b'{"requestId": "1", "1": "' + b"1" * 20_000 + b'"}', b'{"remark": "1"}', b'{"requestId": ""}']
+REFUSED = [("水", "{}", ""), ("reconciler enqueue", "[", ""), ("reconciler enqueue", "[]", ""), ("", "", "message: 1")]
+
+
+def faults() -> Iterator[str]:
+    for one in (read_list({}, "orders"), read_list([], "callbacks"), read_list([1] * 1001, "orders")):
+        yield from one[1][0].errors
+    _, refused = read_items(ORDERS, "orders", lambda item: read_order(item, {"default"}, AT))
+    yield from (fault for one in refused for fault in one.errors)
+    for body in BODIES:
+        received = receive("default", "8", body, "charset=undefined", Trust.SETTLE)
+        assert isinstance(received, Rejection), body
+        yield from received.errors
+    yield from refused_texts([Rejection(index=None, payload="1" * 1_000_001, errors=())])[0].errors.splitlines()
+    known = make_order(custom_parm="1", state=OrderState.SUCCEEDED)
+    sent = read_order({"request_id": known.request_id, "custom_parm": "2"}, {"default"}, AT)
+    assert not isinstance(sent, tuple)
+    yield from differences(known, sent)
+    references: list[tuple[int, object, OrderKey]] = [
+        (0, {}, known.key),
+        (1, {}, OrderKey(account="default", request_id="9")),
+    ]
+    yield from (fault for one in check_all(references, [known], NOW).rejections for fault in one.errors)
+    yield gone().fault or ""
+    yield from (str(read_refused(*one)) for one in REFUSED)
+    yield "message: its body is longer than 9 bytes; accepted: a list of 1 to 1000, send more in parts"
+    yield "payload: shortened; kept are the first 9 characters of 99 or more bytes"
+
+
+@pytest.mark.parametrize("fault", dict.fromkeys(faults()))
+def test_a_fault_is_said_in_the_language_of_its_reader(fault: str) -> None:
+    assert sentence_in_words(fault, ENGLISH).casefold() == fault.casefold()
+    said = sentence_in_words(fault, CHINESE)
+    words = re.sub(r"'.*?'|[A-Z0-9-]+T\S+|default:\S+", "", said)
+    assert not re.search("[A-Za-z]{2}|[一-鿿][,:;()]", NAMES.sub("", words)), said
+
+
+def test_a_fault_may_quote_what_looks_like_very_many_faults() -> None:
+    quoted = "x: " * 20
+    _, (refused,) = read_items([{"request_id": "1", "mobile": quoted}], "orders", lambda one: read_order(one, {}, AT))
+    said = next(sentence_in_words(fault, CHINESE) for fault in refused.errors if fault.startswith("mobile"))
+    assert said.startswith(f"mobile：{quoted!r} 不是手机号")
+    for others in ("x: " * 9_000, "x: " * 600, "x y (a: " * 250, "x y (" * 400):
+        assert sentence_in_words(others, CHINESE) == others
