@@ -21,11 +21,15 @@ PYTEST_FLAGS ?=
 TEST_PROCESSES ?= 3
 # The tests of a file share servers: they run in one process.
 PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
-QUICK = not slow and not faults and not install
+QUICK = not slow and not faults and not install and not deploy and not site
 # Of the slow tests these run what no quick one does, so the programs that they start are measured as well. That makes them
 # twice as long: the others run unmeasured, as do those of a MariaDB, which run the lines that SQLite's run.
 MEASURED = tests/acceptance/test_demo.py tests/acceptance/test_serve.py tests/acceptance/test_worker_and_beat.py
 BENCH_FLAGS ?=
+# make release BASE_URL=https://git.example.com/billing/reconciler/blob/v1.0.0/ IMAGE=recharge-reconciler:1.0.0
+BASE_URL ?=
+IMAGE ?=
+CONTAINERS ?= docker
 # make demo DEMO_FLAGS=--serve
 DEMO_FLAGS ?=
 # make faults SEED=7 ONLY=13,20 RESUME=1
@@ -38,14 +42,22 @@ COUNT ?= 200
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
+# The words that people read, compiled.
+WORDS := worker/words/locale/zh.mo
+# The programs of `make test-deploy` that come as wheels.
+DEPLOY_TOOLS := build/deploy-tools
+# That of `make release`.
+RELEASE_TOOLS := build/release-tools
+# Those of `make docs`.
+DOCS_TOOLS := build/docs-tools
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup messages demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms model lock audit clean
+.PHONY: help setup messages demo test test-all test-deploy test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms pictures model lock docs release audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make .venv with the project and all that its tests need, pinned
+setup: $(STAMP) $(WORDS) ## Make .venv with the project and all that its tests need, pinned
 
 $(STAMP): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,23 +71,28 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	    --no-index --no-build-isolation -e .
 	@touch $(STAMP)
 
+$(WORDS): worker/words/locale/zh.po $(STAMP)
+	@$(BIN)/python -c 'import hatch_build, pathlib; hatch_build.compile_words(pathlib.Path())'
+	@touch $@
+
 messages: setup ## Find the words that people read, and add those that are new to the catalogues
-	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web worker/words worker/domain/records
+	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/cli worker/web worker/words worker/domain/records
 	@for catalogue in worker/words/locale/*.po; do \
 	    $(BIN)/pybabel -q update -i .messages.pot -o "$$catalogue" -l "$$(basename "$$catalogue" .po)" \
 	        --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header; \
 	done; rm -f .messages.pot
+	@$(MAKE) --no-print-directory $(WORDS)
 
 demo: setup ## Watch 1,000 orders being reconciled on embedded parts (DEMO_FLAGS=--serve keeps the console up)
 	@$(BIN)/reconciler demo $(DEMO_FLAGS)
 
 test: setup ## Run the quick tests, which cover every branch of the domain (minutes; needs no service)
 	@$(BIN)/coverage erase
-	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m "$(QUICK)" tests/unit tests/contract \
+	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m "$(QUICK)" tests/unit \
 	    --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
-	@$(PYTEST) -m "$(QUICK)" --ignore=tests/unit --ignore=tests/contract $(PYTEST_FLAGS)
+	@$(PYTEST) -m "$(QUICK)" --ignore=tests/unit $(PYTEST_FLAGS)
 
 test-all: setup ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
 	@$(BIN)/coverage erase
@@ -83,7 +100,10 @@ test-all: setup ## Run the slow tests as well, with all coverage gates (needs no
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
 	@$(PYTEST) -m slow $(MEASURED) --cov --cov-append --cov-report=term $(PYTEST_FLAGS)
-	@$(PYTEST) -m "(slow or mariadb) and not faults and not install" $(MEASURED:%=--ignore=%) $(PYTEST_FLAGS)
+	@$(PYTEST) -m "(slow or mariadb) and not faults and not install and not deploy" $(MEASURED:%=--ignore=%) $(PYTEST_FLAGS)
+
+test-deploy: setup $(DEPLOY_TOOLS)/.done ## Run each file of deploy/ with the program that it is for (minutes; as root; says what it skips)
+	@PATH="$(CURDIR)/$(DEPLOY_TOOLS)/bin:$$PATH" $(PYTEST) -m deploy tests/deploy $(PYTEST_FLAGS)
 
 test-unit: setup ## Run the unit tests alone, without coverage
 	@$(PYTEST) tests/unit $(PYTEST_FLAGS)
@@ -131,6 +151,12 @@ faults: setup ## Inject every fault into real workers, and check (SEED=7 ONLY=13
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \
 	    $(FAULTS_FLAGS)
 
+pictures: setup ## Save what each page of the console looks like, and draw the pictures of docs/ (needs Chromium, ImageMagick)
+	@RECONCILER_TEST_PICTURES=$(CURDIR)/build/screenshots $(PYTEST) tests/acceptance/test_console_in_chromium.py
+	@cd build/screenshots && for picture in docs/*.png docs/zh-CN/*.png; do \
+	    convert "$$picture" -strip +dither -colors 128 "PNG8:$(CURDIR)/$$picture" || exit 1; \
+	done; ls
+
 platforms: setup ## Run the worker against random platforms in virtual time, and check (COUNT=1000 SEED=7; minutes)
 	@$(BIN)/python -m tests.platforms --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
@@ -141,11 +167,38 @@ lock: ## Compile the requirements again (needs uv; LOCK_FLAGS=--upgrade for newe
 	$(COMPILE) --group build -o requirements/build.txt
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra web -o requirements/web.txt
+	$(COMPILE) --group deploy -o requirements/deploy.txt
+	$(COMPILE) --group release -o requirements/release.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) pyproject.toml --extra demo --extra web --group dev -o requirements/dev.txt
+
+docs: setup $(DOCS_TOOLS)/.done ## Build the documents as a site into build/site, and follow each link (BASE_URL: where links to code lead)
+	@rm -rf build/site
+	@RECONCILER_RELEASE_BASE_URL=$(BASE_URL) $(DOCS_TOOLS)/bin/sphinx-build --builder html --conf-dir docs --nitpicky --quiet \
+	    --fail-on-warning --keep-going --doctree-dir build/doctrees . build/site
+	@cp build/site/README.html build/site/index.html
+	@$(BIN)/pytest -q -m site tests/acceptance/test_site.py $(PYTEST_FLAGS)
+	@echo "build/site/index.html"
+
+release: setup $(RELEASE_TOOLS)/.done ## Build what is published into dist/: wheel, sdist, SBOM, checksums (docs/releasing.md)
+	@rm -rf dist
+	@RECONCILER_RELEASE_BASE_URL=$(BASE_URL) $(BIN)/hatchling build -d dist > /dev/null
+	@$(RELEASE_TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	    --output-file dist/recharge-reconciler-$$($(BIN)/hatchling version).cdx.json requirements/web.txt
+	@if test -n "$(IMAGE)"; then $(CONTAINERS) run --rm --entrypoint sh $(IMAGE) -c \
+	    "dpkg-query --show --showformat '\$${Package} \$${Version}\n' && pip list --format=freeze" > dist/image-packages.txt; \
+	else echo "without the image's list of packages: IMAGE names the image (CONTAINERS=podman)" >&2; fi
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
+
+build/%-tools/.done: requirements/%.txt
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+	    --only-binary :all: --require-hashes -r $<
+	@touch $@
 
 audit: ## Search for known vulnerabilities of the pinned packages (needs pip-audit and a network)
 	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/web.txt
 
 clean: ## Remove .venv and everything that was made
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist $(WORDS)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks import budget_use, memory, quiet_tick, servers, whole_pass
+from benchmarks import budget_use, costs, memory, quiet_tick, servers, whole_pass
 from benchmarks.about import about
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, table
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "enqueue-rate": rates.lists,
     "budget-use": budget_use.run,
     "memory": memory.run,
+    "costs": costs.run,
 }
 
 
@@ -43,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure with the servers that {servers.POSTGRES} and {servers.REDIS} name, else from wheels.",
-        epilog=f"NAME is one of {', '.join(BENCHMARKS)}; without any, all run, in about five minutes.",
+        epilog=f"NAME is one of {', '.join(BENCHMARKS)}; without any, all run, in about eight minutes.",
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="what to measure")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

@@ -52,6 +52,6 @@ class Bench:
 
 
 def settings(database_url: str, **others: Any) -> Settings:
-    """Settings with one account. Without `platform_url` the platform is a port on which nobody listens."""
+    """Settings with one account. Without `platform_url` the platform is a port on which no program listens."""
     values = {"account_sid": SID, "auth_token": TOKEN, "app_id": APP_ID, "platform_url": "http://127.0.0.1:9", **others}
     return Settings(database_url=database_url, **values)

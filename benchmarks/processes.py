@@ -1,5 +1,6 @@
-"""Real Celery processes, as an operator starts them."""
+"""Real programs, as an operator starts them: worker, beat and `serve`."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,19 @@ def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[CeleryProcess]:
             process.stop(seconds=PATIENCE_SECONDS)
 
 
+@contextmanager
+def serve(*options: str, env: Mapping[str, str]) -> Iterator[tuple[Child, str]]:
+    """`reconciler serve ...` on a free port, in a folder of its own; gives it with its URL."""
+    command = [sys.executable, "-c", "from worker.cli import main; main()", "serve", "--port", "0", *options]
+    with (
+        tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home,
+        Child(command, name="serve", log=Path(home) / "log", env=env, cwd=Path(home)) as child,
+    ):
+        wait_until(lambda: '"serve_started"' in child.output, "the start of `serve`")
+        line = next(line for line in child.output.splitlines() if '"serve_started"' in line)
+        yield child, json.loads(line)["listening"][0]
+
+
 def wait_until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS, poll: float = 0.2) -> None:
     """Wait for a condition. Raises ChildError, which says what did not come."""
     child_processes.wait_until(holds, what, seconds=seconds, poll_seconds=poll)
@@ -71,3 +85,16 @@ def resident_megabytes(pid: int) -> float:
         command = ["ps", "-o", "rss=", "-p", str(pid)]
         kibibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return int(kibibytes) * 1024 / 1e6
+
+
+def proportional_megabytes(pid: int) -> float:
+    """The memory of a process and of all that it has started, in MB (10^6 bytes); a page that several processes share
+    counts in part for each (PSS). Linux only."""
+    kibibytes = 0
+    waiting = [pid]
+    while waiting:
+        process = Path(f"/proc/{waiting.pop()}")
+        waiting += [int(child) for thread in process.glob("task/*/children") for child in thread.read_text().split()]
+        rollup = (process / "smaps_rollup").read_text().splitlines()
+        kibibytes += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return kibibytes * 1024 / 1e6

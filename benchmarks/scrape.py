@@ -21,10 +21,9 @@ from benchmarks.tick.about import about
 from benchmarks.tick.plans import scans
 from worker.database.migrations import upgrade
 from worker.database.transactions import Database
-from worker.runtime import rules_of
 from worker.settings import Settings
-from worker.web.metric_source import MetricSource
-from worker.web.metrics import families
+from worker.settings.rules import rules_of
+from worker.web.metrics import MetricSource, families
 
 _RUNS = 30
 _BETWEEN_SECONDS = 16.0

@@ -44,12 +44,13 @@ FROM (
         SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS polled,
             CASE WHEN n % (2 * :every) = 0 THEN (CAST(:polled AS int[]))[n / (2 * :every) % :parts + 1] ELSE 0 END
                 AS age_bucket,
-            clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS at
+            clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / nullif(:orders, 0))
+                AS at
         FROM generate_series(1, :orders) AS n
     ) AS series
 ) AS aged
 """
-# Callbacks of orders that nobody has enqueued: each tick reads some of them.
+# Callbacks of orders that were not enqueued: each tick reads some of them.
 _FILL_CALLBACKS = """
 INSERT INTO unmatched_callbacks (account, request_id, received_at, payload)
 SELECT 'default', 'unknown-' || n, clock_timestamp(), '{"requestId":"unknown-' || n || '","trafficSts":"1"}'

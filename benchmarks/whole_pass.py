@@ -12,15 +12,16 @@ from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.records.reports import Answer, IdKind
+from worker.domain.records.answers import Answer
+from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import read_answer
-from worker.domain.wire.signed_requests import Credentials
+from worker.domain.wire.query_request import Credentials
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
-from worker.runtime import app_ids_of, rules_of, slots_of
+from worker.settings.rules import app_ids_of, rules_of, slots_of
 
 _WARM_UP = 10
 _RUNS = 60

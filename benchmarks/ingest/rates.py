@@ -23,7 +23,7 @@ Message = tuple[str, object]
 """A task's name and its argument."""
 
 _LISTS = 100
-_SINGLES = 10_000
+_SINGLES = 3_000
 _RUNS = 5
 _BOUND = "processors: the worker's processes, PostgreSQL and the broker share those of the machine"
 

@@ -2,14 +2,11 @@
 
 import json
 import socket
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy
@@ -18,14 +15,13 @@ from sqlalchemy.pool import NullPool
 from benchmarks import tables
 from benchmarks.bench import APP_ID, Bench
 from benchmarks.figures import Figure
-from benchmarks.processes import environment, wait_until
-from worker.adapters.child_processes import Child
+from benchmarks.processes import environment, serve
+
+TOKEN = "the-token-of-the-benchmark"
 
 _PROCESSES = 2
 _SENDERS = 32
 _WARM_UP = 300
-_TOKEN = "the-token-of-the-benchmark"
-_COMMAND = [sys.executable, "-c", "from worker.cli import main; main()", "serve"]
 _SETTLED = "SELECT count(*) FROM recharge_orders WHERE settled_by = 'callback' AND state = 'succeeded'"
 
 
@@ -35,10 +31,10 @@ def run(bench: Bench, *, callbacks: int, rounds: int) -> list[Figure]:
     Raises RuntimeError where a callback was not answered with 200, or has not settled its order.
     """
     wanted = _WARM_UP + rounds * callbacks
-    with tables.database(bench.postgres.url, orders=wanted, pending_one_in=1) as database, _serve(database) as url:
+    with tables.database(bench.postgres.url, orders=wanted, pending_one_in=1) as database, _receiver(database) as url:
         ids = iter(tables.request_ids(database))
-        _send(url, [next(ids) for _ in range(_WARM_UP)])
-        rates = [callbacks / _send(url, [next(ids) for _ in range(callbacks)]) for _ in range(rounds)]
+        send(url, [next(ids) for _ in range(_WARM_UP)])
+        rates = [callbacks / send(url, [next(ids) for _ in range(callbacks)]) for _ in range(rounds)]
         engine = sqlalchemy.create_engine(database, poolclass=NullPool)
         with engine.connect() as connection:
             settled = connection.exec_driver_sql(_SETTLED).scalar_one()
@@ -56,30 +52,25 @@ def run(bench: Bench, *, callbacks: int, rounds: int) -> list[Figure]:
 
 
 @contextmanager
-def _serve(database: str) -> Iterator[str]:
-    """The receiver, in a folder of its own; gives its URL."""
-    env = environment(database, "redis://127.0.0.1:9/0", callback_token=_TOKEN, platform_url="http://127.0.0.1:9")
-    options = ["--port", "0", "--workers", str(_PROCESSES), "--only", "callbacks"]
-    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home:
-        log = Path(home) / "log"
-        with Child([*_COMMAND, *options], name="serve", log=log, env=env, cwd=Path(home)) as child:
-            wait_until(lambda: '"serve_started"' in child.output, "the start of the receiver")
-            line = next(line for line in child.output.splitlines() if '"serve_started"' in line)
-            yield json.loads(line)["listening"][0]
+def _receiver(database: str) -> Iterator[str]:
+    env = environment(database, "redis://127.0.0.1:9/0", callback_token=TOKEN, platform_url="http://127.0.0.1:9")
+    with serve("--workers", str(_PROCESSES), "--only", "callbacks", env=env) as (_, url):
+        yield url
 
 
-def _send(url: str, ids: Sequence[str]) -> float:
-    """Send a callback for each id; returns the seconds from the first request to the last answer."""
+def send(url: str, ids: Sequence[str]) -> float:
+    """Send a callback for each id to a `serve` with our TOKEN; returns the seconds from the first request to the last
+    answer."""
     parts, ready = urlsplit(url), threading.Barrier(_SENDERS + 1)
     address = (parts.hostname or "", parts.port or 0)
 
-    def send(mine: Sequence[str]) -> None:
+    def send_some(mine: Sequence[str]) -> None:
         ready.wait()
         for request_id in mine:
             _call_back(address, request_id)
 
     with ThreadPoolExecutor(_SENDERS) as pool:
-        done = [pool.submit(send, ids[number::_SENDERS]) for number in range(_SENDERS)]
+        done = [pool.submit(send_some, ids[number::_SENDERS]) for number in range(_SENDERS)]
         ready.wait()
         began = time.perf_counter()
         for one in done:
@@ -92,7 +83,7 @@ def _call_back(address: tuple[str, int], request_id: str) -> None:
     item = {"requestId": request_id, "appid": APP_ID, "trafficSts": "1", "remark": "成功", "oriAmount": "2.94"}
     body = json.dumps(item, ensure_ascii=False).encode()
     head = (
-        f"POST /callbacks/default/{_TOKEN} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json;charset=utf-8\r\n"
+        f"POST /callbacks/default/{TOKEN} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json;charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(address, timeout=60) as connection:

@@ -17,11 +17,11 @@ from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.domain.wire.answers import read_answer
-from worker.operations.enter_endpoints import enter_endpoints
+from worker.operations.change_endpoints import enter_endpoints
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
-from worker.runtime import rules_of, slots_of
+from worker.settings.rules import rules_of, slots_of
 
 _ORDERS = 100_000
 """A tenth of them is pending, and each pass settles 100."""

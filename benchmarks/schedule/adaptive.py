@@ -9,9 +9,8 @@ from math import inf
 from benchmarks.schedule.scenario import Scenario
 from worker.domain.queries.choose_batch import each_once
 from worker.domain.records.accounts import Rules
-from worker.domain.records.orders import Lane
+from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Candidate, Pick
-from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
 from worker.domain.scheduling.cohort_factors import NO_FACTORS
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned

@@ -40,7 +40,7 @@ class Floor(Informed):
         return self._by_cohort[self._cohort(candidate.submitted_at)]
 
     def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
-        """A batch out of all due orders: those of highest priority need not be at an end of their bucket."""
+        """A batch out of all due orders: those of highest priority may be within their bucket."""
         due = [one for bucket in range(BUCKETS) for one in self.first(bucket, at, len(self.pending))]
         return self.pick_of(due, at, limit)
 

@@ -28,8 +28,7 @@ from sqlalchemy import (
 
 from worker.database.tables import ORDERS
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.orders import Lane, OrderState, Source
-from worker.domain.records.reports import IdKind
+from worker.domain.records.orders import IdKind, Lane, OrderState, Source
 from worker.domain.scheduling.ages import BUCKETS, bucket_edges
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

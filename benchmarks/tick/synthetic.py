@@ -137,7 +137,7 @@ def _settings_for_bulk(connection: Connection) -> None:
 
 
 def _keep_callbacks(connection: Connection) -> None:
-    """Callbacks of orders that nobody has enqueued: each tick reads some of them."""
+    """Callbacks of orders that were not enqueued: each tick reads some of them."""
     now: ColumnElement[Any] = sqlalchemy.literal_column("CURRENT_TIMESTAMP")
     names = [f"unknown-{number}" for number in range(_KEPT_CALLBACKS)]
     connection.execute(
