@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.tick.about import about
 from benchmarks.tick.bloat import measure_bloat
+from benchmarks.tick.floor import floor_seconds
 from benchmarks.tick.passes import PARTS, Passes, Timings
 from benchmarks.tick.plans import Plan, plans_of, scans
 from benchmarks.tick.synthetic import Size, prepare, settle_down, show_progress
@@ -66,6 +67,7 @@ def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan
         settle_down(passes.database.engine)
         show_progress(f"measuring {runs} batches")
         timings = passes.measure(runs)
+        floor = floor_seconds(url, runs)
         plans = [plan for part, database, run in passes.parts() for plan in plans_of(database, part, run, size.pending)]
     finally:
         passes.close()
@@ -75,6 +77,7 @@ def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan
         faults.append(f"PostgreSQL counted {after - before} scans of the orders while it was measured")
     result = {
         **_figures(timings),
+        **_compared(timings, floor),
         "faults": faults,
         "plans": [_as_json(plan) for plan in plans],
     }
@@ -87,6 +90,13 @@ def _figures(timings: Timings) -> dict[str, dict[str, float]]:
         "p90_ms": {part: round(1000 * quantiles(timings.seconds[part], n=10)[-1], 3) for part in PARTS},
         "min_ms": {part: round(1000 * min(timings.seconds[part]), 3) for part in PARTS},
     }
+
+
+def _compared(timings: Timings, floor: Sequence[float]) -> dict[str, float | None]:
+    if not floor:
+        return {"floor": None, "pass_over_floor": None}
+    whole = median(timings.seconds["grant"]) + median(timings.seconds["write_back"])
+    return {"floor": round(1000 * median(floor), 3), "pass_over_floor": round(whole / median(floor), 2)}
 
 
 def _as_json(plan: Plan) -> dict[str, object]:

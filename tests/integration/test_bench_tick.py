@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import insert, select
 
 import worker
 from benchmarks.tick.__main__ import main
+from benchmarks.tick.floor import floor_seconds
 from benchmarks.tick.rows import NAME_PREFIX
 from tests.support.command_line import logging_restored
 from tests.support.sql import execute
@@ -90,6 +92,21 @@ def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
     assert {plan["part"] for plan in result["plans"]} == result["median_ms"].keys()
     assert all(plan["steps"] for plan in result["plans"] if not plan["statement"].startswith("INSERT"))
     assert (result["rows"], result["pending"]) == (2000, 600)
+
+
+def test_a_pass_is_compared_with_bare_statements_that_leave_the_tables_as_they_were(database_url: str) -> None:
+    result = measure(database_url, rows=2000, pending=600)
+    before = rows_of(database_url)
+
+    floor = floor_seconds(database_url, 3)
+
+    if database_url.startswith("postgresql"):
+        whole = result["median_ms"]["grant"] + result["median_ms"]["write_back"]
+        assert result["pass_over_floor"] == pytest.approx(whole / result["floor"], abs=0.01)
+        assert len(floor) == 3
+        assert sorted(before, key=itemgetter("id")) == sorted(rows_of(database_url), key=itemgetter("id"))
+    else:
+        assert (result["floor"], result["pass_over_floor"], floor) == (None, None, [])
 
 
 def test_the_tables_are_kept_grown_and_filled_again_where_they_hold_more_or_another_version(database_url: str) -> None:
