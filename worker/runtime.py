@@ -12,7 +12,7 @@ from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
 from worker.domain.records.accounts import Rules
-from worker.domain.watching.workers import hang_patience, tick_patience
+from worker.domain.watching.workers import hang_patience
 from worker.intake import Intake
 from worker.operations.archive_and_purge import OldDeliveries
 from worker.operations.change_endpoints import EndpointComparison, EndpointEntry
@@ -21,7 +21,7 @@ from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
-from worker.operations.write_heartbeat import Heartbeat, Signs
+from worker.operations.write_heartbeat import Heartbeat, Peers, Signs
 from worker.reconcile import Reconciler
 from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
@@ -140,6 +140,7 @@ class Runtime:
         self.database.before_statements(self._watchdog.step)
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self.reconciler = make_reconciler(settings, parts, clock, self.database, self.intake)
+        peers = Peers()
         self.ticks = Ticks(
             maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
@@ -147,12 +148,12 @@ class Runtime:
             idle_accounts=partial(read_resting, self.database),
             each_tick=_TickWork(settings, self.database, self.intake, endpoint_entry or EndpointEntry()).do,
             period_seconds=settings.tick_seconds,
-            patience_seconds=tick_patience(settings.tick_seconds),
             watchdog=self._watchdog,
+            turn_at=peers.turn_at,
         )
         self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn), self._watchdog)
         signs = _make_signs(self.ticks, self._broker_answers)
-        self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts, self._watchdog)
+        self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts, self._watchdog, peers=peers)
         self._senders = Senders(
             database=self.database, clock=clock, targets=targets_of(settings, clock), watchdog=self._watchdog
         )

@@ -6,7 +6,11 @@ hangs delays no other.
 
 Ticks have a thread of their own. A message only requests one, and however many come during a tick, one more tick
 follows: neither a flood of messages nor a database that holds up a tick keeps the pool's processes from taking in
-orders. Where no message comes for a while (beat is gone, or its clock was set back), the process ticks by itself.
+orders. A process that gets none ticks by itself: Celery's pool gives a message that is done at once to the same process
+each time, whose one running thread would make every pass.
+
+Each process goes first for its share of the slots. It takes another's once that has left it open for a tick: so few try
+the same slot, and none is left where a process is slow or gone. Where ticks are far apart, each takes every slot.
 """
 
 import random
@@ -21,7 +25,7 @@ import structlog
 from worker.adapters.clock import Alarm, Throttle
 from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES
-from worker.domain.records.accounts import LongerWindow, SlotKey
+from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.operations.maintain_slots import SlotMaintenance, longer_window_remedy
 from worker.reconcile import Granted, Reconciler
 
@@ -38,6 +42,10 @@ _SPARE_SECONDS = 0.001
 # Made when the worker imports its tasks, before it forks: its processes share it.
 _LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
+# Longer than a period: the process that gets the messages ticks by these alone.
+_PERIODS_WITHOUT_TICK = 1.5
+# Where ticks are further apart, a slot that another process leaves open would lose too much of its window.
+_LONGEST_SHARED_SECONDS = 5.0
 # So often the thread of the ticks shows that it lives.
 _LONGEST_WAIT_SECONDS = 5.0
 
@@ -46,8 +54,8 @@ class Ticks:
     """Turns ticks into passes, in one process.
 
     `idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off. `each_tick` is
-    the tick's other work. Ticks are usually `period_seconds` apart. The process ticks by itself `patience_seconds`
-    after the last tick began.
+    the tick's other work. Ticks are requested every `period_seconds`, of one process or another: one that gets none for
+    longer ticks by itself. `turn_at` says how many other processes go before this one where a slot opens.
     """
 
     def __init__(
@@ -59,16 +67,18 @@ class Ticks:
         idle_accounts: Callable[[Collection[str]], Collection[str]],
         each_tick: Callable[[], None],
         period_seconds: float,
-        patience_seconds: float,
         watchdog: Watchdog,
+        turn_at: Callable[[tuple[str, int]], int] = lambda _: 0,
     ) -> None:
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
         self._reconciler = reconciler
         self._idle_accounts = idle_accounts
         self._each_tick = each_tick
-        self._period = period_seconds
-        self._patience = patience_seconds
+        self._patience = _PERIODS_WITHOUT_TICK * period_seconds
+        self._turn_at = turn_at if period_seconds <= _LONGEST_SHARED_SECONDS else lambda _: 0
+        # For how many ticks in a row a slot was open, and a query was wanted on it.
+        self._left_open: dict[tuple[str, int], int] = {}
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
@@ -127,12 +137,12 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        openings = self._maintenance.openings(list(self._slots.values()), within_seconds=self._period)
+        openings = self._maintenance.openings(list(self._slots.values()), within_seconds=self._patience)
         _log_longer_windows(self._maintenance.longer_windows)
         if not openings:
             return
         idle = set(self._idle_accounts({account for opening in openings for account in opening.slot.app_ids}))
-        wanted = [opening for opening in openings if not idle.issuperset(opening.slot.app_ids)]
+        wanted = self._in_turn([opening for opening in openings if not idle.issuperset(opening.slot.app_ids)])
         # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
         self._alarm.set({one.slot.key: one.in_seconds + _SPARE_SECONDS for one in wanted if one.in_seconds > 0})
         # In random order: processes that read the same list would compete for the same slots, one after the other. No
@@ -140,6 +150,12 @@ class Ticks:
         for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
+
+    def _in_turn(self, wanted: Sequence[Opening]) -> list[Opening]:
+        """Those that this process is to take: each later one waits for a tick more."""
+        is_open = [opening.slot.key for opening in wanted if opening.in_seconds <= 0]
+        self._left_open = {key: self._left_open.get(key, -1) + 1 for key in is_open}
+        return [one for one in wanted if self._turn_at(one.slot.key) <= self._left_open.get(one.slot.key, 0)]
 
     def _start(self, key: tuple[str, int]) -> None:
         with self._lock:
@@ -196,8 +212,8 @@ class Ticks:
     def _keep_ticking(self) -> None:
         while True:
             self._watchdog.step()
-            requested = self._requested.wait(min(self._patience_left(), _LONGEST_WAIT_SECONDS))
-            if not requested and self._patience_left() > 0:
+            requested = self._requested.wait(min(self._seconds_left(), _LONGEST_WAIT_SECONDS))
+            if not requested and self._seconds_left() > 0:
                 continue
             # Cleared before it is read whether to close, which requests as well: no request is lost.
             self._requested.clear()
@@ -210,7 +226,7 @@ class Ticks:
             except Exception:
                 log.exception("a tick failed", action="tick_failed")
 
-    def _patience_left(self) -> float:
+    def _seconds_left(self) -> float:
         return max(0.0, self._last_begin + self._patience - time.monotonic())
 
 

@@ -33,7 +33,7 @@ SETTINGS = {
     "request_deadline_seconds": 1,
     "callback_grace_seconds": 0.05,
     "tick_seconds": 0.1,
-    # What is shorter than a process's own patience counts as 12 s: its 2 s, and its row's period twice.
+    # What is shorter counts as 12 s: 2 s without a tick, and the period of a process's row twice.
     "check_tick_seconds": 1,
 }
 NO_TICK = "no tick for 12 s"

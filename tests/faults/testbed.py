@@ -63,7 +63,7 @@ class Scale:
 
     @property
     def patience(self) -> float:
-        """Seconds without a tick after which a process ticks by itself."""
+        """Seconds within which a process has ticked by itself, on a busy machine too."""
         return max(2.0, 10 * self.tick)
 
 

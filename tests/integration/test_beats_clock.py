@@ -51,7 +51,7 @@ def test_a_beat_whose_clock_is_slow_sends_expired_ticks_and_queries_continue(
         with running_worker(env, tmp_path, "--concurrency", "1") as worker, beat:
             send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [orders]))
             worker.wait_for("Discarding revoked task: reconciler.reconcile", times=10)
-            # The process ticks by itself after ten periods, or 2 s, without a tick: thrice, with two queries.
+            # The process ticks by itself: thrice, with two queries.
             ticks, arrivals = worker.output.count(SELF_TICK), len(simulator.record.arrivals())
             worker.wait_for(SELF_TICK, times=ticks + 3)
             eventually(lambda: len(simulator.record.arrivals()) >= arrivals + 2, "two more queries", seconds=10)

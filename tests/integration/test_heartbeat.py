@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.domain.records.watching import WorkerRow
-from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
+from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
 from worker.stores.accounts import delete_unwritten, save_worker
 from worker.views.accounts import read_workers
 
@@ -81,6 +81,39 @@ def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
     row = row_when(bench, lambda row: row.last_beat_at is not None)
     times = (row.broker_asked_at, row.broker_answered_at, row.last_beat_at)
     assert [time and (row.written_at - time).total_seconds() for time in times] == [1, 31, 7]
+
+
+def test_the_processes_with_the_same_accounts_share_the_slots(bench: Workbench, ages: Ages) -> None:
+    ages.tick = 1.0
+    slots = [("sid", number) for number in range(50)]
+    peers = [Peers(), Peers(), Peers()]
+    accounts = (["a", "b"], ["b", "a"], ["b"])
+    made = [
+        Heartbeat(bench.database, HostClock(), ages.signs(), one, unwatched(), peers=its, period_seconds=0.05)
+        for one, its in zip(accounts, peers, strict=True)
+    ]
+
+    def turns() -> list[tuple[int, ...]]:
+        return [tuple(its.turn_at(slot) for its in peers) for slot in slots]
+
+    eventually(lambda: set(turns()) == {(0, 1, 0), (1, 0, 0)}, "each slot has one process that goes first")
+    made[1].close()
+    eventually(lambda: set(turns()) == {(0, 0, 0), (0, 1, 0)}, "the one that is left takes all")
+    for one in made[::2]:
+        one.close()
+
+
+def test_a_process_that_does_not_tick_has_no_share(bench: Workbench, ages: Ages) -> None:
+    hanging, ticking = Ages(), Ages()
+    hanging.tick, ticking.tick = 300.0, 1.0
+    peers = Peers()
+    dead = Heartbeat(bench.database, HostClock(), hanging.signs(), ["default"], unwatched(), period_seconds=0.05)
+    row_when(bench, lambda row: row.last_tick_at is not None)
+    own = Heartbeat(bench.database, HostClock(), ticking.signs(), ["default"], unwatched(), peers=peers)
+    eventually(lambda: len(rows(bench)) == 2, "both rows")
+    own.close()
+    assert {peers.turn_at(("sid", number)) for number in range(50)} == {0}
+    dead.close()
 
 
 def test_the_row_says_that_something_in_the_process_hangs(bench: Workbench, ages: Ages) -> None:

@@ -229,7 +229,6 @@ def ticks_of(**parts: Any) -> Ticks:
         "idle_accounts": lambda _: (),
         "each_tick": lambda: None,
         "period_seconds": 60.0,
-        "patience_seconds": 600.0,
         "watchdog": unwatched(),
     }
     return Ticks(**plain | parts)
@@ -276,6 +275,39 @@ class Openings:
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float) -> list[Opening]:
         return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
+
+
+class Taken:
+    """Stands for a reconciler that takes no slot, and notes which it was to take."""
+
+    def __init__(self) -> None:
+        self.slots: list[int] = []
+
+    def take(self, slot: SlotKey) -> None:
+        self.slots.append(slot.number)
+
+
+def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later_for_each_that_goes_before() -> None:
+    taken, slots = Taken(), [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(3)]
+    shared = {"reconciler": taken, "turn_at": lambda key: key[1], "period_seconds": 5.0}
+    ticks = ticks_of(maintenance=Openings(), slots=slots, **shared)
+    for wanted in ([0], [0, 1], [0, 1, 2]):
+        taken.slots.clear()
+        ticks.tick()
+        eventually(partial(_holds, taken, wanted), "those whose turn has come")
+    ticks.close()
+
+
+def test_where_ticks_are_far_apart_each_process_takes_every_slot() -> None:
+    taken, slots = Taken(), [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(3)]
+    ticks = ticks_of(maintenance=Openings(), slots=slots, reconciler=taken, turn_at=lambda key: key[1])
+    ticks.tick()
+    eventually(partial(_holds, taken, [0, 1, 2]), "all of them")
+    ticks.close()
+
+
+def _holds(taken: Taken, wanted: list[int]) -> bool:
+    return sorted(taken.slots) == wanted
 
 
 class OneByOne:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,13 +20,15 @@ from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
 from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import HEARTBEAT_SECONDS
-from worker.stores.accounts import delete_unwritten, delete_worker, save_worker
+from worker.domain.watching.workers import HEARTBEAT_SECONDS, turn_at
+from worker.stores.accounts import delete_unwritten, delete_worker, read_peers, save_worker
 
 log = structlog.stdlib.get_logger(__name__)
 
 FORGOTTEN_AFTER = timedelta(minutes=10)
 """A row that was not written for so long is deleted: its process was killed, or its host is gone."""
+_TICKED_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
+"""A process whose row shows no later tick takes no slot: the others take its share."""
 _BEFORE_FIRST_TICK_SECONDS = 1.0
 """A worker that has just started is shown soon after its first tick."""
 _LONGEST_HOST = 90
@@ -36,6 +38,22 @@ _LONGEST_HOST = 90
 def host_name() -> str:
     """What this host is called in `worker_processes`; in a container, its own name."""
     return socket.gethostname()[:_LONGEST_HOST]
+
+
+class Peers:
+    """The processes that poll the same accounts as this one, as its row's timer last read them."""
+
+    def __init__(self) -> None:
+        self._own: str = ""
+        self._all: Sequence[str] = ()
+
+    def update(self, own: str, names: Sequence[str]) -> None:
+        """Take over what was read."""
+        self._own, self._all = own, names
+
+    def turn_at(self, slot: tuple[str, int]) -> int:
+        """How many of them go before this process where a slot opens."""
+        return turn_at(slot, self._own, self._all)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +79,16 @@ class Heartbeat:
         accounts: Iterable[str],
         watchdog: Watchdog,
         *,
+        peers: Peers | None = None,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`accounts` are the names of those in the settings."""
+        """`accounts` are the names of those in the settings. `peers` is kept up to date."""
         self._database = database
         self._clock = clock
         self._signs = signs
-        self._accounts = tuple(accounts)
+        # Whatever their order in a file: processes with the same accounts share the slots.
+        self._accounts = tuple(sorted(accounts))
+        self._peers = peers or Peers()
         self._period = period_seconds
         self._started = time.monotonic()
         self._host, self._pid = host_name(), os.getpid()
@@ -96,7 +117,8 @@ class Heartbeat:
                 return
 
     def _write(self) -> None:
-        self._started_at = _write(self._database, self._row)
+        self._started_at, peers = _write(self._database, self._row)
+        self._peers.update(self.name, peers)
 
     def _row(self, now: datetime) -> WorkerRow:
         signs = self._signs
@@ -132,14 +154,16 @@ def _before(now: datetime, seconds: float | None) -> datetime | None:
 
 
 @retry_contention
-def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> datetime:
-    """Write the row as it is at the database's time; returns when its process started."""
+def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> tuple[datetime, list[str]]:
+    """Write the row as it is at the database's time; returns when its process started, and its peers."""
     with database.write() as connection:
         now = database.now(connection)
         row = replace(row_at(now), database_identity=identity_of(connection).text or None)
         save_worker(connection, row)
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
-    return row.started_at
+        # A tick that lies ahead is the mark of a clock that was set back since.
+        latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
+        return row.started_at, read_peers(connection, row.name, now - _TICKED_WITHIN, latest)
 
 
 @retry_contention

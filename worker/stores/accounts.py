@@ -230,6 +230,14 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
         connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
 
 
+def read_peers(connection: Connection, name: str, since: datetime, until: datetime) -> list[str]:
+    """The names of the processes that have the same accounts in their settings as this one, and whose last tick ended
+    between these times; itself included, if so."""
+    own = select(WORKERS.c.accounts).where(WORKERS.c.name == name).scalar_subquery()
+    peers = select(WORKERS.c.name).where(WORKERS.c.accounts == own, WORKERS.c.last_tick_at.between(since, until))
+    return list(connection.scalars(peers))
+
+
 def delete_worker(connection: Connection, name: str) -> None:
     """Delete a process's row."""
     connection.execute(delete(WORKERS).where(WORKERS.c.name == name))

@@ -1,16 +1,17 @@
 """Whether workers tick, whether the broker answers them and whether beat sends ticks, by the rows of the processes.
 
 A worker is alive by its ticks, not by its messages: where no tick comes (beat or the broker is gone), each process
-ticks by itself once its patience is over. So the time without a tick after which a worker counts as dead is never
-shorter than that patience and the rows' period together.
+ticks by itself. So the time without a tick after which a worker counts as dead is never shorter than ten periods of
+ticks and two of the rows together.
 
 Processes poll and tick by themselves while both are away, so their ticks say nothing of the broker and of beat. A
 tick's message is taken for beat's, whatever sent it: it carries nothing to tell a forged one by, and a forged one
 changes nothing else.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from worker.domain.records.accounts import Rules
 from worker.domain.records.watching import Finding, FindingKind, Level, WorkerRow
@@ -18,13 +19,20 @@ from worker.domain.records.watching import Finding, FindingKind, Level, WorkerRo
 HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""
 _TICKS_MISSED = 10
-_SHORTEST_PATIENCE_SECONDS = 2.0
+_SHORTEST_MISSED_SECONDS = 2.0
 _LONGEST_STEP_SECONDS = 60.0
 
 
-def tick_patience(tick_seconds: float) -> float:
-    """After how many seconds without a tick a process ticks by itself. `tick_seconds` is beat's period."""
-    return max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * tick_seconds)
+def turn_at(slot: tuple[str, int], process: str, processes: Sequence[str]) -> int:
+    """How many of the processes that poll the same accounts go before this one where a slot opens: 0 for the one that
+    is to take it. Each of them is first for as many slots; the same at each call, and in each process.
+
+    One that is not among them, or does not know the others yet, takes every slot.
+    """
+    if process not in processes:
+        return 0
+    first = crc32(f"{slot[0]}/{slot[1]}".encode()) % len(processes)
+    return (sorted(processes).index(process) - first) % len(processes)
 
 
 def hang_patience(rules: Rules) -> float:
@@ -38,7 +46,8 @@ def hang_patience(rules: Rules) -> float:
 
 def tick_allowance(at_least: float, tick_seconds: float) -> float:
     """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
-    return max(at_least, tick_patience(tick_seconds) + 2 * HEARTBEAT_SECONDS)
+    missed = max(_SHORTEST_MISSED_SECONDS, _TICKS_MISSED * tick_seconds)
+    return max(at_least, missed + 2 * HEARTBEAT_SECONDS)
 
 
 def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:

@@ -28,7 +28,6 @@ from worker.domain.watching.workers import (
     last_tick,
     polled_accounts,
     tick_allowance,
-    tick_patience,
 )
 from worker.words import ENGLISH
 from worker.words.sentences import finding_in_words
@@ -74,13 +73,10 @@ def names(*accounts: AccountOverview, **thresholds: Any) -> list[str]:
     return [finding.name for finding in checked(*accounts, **thresholds)]
 
 
-@pytest.mark.parametrize(("period", "seconds"), [(1.0, 10.0), (0.05, 2.0), (60.0, 600.0)])
-def test_a_process_ticks_by_itself_after_ten_periods(period: float, seconds: float) -> None:
-    assert tick_patience(period) == seconds
-
-
-@pytest.mark.parametrize(("at_least", "period", "seconds"), [(30.0, 1.0, 30.0), (30.0, 60.0, 610.0), (5.0, 1.0, 20.0)])
-def test_a_worker_counts_as_dead_only_once_it_would_have_ticked_by_itself(
+@pytest.mark.parametrize(
+    ("at_least", "period", "seconds"), [(30.0, 1.0, 30.0), (30.0, 60.0, 610.0), (5.0, 1.0, 20.0), (5.0, 0.05, 12.0)]
+)
+def test_a_worker_counts_as_dead_only_after_ten_periods_without_a_tick(
     at_least: float, period: float, seconds: float
 ) -> None:
     assert tick_allowance(at_least, period) == seconds

@@ -1,14 +1,17 @@
-"""Whether the broker answers and beat sends ticks, by what worker processes have written."""
+"""Whether the broker answers and beat sends ticks, by what worker processes have written; and whose turn a slot is."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.watching.test_monitoring import ago, make_worker, said
 from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at
+from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at, turn_at
 
 WITHIN = timedelta(seconds=30)
 OLD = make_worker()
@@ -67,3 +70,19 @@ def test_a_beat_that_is_not_heard_for_long_is_said(age: float, is_said: bool) ->
     words = f"no tick of beat has come for {age} seconds: workers tick by themselves, less often"
     found = [said(one) for one in broker_and_beat([asking(1, beat=age)], NOW, WITHIN)]
     assert found == ([words] if is_said else [])
+
+
+@given(st.sets(st.text(min_size=1), min_size=1), st.tuples(st.text(), st.integers(0, 9)))
+def test_of_the_processes_that_know_each_other_each_has_a_turn_of_its_own(
+    names: set[str], slot: tuple[str, int]
+) -> None:
+    assert sorted(turn_at(slot, name, list(names)) for name in names) == list(range(len(names)))
+
+
+def test_each_process_goes_first_for_about_as_many_slots() -> None:
+    first = Counter(name for name in "abcd" for number in range(4000) if not turn_at((f"{number}", 0), name, "abcd"))
+    assert all(900 < count < 1100 for count in first.values())
+
+
+def test_a_process_that_does_not_know_the_others_takes_every_slot() -> None:
+    assert {turn_at(("sid", number), "new", ["a", "b"]) for number in range(9)} == {0}
