@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from celery import Celery
@@ -95,6 +95,8 @@ def proportional_megabytes(pid: int) -> float:
     while waiting:
         process = Path(f"/proc/{waiting.pop()}")
         waiting += [int(child) for thread in process.glob("task/*/children") for child in thread.read_text().split()]
-        rollup = (process / "smaps_rollup").read_text().splitlines()
-        kibibytes += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        # A child may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            rollup = (process / "smaps_rollup").read_text().splitlines()
+            kibibytes += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
     return kibibytes * 1024 / 1e6
