@@ -170,7 +170,7 @@ class Workbench:
     def put_state(self, state: AccountState) -> None:
         """Store the state of an account."""
         with self.database.write() as connection:
-            save_state(connection, state)
+            save_state(connection, lock_states(connection, [state.account])[state.account], state)
 
     def events_of(self, name: str) -> list[dict[str, Any]]:
         """The events of an order."""

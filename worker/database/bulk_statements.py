@@ -49,6 +49,13 @@ def one_of(connection: Connection, column: ColumnElement[Any], values: Collectio
     return column.in_(values)
 
 
+def is_one_of(kind: str, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """The same for a statement that is made once, for a kind of database: its parameter `name` is the list."""
+    if kind == "postgresql":
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+    return column.in_(bindparam(name, expanding=True))
+
+
 def held_of(connection: Connection, column: ColumnElement[Any], values: Collection[str]) -> Select[Any]:
     """Which of these values a column holds, in any row: one index lookup for each value that is read."""
     if not _is_postgresql(connection):

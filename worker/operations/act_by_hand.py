@@ -163,8 +163,8 @@ def pause_accounts(
         act = operator.act(database.now(connection))
         until = ends if lasts is None else act.now + lasts
         done = [(states[account], pause(states[account], act, until, begins)) for account in sorted(states)]
-        for _, after in done:
-            save_state(connection, after)
+        for before, after in done:
+            save_state(connection, before, after)
         said = _paused(None if begins is None or begins <= act.now else begins, until)
         add_acts(connection, [act.entry(ActKind.PAUSE, account, said) for account in sorted(states)])
     for account in sorted(states):
@@ -192,7 +192,7 @@ def cancel_planned_pauses(
         planned = {account: states[account].planned_pause(act.now) for account in sorted(states)}
         cancelled = {account: one for account, one in planned.items() if one and one == (shown or one)}
         for account, one in cancelled.items():
-            save_state(connection, without_planned_pause(states[account]))
+            save_state(connection, states[account], without_planned_pause(states[account]))
             said = _paused(one.paused_at, one.paused_until, TextCode.PLAN_CANCELLED)
             add_act(connection, act.entry(ActKind.RESUME, account, said))
     for account in cancelled:
@@ -208,7 +208,7 @@ def resume_account(database: Database, operator: Operator, account: str) -> Resu
         act = operator.act(database.now(connection))
         done = resume(before, act.now)
         if done.is_resumed:
-            save_state(connection, done.after)
+            save_state(connection, before, done.after)
             add_acts(connection, [act.entry(ActKind.RESUME, account, _ended(done))])
     if done.is_resumed:
         operator.log(ActKind.RESUME, account=account)

@@ -32,7 +32,7 @@ from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.operations.act_by_hand import Operator, entries_of
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
-from worker.stores.accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
+from worker.stores.accounts import lock_free_slot, lock_states, save_slot, save_state, save_turn
 from worker.stores.pending_orders import claim, lease, orders_by_id, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
 from worker.stores.recorded_acts import add_acts
@@ -142,9 +142,9 @@ class Grants:
             # Of the others, which a person has named, the answer is recorded only.
             held = [order for order in orders if order.state.may_settle]
             lease(connection, held, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
-            save_slot(connection, row.id, reserve(now, rules, query.token), now.database)
-            mark_in_flight(connection, row.id, query.id, state.account)
-            save_state(connection, spend(state, choice, now.database, rules))
+            reserved = reserve(now, rules, query.token)
+            save_turn(connection, row.id, reserved, now.database, query_id=query.id, account=state.account)
+            save_state(connection, state, spend(state, choice, now.database, rules))
             return query
 
 
@@ -192,5 +192,5 @@ def choose_named(
 def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:
     restarted = restart_stepped_backoff(state, now.database)
     if restarted != state:
-        save_state(connection, restarted)
+        save_state(connection, state, restarted)
     return not state.is_paused(now.database) and not restarted.is_backed_off(now.database)

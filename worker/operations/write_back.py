@@ -22,9 +22,8 @@ from worker.operations.save_orders import save_orders
 from worker.stores.accounts import (
     lock_slot_of_token,
     lock_states,
-    mark_in_flight,
-    save_slot,
     save_state,
+    save_turn,
 )
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
 from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences
@@ -110,16 +109,15 @@ class WriteBack:
         save_orders(connection, effects.changes, now.database)
         if row is None:
             return replace(effects, reset_absences_since=None, return_suspects=None, new_outline=None)
-        save_state(connection, effects.state)
+        save_state(connection, locked.states[query.account], effects.state)
         if effects.backs_off_whole_sid:
             for name, state in locked.states.items():
                 if name != query.account:
                     jitter = random.random()
                     waiting = back_off(state, self._rules, now.database, jitter=jitter, is_requested=True)
-                    save_state(connection, waiting)
-        if effects.tightens_slot:
-            save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
-        mark_in_flight(connection, row.id, None, query.account)
+                    save_state(connection, state, waiting)
+        slot = tighten(row.slot, now, self._rules) if effects.tightens_slot else row.slot
+        save_turn(connection, row.id, slot, now.database, query_id=None, account=query.account)
         self._save_others(connection, query, effects, now)
         return effects
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
 from worker.database.tables import BUDGETS, OBSERVATIONS, SCHEDULES, STATES, WORKERS
@@ -24,8 +24,21 @@ _SLOT_COLUMNS = (
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
     *(BUDGETS.c.database_identity, BUDGETS.c.database_changes),
 )
-_STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
+_STATE_FIELDS = tuple(field.name for field in fields(AccountState))
 MICROSECONDS = 1_000_000
+
+# Made once: SQLAlchemy would take as long to make them as the database to run them.
+_SLOT = select(*_SLOT_COLUMNS).where(BUDGETS.c.account_sid == bindparam("sid"), BUDGETS.c.slot == bindparam("number"))
+_LOCK_SLOT = _SLOT.with_for_update()
+_LOCK_FREE_SLOT = _SLOT.with_for_update(skip_locked=True)
+_SAVE_SLOT = update(BUDGETS).where(BUDGETS.c.id == bindparam("row_id"))
+_LOCK_STATES = (
+    select(*(STATES.c[name] for name in _STATE_FIELDS))
+    .where(STATES.c.account.in_(bindparam("accounts", expanding=True)))
+    .order_by(STATES.c.account)
+    .with_for_update()
+)
+_SAVE_STATE = update(STATES).where(STATES.c.account == bindparam("saved_account"))
 
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
@@ -48,36 +61,32 @@ def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> l
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
     """Lock a slot's row, or return None at once where somebody else holds it or it does not exist."""
-    statement = (
-        select(*_SLOT_COLUMNS)
-        .where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number)
-        .with_for_update(skip_locked=True)
-    )
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_LOCK_FREE_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None else _to_slot_row(row)
 
 
 def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str) -> SlotRow | None:
     """Lock a slot's row, waiting for it; None where the token is no longer the slot's."""
-    statement = select(*_SLOT_COLUMNS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update()
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_LOCK_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None or row.token != token else _to_slot_row(row)
 
 
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
     """Write times, window and token of a locked slot."""
-    connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(**_to_values(slot), updated_at=now))
+    connection.execute(_SAVE_SLOT, {"row_id": row_id, **_to_values(slot), "updated_at": now})
 
 
 def save_provenance(connection: Connection, row_id: int, provenance: Provenance) -> None:
     """Write in which database a locked slot's row is."""
-    connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(_provenance_values(provenance)))
+    connection.execute(_SAVE_SLOT, {"row_id": row_id, **_provenance_values(provenance)})
 
 
-def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, account: str) -> None:
-    """Write which query is under way in a locked slot, and whose turn it was."""
-    values = {"in_flight_query_id": query_id, "last_account": account}
-    connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(values))
+def save_turn(
+    connection: Connection, row_id: int, slot: Slot, now: datetime, *, query_id: int | None, account: str
+) -> None:
+    """The same as `save_slot`, with which query is under way in the slot, and whose turn it was."""
+    turn = {"in_flight_query_id": query_id, "last_account": account}
+    connection.execute(_SAVE_SLOT, {"row_id": row_id, **_to_values(slot), **turn, "updated_at": now})
 
 
 def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenance: Provenance, now: datetime) -> None:
@@ -88,19 +97,21 @@ def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenan
 
 def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
     """Lock the rows of these accounts, in the order of their names, and read them. A missing row is added."""
-    statement = (
-        select(*_STATE_COLUMNS).where(STATES.c.account.in_(accounts)).order_by(STATES.c.account).with_for_update()
-    )
-    states = {row["account"]: AccountState(**row) for row in connection.execute(statement).mappings()}
+    rows = connection.execute(_LOCK_STATES, {"accounts": list(accounts)})
+    found = [AccountState(**dict(zip(_STATE_FIELDS, row, strict=True))) for row in rows]
+    states = {state.account: state for state in found}
     for account in sorted(set(accounts) - states.keys()):
         states[account] = AccountState(account=account)
         connection.execute(insert(STATES).values(asdict(states[account])))
     return states
 
 
-def save_state(connection: Connection, state: AccountState) -> None:
-    """Write a locked account's row."""
-    connection.execute(update(STATES).where(STATES.c.account == state.account).values(asdict(state)))
+def save_state(connection: Connection, before: AccountState, after: AccountState) -> None:
+    """Write what has changed in a locked account's row."""
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in _STATE_FIELDS)
+    changed = {name: new for name, old, new in pairs if new != old}
+    if changed:
+        connection.execute(_SAVE_STATE, {"saved_account": after.account, **changed})
 
 
 def _to_values(slot: Slot) -> dict[str, object]:

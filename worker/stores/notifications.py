@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    bindparam,
     delete,
     func,
     insert,
@@ -32,14 +33,17 @@ from worker.domain.records.notifications import (
 )
 
 _ENDPOINT_COLUMNS = [ENDPOINTS.c[field.name] for field in fields(Endpoint)]
+_ENDPOINTS = select(*_ENDPOINT_COLUMNS).order_by(ENDPOINTS.c.account)
+_ENDPOINTS_OF = _ENDPOINTS.where(ENDPOINTS.c.account.in_(bindparam("accounts", expanding=True)))
 
 
 def read_endpoints(connection: Connection, accounts: Collection[str] | None = None) -> dict[str, Endpoint]:
     """The endpoints of these accounts, or of all, by account; those that have none are missing."""
-    chosen = select(*_ENDPOINT_COLUMNS).order_by(ENDPOINTS.c.account)
-    if accounts is not None:
-        chosen = chosen.where(ENDPOINTS.c.account.in_(accounts))
-    return {row.account: Endpoint(**row) for row in connection.execute(chosen).mappings()}
+    if accounts is None:
+        rows = connection.execute(_ENDPOINTS)
+    else:
+        rows = connection.execute(_ENDPOINTS_OF, {"accounts": list(accounts)})
+    return {row["account"]: Endpoint(**row) for row in rows.mappings()}
 
 
 def lock_endpoint(connection: Connection, account: str) -> Endpoint | None:

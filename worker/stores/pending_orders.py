@@ -10,7 +10,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    Integer,
     Select,
+    Update,
     and_,
     bindparam,
     func,
@@ -22,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from worker.database.bulk_statements import one_of
+from worker.database.bulk_statements import is_one_of, one_of
 from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
@@ -63,7 +65,7 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """Lock the chosen orders that are still due, or spare, and not locked by others; returns them: these are polled."""
-    return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
+    return _read_chosen(connection, account, choice, now, limit, locks=True)
 
 
 def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
@@ -76,13 +78,13 @@ def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: b
 
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
     """Mark locked orders with a query's token, due when its lease runs out."""
-    leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
-    connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
+    given = {"ids": [order.id for order in orders], "due_at": until, "lease_token": token}
+    connection.execute(_lease(connection.dialect.name), given)
 
 
 def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """The orders that `claim` would lock, without a lock."""
-    return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=False), choice)
+    return _read_chosen(connection, account, choice, now, limit, locks=False)
 
 
 def read_dueness(
@@ -161,33 +163,54 @@ def _first_checked() -> ColumnElement[int]:
     return select(literal(1)).where(*due, *checked).order_by(ORDERS.c.check_requested_at).limit(1).scalar_subquery()
 
 
-def _chosen(
+def _read_chosen(
     connection: Connection, account: str, choice: Choice, now: datetime, limit: int, *, locks: bool
-) -> Select[tuple[Any, ...]]:
-    if choice.work is Work.SUSPECTS:
-        chosen = ORDERS.c.suspect_group == choice.suspect_group
-    else:
-        chosen = one_of(connection, ORDERS.c.id, choice.order_ids)
+) -> tuple[Order, ...]:
+    statement = _chosen(
+        connection.dialect.name,
+        is_group=choice.work is Work.SUSPECTS,
+        has_spare=bool(choice.spare_ids),
+        locks=locks,
+    )
+    rows = connection.execute(
+        statement,
+        {
+            "account": account,
+            "id_kind": choice.id_kind,
+            "now": now,
+            "most": limit,
+            "group": choice.suspect_group,
+            "ids": list(choice.order_ids),
+            "spare_ids": list(choice.spare_ids),
+        },
+    )
+    positions = {order_id: position for position, order_id in enumerate(choice.order_ids)}
+    return tuple(sorted(map(to_order, rows), key=lambda order: positions.get(order.id, order.id)))
+
+
+# Cached, as the next one: SQLAlchemy takes longer to make a statement of each pass than the database to run it.
+@lru_cache(maxsize=8)
+def _chosen(kind: str, *, is_group: bool, has_spare: bool, locks: bool) -> Select[tuple[Any, ...]]:
+    chosen = ORDERS.c.suspect_group == bindparam("group") if is_group else is_one_of(kind, ORDERS.c.id, "ids")
     # An order may have learned its requestId since it was read: a query carries ids of one kind only.
-    chosen &= ORDERS.c.id_kind == choice.id_kind
-    is_open: ColumnElement[bool] = ORDERS.c.due_at <= now
-    if choice.spare_ids:
-        is_open |= one_of(connection, ORDERS.c.id, choice.spare_ids) & ORDERS.c.lease_token.is_(None)
+    chosen &= ORDERS.c.id_kind == bindparam("id_kind")
+    is_open: ColumnElement[bool] = ORDERS.c.due_at <= bindparam("now")
+    if has_spare:
+        is_open |= is_one_of(kind, ORDERS.c.id, "spare_ids") & ORDERS.c.lease_token.is_(None)
     column: ColumnElement[str] = ORDERS.c.account
-    if connection.dialect.name == "sqlite":
+    if kind == "sqlite":
         # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
     is_checked = (ORDERS.c.state == UNRESOLVED_STATE) & ORDERS.c.check_requested_at.is_not(None)
     may_be_polled = (ORDERS.c.state == PENDING_STATE) | is_checked
-    chosen &= (column == account) & may_be_polled & is_open
-    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(limit)
+    chosen &= (column == bindparam("account")) & may_be_polled & is_open
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(bindparam("most", type_=Integer))
     return statement.with_for_update(skip_locked=True) if locks else statement
 
 
-def _read_chosen(connection: Connection, statement: Select[tuple[Any, ...]], choice: Choice) -> tuple[Order, ...]:
-    orders = [to_order(row) for row in connection.execute(statement)]
-    positions = {order_id: position for position, order_id in enumerate(choice.order_ids)}
-    return tuple(sorted(orders, key=lambda order: positions.get(order.id, order.id)))
+@lru_cache(maxsize=4)
+def _lease(kind: str) -> Update:
+    return update(ORDERS).where(is_one_of(kind, ORDERS.c.id, "ids"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

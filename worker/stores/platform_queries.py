@@ -4,13 +4,18 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 
 from worker.database.tables import QUERIES
 from worker.domain.records.accounts import SlotKey
 from worker.domain.records.answers import Answer, HttpError, QueryError
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Query
+
+# Made once: SQLAlchemy would take as long to make them as the database to run them.
+_ADD = insert(QUERIES)
+# A row that is no longer in flight was given up by a later grant: it stays as it is.
+_END = update(QUERIES).where(QUERIES.c.id == bindparam("query_id"), QUERIES.c.outcome == literal_column("'in_flight'"))
 
 # A hostile answer can hold hundreds of thousands of items that no query polled.
 _MOST_ADDED = 100
@@ -27,7 +32,7 @@ def add_query(
     sent_at: datetime,
 ) -> Query:
     """Begin the row, `in_flight`, of a query about locked orders; returns the query. The row holds no token."""
-    spare_count = sum(order.id in choice.spare_ids for order in orders)
+    spare_count = len(choice.spare_ids.intersection(order.id for order in orders))
     values = {
         "account": account,
         "account_sid": slot.account_sid,
@@ -40,7 +45,7 @@ def add_query(
         "polled_ids": ",".join(order.polled_id for order in orders),
         "outcome": "in_flight",
     }
-    key = connection.execute(insert(QUERIES).values(values)).inserted_primary_key
+    key = connection.execute(_ADD, values).inserted_primary_key
     if key is None:  # pragma: no cover - every supported database returns the key of a single row
         raise RuntimeError("the database did not return the new query's id")
     return Query(
@@ -118,6 +123,4 @@ def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest
 
 
 def _end(connection: Connection, query_id: int, values: Mapping[str, object]) -> None:
-    # A row that is no longer in flight was given up by a later grant: it stays as it is.
-    is_ours = (QUERIES.c.id == query_id) & (QUERIES.c.outcome == "in_flight")
-    connection.execute(update(QUERIES).where(is_ours).values(values))
+    connection.execute(_END, {"query_id": query_id, **values})

@@ -16,6 +16,7 @@ from worker.database.bulk_statements import (
     ids_of,
     insert_new,
     insert_rows,
+    is_one_of,
     one_of,
 )
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
@@ -139,9 +140,15 @@ def changed_after(connection: Connection, order_ids: Collection[int], event_id: 
 
 
 def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    chosen = one_of(connection, ORDERS.c.id, order_ids)
-    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
-    return [to_order(row) for row in connection.execute(statement)]
+    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
+    return [to_order(row) for row in rows]
+
+
+# Cached: SQLAlchemy takes longer to make it than the database to run it.
+@lru_cache(maxsize=4)
+def _locking(kind: str) -> Select[tuple[Any, ...]]:
+    chosen = is_one_of(kind, ORDERS.c.id, "ids")
+    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:

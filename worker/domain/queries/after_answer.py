@@ -24,7 +24,7 @@ from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Answer, Outline
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import IdKind, Lane, Order, OrderState, Source
+from worker.domain.records.orders import IdKind, Order, OrderState, Source
 from worker.domain.records.queries import Query
 from worker.domain.scheduling.ages import bucket_at
 from worker.domain.scheduling.observing import Observations, observe_polls
@@ -127,8 +127,7 @@ def _apply_items(order: Order, context: AnswerContext) -> Change:
     """The order has items of its own."""
     query, now, verdict = context.query, context.now, context.verdicts[order.id]
     polled = _polled(order, context)
-    named = replace(polled.after, absences=0, absence_mark=0, lane=Lane.BATCH)
-    settled = settle(named, verdict, source=Source.QUERY, now=now, query_id=query.id)
+    settled = settle(polled.after.not_absent(), verdict, source=Source.QUERY, now=now, query_id=query.id)
     change = polled.then(settled.after, settled.events)
     # An unresolved order was given up already: it is polled once more, and may only settle.
     if verdict.is_denial and order.state is OrderState.PENDING:
@@ -161,8 +160,8 @@ def _polled(order: Order, context: AnswerContext) -> Change:
     """What any answered query changes on an order that it polled."""
     query, now, rules = context.query, context.now, context.rules
     # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
-    checks_at_grant = {polled.id: polled.check_requested_at for polled in query.orders}
-    is_wanted_again = order.check_requested_at is not None and order.check_requested_at != checks_at_grant[order.id]
+    requested_at = order.check_requested_at
+    is_wanted_again = requested_at is not None and requested_at != context.polled[order.id].check_requested_at
     after = replace(
         order.out_of_suspicion(),
         lease_token=None,
@@ -170,7 +169,7 @@ def _polled(order: Order, context: AnswerContext) -> Change:
         query_count=order.query_count + 1,
         age_bucket=bucket_at(order.submitted_at, query.sent_at, rules),
         due_at=now if is_wanted_again else next_due(order.submitted_at, context.schedule, now, rules),
-        check_requested_at=order.check_requested_at if is_wanted_again else None,
+        check_requested_at=requested_at if is_wanted_again else None,
     )
     return _cleared(order, after, context)
 

@@ -55,6 +55,11 @@ class AnswerContext:
     rules: Rules
 
     @cached_property
+    def polled(self) -> Mapping[int, Order]:
+        """By id: the orders that the query polled, as they were at the grant."""
+        return {order.id: order for order in self.query.orders}
+
+    @cached_property
     def items(self) -> Mapping[int, tuple[Report, ...]]:
         """By the id of a polled order: the items (one or more) about it."""
         return items_by_order(self.query, self.answer)
@@ -69,12 +74,12 @@ class AnswerContext:
         """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
         return verdicts_on(self.query, self.answer, self.orders, self.rules)
 
-    @property
+    @cached_property
     def believed(self) -> list[Order]:
         """The orders that the query still holds, and of which an item is believed."""
         return [order for order in self.orders if self.query.holds(order) and self._is_believed(order)]
 
-    @property
+    @cached_property
     def shows_knowledge(self) -> bool:
         """Whether the answer holds a believed item: then denials in the same answer count."""
         return any(verdict.is_believed for verdict in self.verdicts.values())

@@ -239,14 +239,15 @@ class Order:
 
     def not_denied(self) -> "Order":
         """The order once the platform has shown that it knows it: denials so far no longer count."""
-        if not self.denials:
-            return self
-        return replace(self, denials=0, first_denied_at=None, denial_mark=0)
+        return self._with(denials=0, first_denied_at=None, denial_mark=0)
+
+    def not_absent(self) -> "Order":
+        """The order once an answer has named it: absences so far no longer count, and it joins batches again."""
+        return self._with(absences=0, absence_mark=0, lane=Lane.BATCH)
 
     def out_of_suspicion(self) -> "Order":
         """The order without the marks of query failures, as after an answered query."""
-        return replace(
-            self,
+        return self._with(
             lane=Lane.BATCH if self.lane.is_suspect else self.lane,
             suspect_group=None,
             batch_failures=0,
@@ -264,6 +265,11 @@ class Order:
         return replace(
             self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
         )
+
+    def _with(self, **values: Any) -> "Order":
+        """The order with these values. Mostly it has them already, and a copy would take as long as the decision."""
+        has_them = all(getattr(self, name) == value for name, value in values.items())
+        return self if has_them else replace(self, **values)
 
     def is_leased(self, now: datetime) -> bool:
         """Whether a query holds it."""
