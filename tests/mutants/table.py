@@ -64,7 +64,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("after_answer", "return order.mobile is not None and shows_mobile(", "return shows_mobile("),
     ("answer_items", "found[order_id] = found[holder] = Contradiction(", "found[order_id] = Contradiction("),
     ("platform_habits", "return change if answers_one_of_many else _give_up", "return _give_up"),
-    ("after_answer", "and order.check_requested_at != checks_at_grant[order.id]", "and True"),
+    ("after_answer", "and requested_at != context.polled[order.id].check_requested_at", "and True"),
     (
         "after_answer",
         "state.backoff_until - timedelta(seconds=state.backoff_seconds) > query",
@@ -112,4 +112,6 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("many_passes", "if effects.backs_off_whole_sid:", "if False:"),
     ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
     ("grants", "return not state.is_paused(now.database) and not", "return not"),
+    # Who goes first where a slot opens.
+    ("workers", "index(process) - first) % len(processes)", "index(process)) % len(processes)"),
 )
