@@ -31,7 +31,7 @@ def open_list(browser: Browser) -> None:
 
 def open_act(browser: Browser) -> None:
     browser.find("button[formaction='/orders/acts/dismiss']").click()
-    browser.wait_for("应扣金额")
+    browser.find("button.do")
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])

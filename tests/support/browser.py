@@ -66,7 +66,10 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """The first element that a CSS selector chooses, once it is there."""
-        found = eventually(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)
+        return self._found(By.CSS_SELECTOR, selector)
+
+    def _found(self, by: str, what: str) -> WebElement:
+        found = eventually(lambda: self.driver.find_elements(by, what), what)
         element: WebElement = found[0]
         return element
 
@@ -75,12 +78,12 @@ class Browser:
         return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def follow(self, words: str) -> None:
-        """Click the link with these words."""
-        self.driver.find_element(By.LINK_TEXT, words).click()
+        """Click the link with these words, once it is there."""
+        self._found(By.LINK_TEXT, words).click()
 
     def press(self, words: str) -> None:
-        """Click the button with these words."""
-        self.driver.find_element(By.XPATH, f"//button[normalize-space()='{words}']").click()
+        """Click the button with these words, once it is there: after a click the next page takes a moment."""
+        self._found(By.XPATH, f"//button[normalize-space()='{words}']").click()
 
     def type(self, name: str, text: str) -> WebElement:
         """Type into the field of the page's content with this name, in place of what it held."""
