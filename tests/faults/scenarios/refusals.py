@@ -22,6 +22,8 @@ from tests.support.waiting import eventually
 
 _MEGABYTES = 96
 _FEW_CONNECTIONS = 24
+# In a row, before a worker counts as without a connection.
+_TIMES_REFUSED = 5
 _Bound = Callable[[Testbed, PlainRole], AbstractContextManager[None]]
 
 
@@ -187,12 +189,18 @@ def _taken_up(testbed: Testbed, role: PlainRole, bound: _Bound) -> Iterator[None
         try:
             eventually(lambda: not _may_connect(role), "a database without a free connection")
 
+            refused = 0
+
             def has_none() -> bool:
-                # The cut connections become free, and are taken; the worker may be quicker, and is cut again.
-                if proxy.connections():
+                # The cut connections become free, and are taken; the worker may be quicker, and is cut again. One that
+                # it is making is not counted yet.
+                nonlocal refused
+                if proxy.connections() or _may_connect(role):
                     proxy.cut()
+                    refused = 0
                     return False
-                return not _may_connect(role)
+                refused += 1
+                return refused > _TIMES_REFUSED
 
             eventually(has_none, "a worker without a connection")
             yield
