@@ -234,6 +234,10 @@ def ticks_of(**parts: Any) -> Ticks:
     return Ticks(**plain | parts)
 
 
+def slots_of_one_sid(count: int) -> list[SlotKey]:
+    return [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(count)]
+
+
 class Hanging:
     """Stands for a reconciler whose grant waits until it may end, as one whose thread never starts."""
 
@@ -288,7 +292,7 @@ class Taken:
 
 
 def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later_for_each_that_goes_before() -> None:
-    taken, slots = Taken(), [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(3)]
+    taken, slots = Taken(), slots_of_one_sid(3)
     shared = {"reconciler": taken, "turn_at": lambda key: key[1], "period_seconds": 5.0}
     ticks = ticks_of(maintenance=Openings(), slots=slots, **shared)
     for wanted in ([0], [0, 1], [0, 1, 2]):
@@ -299,7 +303,7 @@ def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later_for_each_
 
 
 def test_where_ticks_are_far_apart_each_process_takes_every_slot() -> None:
-    taken, slots = Taken(), [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(3)]
+    taken, slots = Taken(), slots_of_one_sid(3)
     ticks = ticks_of(maintenance=Openings(), slots=slots, reconciler=taken, turn_at=lambda key: key[1])
     ticks.tick()
     eventually(partial(_holds, taken, [0, 1, 2]), "all of them")
@@ -324,7 +328,7 @@ class OneByOne:
 
 def test_passes_that_wait_for_their_turn_do_not_hang_while_grants_are_made() -> None:
     watching, slow = Watching(), OneByOne()
-    slots = [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(GRANTS_AT_ONCE + 2)]
+    slots = slots_of_one_sid(GRANTS_AT_ONCE + 2)
     ticks = ticks_of(maintenance=Openings(), slots=slots, reconciler=slow, watchdog=watching.dog)
     ticks.tick()
     eventually(lambda: len(slow.begun) == GRANTS_AT_ONCE, "a grant in each thread")
@@ -340,7 +344,7 @@ def test_passes_that_wait_for_their_turn_do_not_hang_while_grants_are_made() -> 
 
 def test_a_longer_window_of_another_worker_is_logged_once_with_what_to_do() -> None:
     slots = Openings()
-    slot = SlotKey(account_sid="sid", number=0, app_ids={"a": "app"})
+    (slot,) = slots_of_one_sid(1)
     slots.longer_windows = [LongerWindow(slot=slot, its_window=120.0, our_window=60.0)]
     ticks = ticks_of(maintenance=slots, reconciler=OneByOne())
     with capture_logs() as logs:

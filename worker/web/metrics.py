@@ -43,7 +43,7 @@ _WAIT_SECONDS = 5.0
 # Of what is read apart from scrapes, by one thread that no scrape waits for.
 _KEPT_APART_SECONDS = 60.0
 _OLDEST_APART_SECONDS = 300.0
-"""A count that was not refreshed for so long is not shown any more."""
+"""An older count is not shown any more."""
 _LONGEST_COUNT_SECONDS = 20.0
 _CATCH_UP_SECONDS = 30.0
 

@@ -22,7 +22,7 @@ _POINTS = (
     Point.NOTE_AFTER_COMMIT,
 )
 _LEASE_SECONDS = 20.0
-"""Not scaled: for so long no process sends what a killed one had claimed."""
+"""Not scaled: until then no process sends what a killed one had claimed."""
 _LOT_SECONDS = 10.0
 """In so long the orders of a lot are settled, and their notifications sent."""
 _MOST_LOTS = 4

@@ -11,7 +11,7 @@ from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
-"""What is due for so long, and not under way, is sent by no process."""
+"""What has been due for longer, and is not under way, is sent by no process."""
 REFUSED_FOR = timedelta(hours=1)
 """An endpoint that refuses everything for so long, or an event that is refused while others are not, needs a person."""
 _NONE = NotificationCounts()
