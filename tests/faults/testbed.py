@@ -140,7 +140,9 @@ class Testbed:
         self._programs: list[Program] = []
         self._numbers = itertools.count(self.rng.randrange(10**9) * 10**6)
         self._recovery: Recovery | None = None
-        self._caller = self._new_caller()
+        self._caller = Celery("caller", broker=broker.direct_url, set_as_current=False)
+        self._caller.conf.broker_transport_options = {"socket_timeout": 5} if broker.kind == "redis" else {}
+        stack.callback(self._caller.close)
         self.platform_url = stack.enter_context(self._platform())
         host, port = self.platform_url.removeprefix("http://").split(":")
         # No request may reach the platform after its deadline: no design can prevent the harm of that.
@@ -395,14 +397,10 @@ class Testbed:
             self.observed("kombu lost a message, between taking and recording it")
 
     def renew_caller(self) -> None:
-        """From now on the billing system sends by a new connection; a broken one is closed."""
-        self._caller = self._new_caller()
-
-    def _new_caller(self) -> Celery:
-        caller = Celery("caller", broker=self.broker.direct_url, set_as_current=False)
-        caller.conf.broker_transport_options = {"socket_timeout": 5} if self.broker.kind == "redis" else {}
-        self._stack.callback(caller.close)
-        return caller
+        """Close the billing system's connection, which may be broken: from now on it sends by a new one."""
+        # A new app would not do: kombu keeps the connections of a process by their URL.
+        with self._caller.pool.acquire() as connection:
+            connection.collect()
 
     def record_notifications(self) -> Recorder:
         """Start a receiver of notifications. The workers that start later send to it, and the checker asks it.
