@@ -19,7 +19,7 @@ from urllib3.response import HTTPResponse
 from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import platform_authorities, tls_context
 from worker.adapters.clock import Clock, Deadline
-from worker.adapters.notify.transports import AnswerText, KeptConnections
+from worker.adapters.notify.connections_and_answers import AnswerText, KeptConnections
 from worker.adapters.platform.client import wait_requested
 from worker.adapters.platform.errors import describe
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
