@@ -149,7 +149,7 @@ class Runtime:
             each_tick=_TickWork(settings, self.database, self.intake, endpoint_entry or EndpointEntry()).do,
             period_seconds=settings.tick_seconds,
             watchdog=self._watchdog,
-            turn_at=peers.turn_at,
+            goes_first=peers.goes_first,
         )
         self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn), self._watchdog)
         signs = _make_signs(self.ticks, self._broker_answers)

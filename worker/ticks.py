@@ -9,8 +9,8 @@ follows: neither a flood of messages nor a database that holds up a tick keeps t
 orders. A process that gets none ticks by itself: Celery's pool gives a message that is done at once to the same process
 each time, whose one running thread would make every pass.
 
-Each process goes first for its share of the slots. It takes another's once that has left it open for a tick: so few try
-the same slot, and none is left where a process is slow or gone. Where ticks are far apart, each takes every slot.
+Where a slot opens, one of the processes goes first, and the others take it where it is still open a tick later: so few
+try the same slot, and none is left where a process is slow or gone. Where ticks are far apart, each takes every slot.
 """
 
 import random
@@ -55,7 +55,7 @@ class Ticks:
 
     `idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off. `each_tick` is
     the tick's other work. Ticks are requested every `period_seconds`, of one process or another: one that gets none for
-    longer ticks by itself. `turn_at` says how many other processes go before this one where a slot opens.
+    longer ticks by itself. `goes_first` says whether this process is the one that takes a slot when it opens.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Ticks:
         each_tick: Callable[[], None],
         period_seconds: float,
         watchdog: Watchdog,
-        turn_at: Callable[[tuple[str, int]], int] = lambda _: 0,
+        goes_first: Callable[[Opening], bool] = lambda _: True,
     ) -> None:
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
@@ -76,9 +76,10 @@ class Ticks:
         self._idle_accounts = idle_accounts
         self._each_tick = each_tick
         self._patience = _PERIODS_WITHOUT_TICK * period_seconds
-        self._turn_at = turn_at if period_seconds <= _LONGEST_SHARED_SECONDS else lambda _: 0
-        # For how many ticks in a row a slot was open, and a query was wanted on it.
-        self._left_open: dict[tuple[str, int], int] = {}
+        self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
+        self._goes_first = goes_first
+        # By name: where a query was wanted at the last tick.
+        self._were_open: Collection[str] = ()
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
@@ -89,7 +90,7 @@ class Ticks:
         self._lock = threading.Lock()
         self._requested = threading.Event()
         self._closing = False
-        self._last_begin = time.monotonic()
+        self._resting_since = time.monotonic()
         self._last_end: float | None = None
         self._last_request: float | None = None
         self._alarm = Alarm(self._start, name="slots-alarm")
@@ -102,7 +103,6 @@ class Ticks:
 
     def tick(self) -> None:
         """Start the passes that may start, in the caller's thread. Harmless at any time, and however often."""
-        self._last_begin = time.monotonic()
         try:
             self._start_passes()
             if not self._closing:
@@ -111,6 +111,9 @@ class Ticks:
         except Exception as error:
             if not OUTAGES.explains(error, "a tick was cut short"):
                 raise
+        finally:
+            # Not from its begin: ticks that take long on a slow database must not follow each other without a rest.
+            self._resting_since = time.monotonic()
 
     def seconds_since_tick(self) -> float | None:
         """How long ago the last tick ended without an error; None where none has yet."""
@@ -137,10 +140,9 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        openings = self._maintenance.openings(list(self._slots.values()), within_seconds=self._patience)
+        # The next tick begins a patience after the end of this one.
+        openings = self._maintenance.openings(list(self._slots.values()), within_seconds=2 * self._patience)
         _log_longer_windows(self._maintenance.longer_windows)
-        if not openings:
-            return
         idle = set(self._idle_accounts({account for opening in openings for account in opening.slot.app_ids}))
         wanted = self._in_turn([opening for opening in openings if not idle.issuperset(opening.slot.app_ids)])
         # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
@@ -151,11 +153,10 @@ class Ticks:
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
 
-    def _in_turn(self, wanted: Sequence[Opening]) -> list[Opening]:
-        """Those that this process is to take: each later one waits for a tick more."""
-        is_open = [opening.slot.key for opening in wanted if opening.in_seconds <= 0]
-        self._left_open = {key: self._left_open.get(key, -1) + 1 for key in is_open}
-        return [one for one in wanted if self._turn_at(one.slot.key) <= self._left_open.get(one.slot.key, 0)]
+    def _in_turn(self, wanted: Sequence[Opening]) -> Sequence[Opening]:
+        """Those that this process is to take: where it goes first, and what was open at the last tick already."""
+        before, self._were_open = self._were_open, {one.name for one in wanted if one.in_seconds <= 0}
+        return [one for one in wanted if not self._shares or one.name in before or self._goes_first(one)]
 
     def _start(self, key: tuple[str, int]) -> None:
         with self._lock:
@@ -227,7 +228,7 @@ class Ticks:
                 log.exception("a tick failed", action="tick_failed")
 
     def _seconds_left(self) -> float:
-        return max(0.0, self._last_begin + self._patience - time.monotonic())
+        return max(0.0, self._resting_since + self._patience - time.monotonic())
 
 
 def _seconds_since(moment: float | None) -> float | None:

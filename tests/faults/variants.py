@@ -55,7 +55,7 @@ class AlwaysOpen(PointedMaintenance):
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
         """All of them, once their rows are there: Redis knows better."""
         super().openings(slots, within_seconds=within_seconds)
-        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
+        return [Opening(slot=slot, in_seconds=0.0, last_token="") for slot in slots]
 
 
 _stale = threading.local()

@@ -13,10 +13,16 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
+from worker.domain.records.accounts import Opening, SlotKey
 from worker.domain.records.watching import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
 from worker.stores.accounts import delete_unwritten, save_worker
 from worker.views.accounts import read_workers
+
+OPENINGS = [
+    Opening(slot=SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}), in_seconds=0.0, last_token="")
+    for number in range(50)
+]
 
 
 class Ages:
@@ -85,7 +91,6 @@ def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
 
 def test_the_processes_with_the_same_accounts_share_the_slots(bench: Workbench, ages: Ages) -> None:
     ages.tick = 1.0
-    slots = [("sid", number) for number in range(50)]
     peers = [Peers(), Peers(), Peers()]
     accounts = (["a", "b"], ["b", "a"], ["b"])
     made = [
@@ -93,27 +98,32 @@ def test_the_processes_with_the_same_accounts_share_the_slots(bench: Workbench, 
         for one, its in zip(accounts, peers, strict=True)
     ]
 
-    def turns() -> list[tuple[int, ...]]:
-        return [tuple(its.turn_at(slot) for its in peers) for slot in slots]
+    def firsts() -> set[tuple[bool, ...]]:
+        return {tuple(its.goes_first(opening) for its in peers) for opening in OPENINGS}
 
-    eventually(lambda: set(turns()) == {(0, 1, 0), (1, 0, 0)}, "each slot has one process that goes first")
+    eventually(lambda: firsts() == {(True, False, True), (False, True, True)}, "each slot has one that goes first")
     made[1].close()
-    eventually(lambda: set(turns()) == {(0, 0, 0), (0, 1, 0)}, "the one that is left takes all")
+    eventually(lambda: {of_all[0] for of_all in firsts()} == {True}, "the one that is left takes all")
     for one in made[::2]:
         one.close()
 
 
-def test_a_process_that_does_not_tick_has_no_share(bench: Workbench, ages: Ages) -> None:
-    hanging, ticking = Ages(), Ages()
-    hanging.tick, ticking.tick = 300.0, 1.0
-    peers = Peers()
-    dead = Heartbeat(bench.database, HostClock(), hanging.signs(), ["default"], unwatched(), period_seconds=0.05)
+@pytest.mark.parametrize(
+    ("tick", "hangs"), [(300.0, False), (1.0, True)], ids=["without ticks", "with a pass that hangs"]
+)
+def test_a_process_that_makes_no_passes_has_no_share(bench: Workbench, tick: float, *, hangs: bool) -> None:
+    dead, ticking, watching, peers = Ages(), Ages(), Watching(), Peers()
+    dead.tick, ticking.tick = tick, 1.0
+    if hangs:
+        watching.dog.begin("a pass")
+        watching.pass_time(150)
+    its = Heartbeat(bench.database, HostClock(), dead.signs(), ["default"], watching.dog, period_seconds=0.05)
     row_when(bench, lambda row: row.last_tick_at is not None)
     own = Heartbeat(bench.database, HostClock(), ticking.signs(), ["default"], unwatched(), peers=peers)
     eventually(lambda: len(rows(bench)) == 2, "both rows")
     own.close()
-    assert {peers.turn_at(("sid", number)) for number in range(50)} == {0}
-    dead.close()
+    assert all(peers.goes_first(opening) for opening in OPENINGS)
+    its.close()
 
 
 def test_the_row_says_that_something_in_the_process_hangs(bench: Workbench, ages: Ages) -> None:

@@ -273,12 +273,13 @@ def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(bench: Workb
 
 
 class Openings:
-    """Stands for the slots' rows: each slot is open."""
+    """Stands for the slots' rows: each slot is open, since the query of its last token."""
 
     longer_windows: Sequence[LongerWindow] = ()
+    last_token = "first"
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float) -> list[Opening]:
-        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
+        return [Opening(slot=slot, in_seconds=0.0, last_token=self.last_token) for slot in slots]
 
 
 class Taken:
@@ -291,20 +292,33 @@ class Taken:
         self.slots.append(slot.number)
 
 
-def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later_for_each_that_goes_before() -> None:
-    taken, slots = Taken(), slots_of_one_sid(3)
-    shared = {"reconciler": taken, "turn_at": lambda key: key[1], "period_seconds": 5.0}
-    ticks = ticks_of(maintenance=Openings(), slots=slots, **shared)
-    for wanted in ([0], [0, 1], [0, 1, 2]):
+def _is_number_0(opening: Opening) -> bool:
+    return opening.slot.number == 0
+
+
+def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later() -> None:
+    taken, openings = Taken(), Openings()
+    parts: dict[str, Any] = {"maintenance": openings, "reconciler": taken, "goes_first": _is_number_0}
+    ticks = ticks_of(slots=slots_of_one_sid(3), period_seconds=5.0, **parts)
+
+    def is_to_take(wanted: list[int]) -> None:
         taken.slots.clear()
         ticks.tick()
         eventually(partial(_holds, taken, wanted), "those whose turn has come")
+
+    is_to_take([0])
+    is_to_take([0, 1, 2])
+    # Another process has sent its query by now, and a window has passed.
+    openings.last_token = "second"
+    is_to_take([0])
     ticks.close()
 
 
 def test_where_ticks_are_far_apart_each_process_takes_every_slot() -> None:
-    taken, slots = Taken(), slots_of_one_sid(3)
-    ticks = ticks_of(maintenance=Openings(), slots=slots, reconciler=taken, turn_at=lambda key: key[1])
+    taken = Taken()
+    ticks = ticks_of(
+        maintenance=Openings(), slots=slots_of_one_sid(3), reconciler=taken, goes_first=_is_number_0, period_seconds=6.0
+    )
     ticks.tick()
     eventually(partial(_holds, taken, [0, 1, 2]), "all of them")
     ticks.close()

@@ -113,5 +113,6 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
     ("grants", "return not state.is_paused(now.database) and not", "return not"),
     # Who goes first where a slot opens.
-    ("workers", "index(process) - first) % len(processes)", "index(process)) % len(processes)"),
+    ("workers", "{self.slot.number}/{self.last_token}", "{self.slot.number}/"),
+    ("workers", "return sorted(processes)[crc32(", "return list(processes)[crc32("),
 )

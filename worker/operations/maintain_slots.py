@@ -5,7 +5,6 @@ database wrote, as after a restore, is closed, and its row says the present one:
 query, and nothing in it tells by how much.
 """
 
-import math
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -151,17 +150,19 @@ class SlotMaintenance:
         if outdated:
             # Without waiting: a locked row must not delay other slots.
             self.bring_up_to_date(sids, waits=False)
-        windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
+        found = {(row.account_sid, row.number): row.slot for row in rows}
         self.longer_windows = [
-            LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
+            LongerWindow(slot=slot, its_window=its.window_seconds, our_window=own)
             for slot in slots
-            if is_longer(windows.get(slot.key, 0.0), own)
+            if (its := found.get(slot.key)) and is_longer(its.window_seconds, own)
         ]
-        opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
-        if any(slot.key not in opens for slot in slots):
+        if any(slot.key not in found for slot in slots):
             self.prepare(slots)
-        openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
-        return [opening for opening in openings if opening.in_seconds <= within_seconds]
+        return [
+            Opening(slot=slot, in_seconds=in_seconds, last_token=its.token)
+            for slot in slots
+            if (its := found.get(slot.key)) and (in_seconds := opens_in(its, now, self._rules)) <= within_seconds
+        ]
 
     def _outdated(self, connection: Connection, rows: Sequence[SlotRow]) -> list[int]:
         present, own = (

@@ -19,12 +19,7 @@ from worker.domain.records.queries import Query
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.save_orders import save_orders
-from worker.stores.accounts import (
-    lock_slot_of_token,
-    lock_states,
-    save_state,
-    save_turn,
-)
+from worker.stores.accounts import lock_slot_of_token, lock_states, save_state, save_turn
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
 from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences
 

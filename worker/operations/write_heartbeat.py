@@ -19,8 +19,9 @@ from worker.adapters.clock import Clock
 from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
+from worker.domain.records.accounts import Opening
 from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import HEARTBEAT_SECONDS, turn_at
+from worker.domain.watching.workers import HEARTBEAT_SECONDS, goes_first
 from worker.stores.accounts import delete_unwritten, delete_worker, read_peers, save_worker
 
 log = structlog.stdlib.get_logger(__name__)
@@ -51,9 +52,9 @@ class Peers:
         """Take over what was read."""
         self._own, self._all = own, names
 
-    def turn_at(self, slot: tuple[str, int]) -> int:
-        """How many of them go before this process where a slot opens."""
-        return turn_at(slot, self._own, self._all)
+    def goes_first(self, opening: Opening) -> bool:
+        """Whether this process is the one that takes a slot when it opens."""
+        return goes_first(opening.name, self._own, self._all)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -243,10 +243,10 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
 
 def read_peers(connection: Connection, name: str, since: datetime, until: datetime) -> list[str]:
     """The names of the processes that have the same accounts in their settings as this one, and whose last tick ended
-    between these times; itself included, if so."""
+    between these times, unless something in them hangs; itself included, if so."""
     own = select(WORKERS.c.accounts).where(WORKERS.c.name == name).scalar_subquery()
-    peers = select(WORKERS.c.name).where(WORKERS.c.accounts == own, WORKERS.c.last_tick_at.between(since, until))
-    return list(connection.scalars(peers))
+    is_well = WORKERS.c.last_tick_at.between(since, until) & WORKERS.c.hanging_since.is_(None)
+    return list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.accounts == own, is_well)))
 
 
 def delete_worker(connection: Connection, name: str) -> None:

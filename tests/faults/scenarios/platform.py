@@ -9,6 +9,7 @@ from tests.faults.endpoints import count_notifications, rest_of
 from tests.faults.exchanges import check_each_is_sent_once, exchanges, newest_query, outcome_of, strike
 from tests.faults.testbed import Scale, Testbed
 from tests.support.dead_address import DEAD_HOST, dead_address
+from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 
 _WRITE_BACK = 1.0
@@ -198,6 +199,33 @@ def fault_49_the_first_address_is_dead(testbed: Testbed) -> None:
             testbed.injected()
         _check_that_nothing_failed(testbed)
         testbed.heal()
+
+
+@fault(
+    52,
+    "a host that does not reach the platform, beside one that does",
+    times=6,
+    times_in_ci=2,
+    scale=_SHORTEST,
+    seconds=90.0,
+)
+def fault_52_one_of_two_hosts_does_not_reach_the_platform(testbed: Testbed) -> None:
+    testbed.worker("well", processes=1)
+    cut_off = testbed.worker("cut-off", processes=1, platform_url=f"http://127.0.0.1:{free_port()}")
+    testbed.beat()
+    outcomes: dict[str, int] = {}
+    # With one slot: neither host may keep it for itself.
+    for number in range(30):
+        # As long as some fifteen failures in a row take, with their back-offs.
+        testbed.wait_until_settled(testbed.place(5), seconds=120)
+        testbed.injected()
+        outcomes = dict(testbed.rows("SELECT outcome, count(*) FROM platform_queries GROUP BY outcome"))
+        if number >= 5 and "unreachable" in outcomes:
+            break
+    testbed.observed(f"how queries ended: {outcomes}")
+    assert "unreachable" in outcomes, "the host that is cut off has not queried"
+    cut_off.kill()
+    testbed.heal(bound=testbed.bound(backoff_windows=15))
 
 
 def _check_that_nothing_failed(testbed: Testbed) -> None:

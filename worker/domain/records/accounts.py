@@ -113,6 +113,13 @@ class Opening:
     slot: SlotKey
     in_seconds: float
     """0 where it may carry one now."""
+    last_token: str
+    """Of the slot's last query; empty before its first."""
+
+    @property
+    def name(self) -> str:
+        """Of this opening: once the slot has carried a query, its next one has another name."""
+        return f"{self.slot.account_sid}/{self.slot.number}/{self.last_token}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

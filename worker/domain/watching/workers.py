@@ -9,7 +9,7 @@ tick's message is taken for beat's, whatever sent it: it carries nothing to tell
 changes nothing else.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from zlib import crc32
 
@@ -23,16 +23,15 @@ _SHORTEST_MISSED_SECONDS = 2.0
 _LONGEST_STEP_SECONDS = 60.0
 
 
-def turn_at(slot: tuple[str, int], process: str, processes: Sequence[str]) -> int:
-    """How many of the processes that poll the same accounts go before this one where a slot opens: 0 for the one that
-    is to take it. Each of them is first for as many slots; the same at each call, and in each process.
+def goes_first(opening: str, process: str, processes: Collection[str]) -> bool:
+    """Whether this is, of the processes that poll the same accounts, the one that takes a slot when it opens.
 
-    One that is not among them, or does not know the others yet, takes every slot.
+    `opening` is its name, so that after each query another one may be first: one that does not reach the platform must
+    not keep a slot. The same at each call, and in each process. One that is not among them goes first in any case.
     """
     if process not in processes:
-        return 0
-    first = crc32(f"{slot[0]}/{slot[1]}".encode()) % len(processes)
-    return (sorted(processes).index(process) - first) % len(processes)
+        return True
+    return sorted(processes)[crc32(opening.encode()) % len(processes)] == process
 
 
 def hang_patience(rules: Rules) -> float:

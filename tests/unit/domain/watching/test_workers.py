@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.watching.test_monitoring import ago, make_worker, said
+from worker.domain.records.accounts import Opening, SlotKey
 from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at, turn_at
+from worker.domain.watching.workers import broker_and_beat, goes_first, heard_beat_at, heard_broker_at
 
 WITHIN = timedelta(seconds=30)
 OLD = make_worker()
@@ -72,17 +74,30 @@ def test_a_beat_that_is_not_heard_for_long_is_said(age: float, is_said: bool) ->
     assert found == ([words] if is_said else [])
 
 
-@given(st.sets(st.text(min_size=1), min_size=1), st.tuples(st.text(), st.integers(0, 9)))
-def test_of_the_processes_that_know_each_other_each_has_a_turn_of_its_own(
-    names: set[str], slot: tuple[str, int]
+def opening(number: int = 0, last_token: str = "") -> str:
+    slot = SlotKey(account_sid="sid", number=number, app_ids={"default": "app"})
+    return Opening(slot=slot, in_seconds=0.0, last_token=last_token).name
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.integers(0, 9), st.text(), st.randoms())
+def test_one_of_the_processes_that_know_each_other_goes_first(
+    names: list[str], number: int, token: str, order: Random
 ) -> None:
-    assert sorted(turn_at(slot, name, list(names)) for name in names) == list(range(len(names)))
+    # Each has read them in an order of its own.
+    assert sum(goes_first(opening(number, token), name, order.sample(names, len(names))) for name in names) == 1
 
 
-def test_each_process_goes_first_for_about_as_many_slots() -> None:
-    first = Counter(name for name in "abcd" for number in range(4000) if not turn_at((f"{number}", 0), name, "abcd"))
+def test_each_process_goes_first_at_about_as_many_slots() -> None:
+    first = Counter(name for name in "abcd" for number in range(4000) if goes_first(opening(number), name, "abcd"))
+    assert all(900 < count < 1100 for count in first.values())
+
+
+def test_with_each_query_of_a_slot_another_process_may_go_first() -> None:
+    first = Counter(
+        name for name in "abcd" for query in range(4000) if goes_first(opening(0, f"{query}"), name, "abcd")
+    )
     assert all(900 < count < 1100 for count in first.values())
 
 
 def test_a_process_that_does_not_know_the_others_takes_every_slot() -> None:
-    assert {turn_at(("sid", number), "new", ["a", "b"]) for number in range(9)} == {0}
+    assert all(goes_first(opening(number), "new", ["a", "b"]) for number in range(9))
