@@ -10,7 +10,9 @@ orders. A process that gets none ticks by itself: Celery's pool gives a message 
 each time, whose one running thread would make every pass.
 
 Where a slot opens, one of the processes goes first, and the others take it where it is still open a tick later: so few
-try the same slot, and none is left where a process is slow or gone. Where ticks are far apart, each takes every slot.
+try the same slot, and none is left where a process is slow or gone. A process whose host alone may be cut off from the
+platform goes first nowhere for a while: each of its queries would cost an account a back-off. Where ticks are far
+apart, each process takes every slot.
 """
 
 import random
@@ -46,6 +48,8 @@ _MOST_NAMED = 5
 _PERIODS_WITHOUT_TICK = 1.5
 # Where ticks are further apart, a slot that another process leaves open would lose too much of its window.
 _LONGEST_SHARED_SECONDS = 5.0
+# The longest back-off, by the default settings: so seldom a host that is cut off tries a query while others do well.
+_CUT_OFF_SECONDS = 900.0
 # So often the thread of the ticks shows that it lives.
 _LONGEST_WAIT_SECONDS = 5.0
 
@@ -78,6 +82,7 @@ class Ticks:
         self._patience = _PERIODS_WITHOUT_TICK * period_seconds
         self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
         self._goes_first = goes_first
+        self._cut_off_until = 0.0
         # By name: where a query was wanted at the last tick.
         self._were_open: Collection[str] = ()
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
@@ -112,7 +117,7 @@ class Ticks:
             if not OUTAGES.explains(error, "a tick was cut short"):
                 raise
         finally:
-            # Not from its begin: ticks that take long on a slow database must not follow each other without a rest.
+            # Not from its begin: where no message comes, ticks on a slow database follow each other after a rest.
             self._resting_since = time.monotonic()
 
     def seconds_since_tick(self) -> float | None:
@@ -156,7 +161,8 @@ class Ticks:
     def _in_turn(self, wanted: Sequence[Opening]) -> Sequence[Opening]:
         """Those that this process is to take: where it goes first, and what was open at the last tick already."""
         before, self._were_open = self._were_open, {one.name for one in wanted if one.in_seconds <= 0}
-        return [one for one in wanted if not self._shares or one.name in before or self._goes_first(one)]
+        goes_first = self._goes_first if time.monotonic() >= self._cut_off_until else lambda _: False
+        return [one for one in wanted if not self._shares or one.name in before or goes_first(one)]
 
     def _start(self, key: tuple[str, int]) -> None:
         with self._lock:
@@ -198,7 +204,9 @@ class Ticks:
     def _exchange(self, slot: SlotKey, granted: Granted, watched: Watched) -> None:
         watched.here()
         try:
-            _guarded(lambda: self._reconciler.query(granted))
+            is_as_elsewhere = _guarded(lambda: self._reconciler.query(granted))
+            if is_as_elsewhere is not None:
+                self._cut_off_until = 0.0 if is_as_elsewhere else time.monotonic() + _CUT_OFF_SECONDS
         finally:
             self._exchanges.discard(threading.current_thread())
             self._release(slot)

@@ -273,13 +273,14 @@ def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(bench: Workb
 
 
 class Openings:
-    """Stands for the slots' rows: each slot is open, since the query of its last token."""
+    """Stands for the slots' rows: each opens after `in_seconds`, and had the query of its last token before."""
 
     longer_windows: Sequence[LongerWindow] = ()
     last_token = "first"
+    in_seconds = 0.0
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float) -> list[Opening]:
-        return [Opening(slot=slot, in_seconds=0.0, last_token=self.last_token) for slot in slots]
+        return [Opening(slot=slot, in_seconds=self.in_seconds, last_token=self.last_token) for slot in slots]
 
 
 class Taken:
@@ -288,44 +289,84 @@ class Taken:
     def __init__(self) -> None:
         self.slots: list[int] = []
 
-    def take(self, slot: SlotKey) -> None:
+    def take(self, slot: SlotKey) -> object | None:
         self.slots.append(slot.number)
+        return None
 
 
-def _is_number_0(opening: Opening) -> bool:
-    return opening.slot.number == 0
+class CutOff(Taken):
+    """Takes each slot; no query reaches the platform, until it is `well`."""
+
+    well = False
+
+    def take(self, slot: SlotKey) -> object:
+        super().take(slot)
+        return object()
+
+    def query(self, _: object) -> bool:
+        return self.well
+
+
+class Sharing:
+    """The ticks of a process that goes first at slot 0 of three, unless told otherwise."""
+
+    def __init__(self, taken: Taken, goes_first: Callable[[Opening], bool] = lambda one: one.slot.number == 0) -> None:
+        self.openings, self._taken, self._watching = Openings(), taken, Watching()
+        parts: dict[str, Any] = {"maintenance": self.openings, "reconciler": taken, "goes_first": goes_first}
+        slots = slots_of_one_sid(3)
+        self.ticks = ticks_of(slots=slots, watchdog=self._watching.dog, period_seconds=5.0, **parts)
+
+    def tick_takes(self, *wanted: int) -> None:
+        """One tick makes a pass for each of these slots, and for no other."""
+        self._taken.slots.clear()
+        self.ticks.tick()
+        eventually(lambda: sorted(self._taken.slots) == [*wanted] and not self._has_passes(), f"passes for {wanted}")
+
+    def _has_passes(self) -> bool:
+        return any(watched.what == "a pass" for watched in list(self._watching.dog.under_way))
 
 
 def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later() -> None:
-    taken, openings = Taken(), Openings()
-    parts: dict[str, Any] = {"maintenance": openings, "reconciler": taken, "goes_first": _is_number_0}
-    ticks = ticks_of(slots=slots_of_one_sid(3), period_seconds=5.0, **parts)
-
-    def is_to_take(wanted: list[int]) -> None:
-        taken.slots.clear()
-        ticks.tick()
-        eventually(partial(_holds, taken, wanted), "those whose turn has come")
-
-    is_to_take([0])
-    is_to_take([0, 1, 2])
+    sharing = Sharing(Taken())
+    sharing.tick_takes(0)
+    sharing.tick_takes(0, 1, 2)
     # Another process has sent its query by now, and a window has passed.
-    openings.last_token = "second"
-    is_to_take([0])
-    ticks.close()
+    sharing.openings.last_token = "second"
+    sharing.tick_takes(0)
+    sharing.ticks.close()
+
+
+def test_a_slot_is_taken_as_it_opens_where_this_process_goes_first() -> None:
+    sharing = Sharing(Taken())
+    sharing.openings.in_seconds = 0.05
+    sharing.tick_takes(0)
+    # It opens for the others as well, and they leave it open.
+    sharing.openings.in_seconds = 0.0
+    sharing.tick_takes(0)
+    sharing.tick_takes(0, 1, 2)
+    sharing.ticks.close()
+
+
+def test_a_process_whose_query_did_not_reach_the_platform_lets_the_others_go_first() -> None:
+    cut_off = CutOff()
+    sharing = Sharing(cut_off, goes_first=lambda _: True)
+    sharing.tick_takes(0, 1, 2)
+    sharing.openings.last_token = "second"
+    sharing.tick_takes()
+    cut_off.well = True
+    sharing.tick_takes(0, 1, 2)
+    sharing.openings.last_token = "third"
+    sharing.tick_takes(0, 1, 2)
+    sharing.ticks.close()
 
 
 def test_where_ticks_are_far_apart_each_process_takes_every_slot() -> None:
     taken = Taken()
-    ticks = ticks_of(
-        maintenance=Openings(), slots=slots_of_one_sid(3), reconciler=taken, goes_first=_is_number_0, period_seconds=6.0
-    )
+    parts: dict[str, Any] = {"maintenance": Openings(), "reconciler": taken, "goes_first": lambda _: False}
+    ticks = ticks_of(slots=slots_of_one_sid(3), period_seconds=6.0, **parts)
     ticks.tick()
-    eventually(partial(_holds, taken, [0, 1, 2]), "all of them")
+    eventually(lambda: sorted(taken.slots) == [0, 1, 2], "all of them")
     ticks.close()
-
-
-def _holds(taken: Taken, wanted: list[int]) -> bool:
-    return sorted(taken.slots) == wanted
 
 
 class OneByOne:

@@ -214,7 +214,7 @@ def fault_52_one_of_two_hosts_does_not_reach_the_platform(testbed: Testbed) -> N
     cut_off = testbed.worker("cut-off", processes=1, platform_url=f"http://127.0.0.1:{free_port()}")
     testbed.beat()
     outcomes: dict[str, int] = {}
-    # With one slot: neither host may keep it for itself.
+    # With one slot: the host that is cut off must not keep it.
     for number in range(30):
         # As long as some fifteen failures in a row take, with their back-offs.
         testbed.wait_until_settled(testbed.place(5), seconds=120)

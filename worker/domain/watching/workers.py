@@ -27,10 +27,11 @@ def goes_first(opening: str, process: str, processes: Collection[str]) -> bool:
     """Whether this is, of the processes that poll the same accounts, the one that takes a slot when it opens.
 
     `opening` is its name, so that after each query another one may be first: one that does not reach the platform must
-    not keep a slot. The same at each call, and in each process. One that is not among them goes first in any case.
+    not keep a slot. The same at each call, and in each process. One that is not among them goes first only where none
+    is known.
     """
     if process not in processes:
-        return True
+        return not processes
     return sorted(processes)[crc32(opening.encode()) % len(processes)] == process
 
 

@@ -99,5 +99,6 @@ def test_with_each_query_of_a_slot_another_process_may_go_first() -> None:
     assert all(900 < count < 1100 for count in first.values())
 
 
-def test_a_process_that_does_not_know_the_others_takes_every_slot() -> None:
-    assert all(goes_first(opening(number), "new", ["a", "b"]) for number in range(9))
+def test_a_process_that_is_not_among_the_others_goes_first_only_where_there_are_none() -> None:
+    assert all(goes_first(opening(number), "new", []) for number in range(9))
+    assert not any(goes_first(opening(number), "new", ["a", "b"]) for number in range(9))
