@@ -72,6 +72,13 @@ def accept(_: Delivered, answering: Answering) -> None:
     answering.answer()
 
 
+class _Server(ThreadingHTTPServer):
+    # A full queue drops a connection, which its sender tries again after a second.
+    request_queue_size = 128
+    daemon_threads = True
+    block_on_close = False
+
+
 class Receiver:
     """Listens on loopback, and keeps what it got in `requests`. `reply` may be replaced at any time."""
 
@@ -81,9 +88,7 @@ class Receiver:
         self.connections = 0
         self.stopped = threading.Event()
         self.lines: set[Any] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(), bind_and_activate=True)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
