@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy
@@ -14,7 +13,6 @@ from tests.faults.checker.promise import Verdict, check
 from tests.faults.lanes import Lane
 from tests.faults.points import Point, Strike
 from tests.faults.testbed import Scale, Testbed
-from tests.support.processes import accounts_file, alike_accounts
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
@@ -80,12 +78,7 @@ def hold_the_row_for_ten_windows(
 ) -> None:
     # Two workers: all ticks may go to one process of a worker, which never queries twice at once.
     testbed.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
-    # With another account in one's settings they do not share the slots: both want each as it opens.
-    others: tuple[dict[str, Any], ...] = (
-        {},
-        {"accounts_file": accounts_file(testbed.folder, alike_accounts(["other"]))},
-    )
-    for number, (boot_id, settings) in enumerate(zip(boot_ids, others, strict=True)):
+    for number, (boot_id, settings) in enumerate(zip(boot_ids, testbed.settings_without_sharing(), strict=True)):
         testbed.start(f"worker-{number}", variant=variant, boot_id=boot_id, **settings)
     testbed.place(450, outcome="stuck")
     testbed.wait_for_arrivals()

@@ -24,7 +24,7 @@ from tests.faults.checker.notifications import NotificationEvidence, collect_not
 from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points, Strike
 from tests.faults.recorder import NotificationConsumer, Recorder
-from tests.support.processes import Program, environment, running_platform
+from tests.support.processes import Program, accounts_file, alike_accounts, environment, running_platform
 from tests.support.proxy import Proxy
 from tests.support.raw_query import read_control, write_control
 from tests.support.server_process import free_port
@@ -169,6 +169,10 @@ class Testbed:
         if self._recorder is not None:
             settings |= self._recorder.settings
         return environment(**{**settings, **self.extra_settings, **changes})
+
+    def settings_without_sharing(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings of two workers of which each wants every slot as it opens: one has another account besides."""
+        return {}, {"accounts_file": accounts_file(self.folder, alike_accounts(["other"]))}
 
     def worker(
         self,

@@ -5,12 +5,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from tests.faults.catalogue import fault
 from tests.faults.points import Point
 from tests.faults.testbed import Testbed
-from tests.support.processes import Program, accounts_file, alike_accounts
+from tests.support.processes import Program
 from tests.support.waiting import eventually
 
 _HOUR = 3600.0
@@ -116,14 +115,9 @@ def _may_enter_time_namespaces() -> bool:
 def fault_24_two_workers_live_in_different_time_namespaces(testbed: Testbed) -> None:
     # Ahead of the host by one offset each, or one of them in the host's own: the boot id is the same everywhere.
     offsets = testbed.rng.choice(((0, 1000), (1000, 0), (1000, 5000), (5000, 1000)))
-    # With another account in one's settings they do not share the slots: both want each.
-    accounts: tuple[dict[str, Any], ...] = (
-        {},
-        {"accounts_file": accounts_file(testbed.folder, alike_accounts(["other"]))},
-    )
     workers = [
         testbed.worker(f"ahead-by-{offset}", under=_in_time_namespace(offset) if offset else (), **settings)
-        for offset, settings in zip(offsets, accounts, strict=True)
+        for offset, settings in zip(offsets, testbed.settings_without_sharing(), strict=True)
     ]
     testbed.beat()
     testbed.trouble(latency=f"alternate:0,{0.5 * testbed.scale.deadline:g}")
