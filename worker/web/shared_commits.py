@@ -112,11 +112,12 @@ class SharedCommits(Generic[T, Followed]):
                 if taken:
                     self._commit_all(taken)
             except Exception:
-                # Without this thread nothing would be committed until a restart.
+                # Without this thread nothing would be committed until a restart. The log line comes first: whoever
+                # gets the error finds its reason in the log.
+                log.exception("a commit failed by a defect of the program", action="commit_failed")
                 for one in taken:
                     if not one.future.done():
                         one.future.set_exception(TimeoutError("a defect of the program"))
-                log.exception("a commit failed by a defect of the program", action="commit_failed")
 
     def _next_batch(self) -> list[_Waiting[T]]:
         with self._changed:
