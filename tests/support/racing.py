@@ -1,7 +1,7 @@
 """Two operations at once: before each statement of the one, the whole of the other runs, until it ends or waits."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -53,9 +53,9 @@ class Race:
             if operation:
                 futures.append(threads.submit(operation, bench))
                 eventually(
-                    lambda: all(future.done() for future in futures) or self.waits(),
+                    lambda: not wait(futures, READ_SECONDS).not_done or self.waits(),
                     "the other operations end, or wait for the first",
-                    every=READ_SECONDS,
+                    every=0.0,
                 )
 
         engine = self.one.database.engine
