@@ -14,7 +14,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.03
 
 
-def eventually(condition: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = _POLL_SECONDS) -> T:
+def eventually(condition: Callable[[], T], what: str, *, seconds: float = 90.0, every: float = _POLL_SECONDS) -> T:
     """Evaluate a condition `every` so many seconds until its value is true; returns that value.
 
     Raises:
