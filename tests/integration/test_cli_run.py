@@ -9,28 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine
 from tests.support.processes import Program
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
+from worker.adapters.child_processes import environment_of_programs
 from worker.database.tables import BUDGETS
 
-pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite"), pytest.mark.timeout(240)]
 
 
 @contextmanager
 def running(settings: dict[str, str]) -> Iterator[tuple[Program, Path]]:
     """`reconciler run`, and the file that holds what it and its children write."""
     log = Path("log").absolute()
-    with Program(*PROGRAM, "run", "--concurrency", "1", env=environment(settings), log=log) as program:
+    with Program(*PROGRAM, "run", "--concurrency", "1", env=environment_of_programs(settings), log=log) as program:
         try:
             yield program, log
         finally:
             # Twice, so that a test that failed leaves nothing either.
             program.send_signal(signal.SIGTERM)
             program.send_signal(signal.SIGTERM)
-            program.wait(seconds=60)
+            program.wait()
 
 
 @pytest.fixture
@@ -45,11 +46,12 @@ def settings(migrated_database_url: str, own_valkey: EmbeddedValkey) -> dict[str
     }
 
 
-def wait_until_it_works(settings: dict[str, str], log: Path) -> None:
-    """Wait until the worker logs that it is ready, beat that it starts, and a tick has begun the budget."""
+def wait_until_it_works(settings: dict[str, str], process: Program) -> None:
+    """Wait until the worker logs that it is ready, beat prints that it starts, and a tick has begun the budget."""
+    process.wait_for(" ready.")
+    process.wait_for("is starting")
     bench = Workbench(settings["RECONCILER_DATABASE_URL"])
     try:
-        eventually(lambda: {"ready.", "beat"} <= set(log.read_text("utf-8", "replace").split()), "both have started")
         eventually(lambda: bench.rows(BUDGETS), "a slot of the budget")
     finally:
         bench.close()
@@ -74,24 +76,24 @@ def test_run_starts_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
     settings: dict[str, str], number: signal.Signals
 ) -> None:
     with running(settings) as (process, log):
-        wait_until_it_works(settings, log)
+        wait_until_it_works(settings, process)
         children = children_of(log)
         assert {os.getpgid(child) for child in children.values()} == {children["worker"]}
         process.send_signal(number)
-        assert process.wait(seconds=60) == 0
+        assert process.wait() == 0
         assert "Stopping: a query that is under way is finished first" in log.read_text("utf-8")
         # Celery's name for an orderly stop, which would have finished a query.
         assert "Warm shutdown" in log.read_text("utf-8")
-        assert not is_group_alive(children["worker"])
+        eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")
 
 
 @pytest.mark.parametrize("name", ["worker", "beat"])
 def test_when_one_of_them_dies_the_other_is_stopped_and_the_error_says_so(settings: dict[str, str], name: str) -> None:
     with running(settings) as (process, log):
-        wait_until_it_works(settings, log)
+        wait_until_it_works(settings, process)
         children = children_of(log)
         os.kill(children[name], signal.SIGKILL)
-        assert process.wait(seconds=60) == 1
+        assert process.wait() == 1
         last = log.read_text("utf-8").splitlines()[-1]
         assert last == f"Error: {name} ended with signal 9, so both are stopped; what it wrote above says why"
         eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")
@@ -128,7 +130,7 @@ def test_a_module_of_the_folder_that_celery_would_load_as_the_worker_is_named(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux notifies a child")
 def test_when_run_is_killed_its_children_end_by_themselves(settings: dict[str, str]) -> None:
     with running(settings) as (process, log):
-        wait_until_it_works(settings, log)
+        wait_until_it_works(settings, process)
         children = children_of(log)
         process.kill()
         process.wait()
