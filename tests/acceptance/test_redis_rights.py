@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import Sqlite
-from tests.support.processes import CELERY, environment, running_beat, running_worker, send_tasks
+from tests.support.processes import environment, inspected, running_beat, running_worker, send_tasks
 from tests.support.reconciling import Workbench
 from tests.support.redis_users import PASSWORDS, edited
 from tests.support.servers import EmbeddedValkey
@@ -93,14 +92,7 @@ def test_worker_beat_and_producer_run_with_these_rights(
     send("1")
     with running_beat(env, tmp_path), running_worker(env, tmp_path, name="first") as first:
         have_come("1")
-        asked = subprocess.run(
-            [*CELERY, "-A", "worker", "inspect", "ping"],
-            env=env,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        asked = inspected("ping", env=env, name="first")
         assert asked.returncode == 0, asked.stderr
         with orders.database.write():
             # Messages that a killed worker held come back.

@@ -21,6 +21,7 @@ from tests.support.processes import (
     Program,
     environment,
     forks,
+    inspected,
     running_beat,
     running_worker,
     send_tasks,
@@ -52,12 +53,6 @@ class Deployment:
         sent = {"routing_key": "reconciler.orders", "headers": {"task": task, "id": "forged"}}
         with Connection(self.broker.url) as connection, connection.Producer() as producer:
             producer.publish(body, content_type="application/json", content_encoding="utf-8", **sent)
-
-    def celery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
-        return subprocess.run(
-            command, env=self.env, cwd=Path("/"), capture_output=True, text=True, check=False, timeout=60
-        )
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +117,7 @@ def test_a_nesting_of_whatever_depth_stops_nothing_and_loops_nowhere(deployment:
 
 
 def test_only_the_two_queues_are_consumed(deployment: Deployment) -> None:
-    done = deployment.celery("inspect", "active_queues", "--json")
+    done = inspected("active_queues", "--json", env=deployment.env)
     (queues,) = json.loads(done.stdout).values()
     assert {queue["name"] for queue in queues} == {"reconciler.orders", "reconciler.ticks"}
     with deployment.broker.client() as client:
@@ -133,13 +128,13 @@ def test_only_the_two_queues_are_consumed(deployment: Deployment) -> None:
 
 
 def test_the_worker_answers_to_inspect_ping(deployment: Deployment) -> None:
-    done = deployment.celery("inspect", "ping")
+    done = inspected("ping", env=deployment.env)
     assert (done.returncode, "pong" in done.stdout) == (0, True)
 
 
 def test_ticks_are_accepted_whatever_they_carry_and_leave_no_file(deployment: Deployment, tmp_path: Path) -> None:
     def ticks() -> int:
-        (stats,) = json.loads(deployment.celery("inspect", "stats", "--json").stdout).values()
+        (stats,) = json.loads(inspected("stats", "--json", env=deployment.env).stdout).values()
         return int(stats["total"].get("reconciler.reconcile", 0))
 
     for body in (b"[[], {}, {}]", b'[[1, "junk", null], {"a": [1]}, {}]'):

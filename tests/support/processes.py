@@ -147,13 +147,26 @@ def forks(program: Program) -> list[tuple[int, int]]:
     return [(int(frozen), int(others)) for frozen, others in found]
 
 
+def node_of(name: str = "worker") -> str:
+    """The node of a worker that `running_worker` has started: other processes use the same broker."""
+    return f"{name}-{os.getpid()}@tests"
+
+
+def inspected(
+    command: str, *options: str, env: Mapping[str, str], name: str = "worker"
+) -> subprocess.CompletedProcess[str]:
+    """`celery inspect` of one worker; it ends with that worker's reply. Of all workers it would wait for a second."""
+    asked = (*CELERY, "-A", "worker", "inspect", command, "--destination", node_of(name), "--timeout", "60", *options)
+    return subprocess.run(asked, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=90)
+
+
 @contextmanager
 def running_worker(
     env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker", program: Sequence[str] = CELERY
 ) -> Iterator[Program]:
-    """A worker of two processes that is ready for tasks. Its node has a name of its own on the shared broker."""
+    """A worker of two processes that is ready for tasks."""
     with celery(
-        *("worker", "--concurrency", "2", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
+        *("worker", "--concurrency", "2", "--hostname", node_of(name), *arguments),
         env=env,
         log=folder / f"{name}.log",
         program=program,
