@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,8 +23,8 @@ from tests.support.processes import (
     forks,
     inspected,
     running_beat,
+    running_caller,
     running_worker,
-    send_tasks,
 )
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
@@ -41,12 +41,12 @@ class Deployment:
     env: dict[str, str]
     broker: EmbeddedValkey
     database_url: str
+    caller: Callable[..., Any]
 
     def call(self, name: str, *args: object) -> Any:
         """Send a task from a program that imports nothing of the project, and wait for its answer."""
         assert "Unrecoverable" not in self.worker.output, self.worker.output
-        (answer,) = send_tasks(self.broker.url, (name, list(args)), backend=self.broker.url)
-        return answer
+        return self.caller(name, *args)
 
     def publish(self, body: bytes, task: str) -> None:
         """Put a message on the queue as anyone could who reaches the broker."""
@@ -62,8 +62,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     upgrade(url)
     with EmbeddedValkey() as broker:
         env = environment(database_url=url, broker_url=broker.url, result_backend=broker.url)
-        with running_worker(env, folder) as worker:
-            yield Deployment(worker=worker, env=env, broker=broker, database_url=url)
+        with running_worker(env, folder) as worker, running_caller(broker.url) as caller:
+            yield Deployment(worker=worker, env=env, broker=broker, database_url=url, caller=caller)
 
 
 def test_a_caller_that_imports_nothing_of_the_project_is_answered_by_the_contract(deployment: Deployment) -> None:

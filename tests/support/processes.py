@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -224,22 +224,36 @@ _CALLER = """
 import json, sys
 from celery import Celery
 app = Celery(broker=sys.argv[1], backend=sys.argv[2] or None)
-for name, args in json.load(sys.stdin):
+for line in sys.stdin:
+    name, args = json.loads(line)
     result = app.send_task(name, args, queue="reconciler.orders")
     if sys.argv[2]:
-        print(json.dumps(result.get(timeout=20)))
+        print(json.dumps(result.get(timeout=60)), flush=True)
 """
+
+
+@contextmanager
+def running_caller(broker: str) -> Iterator[Callable[..., Any]]:
+    """A caller that imports nothing of the project: sends a task with its arguments, and returns the answer."""
+    with Child([sys.executable, "-c", _CALLER, broker, broker], name="caller", is_piped=True) as program:
+        tasks, answers = program.pipes
+
+        def call(name: str, *args: object) -> Any:
+            print(json.dumps((name, args)), file=tasks, flush=True)
+            return json.loads(answers.readline())
+
+        yield call
 
 
 def send_tasks(broker: str, *tasks: tuple[str, list[Any]], backend: str = "") -> list[Any]:
     """Send tasks from a program that imports nothing of the project; returns their answers where there is a backend."""
     done = subprocess.run(
         [sys.executable, "-c", _CALLER, broker, backend],
-        input=json.dumps(tasks),
+        input="".join(f"{json.dumps(task)}\n" for task in tasks),
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
