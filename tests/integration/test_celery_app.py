@@ -266,6 +266,7 @@ def test_no_collection_of_garbage_in_the_pool_writes_to_what_was_imported_before
     with EmbeddedValkey() as broker:
         env = environment(database_url=url, broker_url=broker.url)
         with running_worker(env, tmp_path, program=program) as worker:
+            eventually(lambda: len(forks(worker)) >= 2, "a line of each process")
             counts = forks(worker)
     assert len(counts) == 2
     assert all(frozen > 10 * others for frozen, others in counts), counts
