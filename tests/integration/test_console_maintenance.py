@@ -1,6 +1,5 @@
 """Maintenance in the console: pauses that are planned and cancelled, and what every page says of them."""
 
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from flask.testing import FlaskClient
 
 from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.reconciling import Workbench
+from tests.support.waiting import eventually
 from worker.database.tables import ACTS
 from worker.operations.act_by_hand import Operator, pause_accounts
 
@@ -29,29 +29,26 @@ def client(bench: Workbench) -> Iterator[FlaskClient]:
         yield opened
 
 
-def in_hours(bench: Workbench, hours: float) -> datetime:
-    return (bench.now() + timedelta(hours=hours)).astimezone(ZONE).replace(second=0, microsecond=0)
+def in_hours(now: datetime, hours: float) -> datetime:
+    return (now + timedelta(hours=hours)).astimezone(ZONE).replace(second=0, microsecond=0)
 
 
-def plan(bench: Workbench, client: FlaskClient, begins: float = 2.0, ends: float = 9.0) -> str:
-    """What is said after a pause was planned for so many hours from now on."""
-    times: dict[str, Any] = {"from": f"{in_hours(bench, begins):{FORM}}", "until": f"{in_hours(bench, ends):{FORM}}"}
+def plan(client: FlaskClient, now: datetime, begins: float = 2.0, ends: float = 9.0) -> str:
+    """What is said after a pause was planned for so many hours after `now`."""
+    times: dict[str, Any] = {"from": f"{in_hours(now, begins):{FORM}}", "until": f"{in_hours(now, ends):{FORM}}"}
     return str(said_after(press(client, PLAN, account="*", reason="ticket 77", **times))["said"])
 
 
 def page_that_says(client: FlaskClient, words: str, path: str = "/orders") -> str:
     """The page, once it says so: what every page says is read apart from it."""
-    until = time.monotonic() + 20.0
-    while words not in (page := client.get(path).text) and time.monotonic() < until:
-        pass
-    assert words in page
-    return page
+    return eventually(lambda: page if words in (page := client.get(path).text) else "", words)
 
 
 def test_a_pause_is_planned_is_told_of_on_every_page_and_is_cancelled(bench: Workbench, client: FlaskClient) -> None:
-    begins, ends = in_hours(bench, 2.0), in_hours(bench, 9.0)
+    now = bench.now()
+    begins, ends = in_hours(now, 2.0), in_hours(now, 9.0)
     period = f"from {begins:%Y-%m-%d %H:%M:%S} until {ends:%Y-%m-%d %H:%M:%S}"
-    assert plan(bench, client) == f"Done: default is to be paused {period}."
+    assert plan(client, now) == f"Done: default is to be paused {period}."
     state = bench.state()
     assert (state.planned_from, state.planned_until, state.planned_by) == (begins, ends, "ann")
     assert (state.planned_reason, state.paused_at) == ("ticket 77", None)
@@ -80,30 +77,34 @@ def test_a_plan_that_has_begun_holds_at_once_and_ends_no_pause_that_holds(
     bench: Workbench, client: FlaskClient
 ) -> None:
     (order,) = bench.add("r1")
-    plan(bench, client, begins=-1.0)
+    now = bench.now()
+    plan(client, now, begins=-1.0)
     assert "paused by ann since" in client.get(f"/orders/{order.id}").text
     pause_accounts(bench.database, Operator(name="bob", reason="moved"), ["default"])
-    plan(bench, client, begins=-1.0)
-    held = bench.state().pause(in_hours(bench, 10.0))
+    plan(client, now, begins=-1.0)
+    held = bench.state().pause(in_hours(now, 10.0))
     assert held is not None
     assert (held.paused_by, held.paused_until) == ("bob", None)
 
 
-def test_the_form_proposes_tonight_and_refuses_what_is_no_time_ahead(bench: Workbench, client: FlaskClient) -> None:
-    today = bench.now().astimezone(ZONE)
-    page = client.get(PLAN).text
+def test_the_form_proposes_tonight(bench: Workbench) -> None:
+    zone, now = bench.zone_where_it_is(12), bench.now()
+    with console_of(bench.url, timezone=zone) as client:
+        page = client.get(PLAN).text
+    today = now.astimezone(ZoneInfo(zone))
     assert f'value="{today:%Y-%m-%d}T23:00"' in page
     assert f'value="{today + timedelta(days=1):%Y-%m-%d}T06:00"' in page
     assert 'type="datetime-local"' in page
+
+
+def test_the_form_refuses_what_is_no_time_ahead(bench: Workbench, client: FlaskClient) -> None:
+    now = bench.now()
     for begins, ends, fault in (
         (9.0, 2.0, "The end is not after the begin."),
         (-9.0, -2.0, "The end has passed."),
         (2.0, 24.0 * 31, "The end is more than 30 days ahead."),
     ):
-        times: dict[str, Any] = {
-            "from": f"{in_hours(bench, begins):{FORM}}",
-            "until": f"{in_hours(bench, ends):{FORM}}",
-        }
+        times: dict[str, Any] = {"from": f"{in_hours(now, begins):{FORM}}", "until": f"{in_hours(now, ends):{FORM}}"}
         refused = press(client, PLAN, account="default", reason="x", **times)
         assert (refused.status_code, fault in refused.text) == (400, True)
     unreadable: dict[str, Any] = {"from": "tonight", "until": "2016-01-31T06:00Z"}
@@ -115,13 +116,14 @@ def test_the_form_proposes_tonight_and_refuses_what_is_no_time_ahead(bench: Work
 
 
 def test_another_plan_than_was_shown_is_not_cancelled(bench: Workbench, client: FlaskClient) -> None:
-    plan(bench, client)
+    now = bench.now()
+    plan(client, now)
     asked = client.get(CANCEL).text
-    plan(bench, client, begins=3.0)
+    plan(client, now, begins=3.0)
     refused = send(client, CANCEL, asked)
     assert refused.status_code == 409
     assert "Another pause is planned by now" in refused.text
-    assert bench.state().planned_from == in_hours(bench, 3.0)
+    assert bench.state().planned_from == in_hours(now, 3.0)
 
 
 def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:

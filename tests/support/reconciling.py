@@ -94,6 +94,12 @@ class Workbench:
         with self.database.read() as connection:
             return self.database.now(connection)
 
+    def zone_where_it_is(self, hour: int) -> str:
+        """A time zone where the hour is this one now, so that no midnight is near."""
+        ahead = (hour - self.now().hour + 12) % 24 - 12
+        # In these names the sign is the other way round.
+        return f"Etc/GMT{-ahead:+d}"
+
     def add(self, *request_ids: str, age_seconds: float = 3600.0, **fields: Any) -> list[Order]:
         """Enqueue orders that are due."""
         return self.enqueue(*({"request_id": name, **fields} for name in request_ids), age_seconds=age_seconds)
