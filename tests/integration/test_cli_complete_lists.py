@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert
@@ -113,12 +114,11 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
 
 @pytest.mark.databases("sqlite")
 def test_today_and_yesterday_begin_at_midnight_in_the_zone_of_the_settings(bench: Workbench, cli: CommandLine) -> None:
-    now = bench.now()
-    zones = ("UTC", "Pacific/Kiritimati")
-    for zone, hours in zip(zones, (0, 14), strict=True):
-        local = now + timedelta(hours=hours)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(hours=hours)
-        names = {name: f"{zone[0]}-{name}" for name in ("today", "yesterday", "before")}
+    # Midnights twelve hours apart.
+    for hour in (6, 18):
+        zone = bench.zone_where_it_is(hour)
+        midnight = bench.now().astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+        names = {name: f"{hour}-{name}" for name in ("today", "yesterday", "before")}
         at = {
             "today": midnight,
             "yesterday": midnight - timedelta(days=1),
@@ -127,8 +127,8 @@ def test_today_and_yesterday_begin_at_midnight_in_the_zone_of_the_settings(bench
         bench.enqueue(*({"request_id": names[name], "submitted_at": at[name].isoformat()} for name in at))
         own = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": zone})
 
-        def found(*arguments: str, own: CommandLine = own, zone: str = zone) -> set[str]:
-            listed = own.json("orders", "--prefix", f"{zone[0]}-", *arguments)
+        def found(*arguments: str, own: CommandLine = own, hour: int = hour) -> set[str]:
+            listed = own.json("orders", "--prefix", f"{hour}-", *arguments)
             return {order["request_id"].partition("-")[2] for order in listed}
 
         assert found("--since", "today") == {"today"}

@@ -157,9 +157,10 @@ def test_without_dates_the_report_is_of_yesterday(bench: Workbench, cli: Command
     add(bench, "a")
     yesterday = bench.now() - timedelta(days=1)
     by_hand(bench, "a", "1", yesterday)
+    noon = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": bench.zone_where_it_is(12)})
     for dates in ((), ("--from", "yesterday"), ("--to", "yesterday")):
-        assert cli.json("report", *dates)["by_hand"] == 1
-    assert cli.json("report", "--from", "yesterday", "--to", "today", "--by", "day")["days"][1]["by_hand"] == 0
+        assert noon.json("report", *dates)["by_hand"] == 1
+    assert noon.json("report", "--from", "yesterday", "--to", "today", "--by", "day")["days"][1]["by_hand"] == 0
 
 
 def test_people_see_figures_and_delays(bench: Workbench, cli: CommandLine) -> None:

@@ -80,8 +80,8 @@ def test_the_sums_of_a_day_are_those_of_its_report(bench: Workbench, pages: Page
     bench.add("charged", expected_amount="5")
     bench.intake.record_callbacks([callback("unexpected"), callback("charged", "-1", "0.05")])
     bench.run("UPDATE recharge_orders SET amount_is_price = true, ori_amount = '7.00' WHERE request_id = 'failed'")
-    settled = [order.settled_at for order in bench.orders() if order.settled_at]
-    day = f"{settled[0].astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d}"
+    bench.run("UPDATE recharge_orders SET settled_at = '2016-01-31 04:00:00' WHERE settled_at IS NOT NULL")
+    day = "2016-01-31"
     report = cli.json("report", "--from", day, "--to", day)
     rows = sheets_of(pages, f"/orders?format=xlsx&settled_from={day}&settled_to={day}")["Orders"].rows()
     sums = {row[0].partition(" ")[0]: row[8:10] for row in rows[rows.index([]) + 1 :]}
@@ -163,24 +163,22 @@ def test_a_page_of_orders_ends_with_the_sums_of_what_it_shows(bench: Workbench, 
     assert "本页：成功" not in one_state
 
 
-def test_orders_are_narrowed_by_the_day_of_their_result_with_a_link_for_usual_ones(
-    bench: Workbench, pages: Pages
-) -> None:
+def test_orders_are_narrowed_by_the_day_of_their_result_with_a_link_for_usual_ones(bench: Workbench) -> None:
     put_orders(bench)
-    zone = ZoneInfo("Asia/Shanghai")
-    noon = datetime.now(zone).replace(hour=12, minute=0)
+    zone = bench.zone_where_it_is(12)
+    noon = bench.now().astimezone(ZoneInfo(zone)).replace(hour=12, minute=0)
     for name, days in (("202611270000337025", 0), ("failed", 1)):
         settled = update(ORDERS).where(ORDERS.c.request_id == name)
         bench.run(settled.values(settled_at=noon - timedelta(days=days), updated_at=noon))
-    for words, names in (
-        ("今天", {"202611270000337025"}),
-        ("昨天", {"failed"}),
-        ("近 7 天", {"202611270000337025", "failed"}),
-        ("本月", {"202611270000337025", "failed"} if noon.day > 1 else {"202611270000337025"}),
-    ):
-        path = next(path for path in pages.links("/orders?state=&after=7", words, "zh") if "settled_from" in path)
-        assert "after" not in path
-        rows = sheets_of(pages, f"{path}&format=xlsx", "zh")["订单"].column("平台订单号")
-        assert {cell.value for cell in rows if cell} == names
-        about = dict(sheets_of(pages, f"{path}&format=xlsx", "zh")["导出说明"].rows())
-        assert {"完成日期从", "完成日期至"} <= {*about}
+    with pages_of(bench.url, timezone=zone) as pages:
+        for words, names in (
+            ("今天", {"202611270000337025"}),
+            ("昨天", {"failed"}),
+            ("近 7 天", {"202611270000337025", "failed"}),
+            ("本月", {"202611270000337025", "failed"} if noon.day > 1 else {"202611270000337025"}),
+        ):
+            path = next(path for path in pages.links("/orders?state=&after=7", words, "zh") if "settled_from" in path)
+            assert "after" not in path
+            sheets = sheets_of(pages, f"{path}&format=xlsx", "zh")
+            assert {cell.value for cell in sheets["订单"].column("平台订单号") if cell} == names
+            assert {"完成日期从", "完成日期至"} <= {*dict(sheets["导出说明"].rows())}

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -50,11 +50,13 @@ def shown(answer: TestResponse) -> str:
     return unescape(answer.text)
 
 
-def test_the_page_opens_with_yesterday_and_reads_the_report_apart(client: FlaskClient) -> None:
-    yesterday = datetime.now(ZoneInfo("Asia/Shanghai")).date() - timedelta(days=1)
-    opened = client.get("/finance")
-    assert (opened.status_code, opened.location) == (302, f"/finance?from={yesterday}&to={yesterday}")
-    page = client.get(opened.location).text
+def test_the_page_opens_with_yesterday_and_reads_the_report_apart(bench: Workbench) -> None:
+    zone = bench.zone_where_it_is(12)
+    yesterday = bench.now().astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+    with console_of(bench.url, READER, timezone=zone) as client:
+        opened = client.get("/finance")
+        assert (opened.status_code, opened.location) == (302, f"/finance?from={yesterday}&to={yesterday}")
+        page = client.get(opened.location).text
     assert f'hx-get="/finance/report?from={yesterday}&amp;to={yesterday}"' in page
     for words in ("Today", "Yesterday", "Last 7 days", "This month"):
         assert words in page
