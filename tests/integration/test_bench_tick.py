@@ -101,8 +101,9 @@ def test_a_pass_is_compared_with_bare_statements_that_leave_the_tables_as_they_w
     floor = floor_seconds(database_url, 3)
 
     if database_url.startswith("postgresql"):
+        # Both are rounded: the greater the ratio is, the more of it the rounded floor hides.
         whole = result["median_ms"]["grant"] + result["median_ms"]["write_back"]
-        assert result["pass_over_floor"] == pytest.approx(whole / result["floor"], abs=0.01)
+        assert result["pass_over_floor"] == pytest.approx(whole / result["floor"], abs=0.01, rel=0.002)
         assert len(floor) == 3
         assert sorted(before, key=itemgetter("id")) == sorted(rows_of(database_url), key=itemgetter("id"))
     else:
