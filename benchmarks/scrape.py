@@ -101,11 +101,13 @@ def main() -> None:
     database = Database(arguments.database_url, pool_size=2)
     try:
         _fill(database)
+        # `scans` waits for the end of other sessions.
+        database.engine.dispose()
         before = scans(arguments.database_url)
         found = _measure(database, Settings(database_url=arguments.database_url, **_account()), arguments.runs)
-        after = scans(arguments.database_url)
     finally:
         database.close()
+    after = scans(arguments.database_url)
     whole = None if before is None or after is None else after - before
     print(json.dumps({**found, "scans_of_orders": whole, **about(arguments.database_url)}, indent=2))
 

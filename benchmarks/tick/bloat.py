@@ -4,7 +4,6 @@ Time advances: each pass is a window later than the one before it, the orders th
 new orders come in.
 """
 
-import time
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.tick.passes import Passes, Timings, answer_to
+from benchmarks.tick.plans import let_counts_arrive
 from benchmarks.tick.synthetic import show_progress, size_of
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
@@ -29,14 +29,12 @@ SELECT relname AS name, pg_relation_size(oid) AS bytes FROM pg_class
 WHERE relkind IN ('r', 'i') AND relnamespace = current_schema()::regnamespace
 """
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('autovacuum', 'autovacuum_naptime')"
-# A session's counts reach the statistics a second later, at the latest when the session ends.
-_STATISTICS_SECONDS = 2.0
 
 
 def measure_bloat(url: str, count: int) -> dict[str, Any]:
     """Run so many passes, and compare. SystemExit where the database is not PostgreSQL."""
     # The counts of the filling must be in the statistics before.
-    time.sleep(_STATISTICS_SECONDS)
+    let_counts_arrive(url)
     passes = Passes(url, unresolved_after_seconds=Rules().unresolved_after_seconds)
     try:
         if passes.database.kind != "postgresql":
@@ -45,7 +43,7 @@ def measure_bloat(url: str, count: int) -> dict[str, Any]:
         timings = _run(passes, count)
     finally:
         passes.close()
-    time.sleep(_STATISTICS_SECONDS)
+    let_counts_arrive(url)
     database = Database(url)
     try:
         tables = {
