@@ -180,6 +180,8 @@ class Exporter:
 
     def _write(self, path: Path, described: XlsxFile, rows: Iterable[Row]) -> None:
         parts = path.with_name(f"{path.name}.parts")
+        # The watcher may not have made the folder yet.
+        path.parent.mkdir(0o700, parents=True, exist_ok=True)
         parts.mkdir(0o700)
         try:
             with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
