@@ -39,6 +39,8 @@ _FIXED: Mapping[str, Any] = {
     # On other brokers retries that wait raise the prefetch count. After a lost connection Celery would lower it
     # while they are still counted.
     "worker_enable_prefetch_count_reduction": False,
+    # Celery kills a process that replaces another if it is not ready within 4 s: on a busy host, one after the other.
+    "worker_proc_alive_timeout": 60.0,
     # The worker waits without end for a broker that is away, at start or later.
     "broker_connection_retry_on_startup": True,
     "broker_connection_retry": True,
