@@ -1,14 +1,15 @@
 """What the tests' own servers have in common: a folder, one process, and a clean end."""
 
 import os
-import secrets
+import random
 import shutil
 import signal
 import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 
@@ -23,11 +24,21 @@ _PORTS = range(20_000, 32_000)
 choice and the start of its server, or while its server is down."""
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports that no other process of this test run takes, in an order of this process's own."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    ports = _PORTS[int(number) % 12 :: 12] if number else _PORTS
+    # Hypothesis seeds the functions of `random`: all processes would have the same order.
+    return cycle(random.SystemRandom().sample(ports, len(ports)))
+
+
+_own = _own_ports()
+
+
 def free_port() -> int:
-    """A loopback port on which no program listens now, and that no outgoing connection takes."""
+    """A loopback port on which no program listens; no test that runs beside this one takes it later."""
     while True:
-        # Not by `random`, which Hypothesis seeds: all processes would choose the same ports.
-        port = secrets.choice(_PORTS)
+        port = next(_own)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
