@@ -100,7 +100,7 @@ def test_the_doctor_is_in_chinese(cli: CommandLine, bench: Workbench) -> None:
 def test_json_and_the_line_for_monitoring_are_the_same_in_every_language(cli: CommandLine, bench: Workbench) -> None:
     fill(bench)
     moments = re.compile(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.+]+|[0-9.]+ (seconds|minutes)|_seconds[^\n]*|_ahead[^\n]*"
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.+]+|[0-9.]+ (seconds?|minutes?)|_seconds[^\n]*|_ahead[^\n]*"
     )
     commands: list[tuple[str, ...]] = [("status", "--json"), ("status", "--check"), ("status", "--check", "--json")]
     commands += [("todo", "--json"), ("todo", "--csv"), ("order", "id:1", "--json"), ("order", "id:2", "--json")]
