@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kombu import Connection
+from sqlalchemy import make_url
 from standardwebhooks import Webhook
 
 from tests.contract.platform.raw_server import RawServer, http
@@ -53,11 +54,13 @@ def test_a_test_event_has_the_time_of_the_databases_clock(receiver: RawServer, b
     bench.run("CREATE SCHEMA ahead")
     hour_ahead = "SELECT pg_catalog.clock_timestamp() + interval '1 hour'"
     bench.run(f"CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${hour_ahead}$$")
-    bench.run("ALTER ROLE CURRENT_USER SET search_path = ahead, pg_catalog, public")
+    # In this database alone: others use the server as the same role.
+    here = f"ALTER ROLE CURRENT_USER IN DATABASE {make_url(bench.url).database}"
+    bench.run(f"{here} SET search_path = ahead, pg_catalog, public")
     try:
         to(receiver.url, RECONCILER_DATABASE_URL=bench.url).json("notify-test")
     finally:
-        bench.run("ALTER ROLE CURRENT_USER RESET search_path")
+        bench.run(f"{here} RESET search_path")
     (request,) = receiver.requests
     (stamp,) = re.findall(rb"webhook-timestamp: (\d+)", request)
     assert abs(int(stamp) - 3600 - time.time()) < 60
