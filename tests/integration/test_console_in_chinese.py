@@ -27,7 +27,8 @@ from worker.domain.records.orders import Attention, Lane, OrderState, Source, Tr
 from worker.domain.records.queries import OUTCOMES
 from worker.operations.write_heartbeat import host_name
 
-pytestmark = pytest.mark.quick_on("sqlite")
+# It opens some 800 pages.
+pytestmark = [pytest.mark.quick_on("sqlite"), pytest.mark.timeout(300)]
 
 MARKED = re.compile(r'<(code|pre|script|style)\b.*?</\1>|<(\w+)[^>]* lang="en".*?</\2>', re.DOTALL)
 """What stands as it was stored, and the link to the other language."""
