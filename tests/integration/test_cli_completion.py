@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.support.command_line import ACCOUNT, PROGRAM, environment
 from worker.database.revisions import revisions
 
 ASK_BASH = """
-eval "$(reconciler --show-completion)"
+source completion.bash
 COMP_WORDS=("$@")
 COMP_CWORD=$(($# - 1))
 _reconciler_completion reconciler
@@ -19,14 +18,18 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """A PATH on which `reconciler` is."""
-    program = tmp_path / "bin" / "reconciler"
-    program.parent.mkdir()
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH on which `reconciler` is, with what it has bash evaluate: bash looks for sourced files there, too."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "reconciler"
     program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
     program.chmod(0o755)
-    return f"{program.parent}:/usr/bin:/bin"
+    path = f"{folder}:/usr/bin:/bin"
+    # The program asks which shell has called it: `true` keeps bash from being replaced by the program.
+    command = ["bash", "--norc", "-c", "reconciler --show-completion > completion.bash; true"]
+    subprocess.run(command, env=environment({"PATH": path}), cwd=folder, check=True, timeout=60)
+    return path
 
 
 def completed(path: str, *words: str, settings: Mapping[str, str] = ACCOUNT) -> list[str]:
