@@ -13,6 +13,7 @@ from celery import Celery
 from kombu import Connection, Queue
 
 from tests.contract.platform.raw_server import CERTIFICATE
+from tests.support import services
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
 from tests.support.plain_role import least_role
@@ -32,8 +33,11 @@ ALWAYS_LOOKED_AT = (
 
 
 @pytest.fixture(scope="module")
-def careless_postgresql() -> Iterator[Postgresql]:
-    """A PostgreSQL with fsync off."""
+def careless_postgresql(request: pytest.FixtureRequest) -> Iterator[Postgresql]:
+    """A PostgreSQL with fsync off: the tests' own, unless another one is given."""
+    if services.given(services.POSTGRES) is None:
+        yield request.getfixturevalue("postgresql_server")
+        return
     with EmbeddedPostgres() as embedded:
         server = Postgresql(embedded.url)
         yield server
@@ -97,6 +101,8 @@ def test_settings_that_a_server_does_not_show_are_warnings(
         execute(url, "REVOKE EXECUTE ON FUNCTION current_setting(text, boolean) FROM PUBLIC")
         with least_role(url) as outsider:
             found = examined(database_url=outsider.url, broker_url=own_valkey.url)
+        # Other tests may use this database again.
+        execute(url, "GRANT EXECUTE ON FUNCTION current_setting(text, boolean) TO PUBLIC")
     for name in ("fsync", "synchronous_commit"):
         assert (found[name]["status"], found[name]["detail"]) == ("warning", "could not be read")
     assert found["database_revision"]["status"] == "ok"
