@@ -156,30 +156,25 @@ def test_serve_prints_the_address_and_all_its_processes_share_the_key(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("host", "opened"), [("0.0.0.0", "http://127.0.0.1:"), ("::", "http://[::1]:")])
-def test_the_address_opens_on_the_machine_itself_where_serve_listens_on_all(
-    migrated_database_url: str, tmp_path: Path, host: str, opened: str
+def test_on_all_addresses_the_key_opens_the_machine_itself_and_each_start_makes_another(
+    migrated_database_url: str, tmp_path: Path
 ) -> None:
     env = environment(database_url=migrated_database_url)
-    with running_serve(env, tmp_path, "--host", host) as (serve, _):
-        serve.wait_for("/sign-in?key=")
-        (address,) = re.findall(r"Console: (\S+)  \(on this machine, or from another by ssh -L\)", serve.output)
-        assert address.startswith(opened)
-        url, _, path = address.rpartition("/")
-        status, location, cookie = get(url, f"/{path}")
-        assert (status, location, "Secure" in cookie) == (303, "/", False)
+    keys = set()
+    for name, host, opened in (("four", "0.0.0.0", "http://127.0.0.1:"), ("six", "::", "http://[::1]:")):
+        with running_serve(env, tmp_path, "--host", host, name=name) as (serve, _):
+            serve.wait_for("/sign-in?key=")
+            (address,) = re.findall(r"Console: (\S+)  \(on this machine, or from another by ssh -L\)", serve.output)
+            assert address.startswith(opened)
+            url, _, path = address.rpartition("/")
+            keys.add(path.partition("key=")[2])
+            status, location, cookie = get(url, f"/{path}")
+            assert (status, location, "Secure" in cookie) == (303, "/", False)
+    assert len(keys) == 2
 
 
 @pytest.mark.slow
-def test_each_start_makes_another_key_and_what_serves_no_console_none(
-    migrated_database_url: str, tmp_path: Path
-) -> None:
-    keys = set()
-    for number in range(2):
-        with running_serve(environment(database_url=migrated_database_url), tmp_path, name=f"s{number}") as (serve, _):
-            serve.wait_for("/sign-in?key=")
-            keys |= set(re.findall(r"key=(\S+)", serve.output))
-    assert len(keys) == 2
+def test_no_key_is_made_with_users_or_without_a_console(migrated_database_url: str, tmp_path: Path) -> None:
     users = environment(database_url=migrated_database_url, users_file=write_users(tmp_path / "users.toml"))
     with running_serve(users, tmp_path, name="users") as (serve, url):
         assert get(url, "/orders")[0] == 303
