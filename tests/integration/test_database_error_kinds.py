@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.databases import DatabaseServer
 from tests.support.processes import environment, running_worker, send_tasks
-from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.sql import column_of, execute
 from tests.support.waiting import eventually
@@ -245,7 +244,7 @@ def test_all_connections_of_this_process_are_in_use(migrated_database_url: str) 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_a_server_that_does_not_run_is_away(kind: str) -> None:
-    url = str(Settings(database_url=f"{kind}://somebody@127.0.0.1:{free_port()}/orders").database_dsn)
+    url = str(Settings(database_url=f"{kind}://somebody@127.0.0.1:9/orders").database_dsn)
     with opened(url) as database:
         assert_named(failing(database), ErrorKind.UNREACHABLE)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.support.reconciling import Workbench
-from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.visitors import Visitor, console_process
 from tests.support.waiting import eventually
@@ -98,9 +97,8 @@ def test_a_worker_has_to_tick_and_to_hear_the_broker(
 
 @pytest.mark.databases("sqlite")
 def test_what_it_says_names_no_host_and_no_password(migrated_database_url: str) -> None:
-    away = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
-    broker = f"redis://:open-sesame@127.0.0.1:{free_port()}/0"
-    with asking(away, broker) as visitor:
+    away = "postgresql://reconciler:sesame-street@127.0.0.1:9/reconciler"
+    with asking(away, "redis://:open-sesame@127.0.0.1:9/0") as visitor:
         status, found = said(visitor)
     assert status == 503
     assert found == {

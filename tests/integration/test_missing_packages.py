@@ -9,7 +9,6 @@ import pytest
 from tests.support.command_line import ACCOUNT, environment
 from tests.support.databases import DatabaseServer
 from tests.support.missing import without
-from tests.support.server_process import free_port
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
@@ -19,25 +18,24 @@ CELERY = "from celery.__main__ import main; sys.argv = ['celery', '-A', 'worker'
 
 # What is missing, which setting needs it, the name of the check, and what to install.
 MISSING = [
-    ("packaging", {"BROKER_URL": "redis://127.0.0.1:{port}/0"}, "broker", "packaging"),
-    ("redis", {"BROKER_URL": "redis://127.0.0.1:{port}/0"}, "broker", "redis"),
-    ("redis", {"BROKER_URL": "amqp://127.0.0.1:{port}//;rediss://127.0.0.1:{port}/0"}, "broker", "redis"),
+    ("packaging", {"BROKER_URL": "redis://127.0.0.1:9/0"}, "broker", "packaging"),
+    ("redis", {"BROKER_URL": "redis://127.0.0.1:9/0"}, "broker", "redis"),
+    ("redis", {"BROKER_URL": "amqp://127.0.0.1:9//;rediss://127.0.0.1:9/0"}, "broker", "redis"),
     ("redis", {"BROKER_URL": "redis+socket:///nowhere"}, "broker", "redis"),
-    ("packaging", {"BROKER_URL": "amqp://127.0.0.1:{port}//"}, "broker", "packaging"),
+    ("packaging", {"BROKER_URL": "amqp://127.0.0.1:9//"}, "broker", "packaging"),
     ("packaging", {"RESULT_BACKEND": "rediss://h/0"}, "result_backend", "packaging"),
     ("pymysql", {"RESULT_BACKEND": "db+mysql://u:sesame-street@h/d"}, "result_backend", "PyMySQL"),
 ]
 DRIVERS = [
-    ("psycopg", {"DATABASE_URL": "postgresql://u:sesame-street@127.0.0.1:{port}/d"}, "database", "psycopg[binary]"),
-    ("pymysql", {"DATABASE_URL": "mysql://u:sesame-street@127.0.0.1:{port}/d"}, "database", "PyMySQL"),
-    ("pymysql", {"DATABASE_URL": "mariadb://u:sesame-street@127.0.0.1:{port}/d"}, "database", "PyMySQL"),
+    ("psycopg", {"DATABASE_URL": "postgresql://u:sesame-street@127.0.0.1:9/d"}, "database", "psycopg[binary]"),
+    ("pymysql", {"DATABASE_URL": "mysql://u:sesame-street@127.0.0.1:9/d"}, "database", "PyMySQL"),
+    ("pymysql", {"DATABASE_URL": "mariadb://u:sesame-street@127.0.0.1:9/d"}, "database", "PyMySQL"),
 ]
 NAMES = ("module", "urls", "check", "package")
 
 
 def run(module: str, code: str, urls: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    port = free_port()
-    given = {f"RECONCILER_{name}": url.format(port=port) for name, url in urls.items()}
+    given = {f"RECONCILER_{name}": url for name, url in urls.items()}
     settings = {**ACCOUNT, "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9", **given}
     done = subprocess.run(
         without([module], code), env=environment(settings), cwd=folder, capture_output=True, text=True, timeout=60
@@ -84,7 +82,7 @@ def test_a_driver_that_cannot_be_loaded_is_fatal_with_its_error(tmp_path: Path) 
     (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available')")
     code = f"sys.path.insert(0, {str(tmp_path)!r}); {RECONCILER}"
     done = run(
-        "nothing", code, {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "redis://127.0.0.1:{port}/0"}, tmp_path
+        "nothing", code, {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "redis://127.0.0.1:9/0"}, tmp_path
     )
     found = {one["name"]: one for one in json.loads(done.stdout)}
     assert "cannot be loaded (no pq wrapper available)" in found["database"]["detail"]
@@ -94,7 +92,7 @@ def test_a_driver_that_cannot_be_loaded_is_fatal_with_its_error(tmp_path: Path) 
 
 def test_a_package_that_no_setting_needs_may_be_missing(tmp_path: Path, sqlite_server: DatabaseServer) -> None:
     with sqlite_server.migrated(upgrade) as database:
-        urls = {"DATABASE_URL": database, "BROKER_URL": "amqp://127.0.0.1:{port}//", "RESULT_BACKEND": "rpc://"}
+        urls = {"DATABASE_URL": database, "BROKER_URL": "amqp://127.0.0.1:9//", "RESULT_BACKEND": "rpc://"}
         done = run("psycopg", RECONCILER, urls, tmp_path)
     found = {one["name"]: one["status"] for one in json.loads(done.stdout)}
     # The broker is away, which is no more than a warning.
