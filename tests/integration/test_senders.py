@@ -127,12 +127,20 @@ def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
     for rank in Rank:
         put_notifications(bench, 150, rank=rank, due_at=overdue)
     assert waiting(bench).waits_since is not None
+    may_answer = threading.Semaphore(0)
+
+    def answer_in_step(_: Delivered, answering: Answering) -> None:
+        may_answer.acquire()
+        answering.answer()
+
+    receiver.reply = answer_in_step
     start({"default": receiver.url})
     eventually(lambda: receiver.requests, "a delivery")
     looks = 0
     while (count := waiting(bench)).pending:
         assert count.waits_since is None
         looks += 1
+        may_answer.release(30)
     assert looks > 10
 
 
