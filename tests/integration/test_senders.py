@@ -202,7 +202,7 @@ def test_an_endpoint_that_is_away_rests_and_then_gets_everything(
 
 @all_databases
 @pytest.mark.slow
-def test_a_good_event_behind_a_hundred_bad_ones_is_delivered_after_five_seconds_of_one_at_a_time(
+def test_a_good_event_behind_a_hundred_bad_ones_is_reached_one_at_a_time_without_a_wait_for_the_next_read(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
     *_, good = put_notifications(bench, 101)
@@ -220,15 +220,15 @@ def test_a_good_event_behind_a_hundred_bad_ones_is_delivered_after_five_seconds_
 
     receiver.reply = refuse_others
     with capture_logs() as logs:
-        start({"default": receiver.url}, poll_seconds=0.5)
-        start({"default": receiver.url}, poll_seconds=0.5, enters=False)
-        eventually(lambda: good.event_id in receiver.event_ids, "the good one", seconds=30)
+        # If each of these deliveries waited for the next read of one process or the other, they would take minutes.
+        start({"default": receiver.url}, poll_seconds=5.0)
+        start({"default": receiver.url}, poll_seconds=5.0, enters=False)
+        eventually(lambda: good.event_id in receiver.event_ids, "the good one", seconds=60)
     # Four failures are noted, and sixteen events under way, when the fifth comes; their ends meet the first lone ones.
     alone = arrivals[30 : receiver.event_ids.index(good.event_id) + 1]
     assert len(alone) == 101 - 30
     assert {count for _, count in alone} == {1}
     assert 20 * (alone[-1][0] - alone[0][0]) >= len(alone) - 2
-    assert alone[-1][0] - arrivals[0][0] < 10
     assert [line["action"] for line in logs].count("endpoint_in_doubt") == 1
 
 
