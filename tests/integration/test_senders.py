@@ -263,9 +263,11 @@ class FullDatabase(Database):
     """A database that has no connection free for a while."""
 
     is_full = True
+    asked = 0
 
     def now(self, connection: Connection) -> datetime:
         """The database's clock, where there is a connection."""
+        self.asked += 1
         if self.is_full:
             raise NoConnectionFree
         return super().now(connection)
@@ -278,9 +280,7 @@ def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
     put_notifications(bench, 3)
     with closing(FullDatabase(bench.url)) as database, capture_logs() as logs:
         senders = start({"default": receiver.url}, database=database, outages=OutageLog())
-        eventually(lambda: logs, "the line")
-        # It tries again each second.
-        time.sleep(1.2)
+        eventually(lambda: database.asked > 1, "another try")
         database.is_full = False
         eventually(lambda: states(bench) == ["delivered"] * 3, "every delivery")
         senders.close()
@@ -332,7 +332,8 @@ def test_each_try_is_signed_with_its_time_by_the_databases_clock(
     eventually(lambda: states(bench) == ["delivered"] * 2, "both deliveries")
     for request in receiver.requests:
         assert Verifier(SECRET).verify(request.body, request.headers)
-        assert abs(int(request.headers["webhook-timestamp"]) - time.time()) < 5
+        # The host's own clock is 360 s off.
+        assert abs(int(request.headers["webhook-timestamp"]) - time.time()) < 90
 
 
 class SuspendedClock(HostClock):
