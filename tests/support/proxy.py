@@ -49,6 +49,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._closed = False
+        self.held = 0
+        """How many connections came while the mode was HOLD."""
         self._stop_after: int | None = None
         self._stopped = threading.Event()
         threading.Thread(target=self._accept, name="proxy-accept", daemon=True).start()
@@ -142,10 +144,11 @@ class Proxy:
             if self._mode is Mode.REFUSE:
                 _reset(client)
                 continue
-            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+            was_held = self._mode is Mode.HOLD
+            self.held += was_held
+            threading.Thread(target=self._connect, args=(client, was_held), daemon=True).start()
 
-    def _connect(self, client: socket.socket) -> None:
-        was_held = self._mode is Mode.HOLD
+    def _connect(self, client: socket.socket, was_held: bool) -> None:
         while self._mode is Mode.HOLD and not self._closed:
             time.sleep(_POLL_SECONDS)
         if was_held and not self._delivers_late:
