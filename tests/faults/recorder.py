@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tests.faults.notification_recorder import ANSWERS, DELIVERIES, Answer, read_deliveries
 from tests.support.processes import Program, environment
+from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 
 SECRET = "whsec_cmVjb3JkZXItb2YtdGhlLWZhdWx0LXN1aXRl"
@@ -46,7 +47,7 @@ class Recorder(_Recording):
         super().__init__(folder)
         self._options = [word for secret in secrets for word in ("--secret", secret)]
         self._options += ["--clock", str(clock)] if clock else []
-        self._port = "0"
+        self._port = str(free_port())
         self.url = ""
         """Where it takes notifications, once it was started."""
         self.endpoint = ("POST", "/notifications")
@@ -66,7 +67,6 @@ class Recorder(_Recording):
         self._program = Program(*command, env=environment(), log=log)
         self._program.wait_for("}\n")
         self.url = json.loads(self._program.output)["url"]
-        self._port = self.url.rpartition(":")[2].partition("/")[0]
 
     def kill(self) -> None:
         """Kill it (kill -9): connections break, and its port is closed."""
