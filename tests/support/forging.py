@@ -51,10 +51,10 @@ class Target:
         self.publish(json.dumps([[{"request_id": name}], {}, {}]).encode(), queue, headers=fields)
         return name
 
-    def wait_for(self, *names: str, seconds: float = 20) -> None:
+    def wait_for(self, *names: str) -> None:
         """Return once these orders are in the table."""
         try:
-            eventually(lambda: set(names) <= self.orders(), f"the orders {names}", seconds=seconds)
+            eventually(lambda: set(names) <= self.orders(), f"the orders {names}", seconds=60)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.worker.output[-20_000:]}") from None
 

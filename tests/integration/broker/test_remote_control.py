@@ -51,11 +51,11 @@ def node_of(target: Target) -> str:
     return next(word for word in ready.split() if word.endswith("@tests"))
 
 
-def command(target: Target, name: str, arguments: Mapping[str, Any], *, timeout: float = 10) -> Any:
+def command(target: Target, name: str, arguments: Mapping[str, Any]) -> Any:
     """The worker's answer to a command; other workers of a shared broker do not receive it."""
     node = node_of(target)
     with Celery(broker=target.broker, set_as_current=False) as app:
-        options = {"destination": [node], "reply": True, "timeout": timeout, "limit": 1}
+        options = {"destination": [node], "reply": True, "timeout": 60, "limit": 1}
         answers = app.control.broadcast(name, arguments=dict(arguments), **options)
     assert answers is not None
     assert len(answers) == 1, f"{name}: {answers}"
@@ -255,7 +255,8 @@ def test_raw_bytes_in_a_delivery_tag_delay_no_other(target: Target, valkey: Embe
     items[40:40] = [forged]
     with valkey.client() as client:
         client.lpush(ORDERS, *items)
-        target.wait_for(*names, seconds=5)
+        # A delayed order would come after the visibility timeout of 300 s.
+        target.wait_for(*names)
         eventually(
             lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that is redelivered"
         )
