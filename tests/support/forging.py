@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import redis
 from kombu import Connection
 
 from tests.support.memory import memory_of
@@ -67,6 +68,17 @@ class Target:
     def resident_bytes(self) -> int:
         """The most memory of the worker's main process since the peak was last reset, in bytes."""
         return memory_of(self.worker.pid)["VmHWM"]
+
+
+def restore_visible(client: redis.Redis, connection: Connection) -> None:
+    """Redeliver every unacknowledged message of a Redis, or drop it."""
+
+    def is_done() -> bool:
+        # Does nothing while a worker of the same broker does it.
+        connection.default_channel.qos.restore_visible(interval=1)
+        return client.hlen("unacked") + client.zcard("unacked_index") == 0
+
+    eventually(is_done, "the end of the entries")
 
 
 def envelope(body: object = "W10=", *, headers: object = None, **properties: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope
+from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope, restore_visible
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import column_of
 from tests.support.waiting import eventually
@@ -99,8 +99,7 @@ def test_a_forged_entry_among_unacknowledged_messages_keeps_no_other_from_being_
         for number, entry in enumerate(["garbage", "[]", "[1, 2, 3]", "null", DEEP, lost]):
             client.hset("unacked", f"entry-{number}", entry)
             client.zadd("unacked_index", {f"entry-{number}": 1.0})
-        connection.default_channel.qos.restore_visible(interval=1)
-        assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
+        restore_visible(client, connection)
         assert client.llen("somewhere") == 1
         client.delete("somewhere")
 
