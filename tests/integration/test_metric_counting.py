@@ -1,5 +1,6 @@
 """Totals of the metrics: each row is counted once, by any number of processes, and nothing lowers what was counted."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -153,8 +154,16 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
 
 
 def test_totals_are_left_out_until_they_have_caught_up(bench: Workbench, scrapers: list[Scraper]) -> None:
+    has_scraped = threading.Event()
+
+    def wait_for_scrape() -> None:
+        if threading.current_thread().name == "metrics-refresh":
+            assert has_scraped.wait(30)
+
+    scrapers[0].database.before_statements(wait_for_scrape)
     refuse(bench, 4_500, long_ago(bench))
     first = scrapers[0].samples()
+    has_scraped.set()
     assert SERVE_SAMPLE not in first
     assert first[ANSWERED_SAMPLE] == 0
     assert eventually(lambda: scrapers[0].samples().get(SERVE_SAMPLE), "the totals") == 4_500
