@@ -159,6 +159,17 @@ def test_a_migration_waits_for_another_one_and_gives_up(database_url: str) -> No
         pass
 
 
+@pytest.mark.databases("sqlite")
+def test_on_sqlite_a_migration_waits_for_another_one_by_the_files_lock(database_url: str) -> None:
+    with migration_session(database_url) as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 60_000
+        with (
+            pytest.raises(MigrationError, match="in use by another session"),
+            migration_session(database_url, patience_seconds=0.2),
+        ):
+            pass
+
+
 @pytest.mark.databases("postgresql", "mariadb")
 def test_migrations_of_two_databases_of_one_server_do_not_wait_for_each_other(database_server: DatabaseServer) -> None:
     with (

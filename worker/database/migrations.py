@@ -9,15 +9,16 @@ process at a time, no threads.
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from worker.database.column_types import UtcDateTime
@@ -178,8 +179,8 @@ def _errors_in_our_words() -> Iterator[None]:
 def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SECONDS) -> Iterator[Connection]:
     """A connection for migrations: no other migration runs meanwhile, and it waits 5 seconds at most for a table.
 
-    `patience_seconds`: how long to wait for another migration to end. Raises MigrationError. The file of a new SQLite
-    database is its owner's alone, and so are those that SQLite puts beside it.
+    `patience_seconds`: how long to wait for another migration to end; on SQLite, for anyone who writes. Raises
+    MigrationError. The file of a new SQLite database is its owner's alone, and so are those that SQLite puts beside it.
     """
     if file := missing_file(url):
         # Where it cannot be made, to open it fails below.
@@ -190,6 +191,7 @@ def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SE
         with Database(url, pool_size=1) as database:
             if database.kind == "sqlite":
                 # BEGIN IMMEDIATE is the lock, and the transaction holds all revisions.
+                event.listen(database.engine, "connect", _sqlite_patience(patience_seconds))
                 with database.write() as connection:
                     yield connection
             else:
@@ -202,6 +204,10 @@ def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SE
         raise MigrationError(
             "a table is in use by another session: run the same command again later, and start nothing before that"
         ) from error
+
+
+def _sqlite_patience(seconds: float) -> Callable[[Any, object], None]:
+    return lambda connection, _record: connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
 
 def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> None:
