@@ -210,6 +210,8 @@ def test_a_process_compares_its_endpoints_at_a_tick(bench: Workbench) -> None:
         platform_url="http://127.0.0.1:9",
         notify_url="https://one.example/hook?k=v",
         notify_secret=SECRETS[0],
+        # It makes no tick by itself.
+        tick_seconds=60.0,
     )
     runtime = Runtime(settings, endpoint_entry=entry)
     try:
