@@ -207,6 +207,8 @@ def test_no_key_column_or_exit_status_of_a_command_is_lost(bench: Workbench, ref
         "NOTIFY_URL": "http://127.0.0.1:9/",
         "BROKER_URL": "redis://127.0.0.1:9/0",
         "PLATFORM_URL": "http://127.0.0.1:9",
+        # So the one tick is recent enough for ten minutes of commands.
+        "TICK_SECONDS": "60",
     }
     cli = CommandLine({f"{PREFIX}{name}": value for name, value in named.items()})
     found: dict[str, set[str]] = {"json_keys": set(), "csv_columns": set(), "exit_statuses": set()}
