@@ -145,7 +145,11 @@ def test_an_order_whose_task_is_revoked_is_enqueued_like_the_others(
         holder.exec_driver_sql("SELECT pg_advisory_lock(7)")
         for name in names:
             app.send_task("reconciler.enqueue_order", [{"request_id": name}], task_id=name, queue=QUEUE)
-        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        # The view is of the whole server.
+        waits = (
+            "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+            " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+        )
         eventually(lambda: holder.exec_driver_sql(waits).all(), "the order that waits for the lock")
         app.control.revoke("s0007", terminate=True)
         worker.wait_for("command_refused")
