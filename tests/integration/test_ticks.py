@@ -98,10 +98,14 @@ def states(bench: Workbench, account: str) -> set[OrderState]:
 def test_many_accounts_whose_platform_hangs_delay_no_other(bench: Workbench, simulator: Simulator, run: Run) -> None:
     simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset(f"sid-{name}" for name in MANY)))
     names = ("a", *MANY)
-    with run(names=names, deadline_seconds=8.0) as runtime:
+    # So long that each query hangs until the end of the test.
+    with run(names=names, deadline_seconds=60.0) as runtime:
         # Together, in one list: the slots open while the orders are stored.
         orders = [{"request_id": name, "account": name, "submitted_at": "2020-01-01T00:00:00+08:00"} for name in MANY]
         assert runtime.intake.enqueue_orders(orders)["accepted"] == len(MANY)
+        # Begins the slots' rows, whose first query would wait for a whole reservation: none was sent before.
+        runtime.ticks.tick()
+        bench.run("UPDATE query_budgets SET boot_due_us = 0")
 
         def are_hanging() -> bool:
             runtime.ticks.tick()
@@ -116,6 +120,8 @@ def test_many_accounts_whose_platform_hangs_delay_no_other(bench: Workbench, sim
 
         eventually(is_settled, "the orders of account a")
         assert {row["outcome"] for row in bench.rows(QUERIES) if row["account"] in MANY} == {"in_flight"}
+        # Ends the exchanges.
+        simulator.stop()
     assert simulator.record.violations() == []
 
 
