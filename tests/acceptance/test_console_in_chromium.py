@@ -605,7 +605,7 @@ def test_a_pause_is_planned_in_four_clicks_and_every_page_says_so(console: Conso
         browser.open("/")
         sign_in(browser, ACTOR)
         browser.follow("维护")
-        browser.follow("计划暂停（今晚 23:00–06:00）")
+        browser.follow("计划暂停（23:00–06:00）")
         browser.find("main [name=account][value=default]").click()
         browser.type("reason", "平台维护")
         browser.press("计划暂停")

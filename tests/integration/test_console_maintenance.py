@@ -87,7 +87,7 @@ def test_a_plan_that_has_begun_holds_at_once_and_ends_no_pause_that_holds(
     assert (held.paused_by, held.paused_until) == ("bob", None)
 
 
-def test_the_form_proposes_tonight(bench: Workbench) -> None:
+def test_the_form_proposes_the_next_night(bench: Workbench) -> None:
     zone, now = bench.zone_where_it_is(12), bench.now()
     with console_of(bench.url, timezone=zone) as client:
         page = client.get(PLAN).text

@@ -2,7 +2,7 @@
 page."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
 from flask import Blueprint, g, render_template, request
@@ -58,13 +58,19 @@ def _read(settings: Settings, database: Database) -> Known:
         return [known.get(name) or AccountState(account=name) for name in settings.accounts], database.now(connection)
 
 
+def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
+    """The next 23:00 after `now` in a zone, and 06:00 of the following day."""
+    evening = now.astimezone(zone).replace(hour=23, minute=0, second=0, microsecond=0)
+    evening += timedelta(days=evening <= now)
+    return evening, (evening + timedelta(days=1)).replace(hour=6)
+
+
 def _plan_page(settings: Settings, database: Database, now: datetime) -> ActPage:
     zone = settings.zone
-    tonight = now.astimezone(zone).replace(hour=23, minute=0, second=0, microsecond=0)
-    morning = (tonight + timedelta(days=1)).replace(hour=6)
+    evening, morning = proposed_pause(now, zone)
     chosen = request.form.getlist("account")
     accounts = list(settings.accounts) if _ALL in chosen else [one for one in settings.accounts if one in chosen]
-    times = [_time_field("from", text("From"), tonight), _time_field("until", text("Until"), morning)]
+    times = [_time_field("from", text("From"), evening), _time_field("until", text("Until"), morning)]
     begins, ends = (None if one.fault else datetime.fromisoformat(one.value).replace(tzinfo=zone) for one in times)
     if is_confirmed() and begins and ends and (fault := pause_fault(begins, ends, now)):
         times[1] = _time_field("until", text("Until"), morning, fault=text(fault.value))
