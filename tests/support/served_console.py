@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.browser import needed_browser
@@ -22,9 +23,10 @@ def served_console(folder: Path) -> Iterator[tuple[str, Workbench]]:
         upgrade(postgres.url)
         bench = Workbench(postgres.url, Rules()).open()
         users = write_users(folder / "users.toml")
-        env = environment(
-            database_url=postgres.url, account_sid=SID, users_file=users, export_folder=folder / "exports"
-        )
+        # It is noon there, so no test meets midnight, or a night that has begun. Etc/GMT+5 is five hours behind UTC.
+        noon = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+        files = {"users_file": users, "export_folder": folder / "exports"}
+        env = environment(database_url=postgres.url, account_sid=SID, timezone=noon, **files)
         try:
             with running_serve(env, folder, "--only", "operate") as (_, url):
                 yield url, bench
