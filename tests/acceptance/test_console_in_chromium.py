@@ -264,8 +264,7 @@ def test_a_list_refreshes_itself_where_it_stands(reading: Browser, console: Cons
 def test_a_refresh_keeps_focus_and_selected_text(reading: Browser, console: Console) -> None:
     reading.open("/queries")
     reading.wait_for("更新于 ", ".refreshed")
-    reading.script("document.querySelector('#rows tbody a').focus()")
-    focused = reading.script("return document.activeElement.textContent")
+    focused = reading.script("const a = document.querySelector('#rows tbody a'); a.focus(); return a.textContent")
     add_a_query(console, "2026112755000002")
     eventually(lambda: reading.text_of("#rows tbody a") != focused, "the new query is shown")
     # The page gives the focus back once it has settled.
