@@ -252,6 +252,7 @@ def test_the_search_is_reached_and_used_by_the_keyboard(reading: Browser, consol
 
 
 def test_a_list_refreshes_itself_where_it_stands(reading: Browser, console: Console) -> None:
+    reading.refresh_often()
     reading.open("/queries")
     reading.script("window.isTheSame = true")
     console.bench.add("2026112755000001")
@@ -262,6 +263,7 @@ def test_a_list_refreshes_itself_where_it_stands(reading: Browser, console: Cons
 
 
 def test_a_refresh_keeps_focus_and_selected_text(reading: Browser, console: Console) -> None:
+    reading.refresh_often()
     reading.open("/queries")
     reading.wait_for("更新于 ", ".refreshed")
     focused = reading.script("const a = document.querySelector('#rows tbody a'); a.focus(); return a.textContent")
@@ -286,6 +288,7 @@ def add_a_query(console: Console, name: str) -> None:
 
 
 def test_a_page_without_a_connection_says_so_after_20_seconds(reading: Browser) -> None:
+    reading.refresh_often()
     reading.open("/attention?tab=account")
     reading.wait_for("更新于 ", ".refreshed")
     reading.connect(online=False)

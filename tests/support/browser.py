@@ -106,6 +106,12 @@ class Browser:
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves this one without types
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
+    def refresh_often(self) -> None:
+        """From the next page on, have what is refreshed every 10 s be refreshed every second."""
+        sooner = "(call, ms, ...more) => real(call, ms === 10000 ? 1000 : ms, ...more)"
+        code = f"const real = setTimeout; window.setTimeout = {sooner}"
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": code})
+
     def run_no_scripts(self) -> None:
         """From the next page on, be a browser whose JavaScript is switched off."""
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
