@@ -30,7 +30,7 @@ def open_list(browser: Browser) -> None:
 
 
 def open_act(browser: Browser) -> None:
-    browser.find("button[formaction='/orders/acts/dismiss']").click()
+    browser.click("button[formaction='/orders/acts/dismiss']")
     browser.find("button.do")
 
 
@@ -39,12 +39,12 @@ def test_all_that_match_are_done_by_three_clicks_and_one_reason(console: str, wi
     with chromium(console, width=width) as browser:
         open_list(browser)
         assert browser.overflow <= 0
-        browser.find("[name=scope]").click()
+        browser.click("[name=scope]")
         open_act(browser)
         assert "￥7644.00" in browser.text
         assert browser.overflow <= 0
         browser.type("reason", "对账单已核实")
-        browser.find("button.do").click()
+        browser.click("button.do")
         browser.wait_for("共 2,600 笔订单，已处理 2,600 笔：完成 2,600 笔，未执行 0 笔。", "#progress")
         assert browser.overflow <= 0
         browser.open("/acts")
@@ -58,8 +58,8 @@ def test_all_that_match_are_done_by_three_clicks_and_one_reason(console: str, wi
 def test_the_tick_at_the_head_ticks_all_of_the_page(console: str) -> None:
     with chromium(console) as browser:
         open_list(browser)
-        browser.find("[data-ticks]").click()
-        browser.find("[name=order]").click()
+        browser.click("[data-ticks]")
+        browser.click("[name=order]")
         open_act(browser)
         assert "标记异常已处理：49 笔订单" in browser.text
 
@@ -68,10 +68,10 @@ def test_without_scripts_a_button_goes_on(console: str) -> None:
     with chromium(console) as browser:
         open_list(browser)
         browser.run_no_scripts()
-        browser.find("[name=scope]").click()
+        browser.click("[name=scope]")
         open_act(browser)
         browser.type("reason", "x")
-        browser.find("button.do").click()
+        browser.click("button.do")
         for done in ("1,000", "2,000"):
             browser.wait_for(f"完成 {done} 笔")
             browser.press("继续")

@@ -323,16 +323,15 @@ def test_one_works_through_what_needs_a_person(desk: Browser, console: Console) 
         *(order.mobile, order.request_id, f"￥{order.expected_amount:.2f}", f"￥{order.ori_amount:.2f}", "￥2.00")
     ]
     # Nothing is ticked away by a refresh, and the head ticks all.
-    desk.find("thead input[type=checkbox]").click()
+    desk.click("thead input[type=checkbox]")
     ticked, rows = (len(desk.driver.find_elements("css selector", one)) for one in ("td :checked", "tbody tr"))
     assert ticked == rows > 1
     keep_picture(desk, "zh-CN-work-list")
-    eventually(lambda: desk.has("main a[href='/attention?attention=amount_mismatch']"), "the reasons")
-    desk.find("main a[href='/attention?attention=amount_mismatch']").click()
+    desk.click("main a[href='/attention?attention=amount_mismatch']")
     desk.wait_for("处理办法：")
     assert desk.has(f"main a[href='/orders/{order.id}?list=attention%3Damount_mismatch']")
     for tab in ("account", "notification", "unmatched", "rejected"):
-        desk.find(f"main .tabs a[href='/attention?tab={tab}']").click()
+        desk.click(f"main .tabs a[href='/attention?tab={tab}']")
         desk.find(f".tabs a[aria-current][href='/attention?tab={tab}']")
         keep_picture(desk, f"zh-CN-work-list-{tab}")
     desk.open("/attention?sort=oldest")
@@ -341,7 +340,7 @@ def test_one_works_through_what_needs_a_person(desk: Browser, console: Console) 
         assert_it_fits(shown, shown.path)
         keep_picture(shown, f"zh-CN-{width}-work-list")
     first, second = (one.get_attribute("href") for one in desk.driver.find_elements("css selector", "tbody a")[:2])
-    desk.find("tbody a").click()
+    desk.click("tbody a")
     desk.wait_for("下一笔")
     keep_picture(desk, "zh-CN-work-list-order")
     desk.follow("下一笔")
@@ -377,7 +376,7 @@ def test_without_scripts_orders_are_found_and_the_language_changes(reading: Brow
     reading.wait_for("SHOP-4007")
     reading.press("English")
     reading.wait_for("Order", "h1")
-    reading.find("nav a[href='/attention']").click()
+    reading.click("nav a[href='/attention']")
     reading.follow(console.bench.order(name_of(console.office.amount_differs)).request_id or "")
     reading.wait_for("What to do:")
 
@@ -402,14 +401,14 @@ def test_a_clerk_settles_what_needs_a_person_under_their_own_name(desk: Browser,
     desk.open("/")
     sign_in(desk, ACTOR)
     desk.wait_for(ACTOR, "header .viewer")
-    desk.find("nav a[href='/attention']").click()
+    desk.click("nav a[href='/attention']")
     # It shows no reason.
-    desk.find("main a[href='/attention?attention=unresolved']").click()
-    desk.find(f"main a[href^='{order}?list=']").click()
+    desk.click("main a[href='/attention?attention=unresolved']")
+    desk.click(f"main a[href^='{order}?list=']")
     desk.wait_for("处理办法：")
     desk.follow("人工确认结果")
     assert desk.find("main [name=amount]").get_attribute("value") == expected
-    desk.find("main [name=state][value=succeeded]").click()
+    desk.click("main [name=state][value=succeeded]")
     desk.type("amount", "3.10")
     desk.type("reason", "平台客服确认已充值")
     keep_picture(desk, "zh-CN-settle-typed")
@@ -445,7 +444,7 @@ def test_a_clerk_finds_a_callback_by_its_number_and_links_it_to_its_order(desk: 
     desk.type("q", " Ｐ77").submit()
     desk.wait_for("此单号的未匹配回调")
     keep_picture(desk, "zh-CN-found-elsewhere")
-    desk.find("main a[href^='/unmatched/']").click()
+    desk.click("main a[href^='/unmatched/']")
     desk.wait_for("未匹配回调", "h1")
     desk.follow("关联订单")
     desk.type("order", "SHOP-L1")
@@ -469,7 +468,7 @@ def test_finance_finds_what_became_final_and_takes_it_along_for_excel(desk: Brow
     desk.open("/orders")
     sign_in(desk, READER)
     desk.wait_for("提交时间")
-    desk.find("a[href*='settled_from']").click()
+    desk.click("a[href*='settled_from']")
     desk.wait_for("本页：合计", "tfoot")
     assert desk.text_of("[aria-current=true]") == "今天"
     days = desk.script("return [...document.querySelectorAll('[name^=settled_]')].map(one => one.value)")
@@ -498,7 +497,7 @@ def settling(desk: Browser, console: Console) -> Browser:
     desk.open(f"/orders/{console.bench.order(number).id}/acts/resolve")
     sign_in(desk, ACTOR)
     state, amount, reason = TYPED
-    desk.find(f"main [name=state][value={state}]").click()
+    desk.click(f"main [name=state][value={state}]")
     desk.type("amount", amount)
     desk.type("reason", reason)
     return desk
@@ -521,7 +520,7 @@ def test_neither_back_nor_change_loses_what_was_typed(settling: Browser) -> None
     eventually(lambda: settling.script(HELD) == list(TYPED), "the form once more")
     # A form that is opened by a link begins as it is sent.
     settling.follow("返回，不做更改")
-    settling.find("a[href$='/acts/resolve']").click()
+    settling.click("a[href$='/acts/resolve']")
     eventually(lambda: settling.script(HELD) == ["", "2.94", ""], "a fresh form")
     assert settling.faults() == []
 
@@ -563,10 +562,10 @@ def test_what_one_has_typed_is_not_shown_to_who_signs_in_next(settling: Browser)
 def test_a_failed_recharge_begins_without_a_charge(settling: Browser) -> None:
     settling.driver.refresh()
     settling.type("amount", "2.94")
-    settling.find("main [name=state][value=succeeded]").click()
-    settling.find("main [name=state][value=failed]").click()
+    settling.click("main [name=state][value=succeeded]")
+    settling.click("main [name=state][value=failed]")
     assert settling.script(HELD)[1] == ""
-    settling.find("main [name=state][value=succeeded]").click()
+    settling.click("main [name=state][value=succeeded]")
     assert settling.script(HELD)[1] == "2.94"
 
 
@@ -618,7 +617,7 @@ def test_a_pause_is_planned_in_four_clicks_and_every_page_says_so(console: Conso
         sign_in(browser, ACTOR)
         browser.follow("维护")
         browser.follow("计划暂停（23:00–06:00）")
-        browser.find("main [name=account][value=default]").click()
+        browser.click("main [name=account][value=default]")
         browser.type("reason", "平台维护")
         browser.press("计划暂停")
         browser.wait_for("已完成：default 将于")
@@ -649,7 +648,7 @@ def test_orders_of_the_work_list_are_settled_one_after_the_other(desk: Browser, 
     for number in reversed(numbers):
         desk.wait_for(number, "h1")
         desk.follow("人工确认结果")
-        desk.find("main [name=state][value=succeeded]").click()
+        desk.click("main [name=state][value=succeeded]")
         desk.type("reason", "平台对账单")
         desk.press("下一步：核对一遍")
         desk.wait_for("￥98.00")

@@ -58,7 +58,7 @@ def test_the_report_of_a_day_and_a_statement_are_shown(desk: Browser, finance: F
         "平台订单号,状态,金额\n202611270000000000,成功,2.94\n202611270000000001,成功,3.00\n", encoding="gb18030"
     )
     desk.find("input[type=file]").send_keys(str(statement))
-    desk.find("button.do").click()
+    desk.click("button.do")
     desk.wait_for("差异", "h2")
     assert "202611270000000001" in desk.text_of("main")
     assert "202611270000000000" not in desk.text_of("main")

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -66,10 +67,7 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """The first element that a CSS selector chooses, once it is there."""
-        return self._found(By.CSS_SELECTOR, selector)
-
-    def _found(self, by: str, what: str) -> WebElement:
-        found = eventually(lambda: self.driver.find_elements(by, what), what)
+        found = eventually(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)
         element: WebElement = found[0]
         return element
 
@@ -79,11 +77,24 @@ class Browser:
 
     def follow(self, words: str) -> None:
         """Click the link with these words, once it is there."""
-        self._found(By.LINK_TEXT, words).click()
+        eventually(lambda: self._was_clicked(By.LINK_TEXT, words), words)
 
     def press(self, words: str) -> None:
         """Click the button with these words, once it is there: after a click the next page takes a moment."""
-        self._found(By.XPATH, f"//button[normalize-space()='{words}']").click()
+        eventually(lambda: self._was_clicked(By.XPATH, f"//button[normalize-space()='{words}']"), words)
+
+    def click(self, selector: str) -> None:
+        """Click the first element that a CSS selector chooses, once it is there."""
+        eventually(lambda: self._was_clicked(By.CSS_SELECTOR, selector), selector)
+
+    def _was_clicked(self, by: str, what: str) -> bool:
+        found = self.driver.find_elements(by, what)
+        # A refresh may put another element in its place before the click.
+        with suppress(StaleElementReferenceException):
+            for element in found[:1]:
+                element.click()
+                return True
+        return False
 
     def type(self, name: str, text: str) -> WebElement:
         """Type into the field of the page's content with this name, in place of what it held."""
