@@ -8,7 +8,7 @@ from tests.support.browser import DESK, PHONE, Browser, chromium
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 COUNT = 2_600
 

@@ -31,7 +31,7 @@ from worker.adapters.clock import HostClock
 from worker.domain.records.orders import OrderState
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 # Names that stand in English on a Chinese page as well: of fields, formats, and what the tests have stored.
 NAMES = {"CSV", "Excel", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}

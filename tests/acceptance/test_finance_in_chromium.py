@@ -15,7 +15,7 @@ from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD
 from worker.database.tables import REJECTED
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 STATUS = "const [path, done] = arguments; fetch(path).then(answer => done(answer.status));"
 

@@ -86,7 +86,7 @@ def test_worker_beat_and_producer_run_with_these_rights(
         send_tasks(guarded.url("billing"), *(("reconciler.enqueue_order", [{"request_id": name}]) for name in names))
 
     def have_come(*names: str) -> None:
-        eventually(lambda: {one.request_id for one in orders.orders()} >= {*names}, f"the orders {names}", seconds=40)
+        eventually(lambda: {one.request_id for one in orders.orders()} >= {*names}, f"the orders {names}")
 
     # The first message comes before any worker has declared a queue.
     send("1")

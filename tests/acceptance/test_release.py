@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.installation import ROOT, pip_environment
 
-pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.install
 BASE_URL = "https://git.example.com/billing/reconciler/blob/v1/"
 
 

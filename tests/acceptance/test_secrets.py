@@ -254,7 +254,7 @@ def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, fold
         answers += send_tasks(broker, ("reconciler.record_callbacks", [[callback, "junk"]]), backend=broker)
         texts["answers"] = json.dumps(answers)
         call_back(serve_url)
-        eventually(lambda: len(platform.echoes) > len(ENDS) + 1, "a query for each of its ends", seconds=40)
+        eventually(lambda: len(platform.echoes) > len(ENDS) + 1, "a query for each of its ends")
         texts["processes"] = processes()
         assert "celery" in texts["processes"]
         statement = folder / "statement.csv"

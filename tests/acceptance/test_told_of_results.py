@@ -46,7 +46,6 @@ def reconcile(stack: ExitStack, urls: Mapping[str, str], folder: Path, **notify:
     eventually(
         lambda: sum(row[1] in STATES.values() for row in stored(folder)) == len(orders),
         "every order's final state in the billing table",
-        seconds=60,
     )
     worker.wait_for("notifications_delivered")
     assert worker.stop() == 0

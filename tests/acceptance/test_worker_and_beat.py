@@ -69,7 +69,7 @@ class Testbed:
             states = column_of(self.database_url, "SELECT state FROM recharge_orders")
             return len(states) == count and {*states} <= {*STATES.values()}
 
-        eventually(are_settled, f"{count} orders in their final states", seconds=90)
+        eventually(are_settled, f"{count} orders in their final states")
 
     def check_the_limit(self) -> dict[str, Any]:
         """The platform's record shows no violation, and no spacing under the window."""

@@ -42,7 +42,7 @@ from tests.support.sql import column_of, execute
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(500)]
+pytestmark = pytest.mark.deploy
 
 DEPLOY = Path(worker.__file__).parents[1] / "deploy"
 PROMETHEUS, RULES = DEPLOY / "prometheus/prometheus.yml", DEPLOY / "prometheus/reconciler.rules.yml"

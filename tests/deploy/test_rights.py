@@ -29,7 +29,7 @@ from worker.database.migrations import upgrade
 from worker.database.revisions import revisions
 from worker.database.rights import read_missing_rights
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(500)]
+pytestmark = pytest.mark.deploy
 
 WORKER, PRODUCER = ("reconciler", "choose-one"), ("billing", "choose-another")
 IGNORED = {"client|setinfo", "config|get"}

@@ -20,7 +20,7 @@ from tests.support.raw_query import TOKEN
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(500)]
+pytestmark = pytest.mark.deploy
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 NAMES = ["reconciler-beat", "reconciler-callbacks", "reconciler-operate", "reconciler-worker"]

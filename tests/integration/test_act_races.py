@@ -26,7 +26,7 @@ from worker.operations.act_by_hand import (
     resume_account,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
 
 ANN = Operator(name="ann", reason="ticket 77")
 FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)

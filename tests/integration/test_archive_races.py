@@ -28,7 +28,7 @@ from worker.database.revisions import MigrationError
 from worker.database.tables import ARCHIVED
 from worker.operations.archive_and_purge import move_settled, restore_all
 
-pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
 
 DUPLICATE = {"accepted": 0, "duplicates": 1, "rejected": []}
 

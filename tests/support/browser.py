@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 PHONE, TABLET, DESK = WIDTHS = 390, 1024, 1440
 """Widths of a window, in CSS pixels."""
 _HEIGHT = 800
-_LOADING_SECONDS = 30
+_LOADING_SECONDS = 100
 _OVERFLOW = "return document.documentElement.scrollWidth - arguments[0]"
 # In one step: while a page gives way to the next, an element that was found is gone.
 _SHOWN = "return document.querySelector(arguments[0])?.innerText ?? ''"

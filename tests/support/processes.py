@@ -32,7 +32,7 @@ FAST = {
 }
 """Settings of a worker whose platform answers at once and allows a query a second."""
 
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 100.0
 
 
 def environment(**settings: object) -> dict[str, str]:
