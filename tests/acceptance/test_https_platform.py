@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
-from tests.support.processes import environment, running_worker, send_tasks
+from tests.support.processes import environment, open_slots, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import rows_of
 from tests.support.waiting import eventually
@@ -46,11 +46,12 @@ def test_a_private_authority_is_trusted_where_a_setting_names_it(
             "broker_url": own_valkey.url,
             "platform_url": platform.url,
         }
-        short = {"query_window_seconds": 1, "request_deadline_seconds": 4, "callback_grace_seconds": 0.05}
+        short = {"query_window_seconds": 1, "request_deadline_seconds": 20, "callback_grace_seconds": 0.05}
         # The environment of this machine may name authorities.
         no_authorities = {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}
         env = {**environment(**urls, **short, tick_seconds=0.1), **no_authorities, **variables}
         with running_worker(env, tmp_path, "--pool", "solo"):
+            open_slots(migrated_database_url)
             order = {"request_id": "2016010000000001", "mobile": "18812340804"}
             send_tasks(own_valkey.url, ("reconciler.enqueue_order", [order]))
             eventually(lambda: (outcome, state) in rows(), f"a query that is {outcome}, and an order that is {state}")

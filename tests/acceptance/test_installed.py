@@ -13,14 +13,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.installation import ROOT, image_context, install, install_commands
-from tests.support.processes import ACCOUNT, running_beat, running_platform, running_worker, send_tasks
+from tests.support.processes import ACCOUNT, open_slots, running_beat, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.sql import rows_of
 from tests.support.waiting import eventually
 
 SETTINGS = {
     "RECONCILER_QUERY_WINDOW_SECONDS": "1",
-    "RECONCILER_REQUEST_DEADLINE_SECONDS": "1",
+    "RECONCILER_REQUEST_DEADLINE_SECONDS": "20",
     "RECONCILER_CONNECT_TIMEOUT_SECONDS": "0.5",
     "RECONCILER_CALLBACK_GRACE_SECONDS": "0.05",
     "RECONCILER_TICK_SECONDS": "0.1",
@@ -99,6 +99,7 @@ def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, brok
         placed = {**ORDER, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
         assert write_control(platform_url, "orders", {"orders": [placed]}).status == 200
         with running(programs, env, tmp_path):
+            open_slots(database_url)
             send_tasks(broker_url, ("reconciler.enqueue_orders", [[ORDER]]))
             final = eventually(
                 lambda: (found := row(database_url)) and found[2] != "pending" and found, "the order in a final state"

@@ -35,6 +35,7 @@ RECEIVER_PATH = f"/hooks/{secrets.token_hex(16)}?key={secrets.token_hex(16)}"
 """A receiver's URL is often all that it asks for."""
 SETTINGS = {
     **FAST,
+    "request_deadline_seconds": 1,
     "auth_token": TOKEN,
     "callback_token": " ".join(CALLBACK_TOKENS),
     "query_window_seconds": 0.05,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import FAST, environment, running_platform, running_worker, send_tasks
+from tests.support.processes import FAST, environment, open_slots, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.receivers_of_the_page import celery_receiver, flask_receiver, stored
 from tests.support.server_process import free_port
@@ -40,6 +40,7 @@ def reconcile(stack: ExitStack, urls: Mapping[str, str], folder: Path, **notify:
     assert write_control(platform, "orders", {"orders": placed}).status == 200
     env = environment(**urls, platform_url=platform, log_format="json", **SETTINGS, **notify)
     worker = stack.enter_context(running_worker(env, folder))
+    open_slots(urls["database_url"])
     now = datetime.now(UTC).isoformat()
     orders = [{"request_id": one["request_id"], "mobile": one["mobile"], "submitted_at": now} for one in placed]
     send_tasks(urls["broker_url"], ("reconciler.enqueue_orders", [orders]))

@@ -18,6 +18,7 @@ from tests.support.processes import (
     ACCOUNT,
     FAST,
     environment,
+    open_slots,
     running_beat,
     running_platform,
     running_serve,
@@ -51,7 +52,6 @@ def run_everything(servers: Servers, folder: Path) -> None:
         settings = {
             **FAST,
             "query_window_seconds": WINDOW,
-            "request_deadline_seconds": 4,
             "database_url": servers.database,
             "broker_url": servers.broker,
             "platform_url": platform,
@@ -63,6 +63,7 @@ def run_everything(servers: Servers, folder: Path) -> None:
         assert (found["database_rights"], "fatal" in found.values()) == ("ok", False)
         env = environment(**settings, log_format="json")
         with running_worker(env, folder) as program, running_beat(env, folder), running_serve(env, folder) as (_, url):
+            open_slots(servers.database)
             _reconcile(platform, servers.producers_broker, cli)
             _call_back(url, cli)
             _act_at_the_console(url, cli)
