@@ -180,7 +180,8 @@ def test_servers_that_cannot_be_used_are_reported_in_one_line(options: tuple[str
 
 
 def test_a_broker_whose_orders_another_worker_consumes_is_refused(own_valkey: EmbeddedValkey) -> None:
-    with demo(*SMALL, "--broker-url", own_valkey.url) as first:
+    # Its default size: it is not done before the second has asked.
+    with demo("--broker-url", own_valkey.url) as first:
         wait_until_running(first)
         with demo(*SMALL, "--broker-url", own_valkey.url) as second:
             _, errors = second.communicate(timeout=300)
