@@ -77,7 +77,9 @@ class Program(Child):
     def send_to_all(self, number: signal.Signals) -> None:
         """Send it a signal, and its children."""
         for process in (self.pid, *self.children()):
-            os.kill(process, number)
+            # A child may end by itself once its parent is killed.
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
 
     def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
         """Return once it has written a text so often. Raises ChildError, with its output, when it does not."""
