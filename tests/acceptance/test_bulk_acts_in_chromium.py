@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.browser import DESK, PHONE, Browser, chromium
+from tests.support.databases import Postgresql
+from tests.support.reconciling import Workbench
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD
 
@@ -13,13 +15,22 @@ pytestmark = pytest.mark.slow
 COUNT = 2_600
 
 
-@pytest.fixture
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where orders are served that need a person."""
-    with served_console(tmp_path_factory.mktemp("console")) as (url, bench):
+@pytest.fixture(scope="module")
+def served(
+    postgresql_server: Postgresql, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Workbench]]:
+    """Where orders are served, and what changes them."""
+    with served_console(postgresql_server, tmp_path_factory.mktemp("console")) as (url, bench):
         bench.add(*(f"20261127{number:010}" for number in range(COUNT)), expected_amount="2.94", mobile="18812340804")
-        bench.run("UPDATE recharge_orders SET attention = 'too_old'")
-        yield url
+        yield url, bench
+
+
+@pytest.fixture
+def console(served: tuple[str, Workbench]) -> str:
+    """Where all orders need a person."""
+    url, bench = served
+    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
+    return url
 
 
 def open_list(browser: Browser) -> None:
@@ -43,12 +54,13 @@ def test_all_that_match_are_done_by_three_clicks_and_one_reason(console: str, wi
         open_act(browser)
         assert "￥7644.00" in browser.text
         assert browser.overflow <= 0
-        browser.type("reason", "对账单已核实")
+        reason = f"对账单已核实 {width}"
+        browser.type("reason", reason)
         browser.click("button.do")
         browser.wait_for("共 2,600 笔订单，已处理 2,600 笔：完成 2,600 笔，未执行 0 笔。", "#progress")
         assert browser.overflow <= 0
         browser.open("/acts")
-        assert browser.text.count("对账单已核实") == 1
+        assert browser.text.count(reason) == 1
         assert browser.overflow <= 0
         browser.follow("2600 笔订单")
         browser.wait_for("以下为一次操作涉及的订单")

@@ -21,6 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.support.back_office import MARKUP, BackOffice, fill, name_of, price_of
 from tests.support.browser import WIDTHS, Browser, chromium
 from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.databases import Postgresql
 from tests.support.reconciling import Workbench, item
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD, READER
@@ -129,8 +130,8 @@ class Console:
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    with served_console(tmp_path_factory.mktemp("console")) as (url, bench):
+def console(postgresql_server: Postgresql, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    with served_console(postgresql_server, tmp_path_factory.mktemp("console")) as (url, bench):
         # The row of a worker that ticks.
         signs = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.0))
         heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"], unwatched())

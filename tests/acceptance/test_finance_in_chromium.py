@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 from tests.support.archiving import callback
 from tests.support.browser import WIDTHS, Browser, chromium
+from tests.support.databases import Postgresql
 from tests.support.reconciling import Workbench
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD
@@ -29,8 +30,8 @@ class Finance:
 
 
 @pytest.fixture(scope="module")
-def finance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finance]:
-    with served_console(tmp_path_factory.mktemp("console")) as (url, bench):
+def finance(postgresql_server: Postgresql, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finance]:
+    with served_console(postgresql_server, tmp_path_factory.mktemp("console")) as (url, bench):
         names = [f"202611270000000{number:03}" for number in range(3)]
         bench.add(*names, age_seconds=60.0, expected_amount="2.94", mobile="18812340804")
         bench.intake.record_callbacks([callback(name) for name in names])
