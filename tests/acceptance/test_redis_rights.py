@@ -58,9 +58,18 @@ class Guarded:
             return {str(one["object"]) for one in client.acl_log()} - IGNORED
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey() as server:
+        yield server
+
+
 @pytest.fixture
-def guarded(own_valkey: EmbeddedValkey) -> Guarded:
-    guarded = Guarded(own_valkey)
+def guarded(server: EmbeddedValkey) -> Guarded:
+    with server.client() as client:
+        client.flushall()
+        client.acl_log_reset()
+    guarded = Guarded(server)
     guarded.set_up("reconciler")
     guarded.set_up("billing")
     return guarded
