@@ -34,12 +34,16 @@ _ARGUMENTS = (
     "--no-proxy-server",
 )
 
+_DRIVERS: dict[str, Chrome] = {}
+
 
 @dataclass(frozen=True)
 class Browser:
-    """One window on one program."""
+    """One window on one program, with cookies and rights of its own."""
 
     driver: Chrome
+    profile: str
+    """What the driver's commands call `browserContextId`."""
     origin: str
     width: int
 
@@ -167,8 +171,30 @@ def needed_browser() -> tuple[str, str]:
 def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iterator[Browser]:
     """A window of this width, without cookies, whose reader prefers a language.
 
-    Needs Chromium and its driver.
+    Needs Chromium and its driver, which runs on until `close_browsers`.
     """
+    driver = _DRIVERS[language] = _DRIVERS.get(language) or _start(language)
+    first = driver.current_window_handle
+    profile = driver.execute_cdp_cmd("Target.createBrowserContext", {})["browserContextId"]
+    window = {"url": "about:blank", "browserContextId": profile}
+    try:
+        driver.switch_to.window(driver.execute_cdp_cmd("Target.createTarget", window)["targetId"])
+        browser = Browser(driver, profile, origin, width)
+        browser.resize()
+        browser.faults()
+        yield browser
+    finally:
+        driver.switch_to.window(first)
+        driver.execute_cdp_cmd("Target.disposeBrowserContext", {"browserContextId": profile})
+
+
+def close_browsers() -> None:
+    """End what `chromium` has started."""
+    while _DRIVERS:
+        _DRIVERS.popitem()[1].quit()
+
+
+def _start(language: str) -> Chrome:
     browser_path, driver_path = needed_browser()
     options = ChromeOptions()
     options.binary_location = browser_path
@@ -184,10 +210,5 @@ def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iter
         patched.setenv("no_proxy", "*")
         # With its path given, selenium looks for no driver to download.
         driver = Chrome(options=options, service=Service(driver_path))
-    try:
-        driver.set_page_load_timeout(_LOADING_SECONDS)
-        browser = Browser(driver, origin, width)
-        browser.resize()
-        yield browser
-    finally:
-        driver.quit()
+    driver.set_page_load_timeout(_LOADING_SECONDS)
+    return driver

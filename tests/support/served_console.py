@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.support.browser import needed_browser
+from tests.support.browser import close_browsers, needed_browser
 from tests.support.databases import Postgresql
 from tests.support.processes import environment, running_serve
 from tests.support.reconciling import SID, Workbench
@@ -30,4 +30,5 @@ def served_console(server: Postgresql, folder: Path) -> Iterator[tuple[str, Work
             with running_serve(env, folder, "--only", "operate") as (_, url):
                 yield url, bench
         finally:
+            close_browsers()
             bench.close()
