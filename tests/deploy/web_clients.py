@@ -58,6 +58,7 @@ def slow_senders(proxy: WebProxy, order: str) -> Iterator[tuple[list[ssl.SSLSock
     """Senders to both hosts, more than `serve` has threads: of bodies that stall, and of bodies that may drip."""
     stalled: list[ssl.SSLSocket] = []
     dripping: list[ssl.SSLSocket] = []
+    heads: list[bytes] = []
     # Without such a cookie the form of the sign-in is not read.
     form = "Content-Type: application/x-www-form-urlencoded\r\nCookie: __Host-before-sign-in=x\r\n"
     with ExitStack() as stack:
@@ -72,8 +73,14 @@ def slow_senders(proxy: WebProxy, order: str) -> Iterator[tuple[list[ssl.SSLSock
                     (dripping, b"Content-Length: 500\r\n\r\n"),
                 ):
                     sender = stack.enter_context(closing(proxy.connect(host)))
-                    sender.sendall(head + rest)
                     senders.append(sender)
+                    if senders is dripping:
+                        heads.append(head + rest)
+                    else:
+                        sender.sendall(head + rest)
+        # Last: nginx waits for the next byte of a body for ten seconds only.
+        for sender, first in zip(dripping, heads, strict=True):
+            sender.sendall(first)
         yield stalled, dripping
 
 
