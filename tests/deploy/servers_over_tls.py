@@ -230,7 +230,7 @@ class RedisOverTls(ServerProcess):
             with self.client("admin", "choose-a-third") as client:
                 client.ping()
 
-        self._wait_until_it_answers(answers, redis.exceptions.ConnectionError)
+        self._wait_until_it_answers(answers, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
     def kill(self) -> None:
         """End it at once."""

@@ -1,5 +1,6 @@
 """The files of deploy/nginx and deploy/caddy: real requests through the real proxies to real `reconciler serve`."""
 
+import re
 import secrets
 import socket
 import ssl
@@ -182,12 +183,13 @@ def test_a_person_signs_in_at_the_console_and_no_form_of_another_site_is_taken(p
 def test_the_host_of_the_console_forwards_neither_metrics_nor_health_nor_callbacks(
     proxy: WebProxy, served: Served
 ) -> None:
-    before = served.console.output
+    before = len(served.console.output)
     for path in ("/metrics", "/healthz", "/metrics?x", "//metrics", "/./healthz", "/%6detrics", "/x/../metrics"):
         assert proxy.request(CONSOLE, "GET", path).status == 404, path
     for path in (PATH, f"/{PATH}", PATH.replace("c", "%63", 1), "/callbacks/"):
         assert proxy.request(CONSOLE, "POST", path, callback("of-the-console")).status == 404, path
-    assert served.console.output == before
+    # A sender of another test, who has gone, may be answered as late.
+    assert {*re.findall(r'"route": "([^"]*)"', served.console.output[before:])} <= {"/sign-in"}
 
 
 def test_no_log_of_a_proxy_holds_a_token(proxy: WebProxy) -> None:

@@ -74,6 +74,10 @@ def broker() -> Iterator[RedisOverTls]:
 
 
 def test_everything_runs_as_those_users(database: Database, broker: RedisOverTls, tmp_path: Path) -> None:
+    with broker.client("admin", "choose-a-third") as client:
+        client.flushdb()
+        client.acl_log_reset()
+
     def as_administrator(*statements: str) -> None:
         execute(database.administrators_url, *statements)
 
