@@ -50,6 +50,6 @@ def _has_pods(one: dict[str, Any]) -> bool:
 
 
 def _checked(*command: str | Path, given: str = "") -> str:
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -48,7 +48,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=100,
+            timeout=300,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout

@@ -23,7 +23,7 @@ SERVICES = {"migrate", "worker", "beat", "serve", "operate", "platform"}
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 def compose(settings: str, folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
