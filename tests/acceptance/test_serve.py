@@ -91,8 +91,21 @@ def serving(
         yield Deployment(database_url, serve, url)
 
 
+@pytest.fixture(scope="module")
+def shared(migrated_module_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with serving(migrated_module_url, tmp_path_factory.mktemp("serve")) as deployment:
+        yield deployment
+
+
 @pytest.fixture
-def serve(migrated_database_url: str, tmp_path: Path) -> Iterator[Deployment]:
+def serve(shared: Deployment) -> Deployment:
+    tables = ("recharge_orders", "order_events", "unmatched_callbacks", "rejected_orders")
+    execute(shared.database_url, *(f"DELETE FROM {table}" for table in tables))
+    return shared
+
+
+@pytest.fixture
+def own_serve(migrated_database_url: str, tmp_path: Path) -> Iterator[Deployment]:
     with serving(migrated_database_url, tmp_path) as deployment:
         yield deployment
 
@@ -154,7 +167,8 @@ def test_connections_that_are_kept_open_delay_no_other(migrated_database_url: st
         assert time.monotonic() - began < 12
 
 
-def test_no_log_line_holds_a_token_or_a_guess(serve: Deployment) -> None:
+def test_no_log_line_holds_a_token_or_a_guess(own_serve: Deployment) -> None:
+    serve = own_serve
     guess = "a-guess-that-nobody-should-read"
     serve.call_back("r1")
     serve.call_back("r1", f"/callbacks/default/{guess}")
@@ -270,7 +284,8 @@ def test_while_the_database_keeps_silent_the_answer_is_503(serve: Deployment) ->
     assert serve.states() == {"r1": "succeeded"}
 
 
-def test_probes_say_whether_callbacks_can_be_taken_in(serve: Deployment) -> None:
+def test_probes_say_whether_callbacks_can_be_taken_in(own_serve: Deployment) -> None:
+    serve = own_serve
     assert serve.send("GET", "/livez") == (200, "alive\n")
     assert serve.send("GET", "/readyz") == (200, "ready\n")
     execute(serve.database_url, "UPDATE alembic_version SET version_num = '9999'")
