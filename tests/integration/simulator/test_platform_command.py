@@ -1,4 +1,4 @@
-"""`reconciler platform` as a process."""
+"""`reconciler platform`: as a process, and what it refuses."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import redis
 
 import worker.simulator
-from tests.support.command_line import PROGRAM
+from tests.support.command_line import PROGRAM, CommandLine
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, read_control, write_control
 from worker.adapters.child_processes import Child
 
@@ -37,13 +37,9 @@ def running(*options: str, environment: Mapping[str, str] = ACCOUNT) -> Iterator
         yield process, ready["url"]
 
 
-def refused(*options: str, environment: Mapping[str, str] = ACCOUNT) -> tuple[int, str]:
+def refused(*options: str) -> tuple[int, str]:
     done = subprocess.run(
-        [*COMMAND, "--port", "0", *options],
-        env={**os.environ, **HOME, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [*COMMAND, *options], env={**os.environ, **HOME, **ACCOUNT}, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
@@ -93,7 +89,7 @@ def test_the_environment_overrides_env_in_the_working_directory_and_an_option_bo
 
 def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:
     Path(".env").write_bytes(b"RECONCILER_ACCOUNT_SID=\xff\n")
-    status, shown = refused(environment={})
+    status, shown = refused("--port", "0")
     assert (status, shown.count("\n")) == (2, 1)
     assert ".env cannot be read (UnicodeDecodeError)" in shown
 
@@ -112,14 +108,12 @@ def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:
     ],
 )
 def test_wrong_options_are_refused_in_one_line(options: list[str], message: str) -> None:
-    status, shown = refused(*options)
-    assert (status, shown.count("\n")) == (2, 1)
-    assert message in shown
+    assert message in CommandLine(ACCOUNT).error("platform", "--port", "0", *options, status=2)
 
 
 def test_without_an_account_the_platform_does_not_start() -> None:
-    status, shown = refused(environment={})
-    assert (status, shown.startswith("Error: no account is configured: set RECONCILER_ACCOUNT_SID")) == (2, True)
+    shown = CommandLine({}).error("platform", "--port", "0", status=2)
+    assert shown.startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
 
 
 def test_a_port_that_is_in_use_is_reported_in_one_line() -> None:
