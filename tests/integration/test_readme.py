@@ -221,9 +221,8 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "document", ["README.md", "README.zh-CN.md", "docs/integration.md", "docs/zh-CN/integration.md"]
-)
+# The Chinese pages have the same code: tests/unit/test_documents_in_chinese.py.
+@pytest.mark.parametrize("document", ["README.md", "docs/integration.md"])
 def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valkey: EmbeddedValkey) -> None:
     example = blocks("python", (ROOT / document).read_text("utf-8"))[0]
     script = with_own_servers(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
