@@ -42,6 +42,7 @@ CHANGES_OF_POSTGRESQL: dict[str, Sequence[str]] = {
     "a schema": ("CREATE SCHEMA other",),
     "new files": ("TRUNCATE child",),
     "settings of its own": ("ALTER DATABASE {name} SET work_mem = '8MB'",),
+    "a limit of its own": ("ALTER DATABASE {name} CONNECTION LIMIT 9",),
 }
 
 

@@ -37,6 +37,7 @@ SELECT md5(string_agg(fact, ' ' ORDER BY fact)) FROM (
     UNION ALL SELECT concat_ws(' ', starelid, staattnum) FROM pg_statistic WHERE starelid IN (SELECT oid FROM relations)
     UNION ALL SELECT setconfig::text FROM pg_db_role_setting
         WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL SELECT concat_ws(' ', datconnlimit, datacl) FROM pg_database WHERE datname = current_database()
 ) AS facts (fact)
 """
 """A digest of what makes up the schema. A copy has the transaction ids of its origin until a row is written again."""
