@@ -46,13 +46,14 @@ class ManualClock:
 
 
 class SteppedDatabase(Database):
-    """A database whose clock the test steps."""
+    """A database whose clock the test steps, or stops."""
 
     step = timedelta(0)
+    stands_at: datetime | None = None
 
     def now(self, connection: Connection) -> datetime:
         """The stepped clock's time."""
-        return super().now(connection) + self.step
+        return (self.stands_at or super().now(connection)) + self.step
 
 
 @dataclass
