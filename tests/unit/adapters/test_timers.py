@@ -29,7 +29,7 @@ def alarm(called: list[str]) -> Iterator[Alarm[str]]:
     [
         ([{"late": 0.06, "soon": 0.02, "now": 0.0}], ["now", "soon", "late"]),
         # What is set again is called once, at the new time.
-        ([{"moved": 3600.0, "other": 0.05}, {"moved": 0.01}], ["moved", "other"]),
+        ([{"moved": 3600.0}, {"moved": 0.01, "other": 0.05}], ["moved", "other"]),
         # Nothing waits for what was set before it.
         ([{"in an hour": 3600.0}, {"soon": 0.01}], ["soon"]),
     ],
