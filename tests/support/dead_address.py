@@ -1,5 +1,6 @@
-"""An address that drops each attempt to connect, and names that resolve to several addresses."""
+"""Addresses that drop or refuse each attempt to connect, and names that resolve to several addresses."""
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,17 @@ def dead_address(port: int = 0, host: str = DEAD_HOST) -> Iterator[int]:
         listener.listen(0)
         address = listener.getsockname()
         stack.enter_context(socket.create_connection(address[:2]))
+        # The client's side is connected a moment before the connection is in the queue.
+        select.select([listener], [], [], 30)
         yield int(address[1])
+
+
+@contextmanager
+def refusing_address(host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """An address that refuses connections: its port is held, so no other program can listen there."""
+    with socket.socket() as held:
+        held.bind((host, 0))
+        yield held.getsockname()
 
 
 def resolving_to(*addresses: tuple[str, int]) -> Callable[..., list[tuple[object, ...]]]:
