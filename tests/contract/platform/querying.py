@@ -2,11 +2,12 @@
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.contract.platform.raw_server import RawServer, Reply
+from tests.support.clocks import JumpingClock
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.records.answers import Answer, QueryError
@@ -20,8 +21,6 @@ SIGN = "698CD6F76DB3CAE8E9875C1F8F298B2C"
 AUTHORIZATION = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="
 NOW = datetime(2014, 4, 16, 6, 20, 30, tzinfo=UTC)
 Failure = TypeVar("Failure", bound=QueryError)
-DEADLINE = 0.4
-"""Seconds."""
 
 
 class FixedNow(HostClock):
@@ -31,11 +30,15 @@ class FixedNow(HostClock):
         return NOW
 
 
+class Jumping(JumpingClock, FixedNow):
+    """A jumping boot clock, with the same wall clock."""
+
+
 def client_of(
     url: str,
     *,
-    deadline: float = 5.0,
-    connect_timeout: float = 2.0,
+    deadline: float = 60.0,
+    connect_timeout: float = 30.0,
     clock: Clock | None = None,
     ca_file: str | None = None,
 ) -> PlatformClient:
@@ -55,24 +58,23 @@ def client_of(
 def send_query(
     url: str,
     *,
-    deadline: float = 5.0,
     ago: float = 0.0,
     kind: IdKind = IdKind.REQUEST_ID,
-    ca_file: str | None = None,
+    **options: Any,
 ) -> Answer:
-    """Poll the ids 1 and 2 in an exchange that started `ago` seconds before."""
-    started = FixedNow().boot() - ago
-    return client_of(url, deadline=deadline, ca_file=ca_file).query(
-        credentials=CREDENTIALS, id_kind=kind, ids=["1", "2"], started=started
-    )
+    """Poll the ids 1 and 2 in an exchange that started `ago` seconds before; `options` are those of `client_of`."""
+    client = client_of(url, **options)
+    started = client.clock.boot() - ago
+    return client.query(credentials=CREDENTIALS, id_kind=kind, ids=["1", "2"], started=started)
 
 
-def failure(
-    url: str, kind: type[Failure], *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None
-) -> Failure:
-    """The error of this kind by which a query fails; neither it nor a cause of it shows a credential."""
+def failure(url: str, kind: type[Failure], **options: Any) -> Failure:
+    """The error of this kind by which a query fails; neither it nor a cause of it shows a credential.
+
+    `options` are those of `send_query`.
+    """
     with pytest.raises(kind) as caught:
-        send_query(url, deadline=deadline, ago=ago, ca_file=ca_file)
+        send_query(url, **options)
     error = caught.value
     assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
     assert error.__cause__ is None
@@ -80,22 +82,22 @@ def failure(
     return error
 
 
-def answered_with(reply: Reply | bytes, *, deadline: float = 5.0) -> Answer:
+def answered_with(reply: Reply | bytes) -> Answer:
     """The answer to a query at a server that replies so."""
     with RawServer(reply) as server:
-        return send_query(server.url, deadline=deadline)
+        return send_query(server.url)
 
 
-def failed_with(reply: Reply | bytes, kind: type[Failure], *, deadline: float = 5.0) -> Failure:
+def failed_with(reply: Reply | bytes, kind: type[Failure]) -> Failure:
     """The failure of a query at a server that replies so."""
     with RawServer(reply) as server:
-        return failure(server.url, kind, deadline=deadline)
+        return failure(server.url, kind)
 
 
-def seconds_of_failure(url: str, kind: type[QueryError], *, deadline: float, ago: float = 0.0) -> float:
+def seconds_of_failure(url: str, kind: type[QueryError], **options: Any) -> float:
     """How long a query takes that fails so."""
     started = time.monotonic()
-    failure(url, kind, deadline=deadline, ago=ago)
+    failure(url, kind, **options)
     return time.monotonic() - started
 
 

@@ -39,14 +39,13 @@ class Peer:
 
     def hold(self) -> None:
         """Send nothing until the client is gone."""
-        self._line.settimeout(10)
         self._line.recv(1)
 
     def wait_for_reset(self) -> bool:
         """Whether the client ends its connection with a reset; the mere end of its sending is none."""
         poll = select.poll()
         poll.register(self._line, 0)
-        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(3000))
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(60_000))
 
     def reset(self) -> None:
         """End the connection with a reset."""
@@ -91,7 +90,7 @@ class RawServer:
         # A shutdown wakes accept(), which a close does not.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(15)
+        self._thread.join(90)
         self._listener.close()
 
     def _serve(self) -> None:
@@ -107,7 +106,7 @@ class RawServer:
                 self._talk(line)
 
     def _talk(self, line: socket.socket) -> None:
-        line.settimeout(10)
+        line.settimeout(60)
         if self._tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE)
