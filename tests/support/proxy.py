@@ -48,6 +48,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
+        self.accepted = 0
+        """Connections so far."""
         self._closed = False
         self.held = 0
         """How many connections came while the mode was HOLD."""
@@ -141,6 +143,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             if self._mode is Mode.REFUSE:
                 _reset(client)
                 continue

@@ -14,12 +14,14 @@ from threading import Barrier
 import pytest
 from kombu import Connection, Message, Queue
 
+from tests.support.clocks import SkippingClock
+from tests.support.dead_address import refusing_address
 from tests.support.processes import CELERY, Program
 from tests.support.proxy import through_proxy
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.adapters.child_processes import environment_of_programs
-from worker.adapters.clock import HostClock
+from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.celery_task import CeleryTransport
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome
 
@@ -38,11 +40,13 @@ def transport_to() -> Iterator[Transports]:
     """Makes transports to a broker."""
     with ExitStack() as stack:
 
-        def make(url: str, *, queue: str = QUEUE, seconds: float = 10.0, step: float = 2.5) -> CeleryTransport:
+        def make(
+            url: str, *, queue: str = QUEUE, seconds: float = 60.0, step: float = 30.0, clock: Clock | None = None
+        ) -> CeleryTransport:
             transport = CeleryTransport(
                 CeleryTask(task=TASK, queue=queue),
                 broker_url=url,
-                clock=HostClock(),
+                clock=clock or HostClock(),
                 hidden=(),
                 exchange_seconds=seconds,
                 step_seconds=step,
@@ -95,13 +99,15 @@ def test_a_message_is_one_of_protocol_2_that_shows_no_phone(
 
 
 def test_a_connection_is_kept_and_closed(broker_url: str, connection: Connection, transport_to: Transports) -> None:
-    transport = transport_to(broker_url)
-    started = time.monotonic()
-    assert {transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(50)} == {OK}
-    assert time.monotonic() - started < 5
-    assert len(received(connection)) == 50
-    transport.close()
-    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+    with through_proxy(broker_url, standard_port(broker_url)) as (proxy, url):
+        transport = transport_to(url)
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+        first = proxy.accepted
+        assert {transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(49)} == {OK}
+        assert proxy.accepted == first > 0
+        assert len(received(connection)) == 50
+        transport.close()
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 BILLING = f"""
@@ -129,7 +135,7 @@ def test_a_plain_celery_worker_runs_the_task(
     # In a process of its own: where our worker's app is loaded, its signals reach any worker.
     command = (*CELERY, "--app=billing", f"--broker={broker_url}", "worker", "--pool=solo")
     with Program(*command, env=environment_of_programs({}), log=tmp_path / "billing.log") as worker:
-        eventually(received.exists, "the task")
+        eventually(received.exists, "the task", seconds=90)
         worker.stop()
     assert json.loads(received.read_text("utf-8")) == [EVENT, EVENT_BODY]
 
@@ -193,12 +199,15 @@ def test_a_connection_that_is_half_open_is_given_up_and_replaced(
     broker_url: str, connection: Connection, transport_to: Transports
 ) -> None:
     with through_proxy(broker_url, standard_port(broker_url)) as (proxy, url):
-        transport = transport_to(url, seconds=0.5)
+        clock = SkippingClock()
+        transport = transport_to(url, clock=clock)
         assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
         proxy.strand()
+        # Half a second is left for this one, and a minute for those that have to succeed.
+        clock.skip = 59.5
         started = time.monotonic()
         outcome = transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 20
         assert outcome in (DeliveryOutcome.UNREACHABLE, DeliveryOutcome.TIMEOUT)
         assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
@@ -227,9 +236,8 @@ def test_after_a_broken_connection_none_of_the_kept_ones_is_used(
 def test_a_broker_that_keeps_silent_is_given_up(transport_to: Transports, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", step=0.2)
-        started = time.monotonic()
+        # By the step: the deadline would say TIMEOUT.
         assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.UNREACHABLE
-        assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -247,25 +255,21 @@ def test_a_broker_that_answers_byte_by_byte_is_given_up_at_the_deadline(
         with line, suppress(OSError):
             line.recv(1)
             line.sendall(answer)
-            for _ in range(100):
+            for _ in range(10_000):
                 line.sendall(b"x")
                 if given_up.wait(0.05):
                     return
 
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
-        server.settimeout(5)
+        server.settimeout(60)
         thread.submit(drip, server)
         transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", seconds=0.4)
-        started = time.monotonic()
         result = transport.deliver(EVENT, BODY, datetime.now(UTC))
-        taken = time.monotonic() - started
         given_up.set()
     assert (result.outcome, result.answer) == (DeliveryOutcome.TIMEOUT, "the broker took longer than 0.4 s")
-    assert taken < 2
 
 
 def test_of_several_brokers_the_next_one_is_tried(own_valkey: EmbeddedValkey, transport_to: Transports) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        gone = server.getsockname()[1]
-    transport = transport_to(f"redis://127.0.0.1:{gone}/0;{own_valkey.url}")
-    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+    with refusing_address() as (host, gone):
+        transport = transport_to(f"redis://{host}:{gone}/0;{own_valkey.url}")
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
