@@ -74,7 +74,7 @@ Verifier = Python | Node
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     folder = tmp_path_factory.mktemp("npm")
-    npm.install(folder, "standardwebhooks")
+    npm.install(folder, "standardwebhooks@1.1.1")
     return Node(folder)
 
 
