@@ -41,7 +41,7 @@ class Committer:
 
     def _commit(self, items: Sequence[str]) -> int:
         self._under_way.set()
-        assert self._gate.wait(10)
+        assert self._gate.wait(60)
         self.commits.append(list(items))
         for item in items:
             if item.startswith("bad"):
@@ -52,7 +52,7 @@ class Committer:
                 raise BlockingIOError(item)
         return len(items)
 
-    def submit(self, item: str, patience_seconds: float = 10) -> BaseException | None:
+    def submit(self, item: str, patience_seconds: float = 60) -> BaseException | None:
         """What it raises."""
         try:
             self.shared.submit(item, patience_seconds=patience_seconds)
@@ -69,8 +69,8 @@ class Committer:
         tried: Tried = {}
         with ThreadPoolExecutor(len(items) + 1) as pool:
             futures = {"first": pool.submit(self.submit, "first")}
-            assert self._under_way.wait(10)
-            futures |= {item: pool.submit(self.submit, item, 10 if item == "late" else 20) for item in items}
+            assert self._under_way.wait(60)
+            futures |= {item: pool.submit(self.submit, item, 60 if item == "late" else 120) for item in items}
             while self.shared.unanswered < len(futures) or self.shared.waiting < len(items):
                 threading.Event().wait(0.001)
             yield tried
@@ -147,7 +147,7 @@ def test_who_has_waited_long_enough_is_told_and_not_committed_later(committer: C
 
 def test_of_a_commit_that_failed_nothing_is_committed_whose_caller_has_left(committer: Committer) -> None:
     with committer.holding("bad", "late") as tried:
-        committer.now += 11
+        committer.now += 61
     assert kinds_of(tried) == {"bad": ValueError, "late": TimeoutError}
     assert sorted(map(sorted, committer.commits)) == [["bad"], ["bad", "late"], ["first"]]
 

@@ -11,7 +11,7 @@ import pytest
 
 from worker.web.shared_readings import Apart, SharedReading
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 class Readings:
@@ -32,7 +32,7 @@ class Readings:
     def _read(self) -> int:
         self.count += 1
         self.under_way.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         self.now += self.takes
         if self.error is not None:
             raise self.error
@@ -43,7 +43,7 @@ class Readings:
         self.gate.clear()
         self.under_way.clear()
         first = pool.submit(self.shared.latest, PATIENCE)
-        assert self.under_way.wait(10)
+        assert self.under_way.wait(60)
         return first
 
 
@@ -220,17 +220,17 @@ def test_what_is_done_apart_is_done_one_at_a_time_and_left_behind_at_the_end() -
 
     def run() -> None:
         found.put(threading.current_thread().daemon)
-        assert gate.wait(30)
+        assert gate.wait(60)
         found.put(gate.is_set())
 
     apart.begin(run)
     # The process ends without this thread.
-    assert found.get(timeout=10)
+    assert found.get(timeout=60)
     apart.begin(run)
     apart.close(0.01)
     assert found.empty()
     gate.set()
-    assert found.get(timeout=10)
+    assert found.get(timeout=60)
     # Of what waited nothing is begun any more.
     apart.close(PATIENCE)
     assert found.empty()
