@@ -222,7 +222,7 @@ def test_a_slot_that_opens_within_the_given_time_is_returned_with_the_seconds_un
 
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_session_that_stays_idle_in_a_transaction_is_ended_by_the_database(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, deadline_seconds=1.0)).open()
+    bench = Workbench(migrated_database_url).open()
     bench.add("a")
     holder = Database(migrated_database_url, idle_transaction_seconds=1.0)
     connection = holder.engine.connect()

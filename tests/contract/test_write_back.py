@@ -196,7 +196,7 @@ def test_a_write_back_to_a_database_that_is_away_is_retried_and_then_given_up(
     migrated_database_url: str,
 ) -> None:
     rules = Rules(grace_seconds=1.0, deadline_seconds=0.2, window_seconds=0.2, margin_seconds=0.1)
-    bench = Workbench(migrated_database_url, rules).open()
+    bench = Workbench(migrated_database_url).open()
     bench.add("a")
     query = bench.take()
     gone = Workbench(migrated_database_url.rsplit("/", 1)[0] + "/no_such_database", rules, clock=bench.clock)
