@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.records.orders import OrderState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
@@ -9,6 +11,11 @@ from worker.operations.reserve_slot import read_resting
 
 ANN = Operator(name="ann", reason="ticket 77")
 BOB = Operator(name="bob", reason="ticket 78")
+
+
+@pytest.fixture(autouse=True)
+def _only_the_test_moves_the_clock(bench: Workbench) -> None:
+    bench.database.stopped_at = bench.now()
 
 
 def plan(bench: Workbench, *, after: float, lasts: float, who: Operator = ANN) -> None:

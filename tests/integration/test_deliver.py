@@ -50,7 +50,7 @@ class Process:
 
     def __init__(self, bench: Workbench) -> None:
         self.database = RacedDatabase(bench.url)
-        self.database.stands_at = bench.database.stands_at
+        self.database.stopped_at = bench.database.stopped_at
         self.claims = 0
 
     def due(self) -> set[str]:
@@ -74,7 +74,7 @@ class Process:
 @pytest.fixture(autouse=True)
 def _clock_stands(bench: Workbench) -> None:
     """Leases and rests last as long as the test says."""
-    bench.database.stands_at = bench.now()
+    bench.database.stopped_at = bench.now()
 
 
 @pytest.fixture

@@ -46,14 +46,14 @@ class ManualClock:
 
 
 class SteppedDatabase(Database):
-    """A database whose clock the test steps, or stops."""
+    """A database whose clock the test steps, and may stop."""
 
     step = timedelta(0)
-    stands_at: datetime | None = None
+    stopped_at: datetime | None = None
 
     def now(self, connection: Connection) -> datetime:
         """The stepped clock's time."""
-        return (self.stands_at or super().now(connection)) + self.step
+        return (self.stopped_at or super().now(connection)) + self.step
 
 
 @dataclass
