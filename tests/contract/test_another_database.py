@@ -8,11 +8,14 @@ from structlog.testing import capture_logs
 from tests.support.reconciling import SID, Workbench, answer_to, item
 from worker.database.identity import INFO_KEY, identity_of
 from worker.database.tables import BUDGETS
+from worker.domain.records.accounts import Rules
+
+pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, batch_size=2))
 
 
 @pytest.fixture(autouse=True)
 def orders(bench: Workbench) -> None:
-    bench.add(*(f"r{number}" for number in range(300)))
+    bench.add(*(f"r{number}" for number in range(10)))
 
 
 def row(bench: Workbench) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def test_a_row_of_a_release_that_says_nothing_takes_the_present_one_without_a_wa
 @pytest.mark.databases("sqlite", "postgresql")
 def test_a_connection_that_believes_in_a_server_of_before_closes_nothing(bench: Workbench) -> None:
     """As behind a pooler across a failover: the session stays, the server does not."""
-    old = Workbench(bench.url, clock=bench.clock)
+    old = Workbench(bench.url, bench.rules, clock=bench.clock)
     here = row(bench)["database_identity"]
     with old.database.read() as connection:
         fact = "inode" if old.database.kind == "sqlite" else "timeline"
@@ -86,12 +89,12 @@ def test_a_connection_that_believes_in_a_server_of_before_closes_nothing(bench: 
         assert identity_of(connection).text != here
     granted = 0
     with capture_logs() as logs:
-        for _ in range(200):
-            bench.clock.advance(1.0)
+        for _ in range(21):
+            bench.clock.advance(10.0)
             for process in (bench, old):
                 process.maintenance.openings(process.slots)
                 granted += process.grants.take(process.slot) is not None
     old.close()
     assert [one for one in logs if one["action"] == "database_changed"] == []
-    assert granted == 1 + 200 // bench.rules.reservation_seconds
+    assert granted == 1 + 210 // bench.rules.reservation_seconds
     assert (row(bench)["database_identity"], row(bench)["database_changes"]) == (here, None)

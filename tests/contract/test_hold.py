@@ -13,6 +13,7 @@ from worker.operations.act_by_hand import Operator, hold_slots
 
 ANN = Operator(name="ann")
 
+pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, batch_size=2))
 
 Hosts = tuple[Workbench, Workbench]
 
@@ -20,7 +21,7 @@ Hosts = tuple[Workbench, Workbench]
 @pytest.fixture
 def hosts(bench: Workbench) -> Iterator[Hosts]:
     """Two processes, each on a host of its own, whose database's clock only the test moves."""
-    bench.add(*(f"r{number}" for number in range(300)), age_seconds=10 * 3600.0)
+    bench.add(*(f"r{number}" for number in range(10)), age_seconds=10 * 3600.0)
     clocks = ManualClock(boot_id="boot-a", seconds=500.0), ManualClock(boot_id="boot-b", seconds=500.0)
     one, other = (Workbench(bench.url, bench.rules, clock=clock) for clock in clocks)
     # The row is the other host's own from the start, and open.

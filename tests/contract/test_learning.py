@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
@@ -203,11 +203,10 @@ def test_two_processes_at_once_count_each_observation_once(bench: Workbench) -> 
 
 
 def test_where_one_transaction_does_not_take_all_observations_the_next_one_continues(bench: Workbench) -> None:
-    with bench.database.write() as connection:
-        now, observations = bench.database.now(connection), Observations()
-        observations.submitted[int(now.timestamp() // 600)] += 1
-        for _ in range(learn.MOST_OBSERVATIONS + 10):
-            add_observations(connection, {"default": observations}, now, bench.rules)
+    observe(bench)
+    (row,) = bench.rows(OBSERVATIONS)
+    del row["id"]
+    bench.run(insert(OBSERVATIONS), *[row] * (learn.MOST_OBSERVATIONS + 9))
     assert relearn(bench)
     assert len(bench.rows(OBSERVATIONS)) == 10
     assert relearn(bench)

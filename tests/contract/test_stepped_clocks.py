@@ -5,15 +5,18 @@ from datetime import timedelta
 import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
+from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import DeadlineExceeded
 
 HOUR = timedelta(hours=1)
+
+pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, batch_size=2))
 
 
 @pytest.fixture(autouse=True)
 def orders(bench: Workbench) -> None:
     """More than a query polls, and due whatever the step. Only the test moves the database's clock."""
-    bench.add(*(f"r{number}" for number in range(300)), age_seconds=10 * 3600.0)
+    bench.add(*(f"r{number}" for number in range(10)), age_seconds=10 * 3600.0)
     bench.database.stopped_at = bench.now()
 
 

@@ -13,7 +13,7 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import DeadlineExceeded
 from worker.operations.maintain_slots import lower_windows
 
-SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)
+SHORT = Rules(grace_seconds=1.0, window_seconds=60.0, batch_size=2)
 LONG = replace(SHORT, window_seconds=120.0)
 
 
@@ -21,7 +21,7 @@ LONG = replace(SHORT, window_seconds=120.0)
 def short(migrated_database_url: str) -> Iterator[Workbench]:
     """The worker with the shorter window, which has begun the slot; it is open."""
     bench = Workbench(migrated_database_url, SHORT).open()
-    bench.add(*(f"r{number}" for number in range(300)))
+    bench.add(*(f"r{number}" for number in range(10)))
     yield bench
     bench.close()
 
@@ -126,7 +126,7 @@ def test_all_rows_of_the_sid_are_raised_also_of_slots_that_only_the_others_have(
     migrated_database_url: str,
 ) -> None:
     several = Workbench(migrated_database_url, replace(SHORT, slots=3)).open()
-    several.add(*(f"r{number}" for number in range(300)))
+    several.add(*(f"r{number}" for number in range(10)))
     one = Workbench(migrated_database_url, LONG, clock=several.clock)
     start(one)
     assert windows(several) == [120] * 3
