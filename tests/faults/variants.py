@@ -12,7 +12,7 @@ Each breaks one mechanism, as an easier design would have it:
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ import redis
 from sqlalchemy import Connection, text
 
 from tests.faults.parts import PointedDatabase, PointedGrants, PointedMaintenance, PointedWriteBack, SteppedClock
+from tests.faults.points import doing
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
@@ -28,6 +29,7 @@ from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.answers import Answer
 from worker.domain.records.queries import Query
+from worker.operations.reserve_slot import Grants
 from worker.runtime import Parts
 
 
@@ -62,7 +64,14 @@ _stale = threading.local()
 
 
 class StaleDatabase(PointedDatabase):
-    """Returns, during a grant, the time that was read before it."""
+    """Returns, during a grant, the time that was read before it; the grant is made in the transaction that waited."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction of its own, or the one in which this thread has waited for the row."""
+        waited: Connection | None = getattr(_stale, "transaction", None)
+        with nullcontext(waited) if waited is not None else super().write() as connection:
+            yield connection
 
     def now(self, connection: Connection) -> datetime:
         """The database's time, or the one that was read before."""
@@ -78,8 +87,8 @@ class StaleClock(SteppedClock):
         return float(getattr(_stale, "boot", None) or super().boot())
 
 
-class WaitingGrants(PointedGrants):
-    """Reads its clocks, and then waits for the row."""
+class WaitingGrants(Grants):
+    """Reads its clocks, waits for the row, and takes it."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         super().__init__(database, clock, rules)
@@ -88,11 +97,17 @@ class WaitingGrants(PointedGrants):
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot by stale clocks."""
-        with self._stale_clocks():
-            with self._its_database.write() as connection:
-                # Without a timeout: the product's lock wait would give up after 10 s.
-                connection.execute(text("SELECT id FROM query_budgets FOR UPDATE"))
-            return super().take(slot)
+        # The points of a grant are passed at the commit, which is here.
+        with doing("attempt"), self._stale_clocks(), self._its_database.write() as connection:
+            # The product's lock wait would give up after 10 s.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT id FROM query_budgets FOR UPDATE"))
+            _stale.transaction = connection
+            try:
+                # Nobody else can take the row in between, with clocks of its own.
+                return super().take(slot)
+            finally:
+                _stale.transaction = None
 
     @contextmanager
     def _stale_clocks(self) -> Iterator[None]:

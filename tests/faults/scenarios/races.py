@@ -17,7 +17,7 @@ _SHORT_WINDOWS = Scale(window=0.5, deadline=1.5, tick=0.1)
 def fault_19_a_callback_races_an_answer(testbed: Testbed) -> None:
     testbed.start()
     races: list[Callable[[Testbed], bool]] = [
-        _callback_overtakes_an_older_answer,
+        callback_overtakes_an_older_answer,
         partial(_callback_overtakes_a_false_answer, spoilt="wrong-amount"),
         partial(_callback_overtakes_a_false_answer, spoilt="wrong-status"),
         _both_are_written_at_once,
@@ -31,8 +31,8 @@ def fault_19_a_callback_races_an_answer(testbed: Testbed) -> None:
         testbed.rest(testbed.scale.window)
 
 
-def _callback_overtakes_an_older_answer(testbed: Testbed) -> bool:
-    """The answer says 0, from before the order settled, and is written after the callback."""
+def callback_overtakes_an_older_answer(testbed: Testbed) -> bool:
+    """The answer says 0, from before the order settled, and is written after the callback. False if it was cut."""
     # The slot is open by then, so the order is polled at once; and it settles before its lease has run out.
     time.sleep(testbed.scale.reservation)
     name = _hold_the_answer(testbed, settle_after=0.6 * testbed.scale.reservation)
