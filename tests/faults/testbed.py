@@ -618,7 +618,15 @@ class Testbed:
         pending = {name for name in self._recovery.due if states.get(name, "pending") == "pending"}
         stuck = {name for name in pending if name in truth and truth[name]["settles_in"] is None}
         since = [one for one in self.arrivals() if one["monotonic"] >= self._recovery.healed_at]
-        return pending <= stuck and pending <= {name for arrival in since for name in arrival["ids"]}
+        is_polled = pending <= stuck and pending <= {name for arrival in since for name in arrival["ids"]}
+        return is_polled and self._is_applied(states)
+
+    def _is_applied(self, states: Mapping[str, str]) -> bool:
+        """Whether cancellations and callbacks have come, too: a killed worker's are redelivered after the witnesses."""
+        cancelled = self.sent.cancelled - {*self.sent.reopened}
+        called_back = {one["requestId"] for one in self.sent.callbacks if one.get("trafficSts") in ("1", "-1")}
+        is_cancelled = all(states.get(name) != "pending" for name in cancelled)
+        return is_cancelled and called_back <= self.callbacks_recorded()
 
     def _is_late(self) -> bool:
         assert self._recovery is not None
