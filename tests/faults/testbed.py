@@ -199,15 +199,14 @@ class Testbed:
         env = self._settings_of_parts(**changes) | {"FAULTS_VARIANT": variant}
         if boot_id is not None:
             env["FAULTS_BOOT_ID"] = boot_id
-        worker = self._program(
+        return self._program(
             *("-A", "tests.faults.entry", "worker", "--concurrency", str(processes), *options),
             *("--hostname", f"{name}-{os.getpid()}-{next(self._numbers)}@faults"),
             env=env,
             name=name,
             under=under,
+            until=until,
         )
-        worker.wait_for(until, times=worker.output.count(until) + 1)
-        return worker
 
     def start(self, name: str = "worker", **options: Any) -> Program:
         """Start a worker, with the options of `worker`, and then beat; returns the worker."""
@@ -227,9 +226,8 @@ class Testbed:
         """Start `reconciler serve`, with points to strike at; it takes callbacks in at `serve_port`."""
         self.serve_port = self.serve_port or free_port()
         env = self._settings_of_parts(callback_token=CALLBACK_TOKEN)
-        program = self._program(str(self.serve_port), module="tests.faults.serving", env=env, name=name)
-        program.wait_for("serve_started", times=program.output.count("serve_started") + 1)
-        return program
+        module, until = "tests.faults.serving", "serve_started"
+        return self._program(str(self.serve_port), module=module, env=env, name=name, until=until)
 
     def command(self, *arguments: str, **changes: object) -> str:
         """Run `reconciler` as an operator does; returns what it prints. Raises AssertionError where it fails."""
@@ -249,11 +247,21 @@ class Testbed:
         return self.settings(**changes) | {"FAULTS_FOLDER": str(self.folder)}
 
     def _program(
-        self, *arguments: str, module: str = "celery", env: dict[str, str], name: str, under: Sequence[str] = ()
+        self,
+        *arguments: str,
+        module: str = "celery",
+        env: dict[str, str],
+        name: str,
+        under: Sequence[str] = (),
+        until: str = "",
     ) -> Program:
-        command = (*under, sys.executable, "-m", module, *arguments)
-        program = self._stack.enter_context(Program(*command, env=env, log=self.folder / f"{name}.log"))
+        """Start a program, and wait until it prints `until`, if that is given. One before may have the same log."""
+        command, log = (*under, sys.executable, "-m", module, *arguments), self.folder / f"{name}.log"
+        before = log.read_text("utf-8", errors="replace").count(until) if until and log.exists() else 0
+        program = self._stack.enter_context(Program(*command, env=env, log=log))
         self._programs.append(program)
+        if until:
+            program.wait_for(until, times=before + 1)
         return program
 
     def _platform(self) -> Any:
@@ -485,7 +493,7 @@ class Testbed:
             lambda: set(names) <= self.states().keys(), f"{len(names)} rows", seconds=seconds, every=_POLL_SECONDS
         )
 
-    def wait_until_settled(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
+    def wait_until_settled(self, names: Sequence[str], *, seconds: float = 90.0) -> None:
         """Return once these orders are final."""
 
         def are_settled() -> bool:
