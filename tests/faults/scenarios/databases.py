@@ -133,7 +133,13 @@ def _lose_a_write_back(testbed: Testbed, outage: str) -> None:
     testbed.observed(f"outage {outage}: {'queried again' if answers > 1 else 'written by a retry'}")
 
 
-@fault(11, "the budget's row locked from outside for ten windows", databases=ALL_DATABASES)
+# A latency of half a window leaves most of this deadline.
+@fault(
+    11,
+    "the budget's row locked from outside for ten windows",
+    databases=ALL_DATABASES,
+    scale=Scale(deadline=3.0),
+)
 def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None:
     testbed.start()
     in_mid_query = testbed.rng.random() < 0.5
@@ -142,7 +148,7 @@ def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None
         testbed.wait_until_settled(names)
         testbed.rest(testbed.scale.reservation)
     # Long exchanges: an answer that is written at once would close a slot that was opened too early.
-    testbed.trouble(latency=f"fixed:{0.6 * testbed.scale.deadline:g}")
+    testbed.trouble(latency=f"fixed:{0.5 * testbed.scale.window:g}")
     with locked(testbed, "query_budgets"):
         locked_at = time.monotonic()
         testbed.points.let_go(Point.WRITE_BACK_BEGINS)
