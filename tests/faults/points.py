@@ -92,6 +92,10 @@ class Points:
         """Let the thread that waits at this point continue."""
         self._file(point, "go").touch()
 
+    def has_continued(self, point: Point) -> bool:
+        """Whether the thread that was let go at this point has continued."""
+        return not self._file(point, "go").exists()
+
     def passes(self, point: Point) -> None:
         """A process passes a point: the armed strike happens to it."""
         armed, taken = self._file(point, "armed"), self._file(point, "taken")
@@ -126,6 +130,7 @@ class Points:
                 give_up = time.monotonic() + _LONGEST_WAIT
                 while not self._file(point, "go").exists() and time.monotonic() < give_up:
                     time.sleep(_POLL_SECONDS)
+                self._file(point, "go").unlink(missing_ok=True)
 
     def _file(self, point: Point, state: str) -> Path:
         return self._folder / f"{point}.{state}"

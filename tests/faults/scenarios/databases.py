@@ -118,6 +118,7 @@ def _lose_a_write_back(testbed: Testbed, outage: str) -> None:
     testbed.points.let_go(point)
     if outage == "long":
         # The write-back retries for one reservation, and waits for 2 s at most between two of its attempts.
+        eventually(lambda: testbed.points.has_continued(point), "a write-back that begins")
         least = testbed.scale.reservation + 2.1
         testbed.rest(least + 2 * testbed.scale.window, least=least)
     else:
