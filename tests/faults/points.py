@@ -6,6 +6,7 @@ strikes once. A thread that waits at a point continues when the scenario writes 
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,5 +164,8 @@ def does_again(what: str, instead: str) -> None:
 
 def commit_point(when: str) -> Point | None:
     """The point `before` or `after` the commit of the current transaction; None where it has no such points."""
+    if _doing.get() == "intake" and threading.current_thread() is not threading.main_thread():
+        # Heartbeats and other work beside the tasks, which run in the main thread.
+        return None
     name = f"{_doing.get()}-{when}-commit"
     return Point(name) if name in set(Point) else None
