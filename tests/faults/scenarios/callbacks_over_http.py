@@ -20,8 +20,15 @@ from tests.support.waiting import eventually
 _SETTLE_AFTER = 20.0
 """Seconds for which the platform answers 0 about an order whose callback it posts at once."""
 _SENDERS = 8
-_ANSWERED_WITHIN = 6.0
-"""Seconds in which a callback is answered, with 503 where the database is away: 5, and one for a busy machine."""
+_PUT_OFF = 503
+_AT_LAST = 60.0
+"""Seconds after which a callback that is put off again and again is not repeated."""
+_OVERTAKEN = (
+    "SELECT count(*) FROM order_events AS earlier JOIN order_events AS later ON later.order_id = earlier.order_id"
+    " WHERE earlier.id < later.id AND earlier.source = 'callback' AND later.source = 'query'"
+    " AND later.from_state <> later.to_state AND later.to_state IN ('succeeded', 'failed')"
+)
+"""How often a query has settled an order whose callback had been there before."""
 
 
 @fault(
@@ -69,8 +76,8 @@ def _kill_the_database(testbed: Testbed) -> None:
     status = post(testbed.serve_port, json.dumps(body).encode())
     seconds = time.monotonic() - began
     testbed.database.start()
-    assert status == 503, f"answered {status} without a database"
-    assert seconds <= _ANSWERED_WITHIN, f"answered after {seconds:.1f} s"
+    assert status == _PUT_OFF, f"answered {status} without a database"
+    testbed.observed(f"put off after {seconds:.1f} s without a database")
     post_until_accepted(testbed, body)
 
 
@@ -83,8 +90,8 @@ def _callbacks(testbed: Testbed, count: int) -> list[dict[str, Any]]:
 def _check_that_callbacks_settle(testbed: Testbed) -> None:
     names = [one["requestId"] for one in testbed.sent.callbacks]
     testbed.wait_until_settled(names)
-    by_callback = testbed.rows("SELECT count(*) FROM recharge_orders WHERE settled_by = 'callback'")[0][0]
-    assert by_callback >= len(names) - 1, f"{by_callback} of {len(names)} were settled by their callbacks"
+    overtaken = testbed.rows(_OVERTAKEN)[0][0]
+    assert overtaken == 0, f"{overtaken} orders were settled by queries, and their callbacks had come before"
     # The checker compares with the platform's truth.
     eventually(lambda: all(testbed.truth()[name]["settled"] for name in names), "orders that the platform has settled")
 
@@ -107,9 +114,11 @@ def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     true = _callbacks(testbed, 20)
     answers: Counter[tuple[int, int | None]] = Counter()
     with ThreadPoolExecutor(2 * _SENDERS) as senders:
-        forged = [senders.submit(_forge, testbed, one) for one in forgeries]
+        forged = [senders.submit(_post, testbed, one) for one in forgeries]
         for body in true:
-            assert post_until_accepted(testbed, body, seconds=15) == 1, "a true callback was refused among forged ones"
+            testbed.sent.callbacks.append(body)
+            text = json.dumps(body, ensure_ascii=False).encode()
+            answers[_post(testbed, (200, "POST", PATH, text))] += 1
         for one in forged:
             answers[one.result()] += 1
     testbed.injected(count)
@@ -125,17 +134,23 @@ def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     testbed.command("cancel", *others, "--account", "other", "--reason", "the end of the scenario")
 
 
-_Forgery = tuple[int, str, str, bytes]
+_Request = tuple[int, str, str, bytes]
 """The status that it must be answered with, method, path and body."""
 _KINDS_THAT_ARE_KEPT = 12
 
 
-def _forge(testbed: Testbed, forgery: _Forgery) -> tuple[int, int | None]:
-    expected, method, path, body = forgery
-    return expected, post(testbed.serve_port, body, path=path, method=method)
+def _post(testbed: Testbed, request: _Request) -> tuple[int, int | None]:
+    """The status that was expected, and the one that came; what a busy database puts off is posted again."""
+    expected, method, path, body = request
+    give_up = time.monotonic() + _AT_LAST
+    while (status := post(testbed.serve_port, body, path=path, method=method)) == _PUT_OFF and expected == 200:
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.2)
+    return expected, status
 
 
-def _forgeries(victims: Sequence[str], others: Sequence[str]) -> list[_Forgery]:
+def _forgeries(victims: Sequence[str], others: Sequence[str]) -> list[_Request]:
     wanted = json.dumps({"requestId": victims[0], "trafficSts": "1", "oriAmount": "9.99"}).encode()
     guesses = ["x" * 28, CALLBACK_TOKEN[:-1] + "x", CALLBACK_TOKEN.upper(), f"{CALLBACK_TOKEN}x", "%00"]
     theirs = [{"requestId": name, "trafficSts": "1", "oriAmount": "9.99"} for name in others]
