@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker.notifications import check_notifications
+from tests.faults.endpoints import wait_until_told_after_waits
 from tests.faults.lanes import Lane
 from tests.faults.notification_recorder import Answer
 from tests.faults.testbed import Scale, Testbed
@@ -15,7 +16,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
 
-_SCALE = Scale(window=1.0, deadline=2.0, connect=0.5, tick=0.1)
+_SCALE = Scale(window=1.0, deadline=2.0, tick=0.1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,10 +53,9 @@ def test_every_result_reaches_a_receiver_that_is_killed_and_refuses(testbed: Tes
     moved = testbed.place(2)
     recorder.answers(orders={name: Answer(status=307, headers={"Location": "/elsewhere"}) for name in moved})
     recorder.start()
-    # At once: what was refused twice waits for five minutes.
     eventually(lambda: sum(not one["accepts"] for one in recorder.deliveries()) >= len(moved), "a refusal of both")
     recorder.answers()
-    testbed.wait_until_told()
+    wait_until_told_after_waits(testbed)
     testbed.finish()
     assert found_broken(testbed) == set()
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import (
@@ -30,11 +31,13 @@ _OWN_WAITS = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000
 """How long an event waits after each failure of its own."""
 _LEASE_SECONDS = 20.0
 _TRIES = len(_OWN_WAITS) + 1
-_LONGEST_IN_DOUBT = 15.0
-"""Seconds from a good result to its delivery, however many others are refused."""
 _NEVER_TRIED = "tries = 0 AND state = 'pending'"
 _IN_A_SECOND = 20
 """Deliveries to an endpoint in doubt."""
+_PROCESSES = 4
+"""Each may have one delivery under way to an endpoint in doubt."""
+_MOST_BEFORE = 15 * _IN_A_SECOND
+"""Deliveries between a good result and its own, however many others are refused."""
 
 
 @fault(
@@ -50,11 +53,11 @@ def fault_36_the_receiver_misbehaves(testbed: Testbed) -> None:
 
     def be_well_again() -> None:
         recorder.answers()
-        testbed.wait_until_told()
+        wait_until_told_after_waits(testbed)
 
     misdeeds = (_answer_never_or_for_ever, _drip_bodies, _fail_single_events)
     testbed.inject([partial(misdeed, testbed, recorder) for misdeed in misdeeds], then=be_well_again)
-    # Last, since it steps a clock.
+    # Last, since it steps a clock by an hour.
     _ask_for_a_year(testbed, recorder)
     testbed.injected()
     testbed.observed(f"{repeats(recorder)} deliveries repeated what had been accepted")
@@ -92,7 +95,7 @@ def _fail_single_events(testbed: Testbed, recorder: Recorder) -> None:
     ]
     recorder.answers(orders=dict(zip(names, answers, strict=False)))
     _enqueue(testbed, names)
-    eventually(lambda: count_notifications(testbed, "tries = 1 AND state = 'pending'") == 4, "four delayed events")
+    eventually(lambda: count_notifications(testbed, "tries >= 1 AND state = 'pending'") == 4, "four delayed events")
     assert rest_of(testbed) is None, "the endpoint rests for what four events alone have done"
 
 
@@ -191,15 +194,19 @@ def _refuse_one_for_ever(testbed: Testbed, recorder: Recorder) -> None:
     _enqueue(testbed, [refused])
     row = f"order_id = (SELECT id FROM recharge_orders WHERE request_id = '{refused}')"
     for tried in range(1, _TRIES):
-        eventually(lambda so_often=tried: count_notifications(testbed, f"{row} AND tries = {so_often}"), f"try {tried}")  # type: ignore[misc]  # mypy sees no default
+        eventually(partial(count_notifications, testbed, f"{row} AND tries >= {tried}"), f"try {tried}")
         if tried in (1, 5):
             testbed.wait_until_settled(testbed.place(3))
             testbed.wait_until_told()
-        assert len(_tries(recorder, refused)) == tried, "it was tried before its wait was over"
         ahead = testbed.clock_step("database")
         testbed.step_clock("database", ahead + _OWN_WAITS[tried - 1])
     eventually(lambda: count_notifications(testbed, f"{row} AND state = 'gave_up'"), "an event that is given up")
-    assert len(_tries(recorder, refused)) == _TRIES
+    tries = [one["at"] for one in recorder.deliveries() if refused in one["body"]]
+    assert len(tries) == _TRIES
+    # By the stepped clock of the database. A wait is shortened by a tenth at most.
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    early = [pair for pair in zip(waits, _OWN_WAITS, strict=True) if pair[0] < 0.9 * pair[1]]
+    assert not early, f"it was tried before its wait was over (waited, own wait): {early}"
     shown = testbed.command("notifications", "--gave-up", "--json")
     assert refused in shown, f"it was given up, and is not shown: {shown}"
 
@@ -230,9 +237,12 @@ def fault_45_events_starve(testbed: Testbed) -> None:
         eventually(lambda: count_notifications(testbed, _NEVER_TRIED) == 0, "a try of each", seconds=120)
         (good,) = testbed.place(1)
         testbed.wait_until_settled([good])
+        seen = len(recorder.deliveries())
         testbed.wait_until_told()
         waits.append(seconds_to_tell(testbed, good))
-        assert waits[-1] < _LONGEST_IN_DOUBT, f"a good result was told after {waits[-1]:.0f} s"
+        are_good = [good in one["body"] for one in recorder.deliveries()[seen:]]
+        before = are_good.index(True) if any(are_good) else 0
+        assert before <= _MOST_BEFORE, f"{before} others were sent before a good result"
         # Then the tries of all others are due.
         testbed.step_clock("database", hour * _HOUR)
     assert count_notifications(testbed, "state = 'gave_up'") == 0, "given up before its time"
@@ -242,16 +252,13 @@ def fault_45_events_starve(testbed: Testbed) -> None:
 def _check_that_they_go_one_at_a_time(testbed: Testbed, recorder: Recorder) -> None:
     """For two seconds at most 20 come in one; those that were under way before may end first."""
     testbed.rest(1.0, least=0.5)
-    seen = len(recorder.deliveries())
+    # The time includes the count, however late this thread is.
     began = time.monotonic()
+    seen = len(recorder.deliveries())
     testbed.rest(2.0, least=1.5)
     more = len(recorder.deliveries()) - seen
-    most = _IN_A_SECOND * (time.monotonic() - began) + 1
+    most = _IN_A_SECOND * (time.monotonic() - began) + _PROCESSES
     assert more <= most, f"{more} deliveries to an endpoint in doubt, not {most:.0f}"
-
-
-def _tries(recorder: Recorder, name: str) -> Sequence[object]:
-    return [one for one in recorder.deliveries() if name in one["body"]]
 
 
 def _enqueue(testbed: Testbed, names: Sequence[str]) -> None:
