@@ -73,11 +73,9 @@ TOLD = (OperationalError, redis.RedisError)
 """The errors by which kombu reports that the broker has not accepted a message."""
 RECONNECTED = 20.0
 """Seconds until a worker takes messages again: Celery waits 2 s before the second attempt, and 2 s longer each time."""
-SOON = 15.0
-"""Seconds within which others' messages are taken in, on a busy machine."""
 
 
-def wait_until_taken_in(testbed: Testbed, after: str, *, seconds: float = SOON) -> None:
+def wait_until_taken_in(testbed: Testbed, after: str, *, seconds: float = 120.0) -> None:
     """Wait until orders sent from now on come into the table; orders that the broker did not accept are sent again."""
     sent: list[str] = []
 

@@ -1,5 +1,6 @@
-"""How much memory processes have had. Linux only."""
+"""How much memory and processor time processes have had. Linux only."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,12 @@ def peaks(processes: Iterable[int]) -> dict[int, int]:
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         found[pid] = int(status["VmHWM"].split()[0])
     return found
+
+
+def processor_seconds(processes: Iterable[int]) -> float:
+    """The processor time that these processes have used so far, in seconds."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(pid: int) -> dict[str, int]:
