@@ -55,7 +55,8 @@ class Scale:
     window: float = 2.0
     margin: float = 0.05
     deadline: float = 1.0
-    connect: float = 0.3
+    connect: float = 2.0
+    """A third of the deadline is left for the rest, however long this is."""
     tick: float = 0.2
     slots: int = 1
     """Queries per window."""
@@ -71,7 +72,7 @@ class Scale:
         return max(2.0, 10 * self.tick)
 
 
-UNHURRIED = Scale(deadline=2.0)
+UNHURRIED = Scale(deadline=3.0)
 """A session that is idle in a transaction is ended after the deadline: this leaves time to strike."""
 
 

@@ -19,7 +19,7 @@ from tests.support.processes import Program
 from tests.support.proxy import Mode, Proxy
 from tests.support.waiting import eventually
 
-_SCALE = Scale(window=0.5, deadline=0.5, connect=0.2, tick=0.1)
+_SCALE = Scale(window=0.5, deadline=0.5, tick=0.1)
 _A_DAY_SECONDS = 24 * 60 * _SCALE.window
 """24 hours have 1,440 windows of a minute."""
 _CI_SECONDS = 300.0

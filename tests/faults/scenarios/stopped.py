@@ -15,7 +15,7 @@ from typing import Any
 from tests.faults.catalogue import fault
 from tests.faults.exchanges import newest_query, outcome_of
 from tests.faults.points import Point, Strike
-from tests.faults.testbed import Testbed
+from tests.faults.testbed import Scale, Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 from worker.domain.records.accounts import Rules
@@ -44,7 +44,12 @@ class _Stopped:
         _signal(self.processes, signal.SIGCONT)
 
 
-@fault(13, "the worker stopped (SIGSTOP) after the grant, in mid-exchange, after the answer; continued past the lease")
+# A third of the deadline is enough to stop both workers once a query has arrived.
+@fault(
+    13,
+    "the worker stopped (SIGSTOP) after the grant, in mid-exchange, after the answer; continued past the lease",
+    scale=Scale(deadline=3.0),
+)
 def fault_13_the_worker_is_stopped_and_continued(testbed: Testbed) -> None:
     # Of one process each: a worker is stopped as a whole, and the other one continues.
     workers = [testbed.worker("one", processes=1), testbed.worker("two", processes=1)]
