@@ -58,7 +58,8 @@ def fault_06_redis_is_flushed_and_filled_up(testbed: Testbed) -> None:
         testbed.points.let_go(point)
         _taken_again(testbed, "FLUSHALL", time.monotonic())
     for policy in testbed.rng.sample(["noeviction", "allkeys-lru"], k=2):
-        names = _work(testbed)
+        # Two queries may be made until Redis is full.
+        names = _work(testbed, 500)
         with _tiny_memory(valkey, policy):
             testbed.injected()
             with _queried_without_a_broker(testbed, names):
@@ -108,8 +109,8 @@ def fault_08_redis_is_stopped(testbed: Testbed) -> None:
     testbed.heal(bound=testbed.bound(queries=2, extra=_SOCKET_TIMEOUT + _reconnect_seconds(_STOP_SECONDS)))
 
 
-def _work(testbed: Testbed, count: int = 300) -> list[str]:
-    """Orders in the table, some of them settled: the fault meets a pass at any moment, and two queries are left."""
+def _work(testbed: Testbed, count: int = 400) -> list[str]:
+    """Orders in the table, some of them settled: the fault meets a pass at any moment, and queries are left."""
     names = testbed.place(count)
     left = testbed.rng.randrange(count - 180, count)
 
