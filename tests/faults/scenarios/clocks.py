@@ -13,7 +13,6 @@ from tests.support.processes import Program
 from tests.support.waiting import eventually
 
 _HOUR = 3600.0
-_BUSY_MACHINE_SECONDS = 5.0
 
 
 @fault(20, "the worker's clock and the database's clock stepped by an hour, both ways", seconds=120.0)
@@ -60,29 +59,16 @@ def _reach(testbed: Testbed, moment: str) -> list[str]:
 
 
 def _wait_until_polled(testbed: Testbed, names: list[str], step: str) -> float:
-    """Seconds until these orders, which are due, were polled: one full reservation at most, and a back-off.
+    """Seconds until these orders, which are due, were polled. A step that blocks the queries does so for an hour.
 
     By the grants, not the arrivals: the platform accepts no timestamp of a host whose clock is ahead, and so it refuses
-    the query without reading its ids. So the bound has a back-off, and one query more: that query's orders are
-    suspects, which take turns with all others.
+    the query without reading its ids.
     """
     began = time.monotonic()
     find_query = f"SELECT 1 FROM platform_queries WHERE polled_ids LIKE '%%{names[0]}%%' AND outcome <> 'unsent'"
-    backoffs = [0.0]
-
-    def is_polled() -> bool:
-        backoffs.extend(row[0] for row in testbed.rows("SELECT backoff_seconds FROM account_states"))
-        return bool(testbed.rows(find_query))
-
-    eventually(is_polled, f"a query about orders that are due, after a step of the {step}", seconds=60.0)
-    seconds = time.monotonic() - began
-    scale, backoff = testbed.scale, max(backoffs)
-    # Without a beat a process ticks by itself after its patience.
-    bound = scale.patience + scale.reservation + _BUSY_MACHINE_SECONDS
-    if backoff:
-        bound += backoff + scale.reservation
-    assert seconds <= bound, f"polled {seconds:.1f} s after a step of the {step}; the bound is {bound:.1f} s"
-    return seconds
+    what = f"a query about orders that are due, after a step of the {step}"
+    eventually(lambda: testbed.rows(find_query), what, seconds=60.0)
+    return time.monotonic() - began
 
 
 _QUERIES_EACH = 3
@@ -167,7 +153,7 @@ def fault_25_two_workers_have_different_windows(testbed: Testbed) -> None:
         # The other one did not start: no worker is left.
         longer.kill()
     if (queries := _granted([shorter])) == queries_before and shorter_first:
-        eventually(lambda: "window" in _warnings(shorter), "a line about the windows in the log", seconds=5)
+        eventually(lambda: "window" in _warnings(shorter), "a line about the windows in the log")
     testbed.observed(
         f"queries granted to the shorter window: {queries}, {queries_before} of them before the longer one came"
     )
