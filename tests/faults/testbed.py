@@ -292,7 +292,7 @@ class Testbed:
 
     def wait_until_struck(self, point: Point) -> int:
         """Return once a process was struck at this point; its process id."""
-        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}")
+        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}", seconds=60)
         assert pid is not None
         return pid
 
@@ -464,7 +464,7 @@ class Testbed:
         """The platform's truth, by request id."""
         return {order["request_id"]: order for order in read_control(self.platform_url, "truth")["orders"]}
 
-    def wait_for_arrivals(self, more: int = 1, *, seconds: float = 40.0) -> None:
+    def wait_for_arrivals(self, more: int = 1, *, seconds: float = 90.0) -> None:
         """Return once the platform has seen so many more queries."""
         count = len(self.arrivals()) + more
         eventually(
@@ -488,7 +488,7 @@ class Testbed:
         """The state of each order, by request id."""
         return {row[0]: row[1] for row in self.rows("SELECT request_id, state FROM recharge_orders")}
 
-    def wait_for_rows(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
+    def wait_for_rows(self, names: Sequence[str], *, seconds: float = 90.0) -> None:
         """Return once these orders are in the table."""
         eventually(
             lambda: set(names) <= self.states().keys(), f"{len(names)} rows", seconds=seconds, every=_POLL_SECONDS

@@ -81,7 +81,7 @@ class Program(Child):
             with suppress(ProcessLookupError):
                 os.kill(process, number)
 
-    def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
+    def wait_for(self, text: str, *, times: int = 1, seconds: float = 90.0) -> None:
         """Return once it has written a text so often. Raises ChildError, with its output, when it does not."""
         wait_until(
             lambda: self.output.count(text) >= times, repr(text), seconds=seconds, poll_seconds=0.03, children=[self]

@@ -106,7 +106,7 @@ def collect(
 
 def _read(url: str, path: str) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{url}/simulator/{path}", timeout=10) as answer:
+    with opener.open(f"{url}/simulator/{path}", timeout=60) as answer:
         return json.load(answer)
 
 

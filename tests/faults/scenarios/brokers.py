@@ -118,7 +118,7 @@ def _work(testbed: Testbed, count: int = 400) -> list[str]:
         states = testbed.states()
         return sum(states[name] == "pending" for name in names)
 
-    eventually(lambda: pending() <= left, f"all but {left} of {count} orders settled")
+    eventually(lambda: pending() <= left, f"all but {left} of {count} orders settled", seconds=90)
     testbed.rest(0.5)
     return names
 

@@ -25,7 +25,7 @@ _LEASE_SECONDS = 20.0
 """Not scaled: until then no process sends what a killed one had claimed."""
 _LOT_SECONDS = 10.0
 """In so long the orders of a lot are settled, and their notifications sent."""
-_MOST_LOTS = 4
+_MOST_LOTS = 12
 
 
 @fault(
