@@ -1,16 +1,15 @@
 """Runs a plan: lanes side by side, each run in a testbed of its own, each result written as soon as it is known."""
 
 import json
-import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.catalogue import Scenario
+from tests.faults.catalogue import ALL_BROKERS, ALL_DATABASES, Scenario
 from tests.faults.checker.notifications import check_notifications
 from tests.faults.checker.promise import check
 from tests.faults.lanes import Lane
@@ -79,14 +78,24 @@ def run(
     folder: Path,
     report: Callable[[Result], None],
 ) -> None:
-    """Run everything, in so many lanes; `report` gets each result. The logs of bad runs stay in the folder."""
-    waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
-    for run in runs:
-        waiting.put(run)
+    """Run everything, in so many lanes; `report` gets each result. The logs of bad runs stay in the folder.
+
+    Each lane prefers the runs on one database and one broker, so that few lanes start the same servers.
+    """
+    waiting, lock = list(runs), threading.Lock()
+
+    def taken(database: str, broker: str) -> Run | None:
+        with lock:
+            # The first one of those with the fewest differences.
+            run = min(waiting, key=lambda one: (one.database != database) + (one.broker != broker), default=None)
+            if run is not None:
+                waiting.remove(run)
+            return run
 
     def work(number: int) -> None:
+        pairs = [(database, broker) for broker in ALL_BROKERS for database in ALL_DATABASES]
         with Lane(folder / f"lane-{number}") as lane:
-            for run in _taken_from(waiting):
+            while run := taken(*pairs[number % len(pairs)]):
                 report(_run(run, scenarios[run.fault], lane, folder / run.name))
 
     threads = [threading.Thread(target=work, args=(number,), name=f"lane-{number}") for number in range(lanes)]
@@ -94,14 +103,6 @@ def run(
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def _taken_from(waiting: "queue.SimpleQueue[Run]") -> Iterator[Run]:
-    while True:
-        try:
-            yield waiting.get_nowait()
-        except queue.Empty:
-            return
 
 
 def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
