@@ -12,7 +12,6 @@ from tests.support.waiting import eventually
 Outage = Callable[[], AbstractContextManager[object]]
 """A context during which the database refuses."""
 
-_WINDOWS = (3.0, 7.0)
 _TASK_RETRIES = 8.0
 """The most seconds between two attempts of a delayed task, after outages as short as these. Not scaled."""
 _APPLIED_WITHIN = 60.0
@@ -37,7 +36,8 @@ def go_through(testbed: Testbed, outages: dict[str, Outage], *, without_queries:
                 testbed.points.let_go(moment)
             for errand in errands:
                 errand.send()
-            testbed.rest(_WINDOWS[1] * testbed.scale.window, least=_WINDOWS[0] * testbed.scale.window)
+            window = testbed.scale.window
+            testbed.rest((4 if testbed.is_brief else 7) * window, least=3 * window)
             seen = testbed.arrivals()
             seconds = time.monotonic() - began
         testbed.injected()

@@ -201,7 +201,7 @@ def fault_12_transactions_deadlock_in_a_storm(testbed: Testbed) -> None:
 
 _REASON = ("--reason", "by the fault suite")
 # A restore and the start of a worker take some seconds, many on a busy machine: the window is to be longer.
-_LONG_WINDOW = Scale(window=30.0, deadline=4.0, connect=2.0)
+_LONG_WINDOW = Scale(window=20.0, deadline=4.0)
 
 
 def _can_dump() -> bool:
