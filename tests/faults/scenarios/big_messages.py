@@ -12,7 +12,7 @@ from tests.faults.testbed import Testbed
 from tests.support.memory import peaks, processor_seconds
 from tests.support.waiting import eventually
 
-_MOST_WORK = 15.0
+_MOST_WORK = 5.0
 """The most seconds of processor time that a message may cost all processes of a worker: others wait behind it."""
 _MARK = "somebody-elses-"
 _MOST_GROWTH = 200 * 1024
