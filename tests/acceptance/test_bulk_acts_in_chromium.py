@@ -16,9 +16,7 @@ COUNT = 2_600
 
 
 @pytest.fixture(scope="module")
-def served(
-    postgresql_server: Postgresql, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Workbench]]:
+def served(postgresql_server: Postgresql, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Workbench]]:
     """Where orders are served, and what changes them."""
     with served_console(postgresql_server, tmp_path_factory.mktemp("console")) as (url, bench):
         bench.add(*(f"20261127{number:010}" for number in range(COUNT)), expected_amount="2.94", mobile="18812340804")

@@ -125,7 +125,8 @@ def test_two_workers_on_one_outbox_claim_nothing_twice(bench: Workbench, process
         first, second = pool.map(claim_all, (process, other))
     assert len(first) + len(second) == 300
     assert len({*first, *second}) == 300
-    assert first and second
+    assert first
+    assert second
     assert {row.state for row in notifications(bench)} == {NotificationState.DELIVERED}
 
 

@@ -1,6 +1,5 @@
 """What `/metrics` shows of what the tables hold, on each database."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

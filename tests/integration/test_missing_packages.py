@@ -81,9 +81,7 @@ def test_beat_does_not_start_and_names_the_missing_package(tmp_path: Path) -> No
 def test_a_driver_that_cannot_be_loaded_is_fatal_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available')")
     code = f"sys.path.insert(0, {str(tmp_path)!r}); {RECONCILER}"
-    done = run(
-        "nothing", code, {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "redis://127.0.0.1:9/0"}, tmp_path
-    )
+    done = run("nothing", code, {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "redis://127.0.0.1:9/0"}, tmp_path)
     found = {one["name"]: one for one in json.loads(done.stdout)}
     assert "cannot be loaded (no pq wrapper available)" in found["database"]["detail"]
     assert "install the package psycopg[binary] " in found["database"]["remedy"]

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 import pytest
@@ -133,8 +133,8 @@ def test_the_first_bytes_of_a_request_are_late_and_one_that_was_given_up_does_no
     proxy: Proxy, echo: Echo
 ) -> None:
     has_closed = threading.Event()
-    delays = iter([lambda: SHORT, lambda: float(not has_closed.wait(60))])
-    proxy.delay_requests(lambda: next(delays)())
+    delays: list[Callable[[], float]] = [lambda: SHORT, lambda: float(not has_closed.wait(60))]
+    proxy.delay_requests(lambda: delays.pop(0)())
     with connect(proxy) as line:
         began = time.monotonic()
         assert answer(line, b"a") == b"a"

@@ -52,14 +52,18 @@ def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not
 def test_while_sqlites_one_lock_is_held_all_callbacks_are_put_off_within_five_seconds(
     migrated_database_url: str,
 ) -> None:
-    with serving(migrated_database_url) as app, closing(Database(migrated_database_url)) as holder:
-        with ThreadPoolExecutor(10) as threads, holder.write():
-            began = time.monotonic()
-            sent = [threads.submit(app.test_client().post, PATH, data=b'{"requestId": "r1"}') for _ in range(10)]
-            assert {one.result().status_code for one in sent} == {503}
-            # Each waits for its commit, and none for the lock itself.
-            assert PATIENCE_SECONDS < 5
-            assert time.monotonic() - began < LOCK_SECONDS
+    with (
+        serving(migrated_database_url) as app,
+        closing(Database(migrated_database_url)) as holder,
+        ThreadPoolExecutor(10) as threads,
+        holder.write(),
+    ):
+        began = time.monotonic()
+        sent = [threads.submit(app.test_client().post, PATH, data=b'{"requestId": "r1"}') for _ in range(10)]
+        assert {one.result().status_code for one in sent} == {503}
+        # Each waits for its commit, and none for the lock itself.
+        assert PATIENCE_SECONDS < 5
+        assert time.monotonic() - began < LOCK_SECONDS
 
 
 def test_a_database_that_is_not_migrated_is_not_ready(database_url: str) -> None:

@@ -163,7 +163,7 @@ def test_an_answer_that_came_before_the_whole_event_was_sent_accepts_nothing(sen
         threading.Thread(target=answer_at_once, daemon=True).start()
         # More than all buffers of a connection hold, so that the sending ends by the reset.
         sender = sender_to(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        result = sender.deliver(EVENT, BODY + 64_000_000 * " ", datetime.now(UTC))
+        result = sender.deliver(EVENT, BODY + 24_000_000 * " ", datetime.now(UTC))
     assert result.outcome is DeliveryOutcome.MALFORMED
 
 

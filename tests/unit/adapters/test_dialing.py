@@ -47,9 +47,7 @@ def test_a_family_that_is_dead_as_a_whole_costs_one_pause(
     with dead_address(host="::1") as dead_port:
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*[("::1", dead_port)] * 9, listener.getsockname()))
         tried: list[int] = []
-        with dial(
-            "receiver.invalid", 80, Deadline(HostClock(), 60.0), lambda line: tried.append(line.family)
-        ) as line:
+        with dial("receiver.invalid", 80, Deadline(HostClock(), 60.0), lambda line: tried.append(line.family)) as line:
             assert line.getpeername() == listener.getsockname()
             assert 0 < (line.gettimeout() or 0) <= 60.0
     assert tried == [SIX, FOUR]
