@@ -106,8 +106,8 @@ def _parameter(kinds: Kinds, name: str, is_slow: bool) -> object:
     marks = [pytest.mark.service] if variable else []
     if is_slow:
         marks.append(pytest.mark.slow)
-    if name == "mariadb":
-        marks.append(pytest.mark.mariadb)
+    if name in ("mariadb", "postgresql"):
+        marks.append(getattr(pytest.mark, name))
     if not _is_there(kinds, name):
         marks.append(pytest.mark.skip(reason=f"{variable} names no server"))
     return pytest.param(name, marks=marks)
