@@ -1,5 +1,6 @@
 """Statements on a database that its URL names, past the project's own code: each commits by itself."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,14 @@ from sqlalchemy.pool import NullPool
 @contextmanager
 def session(url: str) -> Iterator[sqlalchemy.Connection]:
     """A session of its own; `exec_driver_sql` of it takes the statements as they are."""
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         yield connection
+
+
+@functools.lru_cache(maxsize=100)
+def _engine(url: str) -> sqlalchemy.Engine:
+    # Kept, as making one takes longer than a statement; it keeps no connection.
+    return sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
 
 def execute(url: str, *statements: str) -> None:

@@ -12,6 +12,7 @@ from tests.support.sql import session
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.03
+_LONGEST_POLL_SECONDS = 0.3
 _MOST_SECONDS = 100.0
 """A busy machine is slow, not wrong. Less than a test's time limit, whose error would not name the condition."""
 
@@ -32,9 +33,10 @@ def eventually(
 
 def last_seen(condition: Callable[[], T | None], *, seconds: float, every: float = _POLL_SECONDS) -> T | None:
     """Evaluate a condition until its value is true, or for so many seconds; returns its last value."""
-    deadline = time.monotonic() + seconds
-    while not (seen := condition()) and time.monotonic() <= deadline:
-        time.sleep(every)
+    began = time.monotonic()
+    while not (seen := condition()) and (waited := time.monotonic() - began) <= seconds:
+        # A long wait looks less often: what it waits for needs the processor more.
+        time.sleep(max(every, min(waited / 10, _LONGEST_POLL_SECONDS)))
     return seen
 
 
