@@ -91,14 +91,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of real programs time, and mark those whose broker others may use, too: two at once would take each
-    other's messages."""
+    """Mark the tests that use a broker which others may use, too: two at once would take each other's messages."""
     for item in items:
         if {"redis_url", "rabbitmq_url", "broker_kind"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.shared_broker)
-        marks = {mark.name for mark in item.iter_markers()}
-        if marks & {"slow", "deploy", "install"} and "timeout" not in marks:
-            item.add_marker(pytest.mark.timeout(600))
 
 
 def _parameter(kinds: Kinds, name: str, is_slow: bool) -> object:

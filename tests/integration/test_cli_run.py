@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 from worker.adapters.child_processes import environment_of_programs
 from worker.database.tables import BUDGETS
 
-pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from worker.domain.records.queries import OUTCOMES
 from worker.operations.write_heartbeat import host_name
 
 # It opens some 800 pages.
-pytestmark = [pytest.mark.quick_on("sqlite"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.quick_on("sqlite")
 
 MARKED = re.compile(r'<(code|pre|script|style)\b.*?</\1>|<(\w+)[^>]* lang="en".*?</\2>', re.DOTALL)
 """What stands as it was stored, and the link to the other language."""

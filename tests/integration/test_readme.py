@@ -204,7 +204,6 @@ def programs(folder: Path) -> Path:
 
 # Nine programs start, one after the other.
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     walk = WALKTHROUGH.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
     steps = blocks("sh", walk)

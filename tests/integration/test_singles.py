@@ -234,7 +234,6 @@ class TestMariadbAndRabbitmq(KilledAndStopped):
 
 
 # Celery waits for up to 60 s before it tries a task again.
-@pytest.mark.timeout(240)
 def test_singles_and_what_concerns_them_wait_for_a_database_that_is_away(
     own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:

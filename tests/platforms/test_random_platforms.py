@@ -35,7 +35,7 @@ def template() -> Iterator[Any]:
         yield made
 
 
-@pytest.mark.timeout(seconds(120))
+@pytest.mark.timeout(seconds(600))
 @pytest.mark.parametrize("seed", [*SEEDS, *MORE])
 def test_no_order_ends_wrongly_at_a_random_platform(seed: int, template: Any) -> None:
     outcome = run(template, seed)

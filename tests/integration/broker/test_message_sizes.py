@@ -264,7 +264,6 @@ def at_start(target: Target) -> Mapping[int, int]:
     return {process: memory_of(process)["VmRSS"] for process in (target.worker.pid, *target.worker.children())}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", LARGE)
 def test_no_message_lets_a_process_grow_by_more_than_200_megabytes(
     target: Target, valkey: EmbeddedValkey, at_start: Mapping[int, int], name: str
