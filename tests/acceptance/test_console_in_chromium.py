@@ -578,7 +578,7 @@ def has_text(element: WebElement, words: str) -> bool:
 def test_ids_and_phones_are_copied_by_a_button(console: Console, width: int) -> None:
     with chromium(console.url, width=width) as browser:
         rights = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": console.url}
-        browser.driver.execute_cdp_cmd("Browser.grantPermissions", {**rights, "browserContextId": browser.profile})
+        browser.driver.execute_cdp_cmd("Browser.grantPermissions", rights)
         browser.open(f"/orders/{console.bench.order(name_of(20)).id}")
         sign_in(browser, ACTOR)
         browser.wait_for("平台订单号")

@@ -168,19 +168,18 @@ def test_connections_that_are_kept_open_delay_no_other(migrated_database_url: st
 
 
 def test_no_log_line_holds_a_token_or_a_guess(own_serve: Deployment) -> None:
-    serve = own_serve
     guess = "a-guess-that-nobody-should-read"
-    serve.call_back("r1")
-    serve.call_back("r1", f"/callbacks/default/{guess}")
+    own_serve.call_back("r1")
+    own_serve.call_back("r1", f"/callbacks/default/{guess}")
     for broken in (
         f"POST {PATH} HTTP/9.9",
         f"P<ST {PATH} HTTP/1.1",
         f"POST {PATH}/{guess} HTTP/1.1\r\nContent-Length: x",
     ):
-        raw_request(serve, f"{broken}\r\n\r\n".encode())
-    serve.program.stop()
-    assert "http_request" in serve.program.output
-    assert not [word for word in (TOKEN, guess) if word in serve.program.output]
+        raw_request(own_serve, f"{broken}\r\n\r\n".encode())
+    own_serve.program.stop()
+    assert "http_request" in own_serve.program.output
+    assert not [word for word in (TOKEN, guess) if word in own_serve.program.output]
 
 
 def test_a_body_that_does_not_come_whole_is_not_taken_in(serve: Deployment) -> None:
@@ -285,21 +284,20 @@ def test_while_the_database_keeps_silent_the_answer_is_503(serve: Deployment) ->
 
 
 def test_probes_say_whether_callbacks_can_be_taken_in(own_serve: Deployment) -> None:
-    serve = own_serve
-    assert serve.send("GET", "/livez") == (200, "alive\n")
-    assert serve.send("GET", "/readyz") == (200, "ready\n")
-    execute(serve.database_url, "UPDATE alembic_version SET version_num = '9999'")
+    assert own_serve.send("GET", "/livez") == (200, "alive\n")
+    assert own_serve.send("GET", "/readyz") == (200, "ready\n")
+    execute(own_serve.database_url, "UPDATE alembic_version SET version_num = '9999'")
     # A newer release has migrated it, and has kept what this one needs.
-    assert serve.send("GET", "/readyz") == (200, "ready\n")
-    execute(serve.database_url, "UPDATE alembic_version SET version_num = '0009'")
+    assert own_serve.send("GET", "/readyz") == (200, "ready\n")
+    execute(own_serve.database_url, "UPDATE alembic_version SET version_num = '0009'")
 
     def is_refused() -> bool:
-        status, said = serve.send("GET", "/readyz")
+        status, said = own_serve.send("GET", "/readyz")
         return status == 503 and "0009" in said
 
     # Each process keeps for a second what it has read.
     eventually(is_refused, "a process that is not ready")
-    assert serve.send("GET", "/livez")[0] == 200
+    assert own_serve.send("GET", "/livez")[0] == 200
 
 
 @pytest.mark.databases("sqlite")

@@ -39,11 +39,9 @@ _DRIVERS: dict[str, Chrome] = {}
 
 @dataclass(frozen=True)
 class Browser:
-    """One window on one program, with cookies and rights of its own."""
+    """One window on one program."""
 
     driver: Chrome
-    profile: str
-    """What the driver's commands call `browserContextId`."""
     origin: str
     width: int
 
@@ -175,17 +173,18 @@ def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iter
     """
     driver = _DRIVERS[language] = _DRIVERS.get(language) or _start(language)
     first = driver.current_window_handle
-    profile = driver.execute_cdp_cmd("Target.createBrowserContext", {})["browserContextId"]
-    window = {"url": "about:blank", "browserContextId": profile}
+    # What a page keeps for its tab, and how a test has changed the tab, ends with it.
+    driver.switch_to.new_window("tab")
+    browser = Browser(driver, origin, width)
     try:
-        driver.switch_to.window(driver.execute_cdp_cmd("Target.createTarget", window)["targetId"])
-        browser = Browser(driver, profile, origin, width)
         browser.resize()
-        browser.faults()
         yield browser
     finally:
+        for command in ("Network.clearBrowserCookies", "Browser.resetPermissions"):
+            driver.execute_cdp_cmd(command, {})
+        browser.faults()
+        driver.close()
         driver.switch_to.window(first)
-        driver.execute_cdp_cmd("Target.disposeBrowserContext", {"browserContextId": profile})
 
 
 def close_browsers() -> None:
