@@ -13,6 +13,7 @@ from tests.support.archiving import add_newest, archive_all, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS
+from worker.domain.records.orders import OrderState
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
 PERIOD = ("--from", "2016-01-31", "--to", "2016-01-31")
@@ -128,6 +129,18 @@ def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli:
         assert not shown["differences"]
         assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
         assert archive_all(bench) in (7, 0)
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("total", ["合计", ""])
+def test_a_total_without_an_id_stands_for_no_order(bench: Workbench, cli: CommandLine, total: str) -> None:
+    fill(bench)
+    expensive = {"ori_amount": Decimal("98.00"), "state": OrderState.SUCCEEDED, "settled_at": NOON}
+    bench.run(update(ORDERS).where(ORDERS.c.request_id.is_(None)).values(expensive))
+    shown = cli.json("compare", "-", *PERIOD, stdin=rows_of(*SAME, ("", total, "2.94")))
+    found = {one["kind"]: (one["custom_parm"], one["charged_amount"]) for one in shown["differences"]}
+    assert found == {"unreadable": (None, None), "missing": ("c-alone", "98.00")}
+    assert (shown["counts"]["unreadable"], shown["counts"]["missing"]) == (1, 1)
 
 
 @pytest.mark.databases("sqlite")

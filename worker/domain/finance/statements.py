@@ -185,7 +185,7 @@ class Comparison:
             self.orders.add(order.state, order.charged_amount)
             if order.id in self._matched:
                 continue
-            place = self._unreadable.pop(order.request_id or "", None)
+            place = self._unreadable.pop(order.request_id, None) if order.request_id else None
             if place is None:
                 self._differ(DifferenceKind.MISSING, None, order)
             else:
