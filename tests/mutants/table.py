@@ -16,7 +16,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
         "if echoes_price and amount:",
     ),
     ("verdicts", "is_due_now=polled_by is None,", "is_due_now=False,"),
-    ("verdicts", "return not shows_number or any(", "return any("),
+    ("denials", "(_OF_AN_ORDER,) if shows_number", "(_OF_AN_ORDER, _OF_SOMETHING) if shows_number"),
     ("settlement", "if verdict.amount is None or verdict.amount == (", "if verdict.amount is None or 0 == ("),
     ("settlement", "Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}", "Attention.REJECTED_BY_PLATFORM}"),
     ("settlement", "replace(order, due_at=min(order.due_at, now))", "replace(order, due_at=now)"),

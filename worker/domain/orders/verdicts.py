@@ -1,11 +1,11 @@
 """What one item of an answer or a callback proves: a final state follows only from positive evidence."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
+from worker.domain.orders.denials import denies_order
 from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import Attention, IdKind, Order, TrafficStatus
@@ -57,14 +57,6 @@ class Verdict:
 _BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
 # How many of several items for one id are recorded beside the first.
 _OTHERS_SHOWN = 4
-_DENIALS = (
-    *("不存在", "未找到", "查无", "无此", "没有找到", "订单号错误"),
-    *("not found", "not exist", "no such"),
-)
-# The characters of these words that platforms also write otherwise.
-_SIMPLIFIED = str.maketrans("無訂單號錄沒査記錯誤", "无订单号录没查记错误")
-# Beside the order's number a denial may be about something else: 手机号码不存在 and 无此套餐 are real failures.
-_OF_AN_ORDER = ("单", "记录", "order", "record")
 
 
 def judge(
@@ -144,7 +136,7 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_p
     shows_number = shows_mobile(report.mobile, order.mobile)
     if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
         return _denial(report, polled_by, TextCode.NO_EVIDENCE)
-    if _denies_order(report.remark or "", shows_number=shows_number):
+    if denies_order(report.remark or "", shows_number=shows_number):
         return _denial(report, polled_by, TextCode.DENIED)
     if echoes_price and amount and order.expected_amount in (None, amount):
         return Verdict(effect=Effect.FAILED, report=report, amount=amount, amount_is_price=True)
@@ -167,23 +159,6 @@ def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> b
     if polled_by is None:
         return by_request_id and by_custom_parm
     return by_custom_parm if polled_by is IdKind.REQUEST_ID else by_request_id
-
-
-def _denies_order(remark: str, *, shows_number: bool) -> bool:
-    forms = _plain_forms(remark)
-    if not any(denial in words for denial in _DENIALS for words in forms):
-        return False
-    return not shows_number or any(word in words for word in _OF_AN_ORDER for words in forms)
-
-
-def _plain_forms(remark: str) -> list[str]:
-    """A remark as it is searched for words. One that holds Chinese also without blanks and invisible characters; with
-    its blanks too, as it may hold English words besides."""
-    words = " ".join(unicodedata.normalize("NFKC", remark).casefold().split()).translate(_SIMPLIFIED)
-    if not any("\u3400" <= character <= "\u9fff" for character in words):
-        return [words]
-    seen = (character for character in words if not character.isspace() and unicodedata.category(character) != "Cf")
-    return [words, "".join(seen)]
 
 
 def _denial(report: Report, polled_by: IdKind | None, reason: TextCode) -> Verdict:

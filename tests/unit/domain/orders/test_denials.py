@@ -1,0 +1,81 @@
+"""Remarks beside an agreeing number: which say that there is no such order, and which are reasons of real failures."""
+
+from time import process_time
+
+import pytest
+
+from tests.unit.domain.builders import APP_ID, MASKED, make_order, make_report
+from worker.domain.orders.verdicts import Effect, Verdict, judge
+from worker.domain.records.orders import IdKind
+
+
+def phrases(text: str) -> list[str]:
+    return [phrase.strip() for phrase in text.split("|")]
+
+
+DENIALS = phrases("""
+查無紀錄 | 查無此筆紀錄 | 查无此纪录 | 没有该订单 | 无该订单 | 未查到该订单 | 查询不到该订单 | 找不到订单 |
+未找到订单记录 | 记录不存在 | 该订单不存在 | 订单号不存在 | 订单号2016010000000219不存在 | 订单信息不存在 |
+订单编号不存在 | 单号不存在 | 订单号码不存在 | 此订单在系统中不存在 | 该笔订单不存在 | 系统中不存在该订单 |
+不存在此订单 | 未查询到此订单 | 未查询到订单信息 | 没有查到这笔订单 | 没查到订单 | 没找到该订单 | 未能找到订单 |
+无法找到该订单 | 查不到该订单 | 查不到订单 | 搜索不到该订单 | 查询无此订单 | 查询无记录 | 没有此订单 |
+没有这个订单 | 没有订单 | 没有记录 | 无记录 | 无订单信息 | 无此记录 | 无此流水 | 流水号不存在 | 交易不存在 |
+交易记录不存在 | 查无此交易 | 无相关订单 | 没有相关记录 | 没有对应的订单 | 没有充值记录 | 订单未找到 |
+订单没找到 | 订单号有误 | 订单号不正确 | 查无此单 | 無此訂單 | 訂單不存在 | 查詢不到該訂單 | 沒有該訂單 |
+未查到數據 | 查无数据 | 查无结果 | 暂无该订单 | 该订单号查无记录 | 该订单查询不到 | 订单找不到 |
+查无此号码的充值记录 | 找不到该手机号对应的订单 | 订单123，不存在 | 未收到该订单 | Order NOT FOUND |
+order does not exist | no such order | Record not  found | ORDER_NOT_EXIST | ORDER_NOT_FOUND | OrderNotFound |
+order doesn't exist | The order could not be found | cannot find order | can't find the order |
+no record found | unknown order | no matching order | transaction not found | order id 2016 not found |
+查询失败: order not found | No such record，请核对 | order-not-exist | 订 单 不 存 在 | 订单 2016 不存在 |
+Couldn’t find this order | ｏｒｄｅｒ ｎｏｔ ｆｏｕｎｄ | order does  not exist (订单) |
+The record was NOT FOUND | 没有该 订单 | 上游查无此单 | 您查询的订单不存在，请核实 | 未检索到该订单 |
+无对应充值订单 | order could not be located
+""")
+FAILURES = phrases("""
+号码不存在 | 手机号码不存在 | 手机号不存在 | 此号码不存在 | 该号码不存在或已停机 | 无此套餐 | 无此产品 |
+查无此号码 | 未找到号码归属地 | 查不到号码归属地 | 找不到该号码 | 无此用户 | 用户不存在 | 该用户不存在 |
+无此号段 | 余额不足 | 号码已停机 | 充值失败 | 订单失败 | 订单超时 | 订单已取消 | 订单已退款 | 交易失败 |
+交易超时 | 下单失败 | 重复下单 | 订单重复 | 订单金额错误 | 订单状态异常 | 订单处理失败 | 订单已关闭 |
+账户不存在 | 商户不存在 | 产品不存在 | 商品不存在 | 套餐不存在 | 无可用渠道 | 未找到可用渠道 | 没有可用通道 |
+找不到可用通道 | 无库存 | 没有权限 | 无交易权限 | 无效号码 | 无效的手机号 | 号码错误 | 手机号错误 |
+号码不存在，订单失败 | 订单失败，号码不存在 | 订单失败:手机号不存在 | 该手机号不在白名单 | 号码在黑名单中 |
+用户在黑名单 | 无法充值 | 无法处理该订单 | 系统错误 | 未知错误 | 运营商维护 | 该地区维护 | 号码归属地不存在 |
+没有该套餐 | 没有该产品 | 没有此号码 | 不支持该号码 | 未开户 | 未实名 | 无此业务 | 业务不存在 | 面值不存在 |
+没有对应面值 | 查無此號碼 | 號碼不存在 | 接口不存在 | 订单中的号码不存在 | 充值失败，查无此号码 |
+未找到对应的产品 | 订单未找到可用渠道 | user not found | no such product | subscriber not found |
+recharge failed | number not found | phone number does not exist | no such subscriber | product not found |
+order failed: number not found | order failed | order timeout | insufficient balance | channel not found |
+mobile number does not exist | number not found, order failed | 号码不存在 充值失败 | 手 机 号 码 不 存 在 |
+no stock | MSISDN_NOT_FOUND | account does not exist | NO SUCH USER | E0042 | 没有可充值的产品 |
+身份信息不存在 | 订单已存在 | 号码不存在，请核对订单 | 该订单的手机号码不存在 | invalid number |
+subscriber does not exist | order rejected
+""")
+
+
+def verdict_of(remark: str) -> Verdict:
+    said = make_report(traffic_sts="-1", remark=remark, mobile=MASKED, ori_amount="0")
+    return judge(make_order(), [said], app_id=APP_ID, polled_by=IdKind.REQUEST_ID)
+
+
+def test_the_tables_hold_sixty_phrases_each() -> None:
+    assert min(len(set(DENIALS)), len(set(FAILURES))) >= 60
+    assert not set(DENIALS) & set(FAILURES)
+
+
+@pytest.mark.parametrize("remark", DENIALS)
+def test_a_phrase_for_no_such_order_is_a_denial_beside_an_agreeing_number(remark: str) -> None:
+    assert verdict_of(remark).is_denial
+
+
+@pytest.mark.parametrize("remark", FAILURES)
+def test_a_phrase_about_anything_else_is_a_failed_recharge(remark: str) -> None:
+    assert verdict_of(remark).effect is Effect.FAILED
+
+
+@pytest.mark.parametrize("filler", ["单", "记录", "订单号", "没有的", "order ", "查"])
+def test_a_remark_made_to_be_searched_for_long_is_judged_within_half_a_second(filler: str) -> None:
+    remark = (filler * 500)[:500]
+    start = process_time()
+    verdict_of(remark)
+    assert process_time() - start < 0.5
