@@ -182,7 +182,7 @@ def test_an_order_that_was_corrected_is_resent_with_its_new_amount(bench: Workbe
     bench.run(f"DELETE FROM notifications WHERE version > {first.row.version}")
     assert cli.json("resend", "r1") == {"resent": 0, "made": 1, "rejected": []}
     (again,) = told_of(bench, "r1")
-    assert (again.data["ori_amount"], again.row.version) == ("5", corrected.row.version)
+    assert (again.data["ori_amount"], again.row.version) == ("5.00", corrected.row.version)
     assert cli.json("resend", "r1") == {"resent": 1, "made": 0, "rejected": []}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.archiving import add_newest, archive_all, callback
 from tests.support.command_line import CommandLine
+from tests.support.notifying import put_endpoint, told_of
 from tests.support.pages import pages_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ORDERS
@@ -60,6 +61,19 @@ def test_an_echoed_price_is_held_and_counts_as_no_charge_wherever_the_order_stan
     check()
     assert sum(restore_all(echoing.database)) == 3
     check()
+
+
+def test_a_notification_of_a_failed_order_says_whether_its_amount_is_only_a_price(
+    bench: Workbench, echoing: Workbench
+) -> None:
+    put_endpoint(bench)
+    settle(echoing)
+    echoing.add("charged", "free", mobile=MOBILE, expected_amount="5")
+    bench.intake.record_callbacks([callback("charged", status="-1", amount="5.0")])
+    bench.intake.record_callbacks([callback("free", status="-1", amount="0")])
+    told = {one.data["request_id"]: (one.data["ori_amount"], one.data["amount_is_price"]) for one in told_of(bench)}
+    priced = dict.fromkeys(("polled", "called", "priceless"), ("2.94", True))
+    assert told == {**priced, "charged": ("5.00", False), "free": ("0.00", False)}
 
 
 def test_without_the_setting_and_with_another_amount_it_is_a_charge(

@@ -51,7 +51,7 @@ def test_results_of_a_query_are_told_of_as_they_stand_in_the_table(bench: Workbe
         "r3": "order.failed",
     }
     assert told["r2"].data["attention"] == "amount_mismatch"
-    assert (told["r1"].data["ori_amount"], told["r2"].data["ori_amount"]) == ("2.94", "30")
+    assert (told["r1"].data["ori_amount"], told["r2"].data["ori_amount"]) == ("2.94", "30.00")
     for row in bench.rows(ORDERS)[:3]:
         one = told[row["request_id"]]
         assert one.row.order_id == row["id"]

@@ -4,9 +4,11 @@ import base64
 import itertools
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,6 +107,16 @@ def test_an_event_that_comes_twice_changes_nothing_the_second_time(flask_receive
 def test_a_cleared_attention_is_kept_too(flask_receiver: FlaskReceiver) -> None:
     flask_receiver.take(event(1, attention="late_conflict"), event(2, "order.attention"))
     assert stored(Path()) == [row(2)]
+
+
+def test_an_amount_that_is_only_a_price_is_kept_as_one(flask_receiver: FlaskReceiver) -> None:
+    of_an_older_release = {name: value for name, value in event(1)["data"].items() if name != "amount_is_price"}
+    kept = []
+    for one in (event(1) | {"data": of_an_older_release}, event(2), event(3, "order.failed", amount_is_price=True)):
+        flask_receiver.take(one)
+        with closing(sqlite3.connect("billing.db")) as billing:
+            kept += billing.execute("SELECT version, ori_amount, amount_is_price FROM recharges").fetchall()
+    assert kept == [(1, "2.94", None), (2, "2.94", 0), (3, "2.94", 1)]
 
 
 def test_a_test_event_is_accepted_and_not_kept(flask_receiver: FlaskReceiver) -> None:

@@ -22,6 +22,7 @@ from worker.domain.records.notifications import (
 )
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.wire.fields import amount_text
 
 LONGEST_REMARK = 1_000
 """Characters of the platform's remark that a notification carries."""
@@ -129,6 +130,7 @@ def _data(order: Order, source: Source, version: int) -> dict[str, object]:
         "traffic_sts": None if order.traffic_sts is None else int(order.traffic_sts),
         "remark": None if order.remark is None else order.remark[:LONGEST_REMARK],
         "ori_amount": _yuan(order.ori_amount),
+        "amount_is_price": order.amount_is_price,
         "expected_amount": _yuan(order.expected_amount),
         "attention": order.attention,
         "settled_by": order.settled_by,
@@ -139,8 +141,7 @@ def _data(order: Order, source: Source, version: int) -> dict[str, object]:
 
 
 def _yuan(amount: Decimal | None) -> str | None:
-    # Without the zeros that a database adds: the same amount is the same text, wherever the order was read.
-    return None if amount is None else format(amount.normalize(), "f")
+    return None if amount is None else amount_text(amount)
 
 
 def _utc(time: datetime) -> str:
