@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -247,6 +248,84 @@ def test_hints_about_unresolved_orders_take_at_most_half_a_batch(bench: Workbenc
     polled = bench.reconcile([]).ids
     assert [name[:3] for name in polled].count("old") == 5
     assert len(polled) == 10
+
+
+def wait(bench: Workbench, **duration: float) -> None:
+    bench.database.step += timedelta(**duration)
+
+
+def checks(bench: Workbench, name: str) -> int:
+    return [row["kind"] for row in bench.events_of(name)].count("check_requested")
+
+
+def test_every_hint_about_an_unresolved_order_has_it_polled_ten_windows_apart(bench: Workbench) -> None:
+    bench.open()
+    # Its last poll was that of an old order: by its schedule the next one would be hours away.
+    given_up(bench, "r1", due_at=bench.now() + timedelta(hours=5))
+    take_in(bench, callback(trust=Trust.CHECK))
+    assert bench.reconcile([item("r1", "0")]).ids == ("r1",)
+    wait(bench, minutes=4)
+    take_in(bench, callback(trust=Trust.CHECK, trafficSts="-1"))
+    take_in(bench, callback(trust=Trust.CHECK))
+    assert (checks(bench, "r1"), bench.grants.take(bench.slot)) == (2, None)
+    wait(bench, minutes=6)
+    assert bench.reconcile([item("r1", "0")]).ids == ("r1",)
+    wait(bench, hours=2)
+    take_in(bench, callback(trust=Trust.CHECK))
+    assert (checks(bench, "r1"), bench.reconcile([item("r1")]).ids) == (3, ("r1",))
+    assert states(bench) == {"r1": "succeeded"}
+
+
+def test_a_hint_that_comes_too_early_has_its_order_polled_when_the_interval_ends(bench: Workbench) -> None:
+    bench.open()
+    # By its schedule an order of this age is polled once an hour.
+    bench.add("r1", age_seconds=250_000.0)
+    bench.run(update(ORDERS).values(due_at=bench.now() + timedelta(minutes=10)))
+    take_in(bench, callback(trust=Trust.CHECK))
+    bench.reconcile([item("r1", "0")])
+    take_in(bench, callback(trust=Trust.CHECK))
+    assert (checks(bench, "r1"), bench.grants.take(bench.slot)) == (2, None)
+    wait(bench, minutes=10)
+    bench.reconcile([item("r1")])
+    assert states(bench) == {"r1": "succeeded"}
+
+
+@pytest.mark.parametrize("end", ["answered", "failed"])
+def test_a_hint_that_comes_while_a_query_gives_its_order_up_is_kept(bench: Workbench, end: str) -> None:
+    bench.open()
+    bench.add("r1", "r2", age_seconds=300_000.0)
+    bench.run(update(ORDERS).where(ORDERS.c.request_id == "r1").values(lane="alone", failures_alone=2))
+    query = bench.take()
+    while query.ids != ("r1",):
+        bench.write_back.answered(query, answer_to(query, [item("r2")]))
+        bench.clock.advance(bench.rules.spacing_seconds)
+        query = bench.take()
+    take_in(bench, callback(trust=Trust.CHECK))
+    if end == "answered":
+        bench.write_back.answered(query, answer_to(query, [item("r1", "0")]))
+    else:
+        bench.write_back.failed(query, Refused("-2", "bad id"))
+    assert states(bench) == {"r1": "unresolved", "r2": "succeeded"}
+    bench.clock.advance(bench.rules.reservation_seconds)
+    assert bench.reconcile([item("r1")]).ids == ("r1",)
+    assert states(bench) == {"r1": "succeeded", "r2": "succeeded"}
+
+
+@pytest.mark.parametrize("said", [{"oriAmount": None}, {"trafficSts": "-1", "remark": "订单不存在"}])
+def test_a_late_result_that_proves_nothing_has_an_unresolved_order_polled_once_more(
+    bench: Workbench, said: dict[str, Any]
+) -> None:
+    bench.open()
+    given_up(bench, "r1", due_at=bench.now() + timedelta(hours=5))
+    take_in(bench, callback(**said))
+    assert bench.reconcile([item("r1", "0")]).ids == ("r1",)
+    # The same again, by the task: it is counted, and the order is polled ten windows after its last poll.
+    body = {"requestId": "r1", "appid": "app-1", "trafficSts": "1", **said}
+    bench.intake.record_callbacks([{name: value for name, value in body.items() if value is not None}] * 2)
+    assert bench.grants.take(bench.slot) is None
+    wait(bench, minutes=10)
+    assert bench.reconcile([item("r1")]).ids == ("r1",)
+    assert states(bench) == {"r1": "succeeded"}
 
 
 def test_a_hint_about_an_order_that_queries_failed_by_spoils_no_batch(bench: Workbench) -> None:

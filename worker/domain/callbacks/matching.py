@@ -1,9 +1,5 @@
 """The platform's callbacks: which orders one names, and what it changes.
 
-One that is only a hint (`Trust.CHECK`) makes its order due, and a query says what is true. A forged one gains a
-place in a query, and settles nothing. So that forged ones are no flood, each order is made due once per re-query
-interval, and half a batch at most goes to such orders out of turn, as to requested checks.
-
 Callbacks that only repeat what is recorded of their order are counted beside that event, and change nothing. So an
 attention that an operator has dismissed does not come back by the callback that raised it.
 """
@@ -15,21 +11,19 @@ from datetime import datetime
 from types import MappingProxyType
 
 from worker.domain.callbacks.bodies import Callback
-from worker.domain.orders.settlement import poll_again_now, settle
-from worker.domain.orders.verdicts import Verdict, judge
+from worker.domain.callbacks.hints import check_by_callback, poll_after_callback
+from worker.domain.orders.settlement import settle
+from worker.domain.orders.verdicts import Effect, judge
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
-from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, TrafficStatus, gravest
+from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = CodedText(TextCode.TWO_ORDERS)
 _NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
-_RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
-_SHORTEST_INTERVAL_WINDOWS = 2
 # What a callback leaves behind with an order that it does not settle.
 _REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
 
@@ -173,6 +167,10 @@ class CallbackMatcher:
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self._enter(change, callback)
+            proves_nothing = verdict.is_due_now or verdict.effect is Effect.DUE_NOW
+            if proves_nothing and order.state is OrderState.UNRESOLVED:
+                entered = self._changes[order.id]
+                self._changes[order.id] = entered.then(poll_after_callback(entered.after, now, self._rules))
             if change.after.request_id != order.request_id:
                 self._directory.enter(change.after.key, order.id)
         return settled
@@ -191,55 +189,6 @@ class CallbackMatcher:
         if not repeated:
             order_id, events = change.before.id, with_repeats(change.events, callback.repeats)
             self._changes[order_id] = self._changes[order_id].then(change.after, events)
-
-
-def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
-    """Make an order due now where the callback reports a result: a pending one, and an unresolved one once more, which
-    stays unresolved. Of any other order a contradiction raises `late_conflict`; all else is recorded only.
-
-    After that no other callback makes the order due until it would have been due by itself, and for two windows at
-    least. `app_id` is that of the order's account.
-    """
-    if not order.state.may_settle:
-        echoes_price = order.account in rules.echoing_accounts
-        verdict = judge(order, [report], app_id=app_id, polled_by=None, echoes_price=echoes_price)
-        return _late_word(order, verdict, now)
-    is_early = order.callback_check_after is not None and now < order.callback_check_after
-    if report.fault or report.status not in _RESULTS or is_early:
-        return Change.none(order)
-    after = replace(
-        poll_again_now(order, now),
-        # A query of its own for one whose queries failed: it was given up as their cause, and is to spoil no batch.
-        lane=Lane.ALONE if order.state is OrderState.UNRESOLVED and order.failures_alone else order.lane,
-        check_requested_at=now,
-        callback_check_after=max(order.due_at, now + rules.windows(_SHORTEST_INTERVAL_WINDOWS)),
-    )
-    return _recorded(order, after, report, EventKind.CHECK_REQUESTED, now)
-
-
-def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
-    """Said of an order that is final or cancelled: only a contradiction is shown to a person."""
-    late = settle(order, verdict, source=Source.CALLBACK, now=now)
-    if any(event.kind is EventKind.CONTRADICTED for event in late.events):
-        return late
-    if verdict.is_denial and order.state is not OrderState.FAILED:
-        # A -1 that proves no failure contradicts a success all the same.
-        shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
-        return _recorded(order, shown, verdict.report, EventKind.CONTRADICTED, now)
-    return _recorded(order, order, verdict.report, EventKind.IGNORED, now)
-
-
-def _recorded(before: Order, after: Order, report: Report, kind: EventKind, now: datetime) -> Change:
-    return Change.none(before).record(
-        after,
-        kind,
-        source=Source.CALLBACK,
-        at=now,
-        traffic_sts=report.traffic_sts,
-        remark=report.remark,
-        ori_amount=report.ori_amount,
-        detail=report.words,
-    )
 
 
 def sayings_of(changes: Iterable[Change]) -> list[Saying]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.accounts.platform_habits import is_excused
+from worker.domain.orders.settlement import poll_unresolved_at
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -29,9 +30,11 @@ DENIAL_WINDOWS = 120
 
 
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText) -> Change:
-    """Make an order unresolved."""
-    order = change.after
+    """Make an order unresolved; a callback that came during the query has it polled once more."""
+    order, requested_at = change.after, query.requested_since(change.after)
     after = replace(order.no_longer_polled(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
+    if requested_at is not None:
+        after = poll_unresolved_at(after, max(now, requested_at))
     return query.record(change, after, EventKind.GAVE_UP, now, why.having(raised=attention))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.domain.orders.verdicts import Effect, Verdict
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.wire.fields import id_fault, names_a_row
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
@@ -67,6 +67,12 @@ def poll_again_now(order: Order, now: datetime) -> Order:
     if order.is_leased(now):
         return replace(order, check_requested_at=now)
     return replace(order, due_at=min(order.due_at, now))
+
+
+def poll_unresolved_at(order: Order, at: datetime) -> Order:
+    """Have an unresolved order polled once more, from this time on."""
+    # A query of its own for one whose queries failed: it was given up as their cause, and must not spoil a batch.
+    return replace(order, due_at=at, check_requested_at=at, lane=Lane.ALONE if order.failures_alone else order.lane)
 
 
 def _due_now(change: Change, now: datetime) -> Change:

@@ -159,17 +159,20 @@ def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
 def _polled(order: Order, context: AnswerContext) -> Change:
     """What any answered query changes on an order that it polled."""
     query, now, rules = context.query, context.now, context.rules
-    # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
-    requested_at = order.check_requested_at
-    is_wanted_again = requested_at is not None and requested_at != context.polled[order.id].check_requested_at
+    requested_at = query.requested_since(order)
+    due_at = next_due(order.submitted_at, context.schedule, now, rules)
+    if requested_at is not None:
+        # The schedule says nothing of an unresolved order: only the request has it polled.
+        later = max(now, requested_at)
+        due_at = later if order.state is OrderState.UNRESOLVED else min(due_at, later)
     after = replace(
         order.out_of_suspicion(),
         lease_token=None,
         queried_at=query.sent_at,
         query_count=order.query_count + 1,
         age_bucket=bucket_at(order.submitted_at, query.sent_at, rules),
-        due_at=now if is_wanted_again else next_due(order.submitted_at, context.schedule, now, rules),
-        check_requested_at=requested_at if is_wanted_again else None,
+        due_at=due_at,
+        check_requested_at=requested_at,
     )
     return _cleared(order, after, context)
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
 from worker.domain.accounts.platform_habits import learn_outline, new_outline
 from worker.domain.orders.giving_up import give_up, is_past_age_limit
+from worker.domain.orders.settlement import poll_unresolved_at
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import HttpError, NotSent, QueryError, Refused, Unreachable
@@ -113,7 +114,7 @@ def after_query_failure(
         if query.holds(order):
             after, is_suspected = decide(order, context)
             if is_suspected and order.state is OrderState.UNRESOLVED:
-                after, is_suspected = _polled_no_more(after), False
+                after, is_suspected = _polled_no_more(after, context), False
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
         state=learn_outline(_account_after(context, jitter), error.outline),
@@ -140,10 +141,12 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
             return order, False
 
 
-def _polled_no_more(order: Order) -> Order:
+def _polled_no_more(order: Order, context: FailureContext) -> Order:
     """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
-    failed alone, it joins no batch when the next callback names it (`check_by_callback`)."""
-    return replace(order.no_longer_polled(OrderState.UNRESOLVED), failures_alone=max(1, order.failures_alone))
+    failed alone, it joins no batch when the next callback names it (`poll_after_callback`)."""
+    after = replace(order.no_longer_polled(OrderState.UNRESOLVED), failures_alone=max(1, order.failures_alone))
+    requested_at = context.query.requested_since(order)
+    return after if requested_at is None else poll_unresolved_at(after, max(context.now, requested_at))
 
 
 def _account_after(context: FailureContext, jitter: float) -> AccountState:

@@ -168,7 +168,7 @@ class Order:
     lease_token: str | None = None
     """The token of the query that holds it."""
     check_requested_at: datetime | None = None
-    """When somebody requested a check of it; None once it was polled."""
+    """When somebody requested a check of it, or when a callback has it checked; None once it was polled."""
     absences: int = 0
     """Answered queries in a row that left it out: batches, or (lane `alone`) queries of its own."""
     absence_mark: int = 0
@@ -194,7 +194,7 @@ class Order:
     dismissed_at: datetime | None = None
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
     callback_check_after: datetime | None = None
-    """Before then no callback that is only a hint makes it due once more (`check_by_callback`)."""
+    """A callback that is only a hint and comes before then has it polled at that time (`poll_after_callback`)."""
     version: int = 0
     """Grows with every change that is saved: who is notified of two changes knows which is the later one."""
 

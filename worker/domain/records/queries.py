@@ -75,6 +75,14 @@ class Query(Asked):
         due_before = next(polled.due_at for polled in self.orders if polled.id == order.id)
         return replace(order, due_at=due_before, lease_token=None)
 
+    def requested_since(self, order: Order) -> datetime | None:
+        """When a polled order is to be polled again, if that was requested after the grant; else None."""
+        if order.check_requested_at is None:
+            return None
+        # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
+        granted = next((polled.check_requested_at for polled in self.orders if polled.id == order.id), None)
+        return None if order.check_requested_at == granted else order.check_requested_at
+
     def record(self, change: Change, after: Order, kind: EventKind, now: datetime, why: CodedText) -> Change:
         """The change with a later state of the order, which this query's end has led to, and why."""
         return change.record(after, kind, source=Source.QUERY, at=now, query_id=self.id, detail=why)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
 from worker.domain.callbacks.bodies import BodyFault, Callback, read_body, receive, shown_body
-from worker.domain.callbacks.matching import apply_callbacks, apply_kept_callbacks, check_by_callback
+from worker.domain.callbacks.hints import check_by_callback
+from worker.domain.callbacks.matching import apply_callbacks, apply_kept_callbacks
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
@@ -177,7 +178,8 @@ def test_a_hint_counts_once_until_the_order_would_be_due_and_for_two_windows_at_
     assert first.callback_check_after == NOW + 2 * WINDOW
     polled = replace(first, due_at=NOW + 5 * WINDOW, check_requested_at=None)
     early = NOW + 2 * WINDOW - timedelta(microseconds=1)
-    assert hinted(polled, at=early).after == polled
+    at_its_time = replace(polled, due_at=NOW + 2 * WINDOW, check_requested_at=NOW + 2 * WINDOW)
+    assert hinted(polled, at=early).after == replace(at_its_time, callback_check_after=NOW + 5 * WINDOW)
     later = hinted(polled, at=NOW + 2 * WINDOW).after
     assert (later.due_at, later.callback_check_after) == (NOW + 2 * WINDOW, NOW + 5 * WINDOW)
 
@@ -245,12 +247,22 @@ def test_a_hint_that_repeats_the_price_of_a_failed_order_contradicts_nothing() -
 
 
 @pytest.mark.parametrize("attention", [Attention.TOO_OLD, Attention.UNKNOWN_TO_PLATFORM])
-def test_a_hint_makes_an_unresolved_order_due_once_more_within_the_same_bound(attention: Attention) -> None:
-    order = make_order(1, state=OrderState.UNRESOLVED, attention=attention, due_at=NOW + 10 * WINDOW)
+def test_a_hint_makes_an_unresolved_order_due_once_more_ten_windows_after_its_last_poll(attention: Attention) -> None:
+    order = make_order(1, state=OrderState.UNRESOLVED, attention=attention, due_at=NOW + 300 * WINDOW)
     change = hinted(order, traffic_sts="-1")
-    assert change.after == replace(order, due_at=NOW, check_requested_at=NOW, callback_check_after=NOW + 10 * WINDOW)
+    assert change.after == replace(order, due_at=NOW, check_requested_at=NOW)
     assert [event.kind for event in change.events] == [EventKind.CHECK_REQUESTED]
     assert hinted(change.after).events == ()
+    polled = replace(order, queried_at=NOW)
+    for at, due_at in ((NOW + WINDOW, NOW + 10 * WINDOW), (NOW + 11 * WINDOW, NOW + 11 * WINDOW)):
+        assert hinted(polled, at=at).after == replace(polled, due_at=due_at, check_requested_at=due_at)
+
+
+def test_a_hint_about_an_unresolved_order_that_a_query_polls_counts_from_this_poll() -> None:
+    order = leased(make_order(1, state=OrderState.UNRESOLVED, queried_at=NOW - 90 * WINDOW, check_requested_at=NOW))
+    after = hinted(order).after
+    assert after == replace(order, check_requested_at=NOW + 10 * WINDOW)
+    assert hinted(after, at=NOW + WINDOW / 60).after == after
 
 
 def test_an_unresolved_order_whose_queries_failed_joins_no_batch_by_a_hint() -> None:

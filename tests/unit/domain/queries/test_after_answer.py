@@ -186,6 +186,21 @@ def test_an_unresolved_order_that_is_denied_once_more_is_not_given_up_again() ->
     assert (after(effects).denials, after(effects).check_requested_at) == (3, None)
 
 
+def test_an_unresolved_order_that_a_callback_names_during_its_query_is_polled_again() -> None:
+    at = NOW + 10 * WINDOW
+    row = replace(leased(HINTED), check_requested_at=at)
+    order = after(answered([HINTED], [make_report(1, traffic_sts="0")], rows=[row]))
+    assert (order.state, order.check_requested_at, order.due_at, order.lease_token) == ("unresolved", at, at, None)
+
+
+def test_an_order_that_is_given_up_by_a_query_during_which_a_callback_names_it_is_polled_again() -> None:
+    old = make_order(1, submitted_at=NOW - timedelta(seconds=RULES.unresolved_after_seconds + 60))
+    row = replace(leased(old), check_requested_at=NOW - timedelta(seconds=1))
+    order = after(answered([old], [make_report(1, traffic_sts="0")], rows=[row]))
+    assert (order.state, order.attention, order.check_requested_at) == ("unresolved", Attention.TOO_OLD, NOW)
+    assert (order.due_at, order.lane) == (NOW, Lane.BATCH)
+
+
 def test_a_one_item_platform_is_not_probed_with_an_unresolved_order() -> None:
     five = [HINTED, *(make_order(order_id) for order_id in range(2, 6))]
     state = make_state(one_item_streak=2, one_item_since=7)

@@ -321,3 +321,10 @@ def test_an_unresolved_order_becomes_no_suspect_and_joins_no_batch_again(others:
     assert all(after(effects, order.id).lane is Lane.SUSPECT for order in others)
     given_up = replace(HINTED, failures_alone=3)
     assert after(failed([given_up], REFUSED), 9).failures_alone == 3
+
+
+def test_an_unresolved_order_that_a_callback_names_during_a_query_that_fails_is_polled_again_alone() -> None:
+    at = NOW + 10 * WINDOW
+    row = replace(leased(HINTED), check_requested_at=at)
+    order = after(failed([HINTED], REFUSED, rows=[row]), 9)
+    assert (order.state, order.check_requested_at, order.due_at, order.lane) == ("unresolved", at, at, Lane.ALONE)
