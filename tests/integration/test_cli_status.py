@@ -194,6 +194,38 @@ def test_the_check_warns_of_a_backlog(cli: CommandLine, bench: Workbench) -> Non
     assert checked(strict, 1) == "WARNING: default: 150 orders are due, 2 minutes of queries"
 
 
+def test_more_orders_polled_alone_than_a_day_can_poll_are_named_with_what_to_do(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    let_a_worker_tick(bench)
+    bench.add(*(f"r{number}" for number in range(144)), age_seconds=-250)
+    # 1,428 queries a day, 60.5 s apart; one in ten is for these orders while others wait.
+    bench.run("UPDATE recharge_orders SET lane = 'alone' WHERE request_id <> 'r0'")
+    words = "143 orders wait for a query of their own, and a day has 142 such queries"
+    assert checked(cli, 1) == f"WARNING: default: {words}"
+    assert f"default: {words}." in cli.run("status").stdout
+    assert [one["name"] for one in cli.json("status")["findings"]] == ["polled_alone"]
+    (todo,) = cli.json("todo")["todo"]
+    assert (todo["kind"], todo["reason"]) == ("account", "polled_alone")
+    assert [(one["account"], one["note"]) for one in todo["items"]] == [("default", "143 orders, 142 polls a day")]
+    assert "RECONCILER_CALLBACK_GRACE_SECONDS" in todo["what_to_do"]
+    # Without others, and one less, a day can poll them.
+    for end in ("r0", "r1"):
+        bench.run("UPDATE recharge_orders SET lane = 'batch'")
+        bench.run("UPDATE recharge_orders SET lane = 'alone' WHERE request_id NOT IN ('r0', :end)", end=end)
+        if end == "r0":
+            bench.intake.cancel_orders([{"request_id": "r0"}])
+        assert (checked(cli, 0)[:2], cli.json("todo")["todo"]) == ("OK", [])
+
+
+def test_orders_that_only_queries_of_their_own_can_poll_count_too(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    blind = [{"custom_parm": f"c{number}", "mobile": "18812340804"} for number in range(1429)]
+    bench.enqueue(*blind, age_seconds=0)
+    assert "1,429 orders wait for a query of their own, and a day has 1,428 such queries" in checked(cli, 1)
+    assert [group["reason"] for group in cli.json("todo")["todo"]] == ["polled_alone"]
+
+
 def test_a_database_that_cannot_be_used_is_status_3(cli: CommandLine, bench: Workbench) -> None:
     bench.run("UPDATE alembic_version SET version_num = '0001'")
     assert checked(cli, 3).startswith("UNKNOWN: the database is at revision 0001")

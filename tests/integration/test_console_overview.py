@@ -56,6 +56,19 @@ def test_the_accounts_figures_are_shown(bench: Workbench, client: FlaskClient) -
     assert "Of the last 2 settled orders." in page
 
 
+def test_more_orders_polled_alone_than_a_day_can_poll_are_named_with_what_to_do(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    bench.add(*(f"r{number}" for number in range(144)), age_seconds=-250)
+    bench.run("UPDATE recharge_orders SET lane = 'alone' WHERE request_id <> 'r0'")
+    page = words_of(shown(client))
+    assert "143 orders wait for a query of their own, and a day has 142 such queries." in page
+    assert "raise RECONCILER_CALLBACK_GRACE_SECONDS" in page
+    assert "143 笔订单须单独查询" in words_of(shown(client, language="zh"))
+    listed = words_of(client.get("/attention?tab=account").text)
+    assert "143 orders, 142 polls a day" in listed
+
+
 def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> None:
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))

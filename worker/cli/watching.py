@@ -83,9 +83,10 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
 
     Exit status of --check: 2 where no worker has ticked for RECONCILER_CHECK_TICK_SECONDS, or none ever has, or the
     broker answers none of them; 1 for a back-off, a pause, an outage of the platform, another database than before (for
-    an hour), a backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), orders that need a person
-    (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for RECONCILER_CHECK_NOTIFY_SECONDS, or a
-    beat that sends no ticks; 0 where all is well; 3 where the database or the settings keep anybody from telling.
+    an hour), a backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), more orders that wait for a query of their own than a day
+    can poll, orders that need a person (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for
+    RECONCILER_CHECK_NOTIFY_SECONDS, or a beat that sends no ticks; 0 where all is well; 3 where the database or the
+    settings keep anybody from telling.
 
     Examples:
       reconciler status

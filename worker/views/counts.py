@@ -3,6 +3,7 @@
 A count ends at `most` rows, where it may take long and something waits for it; with None all rows are counted.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -33,7 +34,7 @@ from worker.database.tables import (
     UNRESOLVED_STATE,
 )
 from worker.domain.records.notifications import Rank
-from worker.domain.records.orders import Attention
+from worker.domain.records.orders import Attention, IdKind, Lane
 from worker.domain.records.watching import NotificationCounts, PendingCount
 
 _FIRST_DUE = 100
@@ -67,6 +68,20 @@ def pending(
             lane=lane, id_kind=id_kind, pending=orders, due=due, never_polled=never, oldest_due_at=since
         )
         found[account].append(count)
+    return found
+
+
+def polled_alone(
+    connection: Connection, accounts: Collection[str], blind: Collection[str], most: int
+) -> Mapping[str, int]:
+    """Pending orders that wait for a query of their own, by account: those that answers have left out, and those of
+    customParm alone in `blind` accounts, which do not echo it. Up to `most` of each are counted."""
+    found = Counter[str]()
+    left_out = one_of(connection, ORDERS.c.account, accounts) & (ORDERS.c.lane == Lane.ALONE)
+    by_custom_parm = (ORDERS.c.lane == Lane.BATCH) & (ORDERS.c.id_kind == IdKind.CUSTOM_PARM)
+    for wanted in (left_out, one_of(connection, ORDERS.c.account, blind) & by_custom_parm):
+        some = _some([ORDERS.c.account], wanted, ORDERS.c.state == PENDING_STATE, most=most)
+        found.update({row.account: row.rows for row in connection.execute(_counted([some.c.account]))})
     return found
 
 

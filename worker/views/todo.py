@@ -13,19 +13,22 @@ from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and
 from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.domain.records.orders import Attention, OrderState
+from worker.domain.watching.monitoring import polls_alone_a_day
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
     UNMATCHED_FOR,
     AccountTodo,
     TodoKind,
     accounts_to_do,
+    alone_to_do,
     endpoints_to_do,
 )
 from worker.domain.watching.workers import polled_accounts
 from worker.stores.notifications import read_endpoints
+from worker.stores.pending_orders import count_pending
 from worker.views import counts
 from worker.views.accounts import accounts_with_pending, read_states, read_workers
 from worker.views.inbox import (
@@ -169,8 +172,25 @@ def _csv_row(group: TodoGroup, item: Row) -> Row:
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
     queries = {account: past_queries(connection, account) for account in polled}
     with_pending = accounts_with_pending(connection)
-    found = accounts_to_do(read_states(connection), with_pending, polled, queries, now, rules)
-    return _groups("account", found)
+    states = read_states(connection)
+    found = accounts_to_do(states, with_pending, polled, queries, now, rules)
+    return _groups("account", [*found, *alone_to_do(_polled_alone(connection, states, polled, now, rules))])
+
+
+def _polled_alone(
+    connection: Connection, states: Iterable[AccountState], polled: Collection[str], now: datetime, rules: Rules
+) -> dict[str, tuple[int, int]]:
+    """Of accounts that may have too many: how many orders wait for a query of their own, and the polls of a day."""
+    known = [state for state in states if state.account in polled]
+    blind = [state.account for state in known if not state.may_batch_custom_parm(now, rules)]
+    waiting = counts.polled_alone(connection, polled, blind, MOST_COUNTED)
+    found = {}
+    for state in known:
+        orders = waiting.get(state.account, 0)
+        if orders > polls_alone_a_day(state, rules, has_others=True):
+            has_others = count_pending(connection, state.account, orders + 1) > orders
+            found[state.account] = orders, polls_alone_a_day(state, rules, has_others=has_others)
+    return found
 
 
 def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:

@@ -48,6 +48,8 @@ _PATTERN = (
     Work.BATCH,
     Work.SUSPECTS,
 )
+SINGLE_SHARE = _PATTERN.count(Work.SINGLE) / len(_PATTERN)
+"""The share of the slots that orders polled one by one get while batches and suspects wait."""
 
 # Who takes a slot whose owner has no work. Batches come first, and suspects take none while a single waits: they get
 # five of ten at most.

@@ -184,6 +184,8 @@ class FindingKind(StrEnum):
     BACK_OFF_BECAUSE = "back_off.because"
     TOO_FREQUENT = "too_frequent"
     BACKLOG = "backlog"
+    POLLED_ALONE = "polled_alone"
+    """More orders wait for a query of their own than a day can poll."""
     NOT_SERVED = "not_served"
     NEVER_QUERIED = "nothing_asked.never"
     NOT_QUERIED = "nothing_asked"

@@ -9,6 +9,7 @@ from functools import partial
 from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
+from worker.domain.queries.choose_batch import SINGLE_SHARE
 from worker.domain.queries.slots_and_clocks import database_findings
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Refused
@@ -60,6 +61,22 @@ def drain_seconds(accounts: Sequence[AccountOverview], account: AccountOverview,
     """How long it takes to poll all due orders once: those of every account that shares the account's SID."""
     queries = sum(queries_for(one.counts, one.state, now, rules) for one in _sharing(account, accounts))
     return rules.drain_seconds(queries)
+
+
+def polled_alone(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
+    """How many pending orders of an account wait for a query of their own."""
+    blind = not state.may_batch_custom_parm(now, rules)
+    return sum(
+        count.pending
+        for count in counts
+        if count.lane is Lane.ALONE or (blind and count.lane is Lane.BATCH and count.id_kind is IdKind.CUSTOM_PARM)
+    )
+
+
+def polls_alone_a_day(state: AccountState, rules: Rules, *, has_others: bool) -> int:
+    """How many orders of an account can be polled one by one within a day; `has_others`: others are pending, too."""
+    share = SINGLE_SHARE if has_others and not state.one_item_mode else 1
+    return int(share * rules.slots * timedelta(days=1).total_seconds() / rules.spacing_seconds)
 
 
 def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]:
@@ -138,6 +155,10 @@ def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresho
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
         values = {"count": account.due, "lasts": timedelta(seconds=seconds)}
         yield found(kind=FindingKind.BACKLOG, values=values)
+    alone = polled_alone(account.counts, account.state, overview.now, rules)
+    most = polls_alone_a_day(account.state, rules, has_others=account.pending > alone)
+    if alone > most:
+        yield found(kind=FindingKind.POLLED_ALONE, values={"count": alone, "most": most})
     if account.due and _is_left_out(account, overview, thresholds.tick_seconds):
         yield found(kind=FindingKind.NOT_SERVED, values={"count": account.due})
     elif _is_stuck(account, overview, rules):

@@ -30,6 +30,8 @@ class TodoKind(StrEnum):
     """The platform refuses queries of an account because they come too often."""
     PAUSED = "account_paused"
     BACKS_OFF = "account_backs_off"
+    POLLED_ALONE = "polled_alone"
+    """More orders of an account wait for a query of their own than a day can poll."""
     ENDPOINT_STOPPED = "endpoint_stopped"
     """The receiver of an account's notifications answered 410."""
     ENDPOINT_MISSING = "endpoint_missing"
@@ -95,6 +97,16 @@ def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, 
     is_long = state.backoff_seconds >= rules.window_seconds * LONG_BACK_OFF_WINDOWS
     if state.is_backed_off(now) and is_long and not state.configuration_refused:
         yield todo(kind=TodoKind.BACKS_OFF, until=state.backoff_until)
+
+
+def alone_to_do(waiting: Mapping[str, tuple[int, int]]) -> list[AccountTodo]:
+    """The accounts of which more orders wait for a query of their own than a day can poll, by name. `waiting` has both
+    numbers of each account."""
+    return [
+        AccountTodo(kind=TodoKind.POLLED_ALONE, account=account, note=f"{orders:,} orders, {polls:,} polls a day")
+        for account, (orders, polls) in sorted(waiting.items())
+        if orders > polls
+    ]
 
 
 def endpoints_to_do(

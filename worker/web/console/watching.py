@@ -34,6 +34,7 @@ _PATIENCE_SECONDS = 0.03
 _PAGES = {
     "attention": "attention",
     "backlog": "orders?state=pending",
+    "polled_alone": "attention?tab=account",
     "outage": "queries",
     "back_off": "queries",
     "too_frequent": "queries",

@@ -244,6 +244,23 @@ def test_an_account_is_well_until_then(account: AccountOverview) -> None:
     assert checked(account) == []
 
 
+ALONE = make_count(0, pending=143, lane=Lane.ALONE)
+BLIND = make_count(0, pending=1429, id_kind=IdKind.CUSTOM_PARM)
+OTHERS = make_count(0, pending=1)
+
+
+def test_more_orders_polled_alone_than_a_day_can_poll_are_reported() -> None:
+    # A day has 1,428 queries, of which these orders get one in ten while others wait.
+    assert names(of_counts(ALONE, OTHERS)) == names(of_counts(BLIND)) == ["polled_alone"]
+    (finding,) = checked(of_counts(ALONE, OTHERS))
+    assert said(finding) == "default: 143 orders wait for a query of their own, and a day has 142 such queries"
+    for counts in ((ALONE,), (replace(ALONE, pending=142), OTHERS), (replace(BLIND, pending=1428),)):
+        assert names(of_counts(*counts)) == []
+    echoing, one_item = make_state(echoes_custom_parm=True), make_state(one_item_mode=True)
+    assert names(make_account(counts=[BLIND], state=echoing)) == []
+    assert names(make_account(counts=[ALONE, OTHERS], state=one_item)) == []
+
+
 def test_thresholds_say_when_a_backlog_or_orders_for_a_person_are_reported() -> None:
     assert names(of_counts(make_count(101)), backlog_windows=1) == ["backlog"]
     assert names(of_counts(make_count(0, pending=9999)), backlog_windows=1) == []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.watching import PastQuery
-from worker.domain.watching.todo import TodoKind, accounts_to_do
+from worker.domain.watching.todo import TodoKind, accounts_to_do, alone_to_do
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
@@ -50,3 +50,11 @@ def test_queries_that_come_too_often_are_shown_since_the_first_one_of_an_hour() 
 def test_pending_orders_of_an_unknown_account_come_before_pauses() -> None:
     states = [AccountState(account="a", paused_at=NOON), AccountState(account="gone", paused_at=NOON)]
     assert kinds(*states, pending=("a", "gone")) == ["gone account_not_configured", "a account_paused"]
+
+
+def test_accounts_with_more_orders_polled_alone_than_a_day_can_poll_need_a_person() -> None:
+    found = alone_to_do({"b": (1_000, 142), "a": (143, 142), "c": (142, 142)})
+    assert [(one.account, one.note) for one in found] == [
+        ("a", "143 orders, 142 polls a day"),
+        ("b", "1,000 orders, 142 polls a day"),
+    ]
