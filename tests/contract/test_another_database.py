@@ -84,7 +84,7 @@ def test_a_connection_that_believes_in_a_server_of_before_closes_nothing(bench: 
     old = Workbench(bench.url, bench.rules, clock=bench.clock)
     here = row(bench)["database_identity"]
     with old.database.read() as connection:
-        fact = "inode" if old.database.kind == "sqlite" else "timeline"
+        fact = "inode" if old.database.kind == "sqlite" else "system"
         connection.info[INFO_KEY] |= {fact: "1"}
         assert identity_of(connection).text != here
     granted = 0

@@ -14,8 +14,9 @@ from tests.support import mariadb, rabbitmq
 from tests.support.brokers import remove_queues
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
 from tests.support.mariadb import OwnMariadb
-from tests.support.proxy import Proxy, through_proxy
+from tests.support.proxy import Proxy, Upstream, through_proxy
 from tests.support.rabbitmq import OwnRabbitmq
+from tests.support.replicas import Replicated, replicated
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from worker.database.migrations import upgrade
 
@@ -89,21 +90,12 @@ class Lane:
 
     @contextmanager
     def _proxied(self, kind: str, direct: str) -> Iterator[TestbedDatabase]:
-        url = sqlalchemy.make_url(direct)
         if kind == "sqlite":
             yield TestbedDatabase(kind=kind, url=direct, direct_url=direct)
             return
-        if kind == "postgresql":
-            server: EmbeddedPostgres | OwnMariadb | None = self._postgres
-            proxy = Proxy(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-            proxied = url.set(host="127.0.0.1", port=proxy.port, query={})
-        else:
-            server = self._mariadb
-            proxy = Proxy(("127.0.0.1", int(url.port or 3306)))
-            proxied = url.set(port=proxy.port)
-        with proxy:
-            through = proxied.render_as_string(hide_password=False)
-            yield TestbedDatabase(kind=kind, url=through, direct_url=direct, proxy=proxy, server=server)
+        server = self._postgres if kind == "postgresql" else self._mariadb
+        with Proxy(upstream_of(direct)) as proxy:
+            yield TestbedDatabase(kind=kind, url=_through(proxy, direct), direct_url=direct, proxy=proxy, server=server)
 
     @contextmanager
     def broker(self, kind: str) -> Iterator[TestbedBroker]:
@@ -144,6 +136,33 @@ class Lane:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+
+@contextmanager
+def replicated_database(kind: str) -> Iterator[tuple[TestbedDatabase, Replicated]]:
+    """A migrated database, with the checker's history in it, on a primary and a replica of its own.
+
+    The proxy leads to the primary. `direct_url` passes the proxy too, so that it follows the failover.
+    """
+    with replicated(kind) as servers, Proxy(upstream_of(servers.url)) as proxy:
+        _upgrade_alone(servers.url)
+        history.install(servers.url)
+        url = _through(proxy, servers.url)
+        yield TestbedDatabase(kind=kind, url=url, direct_url=url, proxy=proxy), servers
+
+
+def upstream_of(url: str) -> Upstream:
+    """Where the server of a PostgreSQL or MariaDB of the tests' own listens."""
+    parts = sqlalchemy.make_url(url)
+    if parts.get_backend_name() == "postgresql":
+        return Path(str(parts.query["host"])) / ".s.PGSQL.5432"
+    return "127.0.0.1", int(parts.port or 3306)
+
+
+def _through(proxy: Proxy, url: str) -> str:
+    parts = sqlalchemy.make_url(url)
+    query = {} if parts.get_backend_name() == "postgresql" else parts.query
+    return parts.set(host="127.0.0.1", port=proxy.port, query=query).render_as_string(hide_password=False)
 
 
 _upgrading = Lock()

@@ -30,6 +30,12 @@ class Pgbouncer(ServerProcess):
         through = self._target.set(host="127.0.0.1", port=self._port, query={})
         return through.render_as_string(hide_password=False)
 
+    def lead_to(self, database_url: str) -> None:
+        """Take new sessions from another server, which has the same database; the clients' connections stay."""
+        self._target = make_url(database_url)
+        self._initialise()
+        os.kill(self.pid, signal.SIGHUP)
+
     def _initialise(self) -> None:
         target = self._target
         host = target.host or target.query.get("host")

@@ -63,6 +63,11 @@ class Proxy:
             self.cut()
         self._mode = mode
 
+    def lead_to(self, upstream: Upstream) -> None:
+        """Lead to another server, as an address does that follows a failover; open connections are reset."""
+        self._upstream = upstream
+        self.cut()
+
     def delay_requests(self, seconds: Callable[[], float]) -> None:
         """Let the first bytes of each connection to the server wait; `seconds` is called for each connection."""
         self._delay = seconds

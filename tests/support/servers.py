@@ -66,9 +66,10 @@ class EmbeddedPostgres(ServerProcess):
     def _initialise(self) -> None:
         if os.geteuid() == 0:
             self._leave_root()
-        self._initialise_by(
-            self._program("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        )
+        self._initialise_by(self._make_data())
+
+    def _make_data(self) -> Child:
+        return self._program("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     @property
     def url(self) -> str:
