@@ -43,7 +43,8 @@ _SAVE_STATE = update(STATES).where(STATES.c.account == bindparam("saved_account"
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
     """All rows of these SIDs, without a lock: those of another deployment's slots as well."""
-    return [_to_slot_row(row) for row in connection.execute(select(*_SLOT_COLUMNS)) if row.account_sid in sids]
+    rows = connection.execute(select(*_SLOT_COLUMNS).where(one_of(connection, BUDGETS.c.account_sid, sids)))
+    return [_to_slot_row(row) for row in rows]
 
 
 def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str, float]:
