@@ -76,7 +76,7 @@ _WAITING_FOR_LONG = (
 def hold_the_row_past_a_reservation(
     testbed: Testbed, variant: str, boot_ids: tuple[str | None, ...] = (None, None)
 ) -> None:
-    # Of one process each, which tick by themselves: while both wait for the row, none can come first by fresh clocks.
+    # Each has one process, which ticks by itself: while both wait for the row, none can come first by fresh clocks.
     for number, boot_id in enumerate(boot_ids):
         testbed.worker(f"worker-{number}", variant=variant, boot_id=boot_id, processes=1)
     eventually(lambda: testbed.rows("SELECT 1 FROM query_budgets"), "the slot's row")
