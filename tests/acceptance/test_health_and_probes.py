@@ -37,7 +37,7 @@ SETTINGS = {
 }
 NO_TICK = "no tick for 12 s"
 SLOW = "no answer"
-"""Of a reading that takes more than three seconds, as one may on a busy machine."""
+"""What a page says if a reading takes more than three seconds, as one may on a busy machine."""
 PARTS = {"worker": "ok", "broker": "ok", "database": "ok"}
 WELL = {"/livez": 200, "/readyz": 200, "/healthz": 200, **PARTS}
 

@@ -24,7 +24,7 @@ class Step:
     """A command that must succeed."""
 
     name: str
-    """One word, by which `.ci/run` repeats it."""
+    """One word; `.ci/run NAME` repeats the step."""
     title: str
     command: str
     """For bash, in the project's folder."""
@@ -44,7 +44,7 @@ class Result:
     """Seconds from the start of the run."""
     seconds: float
     processor_seconds: float
-    """Of the command and of all that it started and waited for."""
+    """The processor time of the command, and of all that it started and waited for."""
 
     @property
     def is_good(self) -> bool:

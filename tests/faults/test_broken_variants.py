@@ -80,7 +80,7 @@ def hold_the_row_past_a_reservation(
     for number, boot_id in enumerate(boot_ids):
         testbed.worker(f"worker-{number}", variant=variant, boot_id=boot_id, processes=1)
     eventually(lambda: testbed.rows("SELECT 1 FROM query_budgets"), "the slot's row")
-    # Open at once; nobody takes it, since there is no order yet.
+    # Open at once; no worker takes it, since there is no order yet.
     testbed.execute("UPDATE query_budgets SET due_at = clock_timestamp(), boot_due_us = 0, wait_us = 0")
     engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
     with engine.connect() as connection:

@@ -1,5 +1,6 @@
 """Lists as files that the console makes in the background."""
 
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -146,7 +147,8 @@ def test_of_more_that_needs_a_person_than_is_downloaded_at_once_the_whole_is_off
     bench.intake.enqueue_orders([{"request_id": ""}])
     client = office.console(rows_of_a_sheet=20_000)
     page = client.get("/attention?format=xlsx").text
-    assert "the file would end after 10,000." in page
+    # Fewer than 10,000 on a slow machine: the search for them ends after some time.
+    assert re.search(r"the file would end after [\d,]+\.", page)
     assert 'action="/exports/new/attention?format=xlsx"' in page
     assert begin(client, "/exports/new/attention?format=xlsx") == 303
     (sheet, *_) = read_xlsx(client.get(f"/exports/{finished(bench)}", buffered=True).data).values()

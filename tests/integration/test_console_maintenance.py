@@ -34,7 +34,7 @@ def in_hours(now: datetime, hours: float) -> datetime:
 
 
 def plan(client: FlaskClient, now: datetime, begins: float = 2.0, ends: float = 9.0) -> str:
-    """What is said after a pause was planned for so many hours after `now`."""
+    """What the page says after a pause was planned, which begins and ends these hours after `now`."""
     times: dict[str, Any] = {"from": f"{in_hours(now, begins):{FORM}}", "until": f"{in_hours(now, ends):{FORM}}"}
     return str(said_after(press(client, PLAN, account="*", reason="ticket 77", **times))["said"])
 

@@ -120,7 +120,7 @@ class Browser:
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def refresh_often(self) -> None:
-        """From the next page on, have what is refreshed every 10 s be refreshed every second."""
+        """Refresh every second what is refreshed every 10 s, from the next page on."""
         sooner = "(call, ms, ...more) => real(call, ms === 10000 ? 1000 : ms, ...more)"
         code = f"const real = setTimeout; window.setTimeout = {sooner}"
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": code})

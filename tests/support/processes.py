@@ -27,7 +27,7 @@ PLATFORM = (sys.executable, "-c", "import typer; from worker.simulator.command i
 FAST = {
     "query_window_seconds": 1.0,
     "query_margin_seconds": 0.05,
-    # Nobody meets it: a busy machine may take seconds from a grant to the first byte.
+    # No query meets it: a busy machine may take seconds from a grant to the first byte.
     "request_deadline_seconds": 20,
     "connect_timeout_seconds": 0.5,
     "callback_grace_seconds": 0.05,

@@ -34,7 +34,7 @@ class PostgresqlStandby(EmbeddedPostgres):
         eventually(lambda: column_of(self.url, behind) == [False], "a standby that has caught up")
 
     def detach(self) -> None:
-        """From now on what the primary commits is lost."""
+        """Lose what the primary commits from now on."""
         execute(self.url, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
         eventually(lambda: not column_of(self.url, "SELECT pid FROM pg_stat_wal_receiver"), "the end of replication")
 
@@ -66,7 +66,7 @@ class MariadbReplica(OwnMariadb):
         assert column_of(self.url, f"SELECT MASTER_GTID_WAIT('{there}', 60)") == [0], "the replica does not follow"
 
     def detach(self) -> None:
-        """From now on what the primary commits is lost."""
+        """Lose what the primary commits from now on."""
         execute(self.url, "STOP SLAVE")
 
     def promote(self) -> None:

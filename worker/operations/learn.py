@@ -33,7 +33,7 @@ from worker.stores.accounts import (
     read_schedule_row,
     save_learned,
 )
-from worker.stores.pending_orders import count_pending, is_any_polled_alone
+from worker.stores.pending_orders import is_any_polled_alone, read_pending_count
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -141,7 +141,7 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
 
 
 def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
-    pending = count_pending(connection, account, rules.batch_size + 1)
+    pending = read_pending_count(connection, account, rules.batch_size + 1)
     # An order that is polled alone takes the slots that batches leave: batches must not take every slot.
     return is_at_most_a_batch(pending, rules) and not is_any_polled_alone(connection, account)
 

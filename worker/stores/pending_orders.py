@@ -99,7 +99,7 @@ def read_dueness(
     return [(AccountState(**dict(zip(_WAITS, state, strict=True))), due is not None) for *state, due in rows]
 
 
-def count_pending(connection: Connection, account: str, most: int) -> int:
+def read_pending_count(connection: Connection, account: str, most: int) -> int:
     """How many of the account's orders are pending; `most` where there are more."""
     pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE).limit(most)
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0

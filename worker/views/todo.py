@@ -28,7 +28,7 @@ from worker.domain.watching.todo import (
 )
 from worker.domain.watching.workers import polled_accounts
 from worker.stores.notifications import read_endpoints
-from worker.stores.pending_orders import count_pending
+from worker.stores.pending_orders import read_pending_count
 from worker.views import counts
 from worker.views.accounts import accounts_with_pending, read_states, read_workers
 from worker.views.inbox import (
@@ -180,7 +180,7 @@ def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now
 def _polled_alone(
     connection: Connection, states: Iterable[AccountState], polled: Collection[str], now: datetime, rules: Rules
 ) -> dict[str, tuple[int, int]]:
-    """Of accounts that may have too many: how many orders wait for a query of their own, and the polls of a day."""
+    """How many orders wait for a query of their own, and the polls of a day, if an account may have too many."""
     known = [state for state in states if state.account in polled]
     blind = [state.account for state in known if not state.may_batch_custom_parm(now, rules)]
     waiting = counts.polled_alone(connection, polled, blind, MOST_COUNTED)
@@ -188,7 +188,7 @@ def _polled_alone(
     for state in known:
         orders = waiting.get(state.account, 0)
         if orders > polls_alone_a_day(state, rules, has_others=True):
-            has_others = count_pending(connection, state.account, orders + 1) > orders
+            has_others = read_pending_count(connection, state.account, orders + 1) > orders
             found[state.account] = orders, polls_alone_a_day(state, rules, has_others=has_others)
     return found
 

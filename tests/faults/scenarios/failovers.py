@@ -6,7 +6,7 @@ from tests.faults.testbed import Scale, Testbed
 
 
 @fault(
-    57,
+    53,
     "a failover that loses the last query, to a replica on which the worker's sessions are open",
     databases=SERVERS,
     # The failover must be over within a window, on a busy machine too.
@@ -15,7 +15,7 @@ from tests.faults.testbed import Scale, Testbed
     times_in_ci=2,
     seconds=160.0,
 )
-def fault_57_the_last_query_is_lost_by_a_failover(testbed: Testbed) -> None:
+def fault_53_the_last_query_is_lost_by_a_failover(testbed: Testbed) -> None:
     testbed.database, servers = testbed.enter(replicated_database(testbed.database.kind))
     proxy = testbed.database.proxy
     assert proxy is not None

@@ -66,7 +66,7 @@ def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
     if any(event.kind is EventKind.CONTRADICTED for event in late.events):
         return late
     if verdict.is_denial and order.state is not OrderState.FAILED:
-        # A -1 that proves no failure contradicts a success all the same.
+        # A -1 contradicts a success even if it proves no failure.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
         return _recorded(order, shown, verdict.report, EventKind.CONTRADICTED, now)
     return _recorded(order, order, verdict.report, EventKind.IGNORED, now)

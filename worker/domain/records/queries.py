@@ -76,7 +76,7 @@ class Query(Asked):
         return replace(order, due_at=due_before, lease_token=None)
 
     def requested_since(self, order: Order) -> datetime | None:
-        """When a polled order is to be polled again, if that was requested after the grant; else None."""
+        """When an order of the query must be polled again, if that was requested after the grant; else None."""
         if order.check_requested_at is None:
             return None
         # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.

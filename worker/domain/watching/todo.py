@@ -100,7 +100,7 @@ def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, 
 
 
 def alone_to_do(waiting: Mapping[str, tuple[int, int]]) -> list[AccountTodo]:
-    """The accounts of which more orders wait for a query of their own than a day can poll, by name. `waiting` has both
+    """Accounts with more orders that wait for a query of their own than a day can poll, by name. `waiting` has both
     numbers of each account."""
     return [
         AccountTodo(kind=TodoKind.POLLED_ALONE, account=account, note=f"{orders:,} orders, {polls:,} polls a day")
