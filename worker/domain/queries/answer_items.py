@@ -55,11 +55,6 @@ class AnswerContext:
     rules: Rules
 
     @cached_property
-    def polled(self) -> Mapping[int, Order]:
-        """By id: the orders that the query polled, as they were at the grant."""
-        return {order.id: order for order in self.query.orders}
-
-    @cached_property
     def items(self) -> Mapping[int, tuple[Report, ...]]:
         """By the id of a polled order: the items (one or more) about it."""
         return items_by_order(self.query, self.answer)
