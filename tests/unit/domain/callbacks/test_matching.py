@@ -78,6 +78,16 @@ def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
     assert sayings_of(result.changes) == []
 
 
+@pytest.mark.parametrize("fields", [{"oriAmount": None}, {"trafficSts": "-1", "remark": "订单不存在"}])
+def test_a_late_result_that_proves_nothing_has_an_unresolved_order_polled_each_time(fields: dict[str, Any]) -> None:
+    unresolved = make_order(1, state=OrderState.UNRESOLVED)
+    first = applied(unresolved, fields)
+    again = applied(unresolved, fields, said=dict.fromkeys(sayings_of(first.changes), 42))
+    for (change,) in (first.changes, again.changes):
+        after = change.after
+        assert (after.state, after.due_at, after.check_requested_at) == (OrderState.UNRESOLVED, NOW, NOW)
+
+
 def test_a_kept_callback_that_came_again_leaves_its_count_with_the_order() -> None:
     kept = replace(posted(), repeats=149)
     matched, result = apply_kept_callbacks([(5, "default", kept)], [make_order(1)], ONE, NOW, RULES)
