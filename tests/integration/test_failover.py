@@ -60,7 +60,9 @@ def check_it_waits(bench: Workbench) -> None:
     assert [line["slots"] for line in logs if line["action"] == "database_changed"] == [1]
 
 
-def test_a_session_that_was_opened_before_the_promotion_sends_no_query_too_early(servers: Replicated) -> None:
+@contextmanager
+def promoted_after_a_loss(servers: Replicated) -> Iterator[Workbench]:
+    """A process with a session that was opened on the replica before its promotion, which has lost the last query."""
     with at_work(servers.url) as bench:
         servers.replica.catch_up()
         there = Workbench(servers.replica_url, clock=bench.clock)
@@ -68,21 +70,20 @@ def test_a_session_that_was_opened_before_the_promotion_sends_no_query_too_early
         there.now()
         lose_a_query(bench, servers)
         servers.fail_over()
-        check_it_waits(there)
+        yield there
         there.close()
+
+
+def test_a_session_that_was_opened_before_the_promotion_sends_no_query_too_early(servers: Replicated) -> None:
+    with promoted_after_a_loss(servers) as there:
+        check_it_waits(there)
 
 
 def test_a_tick_closes_the_slot_on_the_promoted_server(servers: Replicated) -> None:
-    with at_work(servers.url) as bench:
-        servers.replica.catch_up()
-        there = Workbench(servers.replica_url, clock=bench.clock)
-        there.now()
-        lose_a_query(bench, servers)
-        servers.fail_over()
+    with promoted_after_a_loss(servers) as there:
         there.open_slots()
         assert there.open_slots() == []
-        there.take_after(bench.rules.reservation_seconds)
-        there.close()
+        there.take_after(there.rules.reservation_seconds)
 
 
 @pytest.mark.service
