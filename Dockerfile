@@ -1,6 +1,6 @@
 # The image of worker, beat, callbacks, console and command line: the same image, another command.
 #
-#   docker build -t recharge-reconciler:1.0.0 .
+#   docker build -t recharge-reconciler:2.0.0 .
 #
 # The base needs Python 3.11 or newer with venv, and authorities for TLS (in Debian: python3-venv, ca-certificates). For
 # one of your own: --build-arg BASE=registry.example.internal/python:3.13-slim

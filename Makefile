@@ -26,7 +26,7 @@ QUICK = not slow and not faults and not install and not deploy and not site
 # twice as long: the others run unmeasured, as do those of PostgreSQL and MariaDB, which run the lines that SQLite's run.
 MEASURED = tests/acceptance/test_demo.py tests/acceptance/test_serve.py tests/acceptance/test_worker_and_beat.py
 BENCH_FLAGS ?=
-# make release BASE_URL=https://git.example.com/billing/reconciler/blob/v1.0.0/ IMAGE=recharge-reconciler:1.0.0
+# make release BASE_URL=https://git.example.com/billing/reconciler/blob/v2.0.0/ IMAGE=recharge-reconciler:2.0.0
 BASE_URL ?=
 IMAGE ?=
 CONTAINERS ?= docker
@@ -187,7 +187,8 @@ docs: setup $(DOCS_TOOLS)/.done ## Build the documents as a site into build/site
 release: setup $(RELEASE_TOOLS)/.done ## Build what is published into dist/: wheel, sdist, SBOM, checksums (docs/releasing.md)
 	@rm -rf dist
 	@RECONCILER_RELEASE_BASE_URL=$(BASE_URL) $(BIN)/hatchling build -d dist > /dev/null
-	@$(RELEASE_TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	@sed "s/^dynamic = .*/version = \"$$($(BIN)/hatchling version)\"/" pyproject.toml > $(RELEASE_TOOLS)/pyproject.toml
+	@$(RELEASE_TOOLS)/bin/cyclonedx-py requirements --pyproject $(RELEASE_TOOLS)/pyproject.toml --mc-type application --output-reproducible \
 	    --output-file dist/recharge-reconciler-$$($(BIN)/hatchling version).cdx.json requirements/web.txt
 	@if test -n "$(IMAGE)"; then $(CONTAINERS) run --rm --entrypoint sh $(IMAGE) -c \
 	    "dpkg-query --show --showformat '\$${Package} \$${Version}\n' && pip list --format=freeze" > dist/image-packages.txt; \

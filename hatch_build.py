@@ -1,12 +1,13 @@
 """What is made when the project is built or installed.
 
-The compiled catalogues of words, which the wheel holds; and the description on a package index: README.md, where no
-link is relative to a file beside it.
+The compiled catalogues of words, which the wheel holds; the version between releases; and the description on a package
+index: README.md, where no link is relative to a file beside it.
 """
 
 import os
 import re
 from datetime import UTC, datetime
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,22 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the words, for a wheel and for an editable install alike."""
         compile_words(Path(self.root))
+
+
+def version(stated: str, root: Path = Path(__file__).parent) -> str:
+    """The version of what is built. One that is stated as `.dev` gets a number that is made of the code.
+
+    pip keeps what is installed where the version is the same: so other code has another number. The same code has the
+    same one in a checkout, in an sdist and in the build of an image. The last two have no git.
+    """
+    if not stated.endswith(".dev"):
+        return stated
+    code = sha256()
+    for file in sorted(file for folder in ("worker", "migrations") for file in (root / folder).rglob("*")):
+        # Neither compiled words nor Python's cache.
+        if file.is_file() and file.suffix != ".mo" and file.parent.name != "__pycache__":
+            code.update(f"{file.relative_to(root)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return f"{stated}{int(code.hexdigest()[:6], 16)}"
 
 
 def compile_words(root: Path) -> None:

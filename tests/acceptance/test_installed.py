@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.installation import ROOT, image_context, install, install_commands
+from tests.support.installation import RELEASE, ROOT, STATED, image_context, install, install_commands, upgrade
 from tests.support.processes import ACCOUNT, open_slots, running_beat, running_platform, running_worker, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.sql import rows_of
@@ -106,6 +106,20 @@ def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, brok
             )
         assert read_control(platform_url, "record")["violations"] == []
     assert final == ("2016010000000219", "18812340804", "succeeded", 1, Decimal("2.94"), "query", None)
+
+
+@pytest.mark.install
+@pytest.mark.timeout(700)
+def test_the_documented_upgrade_replaces_code_of_the_same_version(programs: Path, tmp_path: Path) -> None:
+    folder = programs.parents[1]
+    project = folder / "checkout/pyproject.toml"
+    project.write_text(project.read_text("utf-8").replace(STATED, RELEASE), "utf-8")
+    for word in ("first", "second"):
+        with (folder / "checkout/worker/__init__.py").open("a", encoding="utf-8") as code:
+            code.write(f"\nprint('{word}')\n")
+        upgrade(folder)
+        printed = run(programs / "python", "-c", "import worker", env={"PATH": "/usr/bin:/bin"}, folder=tmp_path)
+        assert printed.split()[-1] == word
 
 
 def test_the_image_is_installed_by_the_same_commands() -> None:

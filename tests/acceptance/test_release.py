@@ -95,6 +95,7 @@ def test_the_description_links_to_nothing_that_a_package_index_lacks(built: Mapp
 
 def test_the_bill_of_materials_has_each_package_with_its_hashes(built: Mapping[str, Path]) -> None:
     bill = json.loads(built[".json"].read_text("utf-8"))
+    assert f"-{bill['metadata']['component']['version']}-" in built[".whl"].name
     pins = [line for line in (ROOT / "requirements/web.txt").read_text("utf-8").splitlines() if line[:1].isalnum()]
     assert len(bill["components"]) == len(pins)
     for component in bill["components"]:

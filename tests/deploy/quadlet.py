@@ -2,14 +2,14 @@
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 from tests.deploy.servers_over_tls import DEPLOY
+from tests.support.installation import RELEASE
 from tests.support.needed import cannot
 
 ROOT = DEPLOY.parent
-IMAGE = f"recharge-reconciler:{tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))['project']['version']}"
+IMAGE = f"recharge-reconciler:{RELEASE}"
 """As the files of deploy/ name it."""
 
 _QUADLET = Path("/usr/libexec/podman/quadlet")

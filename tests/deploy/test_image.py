@@ -141,7 +141,7 @@ def test_a_release_lists_the_packages_of_the_image(podman: Podman) -> None:
     script = f"podman() {{ printf '%s\\0' \"$@\"; }}; {listing}"
     given = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
     packages = podman.run(*given.split("\0")[:-1])
-    for package in ("libc6 ", "python3 ", "celery==", f"{IMAGE.replace(':', '==')}\n"):
+    for package in ("libc6 ", "python3 ", "celery==", f"recharge-reconciler=={STATED}"):
         assert f"\n{package}" in packages
 
 

@@ -11,6 +11,11 @@ ROOT = Path(__file__).parents[2]
 PLACE = "/opt/reconciler"
 """Where the documented commands install it."""
 
+STATED = re.findall(r"version\('(.+)'\)", (ROOT / "pyproject.toml").read_text("utf-8"))[0]
+"""The version in pyproject.toml: between releases `.dev` ends it, to which a build adds a number."""
+RELEASE = STATED.removesuffix(".dev")
+"""The release that it is, or that comes next."""
+
 _SECONDS = 600
 
 
@@ -36,13 +41,25 @@ def install(folder: Path) -> Path:
     Raises:
         RuntimeError: a command failed; with its output. The packages come from a package index, as for `make setup`.
     """
-    checkout, target = folder / "checkout", folder / "reconciler"
+    checkout = folder / "checkout"
     checkout.mkdir()
     for name in image_context():
         _copy(ROOT / name, checkout / name)
+    _run(install_commands(), folder)
+    return folder / "reconciler" / "bin"
+
+
+def upgrade(folder: Path) -> None:
+    """Build the wheel again in `folder`/checkout, and run the documented commands that install it over the old one."""
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8").split("\n[To upgrade]", 1)[1]
+    build = [line for line in install_commands().splitlines() if "build/env" in line and PLACE not in line]
+    _run("\n".join([*build, *re.findall(rf"^{PLACE}/bin/pip .*$", page, re.MULTILINE)]), folder)
+
+
+def _run(commands: str, folder: Path) -> None:
     done = subprocess.run(
-        ["sh", "-e", "-x", "-c", install_commands().replace(PLACE, str(target))],
-        cwd=checkout,
+        ["sh", "-e", "-x", "-c", commands.replace(PLACE, str(folder / "reconciler"))],
+        cwd=folder / "checkout",
         env=pip_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -54,7 +71,6 @@ def install(folder: Path) -> Path:
             "The documented install failed. It needs a package index, as `make setup` does: see that pip reaches one."
             f"\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
-    return target / "bin"
 
 
 def pip_environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Whatever the documents name exists."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,10 @@ def test_the_glossary_names_what_is_in_the_files() -> None:
         code = "".join((ROOT / path).read_text("utf-8") for path in re.findall(r"\[([^\]]+)\]", files))
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"\b{name}\b", code), f"{word}: no {name} in {files}"
+
+
+def test_a_release_that_removes_something_is_a_major_one() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    parts = re.findall(r"^## \[(\S+)\].*\n((?:(?!## ).*\n)*)", changes, re.MULTILINE)
+    for (number, text), (before, _) in pairwise(parts):
+        assert "### Removed" not in text or number == f"{int(before.partition('.')[0]) + 1}.0.0"
