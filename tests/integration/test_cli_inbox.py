@@ -158,8 +158,62 @@ def test_two_operators_that_retry_a_row_take_it_in_once(cli: CommandLine, bench:
     assert len(bench.orders()) == 1
 
 
+def dismissed(bench: Workbench) -> list[int]:
+    return [row["id"] for row in bench.rows(REJECTED) if not row["is_open"]]
+
+
+def test_dismissed_rows_stay_and_leave_what_needs_a_person(cli: CommandLine, bench: Workbench) -> None:
+    refuse_account(bench, "1", "2", "3")
+    third, second, first = rejected_ids(cli)
+    said = cli.run("rejected", "--dismiss", first, second, first, "--by", "ann", "--reason", "a test").stdout
+    assert said == "2 of 2 rows dismissed.\n"
+    assert rejected_ids(cli) == [third, second, first]
+    (group,) = [one for one in cli.json("todo")["todo"] if one["reason"] == "rejected_input"]
+    assert [item["id"] for item in group["items"]] == [int(third)]
+    assert [row["is_open"] for row in cli.json("rejected")] == [True, False, False]
+    (act,) = cli.json("acts")
+    assert (act["actor"], act["act"], act["reason"]) == ("ann", "dismiss_rejected", "a test")
+    assert f"{first}, {second}" in act["detail"]
+    # What was dealt with already, or never was there.
+    assert cli.json("rejected", "--dismiss", third, first, "999", status=1) == {"dismissed": 1}
+
+
+def test_all_that_a_source_brought_on_a_day_is_dismissed_and_nothing_else(cli: CommandLine, bench: Workbench) -> None:
+    for _ in range(5):
+        put_refused(bench, {"request_id": "1"})
+    put_refused(bench, {"request_id": "1"}, source="reconciler.enqueue_orders")
+    # Midnight of Shanghai.
+    for row, time in ((2, "2016-01-30 15:59:59"), (3, "2016-01-31 15:59:59"), (4, "2016-01-31 16:00:00")):
+        bench.run("UPDATE rejected_orders SET received_at = :time WHERE id = :row", time=f"{time}.000000", row=row)
+    chosen = ("--source", "reconciler enqueue", "--day", "2016-01-31")
+    assert [row["id"] for row in cli.json("rejected", *chosen)] == [3, 5, 1]
+    assert "add --yes" in cli.run("rejected", "--dismiss", *chosen, status=2).stderr
+    assert dismissed(bench) == []
+    assert cli.json("rejected", "--dismiss", *chosen, "--yes") == {"dismissed": 3}
+    assert dismissed(bench) == [1, 3, 5]
+    assert "reconciler enqueue, 2016-01-31" in cli.json("acts")[0]["detail"]
+    assert cli.json("rejected", "--dismiss", *chosen, "--yes") == {"dismissed": 0}
+    assert len(cli.json("acts")) == 1
+
+
+def test_a_dismissed_row_can_still_be_retried(cli: CommandLine, corrected: CommandLine, bench: Workbench) -> None:
+    refuse_account(bench, "1")
+    (row_id,) = rejected_ids(cli)
+    cli.run("rejected", "--dismiss", row_id)
+    assert corrected.json("rejected", "--retry", row_id)[0]["done"] == 1
+    assert rejected_ids(cli) == []
+
+
 def test_it_says_how_it_is_used(cli: CommandLine, bench: Workbench) -> None:
     assert "--retry needs the ids" in cli.error("rejected", "--retry", status=2)
+    for wrong in (
+        ("--dismiss",),
+        ("--dismiss", "--day", "today"),
+        ("--dismiss", "1", "--source", "x", "--day", "today"),
+    ):
+        assert "--dismiss needs the ids" in cli.error("rejected", *wrong, status=2)
+    for both in (("--dismiss", "--retry", "1"), ("--since", "1d", "--day", "today")):
+        assert "give either" in cli.error("rejected", *both, status=2)
     assert "one ID is shown at a time" in cli.error("rejected", "1", "2", status=2)
     assert "there is no refused row 9" in cli.error("rejected", "9")
     assert cli.run("rejected").stdout == "There are none.\n"

@@ -137,7 +137,7 @@ def paths(bench: Workbench) -> Iterator[str]:
         yield from (f"/orders/acts/{act}{which}" for which in ("", "?order=1&order=2", "?scope=all"))
     yield from (f"/queries/{row['id']}" for row in bench.rows(QUERIES))
     for row in bench.rows(REJECTED):
-        yield from (f"/rejected/{row['id']}", f"/rejected/{row['id']}/retry")
+        yield from (f"/rejected/{row['id']}{act}" for act in ("", "/retry", "/dismiss", "/dismiss_all"))
     for row in bench.rows(UNMATCHED):
         yield from (f"/unmatched/{row['id']}{act}" for act in ("", "/link", "/dismiss"))
     yield from ("/orders?q=0804", "/orders?q=90", "/orders?q=o", "/rejected?q=o")

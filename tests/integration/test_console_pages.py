@@ -332,7 +332,7 @@ def test_of_many_only_some_are_shown_with_a_link_to_all(bench: Workbench, pages:
     bench.intake.enqueue_orders([{"request_id": ""}] * 12)
     bench.add("r1")
     bench.run("UPDATE recharge_orders SET attention = 'too_old'")
-    assert pages.link("/attention?tab=rejected", "Show all of them") == "/rejected"
+    assert pages.link("/attention?tab=rejected", "Show all of them") == "/rejected?open=yes"
     assert len(pages.csv("/attention?format=csv")) == 14
 
 

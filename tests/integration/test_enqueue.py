@@ -99,6 +99,52 @@ def test_an_order_that_differs_is_refused_and_kept(bench: Workbench) -> None:
     assert abs(kept["received_at"] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+def open_payloads(bench: Workbench) -> list[object]:
+    return [json.loads(row["payload"]) for row in bench.rows(REJECTED) if row["is_open"]]
+
+
+def test_a_refused_order_is_no_longer_open_once_it_is_taken_in(bench: Workbench) -> None:
+    by_both: dict[str, object] = {"request_id": "r1", "custom_parm": "c1", "mobile": "1"}
+    by_parm: dict[str, object] = {"custom_parm": "c2", "mobile": "1", "account": "second"}
+    others: list[object] = [
+        {"request_id": "r1", "account": "second", "mobile": "1"},  # of another account
+        {"request_id": "r3", "custom_parm": "c1", "mobile": "1"},  # another order, which shares an id
+        {"request_id": "r4", "mobile": "1"},
+    ]
+    enqueue(bench, by_both, by_parm, *others)
+    assert enqueue(bench, {**by_both, "mobile": MOBILE}, {**by_parm, "mobile": MOBILE}) == answer_of(accepted=2)
+    assert open_payloads(bench) == others
+    assert len(bench.rows(REJECTED)) == 5
+    # It was known by its other id alone, and learns this one.
+    enqueue(bench, {"custom_parm": "c4", "mobile": MOBILE})
+    assert enqueue(bench, {"request_id": "r4", "custom_parm": "c4", "mobile": MOBILE}) == answer_of(duplicates=1)
+    assert open_payloads(bench) == others[:2]
+
+
+def test_an_order_that_its_own_list_also_takes_in_is_not_open(bench: Workbench) -> None:
+    answer = enqueue(bench, {"request_id": "r1", "mobile": "1"}, {"request_id": "r1", "mobile": MOBILE})
+    assert answer["accepted"] == 1
+    assert (open_payloads(bench), len(bench.rows(REJECTED))) == ([], 1)
+
+
+def test_an_order_that_was_known_already_ends_nothing_that_was_refused(bench: Workbench) -> None:
+    order = {"custom_parm": "c1", "mobile": MOBILE}
+    enqueue(bench, order)
+    # Another customer's, under the same id.
+    other = {**order, "mobile": "18812340805"}
+    bench.intake.cancel_orders([{"request_id": "r1"}])
+    enqueue(bench, other)
+    enqueue(bench, order, {"request_id": "r1"})
+    # A cancellation of an order that came later has to be sent again.
+    assert open_payloads(bench) == [{"request_id": "r1"}, other]
+
+
+def test_what_is_no_id_is_refused_and_names_no_order(bench: Workbench) -> None:
+    unnamed: list[object] = [{"request_id": "x" * 65}, {"request_id": 7}, {"request_id": "nul\x00"}, {}, 5, [{}]]
+    enqueue(bench, *unnamed, *({"request_id": "r1", "account": name} for name in (7, "nul\x00", "")))
+    assert {(row["account"], row["request_id"], row["custom_parm"]) for row in bench.rows(REJECTED)} == {(None,) * 3}
+
+
 def test_a_list_that_names_an_order_twice_holds_a_duplicate(bench: Workbench) -> None:
     listed = [
         {"request_id": "r1"},
@@ -180,7 +226,9 @@ def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> N
         return len(executed)
 
     enqueue(bench, *({"request_id": f"known{number}"} for number in range(101)))
+    enqueue(bench, *({"request_id": f"new{number}", "mobile": "1"} for number in range(101)))
     assert statements(0, 1) == statements(1, 101) <= 12
+    assert len(open_payloads(bench)) == 101
 
 
 def test_lists_of_the_same_orders_at_once_lose_nothing_and_double_nothing(bench: Workbench) -> None:
@@ -289,7 +337,8 @@ def test_a_list_of_new_orders_is_not_looked_up_first(bench: Workbench) -> None:
     with statements_of(bench.database.engine) as executed:
         assert enqueue(bench, *orders) == answer_of(accepted=500)
     assert not [one for one, _ in executed if "FROM recharge_orders" in one]
-    assert len(executed) <= 8
+    # One of them looks for what was refused before.
+    assert len(executed) <= 9
     assert len([one for one, _ in executed if "FROM archived_orders" in one]) == 1
     # Some are known by now, one of them by its other id alone, and one gets its other id filled in.
     enqueue(bench, {"request_id": "late"})

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from tests.support.plans import NOON, Read, analyze, notification_row, plans_of, query_row, row, whole_tables
 from worker.database.tables import ACTS, ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
+from worker.domain.finance.report import Period
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
@@ -21,6 +22,7 @@ from worker.stores.purging import ids_in_use, old_archived, old_live, old_querie
 from worker.views import accounts, counts
 from worker.views.acts import ActSearch, recent_acts
 from worker.views.inbox import (
+    open_rejected_ids,
     recent_rejected,
     recent_unmatched,
     unmatched_with_id,
@@ -41,6 +43,9 @@ from worker.views.todo import (
 from worker.views.work_list import numbers_of, orders_to_work_on
 
 COUNT = 6_000
+# It has begun an hour before noon, as the clocks of this zone show 01:00 then.
+_THERE = timezone(timedelta(hours=13))
+LAST_DAY = Period(first=NOON.astimezone(_THERE).date(), last=NOON.astimezone(_THERE).date(), zone=_THERE)
 
 
 def submitted(number: int) -> datetime:
@@ -193,6 +198,10 @@ READS: dict[str, Read] = {
         connection, account="default", outcomes=["lost"], since=submitted(100), after=None, **PAGE
     ),
     "rejected": lambda connection: recent_rejected(connection, after=None, **PAGE),
+    "rejected that are open": lambda connection: recent_rejected(
+        connection, since=submitted(50), only_open=True, after=None, **PAGE
+    ),
+    "rejected of a day": lambda connection: open_rejected_ids(connection, ["reconciler enqueue"], LAST_DAY),
     "rejected lately": lambda connection: recent_rejected(
         connection, sources=["x"], since=submitted(50), after=None, **PAGE
     ),

@@ -52,6 +52,7 @@ By = Annotated[
     ),
 ]
 _REASON: Any = typer.Option("--reason", metavar="TEXT", help="Why, as it is recorded.", callback=read_reason)
+Reason = Annotated[str | None, _REASON]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")]
 
@@ -60,7 +61,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a t
 class Act:
     """The options of every act: why, whose it is, whether it is only tried, and how its outcome is printed."""
 
-    reason: Annotated[str | None, _REASON] = None
+    reason: Reason = None
     by: By = None
     dry_run: DryRun = False
     as_json: AsJson = False

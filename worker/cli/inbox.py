@@ -8,7 +8,7 @@ import typer
 
 from worker.adapters.safe_text import one_line
 from worker.adapters.shown_values import indented_json
-from worker.cli.acts import By, system_user
+from worker.cli.acts import By, Reason, Yes, confirm, system_user
 from worker.cli.app import CommandError
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
@@ -21,11 +21,14 @@ from worker.cli.output import (
     say,
 )
 from worker.cli.session import Accounts, Session
-from worker.cli.times import TIME_RULE
+from worker.cli.times import TIME_RULE, Day, Days
+from worker.domain.finance.report import Period
 from worker.domain.records import csv_columns
 from worker.intake import Intake
+from worker.operations.act_by_hand import Operator
+from worker.operations.dismiss_rejected import dismiss_rejected
 from worker.settings.rules import app_ids_of, rules_of
-from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
+from worker.views.inbox import LONG_ROWS_AT_ONCE, open_rejected_ids, recent_rejected, recent_unmatched, rejected_by_id
 from worker.views.page import ROWS_AT_ONCE
 
 Row = dict[str, Any]
@@ -38,6 +41,9 @@ Ids = Annotated[
 Retry = Annotated[
     bool, typer.Option("--retry", help="Take the rows in once more, after a correction; those that are taken in go.")
 ]
+Dismiss = Annotated[
+    bool, typer.Option("--dismiss", help="Dismiss these rows as dealt with, or all open ones of a --source and --day.")
+]
 Source = Annotated[
     list[str] | None, typer.Option("--source", help="Only what this task or command brought; may be repeated.")
 ]
@@ -48,34 +54,46 @@ Before = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was
 def rejected(
     ids: Ids = None,
     retry: Retry = False,
+    dismiss: Dismiss = False,
     by: By = None,
+    reason: Reason = None,
+    yes: Yes = False,
     source: Source = None,
     since: Since = None,
+    day: Day = None,
     *,
     page: Paged,
 ) -> None:
-    """Show the input that was refused, newest first; or one row with its payload and all faults; or retry rows.
+    """Show the input that was refused, newest first; or one row with its payload and all faults; or deal with rows.
 
     With --retry the stored payload is given to the same intake again. What is taken in, or was known already, goes from
     the list; what is refused once more stays with the new faults, and the exit status is 1. Retrying a row twice takes
-    nothing in twice. `reconciler acts` lists who retried what.
+    nothing in twice. With --dismiss rows stay, but are no longer open, and leave `reconciler todo`. A refused order is
+    no longer open either once it is taken in. `reconciler acts` lists who retried and dismissed what.
 
     Examples:
       reconciler rejected
       reconciler rejected 12
       reconciler rejected --retry 12 13
+      reconciler rejected --dismiss 12 --reason "sent again under another id"
+      reconciler rejected --dismiss --source "reconciler enqueue" --day yesterday
       reconciler rejected --since 1d --csv
     """
-    _check_usage(ids or [], retry)
+    _check_usage(ids or [], retry, dismiss, is_named=bool(source and day), has_two_times=bool(since and day))
     with page.session(needs_accounts=retry) as opened:
+        period = None if day is None else Days(from_=day).period(opened.settings.zone, opened.now())
         if retry:
             _retry(opened, ids or [], by, page.as_json)
+        if dismiss:
+            who = Operator(name=by or system_user(), reason=reason)
+            _dismiss(opened, who, ids or [], source or [], period, yes, page.as_json)
         if ids:
             _show_one(opened, ids[0], page)
             return
-        start = opened.time_of("--since", since)
+        start, end = (period.start, period.end) if period else (opened.time_of("--since", since), None)
         with opened.database.snapshot() as connection:
-            found = page.read(_REJECTED, partial(recent_rejected, connection, sources=source or (), since=start))
+            read = partial(recent_rejected, connection, sources=source or (), since=start, until=end)
+            found = page.read(_REJECTED, read)
     page.show(_REJECTED, found)
 
 
@@ -100,11 +118,34 @@ def unmatched(
     page.show(_UNMATCHED, found)
 
 
-def _check_usage(ids: list[int], retry: bool) -> None:
+def _check_usage(ids: list[int], retry: bool, dismiss: bool, *, is_named: bool, has_two_times: bool) -> None:
+    if (retry and dismiss) or has_two_times:
+        raise typer.BadParameter("give either --retry or --dismiss, and either --since or --day")
     if retry and not ids:
         raise typer.BadParameter("--retry needs the ids of the rows to retry")
-    if len(ids) > 1 and not retry:
-        raise typer.BadParameter("one ID is shown at a time; several are for --retry")
+    if dismiss and bool(ids) == is_named:
+        raise typer.BadParameter("--dismiss needs the ids of the rows to dismiss, or --source and --day")
+    if len(ids) > 1 and not (retry or dismiss):
+        raise typer.BadParameter("one ID is shown at a time; several are for --retry and --dismiss")
+
+
+def _dismiss(
+    opened: Session, who: Operator, ids: list[int], sources: list[str], day: Period | None, yes: bool, as_json: bool
+) -> None:
+    ids = [*dict.fromkeys(ids)]
+    which = ", ".join(map(str, ids))
+    if day is not None:
+        which = f"{', '.join(sources)}, {day.first}"
+        with opened.database.read() as connection:
+            ids = [*open_rejected_ids(connection, sources, day)]
+        if ids:
+            confirm(f"{counted(len(ids), 'row')} of {which} will be dismissed.", "Dismiss what was refused?", yes=yes)
+    done = dismiss_rejected(opened.database, who, ids, which)
+    if as_json:
+        print_json({"dismissed": done})
+    else:
+        say(f"{done:,} of {counted(len(ids), 'row')} dismissed.")
+    raise typer.Exit(1 if done < len(ids) else 0)
 
 
 def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> None:
@@ -132,7 +173,7 @@ def _show_one(opened: Session, row_id: int, page: Paged) -> None:
         write_csv(csv_columns.REJECTED, [row])
     else:
         out = console()
-        print_fields(out, {name: row[name] for name in ("id", "received_at", "source", "repeats")})
+        print_fields(out, {name: row[name] for name in ("id", "received_at", "source", "repeats", "is_open")})
         print_table(out, ("fault",), [{"fault": in_words(fault)} for fault in row["errors"].split("\n")])
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 

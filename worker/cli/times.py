@@ -93,6 +93,10 @@ To = Annotated[
 ]
 
 
+_THAT_DAY = f"Only what was received on that day, in RECONCILER_TIMEZONE: {_RULE}."
+Day = Annotated[str | None, typer.Option(metavar="DATE", help=_THAT_DAY, callback=_read_date)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Days:
     """The options that name a period."""

@@ -79,7 +79,7 @@ PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
 """A count, or "no", in rows and archive records that are older than its column."""
-NO_TEXT = sql("''")
+YES = "1"
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
@@ -382,7 +382,16 @@ REJECTED = _table(
     _optional("digest", String(64)),
     # How often the same callback has come again; null for never.
     _optional("repeats", Integer),
+    # What a refused order calls itself; null for other input, for what is no id, and in rows of before 0025.
+    _optional("account", String(64)),
+    _optional("request_id", OrderId),
+    _optional("custom_parm", OrderId),
+    # Until somebody dismisses it, or its order is taken in.
+    _required("is_open", Boolean, server_default=YES),
     Index("ix_rejected_orders_received_at", "received_at"),
+    Index("ix_rejected_orders_open", "is_open", "received_at"),
+    Index("ix_rejected_orders_request_id", "request_id", "account"),
+    Index("ix_rejected_orders_custom_parm", "custom_parm", "account"),
     Index("uq_rejected_orders_digest", "digest", unique=True),
 )
 """What was refused, with its errors: nothing that came in is lost."""
@@ -574,4 +583,4 @@ EXPORTS = _table(
     UniqueConstraint("slot"),
     UniqueConstraint("running_user"),
 )
-"""A file that the console makes in the background: a row until an hour after its end."""
+"""What a page of the console showed of many orders, for the act that it asks for; each row stays for half a day."""

@@ -29,7 +29,7 @@ from worker.stores.recharge_orders import (
     insert_unknown,
     lock_by_keys,
 )
-from worker.stores.rejected_and_unmatched import keep_refused
+from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
 
 PATIENCE_SECONDS = 20.0
 """How long a task waits for a database that is away.
@@ -50,7 +50,9 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
     with database.write() as connection:
         now = database.now(connection)
         result = enqueue_within(connection, rules, app_ids, orders, now)
-        keep_refused(connection, refused_texts(result.rejections), source, now)
+        keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
+        # Afterwards: the same list may hold an order once refused and once right.
+        close_refused_of(connection, result.keys)
         return result
 
 

@@ -14,7 +14,13 @@ from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
 from worker.operations.record_callbacks import record_callbacks_within
 from worker.stores.recorded_acts import add_acts
-from worker.stores.rejected_and_unmatched import drop_refused, keep_refused, lock_refused, rewrite_refused
+from worker.stores.rejected_and_unmatched import (
+    close_refused_of,
+    drop_refused,
+    keep_refused,
+    lock_refused,
+    rewrite_refused,
+)
 
 _MOST_RECORDED = 10_000
 """Characters of a payload that the record of a retry keeps."""
@@ -41,12 +47,14 @@ def retry_rejected(
         for part in held.parts:
             # Read as of then: what lay in the future is refused still, and an order without a time came in then.
             _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
-        refused = refused_texts(result.rejections)
+        refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
             rewrite_refused(connection, rejected_id, refused[0].errors)
         else:
             keep_refused(connection, refused, row.source, now)
             drop_refused(connection, rejected_id)
+        if held.kind is InputKind.ORDERS:
+            close_refused_of(connection, result.keys)
         said = row.payload[:_MOST_RECORDED]
         detail = CodedText(TextCode.RETRIED, row=rejected_id, origin=row.source, count=result.done, said=said)
         entry = ActEntry(at=now, actor=actor, act=ActKind.RETRY, account=None, reason=None, detail=detail)

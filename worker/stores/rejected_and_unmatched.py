@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from worker.database.bulk_statements import ids_of, insert_rows, one_of
+from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
 from worker.database.tables import ARCHIVED, ORDERS, REJECTED, UNMATCHED
 from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
@@ -36,9 +36,35 @@ class KeptCallback(NamedTuple):
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
     """Store refused input; `source` is the task or command that sent it."""
-    rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
+    rows = [
+        {"received_at": now, "source": source, "payload": one.payload, "errors": one.errors}
+        | {name: getattr(one.key, name, None) for name in ("account", "request_id", "custom_parm")}
+        for one in refused
+    ]
     if rows:
         connection.execute(insert(REJECTED), rows)
+
+
+def close_refused(connection: Connection, ids: Collection[int]) -> int:
+    """End these rows, as dealt with; returns how many of them were open."""
+    its = update(REJECTED).where(one_of(connection, REJECTED.c.id, ids), REJECTED.c.is_open)
+    return connection.execute(its.values(is_open=False)).rowcount
+
+
+def close_refused_of(connection: Connection, keys: Sequence[OrderKey]) -> None:
+    """End the open rows of orders that were taken in. A row with a request_id is known by that alone: orders that
+    share a custom_parm are different ones."""
+    reads = [
+        select(REJECTED.c.id).where(
+            REJECTED.c.is_open,
+            REJECTED.c.account == account,
+            one_of(connection, REJECTED.c[column], ids),
+            *([] if column == "request_id" else [REJECTED.c.request_id.is_(None)]),
+        )
+        for account, column, ids in by_account_and_column(keys)
+    ]
+    if reads and (found := found_by(connection, reads)):
+        close_refused(connection, found)
 
 
 def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:

@@ -113,8 +113,8 @@ def unmatched(connection: Connection, most: int | None) -> dict[str, int]:
 
 
 def rejected_since(connection: Connection, since: datetime, most: int) -> int:
-    """Refused rows that came in since a time."""
-    return _count_received(connection, REJECTED, REJECTED.c.received_at >= since, most)
+    """Open refused rows that came in since a time."""
+    return _count_received(connection, REJECTED, REJECTED.c.is_open & (REJECTED.c.received_at >= since), most)
 
 
 def unmatched_before(connection: Connection, before: datetime, most: int) -> int:

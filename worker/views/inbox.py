@@ -7,14 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.tables import REJECTED, UNMATCHED
+from worker.domain.finance.report import Period
 from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
-_INDEXES = {
-    REJECTED.name: "ix_rejected_orders_received_at",
-    UNMATCHED.name: "ix_unmatched_callbacks_received_at",
-}
 SEARCHED_CHARACTERS = 1_000
 """How many characters of a payload are searched for a text."""
 LONG_ROWS_AT_ONCE = 20
@@ -27,21 +24,34 @@ def recent_rejected(
     *,
     sources: Sequence[str] = (),
     since: datetime | None = None,
+    until: datetime | None = None,
     holding: str | None = None,
+    only_open: bool = False,
     after: int | None,
     most: int,
     seconds: float = SECONDS,
 ) -> Page[Row]:
-    """The refused rows that match, the last received first; `holding`: this text, near the start of their payload."""
+    """The refused rows that match, the last received first; `until`: before then; `holding`: this text, near the start
+    of their payload."""
 
     def conditions(columns: Any) -> list[ColumnElement[bool]]:
         came_from = [columns.source.in_(sources)] if sources else []
         return [*came_from, columns.start.contains(holding, autoescape=True)] if holding else came_from
 
-    within = [] if since is None else [REJECTED.c.received_at >= since]
+    within: list[ColumnElement[bool]] = [REJECTED.c.is_open] if only_open else []
+    within += [] if since is None else [REJECTED.c.received_at >= since]
+    within += [] if until is None else [REJECTED.c.received_at < until]
     # A payload may have a million characters: two thousand of these are not read for a page.
     start = [func.substr(REJECTED.c.payload, 1, SEARCHED_CHARACTERS).label("start")] if holding else []
-    return _recent(connection, REJECTED, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
+    index = "ix_rejected_orders_open" if only_open else "ix_rejected_orders_received_at"
+    return _recent(connection, REJECTED, index, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
+
+
+def open_rejected_ids(connection: Connection, sources: Sequence[str], days: Period) -> Sequence[int]:
+    """The ids of all open refused rows of these sources that were received on these days, the first one first."""
+    key = (REJECTED.c.received_at, REJECTED.c.id)
+    received = (REJECTED.c.is_open, key[0] >= days.start, key[0] < days.end, REJECTED.c.source.in_(sources))
+    return connection.scalars(select(REJECTED.c.id).where(*received).order_by(*key)).all()
 
 
 def recent_unmatched(
@@ -59,7 +69,8 @@ def recent_unmatched(
         return [columns.account.in_(accounts)] if accounts else []
 
     within = [] if before is None else [UNMATCHED.c.received_at < before]
-    return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
+    index = "ix_unmatched_callbacks_received_at"
+    return _recent(connection, UNMATCHED, index, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
 
 
 def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
@@ -84,6 +95,7 @@ def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
 def _recent(
     connection: Connection,
     table: Table,
+    index: str,
     within: Sequence[ColumnElement[bool]],
     filters: Filters,
     columns: Sequence[Any],
@@ -101,6 +113,6 @@ def _recent(
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
-    walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within, first_part=_SEARCHED)
+    walk = Walk(table=table, index=index, key=key, columns=columns, within=within, first_part=_SEARCHED)
     keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
     return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, stopped_at)

@@ -149,7 +149,7 @@ def _every_item(connection: Connection, group: TodoGroup, now: datetime) -> Iter
             accounts = _taking_others(read_endpoints(connection).values())
             return map(_notification, every_long_refused(connection, accounts, now - REFUSED_FOR))
         case TodoKind.REJECTED:
-            refused = partial(recent_rejected, connection, since=now - REFUSED_WITHIN)
+            refused = partial(recent_rejected, connection, since=now - REFUSED_WITHIN, only_open=True)
             return map(_refused_input, every_row(refused, at_once=LONG_ROWS_AT_ONCE))
         case TodoKind.UNMATCHED:
             return map(_callback, every_row(partial(recent_unmatched, connection, before=now - UNMATCHED_FOR)))
@@ -243,7 +243,7 @@ def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGro
 
 def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     since = now - REFUSED_WITHIN
-    page = recent_rejected(connection, since=since, after=None, most=most)
+    page = recent_rejected(connection, since=since, only_open=True, after=None, most=most)
     count = counts.rejected_since(connection, since, most_counted + 1)
     return _group("rejected", TodoKind.REJECTED, count, [_refused_input(row) for row in page.rows], most_counted)
 

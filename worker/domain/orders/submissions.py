@@ -107,12 +107,19 @@ def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[
     return tuple(faults) or key
 
 
-def refused_texts(rejections: Iterable[Rejection]) -> list[RefusedText]:
-    """The texts that are kept of refused input.
+def refused_texts(rejections: Iterable[Rejection], *, are_orders: bool = False) -> list[RefusedText]:
+    """The texts that are kept of refused input; of orders with what each calls itself.
 
     Of a payload its first 1,000,000 characters are kept; a line among the errors says so where it has more.
     """
-    return [_texts_of(rejection) for rejection in rejections]
+    return [_texts_of(one)._replace(key=_key_named_in(one.payload) if are_orders else None) for one in rejections]
+
+
+def _key_named_in(payload: object) -> OrderKey | None:
+    given = {name: one for name, one in payload.items() if one is not None} if isinstance(payload, Mapping) else {}
+    named = {"account": DEFAULT_ACCOUNT, **given}
+    ids = {name: named[name] for name in _REFERENCE_FIELDS if id_fault(named.get(name)) is None}
+    return OrderKey(**ids) if "account" in ids and len(ids) > 1 else None
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:

@@ -26,6 +26,8 @@ class ActKind(StrEnum):
     """Named orders were polled by a query of their own."""
     RETRY = "retry"
     """Refused input was tried once more."""
+    DISMISS_REJECTED = "dismiss_rejected"
+    """Refused input was dealt with; its rows stay."""
     LINK = "link"
     """An unmatched callback was recorded for an order."""
     DISMISS_CALLBACK = "dismiss_callback"

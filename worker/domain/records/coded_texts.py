@@ -85,6 +85,7 @@ class TextCode(Enum):
     DONE = "%(done)s"
     DONE_SETTLED_BEFORE = N_("%(done)s; settled before %(time)s")
     DONE_BEFORE = N_("%(done)s; from before %(time)s")
+    DONE_WITH = N_("%(done)s; %(which)s")
     UNMATCHED_CALLBACK = N_("unmatched callback %(callback)s")
     # Why an act is refused.
     NO_ORDER = N_("there is no order %(number)s")

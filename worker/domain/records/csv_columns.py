@@ -22,7 +22,7 @@ NOTIFICATIONS = (
     *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
 )
-REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload")
+REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload", "is_open")
 UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload", "repeats")
 ACTS = ("id", "at", "actor", "act", "account", "detail", "reason", "orders", "act_key")
 TODO = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")

@@ -65,6 +65,8 @@ class RefusedText(NamedTuple):
     """JSON."""
     errors: str
     """One a line."""
+    key: OrderKey | None = None
+    """What an order calls itself that was refused; None for other input, and where it names no id."""
 
 
 class Directory:

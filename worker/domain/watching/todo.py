@@ -15,7 +15,7 @@ from worker.domain.watching.monitoring import too_frequent
 UNMATCHED_FOR = timedelta(days=1)
 """A callback that names no known order for so long was hardly ahead of its order."""
 REFUSED_WITHIN = timedelta(days=7)
-"""Refused input leaves the list after this time: no record says that a row was dealt with in another way."""
+"""Refused input leaves the list after this time, or when somebody dismisses it, or when its order is taken in."""
 LONG_BACK_OFF_WINDOWS = 10
 
 

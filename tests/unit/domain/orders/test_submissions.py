@@ -375,3 +375,17 @@ def test_endless_errors_leave_space_for_the_line_that_says_what_was_shortened() 
 
 def test_what_is_nested_too_deeply_for_json_is_described_in_words() -> None:
     assert 0 < len(kept(nested(100_000)).payload) <= 2_000
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        ({"request_id": "r1", "mobile": "?"}, OrderKey(account="default", request_id="r1")),
+        ({"account": "a", "custom_parm": "c1", "request_id": None}, OrderKey(account="a", custom_parm="c1")),
+        ({"request_id": "not an id"}, None),
+        ("no order", None),
+    ],
+)
+def test_a_refused_order_is_kept_with_the_key_that_it_names(payload: object, key: OrderKey | None) -> None:
+    (text,) = refused_texts([Rejection(index=0, payload=payload, errors=("mobile: is wrong",))], are_orders=True)
+    assert text.key == key
