@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,12 +14,15 @@ from werkzeug.test import TestResponse
 from tests.support.archiving import callback
 from tests.support.console import ANN, READER, console_of, press, said_after, send
 from tests.support.notifying import endpoint, put_endpoint, put_notifications, told_of
+from tests.support.racing import is_waited_for
 from tests.support.reconciling import Workbench, item
+from tests.support.waiting import eventually
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
 from worker.domain.records.answers import HttpError, Refused
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.users import Viewer
+from worker.operations.record_callbacks import record_callbacks_within
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -115,7 +119,7 @@ def test_an_order_that_has_changed_since_it_was_shown_is_not_acted_on(bench: Wor
     bench.intake.record_callbacks([callback("1", status="0")])
     answer = send(client, path, asked.text)
     assert answer.status_code == 409
-    assert "The order has changed meanwhile" in answer.text
+    assert "This has changed meanwhile" in answer.text
     assert 'value="ticket 77"' in answer.text
     assert bench.order("1").state is OrderState.UNRESOLVED
     # Once it was looked at again, it can be done.
@@ -456,3 +460,22 @@ def test_pages_offer_acts_that_make_sense_to_who_may_act_and_tell_others_why_not
         assert words is None or words in client.get(f"/orders/{final.id}").text
         for act in (PAUSE, RESUME, "/hold", "/orders/acts/reopen?scope=all&account=default"):
             assert client.get(act).status_code == (200 if words is None else 403), act
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_contradiction_that_is_being_committed_is_not_dismissed_unseen(client: FlaskClient, bench: Workbench) -> None:
+    bench.add("1")
+    bench.reconcile([item("1")])
+    bench.intake.record_callbacks([callback("1", "-1", "0")])
+    assert bench.order("1").attention is Attention.LATE_CONFLICT
+
+    path = act_path(bench, "1", "dismiss")
+    page = client.get(path).text
+    with ThreadPoolExecutor(1) as threads:
+        with bench.database.write() as connection:
+            late = [callback("1", "1", "9.99")]
+            record_callbacks_within(connection, bench.rules, bench.app_ids, late, bench.database.now(connection))
+            pressed = threads.submit(send, client, path, page)
+            eventually(lambda: is_waited_for(bench), "the act waits for the callback")
+        pressed.result()
+    assert bench.order("1").attention is Attention.LATE_CONFLICT

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from werkzeug.test import TestResponse
 
 from tests.support.archiving import callback
@@ -20,8 +21,9 @@ from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from tests.support.visitors import ACTOR, console_process, write_users
-from worker.database.tables import ACTS, EVENTS
+from worker.database.tables import ACTS, EVENTS, SELECTIONS
 from worker.domain.records.orders import Attention, OrderState
+from worker.operations.record_callbacks import record_callbacks_within
 from worker.stores.recorded_acts import read_orders_acted_on
 
 ALL_UNRESOLVED = "scope=all&state=unresolved"
@@ -196,6 +198,39 @@ def test_an_order_that_has_changed_since_it_was_shown_is_refused(bench: Workbenc
     assert {name for name in "12345" if bench.order(name).attention} == {"1", "4", "5"}
 
 
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_contradiction_that_commits_after_later_ones_is_not_dismissed_unseen(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    bench.add("1", "2")
+    bench.reconcile([item("1"), item("2")])
+    bench.intake.record_callbacks([callback("1", "-1", "0"), callback("2", "-1", "0")])
+    path = act("dismiss", "scope=all&attention=late_conflict")
+    with bench.database.write() as connection:
+        late = [callback("1", "1", "9.99")]
+        now = bench.database.now(connection)
+        record_callbacks_within(connection, bench.rules, bench.app_ids, late, now)
+        # Its event has an id by now, and that of the other order has a higher one.
+        bench.intake.record_callbacks([callback("2", "1", "9.99")])
+        page = client.get(path).text
+    done = send(client, path, page, reason="x")
+    assert said(done) == "2 of 2 orders: 1 done, 1 refused."
+    assert "has changed meanwhile" in done.text
+    assert bench.order("1").attention is Attention.LATE_CONFLICT
+    assert bench.order("2").attention is None
+
+
+def test_a_page_is_forgotten_after_half_a_day(bench: Workbench, client: FlaskClient) -> None:
+    bench.add("1", "2")
+    path = act("cancel", "scope=all")
+    page = client.get(path).text
+    bench.run(update(SELECTIONS).values(shown_at=bench.now() - timedelta(hours=13)))
+    later = client.get(path).text
+    assert len(bench.rows(SELECTIONS)) == 1
+    assert said(send(client, path, page, reason="x")) == "2 of 2 orders: 0 done, 2 refused."
+    assert said(send(client, path, later, reason="x")) == "2 of 2 orders: 2 done, 0 refused."
+
+
 @pytest.mark.parametrize("kind", ["check", "resend", "dismiss"])
 def test_the_same_confirmation_sent_twice_acts_once(bench: Workbench, client: FlaskClient, kind: str) -> None:
     put_endpoint(bench)
@@ -273,7 +308,7 @@ def test_a_form_that_somebody_has_changed_is_refused(bench: Workbench, client: F
         *({"left": {"pending ": ids}} for ids in listed),
         *({"left": left} for left in (None, [1], {"lost ": [1]}, {"pending lost": [1]})),
         *({"refused": refused} for refused in (7, {"x": 7}, {"x": ["y"]}, {"\ud800": [1]})),
-        *({name: value} for name in ("count", "last_event") for value in (None, "1", -1, 2**64, float("nan"))),
+        *({"count": value} for value in (None, "1", -1, 2**64, float("nan"))),
         *({name: "\ud800"} for name in ("nonce", "due", "charged", "difference")),
         {"another": 1},
     ]

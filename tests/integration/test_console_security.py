@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from tests.support.console import hidden_fields
 from tests.support.reconciling import Workbench
 from tests.support.templates import compiled_once
 from tests.support.visitors import ACTOR, READER, ConsoleProcess, Visitor, write_users
@@ -225,7 +226,8 @@ def test_what_was_done_is_said_once_by_a_cookie_that_the_browser_keeps_for_this_
 ) -> None:
     actor = serving.signed_in(ACTOR)
     path = "/accounts/pause?account=default"
-    form = {"csrf": actor.csrf(path), "confirmed": "yes", "reason": "the platform moves", "lasts": "until-resumed"}
+    typed = {"confirmed": "yes", "reason": "the platform moves", "lasts": "until-resumed"}
+    form = hidden_fields(actor.get(path).text) | typed
     assert actor.post(path, form).status_code == 303
     cookie = actor.cookie("__Host-done")
     assert (cookie.secure, cookie.http_only, cookie.same_site, cookie.path) == (True, True, "Strict", "/")

@@ -100,7 +100,7 @@ def test_what_would_become_of_an_order_is_seen_again_where_that_has_changed(
     bench.run("UPDATE recharge_orders SET state = 'failed', settled_at = submitted_at, settled_by = 'query'")
     answer = send(client, LINK, asked.text)
     assert answer.status_code == 409
-    assert "The order has changed meanwhile" in answer.text
+    assert "This has changed meanwhile" in answer.text
     again = press(client, LINK, confirmed=False, order="c-1", reason="")
     assert "— → Another result came later" in again.text
     assert not said_after(send(client, LINK, again.text))["refused"]

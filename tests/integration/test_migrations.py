@@ -525,3 +525,49 @@ def test_a_back_off_that_lasts_during_the_upgrade_counts_as_asked_for_by_the_pla
     upgrade(database_url)
     kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"
     assert column_of(database_url, kept) == ["waiting"]
+IDS_IN_USE = ("rejected_orders", "unmatched_callbacks", "notifications")
+
+
+@pytest.mark.databases("sqlite")
+def test_sqlite_gives_no_id_twice_of_rows_that_pages_name_and_keeps_them_where_a_view_reads_them(
+    database_url: str,
+) -> None:
+    step_back(database_url, "0024")
+    refused: dict[str, object] = {"source": "s", "payload": "{}", "errors": "e"}
+    kept: dict[str, object] = {"account": "default", "request_id": "r1", "payload": "{}", "trust": "check"}
+    for row in (refused, kept):
+        row["received_at"] = f"{AT}.000000"
+    told: dict[str, object] = {"account": "a", "order_id": 1, "type": "order.failed", "version": 1, "body": "{}"}
+    told |= {"state": "gave_up", "rank": 0, "tries": 3} | dict.fromkeys(("changed_at", "due_at"), f"{AT}.000000")
+
+    def add(number: int) -> None:
+        for table, row in zip(IDS_IN_USE, (refused, kept, told), strict=True):
+            own = {"event_id": f"e{number}"} if table == "notifications" else {"digest": f"d{number}"}
+            insert_rows(database_url, table, row | own)
+
+    def ids() -> list[list[int]]:
+        return [column_of(database_url, f"SELECT id FROM {table} ORDER BY id") for table in IDS_IN_USE]
+
+    def read() -> list[Any]:
+        columns = ("source, digest", "trust, digest", "state, event_id")
+        pairs = zip(IDS_IN_USE, columns, strict=True)
+        return [rows_of(database_url, f"SELECT {names} FROM {table} ORDER BY id") for table, names in pairs]
+
+    for number in range(4):
+        add(number)
+    # One that was counted, and retried since.
+    insert_rows(database_url, "metric_cursors", {"stream": "rejected_orders", "counted_id": 7, "counted_at": AT})
+    execute(database_url, *(f"CREATE VIEW all_{table} AS SELECT id FROM {table}" for table in IDS_IN_USE))
+    before = read()
+    upgrade(database_url)
+    assert read() == before
+    assert ids() == [[1, 2, 3, 4]] * 3
+    assert [column_of(database_url, f"SELECT count(*) FROM all_{table}") for table in IDS_IN_USE] == [[4]] * 3
+    assert column_of(database_url, "SELECT DISTINCT is_open FROM rejected_orders") == [1]
+    for table in IDS_IN_USE:
+        execute(database_url, f"DELETE FROM {table} WHERE id > 1")
+    add(5)
+    assert ids() == [[1, 8], [1, 5], [1, 5]]
+    downgrade(database_url, "0024")
+    upgrade(database_url)
+    assert ids() == [[1, 8], [1, 5], [1, 5]]

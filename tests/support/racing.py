@@ -79,9 +79,13 @@ class Race:
 
     def waits(self) -> bool:
         """Whether any session waits for another one's lock."""
-        with self.observer.database.read() as connection:
-            statement = _LOCK_WAITS[self.observer.database.kind]
-            return bool(connection.exec_driver_sql(statement).scalar_one())
+        return is_waited_for(self.observer)
+
+
+def is_waited_for(bench: Workbench) -> bool:
+    """Whether any session of the bench's database waits for another one's lock."""
+    with bench.database.read() as connection:
+        return bool(connection.exec_driver_sql(_LOCK_WAITS[bench.database.kind]).scalar_one())
 
 
 @contextmanager

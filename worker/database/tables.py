@@ -58,6 +58,9 @@ OFTEN_VACUUMED: Mapping[str, Any] = {
     }
 }
 HALF_FULL: Mapping[str, Any] = {"postgresql_with": {"fillfactor": "50"}}
+# SQLite gives the highest id again once its row is deleted. A stale page or command, which names the row, would act on
+# another one. The tables without it keep the row with their highest id, or no page names their rows.
+NEVER_REUSED_IDS: Mapping[str, Any] = {"sqlite_autoincrement": True}
 
 PENDING = sql("state = 'pending'")
 # The same rows in other words. PostgreSQL drops a condition that the index itself guarantees from the search, and with
@@ -393,6 +396,7 @@ REJECTED = _table(
     Index("ix_rejected_orders_request_id", "request_id", "account"),
     Index("ix_rejected_orders_custom_parm", "custom_parm", "account"),
     Index("uq_rejected_orders_digest", "digest", unique=True),
+    **NEVER_REUSED_IDS,
 )
 """What was refused, with its errors: nothing that came in is lost."""
 
@@ -415,6 +419,7 @@ UNMATCHED = _table(
     Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
     Index("ix_unmatched_callbacks_received_at", "received_at"),
     Index("uq_unmatched_callbacks_digest", "digest", unique=True),
+    **NEVER_REUSED_IDS,
 )
 """A callback whose order is not known yet."""
 
@@ -501,6 +506,7 @@ NOTIFICATIONS = _table(
     _partial("ix_notifications_gave_up", "state", "account", "id", rows=GAVE_UP),
     Index("ix_notifications_changed", "changed_at", "id"),
     **OFTEN_VACUUMED,
+    **NEVER_REUSED_IDS,
 )
 """What is sent to a billing system about an order: `worker.domain.records.notifications` documents each field."""
 
@@ -568,19 +574,8 @@ FAILURES = _table(
 EXPORTS = _table(
     "console_exports",
     Column("id", String(32), primary_key=True),
-    _required("user_name", String(64)),
-    _required("list_name", String(32)),
-    _required("filters", LongText),
-    _required("host", String(255)),
-    _required("state", text_enum(ExportState, 16)),
-    _required("row_count", Integer),
-    _required("asked_at", UtcDateTime),
-    _required("seen_at", UtcDateTime),
-    _optional("ended_at", UtcDateTime),
-    # Of those that run: so many at once, one of each user.
-    _optional("slot", SmallInteger),
-    _optional("running_user", String(64)),
-    UniqueConstraint("slot"),
-    UniqueConstraint("running_user"),
+    _required("shown_at", UtcDateTime),
+    # JSON: the row id of each order that is not in the archive, and how many events it had.
+    _required("event_counts", LongText),
 )
 """What a page of the console showed of many orders, for the act that it asks for; each row stays for half a day."""

@@ -52,8 +52,10 @@ class Shown:
 
     orders: Mapping[int, Standing | None]
     """How each of them stood, by its id; None where it was gone."""
-    last_event: int
-    """The id of the last event of any order at that moment."""
+    selection: str = ""
+    """Names what `keep_selection` keeps: how many events each of them had."""
+    event_counts: Mapping[int, int] | None = None
+    """The same, where the caller has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,11 @@ class Operator:
         same confirmation was sent twice."""
         if self.shown is None:
             return {}
-        changed = changed_after(connection, [order.id for order in orders], self.shown.last_event)
+        shown = self.shown.event_counts or read_selection(connection, self.shown.selection)
+        counts = read_event_counts(connection, [*self.shown.orders])
+        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id. An order
+        # that was in the archive changes nothing there.
+        changed = {one for one, count in counts.items() if shown is None or shown.get(one, count) != count}
         refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
         done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
         return {order_id: why for order_id, why in refused.items() if why} | done
@@ -89,6 +95,15 @@ class Operator:
             return
         said = {"act": kind.value, "actor": self.name, "reason": self.reason, **what}
         log.info("an operator acted", action="operator_act", **said)
+
+
+@retry_contention
+def keep_selection(database: Database, event_counts: Mapping[int, int]) -> str:
+    """Keep for half a day how many events a page has shown of each of these orders; returns the name of that."""
+    selection = uuid.uuid4().hex
+    with database.write() as connection:
+        add_selection(connection, selection, event_counts, database.now(connection))
+    return selection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

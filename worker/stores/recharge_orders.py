@@ -133,10 +133,11 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Orde
     return orders
 
 
-def changed_after(connection: Connection, order_ids: Collection[int], event_id: int) -> set[int]:
-    """Which of these orders have an event later than this one."""
-    is_later = (one_of(connection, EVENTS.c.order_id, order_ids), EVENTS.c.id > event_id)
-    return set(connection.scalars(select(EVENTS.c.order_id).where(*is_later)))
+def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
+    """How many events each of these orders has outside the archive."""
+    counted = select(EVENTS.c.order_id, func.count()).where(one_of(connection, EVENTS.c.order_id, order_ids))
+    found = connection.execute(counted.group_by(EVENTS.c.order_id)).all()
+    return dict.fromkeys(order_ids, 0) | {row[0]: row[1] for row in found}
 
 
 def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:

@@ -26,6 +26,7 @@ from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
+from worker.stores.recharge_orders import read_event_counts
 from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
 from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
@@ -238,14 +239,10 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    """The orders with these row ids, archived or not, in this order. In a snapshot."""
+    """The orders with these row ids, archived or not, in this order, each with its `event_count`. In a snapshot."""
     found = {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
-    return [found[order_id] for order_id in ids if order_id in found]
-
-
-def last_event_id(connection: Connection) -> int:
-    """The id of the last event of any order; 0 where there is none."""
-    return connection.scalar(select(func.max(EVENTS.c.id))) or 0
+    counts = read_event_counts(connection, ids)
+    return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:

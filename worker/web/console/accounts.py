@@ -7,6 +7,7 @@ from flask import Blueprint, abort
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.orders.operator_acts import resume
+from worker.domain.records.accounts import Pause
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import Operator, hold_slots, pause_accounts, resume_account
 from worker.settings import Settings
@@ -51,14 +52,25 @@ def _addressed(settings: Settings) -> str:
     return account
 
 
+def pause_in_words(held: Pause | None) -> str:
+    """When it begins and ends, who said so and why; empty for None."""
+    if held is None:
+        return ""
+    until = shown_time(held.paused_until) or "…"
+    when = text("from %(time)s until %(until)s", time=shown_time(held.paused_at), until=until)
+    return text(", ").join(filter(None, (when, held.paused_by, held.pause_reason)))
+
+
 def _pause_page(database: Database, account: str) -> ActPage:
+    with database.read() as connection:
+        held = read_state(connection, account).pause(database.now(connection))
     lasts = typed("lasts")
     options = [(name, duration(length.total_seconds())) for name, length in _PAUSES.items()]
     is_fault = is_confirmed() and lasts not in (*_PAUSES, _UNTIL_RESUMED)
     return ActPage(
         title=word(ActKind.PAUSE),
         meaning=meaning(ActKind.PAUSE),
-        about=[(text("Account"), account)],
+        about=[(text("Account"), account), (text("Paused"), pause_in_words(held))],
         fields=[
             Field(
                 name="lasts",

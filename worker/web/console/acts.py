@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -87,10 +88,9 @@ class ActPage:
     """Whether a reason has to be given; None: none is asked for."""
     reason_label: str = ""
     """What it is called, where that is not a reason."""
-    seen: str = ""
-    """What of it the page shows. A form that was shown something else is refused, and the page shown once more."""
-    changed: str = ""
-    """Why it is refused then, where it is done to another thing than an order."""
+    seen: object = ()
+    """What the page shows; `about`, if nothing is given. A form that was shown something else is refused, and the page
+    shown once more. None: it is done whatever has changed."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """What else goes along unseen."""
     warnings: Sequence[str] = ()
@@ -109,6 +109,11 @@ class ActPage:
     is_asked_twice: bool = False
     """Whether what was typed is shown once more, before it is done."""
     is_preview: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Stands in the form for what the page shows; empty where that may change."""
+        return "" if self.seen is None else sha256(repr(self.seen or self.about).encode()).hexdigest()
 
     @property
     def has_faults(self) -> bool:
@@ -209,10 +214,10 @@ def _with_reason(page: ActPage) -> ActPage:
 
 def _if_as_seen(page: ActPage) -> ActPage:
     """The page; refused where its form was shown something else. It takes another look, and another click."""
-    if page.refused or page.seen in ("", typed("seen")) or not is_confirmed():
+    if page.refused or page.digest in ("", typed("seen")) or not is_confirmed():
         return page
-    of_order = text("The order has changed meanwhile. Nothing was done; look at what it is now.")
-    return replace(page, refused=page.changed or of_order, is_stale=True)
+    changed = text("This has changed meanwhile. Nothing was done; look at what it is now.")
+    return replace(page, refused=changed, is_stale=True)
 
 
 def typed(name: str) -> str:

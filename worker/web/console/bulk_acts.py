@@ -1,12 +1,12 @@
 """An act on many orders: those that were ticked in a list, or all that its filters let through, at most 10,000.
 
-The first page says how many they are and what they sum up to. Its form holds the orders, and how each stood: the act is
-done to these alone, a thousand in a request, and each answer asks for the next thousand by itself. What is done stays
-done and recorded, wherever that ends; the same confirmation, sent twice, acts once.
+The first page says how many they are and what they sum up to. Its form holds the orders, and how each stood; the
+database holds how many events each had. The act is done to these alone, as far as that is still so, a thousand in a
+request, and each answer asks for the next thousand by itself. What is done stays done and recorded, wherever that ends;
+the same confirmation, sent twice, acts once.
 """
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,11 +22,10 @@ from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
 from worker.operations.act_by_hand import MOST_AT_ONCE as MOST_IN_A_REQUEST
-from worker.operations.act_by_hand import Operator, Shown
+from worker.operations.act_by_hand import Operator, Shown, keep_selection
 from worker.settings import Settings
 from worker.views.notifications import orders_given_up
-from worker.views.order import Row
-from worker.views.orders import OrderSearch, SummedOrders, last_event_id, orders_by_id
+from worker.views.orders import OrderSearch, SummedOrders, orders_by_id
 from worker.web.console.acts import MOST_AT_ONCE, ActPage, add_act, typed
 from worker.web.console.lists import LARGEST_ID, Filters, storable
 from worker.web.console.order_acts import NEED_A_WORKER, do_to_orders
@@ -53,8 +52,7 @@ class _Plan:
     """What the act is done to; the form holds it."""
 
     nonce: str
-    last_event: int
-    """The id of the last event when the orders were shown."""
+    """Names what the database keeps of this page (`keep_selection`)."""
     count: int
     is_more: bool
     due: str
@@ -129,6 +127,8 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
             (text("Difference"), plan.difference),
         ],
         needs_reason=True,
+        # The plan itself holds what was shown.
+        seen=None,
         kept={"plan": plan.text()},
         warnings=[*([is_more] if plan.is_more else []), *said_of_unlisted(database, wanted)],
         refused=" ".join(filters.faults) or ("" if plan.count else text("There are none.")),
@@ -139,10 +139,11 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
 
 
 def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: ActKind) -> _Plan:
-    with database.read() as connection:
-        # Before the orders are read: what happens meanwhile counts as a change.
-        last_event = last_event_id(connection)
-    found, gone, is_more = _selected(database, filters, wanted)
+    chosen, is_more = _selected(database, filters, wanted)
+    with database.snapshot() as connection:
+        found = orders_by_id(connection, chosen)
+    gone = sorted(set(chosen) - {row["id"] for row in found})
+    counts = {row["id"]: row["event_count"] for row in found if row["archived_at"] is None}
     # What is in the archive is restored to be sent, and for nothing else.
     rows = SummedOrders(row for row in found if row["archived_at"] is None or kind is ActKind.RESEND)
     left: dict[str, list[int]] = {" ": gone} if gone else {}
@@ -150,8 +151,7 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
         left.setdefault(f"{row['state']} {row['attention'] or ''}", []).append(row["id"])
     sums = dict(rows.sums()).get(None, Sums())
     return _Plan(
-        nonce=uuid.uuid4().hex,
-        last_event=last_event,
+        nonce=keep_selection(database, counts),
         count=sums.count + len(gone),
         is_more=is_more,
         due=yuan(sums.due),
@@ -161,22 +161,21 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
     )
 
 
-def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[Row], list[int], bool]:
-    """The orders that were ticked, or all that match; the ids of those that are gone; and whether there are more."""
+def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[int], bool]:
+    """The ids of the orders that were ticked, or of all that match; and whether there are more."""
     scope, number = request.args.get("scope"), filters.number()
     if scope == "all":
         if filters.faults or number is None:
-            return [], [], False
+            return [], False
         part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1, _SEARCH_SECONDS)
-        return part.rows[:MOST_AT_ONCE], [], part.next_after is not None
-    with database.snapshot() as connection:
-        if scope == "given-up":
+        return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None
+    if scope == "given-up":
+        with database.read() as connection:
             ids = orders_given_up(connection, filters.account())
-        else:
-            numbers = (one[:20] for one in request.args.getlist("order"))
-            ids = [storable(int(one)) for one in numbers if one.isascii() and one.isdecimal()]
-        rows = orders_by_id(connection, chosen := sorted(set(ids))[:MOST_AT_ONCE])
-    return rows, sorted(set(chosen) - {row["id"] for row in rows}), len(ids) > MOST_AT_ONCE
+    else:
+        numbers = (one[:20] for one in request.args.getlist("order"))
+        ids = [storable(int(one)) for one in numbers if one.isascii() and one.isdecimal()]
+    return sorted(set(ids))[:MOST_AT_ONCE], len(ids) > MOST_AT_ONCE
 
 
 def _sent_plan() -> _Plan:
@@ -186,7 +185,7 @@ def _sent_plan() -> _Plan:
         # Half a character, which JSON may name, is in no page.
         json.dumps(sent, ensure_ascii=False).encode()
         plan = _Plan(**sent)
-        numbers: list[Any] = [plan.count, plan.last_event, *chain(*plan.left.values(), *plan.refused.values())]
+        numbers: list[Any] = [plan.count, *chain(*plan.left.values(), *plan.refused.values())]
         if not all(isinstance(number, int) and 0 <= number <= LARGEST_ID for number in numbers):
             abort(400)
         plan.standings()
@@ -207,7 +206,7 @@ def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind,
     some = dict(islice(left, MOST_IN_A_REQUEST))
     # Another name makes another act of it.
     key = sha256(f"{who.name} {kind} {plan.nonce}".encode()).hexdigest()[:32]
-    who = replace(who, act_key=key, shown=Shown(orders=some, last_event=plan.last_event))
+    who = replace(who, act_key=key, shown=Shown(orders=some, selection=plan.nonce))
     for order_id, why in do_to_orders(database, who, kind, list(some), decide).items():
         # Without the order's name: the same for all of them.
         plan.refused.setdefault(detail_word(why.having(order=None)), []).append(order_id)

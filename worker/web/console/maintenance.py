@@ -15,6 +15,7 @@ from worker.domain.watching.announced_pauses import announced_pauses
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
 from worker.settings import Settings
 from worker.views.accounts import read_states
+from worker.web.console.accounts import pause_in_words
 from worker.web.console.acts import ActPage, Field, add_act, addressed, is_confirmed, typed
 from worker.web.console.translations import meaning, shown_time, text
 from worker.web.shared_readings import Apart
@@ -48,7 +49,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
         states, now = read()
         return render_template("console/maintenance.html", states=states, now=now, of_hold=meaning(ActKind.HOLD))
 
-    add_act(routes, "/maintenance/plan", "plan_pause", lambda: _plan_page(settings, database, read()[1]))
+    add_act(routes, "/maintenance/plan", "plan_pause", lambda: _plan_page(settings, database, *read()))
     add_act(routes, "/maintenance/cancel", "cancel_planned_pause", lambda: _cancel_page(database, *read()))
 
 
@@ -65,7 +66,7 @@ def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
     return evening, (evening + timedelta(days=1)).replace(hour=6)
 
 
-def _plan_page(settings: Settings, database: Database, now: datetime) -> ActPage:
+def _plan_page(settings: Settings, database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
     zone = settings.zone
     evening, morning = proposed_pause(now, zone)
     chosen = request.form.getlist("account")
@@ -81,6 +82,7 @@ def _plan_page(settings: Settings, database: Database, now: datetime) -> ActPage
             "These accounts are not polled from the one time to the other; orders and callbacks are still taken in. A"
             " pause that holds goes on; what was planned before and has not begun is replaced."
         ),
+        about=[(state.account, pause_in_words(state.planned_pause(now))) for state in states],
         fields=[
             Field(
                 name="account",
@@ -139,8 +141,6 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
             (text("Planned by"), shown.paused_by if shown else None),
             (text("Reason"), shown.pause_reason if shown else None),
         ],
-        seen=f"{shown.paused_at.isoformat()} {shown.paused_until}" if shown else "",
-        changed=text("Another pause is planned by now."),
         refused="" if shown else text("No pause of this account is planned."),
         back="maintenance",
         do=do,

@@ -85,16 +85,19 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
         abort(404)
     endpoint, waiting, gave_up = view.endpoint, view.count.pending, view.count.gave_up
     kind, _ = _ACTS[act]
+    about = [(text("Account"), account), (text("Endpoint"), endpoint.shown if endpoint else None)]
+    if act == "forget":
+        # Other acts do not depend on these counts, which grow all the time.
+        about += [
+            (text("Notifications that wait"), f"{waiting:,}"),
+            (text("Notifications that were given up"), f"{gave_up:,}"),
+        ]
     never_sent = text("%(count)s notifications will never be sent.", count=waiting + gave_up)
     return ActPage(
         title=word(kind),
         meaning=meaning(kind),
-        about=[
-            (text("Account"), account),
-            (text("Endpoint"), None if endpoint is None else endpoint.shown),
-            (text("Notifications that wait"), f"{waiting:,}"),
-            (text("Notifications that were given up"), f"{gave_up:,}"),
-        ],
+        about=about,
+        seen=(about, (endpoint.paused_at, endpoint.stopped_at) if endpoint else None),
         warnings=[never_sent] if act == "forget" and waiting + gave_up else [],
         back="notifications",
         do=lambda who: _act(database, who, act, account),

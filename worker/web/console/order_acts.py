@@ -2,8 +2,8 @@
 note."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 
 from flask import Blueprint, abort, request, url_for
 
@@ -14,7 +14,7 @@ from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Order, OrderState, Source
 from worker.domain.wire.fields import amount_text, read_written_amount
-from worker.operations.act_by_hand import Decide, Operator, act_on_orders
+from worker.operations.act_by_hand import Decide, Operator, Shown, act_on_orders
 from worker.operations.resend import resend
 from worker.settings import Settings
 from worker.views.order import Row, order_to_act_on
@@ -83,11 +83,10 @@ def _who(event: Row) -> str:
     return word(Source.WORKER if event["kind"] in _BY_WORKER else event["source"])
 
 
-def _digest(order: Order, events: Sequence[Row]) -> str:
-    """Of what a person sees of an order, the last thing that was heard of it included: by it the form that is sent
-    tells whether that has changed. What is heard again in the same words is no change."""
-    heard = [[event[name] for name in _HEARD] for event in events[-1:]]
-    return sha256(repr((acts.what_is_seen(order), heard)).encode()).hexdigest()
+def _seen(order: Order, events: Sequence[Row]) -> object:
+    """What a person sees of an order, with the last thing that was heard of it. What is heard again in the same words
+    is no change."""
+    return acts.what_is_seen(order), [[event[name] for name in _HEARD] for event in events[-1:]]
 
 
 def _changes(events: Sequence[Row]) -> list[str]:
@@ -117,7 +116,7 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
         needs_reason=kind in _NEED_A_REASON,
         reason_label=text("Note") if kind is ActKind.NOTE else "",
         # A note fits whatever has happened.
-        seen="" if kind is ActKind.NOTE else _digest(order, events),
+        seen=None if kind is ActKind.NOTE else _seen(order, events),
         kept={"known": str(events[-1]["id"]) if events else ""},
         warnings=_warnings(kind, order, values),
         refused=detail_word(_refusal(kind, order, settings)),
@@ -125,7 +124,7 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
         # With the list that the order was opened from: its page leads to the next one.
         back=url_for("console.order", order_id=order.id, list=request.args.get("list")).lstrip("/"),
         is_asked_twice=kind is ActKind.RESOLVE,
-        do=lambda who: _do(database, who, kind, order, values),
+        do=lambda who: _do(database, who, kind, order, len(events), values),
     )
 
 
@@ -230,7 +229,12 @@ def do_to_orders(
     return {order_id: why for some in refused for order_id, why in some.items()}
 
 
-def _do(database: Database, who: Operator, kind: ActKind, order: Order, values: Mapping[str, str]) -> Done:
+def _do(database: Database, who: Operator, kind: ActKind, order: Order, heard: int, values: Mapping[str, str]) -> Done:
+    # Under the lock once more: a callback may be committed after the page was compared. A note fits whatever comes.
+    if kind is not ActKind.NOTE:
+        shown = Shown(orders={order.id: (order.state, order.attention)}, event_counts={order.id: heard})
+        who = replace(who, shown=shown)
+
     def decide(found: Order, act: Act) -> acts.Decided:
         return acts.unless_changed(found, act, seen=order, decide=_decision(kind, values))
 

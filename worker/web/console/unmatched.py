@@ -69,12 +69,14 @@ def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -
     number = typed_number(typed("order"))
     order_id, trial = _order_id(database, row["account"], number), Operator(name="", dry_run=True)
     tried = intake.link_callback(trial, row["id"], order_id) if request.method == "POST" else None
-    about, seen = _about(row), ""
+    about = _about(row)
+    seen: tuple[object, ...] = ()
     if isinstance(tried, Change):
         before, after = about_order(tried.before), about_order(tried.after)
         pairs = [(name, old, new) for (_, old), (name, new) in zip(before, after, strict=True)]
+        # Without what it becomes: that has the time of the act.
+        seen = (_about(row), before)
         about += [(name, new if old == new else f"{old or '—'} → {new or '—'}") for name, old, new in pairs]
-        seen = repr(before)
     field = Field(
         name="order",
         label=text("Number of the order"),

@@ -1,0 +1,180 @@
+"""Pages that act, opened before what they show has changed: they do nothing, and are shown once more."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.archiving import callback
+from tests.support.console import console_of, press, said_after, send
+from tests.support.notifying import put_endpoint, put_notifications
+from tests.support.reconciling import Workbench
+from worker.database.tables import ACTS, NOTIFICATIONS, REJECTED, UNMATCHED
+from worker.domain.records.accounts import AccountState
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
+from worker.operations.change_endpoints import pause_notifications
+from worker.operations.dismiss_rejected import dismiss_rejected
+from worker.operations.place_callbacks import dismiss_kept_callback
+
+pytestmark = pytest.mark.quick_on("sqlite")
+
+BOB = Operator(name="bob", reason="moved")
+ADDRESSED = "account=default"
+
+
+@pytest.fixture
+def client(bench: Workbench) -> Iterator[FlaskClient]:
+    with console_of(bench.url) as opened:
+        opened.set_cookie("language", "en")
+        yield opened
+
+
+def keep_callback(bench: Workbench) -> None:
+    bench.intake.record_callbacks([callback("unknown")])
+
+
+def refuse(bench: Workbench) -> None:
+    bench.intake.cancel_orders([{"request_id": "1"}])
+
+
+def back_off(bench: Workbench) -> None:
+    until = bench.now() + timedelta(hours=1)
+    bench.put_state(AccountState(account="default", backoff_level=1, backoff_until=until, backoff_seconds=3600.0))
+
+
+def pause(bench: Workbench, hours: int = 1) -> None:
+    pause_accounts(bench.database, BOB, ["default"], lasts=timedelta(hours=hours))
+
+
+def plan(bench: Workbench, hours: int = 1) -> None:
+    begins = bench.now() + timedelta(hours=hours)
+    pause_accounts(bench.database, BOB, ["default"], begins=begins, ends=begins + timedelta(hours=1))
+
+
+def change_faults(bench: Workbench) -> None:
+    bench.run("UPDATE rejected_orders SET errors = 'another fault'")
+
+
+def change_callback(bench: Workbench) -> None:
+    bench.run("UPDATE unmatched_callbacks SET trust = 'check'")
+
+
+def send_elsewhere(bench: Workbench) -> None:
+    bench.run("UPDATE notify_endpoints SET shown = 'https://other.example'")
+
+
+def put_one(bench: Workbench) -> None:
+    put_notifications(bench, 1)
+
+
+def plan_form(bench: Workbench) -> dict[str, Any]:
+    now = bench.now()
+    times = {name: f"{now + timedelta(hours=h):%Y-%m-%dT%H:%M}" for name, h in (("from", 24), ("until", 30))}
+    return {"account": "default", **times}
+
+
+def change_nothing(_: Workbench) -> None:
+    """The page shows the state of a new database."""
+
+
+Change = Callable[[Workbench], object]
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "change"),
+    [
+        (keep_callback, "/unmatched/1/dismiss", change_callback),
+        (refuse, "/rejected/1/retry", change_faults),
+        (refuse, "/rejected/1/dismiss", change_faults),
+        (back_off, f"/accounts/resume?{ADDRESSED}", pause),
+        (pause, f"/accounts/resume?{ADDRESSED}", lambda bench: pause(bench, 2)),
+        (change_nothing, f"/accounts/pause?{ADDRESSED}", pause),
+        (put_endpoint, f"/notifications/endpoints/forget?{ADDRESSED}", lambda bench: put_notifications(bench, 40)),
+        (put_one, f"/notifications/endpoints/forget?{ADDRESSED}", put_one),
+        (put_endpoint, f"/notifications/endpoints/forget?{ADDRESSED}", send_elsewhere),
+        (put_endpoint, f"/notifications/endpoints/pause?{ADDRESSED}", send_elsewhere),
+        (change_nothing, "/maintenance/plan", plan),
+        (plan, f"/maintenance/cancel?{ADDRESSED}", lambda bench: plan(bench, 2)),
+    ],
+)
+def test_an_act_on_what_has_changed_since_its_page_was_shown_does_nothing(
+    bench: Workbench, client: FlaskClient, before: Change, path: str, change: Change
+) -> None:
+    before(bench)
+    typed = {"reason": "x", "lasts": "4h", **plan_form(bench)}
+    page = client.get(path).text
+    change(bench)
+    acts = bench.rows(ACTS)
+    answer = send(client, path, page, **typed)
+    assert answer.status_code == 409
+    assert "This has changed meanwhile" in answer.text
+    assert bench.rows(ACTS) == acts
+    # Once it was looked at again, it can be done.
+    said_after(send(client, path, answer.text, **typed))
+    assert len(bench.rows(ACTS)) > len(acts)
+
+
+def test_forgetting_what_had_nothing_to_send_removes_no_notification(bench: Workbench, client: FlaskClient) -> None:
+    put_endpoint(bench)
+    path = f"/notifications/endpoints/forget?{ADDRESSED}"
+    page = client.get(path).text
+    put_notifications(bench, 40)
+    assert send(client, path, page).status_code == 409
+    assert len(bench.rows(NOTIFICATIONS)) == 40
+
+
+def test_new_notifications_do_not_stand_in_the_way_of_a_pause(bench: Workbench, client: FlaskClient) -> None:
+    put_endpoint(bench)
+    path = f"/notifications/endpoints/pause?{ADDRESSED}"
+    page = client.get(path).text
+    put_notifications(bench, 40)
+    assert not said_after(send(client, path, page))["refused"]
+
+
+def test_a_link_shows_what_the_callback_changes_by_now(bench: Workbench, client: FlaskClient) -> None:
+    bench.enqueue({"custom_parm": "c-1", "mobile": "18812340804", "expected_amount": "2.94"})
+    said = {"requestId": "r9", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94", "mobile": "188****0804"}
+    bench.intake.record_callbacks([said])
+    asked = press(client, "/unmatched/1/link", confirmed=False, order="c-1", reason="")
+    change_callback(bench)
+    answer = send(client, "/unmatched/1/link", asked.text)
+    assert answer.status_code == 409
+    assert bench.rows(ACTS) == []
+
+
+def test_a_stale_page_never_acts_on_the_row_that_came_after_its_own(bench: Workbench, client: FlaskClient) -> None:
+    keep_callback(bench)
+    refuse(bench)
+    paths = ("/unmatched/1/dismiss", "/rejected/1/dismiss", "/rejected/1/retry")
+    pages = {path: client.get(path).text for path in paths}
+    # Colleagues deal with both rows, and others come in.
+    dismiss_kept_callback(bench.database, BOB, 1)
+    bench.add("1")
+    bench.intake.retry_rejected(1, actor="bob")
+    bench.intake.record_callbacks([callback("unknown")])
+    bench.intake.cancel_orders([{"request_id": "2"}])
+    acts = bench.rows(ACTS)
+    for path, page in pages.items():
+        assert send(client, path, page, reason="x").status_code == 404, path
+    assert [row["id"] for table in (UNMATCHED, REJECTED) for row in bench.rows(table)] == [2, 2]
+    assert bench.rows(ACTS) == acts
+
+
+def test_what_is_dismissed_twice_is_recorded_once(bench: Workbench) -> None:
+    refuse(bench)
+    assert [dismiss_rejected(bench.database, BOB, [1], "1") for _ in range(2)] == [1, 0]
+    assert len(bench.rows(ACTS)) == 1
+
+
+def test_a_page_of_a_pause_that_was_ended_says_so(bench: Workbench, client: FlaskClient) -> None:
+    pause(bench)
+    plan(bench)
+    paths = (f"/accounts/resume?{ADDRESSED}", f"/maintenance/cancel?{ADDRESSED}")
+    pages = {path: client.get(path).text for path in paths}
+    resume_account(bench.database, BOB, "default")
+    cancel_planned_pauses(bench.database, BOB, ["default"])
+    pause_notifications(bench.database, BOB, "default")
+    for path, page in pages.items():
+        assert send(client, path, page).status_code == 409
