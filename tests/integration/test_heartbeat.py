@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
 
+from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
@@ -89,7 +92,79 @@ def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
     assert [time and (row.written_at - time).total_seconds() for time in times] == [1, 31, 7]
 
 
-def test_the_processes_with_the_same_accounts_share_the_slots(bench: Workbench, ages: Ages) -> None:
+FULL = {
+    "postgresql": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON rejected_orders FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+    "mysql": (
+        "CREATE TRIGGER refuse BEFORE INSERT ON rejected_orders FOR EACH ROW"
+        " SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full'",
+    ),
+    # No page beyond the present ones.
+    "sqlite": ("PRAGMA max_page_count = 1",),
+}
+
+
+def refuse_to_write(bench: Workbench, statement: Any) -> None:
+    with bench.database.write() as connection:
+        for change in FULL[bench.database.kind]:
+            connection.exec_driver_sql(change)
+        connection.execute(statement)
+
+
+def test_a_full_disk_is_named_by_the_row_the_check_and_the_doctor(
+    bench: Workbench, cli: CommandLine, heartbeat: Heartbeat, ages: Ages
+) -> None:
+    ages.tick = 1.0
+    assert row_when(bench, lambda row: row.last_tick_at is not None).database_full_at is None
+    cli = CommandLine({**cli.settings, "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9"})
+    assert "database_writes" not in cli.checks()
+    refused = {"received_at": bench.now(), "source": "test", "payload": "x" * 1_000_000, "errors": ""}
+    with pytest.raises(DBAPIError):
+        refuse_to_write(bench, insert(REJECTED).values(refused))
+    row = row_when(bench, lambda row: row.database_full_at is not None)
+    assert timedelta(0) <= row.written_at - (row.database_full_at or row.written_at) < timedelta(seconds=60)
+    said = "the database's disk is full: a write failed "
+    assert cli.run("status", "--check", status=2).stdout.startswith(f"CRITICAL: {said}")
+    assert cli.json("status")["workers"][0]["database_full_at"] is not None
+    found = cli.checks(status=1)["database_writes"]
+    assert (found["status"], found["detail"].startswith(said)) == ("fatal", True)
+    assert found["remedy"] == "make room on it"
+
+
+def test_the_row_says_what_waits_at_the_broker_and_when_a_task_committed(
+    bench: Workbench, heartbeat: Heartbeat, ages: Ages
+) -> None:
+    unknown = row_when(bench, lambda row: True)
+    assert (unknown.orders_waiting, unknown.queue_empty_at, unknown.taken_in_at) == (None, None, None)
+    ages.queue_empty, ages.taken_in, ages.ticks_waiting, ages.orders_waiting = 61.0, 62.0, 3, 4000
+    row = row_when(bench, lambda row: row.orders_waiting is not None)
+    assert (row.orders_waiting, row.ticks_waiting) == (4000, 3)
+    times = (row.queue_empty_at, row.taken_in_at)
+    assert [time and (row.written_at - time).total_seconds() for time in times] == [61, 62]
+
+
+def test_the_database_has_an_id_of_its_own_and_the_row_says_that_another_one_was_found(
+    bench: Workbench, ages: Ages
+) -> None:
+    peers, ages.other_deployment = Peers(), 12.0
+    heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default"], unwatched(), peers=peers)
+    try:
+        row = row_when(bench, lambda row: True)
+    finally:
+        heartbeat.close()
+    assert row.other_deployment_at is not None
+    assert (row.written_at - row.other_deployment_at).total_seconds() == 12
+    assert re.fullmatch("[0-9a-f]{32}", peers.deployment)
+    bench.run("DELETE FROM deployment")
+    peers = Peers()
+    Heartbeat(bench.database, HostClock(), ages.signs(), ["default"], unwatched(), peers=peers).close()
+    assert peers.deployment == ""
+
+
+def test_each_process_knows_those_that_take_slots_and_their_accounts(bench: Workbench, ages: Ages) -> None:
     ages.tick = 1.0
     peers = [Peers(), Peers(), Peers()]
     accounts = (["a", "b"], ["b", "a"], ["b"])

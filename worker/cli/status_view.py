@@ -47,7 +47,8 @@ _ACTS = ("at", "by", "act", "account", "reason")
 # What JSON has as it is read.
 _WORKER_FIELDS = (
     *("name", "host", "pid", "started_at", "last_tick_at", "written_at", "accounts", "broker_asked_at"),
-    *("broker_answered_at", "last_beat_at", "hanging_since"),
+    *("broker_answered_at", "last_beat_at", "hanging_since", "database_full_at", "version"),
+    *("orders_waiting", "ticks_waiting", "queue_empty_at", "taken_in_at", "other_deployment_at"),
 )
 _COUNTS = ("account", "pending", "due", "oldest_due_at", "never_polled", "in_flight")
 _STATE = (

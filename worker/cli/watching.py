@@ -82,9 +82,10 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
 
     Exit status of --check: 2 where no worker has ticked for RECONCILER_CHECK_TICK_SECONDS, or none ever has, or the
-    broker answers none of them; 1 for a back-off, a pause, an outage of the platform, another database than before (for
-    an hour), a backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), more orders that wait for a query of their own than a day
-    can poll, orders that need a person (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for
+    broker answers none of them, or messages wait and none was taken in for 60 seconds, or the database's disk is full;
+    1 for a back-off, a pause, an outage of the platform, another database than before (for an hour), a backlog
+    (RECONCILER_CHECK_BACKLOG_WINDOWS), more orders that wait for a query of their own than a day can poll, orders that
+    need a person (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for
     RECONCILER_CHECK_NOTIFY_SECONDS, or a beat that sends no ticks; 0 where all is well; 3 where the database or the
     settings keep anybody from telling.
 

@@ -472,6 +472,18 @@ WORKERS = _table(
     _optional("database_identity", String(255)),
     # Null where nothing hangs.
     _optional("hanging_since", UtcDateTime),
+    # When the process last failed to write, as the database's disk was full; null where it never has.
+    _optional("database_full_at", UtcDateTime),
+    # How many messages wait in each queue; null where the broker does not tell, or a release before 0027 wrote the row.
+    _optional("orders_waiting", Integer),
+    _optional("ticks_waiting", Integer),
+    # When the queue of orders was last found empty, and when a task last committed its work.
+    _optional("queue_empty_at", UtcDateTime),
+    _optional("taken_in_at", UtcDateTime),
+    # When another deployment was last found to use the same queues.
+    _optional("other_deployment_at", UtcDateTime),
+    # Of its program; null where a release before 0028 wrote the row.
+    _optional("version", String(64)),
     **HALF_FULL,
 )
 """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""

@@ -4,13 +4,14 @@ An operation that writes is one function: its decorator says when it is repeated
 transaction, and `database.now(connection)` reads the clock, after the locks that the decision needs.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
@@ -85,6 +86,16 @@ class Database:
             lock_seconds=lock_seconds,
             pool_size=pool_size,
         )
+        self._full_at: float | None = None
+        event.listen(self._engine, "handle_error", self._note_full)
+
+    def _note_full(self, failed: ExceptionContext) -> None:
+        if kind_of(failed.sqlalchemy_exception or failed.original_exception) is ErrorKind.FULL:
+            self._full_at = time.monotonic()
+
+    def seconds_since_full(self) -> float | None:
+        """How long ago a write last failed here because the disk is full; None where none has."""
+        return None if self._full_at is None else time.monotonic() - self._full_at
 
     @property
     def engine(self) -> Engine:
@@ -128,8 +139,8 @@ class Database:
     def now(self, connection: Connection) -> datetime:
         """The database's clock at this moment, in UTC."""
         value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
-        time = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        read = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:

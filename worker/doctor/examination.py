@@ -159,6 +159,7 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_
     if has_rights:
         unread = skipped("database_rights", "the database is not at head")
         found.append(unread if reading.rights is None else checks.rights(reading.rights))
+    found += [fatal(checks.WRITES, finding_in_words(one, ENGLISH), ErrorKind.FULL.remedy) for one in reading.full_disk]
     if behind is None:
         found.append(checks.window(settings.query_window_seconds, reading.windows, settings.accounts))
     else:

@@ -24,7 +24,7 @@ from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.domain.records.accounts import DatabaseChanges
 from worker.operations.maintain_slots import longest_windows
-from worker.views.watching import database_changes
+from worker.views.watching import database_changes, workers_and_full_disk
 
 T = TypeVar("T")
 Reply = tuple[T | None, str | None]
@@ -55,6 +55,10 @@ class DatabaseReading:
     read."""
     changes: DatabaseChanges | None = None
     """Whether the slots were written in this database; None where that cannot be read."""
+    full_disk: Sequence[Finding] = ()
+    """That the database's disk is full, if workers say so."""
+    workers: Sequence[WorkerRow] | None = None
+    """The worker processes that run; None where they cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +96,20 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         windows = longest_windows(database, slots_per_sid=slots_per_sid)
         changes = database_changes(database, sids, slots_per_sid)
+        workers, full_disk = workers_and_full_disk(database)
     try:
         rights: MissingRights | Exception = read_missing_rights(url)
     except Exception as error:  # The server answers, and refuses this reading.
         rights = error
-    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows, changes=changes)
+    return DatabaseReading(
+        server=server,
+        fault_of_revision=None,
+        rights=rights,
+        windows=windows,
+        changes=changes,
+        full_disk=full_disk,
+        workers=workers,
+    )
 
 
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:

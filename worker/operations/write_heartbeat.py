@@ -137,6 +137,8 @@ class Heartbeat:
             broker_answered_at=_before(now, signs.broker_answered()),
             last_beat_at=_before(now, signs.beat()),
             hanging_since=_before(now, self._watchdog.seconds_hanging()),
+            database_full_at=_before(now, self._database.seconds_since_full()),
+            version=VERSION,
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:

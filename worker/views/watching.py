@@ -16,8 +16,14 @@ from worker.domain.queries.slots_and_clocks import is_another
 from worker.domain.records.accounts import DatabaseChanges, Rules
 from worker.domain.records.watching import AccountOverview, Overview
 from worker.domain.scheduling.stored_json import read_learned
-from worker.domain.watching.workers import is_broker_silent, is_ticking
-from worker.stores.accounts import read_rows
+from worker.domain.watching.workers import (
+    HEARTBEAT_SECONDS,
+    full_disk,
+    intake_findings,
+    is_broker_silent,
+    is_ticking,
+)
+from worker.stores.accounts import read_cut_off, read_rows
 from worker.stores.notifications import read_endpoints
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_state, read_workers
@@ -179,6 +185,18 @@ def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: i
         is_another=any(is_another(one, present) for one in written_in),
         changes=max((one.changes for one in written_in if one.changes), key=lambda times: times[-1], default=()),
     )
+
+
+def workers_and_full_disk(database: Database) -> tuple[Sequence[WorkerRow] | None, Sequence[Finding]]:
+    """The processes that wrote their rows of late, and what any found of the database's disk, of a database that is at
+    head; None and nothing if the table cannot be read."""
+    try:
+        with database.read() as connection:
+            rows, now = read_workers(connection), database.now(connection)
+    except DatabaseError:
+        # As `longest_windows`: other checks report it.
+        return None, ()
+    return [row for row in rows if row.written_at >= now - _WRITTEN_WITHIN], list(full_disk(rows, now))
 
 
 def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:

@@ -39,6 +39,55 @@ class WorkerRow:
     hanging_since: datetime | None = None
     """When something under way in it made its last step that hangs since; None where nothing does. Such a process
     ends itself before long."""
+    database_full_at: datetime | None = None
+    """When it last failed to write because the database's disk is full; None where it never has. A small row like this
+    one can often be written all the same."""
+    version: str | None = None
+    """The version of the program that it runs; None where its release does not say."""
+    orders_waiting: int | None = None
+    """How many messages waited in the queue of orders when it last asked the broker; None if it is not known."""
+    ticks_waiting: int | None = None
+    """How many messages waited in the queue of ticks."""
+    queue_empty_at: datetime | None = None
+    """When it last found the queue of orders empty; None if it never did."""
+    taken_in_at: datetime | None = None
+    """When a task last committed its work in it; None if none has. A retry is none."""
+    other_deployment_at: datetime | None = None
+    """When it last found that another deployment uses the same queues; None if it never did, or cannot tell."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PollingProcess:
+    """A worker process that takes slots: it ticks, and nothing in it hangs."""
+
+    name: str
+    host: str
+    accounts: frozenset[str]
+    """The accounts in its settings."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutOff:
+    """A row of `cut_off_hosts`: a host whose queries fail, at once or for one account. Times are by the database's
+    clock."""
+
+    host: str
+    account: str = NOT_CONNECTED
+    """The account that the host is refused for."""
+    since: datetime | None = None
+    """When it was cut off; None while its refusals are only counted."""
+    why: str = ""
+    """How its last query failed."""
+    probe_at: datetime
+    """When the host tries again, although it is cut off."""
+    tries: int = 0
+    """Failed tries since then; before, the refusals."""
+    answers_before: int = 0
+    """Answers that all hosts together had for the account, up to the first refusal."""
+    is_answered: bool = False
+    """Whether the host has had an answer for another account since the last refusal."""
+    credentials: str = ""
+    """The digest of the host's credentials."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +224,14 @@ class FindingKind(StrEnum):
     NO_BROKER = "no_broker.all"
     NO_BROKER_SOMEWHERE = "no_broker.some"
     NO_BEAT = "no_beat"
+    DATABASE_FULL = "database_full"
+    NOTHING_TAKEN_IN = "nothing_taken_in"
+    """Messages wait at the broker, and no task commits its work."""
+    SHARED_QUEUES = "shared_queues"
+    """Another deployment takes messages from the same queues."""
+    HOST_NOT_CONNECTED = "host_cut_off.not_connected"
+    HOST_REFUSED = "host_cut_off.refused"
+    HOST_REFUSED_FOR_ALL = "host_cut_off.refused_for_all"
     ANOTHER_DATABASE = "database_changed.now"
     DATABASE_CHANGED = "database_changed.lately"
     DATABASE_CHANGES = "database_changed.often"

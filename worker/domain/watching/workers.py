@@ -109,6 +109,13 @@ def is_broker_silent(rows: Collection[WorkerRow], within: timedelta) -> bool:
     return 0 < asking == len(unanswered(rows, within))
 
 
+def full_disk(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
+    """That the database's disk is full, for 90 seconds after the last write of a process that failed by it."""
+    failed = max((row.database_full_at for row in rows if row.database_full_at is not None), default=None)
+    if failed is not None and now - failed <= _FULL_FOR:
+        yield Finding(kind=FindingKind.DATABASE_FULL, level=Level.CRITICAL, values={"lasts": now - failed})
+
+
 def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> Iterator[Finding]:
     """What is to be reported of the broker, or else of beat; nothing where it answers all who ask and ticks come."""
     if silent := unanswered(rows, within):

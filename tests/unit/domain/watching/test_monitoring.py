@@ -289,9 +289,40 @@ def test_accounts_with_one_sid_share_its_budget() -> None:
     other = make_account(account="other", counts=[make_count(50)])
     apart = make_account(account="apart", account_sid="sid-2", counts=[make_count(900)])
     unknown = make_account(account="unknown", account_sid=None, counts=[make_count(900)])
-    assert drain_seconds([one, other, apart, unknown], one, NOW, RULES) == 3 * RULES.spacing_seconds
-    assert drain_seconds([one, other, apart, unknown], unknown, NOW, RULES) == 9 * RULES.spacing_seconds
-    assert drain_seconds([one, other], one, NOW, replace(RULES, slots=2)) == 2 * RULES.spacing_seconds
+    also_unknown = replace(unknown, account="also unknown")
+    budgets = shared_budgets([one, other, apart, unknown, also_unknown], NOW, RULES)
+    assert budgets["default"] is budgets["other"]
+    seconds = {name: round(budget.drain_seconds / RULES.spacing_seconds) for name, budget in budgets.items()}
+    assert seconds == {"default": 3, "other": 3, "apart": 9, "unknown": 9, "also unknown": 9}
+    two_slots = shared_budgets([one, other], NOW, replace(RULES, slots=2))
+    assert two_slots["default"].drain_seconds == 2 * RULES.spacing_seconds
+
+
+@pytest.mark.parametrize("sids", [1, 5_000])
+def test_thousands_of_accounts_are_checked_in_a_moment(sids: int) -> None:
+    due = [make_count(200, oldest_due_at=ago(9_000))]
+    accounts = [
+        make_account(
+            account=f"a{number}",
+            account_sid=f"sid-{number % sids}",
+            counts=due,
+            queries=[make_query(9_000)],
+            state=make_state(backoff_until=ago(-45)),
+        )
+        for number in range(5_000)
+    ]
+    worker = make_worker(accounts=tuple(f"a{number}" for number in range(4_999)))
+    started = process_time()
+    found = checked(*accounts, workers=[worker])
+    assert process_time() - started < 2
+    assert [finding.account for finding in found if finding.name == "not_served"] == ["a4999"]
+
+
+def test_a_full_disk_is_reported_for_a_while_after_the_last_write_that_failed() -> None:
+    (full,) = checked(workers=[make_worker(), make_worker(name="other", database_full_at=ago(42))])
+    assert (full.level, full.name) == (Level.CRITICAL, "database_full")
+    assert said(full) == "the database's disk is full: a write failed 42 seconds ago"
+    assert not checked(workers=[make_worker(database_full_at=ago(91))])
 
 
 def test_orders_that_are_polled_one_by_one_need_a_query_each() -> None:
