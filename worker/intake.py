@@ -1,5 +1,6 @@
 """What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
@@ -42,11 +43,15 @@ class Intake:
         self._rules = rules
         self._app_ids = app_ids
         self._match_from = 0
+        self._committed_at: float | None = None
+
+    def seconds_since_commit(self) -> float | None:
+        """How long ago a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
+        return None if self._committed_at is None else time.monotonic() - self._committed_at
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
         result = enqueue(self._database, self._rules, self._app_ids, orders, source)
-        self.match_callbacks(result.keys)
         answer: Answer = {
             "accepted": len(result.accepted),
             "duplicates": len(result.duplicates),
@@ -54,7 +59,8 @@ class Intake:
         }
         # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
         report = log.warning if result.rejections else log.info
-        report("orders enqueued", action="orders_enqueued", **_counts(answer))
+        report("orders enqueued", action="orders_enqueued", **self._note_commit(answer))
+        self.match_callbacks(result.keys)
         return answer
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
@@ -66,8 +72,8 @@ class Intake:
             "kept": len(result.unmatched),
             "rejected": _to_response(result.rejections),
         }
+        log.info("callbacks recorded", action="callbacks_recorded", **self._note_commit(answer))
         self.match_callbacks(result.keys)
-        log.info("callbacks recorded", action="callbacks_recorded", **_counts(answer))
         return answer
 
     def receive_callbacks(self, received: Sequence[Callback | Rejection]) -> list[OrderKey]:
@@ -95,14 +101,14 @@ class Intake:
             "unchanged": result.unchanged,
             "rejected": _to_response(result.rejections),
         }
-        log.info("orders cancelled", action="orders_cancelled", **_counts(answer))
+        log.info("orders cancelled", action="orders_cancelled", **self._note_commit(answer))
         return answer
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
         """Poll pending orders next, within the same budget."""
         result = check(self._database, self._app_ids, orders, source)
         answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
-        log.info("checks queued", action="checks_queued", **_counts(answer))
+        log.info("checks queued", action="checks_queued", **self._note_commit(answer))
         return answer
 
     def retry_rejected(self, rejected_id: int, *, actor: str) -> Answer:
@@ -145,6 +151,11 @@ class Intake:
         if matching:
             self.match_callbacks(self._match(matching))
 
+    def _note_commit(self, answer: Answer) -> dict[str, object]:
+        """Note that a list is committed; returns the counts of its answer, for the log."""
+        self._committed_at = time.monotonic()
+        return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
+
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:
         count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
         if count:
@@ -159,7 +170,3 @@ def _to_response(refused: Iterable[Rejection]) -> list[dict[str, object]]:
             # Its errors name the count of its items, and hold nothing of them.
             log.error("a list was refused as a whole", action="list_refused", errors=list(rejection.errors))
     return [rejection.as_answer() for rejection in ordered]
-
-
-def _counts(answer: Answer) -> dict[str, object]:
-    return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}

@@ -10,6 +10,7 @@ from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
 from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers
+from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
 from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
@@ -82,12 +83,17 @@ def make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Da
     )
 
 
-def _make_signs(ticks: Ticks, broker_answers: BrokerAnswers) -> Signs:
+def _make_signs(ticks: Ticks, broker_answers: BrokerAnswers, intake: Intake) -> Signs:
     return Signs(
         tick=ticks.seconds_since_tick,
         beat=ticks.seconds_since_request,
         broker_asked=broker_answers.seconds_since_asked,
         broker_answered=broker_answers.seconds_since_answer,
+        queue_empty=broker_answers.seconds_since_empty,
+        taken_in=intake.seconds_since_commit,
+        other_deployment=broker_answers.seconds_since_other_deployment,
+        orders_waiting=partial(broker_answers.waiting, ORDERS_QUEUE),
+        ticks_waiting=partial(broker_answers.waiting, TICKS_QUEUE),
     )
 
 

@@ -136,6 +136,38 @@ def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) 
     assert response["last_beat_at"] == response["workers"][0]["last_beat_at"] is not None
 
 
+def test_the_check_and_health_tell_that_messages_wait_and_none_is_taken_in(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, orders_waiting=1200, queue_empty_at=45, taken_in_at=90)
+    assert checked(cli, 0).startswith("OK")
+    let_a_worker_tick(bench, orders_waiting=1200, queue_empty_at=75, taken_in_at=90)
+    said = r"CRITICAL: nothing has been taken in for [\d.]+ (seconds|minutes), and messages wait: 1,200"
+    assert re.fullmatch(said, checked(cli, 2))
+    assert [one["name"] for one in cli.json("status")["findings"]] == ["nothing_taken_in"]
+    assert "messages wait, and nothing is taken in" in cli.run("health", status=1).stdout
+    let_a_worker_tick(bench, orders_waiting=1200, queue_empty_at=75, taken_in_at=20)
+    assert checked(cli, 0).startswith("OK")
+    cli.run("health")
+
+
+def test_the_check_tells_of_another_deployment_on_the_same_queues(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, other_deployment_at=8)
+    assert checked(cli, 2) == (
+        "CRITICAL: another deployment takes messages from the same queues: its Redis number is ours"
+    )
+    # To restart a worker would not help.
+    cli.run("health")
+
+
+def test_messages_that_a_worker_may_not_count_are_not_known(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, orders_waiting=1200)
+    assert re.search(r"broker +waiting +clock", cli.run("status").stdout)
+    assert "1,200" in cli.run("status").stdout
+    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1)
+    assert "not known" in cli.run("status").stdout
+    (worker,) = cli.json("status")["workers"]
+    assert worker["orders_waiting"] is worker["ticks_waiting"] is None
+
+
 def test_a_worker_that_ticks_and_whose_passes_hang_is_not_healthy(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench)
     cli.run("health")

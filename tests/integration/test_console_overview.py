@@ -69,6 +69,15 @@ def test_more_orders_polled_alone_than_a_day_can_poll_are_named_with_what_to_do(
     assert "143 orders, 142 polls a day" in listed
 
 
+def test_messages_that_nobody_takes_in_are_told_with_what_to_look_at(bench: Workbench, client: FlaskClient) -> None:
+    let_a_worker_tick(bench, orders_waiting=7)
+    page = words_of(shown(client))
+    assert "Nothing is taken in" in page
+    assert re.search(r"Nothing has been taken in for [\d.]+ (seconds|minutes), and messages wait: 7\.", page)
+    assert "Celery's main process" in page.replace("&#39;", "'")
+    assert "没有接收任何任务" in words_of(shown(client, language="zh"))
+
+
 def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> None:
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))

@@ -27,7 +27,13 @@ def asking(database_url: str, broker_url: str, **settings: Any) -> Iterator[Visi
 
 
 def tick(
-    bench: Workbench, *, seconds_ago: float, answered_seconds_ago: float | None = None, hangs: bool = False
+    bench: Workbench,
+    *,
+    seconds_ago: float,
+    answered_seconds_ago: float | None = None,
+    hangs: bool = False,
+    orders_waiting: int | None = None,
+    started_seconds_ago: float = 0.0,
 ) -> None:
     """A worker process's row with such a tick, and such an answer of the broker."""
     with bench.database.write() as connection:
@@ -37,7 +43,8 @@ def tick(
             name="host:1",
             host="host",
             pid=1,
-            started_at=ticked,
+            started_at=now - timedelta(seconds=started_seconds_ago or seconds_ago),
+            orders_waiting=orders_waiting,
             last_tick_at=ticked,
             written_at=now,
             clock_offset_seconds=0.0,
@@ -81,9 +88,15 @@ def test_a_worker_a_broker_and_a_database_are_healthy(
         ({"seconds_ago": 1, "answered_seconds_ago": 10}, {}, {}),
         # It answers this process.
         ({"seconds_ago": 1, "answered_seconds_ago": 35}, {}, {"broker": "answers no worker"}),
+        ({"seconds_ago": 1, "orders_waiting": 5, "started_seconds_ago": 50}, {}, {}),
+        (
+            {"seconds_ago": 1, "orders_waiting": 5, "started_seconds_ago": 65},
+            {},
+            {"worker": "takes nothing in, and messages wait"},
+        ),
     ],
 )
-def test_a_worker_has_to_tick_and_to_hear_the_broker(
+def test_a_worker_has_to_tick_to_hear_the_broker_and_to_take_in_what_waits(
     ticked: dict[str, Any] | None,
     settings: dict[str, Any],
     missing: dict[str, str],

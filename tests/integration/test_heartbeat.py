@@ -35,6 +35,11 @@ class Ages:
     beat: float | None = None
     broker_asked: float | None = None
     broker_answered: float | None = None
+    queue_empty: float | None = None
+    taken_in: float | None = None
+    other_deployment: float | None = None
+    orders_waiting: int | None = None
+    ticks_waiting: int | None = None
 
     def signs(self) -> Signs:
         return Signs(
@@ -42,6 +47,11 @@ class Ages:
             beat=lambda: self.beat,
             broker_asked=lambda: self.broker_asked,
             broker_answered=lambda: self.broker_answered,
+            queue_empty=lambda: self.queue_empty,
+            taken_in=lambda: self.taken_in,
+            other_deployment=lambda: self.other_deployment,
+            orders_waiting=lambda: self.orders_waiting,
+            ticks_waiting=lambda: self.ticks_waiting,
         )
 
 
@@ -270,3 +280,23 @@ def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, ages: Ages)
             heartbeat.close()
     if bench.database.kind != "sqlite":
         assert row.clock_offset_seconds == pytest.approx(3600, abs=30)
+@pytest.mark.parametrize(
+    "take_in",
+    [
+        lambda intake: intake.enqueue_orders([{"request_id": "1", "mobile": "188-0000"}]),
+        lambda intake: intake.record_callbacks([{}]),
+        lambda intake: intake.cancel_orders([{"request_id": "1"}]),
+        lambda intake: intake.check_orders([]),
+    ],
+    ids=["orders", "callbacks", "cancellations", "checks"],
+)
+def test_a_list_counts_as_taken_in_once_it_is_committed_refused_items_included(
+    bench: Workbench, take_in: Callable[[Intake], object]
+) -> None:
+    bench.run("ALTER TABLE rejected_orders RENAME TO hidden")
+    with pytest.raises(DatabaseError):
+        take_in(bench.intake)
+    assert bench.intake.seconds_since_commit() is None
+    bench.run("ALTER TABLE hidden RENAME TO rejected_orders")
+    take_in(bench.intake)
+    assert 0 <= (bench.intake.seconds_since_commit() or -1) < 60

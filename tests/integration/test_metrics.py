@@ -123,6 +123,37 @@ def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench,
     assert samples["reconciler_last_beat_timestamp_seconds"] == pytest.approx(heard["last_beat_at"].timestamp())
 
 
+def test_the_last_reading_of_the_queues_is_shown_and_that_nothing_is_taken_in(
+    bench: Workbench, scraper: Scraper
+) -> None:
+    time = bench.now()
+    row = {
+        **{"host": "a", "pid": 1, "started_at": time - timedelta(hours=1), "accounts": "", "last_tick_at": time},
+        **{"written_at": time, "clock_offset_seconds": 0.0, "orders_waiting": 7, "ticks_waiting": 0},
+    }
+    killed = {**row, "name": "killed", "written_at": time - timedelta(minutes=1), "orders_waiting": 9}
+    may_not_ask = {**row, "name": "may not ask", "orders_waiting": None, "ticks_waiting": None}
+    bench.run(insert(WORKERS), {**row, "name": "able"}, may_not_ask, killed)
+    samples = scraper.samples()
+    queues = {name: value for name, value in samples.items() if name.startswith("reconciler_queue_messages")}
+    assert queues == {
+        'reconciler_queue_messages{queue="reconciler.orders"}': 7,
+        'reconciler_queue_messages{queue="reconciler.ticks"}': 0,
+    }
+    assert samples['reconciler_finding{name="nothing_taken_in"}'] == 1
+    assert samples['reconciler_finding{name="shared_queues"}'] == 0
+
+    bench.run(update(WORKERS).where(WORKERS.c.name == "killed").values(taken_in_at=time, other_deployment_at=time))
+    scraper.clock.seconds += 16
+    samples = scraper.samples()
+    assert samples['reconciler_finding{name="nothing_taken_in"}'] == 0
+    assert samples['reconciler_finding{name="shared_queues"}'] == 1
+
+    bench.run(update(WORKERS).values(orders_waiting=None, ticks_waiting=None))
+    scraper.clock.seconds += 16
+    assert not [name for name in scraper.samples() if name.startswith("reconciler_queue_messages")]
+
+
 def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(bench: Workbench, scraper: Scraper) -> None:
     bench.add("r1", "r2", age_seconds=700)
     bench.reconcile([item("r1"), item("r2")])
@@ -201,7 +232,7 @@ def test_scrapes_that_have_gauges_do_not_take_every_connection_of_a_silent_datab
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_database_that_was_migrated_away_is_no_defect_of_the_program(bench: Workbench) -> None:
     with Scraper(bench.url) as scraper:
-        bench.run("DROP TABLE metric_totals")
+        bench.run("DROP TABLE metric_cursors")
         answer = scraper.client.get("/metrics")
     assert (answer.status_code, answer.text) == (503, "the database is not at a revision that this release can read\n")
 

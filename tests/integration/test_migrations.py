@@ -267,6 +267,7 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "archived_orders",
         "operator_acts",
         "worker_processes",
+        "deployment",
         "notifications",
         "notify_endpoints",
         "metric_totals",

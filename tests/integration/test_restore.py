@@ -18,13 +18,13 @@ from tests.support.needed import cannot, needed
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import SID, Workbench
 from tests.support.waiting import eventually
-from tests.support.watching import unwatched
+from tests.support.watching import signs_of_a_well_worker, unwatched
 from worker.adapters.clock import HostClock
 from worker.database.identity import birth_time, identity_beside, identity_of
 from worker.database.tables import METADATA, WORKERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import DatabaseIdentity
-from worker.operations.write_heartbeat import Heartbeat, Signs
+from worker.operations.write_heartbeat import Heartbeat
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def cli(bench: Workbench) -> CommandLine:
 @contextmanager
 def ticking(bench: Workbench) -> Iterator[None]:
     """A worker process that has just ticked."""
-    just_now = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.1))
+    just_now = signs_of_a_well_worker()
     heartbeat = Heartbeat(bench.database, HostClock(), just_now, ["default"], unwatched(), period_seconds=0.05)
     try:
         eventually(lambda: any(row["name"] == heartbeat.name for row in workers(bench)), "its row")

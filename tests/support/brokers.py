@@ -5,6 +5,8 @@ import json
 import redis
 from kombu import Connection
 
+from worker.broker.answers import ASKED_KEY
+
 QUEUES = ("reconciler.orders", "reconciler.ticks")
 
 # kombu keeps messages of priority 3, 6 and 9 in lists of their own next to the queue's.
@@ -23,7 +25,7 @@ def remove_queues(url: str) -> None:
 
 
 def _remove_from_redis(client: redis.Redis) -> None:
-    client.delete(*(queue + suffix for queue in QUEUES for suffix in _PRIORITY_SUFFIXES))
+    client.delete(ASKED_KEY, *(queue + suffix for queue in QUEUES for suffix in _PRIORITY_SUFFIXES))
     # What a worker received and did not acknowledge waits here, and would be delivered again during a later test.
     for tag, taken in client.hscan_iter("unacked"):
         _message, _exchange, routing_key = json.loads(taken)

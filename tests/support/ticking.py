@@ -22,7 +22,15 @@ def wait_for_a_new_tick(cli: CommandLine) -> None:
     eventually(ticks, "a tick since", seconds=60, every=0.2)
 
 
-def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: str = "", **heard: float) -> None:
+def let_a_worker_tick(
+    bench: Workbench,
+    seconds_ago: float | None = 1.0,
+    host: str = "",
+    *,
+    orders_waiting: int | None = None,
+    version: str = VERSION,
+    **heard: float,
+) -> None:
     """As if a process had written its row. `heard` are its times of broker and beat, in seconds before now."""
     with bench.database.write() as connection:
         now = bench.database.now(connection)
@@ -36,6 +44,8 @@ def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: s
             written_at=now,
             clock_offset_seconds=0.25,
             accounts=("default",),
+            version=version,
+            orders_waiting=orders_waiting,
             **times,
         )
         save_worker(connection, row)

@@ -1,10 +1,12 @@
-"""A watchdog whose time the test moves."""
+"""A watchdog whose time the test moves, and the signs of a process that is well."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from tests.support.reconciling import ManualClock
 from worker.adapters.clock import HostClock
 from worker.adapters.watchdog import Watchdog, Watched
+from worker.operations.write_heartbeat import Signs
 
 PATIENCE = 100.0
 
@@ -12,6 +14,12 @@ PATIENCE = 100.0
 def unwatched() -> Watchdog:
     """One that never looks."""
     return Watchdog(HostClock(), patience_seconds=3600.0)
+
+
+def signs_of_a_well_worker() -> Signs:
+    """The signs of a process that has just ticked and heard of everything, and that found no other deployment."""
+    just_now: dict[str, Any] = dict.fromkeys((one.name for one in fields(Signs)), lambda: 0)
+    return Signs(**{**just_now, "other_deployment": lambda: None})
 
 
 @dataclass

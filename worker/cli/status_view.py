@@ -211,6 +211,7 @@ def _worker_row(row: Row, now: datetime) -> Row:
     return {
         **row,
         "last_tick": ticked if hanging is None else text("hangs for %(lasts)s", lasts=now - hanging),
+        "waiting": text("not known") if row["orders_waiting"] is None else f"{row['orders_waiting']:,}",
         "broker": silent if answered is None else text("answered %(ago)s", ago=_ago(answered, now)),
         "clock": distance % {"seconds": f"{abs(offset):.1f}"} if abs(offset) >= 0.1 else text("right"),
     }

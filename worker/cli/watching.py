@@ -182,8 +182,9 @@ def health(as_json: AsJson = False) -> None:
     """Check that a worker on this host ticks; for the health check of a worker's container.
 
     Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
-    RECONCILER_TICK_SECONDS is over 5), or that what its workers do hangs. While the database is away, or the settings
-    cannot be read, it is 0: to restart workers would not help.
+    RECONCILER_TICK_SECONDS is over 5), that what its workers do hangs, or that messages wait at the broker and no host
+    has taken one in for 60 seconds. While the database is away, or the settings cannot be read, it is 0: to restart
+    workers would not help.
 
     Examples:
       reconciler health
@@ -208,8 +209,9 @@ def health(as_json: AsJson = False) -> None:
     finally:
         database.close()
     fault = "what the workers do hangs" if found.hangs else f"no worker has ticked for {seconds:g} s"
-    _say_health(host, found.ticks, f"a worker has ticked within {seconds:g} s" if found.ticks else fault, as_json)
-    raise typer.Exit(0 if found.ticks else 1)
+    well = f"a worker has ticked within {seconds:g} s" if found.takes_in else "messages wait, and nothing is taken in"
+    _say_health(host, found.ticks, well if found.ticks else fault, as_json)
+    raise typer.Exit(0 if found.ticks and found.takes_in else 1)
 
 
 def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import VERSIONS
-from worker.database.tables import ACTS, BUDGETS, CURSORS, METADATA, OBSERVATIONS, SCHEDULES, STATES, TOTALS
+from worker.database.tables import ACTS, BUDGETS, CURSORS, DEPLOYMENT, METADATA, OBSERVATIONS, SCHEDULES, STATES, TOTALS
 from worker.database.transactions import Database
 
 _READ = ("SELECT",)
@@ -25,6 +25,7 @@ _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name, ACTS.name), _KEEP),
         OBSERVATIONS.name: ("SELECT", "INSERT", "DELETE"),
+        DEPLOYMENT.name: _READ,
     }
 )
 # Nothing that is tried waits long: a table that somebody alters holds up doctor and probes otherwise.

@@ -488,6 +488,27 @@ WORKERS = _table(
 )
 """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
 
+DEPLOYMENT = _table("deployment", Column("id", String(32), primary_key=True))
+"""One row: a random id of this database, by which deployments on one Redis number tell each other apart. A copy of the
+database has the same one."""
+
+CUT_OFF = _table(
+    "cut_off_hosts",
+    # As in `worker_processes`.
+    Column("host", String(128), primary_key=True),
+    # Empty: the host is not connected to the platform.
+    Column("account", String(64), primary_key=True),
+    _optional("since", UtcDateTime),
+    _required("why", String(255)),
+    _required("probe_at", UtcDateTime),
+    _required("tries", Integer),
+    _required("answers_before", BigInt),
+    _required("is_answered", Boolean),
+    _required("credentials", String(16)),
+)
+"""A row per host whose queries fail, or fail for one account; `worker.domain.records.watching.CutOff` documents each
+column."""
+
 NOTIFICATIONS = _table(
     "notifications",
     Column("id", RowId, primary_key=True),

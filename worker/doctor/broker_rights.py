@@ -6,6 +6,7 @@ Each is queued in a transaction that is discarded: Redis asks for the right when
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from worker.broker.answers import ASKED_KEY
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
 Words = tuple[str, ...]
@@ -16,10 +17,11 @@ _BINDING = "_kombu.binding.reconciler.orders"
 # What Celery and kombu send in a worker, in beat and in `celery inspect`.
 _COMMANDS: Sequence[Words] = (
     *(words for queue in (ORDERS_QUEUE, TICKS_QUEUE) for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
-    *(("LLEN", ORDERS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
+    *(("LLEN", ORDERS_QUEUE), ("LLEN", TICKS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
     *(("HSET", "unacked", _TAG, _TAG), ("HGET", "unacked", _TAG), ("HDEL", "unacked", _TAG)),
     *(("ZADD", "unacked_index", "0", _TAG), ("ZRANGE", "unacked_index", "0", "0"), ("ZREM", "unacked_index", _TAG)),
     *(("SET", "unacked_mutex", _TAG), ("GET", "unacked_mutex"), ("DEL", "unacked_mutex")),
+    *(("SET", ASKED_KEY, _TAG), ("GET", ASKED_KEY)),
     *(("SADD", _BINDING, _TAG), ("SMEMBERS", _BINDING), ("SREM", _BINDING, _TAG)),
     ("SADD", "_kombu.binding_permanent.reconciler.orders", _TAG),
     *(("ZADD", "_kombu.binding_deadlines", "0", _TAG), ("ZRANGEBYSCORE", "_kombu.binding_deadlines", "0", "0")),

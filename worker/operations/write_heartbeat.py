@@ -2,7 +2,8 @@
 
 Neither a message nor a tick writes the row. So a tick that hangs shows by its age, and a broker or a beat that is away,
 during which processes tick by themselves, is not taken for a dead worker. The row says apart from that when the broker
-last answered this process, and when it last received a tick's message.
+last answered this process, and when it last received a tick's message; how many messages wait at the broker, and when
+a task last committed its work.
 """
 
 import os
@@ -19,10 +20,16 @@ from worker.adapters.clock import Clock
 from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
-from worker.domain.records.accounts import Opening
-from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import HEARTBEAT_SECONDS, goes_first
-from worker.stores.accounts import delete_unwritten, delete_worker, read_peers, save_worker
+from worker.domain.records.watching import PollingProcess, WorkerRow
+from worker.domain.watching.workers import HEARTBEAT_SECONDS
+from worker.stores.accounts import (
+    delete_outdated_cut_off,
+    delete_unwritten,
+    delete_worker,
+    read_deployment,
+    read_processes,
+    save_worker,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -67,6 +74,15 @@ class Signs:
     """A tick's message came."""
     broker_asked: Callable[[], float | None]
     broker_answered: Callable[[], float | None]
+    queue_empty: Callable[[], float | None]
+    """No order was found to wait at the broker."""
+    taken_in: Callable[[], float | None]
+    """A task's work was committed."""
+    other_deployment: Callable[[], float | None]
+    """Another deployment was found to use the same queues."""
+    orders_waiting: Callable[[], int | None]
+    """How many messages wait in the queue of orders; None if it is not known."""
+    ticks_waiting: Callable[[], int | None]
 
 
 class Heartbeat:
@@ -136,6 +152,11 @@ class Heartbeat:
             broker_asked_at=_before(now, signs.broker_asked()),
             broker_answered_at=_before(now, signs.broker_answered()),
             last_beat_at=_before(now, signs.beat()),
+            orders_waiting=signs.orders_waiting(),
+            ticks_waiting=signs.ticks_waiting(),
+            queue_empty_at=_before(now, signs.queue_empty()),
+            taken_in_at=_before(now, signs.taken_in()),
+            other_deployment_at=_before(now, signs.other_deployment()),
             hanging_since=_before(now, self._watchdog.seconds_hanging()),
             database_full_at=_before(now, self._database.seconds_since_full()),
             version=VERSION,
@@ -166,7 +187,9 @@ def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> tuple
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
         # A tick that lies ahead is the mark of a clock that was set back since.
         latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
-        return row.started_at, read_peers(connection, row.name, now - _TICKED_WITHIN, latest)
+        peers.processes = read_processes(connection, now - _TICKED_WITHIN, latest, peers.processes)
+        peers.deployment = read_deployment(connection)
+        return row.started_at
 
 
 @retry_contention

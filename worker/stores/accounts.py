@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
-from worker.database.tables import BUDGETS, OBSERVATIONS, SCHEDULES, STATES, WORKERS
+from worker.database.tables import BUDGETS, CUT_OFF, DEPLOYMENT, OBSERVATIONS, SCHEDULES, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
 from worker.domain.records.watching import WorkerRow
 
@@ -247,7 +247,81 @@ def read_peers(connection: Connection, name: str, since: datetime, until: dateti
     between these times, unless something in them hangs; itself included, if so."""
     own = select(WORKERS.c.accounts).where(WORKERS.c.name == name).scalar_subquery()
     is_well = WORKERS.c.last_tick_at.between(since, until) & WORKERS.c.hanging_since.is_(None)
-    return list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.accounts == own, is_well)))
+    names = list(connection.scalars(select(WORKERS.c.name).where(is_well)))
+    columns = (WORKERS.c.name, WORKERS.c.host, WORKERS.c.accounts)
+    new = select(*columns).where(WORKERS.c.name.in_([name for name in names if name not in known]))
+    read = {
+        name: PollingProcess(name=name, host=host, accounts=frozenset(filter(None, (accounts or "").split(","))))
+        for name, host, accounts in (connection.execute(new) if set(names) - known.keys() else ())
+    }
+    return {name: one for name in names if (one := known.get(name) or read.get(name)) is not None}
+
+
+def read_cut_off(connection: Connection, *, host: str | None = None) -> list[CutOff]:
+    """What is known of the hosts whose queries fail, or of one of them, without a lock."""
+    statement = _CUT_OFF if host is None else _CUT_OFF_HOST
+    return [CutOff(**row) for row in connection.execute(statement, {"its_host": host}).mappings()]
+
+
+def save_cut_off(connection: Connection, row: CutOff) -> None:
+    """Write a row of a host; begin it where it is missing."""
+    values = asdict(row)
+    if connection.execute(_update_cut_off(row.host, row.account).values(values)).rowcount == 0:
+        connection.execute(insert(CUT_OFF).values(values))
+
+
+def note_answer_of_host(connection: Connection, host: str, account: str, *, probe_at: datetime | None) -> None:
+    """Delete the row of a host for the account that was answered, and note the answer in its others, which are tried
+    again at `probe_at`; None: when they would be."""
+    others = {"is_answered": True} | ({} if probe_at is None else {"probe_at": probe_at})
+    refused = (CUT_OFF.c.host == host) & (CUT_OFF.c.account != NOT_CONNECTED)
+    # All of them first: two answers at once lock the rows in one order.
+    connection.execute(update(CUT_OFF).where(refused, ~CUT_OFF.c.is_answered).values(others))
+    connection.execute(delete(CUT_OFF).where(refused, CUT_OFF.c.account == account))
+
+
+def try_hosts_at(connection: Connection, account: str, now: datetime) -> None:
+    """Have hosts that are cut off from an account tried now: those that may be cut off from all accounts, too."""
+    its = (CUT_OFF.c.account == account) | ~CUT_OFF.c.is_answered
+    connection.execute(update(CUT_OFF).where(its).values(probe_at=now))
+
+
+def claim_connection(connection: Connection, host: str, now: datetime, every: timedelta) -> bool | None:
+    """Take the next try of a host to connect; returns whether it was due, and is ours; None if the host has no row."""
+    row = next((one for one in read_cut_off(connection, host=host) if one.account == NOT_CONNECTED), None)
+    if row is None:
+        return None
+    # One that lies far ahead is due as well: a clock was set back.
+    if now < row.probe_at <= now + 2 * every:
+        return False
+    # Another process may have taken it since.
+    taken = _update_cut_off(host, NOT_CONNECTED).where(CUT_OFF.c.probe_at == row.probe_at)
+    return connection.execute(taken.values(probe_at=now + every, tries=row.tries + 1)).rowcount > 0
+
+
+def delete_not_connected(connection: Connection, host: str) -> None:
+    """Delete the row of a host that is connected again."""
+    connection.execute(delete(CUT_OFF).where(CUT_OFF.c.host == host, CUT_OFF.c.account == NOT_CONNECTED))
+
+
+def delete_outdated_cut_off(connection: Connection, host: str, credentials: str, before: datetime) -> None:
+    """Delete the rows of a host that has other credentials by now, and all whose next try was due before a time."""
+    is_outdated = (CUT_OFF.c.host == host) & (CUT_OFF.c.credentials != credentials)
+    connection.execute(delete(CUT_OFF).where(is_outdated | (CUT_OFF.c.probe_at < before)))
+
+
+def read_unreachable(connection: Connection) -> list[str]:
+    """The accounts that back off because of a query without a connection."""
+    return list(connection.scalars(select(STATES.c.account).where(STATES.c.backoff_unreachable)))
+
+
+def _update_cut_off(host: str, account: str) -> Update:
+    return update(CUT_OFF).where(CUT_OFF.c.host == host, CUT_OFF.c.account == account)
+
+
+def read_deployment(connection: Connection) -> str:
+    """The random id of this database; empty if its row is missing."""
+    return str(connection.scalar(select(DEPLOYMENT.c.id)) or "")
 
 
 def delete_worker(connection: Connection, name: str) -> None:

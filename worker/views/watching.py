@@ -163,6 +163,8 @@ class Liveness:
     """Whether something hangs in one; such a process counts as one that does not tick."""
     broker_is_silent: bool
     """Whether the broker answers none of the processes that have."""
+    takes_in: bool
+    """False if messages wait, and no process at all takes one in."""
 
 
 def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
@@ -173,7 +175,8 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
         ticking = [row for row in rows if is_ticking([row], now, within_seconds)]
         silent = is_broker_silent(ticking, timedelta(seconds=within_seconds))
         hangs = any(row.hanging_since is not None for row in rows)
-        return Liveness(ticks=bool(ticking), hangs=hangs, broker_is_silent=silent)
+        takes_in = all(one.kind is not FindingKind.NOTHING_TAKEN_IN for one in intake_findings(everywhere, now))
+        return Liveness(ticks=bool(ticking), hangs=hangs, broker_is_silent=silent, takes_in=takes_in)
 
 
 def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:

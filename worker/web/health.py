@@ -23,6 +23,7 @@ _NO_DATABASE = "no answer"
 _NOT_YET = "the database has not answered yet"
 _OTHER_REVISION = "not at a revision that this release can read"
 _HANGS = "what it does hangs"
+_TAKES_NOTHING_IN = "takes nothing in, and messages wait"
 _NO_BROKER = "cannot be reached"
 _NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
@@ -61,7 +62,7 @@ class _Health:
         self._database_url = settings.database_dsn
         self._broker_url = settings.broker_dsn
         self._tick_seconds = thresholds_of(settings).tick_seconds
-        self._workers = Liveness(ticks=False, hangs=False, broker_is_silent=False)
+        self._workers = Liveness(ticks=False, hangs=False, broker_is_silent=False, takes_in=True)
         self._database = SharedReading[str | None](
             self._read_database, otherwise=_NO_DATABASE, kept_seconds=_KEPT_SECONDS, held_seconds=_KEPT_SECONDS
         )
@@ -74,7 +75,7 @@ class _Health:
         database, broker = self._database.latest(_PATIENCE_SECONDS), self._broker.latest(_PATIENCE_SECONDS)
         workers = self._workers
         fault = _HANGS if workers.hangs else f"no tick for {self._tick_seconds:g} s"
-        ticking = _OK if workers.ticks else fault
+        ticking = (_OK if workers.takes_in else _TAKES_NOTHING_IN) if workers.ticks else fault
         if broker is None and workers.broker_is_silent and not database:
             broker = _NOT_BY_WORKERS
         return {"worker": _UNKNOWN if database else ticking, "broker": broker or _OK, "database": database or _OK}

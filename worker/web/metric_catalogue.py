@@ -6,11 +6,12 @@ from datetime import datetime
 from itertools import product
 from typing import TypeVar
 
+from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
 from worker.domain.records.orders import Attention
 from worker.domain.records.watching import NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.watching import metric_counting as totals
-from worker.domain.watching.workers import heard_beat_at, heard_broker_at
+from worker.domain.watching.workers import heard_beat_at, heard_broker_at, intake_findings, queue_reading
 
 T = TypeVar("T")
 
@@ -96,14 +97,36 @@ def _paused(gauges: Gauges) -> Samples:
         yield [account], float(account in paused)
 
 
-def _workers(value: Callable[[WorkerRow], float | None]) -> Callable[[Gauges], Samples]:
+def _workers(
+    value: Callable[[WorkerRow], float | None], more_labels: Callable[[WorkerRow], Sequence[str]] = lambda _: ()
+) -> Callable[[Gauges], Samples]:
     def samples(gauges: Gauges) -> Samples:
         # A process that was killed may have had the same host and process id: the row that was written last holds.
         rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
         for worker, row in sorted(rows.items()):
-            yield [worker], value(row)
+            yield [worker, *more_labels(row)], value(row)
 
     return samples
+
+
+def _queues(gauges: Gauges) -> Samples:
+    if (reading := queue_reading(gauges.workers, gauges.now)) is not None:
+        yield from (([ORDERS_QUEUE], reading.orders_waiting), ([TICKS_QUEUE], reading.ticks_waiting))
+
+
+def _findings(gauges: Gauges) -> Samples:
+    found = {finding.kind for finding in intake_findings(gauges.workers, gauges.now)}
+    for kind in (FindingKind.NOTHING_TAKEN_IN, FindingKind.SHARED_QUEUES):
+        yield [kind.value], float(kind in found)
+
+
+def _cut_off(gauges: Gauges) -> Samples:
+    running = {row.host for row in gauges.workers}
+    for row in gauges.cut_off:
+        if row.host not in running:
+            continue
+        reason = "not_connected" if row.account == NOT_CONNECTED else "refused"
+        yield [row.host, row.account, reason], _seconds(row.since)
 
 
 def _seconds(time: datetime | None) -> float | None:
@@ -236,6 +259,18 @@ CATALOGUE: tuple[Described, ...] = (
         labels=(),
         help="When a worker last received a tick of beat; before the first, the start of the oldest worker.",
         samples=lambda gauges: [([], _seconds(heard_beat_at(gauges.workers)))],
+    ),
+    Gauge(
+        name="reconciler_queue_messages",
+        labels=("queue",),
+        help="Messages that wait in a queue at the broker. No sample where a worker may not ask.",
+        samples=_queues,
+    ),
+    Gauge(
+        name="reconciler_finding",
+        labels=("name",),
+        help="1 while `reconciler status` reports this of what comes in by tasks, otherwise 0.",
+        samples=_findings,
     ),
     Gauge(
         name="reconciler_worker_clock_offset_seconds",

@@ -1,8 +1,11 @@
 """Whether the broker answers, as a worker process asks it: of either kind, stopped and started again."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
+from kombu import Connection, Exchange, Producer, Queue
+from structlog.testing import capture_logs
 
 from tests.support.needed import needed
 from tests.support.rabbitmq import OwnRabbitmq
@@ -10,6 +13,7 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.broker.answers import Broker, BrokerAnswers
+from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
@@ -73,7 +77,7 @@ def test_what_is_written_to_a_redis_expires_and_a_missing_right_to_it_is_no_sile
         broker.ask()
         assert [0 < client.ttl(key) <= 60 for key in client.keys("*")] == [True]
         client.flushall()
-        client.execute_command("ACL", "SETUSER", "default", "-set")
+        client.execute_command("ACL", "SETUSER", "default", "-set", "-get")
         broker.ask()
         broker.close()
         assert client.keys("*") == []
@@ -84,3 +88,69 @@ def test_before_the_first_answer_there_is_none() -> None:
     eventually(lambda: answers.seconds_since_asked() is not None, "a question")
     assert answers.seconds_since_answer() is None
     answers.close()
+
+
+@pytest.mark.slow
+def test_messages_that_wait_are_counted_without_those_under_way(server: EmbeddedValkey | OwnRabbitmq) -> None:
+    broker = Broker(server.url)
+    # RabbitMQ has no queue before somebody declares it: that it is empty is not known.
+    assert broker.ask() == ({ORDERS_QUEUE: 0, TICKS_QUEUE: 0} if isinstance(server, EmbeddedValkey) else {})
+    with Connection(server.url) as connection, connection.channel() as channel:
+        orders, ticks = (Queue(name, Exchange(name), routing_key=name)(channel) for name in (ORDERS_QUEUE, TICKS_QUEUE))
+        for queue in (orders, ticks):
+            queue.declare()
+        for priority in (0, 9, 5):
+            Producer(channel).publish({}, exchange=orders.exchange, routing_key=ORDERS_QUEUE, priority=priority)
+        eventually(lambda: broker.ask() == {ORDERS_QUEUE: 3, TICKS_QUEUE: 0}, "three messages")
+        message = orders.get()
+        eventually(lambda: broker.ask() == {ORDERS_QUEUE: 2, TICKS_QUEUE: 0}, "one of them under way")
+        message.ack()
+        orders.purge()
+    broker.close()
+
+
+def test_a_length_that_may_not_be_asked_for_is_not_known_and_the_broker_answers(own_valkey: EmbeddedValkey) -> None:
+    answers = BrokerAnswers(Broker(own_valkey.url), unwatched(), period_seconds=0.05)
+    try:
+        eventually(lambda: answers.waiting(ORDERS_QUEUE) == 0, "an empty queue")
+        with own_valkey.client() as client:
+            client.lpush(ORDERS_QUEUE, "1", "2")
+            eventually(lambda: answers.waiting(ORDERS_QUEUE) == 2, "two messages")
+            eventually(lambda: (answers.seconds_since_empty() or 0) > 0.2, "readings of messages")
+            client.execute_command("ACL", "SETUSER", "default", "-llen")
+            eventually(
+                lambda: answers.waiting(ORDERS_QUEUE) is None and has_answered_of_late(answers),
+                "an answer without a length",
+            )
+        assert (answers.seconds_since_empty() or 0) > 0.2
+        own_valkey.kill()
+        eventually(lambda: is_unanswered(answers), "a question without an answer")
+        assert answers.waiting(TICKS_QUEUE) is None
+    finally:
+        answers.close()
+
+
+def test_deployments_on_one_redis_number_find_each_other_until_one_has_ended(own_valkey: EmbeddedValkey) -> None:
+    # As an older release has written it, and a process that has not read its database yet.
+    ours, unknown = Broker(own_valkey.url, lambda: "ours"), Broker(own_valkey.url)
+    for broker in (unknown, ours, Broker(own_valkey.url, lambda: "ours"), ours):
+        broker.ask()
+        assert broker.other_deployment_at is None
+    theirs = Broker(own_valkey.url, lambda: "theirs")
+    with capture_logs() as lines:
+        for broker in (theirs, ours, theirs):
+            before = time.monotonic()
+            broker.ask()
+            assert (broker.other_deployment_at or 0) >= before
+    assert [line["action"] for line in lines] == ["shared_queues"]
+    ours.ask()
+    found_at = ours.other_deployment_at
+    for _ in range(2):
+        ours.ask()
+    assert ours.other_deployment_at == found_at
+    # Another number of the same Redis is another place.
+    elsewhere = Broker(f"{own_valkey.url.removesuffix('0')}1", lambda: "elsewhere")
+    elsewhere.ask()
+    assert elsewhere.other_deployment_at is None
+    for broker in (ours, unknown, theirs, elsewhere):
+        broker.close()

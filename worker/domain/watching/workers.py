@@ -4,6 +4,10 @@ A worker is alive by its ticks, not by its messages: where no tick comes (beat o
 ticks by itself. So the time without a tick after which a worker counts as dead is never shorter than ten periods of
 ticks and two of the rows together.
 
+A process that ticks says nothing of what comes in by tasks: Celery's main process may have stopped, or each task may
+wait for something. So each process also writes how many messages wait at the broker, and when a task last committed its
+work.
+
 Processes poll and tick by themselves while both are away, so their ticks say nothing of the broker and of beat. A
 tick's message is taken for beat's, whatever sent it: it carries nothing to tell a forged one by, and a forged one
 changes nothing else.
@@ -131,3 +135,27 @@ def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelt
     heard = heard_beat_at(rows)
     if heard is not None and max(row.written_at for row in rows) - heard > within:
         yield Finding(kind=FindingKind.NO_BEAT, values={"lasts": now - heard})
+
+
+def queue_reading(rows: Iterable[WorkerRow], now: datetime) -> WorkerRow | None:
+    """The process that was last told how many messages wait; None if none of those that write their rows was."""
+    told = (row for row in rows if row.orders_waiting is not None and now - row.written_at <= _FRESH)
+    return max(told, key=lambda row: row.written_at, default=None)
+
+
+def intake_findings(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
+    """Whether another deployment takes our messages; and whether messages waited at every reading for a minute, while
+    no task committed its work."""
+    # Rows of processes that were killed count as well, since each of their successors may end at its first message. A
+    # row that lies ahead was written before a clock was set back.
+    rows = [row for row in rows if row.written_at <= now + _FRESH]
+    if any(now - row.other_deployment_at <= _INTAKE_PATIENCE for row in rows if row.other_deployment_at is not None):
+        yield Finding(kind=FindingKind.SHARED_QUEUES, level=Level.CRITICAL)
+    reading = queue_reading(rows, now)
+    times = [at for row in rows for at in (row.queue_empty_at, row.taken_in_at) if at is not None]
+    # A release before this one is never told what waits: how long its processes run says nothing.
+    starts = (row.started_at for row in rows if row.orders_waiting is not None)
+    since = max(times, default=min(starts, default=now))
+    if reading is not None and reading.orders_waiting and now - since > _INTAKE_PATIENCE:
+        values = {"count": reading.orders_waiting, "lasts": now - since}
+        yield Finding(kind=FindingKind.NOTHING_TAKEN_IN, level=Level.CRITICAL, values=values)

@@ -167,6 +167,12 @@ def test_a_beat_that_is_gone_is_a_warning_unless_the_broker_is_away() -> None:
     assert [finding.name for finding in checked(workers=[heard(31, 31)])] == ["no_broker"]
 
 
+def test_messages_that_nobody_takes_in_are_critical_while_workers_tick() -> None:
+    (stopped,) = checked(workers=[make_worker(orders_waiting=3)])
+    assert (stopped.level, stopped.name) == (Level.CRITICAL, "nothing_taken_in")
+    assert checked(workers=[make_worker(orders_waiting=3, taken_in_at=ago(9))]) == []
+
+
 def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
     def found(seconds: float, **thresholds: Any) -> list[Finding]:
         counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds), queued_since=ago(seconds))}

@@ -1,19 +1,14 @@
-"""Whether the broker answers and beat sends ticks, by what worker processes have written; and whose turn a slot is."""
+"""Whether the broker answers and beat sends ticks, by what worker processes have written."""
 
-from collections import Counter
 from datetime import datetime, timedelta
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.watching.test_monitoring import ago, make_worker, said
-from worker.domain.records.accounts import Opening, SlotKey
-from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.workers import broker_and_beat, goes_first, heard_beat_at, heard_broker_at
+from worker.domain.records.watching import Level, WorkerRow
+from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at, intake_findings
 
 WITHIN = timedelta(seconds=30)
 OLD = make_worker()
@@ -74,31 +69,33 @@ def test_a_beat_that_is_not_heard_for_long_is_said(age: float, is_said: bool) ->
     assert found == ([words] if is_said else [])
 
 
-def opening(number: int = 0, last_token: str = "") -> str:
-    slot = SlotKey(account_sid="sid", number=number, app_ids={"default": "app"})
-    return Opening(slot=slot, in_seconds=0.0, last_token=last_token).name
+def reading(
+    waiting: int | None = 5, *, empty: float | None = None, taken: float | None = None, **fields: Any
+) -> WorkerRow:
+    """A process that was told what waits, with seconds since it read nothing, and since a task committed its work."""
+    times = {"queue_empty_at": empty, "taken_in_at": taken}
+    known: dict[str, Any] = {name: None if age is None else ago(age) for name, age in times.items()}
+    return make_worker(**{"orders_waiting": waiting, "written_at": NOW, **known, **fields})
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.integers(0, 9), st.text(), st.randoms())
 def test_one_of_the_processes_that_know_each_other_goes_first(
     names: list[str], number: int, token: str, order: Random
 ) -> None:
-    # Each has read them in an order of its own.
-    assert sum(goes_first(opening(number, token), name, order.sample(names, len(names))) for name in names) == 1
+    found = list(intake_findings(rows, NOW))
+    assert [one.values["lasts"] for one in found] == ([] if seconds is None else [timedelta(seconds=seconds)])
+    assert {one.level for one in found} <= {Level.CRITICAL}
 
 
-def test_each_process_goes_first_at_about_as_many_slots() -> None:
-    first = Counter(name for name in "abcd" for number in range(4000) if goes_first(opening(number), name, "abcd"))
-    assert all(900 < count < 1100 for count in first.values())
+@pytest.mark.parametrize(("age", "is_found"), [(None, False), (60, True), (61, False)])
+def test_another_deployment_on_the_same_queues_is_critical_for_a_minute_after_it_was_found(
+    age: float | None, is_found: bool
+) -> None:
+    rows = [make_worker(), make_worker(other_deployment_at=None if age is None else ago(age))]
+    found = [(one.name, one.level) for one in intake_findings(rows, NOW)]
+    assert found == ([("shared_queues", Level.CRITICAL)] if is_found else [])
 
 
-def test_with_each_query_of_a_slot_another_process_may_go_first() -> None:
-    first = Counter(
-        name for name in "abcd" for query in range(4000) if goes_first(opening(0, f"{query}"), name, "abcd")
-    )
-    assert all(900 < count < 1100 for count in first.values())
-
-
-def test_a_process_that_is_not_among_the_others_goes_first_only_where_there_are_none() -> None:
-    assert all(goes_first(opening(number), "new", []) for number in range(9))
-    assert not any(goes_first(opening(number), "new", ["a", "b"]) for number in range(9))
+def test_the_messages_of_the_last_reading_are_said() -> None:
+    (finding,) = intake_findings([reading(9, written_at=ago(5)), reading(1234, empty=90, written_at=ago(1))], NOW)
+    assert said(finding) == "nothing has been taken in for 90 seconds, and messages wait: 1,234"
