@@ -20,6 +20,7 @@ from celery.app.trace import LOG_RETRY
 from kombu.exceptions import OperationalError
 
 from worker.adapters.log import configure_logging
+from worker.adapters.version import log_version
 from worker.broker import log_filters
 from worker.broker.log_filters import BrokerOutageFilter
 from worker.celery_settings import celery_settings
@@ -88,6 +89,7 @@ def configure_log(settings: Settings) -> None:
 def _set_up_logging(**_: object) -> None:
     settings = load_settings()
     configure_log(settings)
+    log_version()
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_to_be_logged)
     outage = BrokerOutageFilter(_broker_errors)

@@ -8,6 +8,7 @@ from celery import signals
 from celery.concurrency import get_implementation
 
 from worker.adapters.safe_text import first_words
+from worker.adapters.version import log_version
 from worker.celery import configure_log, leave
 from worker.database.transactions import is_transient
 from worker.doctor.examination import examine_before_start, examine_running
@@ -45,6 +46,7 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
     if fatal:
         leave("\n".join(f"the worker does not start: {check}" for check in fatal))
+    log_version()
     try:
         prepare_database(settings)
     except Exception as error:

@@ -21,6 +21,7 @@ from tests.support.processes import SERVE, SHOW_FORKS, Program, environment, for
 from tests.support.raw_query import APP_ID
 from tests.support.sql import column_of, execute, rows_of
 from tests.support.waiting import eventually, locked_table
+from worker.adapters.version import VERSION
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
 from worker.intake import Intake
@@ -307,6 +308,13 @@ def test_it_ends_in_order_and_leaves_nothing_running(migrated_database_url: str,
         assert serve.program.stop(how=signal.SIGTERM) == 0
         # One that was killed may have nobody who reaps it.
         eventually(lambda: not any(map(is_running, children)), "the end of both processes")
+
+
+@pytest.mark.databases("sqlite")
+def test_its_log_begins_with_its_version(migrated_database_url: str, tmp_path: Path) -> None:
+    with serving(migrated_database_url, tmp_path) as serve:
+        records = [json.loads(line) for line in serve.program.output.splitlines() if line.startswith("{")]
+    assert (records[0]["action"], records[0]["version"]) == ("started", VERSION)
 
 
 @pytest.mark.databases("sqlite")

@@ -30,6 +30,7 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import execute, rows_of
 from tests.support.waiting import eventually
+from worker.adapters.version import VERSION
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
@@ -222,7 +223,7 @@ def test_a_worker_that_cannot_start_for_two_reasons_prints_both(tmp_path: Path) 
 def test_the_log_is_in_the_zone_of_people_and_on_standard_error_from_its_first_line(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'orders.db'}"
     upgrade(url)
-    # Entering this endpoint is the first thing that is logged, long before the broker is asked.
+    # Entering this endpoint is the first thing that is done and logged, long before the broker is asked.
     env = environment(
         database_url=url,
         broker_url=f"redis://127.0.0.1:{free_port()}/0",
@@ -241,7 +242,9 @@ def test_the_log_is_in_the_zone_of_people_and_on_standard_error_from_its_first_l
             written, _ = worker.communicate(timeout=60)
     assert "action=" not in written
     lines = [line for line in log.read_text().splitlines() if "action=" in line]
-    assert "action=endpoint_entered" in lines[0]
+    assert f"version={VERSION}" in lines[0]
+    assert "action=endpoint_entered" in lines[1]
+    assert [line for line in lines if "action=started" in line] == lines[:1]
     for line in lines:
         assert datetime.fromisoformat(line.split()[0]).utcoffset() == timedelta(hours=8), line
 

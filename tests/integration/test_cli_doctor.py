@@ -27,7 +27,7 @@ from worker.doctor.readings import read_broker
 LOOPBACK = "http://127.0.0.1:9"
 ALWAYS_LOOKED_AT = (
     *("settings", "credentials", "database", "database_revision", "query_window", "database_clock"),
-    "database_identity",
+    *("database_identity", "versions"),
     *("broker", "platform_host"),
 )
 

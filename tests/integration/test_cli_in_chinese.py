@@ -23,6 +23,7 @@ NAMES = re.compile(
     r"no connection(?:: OSError \(refused\))?|`[^`]*`|--[a-z-]+|RECONCILER_[A-Z_]+|[a-z]+://\S+|docs/\S+|id:[0-9]+"
     "|request_id|custom_parm|customParm|requestId|trafficSts|oriAmount|statusCode|appid|mobile|SID|ACCOUNT|AUTH TOKEN"
     "|reconciler [a-z]+|default(?::[0-9]+)?|ann|HTTP|IP|Ctrl-C|app-1|SQLite [0-9.]+"
+    r"|[0-9.]+\.dev[0-9]+"
     "|Error 111 .* refused\\.|notify_events|UTF-8|GB18030|JSON|ISO 8601|Celery|beat|order\\.[a-z]+"
 )
 # Of `poll`: names of headers, fields and encodings, and what is sent and answered.

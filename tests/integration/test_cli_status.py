@@ -80,14 +80,26 @@ def test_the_share_of_lost_callbacks_is_known_once_a_poll_has_shown_something_of
 
 
 def test_workers_are_shown_with_their_last_tick(cli: CommandLine, bench: Workbench) -> None:
-    let_a_worker_tick(bench, 3.0, host="worker-7")
+    let_a_worker_tick(bench, 3.0, host="worker-7", version="2.0.0.dev7")
     (worker,) = cli.json("status")["workers"]
+    assert worker["version"] == "2.0.0.dev7"
     assert (worker["host"], worker["pid"], worker["clock_offset_seconds"]) == ("worker-7", 1, 0.25)
     assert 3 <= worker["last_tick_seconds_ago"] < 60
     shown = cli.run("status").stdout
     assert "All is well" in shown
     assert "worker-7" in shown
+    assert "2.0.0.dev7" in shown
     assert "0.2 s ahead" in shown
+
+
+def test_doctor_warns_of_a_worker_of_another_version_until_it_is_gone(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, host="worker-7")
+    assert cli.checks()["versions"]["status"] == "ok"
+    let_a_worker_tick(bench, host="worker-7", version="1.0.0")
+    found = cli.checks()["versions"]
+    assert (found["status"], "worker-7: 1.0.0" in found["detail"]) == ("warning", True)
+    bench.run("UPDATE worker_processes SET written_at = :past", past=bench.now() - timedelta(minutes=1))
+    assert cli.checks()["versions"]["status"] == "ok"
 
 
 def test_the_check_tells_an_idle_worker_from_none(cli: CommandLine, bench: Workbench) -> None:

@@ -11,6 +11,7 @@ from tests.support.console import ANN, READER, console_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
+from worker.adapters.version import VERSION
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.answers import HttpError
@@ -40,6 +41,7 @@ def words_of(html: str) -> str:
 
 def test_an_empty_database_says_that_no_worker_runs(bench: Workbench, client: FlaskClient) -> None:
     page = words_of(shown(client))
+    assert page.endswith(f"Version {VERSION}")
     assert "No worker runs on this database" in page
     assert "No query was sent yet" in page
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def test_the_row_says_who_ticked_and_when(bench: Workbench, heartbeat: Heartbeat
     assert (first.name, first.host, first.pid, first.last_tick_at) == (heartbeat.name, host_name(), os.getpid(), None)
     assert abs(first.clock_offset_seconds) < 5
     assert first.accounts == ("default", "shop")
+    assert first.version == version("recharge-reconciler")
     ages.tick = 42.0
     second = row_when(bench, lambda row: row.last_tick_at is not None)
     assert second.written_at - (second.last_tick_at or second.written_at) == timedelta(seconds=42)

@@ -81,12 +81,20 @@ def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Scraper) -> No
 def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: Workbench, scraper: Scraper) -> None:
     time = bench.now()
     old = {
-        **{"name": "a:1:old", "host": "a", "pid": 1, "started_at": time, "accounts": "default,third"},
+        **{
+            "name": "a:1:old",
+            "host": "a",
+            "pid": 1,
+            "started_at": time,
+            "accounts": "default,third",
+            "version": "1.0.0",
+        },
         **{"last_tick_at": time - timedelta(minutes=5), "written_at": time - timedelta(minutes=5)},
         "clock_offset_seconds": 9.0,
     }
     new = {**old, "name": "a:1:new", "last_tick_at": time, "written_at": time, "clock_offset_seconds": -0.5}
-    unready = {**old, "name": "b:2:x", "host": "b", "pid": 2, "last_tick_at": None}
+    new["version"] = "2.0.0"
+    unready = {**old, "name": "b:2:x", "host": "b", "pid": 2, "last_tick_at": None, "version": None}
     bench.run(insert(WORKERS), new, old, unready)
 
     samples = scraper.samples()
@@ -96,6 +104,10 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: 
     assert samples['reconciler_worker_clock_offset_seconds{worker="b:2"}'] == 9.0
     assert 'reconciler_worker_last_tick_timestamp_seconds{worker="b:2"}' not in samples
     assert samples['reconciler_orders_due{account="third"}'] == 0
+    builds = {name: value for name, value in samples.items() if name.startswith("reconciler_build_info")}
+    assert builds == {'reconciler_build_info{version="2.0.0",worker="a:1"}': 1.0}
+
+
 
 
 def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench, scraper: Scraper) -> None:

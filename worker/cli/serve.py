@@ -10,6 +10,7 @@ import typer
 
 from worker.adapters.log import configure_logging
 from worker.adapters.users_file import mode_fault, read_users
+from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
@@ -61,6 +62,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
     configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=hidden)
+    log_version()
     Server(
         settings,
         host=host,

@@ -36,7 +36,7 @@ from worker.words.sentences import finding_in_words
 Row = Mapping[str, Any]
 
 _SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
-_WORKERS = ("host", "pid", "started_at", "last_tick", "broker", "clock")
+_WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "waiting", "clock")
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _PLANNED = ("account", "planned_from", "planned_until", "planned_by", "planned_reason")
@@ -156,7 +156,7 @@ def show(out: Console, response: Row) -> None:
     accounts = response["accounts"]
     marks = {one["account"]: _mark(one, now) for one in accounts}
     rows = [_worker_row(row, now) for row in response["workers"]]
-    _table(out, _workers_title(response), _WORKERS, rows, ids=("host",))
+    _table(out, _workers_title(response), _WORKERS, rows, ids=("host", "version"))
     if response["slots"]:
         _table(out, text("Budget"), _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
     else:

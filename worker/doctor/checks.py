@@ -10,6 +10,7 @@ from worker.database.rights import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 from worker.operations.maintain_slots import longer_window_remedy
 from worker.words import ENGLISH
@@ -91,6 +92,17 @@ def identity(changes: DatabaseChanges | None) -> Check:
     if changes_too_often(changes):
         return fatal(name, words, "see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")
     return warning(name, words, 'see "After a failover or a restore of the database" in docs/reliability.md')
+
+
+def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
+    """Whether every worker process runs the version of this program; None where they could not be read."""
+    if workers is None:
+        return skipped("versions", "worker_processes could not be read")
+    others = sorted({f"{row.host}: {row.version or '?'}" for row in workers if row.version != own})
+    if not others:
+        return ok("versions", own)
+    detail = f"this program is {own}, and workers run another version ({', '.join(others)})"
+    return warning("versions", detail, "stop all of them, install one version everywhere, and start them")
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from worker.adapters.safe_text import Redactor, first_words
+from worker.adapters.version import VERSION
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import missing_rights_words
@@ -31,6 +32,8 @@ from worker.doctor.readings import (
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
 from worker.settings.reading import hint_on_default
+from worker.words import ENGLISH
+from worker.words.sentences import finding_in_words
 
 _FIX_SETTING = "fix it in the environment or in .env"
 _REPLY_SECONDS = 5.0
@@ -57,7 +60,7 @@ def examine(settings: Settings) -> list[Check]:
             *filter(None, [shadow()]),
             *_credentials_checks(settings),
             *_database_checks(settings, database, faults.get("database")),
-            _identity_check(database),
+            *_running_checks(database),
             *_broker_checks(broker, faults.get("broker")),
             *_backend_checks(settings, faults.get("result_backend")),
             host_check(host, address),
@@ -169,12 +172,14 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_
     return [*found, checks.clock(reading.server.clock_ahead_seconds), *checks.durability(reading.server.settings)]
 
 
-def _identity_check(read: Callable[[], DatabaseReading]) -> Check:
-    """Not among those before a start: a worker waits by itself where the database is another one."""
+def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
+    """Not among those before a start: a worker waits by itself where the database is another one, and the first one
+    of a new version is another one than the rest."""
     try:
-        return checks.identity(read().changes)
+        reading = read()
     except Exception:  # Said by the check before it.
-        return checks.identity(None)
+        return [checks.identity(None), checks.versions(VERSION, None)]
+    return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 
 
 def _unusable(settings: Settings, shown: str, error: Exception) -> Check:

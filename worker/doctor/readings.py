@@ -5,7 +5,7 @@ Each reading ends: by its own timeouts, or at least for the caller, by `start_re
 
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from worker.database.server import ServerReading, read_server
 from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.watching import Finding, WorkerRow
 from worker.operations.maintain_slots import longest_windows
 from worker.views.watching import database_changes, workers_and_full_disk
 

@@ -278,5 +278,11 @@ CATALOGUE: tuple[Described, ...] = (
         help="The clock of a worker's host minus that of the database.",
         samples=_workers(lambda row: row.clock_offset_seconds),
     ),
+    Gauge(
+        name="reconciler_build_info",
+        labels=("worker", "version"),
+        help="1, with the version that a worker process runs.",
+        samples=_workers(lambda row: 1.0 if row.version else None, lambda row: [row.version or ""]),
+    ),
 )
 """All metrics, in the order of docs/metrics.md."""

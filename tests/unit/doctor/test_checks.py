@@ -8,6 +8,7 @@ from worker.adapters.safe_text import Redactor
 from worker.doctor import checks
 from worker.doctor.finding import Status, ok, warning
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 
 SID, TOKEN = "abcdefghijklmnopqrstuvwxyz012345", "0123456789abcdef0123456789abcdef"
@@ -136,3 +137,27 @@ def test_a_third_change_of_the_database_within_an_hour_is_an_error(minutes: tupl
     changes = tuple(now - timedelta(minutes=ago) for ago in minutes)
     assert checks.identity(DatabaseChanges(now=now, changes=changes)).status is status
     assert checks.identity(None).status is Status.SKIPPED
+
+
+def worker(version: str | None, host: str = "a") -> WorkerRow:
+    time = datetime(2016, 1, 31, 10, tzinfo=UTC)
+    return WorkerRow(
+        name="",
+        host=host,
+        pid=1,
+        started_at=time,
+        last_tick_at=time,
+        written_at=time,
+        clock_offset_seconds=0.0,
+        accounts=None,
+        version=version,
+    )
+
+
+def test_workers_of_another_version_are_a_warning_that_names_their_hosts() -> None:
+    assert checks.versions("2.0.0", [worker("2.0.0")]).status is Status.OK
+    assert checks.versions("2.0.0", []).status is Status.OK
+    assert checks.versions("2.0.0", None).status is Status.SKIPPED
+    found = checks.versions("2.0.0", [worker("2.0.0"), worker("2.0.0.dev7", "b"), worker(None, "c")])
+    assert found.status is Status.WARNING
+    assert found.detail == "this program is 2.0.0, and workers run another version (b: 2.0.0.dev7, c: ?)"

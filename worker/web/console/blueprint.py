@@ -15,6 +15,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, render
 from werkzeug.exceptions import HTTPException
 
 from worker.adapters.safe_text import first_words
+from worker.adapters.version import VERSION
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.users import Viewer
