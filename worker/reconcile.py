@@ -24,8 +24,6 @@ _CONFIGURATION_HELP = (
     "check that the app id belongs to this environment (sandbox or production), that this host's address is in the "
     "application's allowlist, and that the application is live and has the traffic function"
 )
-# What may hold for this host alone: another one has another network, and another address in the allowlist.
-_OF_THIS_HOST = (QueryFailureKind.UNREACHABLE, QueryFailureKind.CONFIGURATION)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +76,8 @@ class Reconciler:
         )
         return Granted(query=query, started=started)
 
-    def query(self, granted: Granted) -> bool:
-        """The second half: query the platform, and write back the answer or the failure.
-
-        Returns whether another host would have had the same result, as far as is known.
-        """
+    def query(self, granted: Granted) -> None:
+        """The second half: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
             answer = self.client.query(
@@ -93,9 +88,8 @@ class Reconciler:
             )
         except QueryError as error:
             self._fail(query, error)
-            return failure_kind_of(error) not in _OF_THIS_HOST
-        self._settle(query, answer)
-        return True
+        else:
+            self._settle(query, answer)
 
     def _settle(self, query: Query, answer: Answer) -> None:
         effects = self.write_back.answered(query, answer)

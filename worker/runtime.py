@@ -17,16 +17,18 @@ from worker.domain.watching.workers import hang_patience
 from worker.intake import Intake
 from worker.operations.archive_and_purge import OldDeliveries
 from worker.operations.change_endpoints import EndpointComparison, EndpointEntry
+from worker.operations.count_metrics import MetricCounting
+from worker.operations.cut_off_hosts import ConnectionProbe, Turns
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
-from worker.operations.write_heartbeat import Heartbeat, Peers, Signs
+from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
 from worker.reconcile import Reconciler
 from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
-from worker.settings.rules import app_ids_of, rules_of, slots_of
+from worker.settings.rules import app_ids_of, digest_of_credentials, rules_of, slots_of
 from worker.ticks import Ticks
 
 
@@ -48,11 +50,16 @@ class Parts:
     """The classes of a process's parts. Another entry point may replace each by a subclass (see `compose`)."""
 
     clock: Callable[[], Clock] = HostClock
+    host: Callable[[], str] = host_name
     database: type[Database] = Database
     maintenance: type[SlotMaintenance] = SlotMaintenance
     grants: Callable[[Database, Clock, Rules], Grants] = Grants
     client: Callable[..., PlatformClient] = PlatformClient
     write_back: type[WriteBack] = WriteBack
+
+    def peers(self, settings: Settings) -> Peers:
+        """This process, which knows no others yet."""
+        return Peers(host=self.host(), credentials=digest_of_credentials(settings))
 
 
 def open_database(settings: Settings, parts: Parts) -> Database:
@@ -61,8 +68,10 @@ def open_database(settings: Settings, parts: Parts) -> Database:
     return parts.database(settings.database_dsn, idle_transaction_seconds=seconds, answer_seconds=ANSWER_SECONDS)
 
 
-def make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake) -> Reconciler:
-    """The part that runs passes."""
+def make_reconciler(
+    settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake, peers: Peers | None = None
+) -> Reconciler:
+    """The part that runs passes; without `peers` it notes nothing of its host."""
     rules = rules_of(settings)
     return Reconciler(
         grants=parts.grants(database, clock, rules),
@@ -76,7 +85,7 @@ def make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Da
             clock=clock,
             ca_file=settings.platform_ca_file,
         ),
-        write_back=parts.write_back(database, clock, rules),
+        write_back=parts.write_back(database, clock, rules, peers),
         clock=clock,
         credentials=settings.accounts,
         match_callbacks=intake.match_callbacks,
@@ -145,20 +154,24 @@ class Runtime:
         self.database = open_database(settings, parts)
         self.database.before_statements(self._watchdog.step)
         self.intake = Intake(self.database, rules, app_ids_of(settings))
-        self.reconciler = make_reconciler(settings, parts, clock, self.database, self.intake)
-        peers = Peers()
+        peers = parts.peers(settings)
+        self.reconciler = make_reconciler(settings, parts, clock, self.database, self.intake, peers)
+        connect = self.reconciler.client.connect
+        self._probe = ConnectionProbe(self.database, rules, peers, connect).start(self._watchdog)
+        period = settings.tick_seconds
+        turns = Turns(self.database, clock, rules, peers, period_seconds=period)
         self.ticks = Ticks(
             maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
             reconciler=self.reconciler,
             idle_accounts=partial(read_resting, self.database),
             each_tick=_TickWork(settings, self.database, self.intake, endpoint_entry or EndpointEntry()).do,
-            period_seconds=settings.tick_seconds,
+            period_seconds=period,
             watchdog=self._watchdog,
-            goes_first=peers.goes_first,
+            in_turn=turns.mine,
         )
-        self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn), self._watchdog)
-        signs = _make_signs(self.ticks, self._broker_answers)
+        self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn, lambda: peers.deployment), self._watchdog)
+        signs = _make_signs(self.ticks, self._broker_answers, self.intake)
         self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts, self._watchdog, peers=peers)
         self._senders = Senders(
             database=self.database, clock=clock, targets=targets_of(settings, clock), watchdog=self._watchdog
@@ -169,6 +182,7 @@ class Runtime:
         """Wait for the passes and the deliveries that are under way, then close every connection."""
         self._broker_answers.close()
         self.ticks.close()
+        self._probe.close()
         self._senders.close()
         self._heartbeat.close()
         self.database.close()

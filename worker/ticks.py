@@ -46,10 +46,6 @@ _LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
 # Longer than a period: the process that gets the messages ticks by these alone.
 _PERIODS_WITHOUT_TICK = 1.5
-# Where ticks are further apart, a slot that another process leaves open would lose too much of its window.
-_LONGEST_SHARED_SECONDS = 5.0
-# The longest back-off, by the default settings: so seldom a host that is cut off tries a query while others do well.
-_CUT_OFF_SECONDS = 900.0
 # So often the thread of the ticks shows that it lives.
 _LONGEST_WAIT_SECONDS = 5.0
 
@@ -59,7 +55,7 @@ class Ticks:
 
     `idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off. `each_tick` is
     the tick's other work. Ticks are requested every `period_seconds`, of one process or another: one that gets none for
-    longer ticks by itself. `goes_first` says whether this process is the one that takes a slot when it opens.
+    longer ticks by itself. `in_turn` returns which of the slots that open this process takes.
     """
 
     def __init__(
@@ -72,7 +68,7 @@ class Ticks:
         each_tick: Callable[[], None],
         period_seconds: float,
         watchdog: Watchdog,
-        goes_first: Callable[[Opening], bool] = lambda _: True,
+        in_turn: Callable[[Sequence[Opening]], Sequence[Opening]] = lambda openings: openings,
     ) -> None:
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
@@ -80,11 +76,7 @@ class Ticks:
         self._idle_accounts = idle_accounts
         self._each_tick = each_tick
         self._patience = _PERIODS_WITHOUT_TICK * period_seconds
-        self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
-        self._goes_first = goes_first
-        self._cut_off_until = 0.0
-        # By name: where a query was wanted at the last tick.
-        self._were_open: Collection[str] = ()
+        self._in_turn = in_turn
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
@@ -158,12 +150,6 @@ class Ticks:
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
 
-    def _in_turn(self, wanted: Sequence[Opening]) -> Sequence[Opening]:
-        """Those that this process is to take: where it goes first, and what was open at the last tick already."""
-        before, self._were_open = self._were_open, {one.name for one in wanted if one.in_seconds <= 0}
-        goes_first = self._goes_first if time.monotonic() >= self._cut_off_until else lambda _: False
-        return [one for one in wanted if not self._shares or one.name in before or goes_first(one)]
-
     def _start(self, key: tuple[str, int]) -> None:
         with self._lock:
             if self._closing or key in self._under_way:
@@ -204,9 +190,7 @@ class Ticks:
     def _exchange(self, slot: SlotKey, granted: Granted, watched: Watched) -> None:
         watched.here()
         try:
-            is_as_elsewhere = _guarded(lambda: self._reconciler.query(granted))
-            if is_as_elsewhere is not None:
-                self._cut_off_until = 0.0 if is_as_elsewhere else time.monotonic() + _CUT_OFF_SECONDS
+            _guarded(lambda: self._reconciler.query(granted))
         finally:
             self._exchanges.discard(threading.current_thread())
             self._release(slot)

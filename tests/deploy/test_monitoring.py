@@ -168,6 +168,11 @@ class Watched:
         self.billing.reply = lambda _, answering: answering.answer(503)
         self.enqueue(1)
 
+    def refuse_the_host(self) -> None:
+        """The platform refuses the worker's host for an account that it does not poll."""
+        host = "SELECT host, 'elsewhere', written_at, '-205', written_at + interval '1 hour', 0, 0, false, ''"
+        execute(self.database, f"INSERT INTO cut_off_hosts {host} FROM worker_processes LIMIT 1")
+
     def make_older(self) -> None:
         """What has ended is two minutes older than it was, so that the totals count it."""
         for table, times, which in (
@@ -262,6 +267,7 @@ def test_each_panel_of_the_dashboard_shows_samples_of_a_busy_system(watched: Wat
         return watched.prometheus.label_values("account", "reconciler_account_paused")
 
     soon(lambda: labels() == ["default", "unknown"], "both accounts")
+    watched.refuse_the_host()
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     targets = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", ())]
     assert len(targets) > 30

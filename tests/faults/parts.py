@@ -21,6 +21,7 @@ from worker.domain.records.queries import Query
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.operations.write_heartbeat import host_name
 
 _FOLDER = Path(os.environ["FAULTS_FOLDER"])
 _points = Points(_FOLDER)
@@ -44,6 +45,11 @@ class SteppedClock(HostClock):
     def now(self) -> datetime:
         """The wall clock as the scenario has set it."""
         return super().now() + _step("host")
+
+
+def simulated_host() -> str:
+    """The name of the host that FAULTS_BOOT_ID simulates, or of this one."""
+    return os.environ.get("FAULTS_BOOT_ID") or host_name()
 
 
 class PointedDatabase(Database):

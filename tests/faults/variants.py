@@ -20,7 +20,14 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, text
 
-from tests.faults.parts import PointedDatabase, PointedGrants, PointedMaintenance, PointedWriteBack, SteppedClock
+from tests.faults.parts import (
+    PointedDatabase,
+    PointedGrants,
+    PointedMaintenance,
+    PointedWriteBack,
+    SteppedClock,
+    simulated_host,
+)
 from tests.faults.points import doing
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
@@ -30,6 +37,7 @@ from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.answers import Answer
 from worker.domain.records.queries import Query
 from worker.operations.reserve_slot import Grants
+from worker.operations.write_heartbeat import Peers
 from worker.runtime import Parts
 
 
@@ -145,8 +153,8 @@ class LateDeadline(PlatformClient):
 class UnguardedWriteBack(PointedWriteBack):
     """Writes the answer over whatever is stored."""
 
-    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
-        super().__init__(database, clock, rules)
+    def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers | None = None) -> None:
+        super().__init__(database, clock, rules, peers)
         self._its_database = database
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
@@ -179,8 +187,8 @@ class SendToSendGrants(PointedGrants):
 class SendToSendWriteBack(PointedWriteBack):
     """Leaves the slot as the grant has set it."""
 
-    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
-        super().__init__(database, clock, rules)
+    def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers | None = None) -> None:
+        super().__init__(database, clock, rules, peers)
         self._its_database = database
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
@@ -197,6 +205,7 @@ class SendToSendWriteBack(PointedWriteBack):
 
 PRODUCT = Parts(
     clock=SteppedClock,
+    host=simulated_host,
     database=PointedDatabase,
     maintenance=PointedMaintenance,
     grants=PointedGrants,

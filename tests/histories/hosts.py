@@ -19,6 +19,7 @@ from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.operations.write_heartbeat import Peers
 from worker.reconcile import Reconciler
 
 _CREDENTIALS = {
@@ -106,7 +107,7 @@ class Host:
         self.exchanges.clear()
         self.maintenance = SlotMaintenance(self.database, self.clock, self.rules)
         self.grants = self.kinds.grants(self.database, self.clock, self.rules, _repeatable_token)
-        self.write_back = self.kinds.write_back(self.database, self.clock, self.rules)
+        self.write_back = self.kinds.write_back(self.database, self.clock, self.rules, Peers(host=self.clock.boot_id))
         self.intake = self.kinds.intake(self.database, self.rules, APP_IDS)
 
     def reconciler(self, grants: Grants, client: PlatformClient) -> Reconciler:

@@ -33,7 +33,7 @@ FLOOD = 110
 _TABLES = (
     *("recharge_orders", "platform_queries", "order_events", "query_budgets", "account_states"),
     *("rejected_orders", "unmatched_callbacks", "poll_schedules", "settlement_observations"),
-    *("archived_orders", "operator_acts", "notifications", "notify_endpoints"),
+    *("archived_orders", "operator_acts", "notifications", "notify_endpoints", "cut_off_hosts"),
 )
 
 names = st.sampled_from(["request_id", "request_id", "custom_parm", "both"])

@@ -1,11 +1,8 @@
 """The real domain and the real SQL under random histories, in virtual time; the laws are checked after every step."""
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -14,32 +11,10 @@ from tests.histories.hosts import Kinds
 from tests.histories.machine import Histories
 from tests.histories.world import VirtualDatabase
 from tests.support.examples import examples, seconds
-from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 
-IN_MEMORY = "sqlite:///file:/histories?vfs=memdb&uri=true"
-"""SQLite's own file system in memory: one database for all connections of the process, locks and all."""
 SOUND = Kinds()
-
-
-@pytest.fixture(autouse=True)
-def _silence() -> Iterator[None]:
-    """No log: thousands of passes would log thousands of lines."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
-
-
-@pytest.fixture
-def memory() -> Iterator[VirtualDatabase]:
-    """SQLite in memory, migrated. It exists as long as a connection is open."""
-    database = VirtualDatabase(IN_MEMORY)
-    with database.engine.connect():
-        upgrade(IN_MEMORY)
-        yield database
-    database.close()
 
 
 def run(

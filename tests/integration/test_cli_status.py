@@ -15,7 +15,8 @@ from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
-from worker.operations.write_heartbeat import host_name
+from worker.operations.write_back import WriteBack
+from worker.operations.write_heartbeat import Peers, host_name
 
 pytestmark = pytest.mark.workbench(rules=Rules())
 
@@ -178,6 +179,25 @@ def test_messages_that_a_worker_may_not_count_are_not_known(cli: CommandLine, be
     assert "not known" in cli.run("status").stdout
     (worker,) = cli.json("status")["workers"]
     assert worker["orders_waiting"] is worker["ticks_waiting"] is None
+
+
+def test_hosts_that_are_cut_off_are_named_with_since_when_and_why(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("a", "b")
+    write_back = WriteBack(bench.database, bench.clock, bench.rules, Peers())
+    write_back.failed(bench.take(), Unreachable("no connection: No route to host"))
+    bench.run("UPDATE account_states SET backoff_until = NULL")
+    let_a_worker_tick(bench, host=host_name())
+    words = f"{host_name()} has not reached the platform for "
+    why = "and sends no query: no connection: No route to host"
+    assert re.fullmatch(f"WARNING: {re.escape(words)}.+ seconds?, {why}", checked(cli, 1))
+    (finding,) = cli.json("status")["findings"]
+    assert (finding["name"], finding["account"]) == ("host_cut_off", None)
+    assert words in cli.run("status").stdout
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.make_due()
+    write_back.failed(bench.take(), Refused("-205", "x"))
+    named = [one for one in cli.json("status")["findings"] if one["account"] == "default"]
+    assert f"the platform has refused {host_name()} for " in str(named)
 
 
 def test_a_worker_that_ticks_and_whose_passes_hang_is_not_healthy(cli: CommandLine, bench: Workbench) -> None:

@@ -1,7 +1,8 @@
 """A worker process's row: written by a timer, with its last tick; deleted at its end, or once it is not written."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -17,16 +18,13 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
-from worker.domain.records.accounts import Opening, SlotKey
-from worker.domain.records.watching import WorkerRow
+from worker.database.tables import REJECTED
+from worker.database.transactions import DatabaseError
+from worker.domain.records.watching import CutOff, WorkerRow
+from worker.intake import Intake
 from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
-from worker.stores.accounts import delete_unwritten, save_worker
+from worker.stores.accounts import delete_unwritten, read_cut_off, save_cut_off, save_worker
 from worker.views.accounts import read_workers
-
-OPENINGS = [
-    Opening(slot=SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}), in_seconds=0.0, last_token="")
-    for number in range(50)
-]
 
 
 class Ages:
@@ -98,8 +96,9 @@ def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
 ) -> None:
     silent = row_when(bench, lambda row: True)
     assert (silent.broker_asked_at, silent.broker_answered_at, silent.last_beat_at) == (None, None, None)
-    ages.broker_asked, ages.broker_answered, ages.beat = 1.0, 31.0, 7.0
-    row = row_when(bench, lambda row: row.last_beat_at is not None)
+    # Read in the other order: a row that has the last one has all.
+    ages.beat, ages.broker_answered, ages.broker_asked = 7.0, 31.0, 1.0
+    row = row_when(bench, lambda row: row.broker_asked_at is not None)
     times = (row.broker_asked_at, row.broker_answered_at, row.last_beat_at)
     assert [time and (row.written_at - time).total_seconds() for time in times] == [1, 31, 7]
 
@@ -178,27 +177,57 @@ def test_the_database_has_an_id_of_its_own_and_the_row_says_that_another_one_was
 
 def test_each_process_knows_those_that_take_slots_and_their_accounts(bench: Workbench, ages: Ages) -> None:
     ages.tick = 1.0
-    peers = [Peers(), Peers(), Peers()]
     accounts = (["a", "b"], ["b", "a"], ["b"])
+    peers = [Peers(host=f"host-{number}") for number in range(3)]
     made = [
         Heartbeat(bench.database, HostClock(), ages.signs(), one, unwatched(), peers=its, period_seconds=0.05)
         for one, its in zip(accounts, peers, strict=True)
     ]
 
-    def firsts() -> set[tuple[bool, ...]]:
-        return {tuple(its.goes_first(opening) for its in peers) for opening in OPENINGS}
+    def known(its: Peers) -> set[tuple[str, frozenset[str]]]:
+        return {(one.host, one.accounts) for one in its.processes.values()}
 
-    eventually(lambda: firsts() == {(True, False, True), (False, True, True)}, "each slot has one that goes first")
+    all_of = {(f"host-{number}", frozenset(one)) for number, one in enumerate(accounts)}
+    # A row is there before its process knows that it is.
+    eventually(lambda: all(its.own and known(its) == all_of for its in peers), "all of them")
+    assert [its.own for its in peers] == [one.name for one in made]
+    assert all(its.processes[its.own].host == its.host for its in peers)
     made[1].close()
-    eventually(lambda: {of_all[0] for of_all in firsts()} == {True}, "the one that is left takes all")
+    eventually(lambda: "host-1" not in {host for host, _ in known(peers[0])}, "the end of one")
     for one in made[::2]:
         one.close()
+
+
+def test_a_process_that_starts_forgets_refusals_of_other_credentials_and_hosts_that_nobody_tries(
+    bench: Workbench, ages: Ages
+) -> None:
+    now, day = bench.now(), timedelta(days=1)
+    hosts = {("own", "new"): now, ("own", "old"): now, ("other", "old"): now, ("gone", "old"): now - day}
+    with bench.database.write() as connection:
+        for number, ((host, credentials), probe_at) in enumerate(hosts.items()):
+            row = CutOff(host=host, account=f"{number}", since=now, probe_at=probe_at, credentials=credentials)
+            save_cut_off(connection, row)
+
+    def known() -> set[tuple[str, str]]:
+        with bench.database.read() as connection:
+            return {(row.host, row.credentials) for row in read_cut_off(connection)}
+
+    # The database is away at first: the start is not over before that was done.
+    bench.run("ALTER TABLE worker_processes RENAME TO away")
+    its = Heartbeat(
+        *(bench.database, HostClock(), ages.signs(), ["default"], unwatched()),
+        peers=Peers(host="own", credentials="new"),
+        period_seconds=0.05,
+    )
+    bench.run("ALTER TABLE away RENAME TO worker_processes")
+    eventually(lambda: known() == {("own", "new"), ("other", "old")}, "the end of the others")
+    its.close()
 
 
 @pytest.mark.parametrize(
     ("tick", "hangs"), [(300.0, False), (1.0, True)], ids=["without ticks", "with a pass that hangs"]
 )
-def test_a_process_that_makes_no_passes_has_no_share(bench: Workbench, tick: float, *, hangs: bool) -> None:
+def test_a_process_that_makes_no_passes_is_none_that_takes_slots(bench: Workbench, tick: float, *, hangs: bool) -> None:
     dead, ticking, watching, peers = Ages(), Ages(), Watching(), Peers()
     dead.tick, ticking.tick = tick, 1.0
     if hangs:
@@ -209,7 +238,7 @@ def test_a_process_that_makes_no_passes_has_no_share(bench: Workbench, tick: flo
     own = Heartbeat(bench.database, HostClock(), ticking.signs(), ["default"], unwatched(), peers=peers)
     eventually(lambda: len(rows(bench)) == 2, "both rows")
     own.close()
-    assert all(peers.goes_first(opening) for opening in OPENINGS)
+    assert set(peers.processes) == {own.name}
     its.close()
 
 
@@ -282,6 +311,8 @@ def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, ages: Ages)
             heartbeat.close()
     if bench.database.kind != "sqlite":
         assert row.clock_offset_seconds == pytest.approx(3600, abs=30)
+
+
 @pytest.mark.parametrize(
     "take_in",
     [

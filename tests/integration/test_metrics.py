@@ -13,7 +13,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.scraping import Scraper
 from tests.support.waiting import eventually
 from worker.database.error_kinds import ErrorKind
-from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
+from worker.database.tables import CUT_OFF, EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.web.metric_catalogue import CATALOGUE
@@ -108,6 +108,23 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: 
     assert builds == {'reconciler_build_info{version="2.0.0",worker="a:1"}': 1.0}
 
 
+def test_hosts_of_workers_that_are_cut_off_are_shown_since_when_and_for_what(
+    bench: Workbench, scraper: Scraper
+) -> None:
+    time = bench.now()
+    row = {"host": "a", "since": time, "probe_at": time, "why": "", "tries": 0, "answers_before": 0}
+    row |= {"is_answered": False, "credentials": ""}
+    counted = {**row, "account": "c", "since": None}
+    gone = {**row, "host": "gone", "account": ""}
+    bench.run(insert(CUT_OFF), {**row, "account": ""}, {**row, "account": "b"}, counted, gone)
+    worker = {"name": "1", "pid": 1, "host": "a", "started_at": time, "written_at": time, "clock_offset_seconds": 0.0}
+    bench.run(insert(WORKERS), worker)
+    name = "reconciler_host_cut_off_timestamp_seconds"
+    shown = {key: value for key, value in scraper.samples().items() if key.startswith(name)}
+    assert shown == {
+        f'{name}{{account="",host="a",reason="not_connected"}}': pytest.approx(time.timestamp()),
+        f'{name}{{account="b",host="a",reason="refused"}}': pytest.approx(time.timestamp()),
+    }
 
 
 def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench, scraper: Scraper) -> None:

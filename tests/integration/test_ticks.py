@@ -3,20 +3,22 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
 from tests.support.processes import accounts_file, alike_accounts
 from tests.support.raw_query import TOKEN
 from tests.support.reconciling import Workbench
+from tests.support.scraping import Scraper
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
-from worker.database.tables import ORDERS, QUERIES, SCHEDULES
+from worker.database.tables import ORDERS, QUERIES, REJECTED, SCHEDULES
 from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
@@ -300,78 +302,17 @@ class Taken:
         return None
 
 
-class CutOff(Taken):
-    """Takes each slot; no query reaches the platform, until it is `well`."""
-
-    well = False
-
-    def take(self, slot: SlotKey) -> object:
-        super().take(slot)
-        return object()
-
-    def query(self, _: object) -> bool:
-        return self.well
-
-
-class Sharing:
-    """The ticks of a process that goes first at slot 0 of three, unless told otherwise."""
-
-    def __init__(self, taken: Taken, goes_first: Callable[[Opening], bool] = lambda one: one.slot.number == 0) -> None:
-        self.openings, self._taken, self._watching = Openings(), taken, Watching()
-        parts: dict[str, Any] = {"maintenance": self.openings, "reconciler": taken, "goes_first": goes_first}
-        slots = slots_of_one_sid(3)
-        self.ticks = ticks_of(slots=slots, watchdog=self._watching.dog, period_seconds=5.0, **parts)
-
-    def tick_takes(self, *wanted: int) -> None:
-        """One tick makes a pass for each of these slots, and for no other."""
-        self._taken.slots.clear()
-        self.ticks.tick()
-        eventually(lambda: sorted(self._taken.slots) == [*wanted] and not self._has_passes(), f"passes for {wanted}")
-
-    def _has_passes(self) -> bool:
-        return any(watched.what == "a pass" for watched in list(self._watching.dog.under_way))
-
-
-def test_a_slot_that_another_process_leaves_open_is_taken_a_tick_later() -> None:
-    sharing = Sharing(Taken())
-    sharing.tick_takes(0)
-    sharing.tick_takes(0, 1, 2)
-    # Another process has sent its query by now, and a window has passed.
-    sharing.openings.last_token = "second"
-    sharing.tick_takes(0)
-    sharing.ticks.close()
-
-
-def test_a_slot_is_taken_as_it_opens_where_this_process_goes_first() -> None:
-    sharing = Sharing(Taken())
-    sharing.openings.in_seconds = 0.05
-    sharing.tick_takes(0)
-    # It opens for the others as well, and they leave it open.
-    sharing.openings.in_seconds = 0.0
-    sharing.tick_takes(0)
-    sharing.tick_takes(0, 1, 2)
-    sharing.ticks.close()
-
-
-def test_a_process_whose_query_did_not_reach_the_platform_lets_the_others_go_first() -> None:
-    cut_off = CutOff()
-    sharing = Sharing(cut_off, goes_first=lambda _: True)
-    sharing.tick_takes(0, 1, 2)
-    sharing.openings.last_token = "second"
-    sharing.tick_takes()
-    cut_off.well = True
-    sharing.tick_takes(0, 1, 2)
-    sharing.openings.last_token = "third"
-    sharing.tick_takes(0, 1, 2)
-    sharing.ticks.close()
-
-
-def test_where_ticks_are_far_apart_each_process_takes_every_slot() -> None:
-    taken = Taken()
-    parts: dict[str, Any] = {"maintenance": Openings(), "reconciler": taken, "goes_first": lambda _: False}
-    ticks = ticks_of(slots=slots_of_one_sid(3), period_seconds=6.0, **parts)
+def test_a_tick_starts_the_passes_of_the_slots_that_are_in_turn() -> None:
+    taken, openings = Taken(), Openings()
+    parts: dict[str, Any] = {"maintenance": openings, "reconciler": taken, "in_turn": lambda wanted: wanted[1:]}
+    ticks = ticks_of(slots=slots_of_one_sid(3), **parts)
     ticks.tick()
-    eventually(lambda: sorted(taken.slots) == [0, 1, 2], "all of them")
+    eventually(lambda: sorted(taken.slots) == [1, 2], "passes for the slots in turn")
+    # As they open, too.
+    openings.in_seconds, openings.last_token = 0.05, "second"
+    taken.slots.clear()
+    ticks.tick()
+    eventually(lambda: sorted(taken.slots) == [1, 2], "passes for the slots in turn")
     ticks.close()
 
 

@@ -113,6 +113,10 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
     ("grants", "return not state.is_paused(now.database) and not", "return not"),
     # Who goes first where a slot opens.
-    ("workers", "{self.slot.number}/{self.last_token}", "{self.slot.number}/"),
-    ("workers", "return sorted(processes)[crc32(", "return list(processes)[crc32("),
+    ("cut_off_hosts", "{self.slot.number}/{self.last_token}", "{self.slot.number}/"),
+    ("cut_off_hosts", "names = sorted(one.name for one in first)", "names = [one.name for one in first]"),
+    ("cut_off_hosts", "[one for one in well if not self._hesitates(one.host, accounts)] or well", "well"),
+    ("cut_off_hosts", "tries >= _REFUSALS_BEFORE_CUT_OFF and state", "state"),
+    ("cut_off_hosts", "is_refusal and not all(order.lane.is_suspect for order in query.orders)", "is_refusal"),
+    ("cut_off_hosts", "for row in refusals if not row.is_answered)", "for row in refusals)"),
 )

@@ -346,6 +346,7 @@ STATES = _table(
     _optional("planned_until", UtcDateTime),
     _optional("planned_by", String(64)),
     _optional("planned_reason", LongText),
+    _required("backoff_unreachable", Boolean, server_default=NO_COUNT),
     **HALF_FULL,
 )
 """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""

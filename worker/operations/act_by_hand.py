@@ -34,8 +34,9 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
-from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state
-from worker.stores.recharge_orders import changed_after, lock_by_ids
+from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state, try_hosts_at
+from worker.stores.console_selections import add_selection, read_selection
+from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
 
 log = structlog.stdlib.get_logger(__name__)
@@ -217,11 +218,13 @@ def cancel_planned_pauses(
 
 @retry_contention
 def resume_account(database: Database, operator: Operator, account: str) -> Resumed:
-    """End an account's pause, and its back-off unless the platform asked for it. The slots stay as they are."""
+    """End an account's pause, and its back-off unless the platform asked for it. The slots stay as they are. Hosts that
+    are cut off from the account try again."""
     with writing(database, operator) as connection:
         before = lock_states(connection, [account])[account]
         act = operator.act(database.now(connection))
         done = resume(before, act.now)
+        try_hosts_at(connection, account, act.now)
         if done.is_resumed:
             save_state(connection, before, done.after)
             add_acts(connection, [act.entry(ActKind.RESUME, account, _ended(done))])

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from worker.adapters.clock import Clock
@@ -10,16 +11,26 @@ from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.accounts.back_off import FAILED_AGAIN, back_off, return_to_batch
 from worker.domain.accounts.platform_habits import FEWEST_IDS_AS_EVIDENCE
 from worker.domain.queries.after_answer import QueryEffects, after_answer
-from worker.domain.queries.after_failure import after_query_failure
+from worker.domain.queries.after_failure import Blame, after_query_failure
 from worker.domain.queries.answer_items import names_besides
+from worker.domain.queries.cut_off_hosts import CutOffHosts
 from worker.domain.queries.slots_and_clocks import tighten
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotRow
-from worker.domain.records.answers import Answer, QueryError
+from worker.domain.records.answers import Answer, QueryError, Unreachable
 from worker.domain.records.queries import Query
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.save_orders import save_orders
-from worker.stores.accounts import lock_slot_of_token, lock_states, save_state, save_turn
+from worker.operations.write_heartbeat import Peers
+from worker.stores.accounts import (
+    lock_slot_of_token,
+    lock_states,
+    note_answer_of_host,
+    read_cut_off,
+    save_cut_off,
+    save_state,
+    save_turn,
+)
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
 from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences
 
@@ -37,12 +48,14 @@ class _Locked(NamedTuple):
 
 
 class WriteBack:
-    """Writes answers and query failures into the database."""
+    """Writes answers and query failures into the database, and what they say of this host."""
 
-    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+    def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers | None = None) -> None:
+        """`peers` is this process among those that take slots; None: nothing is noted of its host."""
         self._database = database
         self._clock = clock
         self._rules = rules
+        self._peers = peers
         self._retry = retry_until(seconds=rules.reservation_seconds)
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
@@ -51,7 +64,11 @@ class WriteBack:
 
     def failed(self, query: Query, error: QueryError) -> QueryEffects:
         """Write how a query failed; repeated in the same way."""
-        return self._retry(self._write_error)(query, error)
+        effects = self._retry(self._write_error)(query, error)
+        if self._peers is not None and isinstance(error, Unreachable):
+            # After the commit: whoever finds no row of the host takes it for connected.
+            self._peers.is_connected = False
+        return effects
 
     def _write_answer(self, query: Query, answer: Answer) -> QueryEffects:
         with self._database.write() as connection:
@@ -66,6 +83,7 @@ class WriteBack:
             add_observations(connection, {query.account: effects.observations}, now, self._rules)
             counts = {"settled": effects.settled, "pending": effects.pending, "absent": effects.absent}
             end_with_answer(connection, query, answer, **counts, now=now)
+            self._note_answer(connection, query, now)
             return self._save(connection, query, effects, locked)
 
     def _write_error(self, query: Query, error: QueryError) -> QueryEffects:
@@ -83,9 +101,28 @@ class WriteBack:
                 now=now,
                 rules=self._rules,
                 jitter=random.random(),
+                blame=self._note_failure(connection, query, error, state, now),
             )
             end_with_error(connection, query, error, now)
             return self._save(connection, query, effects, locked)
+
+    def _note_answer(self, connection: Connection, query: Query, now: datetime) -> None:
+        """Note that this host is not refused for the query's account."""
+        if self._peers is not None and (rows := read_cut_off(connection, host=self._peers.host)):
+            is_for_all = self._peers.host in CutOffHosts(rows, now, self._rules).refused_for_all
+            note_answer_of_host(connection, self._peers.host, query.account, probe_at=now if is_for_all else None)
+
+    def _note_failure(
+        self, connection: Connection, query: Query, error: QueryError, state: AccountState, now: datetime
+    ) -> Blame:
+        """Note what a failed query says of this host; `state` is the account's before. Returns its host's blame."""
+        if self._peers is None:
+            return Blame.NONE
+        hosts, peers = CutOffHosts(read_cut_off(connection), now, self._rules), self._peers
+        after, blame = hosts.after_failure(error, query, state, peers.host, peers.processes.values())
+        if after is not None:
+            save_cut_off(connection, replace(after, credentials=peers.credentials))
+        return blame
 
     def _lock(self, connection: Connection, query: Query) -> _Locked:
         row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)

@@ -10,8 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -36,6 +36,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 FORGOTTEN_AFTER = timedelta(minutes=10)
 """A row that was not written for so long is deleted: its process was killed, or its host is gone."""
+_CUT_OFF_FORGOTTEN_AFTER = timedelta(days=1)
 _TICKED_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 """A process whose row shows no later tick takes no slot: the others take its share."""
 _BEFORE_FIRST_TICK_SECONDS = 1.0
@@ -49,25 +50,26 @@ def host_name() -> str:
     return socket.gethostname()[:_LONGEST_HOST]
 
 
+@dataclass(kw_only=True, slots=True)
 class Peers:
-    """The processes that poll the same accounts as this one, as its row's timer last read them."""
+    """This process among all that take slots, as the timer of its row last read them."""
 
-    def __init__(self) -> None:
-        self._own: str = ""
-        self._all: Sequence[str] = ()
-
-    def update(self, own: str, names: Sequence[str]) -> None:
-        """Take over what was read."""
-        self._own, self._all = own, names
-
-    def goes_first(self, opening: Opening) -> bool:
-        """Whether this process is the one that takes a slot when it opens."""
-        return goes_first(opening.name, self._own, self._all)
+    host: str = field(default_factory=host_name)
+    credentials: str = ""
+    """A digest of this host's credentials."""
+    own: str = ""
+    """This process's name; empty before its row is written."""
+    processes: Mapping[str, PollingProcess] = field(default_factory=dict)
+    """By name."""
+    is_connected: bool = True
+    """Whether this host can connect to the platform, as far as this process knows."""
+    deployment: str = ""
+    """The random id of the database; empty before it was read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signs:
-    """How many seconds ago something last happened in this process; None where it never has."""
+    """How many seconds ago something last happened in this process, None where it never has; and what waits."""
 
     tick: Callable[[], float | None]
     """A tick ended without an error."""
@@ -109,7 +111,7 @@ class Heartbeat:
         self._peers = peers or Peers()
         self._period = period_seconds
         self._started = time.monotonic()
-        self._host, self._pid = host_name(), os.getpid()
+        self._host, self._pid = self._peers.host, os.getpid()
         self.name = f"{self._host}:{self._pid}:{clock.now():%Y%m%dT%H%M%S.%f}"
         """Of its row."""
         self._started_at: datetime | None = None
@@ -135,8 +137,9 @@ class Heartbeat:
                 return
 
     def _write(self) -> None:
-        self._started_at, peers = _write(self._database, self._row)
-        self._peers.update(self.name, peers)
+        begins = self._started_at is None
+        self._started_at = _write(self._database, self._row, self._peers, begins=begins)
+        self._peers.own = self.name
 
     def _row(self, now: datetime) -> WorkerRow:
         signs = self._signs
@@ -179,13 +182,19 @@ def _before(now: datetime, seconds: float | None) -> datetime | None:
 
 
 @retry_contention
-def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> tuple[datetime, list[str]]:
-    """Write the row as it is at the database's time; returns when its process started, and its peers."""
+def _write(database: Database, row_at: Callable[[datetime], WorkerRow], peers: Peers, *, begins: bool) -> datetime:
+    """Write the row as it is at the database's time, and read what `peers` holds; returns when its process started.
+
+    If it `begins`, it forgets what is known of its host with other credentials, and of hosts that were not tried for
+    long.
+    """
     with database.write() as connection:
         now = database.now(connection)
         row = replace(row_at(now), database_identity=identity_of(connection).text or None)
         save_worker(connection, row)
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
+        if begins:
+            delete_outdated_cut_off(connection, peers.host, peers.credentials, now - _CUT_OFF_FORGOTTEN_AFTER)
         # A tick that lies ahead is the mark of a clock that was set back since.
         latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
         peers.processes = read_processes(connection, now - _TICKED_WITHIN, latest, peers.processes)

@@ -1,5 +1,6 @@
 """What decisions take from the settings: rules, accounts, slots and thresholds."""
 
+import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -31,6 +32,14 @@ def app_ids_of(settings: Settings) -> Mapping[str, str]:
 def sids_of(settings: Settings) -> Mapping[str, str]:
     """The configured accounts, with the account SID of each."""
     return MappingProxyType({name: account.account_sid for name, account in settings.accounts.items()})
+
+
+def digest_of_credentials(settings: Settings) -> str:
+    """16 characters that tell the credentials of all accounts from others."""
+    lines = (
+        f"{name}\n{one.account_sid}\n{one.auth_token}\n{one.app_id}" for name, one in sorted(settings.accounts.items())
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def accounts_by_sid(settings: Settings) -> dict[str, list[str]]:

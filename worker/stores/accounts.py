@@ -8,15 +8,15 @@ and writes them. Each worker process writes its own row, and deletes those that 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, func, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
 from worker.database.tables import BUDGETS, CUT_OFF, DEPLOYMENT, OBSERVATIONS, SCHEDULES, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
-from worker.domain.records.watching import WorkerRow
+from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess, WorkerRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
@@ -25,6 +25,8 @@ _SLOT_COLUMNS = (
     *(BUDGETS.c.database_identity, BUDGETS.c.database_changes),
 )
 _STATE_FIELDS = tuple(field.name for field in fields(AccountState))
+_CUT_OFF = select(*(CUT_OFF.c[field.name] for field in fields(CutOff)))
+_CUT_OFF_HOST = _CUT_OFF.where(CUT_OFF.c.host == bindparam("its_host"))
 MICROSECONDS = 1_000_000
 
 # Made once: SQLAlchemy would take as long to make them as the database to run them.
@@ -242,10 +244,13 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
         connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
 
 
-def read_peers(connection: Connection, name: str, since: datetime, until: datetime) -> list[str]:
-    """The names of the processes that have the same accounts in their settings as this one, and whose last tick ended
-    between these times, unless something in them hangs; itself included, if so."""
-    own = select(WORKERS.c.accounts).where(WORKERS.c.name == name).scalar_subquery()
+def read_processes(
+    connection: Connection, since: datetime, until: datetime, known: Mapping[str, PollingProcess]
+) -> dict[str, PollingProcess]:
+    """The processes whose last tick ended between these times, unless something in them hangs, by name.
+
+    A process that is `known` is not read again: its accounts stay the same, and there may be many.
+    """
     is_well = WORKERS.c.last_tick_at.between(since, until) & WORKERS.c.hanging_since.is_(None)
     names = list(connection.scalars(select(WORKERS.c.name).where(is_well)))
     columns = (WORKERS.c.name, WORKERS.c.host, WORKERS.c.accounts)

@@ -13,6 +13,7 @@ from worker.database.transactions import Connection, Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
 from worker.domain.records.watching import NotificationCounts, PendingOrders
+from worker.stores.accounts import read_cut_off
 from worker.stores.metric_totals import read_cursors, read_values
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_states, read_workers
@@ -56,6 +57,7 @@ def read_gauges(
             counts=CountedRows(**found),
             states=states,
             workers=workers,
+            cut_off=read_cut_off(connection),
             last_queries=last_queries(connection, 0 if counted is None else counted.counted_id),
         )
 

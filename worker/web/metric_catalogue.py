@@ -9,7 +9,7 @@ from typing import TypeVar
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
 from worker.domain.records.orders import Attention
-from worker.domain.records.watching import NotificationCounts, PendingOrders, WorkerRow
+from worker.domain.records.watching import NOT_CONNECTED, FindingKind, NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.watching import metric_counting as totals
 from worker.domain.watching.workers import heard_beat_at, heard_broker_at, intake_findings, queue_reading
 
@@ -283,6 +283,12 @@ CATALOGUE: tuple[Described, ...] = (
         labels=("worker", "version"),
         help="1, with the version that a worker process runs.",
         samples=_workers(lambda row: 1.0 if row.version else None, lambda row: [row.version or ""]),
+    ),
+    Gauge(
+        name="reconciler_host_cut_off_timestamp_seconds",
+        labels=("host", "account", "reason"),
+        help="Since when a host of workers is not connected to the platform, or refused for an account.",
+        samples=_cut_off,
     ),
 )
 """All metrics, in the order of docs/metrics.md."""

@@ -13,6 +13,7 @@ from tests.support.dead_address import (
     resolving_to,
 )
 from tests.support.reconciling import ManualClock
+from tests.support.waiting import eventually
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
 from worker.domain.records.orders import IdKind
@@ -248,6 +249,23 @@ def test_a_query_over_tls_is_answered_or_fails_as_without() -> None:
         failure(server.url, Malformed, ca_file=trusted)
     with RawServer(http(b"", status="503 X"), tls=True) as server:
         failure(server.url, HttpError, ca_file=trusted)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_connection_alone_is_made_as_for_a_query_and_nothing_is_sent(*, tls: bool) -> None:
+    with RawServer(http(BODY), tls=tls) as server:
+        assert client_of(server.url, ca_file=str(CERTIFICATE)).connect() is None
+        if tls:
+            untrusted = client_of(server.url).connect()
+            assert isinstance(untrusted, Unreachable)
+            assert "self-signed certificate" in str(untrusted)
+        # The server accepts a connection some time after it was made.
+        eventually(lambda: server.connections == 1 + tls, "the connections")
+    assert server.requests == []
+    with refusing_address() as (host, port):
+        refused = client_of(f"http://{host}:{port}").connect()
+    assert isinstance(refused, Unreachable)
+    assert "Connection refused" in str(refused)
 
 
 def test_a_handshake_that_is_not_answered_ends_with_the_time_for_connecting() -> None:

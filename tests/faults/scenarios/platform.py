@@ -3,12 +3,14 @@
 import time
 from contextlib import ExitStack
 
+from tests.contract.platform.raw_server import RawServer, http
 from tests.faults.addresses import write_addresses
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import count_notifications, rest_of
 from tests.faults.exchanges import check_each_is_sent_once, exchanges, newest_query, outcome_of, strike
 from tests.faults.testbed import Scale, Testbed
 from tests.support.dead_address import DEAD_HOST, dead_address
+from tests.support.proxy import Proxy
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 
@@ -206,7 +208,7 @@ def fault_49_the_first_address_is_dead(testbed: Testbed) -> None:
 )
 def fault_52_one_of_two_hosts_does_not_reach_the_platform(testbed: Testbed) -> None:
     testbed.worker("well", processes=1)
-    cut_off = testbed.worker("cut-off", processes=1, platform_url=f"http://127.0.0.1:{free_port()}")
+    cut_off = testbed.worker("cut-off", boot_id="cut-off", processes=1, platform_url=f"http://127.0.0.1:{free_port()}")
     testbed.beat()
     outcomes: dict[str, int] = {}
     # With one slot: the host that is cut off must not keep it.
@@ -221,6 +223,51 @@ def fault_52_one_of_two_hosts_does_not_reach_the_platform(testbed: Testbed) -> N
     assert "unreachable" in outcomes, "the host that is cut off has not queried"
     cut_off.kill()
     testbed.heal(bound=testbed.bound(backoff_windows=15))
+
+
+@fault(
+    58,
+    "a host that is cut off for long: without a network, then refused as for an old token",
+    times=6,
+    times_in_ci=2,
+    scale=_SHORTEST,
+    seconds=120.0,
+)
+def fault_58_a_host_is_cut_off_for_long(testbed: Testbed) -> None:
+    testbed.worker("well", processes=1)
+    port = free_port()
+    far = testbed.worker("far", boot_id="far", processes=2, platform_url=f"http://127.0.0.1:{port}")
+    testbed.beat()
+    _check_that_few_queries_fail(testbed, "unreachable", most=5)
+    upstream = ("127.0.0.1", testbed.platform_proxy.port)
+    with Proxy(upstream, port=port, delivers_late=False):
+        eventually(lambda: not _is_cut_off(testbed), "the host's connection", seconds=30)
+        far.kill()
+    with RawServer(http(b'{"statusCode":"-9005","statusMsg":"signature"}')) as refusing:
+        old = testbed.worker("old", boot_id="far", processes=2, platform_url=refusing.url)
+        # Three refusals until it counts, and its probes.
+        _check_that_few_queries_fail(testbed, "refused", most=8)
+        old.kill()
+    testbed.heal(bound=testbed.bound(backoff_windows=15))
+
+
+def _check_that_few_queries_fail(testbed: Testbed, outcome: str, *, most: int) -> None:
+    """With one of two hosts cut off for 20 windows and more, the other one has the budget."""
+    windows = 0
+    for _ in range(120):
+        testbed.wait_until_settled(testbed.place(5), seconds=60)
+        windows += _is_cut_off(testbed)
+        if windows >= 20:
+            break
+    testbed.injected()
+    failed = int(testbed.rows(f"SELECT count(*) FROM platform_queries WHERE outcome = '{outcome}'")[0][0])
+    testbed.observed(f"{failed} queries ended {outcome}")
+    assert windows >= 20, "the host was not cut off for long"
+    assert 1 <= failed <= most, f"{failed} queries ended {outcome}"
+
+
+def _is_cut_off(testbed: Testbed) -> bool:
+    return bool(testbed.rows("SELECT 1 FROM cut_off_hosts WHERE host = 'far' AND since IS NOT NULL"))
 
 
 def _check_that_nothing_failed(testbed: Testbed) -> None:

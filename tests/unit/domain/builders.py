@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.after_answer import QueryEffects, after_answer
-from worker.domain.queries.after_failure import after_query_failure
+from worker.domain.queries.after_failure import Blame, after_query_failure
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Answer, QueryError, Report
 from worker.domain.records.notifications import Claim, Endpoint, EventType, Notification, Rank, TransportKind
@@ -170,14 +170,14 @@ def failed(
     state: AccountState | None = None,
     rows: Sequence[Order] | None = None,
     jitter: float = 0.0,
+    blame: Blame = Blame.NONE,
     **query_fields: Any,
 ) -> QueryEffects:
     """The effects of a query failure. `rows` as for `answered`."""
     query = make_query(orders, **query_fields)
     stand = [leased(order) for order in orders] if rows is None else rows
-    return after_query_failure(
-        query, error, stand, state or make_state(), schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
-    )
+    context: dict[str, Any] = {"schedule": SCHEDULE, "now": NOW, "rules": RULES, "blame": blame}
+    return after_query_failure(query, error, stand, state or make_state(), jitter=jitter, **context)
 
 
 def after(effects: QueryEffects, order_id: int = 1) -> Order:

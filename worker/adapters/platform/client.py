@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
 from worker.adapters.platform.errors import MAPPED, meaning_of
-from worker.adapters.platform.exchange import Exchange, Received, exchange_once
+from worker.adapters.platform.exchange import Exchange, Received, connect, exchange_once
 from worker.adapters.safe_text import MASK, Redactor
 from worker.domain.records.answers import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -221,11 +221,20 @@ class PlatformClient:
             raise mask.error(outcome)
         return mask.answer(outcome)
 
+    def connect(self) -> QueryError | None:
+        """Make the connection that a query would make, and close it; nothing is sent. Returns why that failed."""
+        url = urlsplit(self.base_url)
+        return self._exchange(lambda one: connect(url, one, self._authorities).close(), self.clock.boot())
+
     def _outcome(
         self, request: WireRequest, id_kind: IdKind, ids: Sequence[str], started: float
     ) -> Answer | QueryError:
         received = Received()
-        failure = self._exchange(request, started, received)
+        failure = self._exchange(
+            lambda one: exchange_once(request, one, received, authorities=self._authorities),
+            started,
+            (request, received),
+        )
         try:
             if received.status is not None and received.status != 200 and not isinstance(failure, DeadlineExceeded):
                 retry_after = wait_requested(received.retry_after, self.clock.now())
@@ -237,8 +246,10 @@ class PlatformClient:
         except QueryError as error:
             return _with_excerpt(error, received)
 
-    def _exchange(self, request: WireRequest, started: float, received: Received) -> QueryError | None:
-        """Exchange once; None where the whole answer came before the deadline."""
+    def _exchange(
+        self, act: Callable[[Exchange], None], started: float, seen: tuple[WireRequest, Received] | None = None
+    ) -> QueryError | None:
+        """Act within the time of one exchange; None where that was done before the deadline."""
         exchange = Exchange(
             clock=self.clock, started=started, deadline=self.deadline, connect_timeout=self.connect_timeout
         )
@@ -246,13 +257,13 @@ class PlatformClient:
         try:
             with exchange:
                 exchange.check_may_begin()
-                exchange_once(request, exchange, received, authorities=self._authorities)
+                act(exchange)
         except QueryError as error:
             failure = error
         except MAPPED as error:
             failure = meaning_of(error, sent=exchange.sent)
-        if self.observe is not None:
-            self.observe((request, received))
+        if self.observe is not None and seen is not None:
+            self.observe(seen)
         if exchange.sent and exchange.over:
             # Whatever was read: a connection that was cut looks like one that ended, and its answer like a whole one.
             return DeadlineExceeded(f"no whole answer within {self.deadline:g} s")

@@ -167,7 +167,7 @@ def exchange_once(
     }
     prepared = requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
     with (
-        closing(_connect(urlsplit(request.url), exchange, authorities)) as connection,
+        closing(connect(urlsplit(request.url), exchange, authorities)) as connection,
         closing(connection.post(prepared.path_url, request.body, prepared.headers, is_answered_early=True)) as response,
     ):
         # The adapter without a session, and without sending: a session reads proxies and .netrc from the environment
@@ -176,8 +176,11 @@ def exchange_once(
         _read(HTTPAdapter().build_response(prepared, response), received)
 
 
-def _connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
-    """A connection that was made within the exchange's time and is watched by it; each write needs its permission."""
+def connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
+    """A connection that was made within the exchange's time and is watched by it; each write needs its permission.
+
+    Raises as `exchange_once` does.
+    """
     # A certificate names its host without the dot that ends a name in full.
     host, is_tls = (url.hostname or "").rstrip("."), url.scheme == "https"
     port = url.port or (443 if is_tls else 80)

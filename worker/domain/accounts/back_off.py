@@ -59,10 +59,17 @@ def end_back_off(state: AccountState) -> AccountState:
         backoff_level=0,
         backoff_until=None,
         backoff_seconds=0.0,
+        backoff_unreachable=False,
         backoff_requested_until=None,
         refusals_in_row=0,
         configuration_refused=False,
     )
+
+
+def wait_a_window(state: AccountState, rules: Rules, now: datetime, *, is_unreachable: bool) -> AccountState:
+    """Back off for one window after a failure that the host alone may have; a longer wait stays."""
+    waiting = _wait_at_least(state, rules.window_seconds, now)
+    return waiting if waiting is state else replace(waiting, backoff_unreachable=is_unreachable)
 
 
 def end_wait(state: AccountState, now: datetime) -> AccountState:
@@ -118,7 +125,8 @@ def may_query_at(slot_due_at: datetime, states: Collection[AccountState], now: d
 def _wait_at_least(state: AccountState, seconds: float, now: datetime) -> AccountState:
     if state.backoff_until is not None and state.backoff_until >= now + timedelta(seconds=seconds):
         return state
-    return replace(state, backoff_until=now + timedelta(seconds=seconds), backoff_seconds=seconds)
+    until = now + timedelta(seconds=seconds)
+    return replace(state, backoff_until=until, backoff_seconds=seconds, backoff_unreachable=False)
 
 
 def group_number(query_id: int, half: int) -> int:

@@ -42,7 +42,19 @@ class QueryFailureKind(Enum):
     UNAVAILABLE = auto()
     UNREACHABLE = auto()
     """There was no connection: not the batch's fault."""
+    HOST_REFUSED = auto()
+    """The platform refuses this host, and another one polls the account: not the batch's fault either."""
     UNSENT = auto()
+
+
+class Blame(Enum):
+    """Whether this host may be the cause of a query failure."""
+
+    NONE = auto()
+    DOUBTED = auto()
+    """The platform may refuse this host, which has another one poll the orders next."""
+    REFUSED = auto()
+    """The platform refuses this host, and a host that it does not refuse polls the account."""
 
 
 MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
@@ -67,6 +79,7 @@ class FailureContext:
     schedule: PollSchedule
     now: datetime
     rules: Rules
+    blame: Blame
 
 
 def failure_kind_of(error: QueryError) -> QueryFailureKind:
@@ -104,22 +117,28 @@ def after_query_failure(
     now: datetime,
     rules: Rules,
     jitter: float,
+    blame: Blame = Blame.NONE,
 ) -> QueryEffects:
     """Decide what a failed query changes. `orders` are the polled rows as they stand now; `jitter` is from 0 to 1."""
-    kind = failure_kind_of(error)
-    context = FailureContext(query=query, error=error, kind=kind, state=state, schedule=schedule, now=now, rules=rules)
+    kind = QueryFailureKind.HOST_REFUSED if blame is Blame.REFUSED else failure_kind_of(error)
+    context = FailureContext(
+        query=query, error=error, kind=kind, state=state, schedule=schedule, now=now, rules=rules, blame=blame
+    )
     suspected: list[Change] = []
     spared: list[Change] = []
     for order in orders:
         if query.holds(order):
             after, is_suspected = decide(order, context)
             if is_suspected and order.state is OrderState.UNRESOLVED:
-                after, is_suspected = _polled_no_more(after, context), False
+                is_suspected = False
+                # It stays due for another host where this one may be what is refused.
+                if blame is not Blame.DOUBTED:
+                    after = _polled_no_more(after, context)
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
         state=learn_outline(_account_after(context, jitter), error.outline),
         changes=(*spared, *_suspect(suspected, context)),
-        tightens_slot=kind in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
+        tightens_slot=isinstance(error, Refused) and kind is not QueryFailureKind.TOO_FREQUENT,
         backs_off_whole_sid=kind is QueryFailureKind.TOO_FREQUENT,
         new_outline=new_outline(state, error.outline),
     )
@@ -154,13 +173,17 @@ def _account_after(context: FailureContext, jitter: float) -> AccountState:
     state = count_failure(context.state, context.query) if kind in MAKE_SUSPECTS else context.state
     if kind is QueryFailureKind.UNSENT:
         return state
+    if kind is QueryFailureKind.HOST_REFUSED:
+        return wait_a_window(state, rules, now, is_unreachable=False)
     if kind is QueryFailureKind.REFUSED:
         state = replace(state, refusals_in_row=state.refusals_in_row + 1)
         if state.refusals_in_row >= REFUSALS_BEFORE_BACKOFF:
             state = back_off(state, rules, now, jitter=jitter)
     else:
         state = replace(state, refusals_in_row=0)
-        if kind is not QueryFailureKind.CONFIGURATION:
+        if kind is QueryFailureKind.UNREACHABLE:
+            state = wait_a_window(state, rules, now, is_unreachable=True)
+        elif kind is not QueryFailureKind.CONFIGURATION:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
             is_requested = kind is QueryFailureKind.TOO_FREQUENT
             state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0, is_requested=is_requested)
@@ -204,7 +227,9 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
     # A lone suspect keeps its number, which shows the query that made it one.
     made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
     change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, context)
-    after = replace(change.after, due_at=next_due(change.after.submitted_at, context.schedule, now, rules))
+    after = change.after
+    if context.blame is not Blame.DOUBTED:
+        after = replace(after, due_at=next_due(after.submitted_at, context.schedule, now, rules))
     if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, context)):
         after = replace(
             after,
@@ -214,7 +239,7 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
         )
     change = change.then(after)
     if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
-        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, MAKE_SUSPECTS[kind])
+        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, MAKE_SUSPECTS[kind], rules)
     return change
 
 

@@ -229,6 +229,8 @@ class AccountState:
     backoff_until: datetime | None = None
     backoff_seconds: float = 0.0
     """The length of that back-off."""
+    backoff_unreachable: bool = False
+    """Whether a query without a connection made that back-off."""
     backoff_requested_until: datetime | None = None
     """Until when the platform itself asked to wait, by Retry-After or because it is queried too often."""
     refusals_in_row: int = 0

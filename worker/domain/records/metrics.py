@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.watching import NotificationCounts, PendingOrders, WorkerRow
+from worker.domain.records.watching import CutOff, NotificationCounts, PendingOrders, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""
@@ -118,5 +118,6 @@ class Gauges:
     counts: CountedRows = field(default_factory=CountedRows)
     states: Sequence[AccountState] = ()
     workers: Sequence[WorkerRow] = ()
+    cut_off: Sequence[CutOff] = ()
     last_queries: Mapping[str, LastQuery] = field(default_factory=dict)
     """Among the queries that no total counts yet."""

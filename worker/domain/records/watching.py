@@ -11,6 +11,9 @@ from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Work
 
+NOT_CONNECTED = ""
+"""The account in the row of a host that cannot connect to the platform."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRow:
@@ -201,6 +204,7 @@ class Overview:
     """By account, what was not received."""
     database: DatabaseChanges | None = None
     """What the slots of the configured accounts say of their database; None where it was not read."""
+    cut_off: Sequence[CutOff] = ()
 
 
 class Level(IntEnum):

@@ -10,11 +10,13 @@ from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.queries.choose_batch import SINGLE_SHARE
+from worker.domain.queries.cut_off_hosts import CutOffHosts
 from worker.domain.queries.slots_and_clocks import database_findings
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Refused
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.watching import (
+    NOT_CONNECTED,
     AccountOverview,
     BackOffReason,
     Finding,
@@ -24,7 +26,14 @@ from worker.domain.records.watching import (
     PastQuery,
     PendingCount,
 )
-from worker.domain.watching.workers import broker_and_beat, is_served, is_ticking, last_tick
+from worker.domain.watching.workers import (
+    broker_and_beat,
+    full_disk,
+    intake_findings,
+    is_ticking,
+    last_tick,
+    polled_accounts,
+)
 
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
 """So long it is reported that the platform was queried too often."""
@@ -115,6 +124,27 @@ def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]
         values = {} if since is None else {"lasts": now - since}
         yield Finding(kind=kind, level=Level.CRITICAL, values=values)
     yield from broker_and_beat(ticking, now, within)
+    yield from full_disk(overview.workers, now)
+    yield from intake_findings(overview.workers, now)
+
+
+def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:
+    """The hosts with a worker that are cut off from the platform; one finding where a host is refused for all."""
+    for_all = CutOffHosts(overview.cut_off, overview.now, rules).refused_for_all
+    running, said = {row.host for row in overview.workers}, set[str]()
+    for row in sorted(overview.cut_off, key=lambda row: (row.host, row.since or overview.now)):
+        if row.host not in running or row.since is None:
+            continue
+        kind, account = FindingKind.HOST_NOT_CONNECTED, None
+        if row.account != NOT_CONNECTED:
+            is_for_all = row.host in for_all
+            if is_for_all and row.host in said:
+                continue
+            said.add(row.host)
+            kind = FindingKind.HOST_REFUSED_FOR_ALL if is_for_all else FindingKind.HOST_REFUSED
+            account = None if is_for_all else row.account
+        values = {"host": row.host, "lasts": overview.now - row.since, "why": row.why}
+        yield Finding(kind=kind, account=account, values=values)
 
 
 def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, datetime | None]:

@@ -25,18 +25,9 @@ HEARTBEAT_SECONDS = 5.0
 _TICKS_MISSED = 10
 _SHORTEST_MISSED_SECONDS = 2.0
 _LONGEST_STEP_SECONDS = 60.0
-
-
-def goes_first(opening: str, process: str, processes: Collection[str]) -> bool:
-    """Whether this is, of the processes that poll the same accounts, the one that takes a slot when it opens.
-
-    `opening` is its name, so that after each query another one may be first: one that does not reach the platform must
-    not keep a slot. The same at each call, and in each process. One that is not among them goes first only where none
-    is known.
-    """
-    if process not in processes:
-        return not processes
-    return sorted(processes)[crc32(opening.encode()) % len(processes)] == process
+_FULL_FOR = timedelta(seconds=90)
+_FRESH = timedelta(seconds=4 * HEARTBEAT_SECONDS)
+_INTAKE_PATIENCE = timedelta(seconds=60)
 
 
 def hang_patience(rules: Rules) -> float:

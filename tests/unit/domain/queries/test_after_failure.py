@@ -7,6 +7,7 @@ from tests.unit.domain.builders import (
     NOW,
     RULES,
     SCHEDULE,
+    SENT_AT,
     WINDOW,
     after,
     answered,
@@ -18,7 +19,7 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
+from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.answers import (
     DeadlineExceeded,
@@ -90,7 +91,7 @@ def test_only_a_refusal_that_is_not_about_frequency_opens_the_slot_before_the_re
 # ---- the account
 
 
-@pytest.mark.parametrize("error", [*UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT], ids=names)
+@pytest.mark.parametrize("error", [*UNREADABLE, HTTP_503, TOO_FREQUENT], ids=names)
 def test_the_account_backs_off(error: QueryError) -> None:
     state = failed(BATCH, error, state=make_state(refusals_in_row=2)).state
     assert (state.backoff_until, state.backoff_level, state.refusals_in_row) == (NOW + WINDOW, 1, 0)
@@ -102,6 +103,41 @@ def test_refusals_back_off_from_the_third_in_a_row() -> None:
         state = failed(BATCH, REFUSED, state=replace(state, backoff_until=None)).state
         waits.append(state.backoff_until)
     assert waits == [None, None, NOW + WINDOW, NOW + 2 * WINDOW]
+
+
+def test_a_query_without_a_connection_backs_off_for_one_window_and_never_doubles_it() -> None:
+    state = make_state(backoff_level=3, refusals_in_row=2)
+    for _ in range(3):
+        state = failed(BATCH, UNREACHABLE, state=replace(state, backoff_until=None)).state
+        assert (state.backoff_until, state.backoff_level, state.refusals_in_row) == (NOW + WINDOW, 3, 0)
+        assert state.backoff_unreachable
+    # Whatever makes a longer one, that no longer ends with the connection.
+    assert not failed(BATCH, HTTP_503, state=state).state.backoff_unreachable
+    waiting = make_state(backoff_until=NOW + 9 * WINDOW)
+    assert failed(BATCH, UNREACHABLE, state=waiting).state == waiting
+    assert not answered(BATCH, [], state=state, sent_at=NOW + 2 * WINDOW).state.backoff_unreachable
+
+
+@pytest.mark.parametrize("error", [CONFIGURATION, REFUSED, HttpError(401), HttpError(403)], ids=names)
+@pytest.mark.parametrize("is_refused_before", [False, True])
+def test_a_refusal_of_the_host_alone_backs_off_for_one_window_and_changes_nothing_else(
+    error: QueryError, *, is_refused_before: bool
+) -> None:
+    state = make_state(configuration_refused=is_refused_before, refusals_in_row=2, failures_in_row=9, backoff_level=2)
+    effects = failed(BATCH, error, state=state, blame=Blame.REFUSED)
+    assert effects.state == replace(state, backoff_until=NOW + WINDOW, backoff_seconds=60.0)
+    assert {change.after.lane for change in effects.changes} == {Lane.BATCH}
+    assert {change.after.batch_failures + change.after.unavailable_failures for change in effects.changes} == {0}
+    assert effects.tightens_slot is (error in (CONFIGURATION, REFUSED))
+
+
+def test_an_order_that_a_host_in_doubt_was_refused_for_alone_is_due_as_before_for_another_host() -> None:
+    order = make_order(due_at=NOW - WINDOW)
+    waits = failed([order], REFUSED)
+    doubted = failed([order], REFUSED, blame=Blame.DOUBTED)
+    assert after(waits).due_at > NOW
+    assert after(doubted) == replace(after(waits), due_at=order.due_at)
+    assert doubted.state == waits.state
 
 
 def test_a_query_that_was_not_sent_changes_nothing_of_the_account() -> None:
@@ -306,7 +342,7 @@ def test_a_single_that_fails_is_a_lone_suspect() -> None:
 
 # ---- unresolved orders that a callback has made due once more
 
-HINTED = make_order(9, state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD, check_requested_at=NOW)
+HINTED = make_order(9, state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD, check_requested_at=SENT_AT)
 
 
 @pytest.mark.parametrize("error", NOT_THE_BATCHS_FAULT, ids=names)
@@ -321,6 +357,10 @@ def test_an_unresolved_order_becomes_no_suspect_and_joins_no_batch_again(others:
     assert all(after(effects, order.id).lane is Lane.SUSPECT for order in others)
     given_up = replace(HINTED, failures_alone=3)
     assert after(failed([given_up], REFUSED), 9).failures_alone == 3
+
+
+def test_an_unresolved_order_stays_due_where_the_host_may_be_what_is_refused() -> None:
+    assert after(failed([*BATCH, HINTED], REFUSED, blame=Blame.DOUBTED), 9) == HINTED
 
 
 def test_an_unresolved_order_that_a_callback_names_during_a_query_that_fails_is_polled_again_alone() -> None:

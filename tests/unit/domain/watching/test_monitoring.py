@@ -12,6 +12,7 @@ from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.watching import (
     AccountOverview,
+    CutOff,
     Finding,
     Level,
     NotificationCounts,
@@ -171,6 +172,47 @@ def test_messages_that_nobody_takes_in_are_critical_while_workers_tick() -> None
     (stopped,) = checked(workers=[make_worker(orders_waiting=3)])
     assert (stopped.level, stopped.name) == (Level.CRITICAL, "nothing_taken_in")
     assert checked(workers=[make_worker(orders_waiting=3, taken_in_at=ago(9))]) == []
+
+
+def cut_off(host: str = "host", account: str = "", **fields: Any) -> CutOff:
+    times = {"since": ago(300), "probe_at": ago(0), "why": "no route"}
+    return CutOff(host=host, account=account, **times | fields)
+
+
+def test_each_host_that_is_cut_off_is_named_with_since_when_and_why() -> None:
+    rows = [cut_off(), cut_off(account="shop", why="-205"), cut_off(account="other", since=None), cut_off("gone")]
+    found = check(Overview(now=NOW, workers=WORKERS, cut_off=rows), Thresholds(), RULES)
+    assert [(one.level, one.name, one.account, said(one)) for one in found] == [
+        (
+            *(Level.WARNING, "host_cut_off", None),
+            "host has not reached the platform for 5 minutes, and sends no query: no route",
+        ),
+        (Level.WARNING, "host_cut_off", "shop", "shop: the platform has refused host for 5 minutes: -205"),
+    ]
+
+
+def test_a_host_that_is_refused_for_all_accounts_is_one_finding() -> None:
+    rows = [cut_off(account="a", since=ago(60)), cut_off(account="b"), cut_off()]
+    found = check(Overview(now=NOW, workers=WORKERS, cut_off=rows), Thresholds(), RULES)
+    assert [(one.account, said(one)) for one in found] == [
+        (None, "the platform has refused host for several accounts for 5 minutes: no route"),
+        (None, "host has not reached the platform for 5 minutes, and sends no query: no route"),
+    ]
+    answered = [replace(row, is_answered=True) for row in rows[:2]]
+    found = check(Overview(now=NOW, workers=WORKERS, cut_off=answered), Thresholds(), RULES)
+    assert [one.account for one in found] == ["b", "a"]
+
+
+def test_where_no_host_is_connected_it_is_known_why_nothing_is_polled() -> None:
+    account = make_account(counts=[make_count(1, oldest_due_at=ago(11 * 60))], last_query_at=ago(11 * 60))
+
+    def names(*rows: CutOff) -> set[str]:
+        overview = Overview(now=NOW, accounts=[account], workers=WORKERS, cut_off=rows)
+        return {one.name for one in check(overview, Thresholds(), RULES)}
+
+    assert names() == {"nothing_asked"}
+    assert names(cut_off()) == {"host_cut_off"}
+    assert names(cut_off("another")) == {"nothing_asked"}
 
 
 def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:

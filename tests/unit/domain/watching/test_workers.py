@@ -78,9 +78,35 @@ def reading(
     return make_worker(**{"orders_waiting": waiting, "written_at": NOW, **known, **fields})
 
 
-@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.integers(0, 9), st.text(), st.randoms())
-def test_one_of_the_processes_that_know_each_other_goes_first(
-    names: list[str], number: int, token: str, order: Random
+@pytest.mark.parametrize(
+    ("rows", "seconds"),
+    [
+        ([reading()], 100),
+        ([reading(started_at=ago(60))], None),
+        ([reading(empty=61, taken=70)], 61),
+        ([reading(empty=70, taken=61)], 61),
+        ([reading(empty=60, taken=70)], None),
+        ([reading(empty=70, taken=60)], None),
+        # What counts is any process's reading, and any process's task.
+        ([reading(), reading(empty=3)], None),
+        ([reading(), reading(None, taken=3)], None),
+        ([reading(started_at=ago(3)), reading(started_at=ago(300))], 300),
+        # The last reading, of a process that still writes its row.
+        ([reading(0)], None),
+        ([reading(0, written_at=ago(4)), reading(3)], 100),
+        ([reading(written_at=ago(21))], None),
+        ([reading(None)], None),
+        ([OLD], None),
+        ([], None),
+        # One that was killed had taken something in, or had found nothing to take in.
+        ([reading(started_at=ago(20)), reading(written_at=ago(200), empty=205)], 205),
+        ([reading(started_at=ago(300)), reading(written_at=ago(40), taken=45)], None),
+        # A clock was set back since.
+        ([reading(), reading(written_at=ago(-3600), taken=-3590)], 100),
+    ],
+)
+def test_messages_that_wait_at_every_reading_while_no_task_commits_are_critical(
+    rows: list[WorkerRow], seconds: int | None
 ) -> None:
     found = list(intake_findings(rows, NOW))
     assert [one.values["lasts"] for one in found] == ([] if seconds is None else [timedelta(seconds=seconds)])

@@ -1,0 +1,148 @@
+"""Hosts that are cut off from the platform: which process goes first at a slot, and what a failure says of its host.
+
+A host may have a network of its own, and an address that is missing in an allowlist. It lets the others go first, since
+each query that fails there costs an account a window.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import datetime
+from math import inf
+from zlib import crc32
+
+from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
+from worker.domain.records.accounts import AccountState, Opening, Rules
+from worker.domain.records.answers import HttpError, QueryError
+from worker.domain.records.queries import Query
+from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess
+
+A_TICK = 0.000_001
+"""Seconds that have passed since an earlier tick, however short ticks are."""
+# After 15 windows, then after 30, 60, 120 and 240.
+_PROBE_WINDOWS = 15
+_MOST_DOUBLINGS = 4
+_REFUSALS_BEFORE_CUT_OFF = 3
+# Another host has the account's next two slots. One of any two slots is the suspects': the refused orders are polled by
+# a host that may not be refused.
+_HESITATION_WINDOWS = 2.5
+_REFUSING_STATUSES = (401, 403)
+_LONGEST_WHY = 255
+
+
+class CutOffHosts:
+    """What is known of all hosts at `now`, by the database's clock."""
+
+    def __init__(self, rows: Iterable[CutOff], now: datetime, rules: Rules) -> None:
+        self._now, self._rules = now, rules
+        self._rows = {(row.host, row.account): row for row in rows}
+        self._not_connected = {host for host, account in self._rows if account == NOT_CONNECTED}
+        refusals = [row for row in self._rows.values() if row.account != NOT_CONNECTED and row.since is not None]
+        counts = Counter(row.host for row in refusals if not row.is_answered)
+        self.refused_for_all = {host for host, count in counts.items() if count > 1}
+        """Hosts that were refused for two accounts with no answer between: they count as refused for all."""
+        self._refused = {(row.host, row.account) for row in refusals}
+        self._probing = {row.host for row in refusals if self._is_due(row)}
+
+    def is_connected(self, host: str) -> bool:
+        """Whether a host can connect to the platform, as far as is known."""
+        return host not in self._not_connected
+
+    def patience(self, opening: Opening, own: str, host: str, processes: Collection[PollingProcess]) -> float:
+        """Seconds for which a slot must be open before the process `own` of this host takes it.
+
+        0: it goes first. One of those that may is chosen by the opening's name: after each query another one may be
+        first. A process that is not among `processes` goes first only if no other one has one of the accounts.
+        """
+        accounts, longest = opening.slot.app_ids, self._rules.window_seconds / 2
+        if not self.is_connected(host):
+            return inf
+        is_refused = self._is_refused(host, accounts)
+        sharing = self._connected(processes, accounts)
+        well = [one for one in sharing if not self._is_refused(one.host, accounts)]
+        if well:
+            probing = [one for one in sharing if self._has_probe(one.host, accounts)]
+            first = probing or [one for one in well if not self._hesitates(one.host, accounts)] or well
+        else:
+            # If all are refused, all take part as usual.
+            first = sharing
+        names = sorted(one.name for one in first)
+        if names and names[crc32(opening.name.encode()) % len(names)] == own:
+            return 0.0
+        if is_refused and (well or not sharing):
+            # Without others it does not know them yet.
+            return longest
+        return A_TICK if sharing else 0.0
+
+    def after_failure(
+        self, error: QueryError, query: Query, state: AccountState, host: str, processes: Collection[PollingProcess]
+    ) -> tuple[CutOff | None, Blame]:
+        """The row that a failed query of this host leads to, None if it changes none; and whether the host is to blame.
+        `state` is the account's before."""
+        kind, account, why = failure_kind_of(error), query.account, str(error)[:_LONGEST_WHY]
+        if kind is QueryFailureKind.UNREACHABLE:
+            begun = CutOff(host=host, since=self._now, why=why, probe_at=self._now)
+            return begun if self.is_connected(host) else None, Blame.NONE
+        # Retry-After asks to wait: whoever is told so must not leave the account to the other hosts.
+        is_certain = isinstance(error, HttpError) and error.http_status in _REFUSING_STATUSES and not error.retry_after
+        is_certain |= kind is QueryFailureKind.CONFIGURATION
+        is_refusal = is_certain or kind is QueryFailureKind.REFUSED
+        answers = state.answered_by_either
+        row = before = self._rows.get((host, account)) or CutOff(
+            host=host, account=account, probe_at=self._now, answers_before=answers
+        )
+        if row.since is not None:
+            # Any failure is a try; queries that were under way together are one.
+            row = replace(self._tried(row), answers_before=answers) if self._is_due(row) else row
+        elif is_certain or (is_refusal and not all(order.lane.is_suspect for order in query.orders)):
+            row = self._refused_again(row, state, is_certain=is_certain)
+        else:
+            # A suspect may be what is refused, and not the host.
+            return None, Blame.NONE
+        if not is_refusal:
+            return row, Blame.NONE
+        row = replace(row, why=why, is_answered=False)
+        others = (one.host for one in self._connected(processes, [account]) if one.host != host)
+        is_refused = all(self._is_refused(one, [account]) for one in others)
+        # Another host may run and have no query answered either: it is expected to once.
+        is_first = before.since is None and before.tries == 0
+        if is_refused or not (is_first or answers > before.answers_before):
+            return row, Blame.NONE
+        return row, Blame.DOUBTED if row.since is None else Blame.REFUSED
+
+    def _refused_again(self, row: CutOff, state: AccountState, *, is_certain: bool) -> CutOff:
+        tries = row.tries + 1
+        # An answer in between came from another host: one of this host deletes the row.
+        is_of_host = tries >= _REFUSALS_BEFORE_CUT_OFF and state.answered_by_either > row.answers_before
+        if is_certain or is_of_host or row.host in self.refused_for_all:
+            return replace(row, since=self._now, tries=0, probe_at=self._now + self._rules.windows(_PROBE_WINDOWS))
+        return replace(row, tries=tries, probe_at=self._now + self._rules.windows(_HESITATION_WINDOWS))
+
+    def _tried(self, row: CutOff) -> CutOff:
+        tries = row.tries + 1
+        windows = _PROBE_WINDOWS * 2.0 ** min(tries, _MOST_DOUBLINGS)
+        return replace(row, tries=tries, probe_at=self._now + self._rules.windows(windows))
+
+    def _connected(self, processes: Iterable[PollingProcess], accounts: Collection[str]) -> list[PollingProcess]:
+        """The processes that have one of these accounts, on hosts that are connected."""
+        return [one for one in processes if self.is_connected(one.host) and not one.accounts.isdisjoint(accounts)]
+
+    def _is_refused(self, host: str, accounts: Collection[str]) -> bool:
+        return host in self.refused_for_all or any((host, account) in self._refused for account in accounts)
+
+    def _hesitates(self, host: str, accounts: Collection[str]) -> bool:
+        """Whether the host was refused a moment ago, which does not say yet that the platform refuses it."""
+        rows = (self._rows.get((host, account)) for account in accounts)
+        return any(row.since is None and not self._is_due(row) for row in rows if row is not None)
+
+    def _has_probe(self, host: str, accounts: Collection[str]) -> bool:
+        """Whether the host tries a slot. One account of the slot may have nothing to poll: all of them must be due, or
+        each query would be a try. A host that is refused for all tries with an account that it was not refused for."""
+        if own := [(host, account) for account in accounts if (host, account) in self._refused]:
+            return all(self._is_due(self._rows[one]) for one in own)
+        return host in self.refused_for_all and host in self._probing
+
+    def _is_due(self, row: CutOff) -> bool:
+        longest = self._now + self._rules.windows(_PROBE_WINDOWS * 2.0**_MOST_DOUBLINGS)
+        # A time further ahead means that a clock was set back since.
+        return not self._now < row.probe_at <= longest

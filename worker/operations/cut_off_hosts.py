@@ -1,0 +1,133 @@
+"""What a process does because hosts may be cut off from the platform: it takes turns with the others, and tries to
+connect while its host cannot.
+
+Where a slot opens, one of the processes goes first, and the others take it if it is still open a tick later: so few try
+the same slot, and none is left where a process is slow or gone. The row's lock decides.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Self
+
+import structlog
+
+from worker.adapters.clock import Clock
+from worker.adapters.watchdog import Watchdog
+from worker.database.error_kinds import OUTAGES
+from worker.database.transactions import Database, retry_contention
+from worker.domain.accounts.back_off import end_wait
+from worker.domain.queries.cut_off_hosts import A_TICK, CutOffHosts
+from worker.domain.records.accounts import Opening, Rules
+from worker.domain.records.answers import QueryError
+from worker.operations.write_heartbeat import Peers
+from worker.stores.accounts import (
+    claim_connection,
+    delete_not_connected,
+    lock_states,
+    read_cut_off,
+    read_unreachable,
+    save_state,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+# If ticks are further apart, a slot that another process leaves open would lose too much of its window.
+_LONGEST_SHARED_SECONDS = 5.0
+_LONGEST_TRY_SECONDS = 15.0
+# Each process of the host looks whether a try is due.
+_LOOKS_PER_TRY = 3
+_SHORTEST_WAIT_SECONDS = 0.2
+
+
+class Turns:
+    """Chooses among the slots that open, at ticks that are `period_seconds` apart."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers, *, period_seconds: float) -> None:
+        self._database, self._clock, self._rules, self._peers = database, clock, rules, peers
+        self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
+        # By the opening's name: when this process first saw it open, by the boot clock.
+        self._open_since: Mapping[str, float] = {}
+
+    def mine(self, wanted: Sequence[Opening]) -> list[Opening]:
+        """The slots that this process takes, among those that are open or will be before the next tick."""
+        now, before, peers = self._clock.boot(), self._open_since, self._peers
+        self._open_since = {one.name: before.get(one.name, now) for one in wanted if one.in_seconds <= 0}
+        if not wanted:
+            return []
+        with self._database.read() as connection:
+            hosts = CutOffHosts(read_cut_off(connection), self._database.now(connection), self._rules)
+        peers.is_connected = hosts.is_connected(peers.host)
+        others = list(peers.processes.values())
+
+        def takes(opening: Opening) -> bool:
+            patience = hosts.patience(opening, peers.own, peers.host, others)
+            is_next = patience == A_TICK and not self._shares
+            return is_next or patience <= now - before.get(opening.name, now)
+
+        return [one for one in wanted if takes(one)]
+
+
+class ConnectionProbe:
+    """Makes the connection that a query would make while this host has none, from its start to `close`.
+
+    Each process of the host has a thread that does so; the row's time gives each try to one of them.
+    """
+
+    def __init__(
+        self, database: Database, rules: Rules, peers: Peers, connect: Callable[[], QueryError | None]
+    ) -> None:
+        """`connect` makes and closes a connection; it returns why that failed."""
+        self._database, self.peers, self._connect = database, peers, connect
+        # Every 15 seconds, or four times in a shorter window.
+        self._every = timedelta(seconds=min(_LONGEST_TRY_SECONDS, rules.window_seconds / 4))
+        self._closing = threading.Event()
+
+    def start(self, watchdog: Watchdog) -> Self:
+        """Start the thread."""
+        self._watchdog = watchdog
+        self._thread = watchdog.start_thread(self._run, name="connection-probe")
+        return self
+
+    def try_once(self) -> None:
+        """Try to connect, if the host is not connected and it is time."""
+        if not self.peers.is_connected and self._claim() and self._connect() is None:
+            self._end()
+            log.info("the platform can be reached again", action="connected", host=self.peers.host)
+
+    def close(self) -> None:
+        """Try no more. Waits for the try that is under way: at most the time that a connection may take."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait = max(self._every.total_seconds() / _LOOKS_PER_TRY, _SHORTEST_WAIT_SECONDS)
+        while not self._closing.wait(wait):
+            self._watchdog.step()
+            try:
+                self.try_once()
+            except Exception as error:
+                if not OUTAGES.explains(error, "a try to connect to the platform was cut short"):
+                    # The thread goes on: without it the host would stay cut off.
+                    log.exception("a try to connect to the platform failed", action="connection_failed")
+
+    @retry_contention
+    def _claim(self) -> bool:
+        with self._database.write() as connection:
+            claimed = claim_connection(connection, self.peers.host, self._database.now(connection), self._every)
+        # None: another process has connected.
+        self.peers.is_connected = claimed is None
+        return bool(claimed)
+
+    @retry_contention
+    def _end(self) -> None:
+        with self._database.write() as connection:
+            # Locked before the host's row, as by a write-back.
+            states = lock_states(connection, read_unreachable(connection))
+            now = self._database.now(connection)
+            for state in states.values():
+                if state.backoff_unreachable:
+                    save_state(connection, state, replace(end_wait(state, now), backoff_unreachable=False))
+            delete_not_connected(connection, self.peers.host)
+        self.peers.is_connected = True
