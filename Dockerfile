@@ -26,7 +26,7 @@ FROM ${BASE}
 # Fixed ids, so that the owner of a mounted file can be named.
 RUN groupadd --gid 10001 reconciler \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin reconciler \
-    && install --directory --owner=10001 --group=10001 /app /app/users /app/exports
+    && install --directory --owner=10001 --group=10001 /app /app/users
 COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1 RECONCILER_LOG_FORMAT=json
 WORKDIR /app

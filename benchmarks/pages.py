@@ -127,7 +127,7 @@ _PAGES = f"""
 /unmatched/{{unmatched}}/dismiss
 /finance?{_DAY} /finance/report?{_DAY} /finance/report?{_MONTH}
 /maintenance /maintenance/plan /maintenance/cancel /accounts/pause?account=second /accounts/resume?account=second
-/hold /exports /sign-in
+/hold /sign-in
 """.split()
 
 
@@ -193,9 +193,7 @@ def _console(url: str) -> Iterator[FlaskClient]:
                 for number, name in enumerate(_OTHER_ACCOUNTS)
             )
         )
-        process = WebProcess(
-            settings(url, users_file=users, accounts_file=accounts, export_folder=folder), [Part.OPERATE]
-        )
+        process = WebProcess(settings(url, users_file=users, accounts_file=accounts), [Part.OPERATE])
         try:
             app = process.app()
             # Of https alone are the cookies of the console.

@@ -1,4 +1,4 @@
-"""What finance does in a real browser: the report, a statement of the platform, and a file of all rows."""
+"""What finance does in a real browser: the report, a statement of the platform, and a list as a file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +14,14 @@ from tests.support.databases import Postgresql
 from tests.support.reconciling import Workbench
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD
+from tests.support.waiting import eventually
 from worker.database.tables import REJECTED
 
 pytestmark = pytest.mark.slow
 
-STATUS = "const [path, done] = arguments; fetch(path).then(answer => done(answer.status));"
+FETCHED = """const [path, done] = arguments;
+const head = answer => [answer.status, answer.headers.get("Content-Disposition")];
+fetch(path).then(answer => answer.blob().then(() => done(head(answer))));"""
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,18 @@ def test_the_report_of_a_day_and_a_statement_are_shown(desk: Browser, finance: F
     assert desk.faults() == []
 
 
-def test_a_list_that_is_too_long_becomes_a_file_that_is_downloaded(desk: Browser, finance: Finance) -> None:
+def test_a_list_is_downloaded_by_one_click_and_one_that_is_too_long_says_what_to_do(
+    desk: Browser, finance: Finance
+) -> None:
     long = {"source": "a task", "payload": "x" * 1_000_000, "errors": "", "received_at": finance.bench.now()}
-    finance.bench.run(insert(REJECTED), *([long] * 10))
+    finance.bench.run(insert(REJECTED), *([long] * 20))
     desk.open("/rejected")
+    path = desk.find("a[href*=xlsx]").get_attribute("href")
+    assert desk.driver.execute_async_script(FETCHED, path) == [200, 'attachment; filename="rejected.xlsx"']
+    finance.bench.run(insert(REJECTED), *([long] * 50))
     desk.follow("导出 Excel")
-    desk.press("生成全部行的文件")
-    desk.wait_for("下载", "#exports")
-    assert desk.path == "/exports"
-    assert desk.text_of("#exports tbody td") == "受理失败"
+    desk.wait_for("超过 100,000 行", ".notice")
     assert [desk.at(width).overflow for width in WIDTHS] == [0, 0, 0]
-    path = desk.find("#exports a").get_attribute("href")
-    assert desk.driver.execute_async_script(STATUS, path) == 200
+    desk.follow("回到列表")
+    eventually(lambda: desk.path == "/rejected", "the list")
     assert desk.faults() == []

@@ -67,7 +67,7 @@ def test_compose_runs_every_program_with_limits_and_without_rights(tmp_path: Pat
     assert graces == {"worker": "1m15s", "serve": "30s", "operate": "30s"}
     # Where `reconciler user` keeps who may sign in, and where files for Excel are made.
     volumes = [(one["type"], one["target"], one.get("read_only", False)) for one in found["operate"]["volumes"]]
-    assert volumes == [("volume", "/app/users", False), ("volume", "/app/exports", False)]
+    assert volumes == [("volume", "/app/users", False)]
     published = {port["published"] for service in found.values() for port in service.get("ports", [])}
     assert published == {"8080", "8081"}
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
@@ -14,7 +14,7 @@ from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.xlsx_files import Sheet, read_xlsx
-from worker.database.tables import ORDERS, REJECTED
+from worker.database.tables import ORDERS
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import OrderState, Source
 from worker.words.catalogue import message
@@ -136,21 +136,6 @@ def test_rows_of_every_list_are_in_words(bench: Workbench, pages: Pages) -> None
         sheet = next(iter(sheets_of(pages, shown, "zh").values()))
         assert words <= {value for row in sheet.rows() for value in row}, path
         assert any(cell.shape == "@" for cell in sheet.cells.values())
-
-
-def test_of_more_rows_than_a_file_takes_a_page_says_so_before(bench: Workbench, pages: Pages) -> None:
-    long = {"source": "a task", "payload": "x" * 1_000_000, "errors": "", "received_at": NOON}
-    bench.run(insert(REJECTED), *([long] * 10))
-    assert "the file would end after 8." in pages.text("/rejected?format=xlsx&from=2016-01-01")
-    assert "文件只到第 8 行为止。" in pages.text("/rejected?format=xlsx", "zh")
-    assert pages.link("/rejected?format=xlsx&from=2016-01-01", "Back to the list") == "/rejected?from=2016-01-01"
-    path = pages.link("/rejected?format=xlsx&from=2016-01-01", "Download the first 8 rows")
-    assert path is not None
-    answer = pages.open(path)
-    assert 'filename="rejected-first-rows.xlsx"' in answer.headers["Content-Disposition"]
-    sheets = read_xlsx(answer.data)
-    assert len(sheets["Refused input"].rows()) == 9
-    assert ["Part", "The first rows; more follow."] in sheets["About this file"].rows()
 
 
 def test_a_page_of_orders_ends_with_the_sums_of_what_it_shows(bench: Workbench, pages: Pages) -> None:

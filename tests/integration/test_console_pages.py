@@ -273,16 +273,6 @@ def test_every_list_has_a_file(bench: Workbench, pages: Pages, path: str) -> Non
     assert len(pages.csv(f"{path}?format=csv")) == 1
 
 
-@pytest.mark.databases("sqlite")
-def test_a_file_ends_before_long_texts_fill_the_memory(bench: Workbench, pages: Pages) -> None:
-    # So long that the rows that are read at once are more than a file has.
-    long = {"source": "a task", "payload": "x" * 2_000_000, "errors": "", "received_at": NOON}
-    bench.run(insert(REJECTED), *([long] * 20))
-    answer = pages.client.get("/rejected?format=csv")
-    assert 'filename="rejected-first-rows.csv"' in answer.headers["Content-Disposition"]
-    assert answer.text.count("a task") == 16
-
-
 def test_markup_from_outside_is_shown_and_never_run(bench: Workbench, pages: Pages) -> None:
     put_endpoint(bench, shown=MARKUP)
     bench.add("r1", expected_amount="1")

@@ -40,7 +40,7 @@ METRICS_TOKEN = "a-token-that-reads-metrics"
 # Who may ask without a sign-in: every visitor with the page before them.
 OPEN = {"console.static", "console.sign_in", "console.choose_language"}
 # What takes forms of who may not act, too.
-FOR_READERS = {"/finance/compare": 422, "/exports/new/1": 404, "/exports/1/cancel": 404}
+FOR_READERS = {"/finance/compare": 422}
 # What one process answers to anybody, or by another key than a sign-in.
 PROBES, WATCHED, CALLBACKS = {"/livez", "/readyz"}, {"/metrics", "/healthz"}, "/callbacks/"
 

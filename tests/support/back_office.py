@@ -74,7 +74,6 @@ class BackOffice:
             "elsewhere": "/orders?q=2026112700",
             "nothing": "/orders?q=99999999&state=failed",
             "faulty": "/orders?from=2026-13-01",
-            "exports": "/exports",
             "missing": "/orders/999999999",
         }
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
 from typing import Any
@@ -19,7 +19,6 @@ from worker.domain.records.users import Role, Viewer
 from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console.blueprint import Console, console_routes
-from worker.web.console.exports import Exporter
 
 READER = Viewer(name="bob", role=Role.READ)
 ANN = Viewer(name="ann", role=Role.ACT)
@@ -42,15 +41,12 @@ class KnownViewer(Access):
 
 
 @contextmanager
-def console_of(
-    url: str, viewer: Viewer = ANN, make_exporter: Callable[..., Exporter] = Exporter, **settings: Any
-) -> Iterator[FlaskClient]:
+def console_of(url: str, viewer: Viewer = ANN, **settings: Any) -> Iterator[FlaskClient]:
     """The pages of a database, as this viewer sees them."""
     known = settings_of_account(url, **settings)
     database = Database(url, pool_size=2)
     app = Flask(__name__, static_folder=None)
-    access, exporter = KnownViewer(known, database, viewer), make_exporter(known.export_folder, database)
-    console = Console(settings=known, database=database, access=access, exporter=exporter)
+    console = Console(settings=known, database=database, access=KnownViewer(known, database, viewer))
     app.register_blueprint(console_routes(console))
     yield compiled_once(app).test_client()
     console.close()

@@ -16,16 +16,15 @@ from worker.domain.records.accounts import Rules
 
 @contextmanager
 def served_console(server: Postgresql, folder: Path) -> Iterator[tuple[str, Workbench]]:
-    """Where it is reached, and a workbench that fills its database. Users, and a folder for exports, are set up in this
-    folder. Needs Chromium."""
+    """Where it is reached, and a workbench that fills its database. Users are set up in this folder.
+    Needs Chromium."""
     needed_browser()
     with server.migrated(upgrade) as database_url:
         bench = Workbench(database_url, Rules()).open()
         users = write_users(folder / "users.toml")
         # It is noon there, so no test meets midnight, or a night that has begun. Etc/GMT+5 is five hours behind UTC.
         noon = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
-        files = {"users_file": users, "export_folder": folder / "exports"}
-        env = environment(database_url=database_url, account_sid=SID, timezone=noon, **files)
+        env = environment(database_url=database_url, account_sid=SID, timezone=noon, users_file=users)
         try:
             with running_serve(env, folder, "--only", "operate") as (_, url):
                 yield url, bench

@@ -35,10 +35,12 @@ class Sheet:
 
     def rows(self) -> list[list[Any]]:
         """The values, with None for an empty cell; an empty row is an empty list."""
-        last = max((row for row, _ in self.cells), default=-1)
-        ends = [max((column for at, column in self.cells if at == row), default=-1) for row in range(last + 1)]
-        found = [[self.cells.get((row, column)) for column in range(end + 1)] for row, end in enumerate(ends)]
-        return [[None if cell is None else cell.value for cell in row] for row in found]
+        found: list[list[Any]] = []
+        for row, column in sorted(self.cells):
+            found += ([] for _ in range(row + 1 - len(found)))
+            found[row] += [None] * (column - len(found[row]))
+            found[row].append(self.cells[row, column].value)
+        return found
 
     def column(self, header: str) -> list[Cell | None]:
         """The cells below a header."""

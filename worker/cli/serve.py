@@ -51,6 +51,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     """
     with web_packages():
         from worker.web.app import WebProcess
+        from worker.web.console.downloads import Downloads
         from worker.web.server import Server
     settings = read_settings(needs_accounts=True)
     check_database(settings)
@@ -69,7 +70,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
         port=port,
         workers=workers,
         parts=parts,
-        make_process=partial(WebProcess, console_key=key),
+        make_process=partial(WebProcess, console_key=key, downloads=Downloads()),
         when_listening=lambda url: _print_address(url, key) if key else None,
     ).run()
 

@@ -29,7 +29,6 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
-from worker.domain.records.exports import ExportState
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
@@ -605,8 +604,8 @@ FAILURES = _table(
 )
 """Sign-ins that failed in a row, of names or from addresses that count together: a bounded number of rows."""
 
-EXPORTS = _table(
-    "console_exports",
+SELECTIONS = _table(
+    "console_selections",
     Column("id", String(32), primary_key=True),
     _required("shown_at", UtcDateTime),
     # JSON: the row id of each order that is not in the archive, and how many events it had.

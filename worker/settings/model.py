@@ -115,7 +115,6 @@ class Settings(BaseSettings):
     trusted_proxies: int = whole(0, 0, 10)
 
     users_file: Path | None = unset("the path of a file that `reconciler user add` writes")
-    export_folder: Path | None = unset("the path of a folder that `reconciler serve` may write")
     metrics_token: CallbackToken | None = unset(TOKEN_RULE)
     metrics_allow: Networks | None = unset(ADDRESS_RULE)
 

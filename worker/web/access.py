@@ -43,7 +43,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"console.sign_in", "console.choose_language"})
 """For who has not signed in, too. They change nothing of ours; the first has a token of its own."""
 # For every user who has signed in: they change nothing that others see.
-_FOR_READERS = frozenset({"console.sign_out", "console.compare", "console.export", "console.cancel_export"})
+_FOR_READERS = frozenset({"console.sign_out", "console.compare"})
 
 FROM_ELSEWHERE = N_("This was sent by another site, or by a page that was opened before you signed in.")
 MAY_NOT_ACT = N_("You may look at everything here, and change nothing.")

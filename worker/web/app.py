@@ -22,7 +22,7 @@ from worker.settings.rules import app_ids_of, rules_of
 from worker.web.access import Access
 from worker.web.callbacks import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.console.blueprint import Console, console_routes
-from worker.web.console.exports import Exporter
+from worker.web.console.downloads import Downloads
 from worker.web.health import Readiness, health_routes, probe_routes
 from worker.web.metrics import MetricSource, metric_routes
 from worker.web.shared_commits import SharedCommits
@@ -46,15 +46,14 @@ class OperatorPages:
     """What people and monitoring look at: metrics, health and the console. They have connections of their own: no page
     keeps a callback waiting."""
 
-    def __init__(self, settings: Settings, console_key: str | None = None) -> None:
+    def __init__(self, settings: Settings, downloads: Downloads, console_key: str | None = None) -> None:
         self._settings = settings
         self._database = Database(
             settings.database_dsn, answer_seconds=_PAGE_SECONDS, lock_seconds=_PAGE_LOCK_SECONDS, pool_size=_CONNECTIONS
         )
         self._access = Access(settings, self._database, console_key)
-        self._metrics = MetricSource(self._database, settings.accounts, rules_of(settings))
-        exporter = Exporter(settings.export_folder, self._database)
-        self._console = Console(settings=settings, database=self._database, access=self._access, exporter=exporter)
+        self._metrics = MetricSource(self._database, settings.accounts)
+        self._console = Console(settings=settings, database=self._database, access=self._access, downloads=downloads)
 
     def blueprints(self) -> Iterator[Blueprint]:
         """The routes."""
@@ -78,12 +77,13 @@ class WebProcess:
         parts: Collection[Part] = frozenset(Part),
         *,
         console_key: str | None = None,
+        downloads: Downloads | None = None,
         intake: type[Intake] = Intake,
     ) -> None:
-        """`parts` are those that are served; `console_key` opens the console where there is no file of users. Another
-        entry point may replace `intake` by a subclass."""
+        """`parts` are those that are served; `console_key` opens the console where there is no file of users. All
+        processes of a server share `downloads`. Another entry point may replace `intake` by a subclass."""
         self._parts = parts
-        self._pages = OperatorPages(settings, console_key) if Part.OPERATE in parts else None
+        self._pages = OperatorPages(settings, downloads or Downloads(), console_key) if Part.OPERATE in parts else None
         rules = rules_of(settings)
         self._database = Database(
             settings.database_dsn,

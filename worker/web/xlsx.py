@@ -6,7 +6,7 @@ holds 32,767 characters, and what is longer is cut.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from decimal import Decimal
@@ -18,11 +18,6 @@ from xlsxwriter.format import Format
 
 from worker.adapters.shown_values import value_text
 
-ROWS_OF_A_SHEET = 1_048_575
-"""How many rows a sheet holds below its header."""
-
-# The empty row and the totals below the last row.
-_MOST_BELOW = 10
 _AMOUNT, _TIME, _TEXT, _NUMBER = "0.00##", "yyyy-mm-dd hh:mm:ss", "@", "0"
 _Formats = Mapping[tuple[str, bool], Format]
 """By how a value is shown, and whether it is bold."""
@@ -37,34 +32,28 @@ class XlsxFile:
     """What a file holds besides its rows."""
 
     name: str
-    """Of the sheet, at most 25 characters; where there are several, a number follows from the second on."""
+    """Of the sheet, at most 25 characters."""
     headers: Mapping[str, str]
     """The columns that are written, in this order, and what each is called."""
     zone: tzinfo
     """Excel knows no zones: times are local ones of this zone."""
     totals: Callable[[], Sequence[Mapping[str, object]]] = tuple
-    """Once the rows are read: up to nine rows that stand apart below them, with some of the columns."""
+    """Once the rows are read: rows that stand apart below them, with some of the columns."""
     about_name: str
     about: Callable[[], Iterable[tuple[str, object]]]
     """Once the rows are read: names and values of the last sheet, such as the filters."""
 
 
-def write_xlsx(
-    file: IO[bytes],
-    described: XlsxFile,
-    rows: Iterable[Mapping[str, object]],
-    *,
-    folder: str | None = None,
-    rows_of_a_sheet: int = ROWS_OF_A_SHEET,
-) -> None:
-    """Write the file. What is not compressed yet lies in `folder`, by default that for temporary files, and is removed.
+def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write the file, with up to 1,048,000 rows. Data that is not compressed yet lies in the folder for temporary
+    files, and is removed.
 
-    Raises OSError where there is no space left, and whatever `rows` raises.
+    Raises OSError if no space is left, and whatever `rows` raises.
     """
-    with TemporaryDirectory(dir=folder) as own:
+    with TemporaryDirectory() as own:
         book = Workbook(file, {**_OPTIONS, "tmpdir": own})
         try:
-            _write_sheets(book, described, iter(rows), rows_of_a_sheet)
+            _write_sheets(book, described, rows)
         except BaseException:
             # To close the book would write all of the file that is not wanted.
             parts: list[Any] = [sheet.row_data_fh for sheet in book.worksheets()]
@@ -74,22 +63,15 @@ def write_xlsx(
         book.close()
 
 
-def _write_sheets(
-    book: Workbook, described: XlsxFile, rows: Iterator[Mapping[str, object]], rows_of_a_sheet: int
-) -> None:
+def _write_sheets(book: Workbook, described: XlsxFile, rows: Iterable[Mapping[str, object]]) -> None:
     headers, zone = described.headers, described.zone
-    names = itertools.chain([described.name], (f"{described.name} {number}" for number in itertools.count(2)))
     kinds = itertools.product((_AMOUNT, _TIME, _TEXT, _NUMBER), (False, True))
     formats = {kind: book.add_format({"num_format": kind[0], "bold": kind[1]}) for kind in kinds}
-    while True:
-        sheet, last = _Sheet(book, next(names), formats, zone), 0
-        sheet.put(0, headers.values(), is_bold=True)
-        for last, row in enumerate(itertools.islice(rows, rows_of_a_sheet), start=1):
-            sheet.put(last, map(row.get, headers))
-        sheet.keep_header(last, len(headers))
-        if last + _MOST_BELOW <= rows_of_a_sheet:
-            break
-        sheet.fit()
+    sheet, last = _Sheet(book, described.name, formats, zone), 0
+    sheet.put(0, headers.values(), is_bold=True)
+    for last, row in enumerate(rows, start=1):
+        sheet.put(last, map(row.get, headers))
+    sheet.keep_header(last, len(headers))
     for below, row in enumerate(described.totals(), start=last + 2):
         sheet.put(below, map(row.get, headers), is_bold=True)
     sheet.fit()

@@ -14,7 +14,6 @@ from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.assumptions import Assumption, Standing
 from worker.domain.records.acts import ActKind
 from worker.domain.records.answers import Charset, Shape
-from worker.domain.records.exports import ExportState
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind

@@ -26,11 +26,7 @@ Row = Mapping[str, object]
 
 
 def written(
-    rows: Sequence[Row],
-    *,
-    totals: Sequence[Row] = (),
-    rows_of_a_sheet: int = 1_000,
-    about: Sequence[tuple[str, object]] = (),
+    rows: Sequence[Row], *, totals: Sequence[Row] = (), about: Sequence[tuple[str, object]] = ()
 ) -> dict[str, Sheet]:
     file = io.BytesIO()
     described = XlsxFile(
@@ -41,7 +37,7 @@ def written(
         about_name="说明",
         about=lambda: about,
     )
-    write_xlsx(file, described, rows, rows_of_a_sheet=rows_of_a_sheet)
+    write_xlsx(file, described, rows)
     return read_xlsx(file.getvalue())
 
 
@@ -126,27 +122,17 @@ def test_without_rows_there_is_a_header() -> None:
     assert written([])["订单"].rows() == [[*HEADERS.values()]]
 
 
-def test_more_rows_than_a_sheet_holds_go_on_on_another_one() -> None:
-    sheets = written([{"id": str(number)} for number in range(1, 26)], rows_of_a_sheet=12, totals=[{"id": "合计"}])
-    assert list(sheets) == ["订单", "订单 2", "订单 3", "说明"]
-    header = [*HEADERS.values()]
-    found = [sheet.rows() for sheet in sheets.values()]
-    assert [rows[0] for rows in found[:3]] == [header] * 3
-    assert [row[0] for rows in found[:3] for row in rows[1:] if row] == [*map(str, range(1, 26)), "合计"]
-
-
-def test_totals_for_which_a_sheet_has_no_room_stand_on_another_one() -> None:
-    sheets = written([{"id": str(number)} for number in range(12)], rows_of_a_sheet=12, totals=[{"id": "合计"}])
-    assert sheets["订单 2"].rows() == [[*HEADERS.values()], [], ["合计"]]
-
-
 def test_the_last_sheet_says_what_the_file_is() -> None:
     made_at = datetime(2016, 1, 31, tzinfo=UTC)
     sheet = written([], about=[("导出时间", made_at), ("行数", 0), ("状态", "=成功")])["说明"]
     assert sheet.rows() == [["导出时间", "2016-01-31 08:00:00"], ["行数", Decimal(0)], ["状态", "=成功"]]
 
 
-def test_rows_are_read_one_by_one_and_nothing_is_left_behind_when_they_fail(tmp_path: Path) -> None:
+def test_rows_are_read_one_by_one_and_nothing_is_left_behind_when_they_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     def rows() -> Iterator[Row]:
         yield {"id": 1}
         assert os.listdir(tmp_path)
@@ -154,5 +140,5 @@ def test_rows_are_read_one_by_one_and_nothing_is_left_behind_when_they_fail(tmp_
 
     described = XlsxFile(name="订单", headers=HEADERS, zone=UTC, about_name="说明", about=tuple)
     with pytest.raises(ConnectionError):
-        write_xlsx(io.BytesIO(), described, rows(), folder=str(tmp_path))
+        write_xlsx(io.BytesIO(), described, rows())
     assert not os.listdir(tmp_path)

@@ -24,7 +24,6 @@ from worker.web.access import MAY_NOT_ACT, OPEN, Access
 from worker.web.console import (
     accounts,
     bulk_acts,
-    exports,
     finance,
     inbox,
     maintenance,
@@ -37,7 +36,7 @@ from worker.web.console import (
     work_list,
 )
 from worker.web.console.acts import add_acting
-from worker.web.console.exports import Exporter
+from worker.web.console.downloads import Downloads
 from worker.web.console.finance import LARGEST_STATEMENT
 from worker.web.console.lists import add_links
 from worker.web.console.static_files import add_static_files
@@ -95,15 +94,14 @@ class Console:
     settings: Settings
     database: Database
     access: Access
-    exporter: Exporter
-    """Makes files in the background."""
+    downloads: Downloads = field(default_factory=Downloads)
     apart: Apart = field(default_factory=lambda: Apart("overview"))
     """Reads what takes long."""
 
     def close(self) -> None:
-        """End what is being read and made; before the database is closed."""
-        self.exporter.close()
+        """End what is being read; before the database is closed."""
         self.apart.close()
+        self.downloads.close()
 
 
 def console_routes(console: Console) -> Blueprint:
@@ -120,7 +118,7 @@ def console_routes(console: Console) -> Blueprint:
         request.max_content_length = LARGEST_STATEMENT if is_upload else _LONGEST_FORM
         if request.mimetype == "multipart/form-data" and not is_upload:
             abort(400)
-        g.viewer, g.exporter = console.access.viewer(), console.exporter
+        g.viewer, g.downloads = console.access.viewer(), console.downloads
         if g.viewer is None and request.endpoint not in OPEN:
             return _to_sign_in()
         why = console.access.refusal()
@@ -129,8 +127,7 @@ def console_routes(console: Console) -> Blueprint:
     @routes.app_context_processor
     def of_every_page() -> dict[str, object]:
         viewer: Viewer | None = g.get("viewer")
-        has_exports = console.settings.export_folder is not None and viewer is not None and viewer.name is not None
-        return {"viewer": viewer, "languages": LANGUAGES, "shown_at": shown_clock(), "has_exports": has_exports}
+        return {"viewer": viewer, "languages": LANGUAGES, "shown_at": shown_clock(), "version": VERSION}
 
     add_languages(routes, console.settings.zone)
     routes.add_app_template_global(console.access.csrf_field, "csrf_field")
@@ -139,7 +136,6 @@ def console_routes(console: Console) -> Blueprint:
     _add_errors(routes, console.access)
     sign_in.add_routes(routes, console.access)
     add_acting(routes, console.access, console.settings, console.database)
-    exports.add_routes(routes, console.exporter)
     watching.add_routes(routes, console.settings, console.database, console.apart)
     work_list.add_routes(routes, console.settings, console.database, console.apart)
     maintenance.add_routes(routes, console.settings, console.database, console.apart)

@@ -1,18 +1,22 @@
 """Lists as files: CSV for programs, as the command line has it; XLSX for people, in the language of the request.
 
-What is answered at once is bounded: at most 10,000 rows, found within ten seconds or so.
+A list is read a page at a time, each page in a transaction of its own. An XLSX of it is written to a temporary file
+without a name, then sent: memory does not grow with the number of rows, and a download that breaks leaves nothing.
 """
 
 import io
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
+from tempfile import TemporaryFile
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 from flask import Response, g, render_template, request
@@ -25,9 +29,10 @@ from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.views.orders import SummedOrders
-from worker.views.page import Page
+from worker.views.page import ROWS_AT_ONCE, Page, every_row
 from worker.web.console.translations import detail_word, outcome_word, text, word, word_of
 from worker.web.xlsx import XlsxFile, write_xlsx
+from worker.words import N_
 from worker.words.catalogue import COLUMNS
 
 Row = dict[str, Any]
@@ -37,14 +42,22 @@ Chosen = Mapping[str, str]
 Load = Callable[[int | None, int, float], Page[Row]]
 """Reads so many rows behind an id, searching each table for so many seconds."""
 
-ROWS = 10_000
-"""How many rows a file has that is answered at once."""
-_SECONDS = 10.0
+_MOST_ROWS = 100_000
+# Until it is compressed an XLSX lies in the folder for temporary files, which may be in memory.
+_MOST_CHARACTERS = 64_000_000
+# The documented proxies wait for 120 s.
+_MOST_SECONDS = 90.0
 _PART_SECONDS = 0.5
-# Of XLSX less: until it is compressed, it lies in the folder for temporary files, which may be in memory.
-_CHARACTERS = {"csv": 32_000_000, "xlsx": 8_000_000}
-XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_MIME_TYPES = {"csv": "text/csv", "xlsx": XLSX_TYPE}
+_CHUNK = 64 * 1024
+# For one chunk, so that a client that takes no more frees its place.
+_SEND_SECONDS = 60.0
+_RETRY_SECONDS = 30
+_BUSY = (
+    N_("Two files are being downloaded already"),
+    N_("Only two are downloaded at a time. Try again in half a minute."),
+)
+_XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_MIME_TYPES = {"csv": "text/csv", "xlsx": _XLSX_TYPE}
 # Of values that have no type of their own.
 _WORDS: Mapping[str, Callable[[str], str]] = {
     "queries_outcome": outcome_word,
@@ -65,57 +78,116 @@ class ListFile:
     """Of CSV, which has the values as they are."""
     for_people: Sequence[str] = ()
     """Of XLSX, where they are others. Both leave out what has no name in the catalogue."""
-    rows_at_once: int = ROWS
+    rows_at_once: int = ROWS_AT_ONCE
     """How many rows are read at once."""
 
 
 def wanted_format() -> str | None:
     """`csv` or `xlsx`, where the request is for a file."""
     wanted = request.args.get("format")
-    return wanted if wanted in _CHARACTERS else None
+    return wanted if wanted in _MIME_TYPES else None
 
 
-def first_rows(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
-    """The file of a list that is asked for, as far as it is answered at once: its name says where more follow.
+class _TooLong(Exception):
+    """The list is longer than an XLSX may be, or takes too long to read."""
 
-    Of XLSX a page says so before, and offers the whole, made in the background; a POST begins that.
-    """
-    if request.method == "POST":
-        rows = g.exporter.every_row(load, after, file.rows_at_once)
-        begun: Response = g.exporter.begin(file, rows, filters, zone)
-        return begun
-    found = _FirstRows(load, after, file.rows_at_once, _CHARACTERS[wanted_format() or "csv"])
-    rows = found if wanted_format() == "csv" else list(found)
-    if isinstance(rows, list) and found.next_after is not None and "first" not in request.args:
-        return render_template("console/more_rows.html", count=len(rows), title=column_name(file.name, "list"))
-    part = {} if found.next_after is None else {"part": text("The first rows; more follow.")}
-    body = _body(file, rows, {**part, **filters}, zone)
-    return _answer(file.name if found.next_after is None else f"{file.name}-first-rows", body)
+
+def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
+    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page where that is too long,
+    and one with status 503 while two other files are downloaded."""
+    is_csv = wanted_format() == "csv"
+    until = math.inf if is_csv else time.monotonic() + _MOST_SECONDS
+
+    def read(*, after: int | None, most: int, seconds: float) -> Page[Row]:
+        # Needed here, too: a long search may find no row.
+        if time.monotonic() > until:
+            raise _TooLong
+        return load(after, most, min(seconds, _PART_SECONDS))
+
+    return _download(file, every_row(read, after, at_once=file.rows_at_once), filters, zone, is_streamed=is_csv)
+
+
+def momentary_file(file: ListFile, rows: Generator[Row, None, None], zone: ZoneInfo) -> Response | str:
+    """The same of rows that are read in one transaction: a client that is slow must not hold it, so a CSV is written
+    to a temporary file, too."""
+    with closing(rows):
+        return _download(file, rows, {}, zone, is_streamed=False)
+
+
+def _download(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, *, is_streamed: bool) -> Response | str:
+    place = g.downloads.take()
+    if place is None:
+        title, advice = _BUSY
+        page = render_template("console/error.html", title=title, advice=advice)
+        return Response(page, 503, headers={"Retry-After": f"{_RETRY_SECONDS}"})
+    size: int | None = None
+    with ExitStack() as held:
+        held.enter_context(place)
+        if is_streamed:
+            parts = csv_parts(file.columns, rows, zone)
+        else:
+            written = held.enter_context(TemporaryFile())
+            try:
+                _write(written, file, _bounded(rows) if wanted_format() == "xlsx" else rows, filters, zone)
+            except _TooLong:
+                return render_template("console/too_long.html", title=column_name(file.name, "list"), most=_MOST_ROWS)
+            size = written.tell()
+            written.seek(0)
+            parts = iter(partial(written.read, _CHUNK), b"")
+        # Errors of the first rows have a page.
+        body = itertools.chain([next(parts)], parts)
+        sent = held.pop_all()
+    answer = _answer(file.name, _until_sent(body, sent))
+    # Also where the client goes away, or asked for no body.
+    answer.call_on_close(sent.close)
+    if size is not None:
+        answer.content_length = size
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(_SEND_SECONDS)
+    return answer
+
+
+def _write(
+    written: IO[bytes], file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, totals: Sequence[Row] = ()
+) -> None:
+    if wanted_format() == "csv":
+        written.writelines(csv_parts(file.columns, rows, zone))
+        return
+    described, worded = _xlsx_file(file, rows, filters, zone)
+    write_xlsx(written, replace(described, totals=lambda: totals) if totals else described, worded)
+
+
+def _bounded(rows: Rows) -> Rows:
+    until, characters = time.monotonic() + _MOST_SECONDS, 0
+    for count, row in enumerate(rows, start=1):
+        characters += sum(len(value) for value in row.values() if isinstance(value, str))
+        if count > _MOST_ROWS or characters > _MOST_CHARACTERS or time.monotonic() > until:
+            raise _TooLong
+        yield row
+
+
+def _until_sent(body: Iterable[bytes], held: ExitStack) -> Iterator[bytes]:
+    with held:
+        yield from body
 
 
 def whole_file(
     file: ListFile, rows: Rows, zone: ZoneInfo, filters: Chosen = MappingProxyType({}), totals: Sequence[Row] = ()
 ) -> Response:
     """The file that is asked for, with all of these rows; of XLSX with these totals."""
-    return _answer(file.name, _body(file, rows, filters, zone, totals))
-
-
-def _body(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, totals: Sequence[Row] = ()) -> bytes:
-    if wanted_format() == "csv":
-        return b"".join(csv_parts(file.columns, rows, zone))
     written = io.BytesIO()
-    described, worded = xlsx_file(file, rows, filters, zone)
-    write_xlsx(written, replace(described, totals=lambda: totals) if totals else described, worded)
-    return written.getvalue()
+    _write(written, file, rows, filters, zone, totals)
+    return _answer(file.name, written.getvalue())
 
 
-def _answer(name: str, body: bytes) -> Response:
+def _answer(name: str, body: bytes | Iterator[bytes]) -> Response:
     ending = wanted_format() or "csv"
     disposition = f'attachment; filename="{name}.{ending}"'
     return Response(body, mimetype=_MIME_TYPES[ending], headers={"Content-Disposition": disposition})
 
 
-def xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> tuple[XlsxFile, Iterator[Row]]:
+def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> tuple[XlsxFile, Iterator[Row]]:
     """An XLSX and its rows, as `write_xlsx` takes them: in the language of the request while it is written."""
     named = {name: column_name(file.name, name) for name in file.for_people or file.columns}
     headers = {name: header for name, header in named.items() if header}
@@ -163,30 +235,3 @@ def _in_words(column: str, value: Any) -> object:
     if isinstance(value, int) and column.endswith("id"):
         return str(value)
     return detail_word(value) if isinstance(value, CodedText) else value
-
-
-class _FirstRows:
-    """The rows of a list as far as a file holds them."""
-
-    def __init__(self, load: Load, after: int | None, rows_at_once: int, most_characters: int) -> None:
-        self._load = load
-        self._rows_at_once = rows_at_once
-        self._most_characters = most_characters
-        self.next_after = after
-        """Once the rows are read: where the list goes on; None at its end."""
-
-    def __iter__(self) -> Iterator[Row]:
-        until = time.monotonic() + _SECONDS
-        count, characters = 0, 0
-        while count < ROWS and time.monotonic() < until:
-            part = self._load(self.next_after, min(self._rows_at_once, ROWS - count), _PART_SECONDS)
-            for row in part.rows:
-                yield row
-                characters += sum(len(value) for value in row.values() if isinstance(value, str))
-                if characters > self._most_characters:
-                    self.next_after = row["id"]
-                    return
-            count += len(part.rows)
-            self.next_after = part.next_after
-            if self.next_after is None:
-                return

@@ -15,7 +15,7 @@ from worker.domain.finance.report import Period
 from worker.domain.wire.fields import id_fault, typed_number
 from worker.settings import Settings
 from worker.views.page import Page
-from worker.web.console.files import ListFile, first_rows, wanted_format
+from worker.web.console.files import ListFile, list_file, wanted_format
 from worker.web.console.translations import outcome_word, text
 from worker.web.console.translations import word as name_of
 
@@ -59,7 +59,7 @@ def add_list(routes: Blueprint, settings: Settings, database: Database, describe
                 return read(connection, after=after, most=most, seconds=seconds)
 
         if wanted_format():
-            return first_rows(described, load, after, filters.chosen, settings.zone)
+            return list_file(described, load, after, filters.chosen, settings.zone)
         shown = described.shown(filters)
         return show_list(described.name, load(after, ROWS, SEARCH_SECONDS), filters, **shown)
 

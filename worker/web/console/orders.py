@@ -27,7 +27,7 @@ from worker.views.orders import (
     unlisted_of_act,
 )
 from worker.views.page import Page
-from worker.web.console.files import ListFile, first_rows, sum_name, wanted_format
+from worker.web.console.files import ListFile, list_file, sum_name, wanted_format
 from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
 from worker.web.console.translations import SKIN, text
@@ -78,7 +78,7 @@ def _list(settings: Settings, database: Database) -> str | Response:
         pass
     elif wanted_format():
         load = partial(load_orders, database, wanted, number)
-        return first_rows(_FILE, load, after, filters.chosen, settings.zone)
+        return list_file(_FILE, load, after, filters.chosen, settings.zone)
     else:
         part = load_orders(database, wanted, number, after, ROWS, SEARCH_SECONDS)
         if number and after is None and len(part.rows) == 1 and part.next_after is None:

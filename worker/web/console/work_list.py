@@ -2,14 +2,12 @@
 are, which the navigation of each page says."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Blueprint, Response, g, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
@@ -19,10 +17,9 @@ from worker.domain.watching.workers import tick_allowance
 from worker.settings import Settings
 from worker.settings.rules import rules_of
 from worker.views.orders import OrderSearch, count_with_attention, find_orders
-from worker.views.page import Page
 from worker.views.todo import TodoGroup, every_todo, read_todo
 from worker.views.work_list import numbers_of, orders_to_work_on, with_any_reason
-from worker.web.console.files import ListFile, Row, first_rows, wanted_format
+from worker.web.console.files import ListFile, momentary_file, wanted_format
 from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list
 from worker.web.console.orders import REASONS, known_after, search_of
 from worker.web.shared_readings import Apart
@@ -75,12 +72,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
         todo_counts(0.0)
         if wanted_format():
             rows = every_todo(database, rules_of(settings), list(settings.accounts), allowance)
-            described = ListFile(name="attention", columns=csv_columns.TODO, rows_at_once=1_000)
-            if request.method == "POST":
-                begun: Response = g.exporter.begin(described, rows, {}, settings.zone)
-                return begun
-            with closing(rows):
-                return first_rows(described, partial(_next_of, rows), None, {}, settings.zone)
+            return momentary_file(ListFile(name="attention", columns=csv_columns.TODO), rows, settings.zone)
         tab = request.args.get("tab", "order")
         if tab == "order" or tab not in TABS:
             return _orders(settings, database)
@@ -128,11 +120,6 @@ def _orders(settings: Settings, database: Database) -> str:
     shown |= {"reason": reason, "reasons": REASONS, "states": list(OrderState)}
     shown |= {"list_query": urlencode(chosen)}
     return show_list("attention", part, filters, **shown)
-
-
-def _next_of(rows: Iterator[Row], after: int | None, most: int, _: float) -> Page[Row]:
-    some = list(islice(rows, most))
-    return Page(rows=some, next_after=(after or 0) + most if len(some) == most else None)
 
 
 def _counts(groups: list[TodoGroup]) -> dict[str, Counter[str]]:
