@@ -102,7 +102,6 @@ class Reconciler:
             pending=effects.pending,
             absent=effects.absent,
         )
-        _log_outline(query, effects)
         if effects.reset_absences_since is not None:
             log.warning(
                 "this platform answers one order a query, however many it polls: its orders are now polled one by one",
@@ -114,7 +113,6 @@ class Reconciler:
 
     def _fail(self, query: Query, error: QueryError) -> None:
         effects = self.write_back.failed(query, error)
-        _log_outline(query, effects)
         until, kind = effects.state.backoff_until, failure_kind_of(error)
         needs_a_person = kind in (QueryFailureKind.TOO_FREQUENT, QueryFailureKind.CONFIGURATION)
         report = log.error if needs_a_person else log.warning
@@ -136,18 +134,6 @@ class Reconciler:
                 account=query.account,
             )
         _log_attention(query, effects)
-
-
-def _log_outline(query: Query, effects: QueryEffects) -> None:
-    if effects.new_outline is not None:
-        log.info(
-            "the account has had no reply before that looks like this one",
-            action="new_shape",
-            account=query.account,
-            query_id=query.id,
-            shape=effects.new_outline.shape.value,
-            keys=effects.new_outline.keys,
-        )
 
 
 def _log_attention(query: Query, effects: QueryEffects) -> None:

@@ -10,19 +10,16 @@ from sqlalchemy.exc import OperationalError
 from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
-from worker.domain.accounts.platform_habits import MOST_OUTLINES
 from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import (
-    Charset,
     DeadlineExceeded,
     HttpError,
     NotSent,
-    Outline,
     QueryError,
     Refused,
-    Shape,
     Unreachable,
 )
+from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 
 BLIND = [{"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "18812340805"}]
@@ -77,47 +74,6 @@ def test_the_same_answer_written_twice_has_one_effect(bench: Workbench) -> None:
     assert [event["kind"] for event in bench.events_of("a")] == ["settled"]
     assert bench.order("a").query_count == 1
     assert bench.state().answered_with_items == 1
-
-
-OUTLINE = Outline(shape=Shape.LIST, charset=Charset.GB18030, keys="[].requestId string")
-
-
-def test_what_replies_look_like_is_kept_with_the_account_and_new_once(bench: Workbench) -> None:
-    bench.add("a")
-    effects = []
-    for mobile in ("188****0804", "*"):
-        query = bench.take()
-        answer = replace(answer_to(query, [item("a", "0", None, mobile=mobile)]), outline=OUTLINE)
-        effects.append(bench.write_back.answered(query, answer))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-    refusal = Refused("-2", "缺少")
-    refusal.outline = replace(OUTLINE, shape=Shape.ERROR_OBJECT)
-    effects.append(bench.write_back.failed(bench.take(), refusal))
-    assert [one.new_outline for one in effects] == [OUTLINE, None, refusal.outline]
-    state = bench.state()
-    assert state.shapes_seen.split() == [OUTLINE.mark, refusal.outline.mark]
-    assert (state.charsets_seen, state.fewest_digits_shown, state.most_digits_shown) == ("gb18030", 0, 7)
-
-
-def test_the_longest_marks_fit_their_columns(bench: Workbench) -> None:
-    longest = max(Shape, key=lambda shape: len(shape.value))
-    bench.add("a")
-    for number in range(MOST_OUTLINES + 1):
-        query = bench.take()
-        seen = Outline(shape=longest, charset=list(Charset)[number % 3], keys=str(number))
-        bench.write_back.answered(query, replace(answer_to(query, [item("a", "0", None)]), outline=seen))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-    assert len(bench.state().shapes_seen.split()) == MOST_OUTLINES
-    assert len(bench.state().charsets_seen.split()) == len(Charset)
-
-
-def test_a_stale_token_teaches_nothing_of_what_replies_look_like(bench: Workbench) -> None:
-    bench.add("a")
-    stale, _ = bench.take_twice()
-    effects = bench.write_back.answered(stale, replace(answer_to(stale, [item("a")]), outline=OUTLINE))
-    assert (effects.new_outline, bench.state().shapes_seen) == (None, "")
 
 
 def test_an_answer_is_written_where_the_accounts_row_was_lost_meanwhile(bench: Workbench) -> None:

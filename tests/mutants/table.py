@@ -81,8 +81,6 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     ("giving_up", "is not None or order.dismissed_at is not None:", "is not None:"),
     ("platform_habits", "if answer.item_count or empty >= EMPTY", "if empty >= EMPTY"),
-    ("platform_habits", "new.mark][-MOST_OUTLINES:]", "new.mark]"),
-    ("outlines", 'and key not in polled else "*"', 'else "*"'),
     # What operators, callbacks and billing systems do.
     ("operator_acts", "if is_settled_by_platform(order) and not force:", "if not force:"),
     (

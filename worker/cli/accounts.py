@@ -1,7 +1,6 @@
 """`reconciler pause`, `resume`, `hold` and `limit`: what holds the queries of accounts back, and until when."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, tzinfo
@@ -23,14 +22,12 @@ from worker.cli.output import (
     text,
     time_text,
     warn,
-    word_of,
 )
 from worker.cli.session import Session, account_names, account_option, require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
 from worker.domain.orders.operator_acts import Resumed, pause_fault
 from worker.domain.queries.slots_and_clocks import boot_clock_decides, is_longer
 from worker.domain.records.accounts import AccountState, Pause, Reading, SlotRow
-from worker.domain.records.answers import Shape
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
 from worker.operations.maintain_slots import longer_window_remedy, lower_windows, read_windows
 from worker.settings import Settings
@@ -53,21 +50,6 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
     return {
         "echoes_custom_parm": state.echoes_custom_parm,
         "one_item_mode": state.one_item_mode,
-        "shapes_seen": state.shapes_seen.split(),
-        "charsets_seen": state.charsets_seen.split(),
-        "fewest_digits_shown": state.fewest_digits_shown,
-        "most_digits_shown": state.most_digits_shown,
-    }
-
-
-def seen_in_words(habits: Mapping[str, Any]) -> dict[str, str | None]:
-    """What was seen of its replies, for people: shapes without their digests, but how many of each there are."""
-    shapes = Counter(mark.partition(":")[0] for mark in habits["shapes_seen"])
-    fewest, most = habits["fewest_digits_shown"], habits["most_digits_shown"]
-    return {
-        "shapes_seen": ", ".join(f"{count} {word_of(Shape, shape)}" for shape, count in shapes.items()) or None,
-        "charsets_seen": ", ".join(habits["charsets_seen"]) or None,
-        "digits_shown": text("%(first)s to %(last)s", first=fewest, last=most) if fewest != most else most,
     }
 
 

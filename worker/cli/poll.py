@@ -14,7 +14,7 @@ import typer
 from worker.adapters.platform.client import Exchanged, PlatformClient, decoded
 from worker.adapters.platform.exchange import Received
 from worker.adapters.safe_text import Redactor, report_text
-from worker.cli.accounts import habits_to_response, read_lasts, seen_in_words
+from worker.cli.accounts import habits_to_response, read_lasts
 from worker.cli.acts import Act, ActOnOrders, Yes, acting_on_orders, confirm
 from worker.cli.app import CommandError
 from worker.cli.explain import print_explanation, to_response
@@ -175,9 +175,7 @@ def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Rec
     if acting.act.as_json:
         acting.act.print_json(response)
         return
-    habits = response["account"]
-    known = {name: habits[name] for name in ("echoes_custom_parm", "one_item_mode")} | seen_in_words(habits)
-    print_fields(console(), {**response["request"], **response["reply"], **known})
+    print_fields(console(), {**response["request"], **response["reply"], **response["account"]})
     typer.echo()
     if response["explanation"]:
         print_explanation(response["explanation"])

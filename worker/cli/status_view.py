@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.accounts import NO_SLOTS, habits_to_response, pauses_to_response, rest, seen_in_words, when
+from worker.cli.accounts import NO_SLOTS, habits_to_response, pauses_to_response, rest, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import (
     SKIN,
@@ -40,7 +40,6 @@ _WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "wait
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _PLANNED = ("account", "planned_from", "planned_until", "planned_by", "planned_reason")
-_SEEN = ("account", "shapes_seen", "charsets_seen", "digits_shown")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
@@ -167,7 +166,6 @@ def show(out: Console, response: Row) -> None:
     _table(out, text("Planned pauses"), _PLANNED, planned, long_texts=("planned_reason",))
     queries = [_queries_row(one, now) for one in accounts]
     _table(out, text("Queries"), _QUERIES, queries, long_texts=("polls", "ended"))
-    _table(out, text("Replies seen"), _SEEN, _seen_rows(accounts))
     _table(out, text("Settled"), _SETTLED, [_settled_row(one) for one in accounts])
     _table(out, text("Needs a person (`reconciler todo` lists them)"), _PEOPLE, _people_rows(accounts))
     if response["endpoints"]:
@@ -282,12 +280,6 @@ def _manner(account: Row, now: datetime) -> str:
     seconds = math.ceil((until - now).total_seconds())
     more = text("%(why)s: %(seconds)s s more, until %(until)s", why=why, seconds=seconds, until=time_text(until))
     return more + row
-
-
-def _seen_rows(accounts: Iterable[Row]) -> Iterable[Row]:
-    for account in accounts:
-        if account["platform_habits"]["shapes_seen"]:
-            yield {"account": account["account"], **seen_in_words(account["platform_habits"])}
 
 
 def _settled_row(account: Row) -> Row:

@@ -140,7 +140,7 @@ class WriteBack:
         row, now = locked.row, locked.now
         save_orders(connection, effects.changes, now.database)
         if row is None:
-            return replace(effects, reset_absences_since=None, return_suspects=None, new_outline=None)
+            return replace(effects, reset_absences_since=None, return_suspects=None)
         save_state(connection, locked.states[query.account], effects.state)
         if effects.backs_off_whole_sid:
             for name, state in locked.states.items():

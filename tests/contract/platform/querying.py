@@ -88,10 +88,10 @@ def answered_with(reply: Reply | bytes) -> Answer:
         return send_query(server.url)
 
 
-def failed_with(reply: Reply | bytes, kind: type[Failure]) -> Failure:
+def failed_with(reply: Reply | bytes, kind: type[Failure], **options: Any) -> Failure:
     """The failure of a query at a server that replies so."""
     with RawServer(reply) as server:
-        return failure(server.url, kind)
+        return failure(server.url, kind, **options)
 
 
 def seconds_of_failure(url: str, kind: type[QueryError], **options: Any) -> float:

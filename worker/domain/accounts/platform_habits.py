@@ -6,9 +6,6 @@ batches in a row raise the suspicion, and one query of an order that was left ou
 *Echoes.* Whether answers name orders by customParm, and so whether batches by customParm are safe. It is learned from
 items that were believed, in answers to queries by customParm, and it can end: a platform may stop, or may echo only
 where it is polled one order.
-
-*Outlines.* What its replies look like: shapes with their keys, charsets, and how much of a mobile they show. Nothing
-depends on it; it is shown to people, and an outline that is new is logged.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,20 +19,17 @@ from worker.domain.records.accounts import (
     AccountState,
     Rules,
 )
-from worker.domain.records.answers import Answer, Outline
+from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import IdKind, Lane, OrderState
 from worker.domain.records.queries import Query
-from worker.domain.wire.fields import digits_shown
 
 FEWEST_IDS_AS_EVIDENCE = 5
 """A batch of fewer ids that is answered with one item proves nothing."""
 STREAK_BEFORE_PROBE = 3
 EMPTY_BATCHES_BEFORE_ENDING = 3
 """So many batches by customParm in a row without an item end the belief that it is echoed."""
-MOST_OUTLINES = 16
-"""Remembered of an account: the row stays small whatever a platform sends."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
@@ -122,30 +116,6 @@ def learn_echo(
     if answer.item_count or empty >= EMPTY_BATCHES_BEFORE_ENDING:
         return _end_echo(state, now, rules)
     return replace(state, empty_echo_batches=empty)
-
-
-def new_outline(state: AccountState, outline: Outline | None) -> Outline | None:
-    """The outline of a reply, where the account is not known to have had it before; else None."""
-    return None if outline is None or outline.mark in state.shapes_seen.split() else outline
-
-
-def learn_outline(state: AccountState, outline: Outline | None) -> AccountState:
-    """What a reply teaches about shapes and charsets; without an outline, nothing."""
-    if new := new_outline(state, outline):
-        state = replace(state, shapes_seen=" ".join([*state.shapes_seen.split(), new.mark][-MOST_OUTLINES:]))
-    charsets = state.charsets_seen.split()
-    if outline is None or outline.charset is None or outline.charset in charsets:
-        return state
-    return replace(state, charsets_seen=" ".join([*charsets, outline.charset]))
-
-
-def learn_mask(state: AccountState, answer: Answer) -> AccountState:
-    """What an answer teaches about the mask of mobiles."""
-    digits = [digits_shown(report.mobile) for report in answer.reports if report.mobile]
-    known = [count for count in (state.fewest_digits_shown, state.most_digits_shown) if count is not None]
-    if not digits:
-        return state
-    return replace(state, fewest_digits_shown=min(digits + known), most_digits_shown=max(digits + known))
 
 
 def _is_probe(query: Query) -> bool:

@@ -10,18 +10,15 @@ from datetime import datetime, timedelta
 from worker.domain.accounts.back_off import count_answer, end_back_off
 from worker.domain.accounts.platform_habits import (
     learn_echo,
-    learn_mask,
     learn_one_item,
-    learn_outline,
     names_no_order,
-    new_outline,
     with_probe,
 )
 from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
 from worker.domain.orders.settlement import settle
 from worker.domain.queries.answer_items import AnswerContext
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Answer, Outline
+from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import IdKind, Order, OrderState, Source
@@ -51,8 +48,6 @@ class QueryEffects:
     """How many polled orders have an item and are not final afterwards."""
     observations: Observations = field(default_factory=Observations)
     """What the answer teaches about when orders settle."""
-    new_outline: Outline | None = None
-    """Of the reply, where the account is not known to have had it before."""
 
     @property
     def settled(self) -> int:
@@ -90,7 +85,6 @@ def after_answer(
         absent=sum(order.id not in context.items for order in query.orders),
         pending=sum(change.after.id in context.items and not change.after.state.is_final for change in changes),
         observations=observe_polls([change for change in changes if change.after.id in believed], query.sent_at, rules),
-        new_outline=new_outline(state, answer.outline),
     )
 
 
@@ -209,7 +203,6 @@ def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | Non
     state = learn_echo(state, query, answer, now, rules, has_believed_echo=context.has_believed_echo)
     state, reset_absences_since = learn_one_item(state, query, answer, now, rules)
     state, return_suspects = count_answer(state, now, rules)
-    state = learn_mask(learn_outline(state, answer.outline), answer)
     return state, reset_absences_since, return_suspects
 
 

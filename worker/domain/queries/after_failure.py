@@ -6,8 +6,7 @@ from datetime import datetime
 from enum import Enum, auto
 from types import MappingProxyType
 
-from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
-from worker.domain.accounts.platform_habits import learn_outline, new_outline
+from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_a_window, wait_for_configuration
 from worker.domain.orders.giving_up import give_up, is_past_age_limit
 from worker.domain.orders.settlement import poll_unresolved_at
 from worker.domain.queries.after_answer import QueryEffects
@@ -136,11 +135,10 @@ def after_query_failure(
                     after = _polled_no_more(after, context)
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
-        state=learn_outline(_account_after(context, jitter), error.outline),
+        state=_account_after(context, jitter),
         changes=(*spared, *_suspect(suspected, context)),
         tightens_slot=isinstance(error, Refused) and kind is not QueryFailureKind.TOO_FREQUENT,
         backs_off_whole_sid=kind is QueryFailureKind.TOO_FREQUENT,
-        new_outline=new_outline(state, error.outline),
     )
 
 

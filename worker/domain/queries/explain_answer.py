@@ -11,7 +11,7 @@ from functools import cached_property
 from worker.domain.orders.verdicts import Verdict
 from worker.domain.queries.answer_items import items_by_order, verdicts_on
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Answer, Charset, HttpError, QueryError, Report, Shape
+from worker.domain.records.answers import Answer, Charset, HttpError, QueryError, Refused, Report, Shape
 from worker.domain.records.orders import IdKind, Order
 from worker.domain.records.queries import Asked
 from worker.domain.wire.answers import (
@@ -69,7 +69,9 @@ class Explanation:
     @property
     def shape(self) -> Shape:
         """The shape that was recognised."""
-        return self.read.outline.shape if self.read.outline else Shape.UNREADABLE
+        if isinstance(self.read, Refused):
+            return Shape.ERROR_OBJECT
+        return self.found.shape if self.answer and self.found else Shape.UNREADABLE
 
     @property
     def charset(self) -> Charset:

@@ -296,14 +296,6 @@ class AccountState:
     planned_by: str | None = None
     planned_reason: str | None = None
 
-    shapes_seen: str = ""
-    """The marks of the last 16 outlines that were new (`Outline.mark`), joined by blanks."""
-    charsets_seen: str = ""
-    """How replies that hold more than ASCII were read, joined by blanks."""
-    fewest_digits_shown: int | None = None
-    """Of a mobile in any item of an answer; None before there was one."""
-    most_digits_shown: int | None = None
-
     def answered(self, kind: IdKind) -> int:
         """How many queries of an id kind were answered."""
         return self.answered_by_request_id if kind is IdKind.REQUEST_ID else self.answered_by_custom_parm

@@ -18,7 +18,6 @@ be stored as it is (no NUL, no lone surrogates), is bounded, and never holds a c
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from typing import ClassVar
 
 from worker.domain.records.incoming import storable
@@ -65,22 +64,6 @@ class Charset(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outline:
-    """What the JSON of a reply looks like, without its values."""
-
-    shape: Shape
-    charset: Charset | None
-    """None where it is ASCII alone, which reads the same in either."""
-    keys: str
-    """The names of its keys and the types of their values, bounded (`worker.domain.wire.strict_json`)."""
-
-    @property
-    def mark(self) -> str:
-        """What is kept of shape and keys, to know them again: the shape's name and a digest."""
-        return f"{self.shape.value}:{sha256(self.keys.encode()).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """One item of an answer, or one callback. Text as it was said; None where a field is absent, null or empty."""
 
@@ -122,7 +105,6 @@ class Answer:
     excerpt: str = ""
     """The start of the body, at most 2,000 characters, storable."""
     http_status: int = field(default=200)
-    outline: Outline | None = None
 
     @property
     def reports(self) -> list[Report]:
@@ -140,8 +122,6 @@ class QueryError(Exception):
 
     outcome: ClassVar[str]
     """The value of `platform_queries.outcome`."""
-    outline: Outline | None = None
-    """Of a reply that is JSON, and no answer; else None."""
 
     def __init__(
         self,

@@ -15,12 +15,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
-from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malformed, Outline, Refused, Report, Shape
+from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malformed, Refused, Report, Shape
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
-from worker.domain.wire.strict_json import JsonFault, keys_of, parse
+from worker.domain.wire.strict_json import JsonFault, parse
 
 MOST_ITEMS = 10_000
 """A query holds a hundred ids. A body can hold a million empty objects, at a hundred times their size in memory."""
@@ -144,26 +144,16 @@ def read_answer(
     be read, and nothing else.
     """
     excerpt = excerpt_of(body, content_type)
-    outline: Outline | None = None
     try:
         value = parsed(body, content_type)
-        charset = None if body.isascii() else charset_of(body, content_type)
-        outline = Outline(shape=Shape.UNREADABLE, charset=charset, keys=keys_of(value, polled))
         accepted = _accepted(value, http_status, excerpt) if isinstance(value, dict) else False
         found = items_in(value, frozenset(polled))
         if found is None and not accepted:
             raise ShapeFault("neither an item nor a list of items is there")
     except (JsonFault, FieldFault, ShapeFault) as fault:
-        error = Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status)
-        error.outline = outline
-        raise error from None
-    except Refused as refusal:
-        refusal.outline = outline and replace(outline, shape=Shape.ERROR_OBJECT)
-        raise
-    found = found or NO_ITEMS
-    reports = [read_item(item, id_kind, polled) for item in found.items]
-    answer = _matched(reports, id_kind, polled, excerpt, http_status)
-    return replace(answer, outline=replace(outline, shape=found.shape))
+        raise Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status) from None
+    reports = [read_item(item, id_kind, polled) for item in (found or NO_ITEMS).items]
+    return _matched(reports, id_kind, polled, excerpt, http_status)
 
 
 def parsed(body: bytes, content_type: str | None) -> object:

@@ -6,8 +6,7 @@ Numbers stay the text they were written as, so an amount is never a float and `1
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from worker.domain.records.incoming import storable
@@ -16,13 +15,6 @@ MAX_DEPTH = 16
 """Levels of nesting; the platform's own answers have at most three."""
 WORDS_LIMIT = 2000
 """Characters of an item's own words that are kept."""
-KEYS_LIMIT = 1000
-"""Characters of an answer's keys that are kept; the platform's own answers need about 150."""
-
-_MOST_VALUES = 10_000
-_DEEPEST_KEYS = 6
-# Any other key may be a value: an id, a phone, a person's name.
-_NAME = re.compile("[A-Za-z_]{1,32}[0-9]{0,2}")
 
 # A string is one token, so that brackets inside it do not count. The quantifiers are possessive and the closing quote
 # is optional: no input makes this scan more than linear, an unterminated string full of escaped quotes included.
@@ -33,12 +25,6 @@ class JsonNumber(str):
     """A number as it was written, so `2.94` stays `2.94`."""
 
     __slots__ = ()
-
-
-_TYPES = {
-    **{dict: "object", list: "list", str: "string", JsonNumber: "number", bool: "boolean"},
-    type(None): "null",
-}
 
 
 class JsonFault(Exception):
@@ -63,27 +49,6 @@ def parse(text: str) -> object:
 def words_of(value: object) -> str:
     """A value as compact JSON, at most 2,000 characters and storable; numbers are written as they were read."""
     return storable(_written(value, MAX_DEPTH), WORDS_LIMIT)
-
-
-def keys_of(value: object, polled: Collection[str]) -> str:
-    """The paths to the values of an answer with their types, sorted: `data[].mobile string, data[].trafficSts number`.
-
-    At most KEYS_LIMIT characters. A key that is polled, or that may be no name of a field, is written as `*`.
-    """
-    paths = {*islice(_paths(value, "", frozenset(polled), _DEEPEST_KEYS), _MOST_VALUES)}
-    return ", ".join(sorted(paths))[:KEYS_LIMIT]
-
-
-def _paths(value: object, path: str, polled: frozenset[str], levels: int) -> Iterator[str]:
-    if levels and value and isinstance(value, dict):
-        for key, held in value.items():
-            name = key if _NAME.fullmatch(key) and key not in polled else "*"
-            yield from _paths(held, f"{path}.{name}" if path else name, polled, levels - 1)
-    elif levels and value and isinstance(value, list):
-        for held in value:
-            yield from _paths(held, f"{path}[]", polled, levels - 1)
-    else:
-        yield f"{path} {_TYPES[type(value)]}".lstrip()
 
 
 def _check_depth(text: str) -> None:

@@ -7,25 +7,18 @@ import pytest
 from tests.unit.domain.builders import (
     NOW,
     RULES,
-    SCHEDULE,
     SENT_AT,
     WINDOW,
     after,
     answered,
-    failed,
     kinds,
-    leased,
-    make_answer,
     make_blind_order,
     make_order,
-    make_query,
     make_report,
     make_state,
 )
-from worker.domain.accounts.platform_habits import MOST_OUTLINES
-from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import Charset, Malformed, Outline, Refused, Report, Shape
+from worker.domain.records.answers import Report
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Work
 
@@ -271,69 +264,3 @@ def test_a_tried_batch_without_an_echo_counts_as_no_further_ending() -> None:
     for items in (SILENT, [], [], []):
         after_it = batch(items, state)
         assert (after_it.echoes_custom_parm, after_it.echo_endings) == (False, 2)
-
-
-def outline(keys: str = "requestId string", charset: Charset | None = Charset.UTF_8) -> Outline:
-    return Outline(shape=Shape.LIST, charset=charset, keys=keys)
-
-
-def replied(seen: Outline | None, state: AccountState, *reports: Report) -> QueryEffects:
-    """The effects of an answer that looks like this."""
-    query = make_query(FIVE)
-    answer = replace(make_answer(query, reports), outline=seen)
-    rows = [leased(order) for order in FIVE]
-    return after_answer(query, answer, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES)
-
-
-def test_an_outline_is_new_once() -> None:
-    first = replied(outline(), make_state())
-    assert first.new_outline == outline()
-    assert first.state.shapes_seen == outline().mark
-    again = replied(outline(charset=None), first.state)
-    assert again.new_outline is None
-    assert again.state.shapes_seen == first.state.shapes_seen
-    other = replied(outline("data string"), again.state)
-    assert other.new_outline is not None
-    assert other.state.shapes_seen.split() == [outline().mark, outline("data string").mark]
-
-
-def test_so_is_that_of_a_refusal_or_of_an_unreadable_reply() -> None:
-    for error in (Refused("-2", "缺少"), Malformed("no item")):
-        assert failed(FIVE, error).new_outline is None
-        error.outline = outline()
-        first = failed(FIVE, error)
-        assert (first.new_outline, first.state.shapes_seen) == (outline(), outline().mark)
-        assert failed(FIVE, error, state=first.state).new_outline is None
-
-
-def test_at_most_sixteen_outlines_are_remembered_the_latest() -> None:
-    state = make_state()
-    for number in range(40):
-        state = replied(outline(f"{number}"), state).state
-    assert state.shapes_seen.split() == [outline(f"{number}").mark for number in range(24, 40)]
-    longest = " ".join([max((f"{shape}:{'0' * 8}" for shape in Shape), key=len)] * MOST_OUTLINES)
-    assert len(longest) <= 512
-
-
-def test_charsets_are_kept_in_the_order_in_which_they_were_seen() -> None:
-    state = make_state()
-    for charset in (None, Charset.GB18030, Charset.UTF_8, Charset.GB18030):
-        state = replied(outline(charset=charset), state).state
-    assert state.charsets_seen == "gb18030 utf_8"
-
-
-def test_the_fewest_and_the_most_digits_of_masked_mobiles_are_kept() -> None:
-    silent = replied(None, make_state(), make_report(1, mobile=None)).state
-    assert (silent.fewest_digits_shown, silent.most_digits_shown) == (None, None)
-    state = replied(None, silent, make_report(1), make_report(99, mobile="+86 188****0804")).state
-    assert (state.fewest_digits_shown, state.most_digits_shown) == (7, 7)
-    state = replied(None, state, make_report(1, mobile="***********"), make_report(2)).state
-    state = replied(None, state, make_report(1, mobile="18812340804")).state
-    assert (state.fewest_digits_shown, state.most_digits_shown) == (0, 11)
-
-
-def test_an_answer_that_shows_nothing_new_leaves_the_habits_as_they_are() -> None:
-    state = replied(outline(), make_state(), make_report(1)).state
-    habits = ("shapes_seen", "charsets_seen", "fewest_digits_shown", "most_digits_shown")
-    again = replied(outline(), state, make_report(2)).state
-    assert [getattr(again, name) for name in habits] == [getattr(state, name) for name in habits]
