@@ -118,6 +118,7 @@ class _TickWork:
         self._endpoint_entry = endpoint_entry
         self._endpoint_comparison = EndpointComparison(database, self._endpoints)
         self._old_deliveries = OldDeliveries(database, settings.notify_keep_days)
+        self._metrics = MetricCounting(database, rules)
         self._accounts = tuple(settings.accounts)
 
     def do(self) -> None:
@@ -127,6 +128,7 @@ class _TickWork:
         self._overdue.flag_some()
         self._old_deliveries.delete_some()
         self._endpoint_comparison.compare_sometimes()
+        self._metrics.count_some()
 
     def _enter_endpoints(self) -> None:
         # Done before the fork, unless the database was away then.

@@ -9,10 +9,8 @@ follows: neither a flood of messages nor a database that holds up a tick keeps t
 orders. A process that gets none ticks by itself: Celery's pool gives a message that is done at once to the same process
 each time, whose one running thread would make every pass.
 
-Where a slot opens, one of the processes goes first, and the others take it where it is still open a tick later: so few
-try the same slot, and none is left where a process is slow or gone. A process whose host alone may be cut off from the
-platform goes first nowhere for a while: each of its queries would cost an account a back-off. Where ticks are far
-apart, each process takes every slot.
+The processes take turns (`worker.operations.cut_off_hosts.Turns`): a tick starts passes only where it is this
+process's turn.
 """
 
 import random

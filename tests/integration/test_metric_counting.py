@@ -1,6 +1,5 @@
 """Totals of the metrics: each row is counted once, by any number of processes, and nothing lowers what was counted."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from sqlalchemy import delete, event, insert, select, update
 from tests.support.archiving import add_newest, archive
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
-from tests.support.scraping import Scraper, Seconds
+from tests.support.scraping import Scraper, Seconds, count_totals
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
@@ -21,7 +20,7 @@ from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.metric_counting import labels_of
 from worker.operations.archive_and_purge import purge
-from worker.operations.count_metrics import count_further
+from worker.operations.count_metrics import ROWS_AT_ONCE, MetricCounting, count_further
 from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
@@ -86,13 +85,18 @@ def count_all(url: str, stream: Stream, most: int) -> int:
     return steps
 
 
+def counted(bench: Workbench) -> Totals:
+    """The totals, and how far they were counted."""
+    return read_totals(bench.database, Totals(values={}, cursors={}))
+
+
 def test_processes_that_count_at_once_count_each_row_once(bench: Workbench) -> None:
     refuse(bench, 300, long_ago(bench))
     put_queries(bench, ["answered", "timeout", "in_flight"] * 50, long_ago(bench))
     with ThreadPoolExecutor(4) as pool:
         tries = [pool.submit(count_all, bench.url, stream, 7) for stream in Stream for _ in range(2)]
         assert all(one.result() for one in tries)
-    values = read_totals(bench.database, Totals(values={}, cursors={})).values
+    values = counted(bench).values
     assert values[SERVE] == 300
     for outcome in ("answered", "timeout", "lost"):
         assert values["reconciler_queries_total", labels_of(account="default", outcome=outcome)] == 50
@@ -105,20 +109,53 @@ def test_whichever_process_answers_a_counter_never_falls(
     seen = [0.0]
     for number in range(8):
         refuse(bench, 3, long_ago(bench))
+        count_totals(bench.database)
         # Each process reads gauges again every 15 seconds, and they are asked in turns.
         clock.seconds += 9
         seen.append(scrapers[number % 2].samples()[SERVE_SAMPLE])
     assert seen == sorted(seen)
-    clock.seconds += 20
     assert scrapers[0].samples()[SERVE_SAMPLE] == scrapers[1].samples()[SERVE_SAMPLE] == 24
-    # What one has counted the other shows at once, however young its gauges are.
+    # What was counted is shown at once, however young the gauges are.
     refuse(bench, 1, long_ago(bench))
-    clock.seconds += 10
-    scrapers[1].samples()
-    clock.seconds += 6
-    assert scrapers[0].samples()[SERVE_SAMPLE] == 25
-    clock.seconds += 1
-    assert scrapers[1].samples()[SERVE_SAMPLE] == 25
+    count_totals(bench.database)
+    assert scrapers[0].samples()[SERVE_SAMPLE] == scrapers[1].samples()[SERVE_SAMPLE] == 25
+
+
+def test_a_scrape_counts_nothing(bench: Workbench, scrapers: list[Scraper], clock: Seconds) -> None:
+    refuse(bench, 3, long_ago(bench))
+    count_totals(bench.database)
+    refuse(bench, 2, long_ago(bench))
+    before = counted(bench)
+    for _ in range(2):
+        clock.seconds += 60
+        assert scrapers[0].samples()[SERVE_SAMPLE] == 3
+    assert counted(bench) == before
+
+
+def test_a_total_has_no_sample_before_a_tick_has_counted(bench: Workbench, scrapers: list[Scraper]) -> None:
+    refuse(bench, 3, long_ago(bench))
+    first = scrapers[0].samples()
+    assert not [name for name in (SERVE_SAMPLE, ANSWERED_SAMPLE, SETTLED_SAMPLE) if name in first]
+    count_totals(bench.database)
+    samples = scrapers[0].samples()
+    assert (samples[SERVE_SAMPLE], samples[ANSWERED_SAMPLE], samples[SETTLED_SAMPLE]) == (3, 0, 0)
+
+
+def test_counting_begins_with_the_newest_rows_all_of_which_are_shown_at_once(
+    bench: Workbench, scrapers: list[Scraper]
+) -> None:
+    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    count_totals(bench.database)
+    assert scrapers[0].samples()[SERVE_SAMPLE] == ROWS_AT_ONCE
+    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    counting = MetricCounting(bench.database, RULES)
+    counting.count_some()
+    assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE
+    # It has not caught up, so the next tick continues; then it rests.
+    for _ in range(2):
+        counting.count_some()
+        assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE + 500
+        refuse(bench, 1, long_ago(bench))
 
 
 def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None:
@@ -130,6 +167,7 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
     names = (SERVE_SAMPLE, ANSWERED_SAMPLE, LOST_SAMPLE, SETTLED_SAMPLE, LAST_ANSWER_SAMPLE)
 
     def scraped() -> dict[str, float]:
+        count_totals(bench.database)
         with Scraper(bench.url) as scraper:
             samples = scraper.samples()
         return {name: samples[name] for name in names} | {
@@ -153,33 +191,17 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
     assert scraped()[LAST_ANSWER_SAMPLE] == before[LAST_ANSWER_SAMPLE]
 
 
-def test_totals_are_left_out_until_they_have_caught_up(bench: Workbench, scrapers: list[Scraper]) -> None:
-    has_scraped = threading.Event()
-
-    def wait_for_scrape() -> None:
-        if threading.current_thread().name == "metrics-refresh":
-            assert has_scraped.wait(30)
-
-    scrapers[0].database.before_statements(wait_for_scrape)
-    refuse(bench, 4_500, long_ago(bench))
-    first = scrapers[0].samples()
-    has_scraped.set()
-    assert SERVE_SAMPLE not in first
-    assert first[ANSWERED_SAMPLE] == 0
-    assert eventually(lambda: scrapers[0].samples().get(SERVE_SAMPLE), "the totals") == 4_500
-
-
 @pytest.mark.databases("sqlite")
-def test_rows_that_get_the_ids_of_deleted_ones_are_counted(bench: Workbench) -> None:
+def test_rows_that_come_after_deleted_ones_are_counted(bench: Workbench) -> None:
     refuse(bench, 3, long_ago(bench, minutes=30))
     assert count_further(bench.database, Stream.REJECTED, RULES)
     bench.run(delete(REJECTED).where(REJECTED.c.id >= 2))
     refuse(bench, 4, long_ago(bench, minutes=20))
     with bench.database.read() as connection:
-        assert connection.scalars(select(REJECTED.c.id)).all() == [1, 2, 3, 4, 5]
+        assert connection.scalars(select(REJECTED.c.id)).all() == [1, 4, 5, 6, 7]
     assert count_further(bench.database, Stream.REJECTED, RULES)
     assert count_further(bench.database, Stream.REJECTED, RULES)
-    assert read_totals(bench.database, Totals(values={}, cursors={})).values[SERVE] == 7
+    assert counted(bench).values[SERVE] == 7
 
 
 def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(

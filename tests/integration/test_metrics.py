@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 
 from tests.support.notifying import put_notifications
 from tests.support.reconciling import Workbench, item
-from tests.support.scraping import Scraper
+from tests.support.scraping import Scraper, count_totals
 from tests.support.waiting import eventually
 from worker.database.error_kinds import ErrorKind
 from worker.database.tables import CUT_OFF, EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
@@ -40,7 +40,10 @@ def change(bench: Workbench, name: str, **values: Any) -> None:
     bench.run(update(ORDERS).where(ORDERS.c.request_id == name).values(values))
 
 
-def test_every_metric_appears_with_help_and_type_before_anything_has_happened(scraper: Scraper) -> None:
+def test_every_metric_appears_with_help_and_type_before_anything_has_happened(
+    bench: Workbench, scraper: Scraper
+) -> None:
+    count_totals(bench.database)
     text = scraper.text()
     for metric in CATALOGUE:
         assert f"# HELP {metric.name} {metric.help}\n" in text
@@ -186,12 +189,14 @@ def test_the_last_reading_of_the_queues_is_shown_and_that_nothing_is_taken_in(
 def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(bench: Workbench, scraper: Scraper) -> None:
     bench.add("r1", "r2", age_seconds=700)
     bench.reconcile([item("r1"), item("r2")])
+    count_totals(bench.database)
     samples = scraper.samples()
     assert (samples[ANSWERED], samples[SETTLED]) == (0, 0)
     last = samples['reconciler_last_answer_timestamp_seconds{account="default"}']
     assert last == pytest.approx(bench.now().timestamp(), abs=20)
 
     age(bench)
+    count_totals(bench.database)
     scraper.clock.seconds += 16
     samples = scraper.samples()
     assert (samples[ANSWERED], samples[SETTLED]) == (1, 2)

@@ -183,6 +183,15 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(bench: Workbench, si
         eventually(has_schedule, "schedules for both accounts, and their orders settled")
 
 
+def test_ticks_count_what_the_metrics_total(bench: Workbench, run: Run) -> None:
+    at = bench.now() - timedelta(minutes=10)
+    bench.run(insert(REJECTED), {"received_at": at, "source": "reconciler serve", "payload": "{}", "errors": "no"})
+    with run() as runtime:
+        runtime.ticks.tick()
+    with Scraper(bench.url) as scraper:
+        assert scraper.samples()['reconciler_rejected_total{source="reconciler serve"}'] == 1
+
+
 def test_rows_that_a_restore_left_out_are_created_again_without_a_restart(
     bench: Workbench, simulator: Simulator, run: Run
 ) -> None:

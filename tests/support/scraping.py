@@ -9,12 +9,18 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.database.transactions import Database
+from worker.domain.records.accounts import Rules
+from worker.operations.count_metrics import MetricCounting
 from worker.settings import Settings
-from worker.settings.rules import rules_of
 from worker.web.access import Access
 from worker.web.metrics import MetricSource, metric_routes
 
 ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1"}
+
+
+def count_totals(database: Database) -> None:
+    """Count as the tick of a worker process that has just started."""
+    MetricCounting(database, Rules()).count_some()
 
 
 class _Open(Access):
@@ -47,7 +53,7 @@ class Scraper:
     def __post_init__(self) -> None:
         self.database = Database(self.url, answer_seconds=20.0, pool_size=2)
         settings = Settings(database_url=self.url, **self.settings)
-        self.source = MetricSource(self.database, settings.accounts, rules_of(settings), clock=self.clock)
+        self.source = MetricSource(self.database, settings.accounts, clock=self.clock)
         app = Flask(__name__, static_folder=None)
         app.register_blueprint(metric_routes(_Open(settings, self.database), self.source))
         self.client: FlaskClient = app.test_client()

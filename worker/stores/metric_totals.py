@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, select, update
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import CURSORS, EVENTS, ORDERS, QUERIES, REJECTED, TOTALS
+from worker.database.tables import CURSORS, EVENTS, METADATA, ORDERS, QUERIES, REJECTED, TOTALS
 from worker.domain.records.metrics import (
     Cursor,
     EventToCount,
@@ -21,7 +21,6 @@ from worker.domain.records.metrics import (
 from worker.domain.records.order_changes import EventKind
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_START = Cursor(counted_at=_LONG_AGO)
 
 
 def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
@@ -34,9 +33,11 @@ def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
     }
 
 
-def add_cursor(connection: Connection, stream: Stream) -> None:
-    """Begin a stream. Raises IntegrityError where somebody else has begun it."""
-    values = {"stream": stream.value, "counted_id": _START.counted_id, "counted_at": _START.counted_at}
+def begin(connection: Connection, stream: Stream, most: int) -> None:
+    """Begin a stream before the newest `most` rows of its table. Raises IntegrityError if somebody else began it."""
+    ids = METADATA.tables[stream].c.id
+    before = connection.scalar(select(ids).order_by(ids.desc()).offset(most).limit(1))
+    values = {"stream": stream.value, "counted_id": before or 0, "counted_at": _LONG_AGO}
     connection.execute(insert(CURSORS).values(values))
 
 
@@ -73,17 +74,8 @@ def next_events(connection: Connection, cursor: Cursor, most: int) -> list[Event
 def next_rejected(connection: Connection, cursor: Cursor, most: int) -> list[RejectedToCount]:
     """The next rows of refused input behind a cursor, by id."""
     columns = (REJECTED.c.id, REJECTED.c.source, REJECTED.c.received_at.label("at"))
-    page = _behind(select(*columns), REJECTED.c.id, _before_reused_ids(connection, cursor), most)
+    page = _behind(select(*columns), REJECTED.c.id, cursor, most)
     return [RejectedToCount(**row) for row in connection.execute(page).mappings()]
-
-
-def _before_reused_ids(connection: Connection, cursor: Cursor) -> Cursor:
-    """SQLite gives the highest ids again once their rows are deleted, as a retry does: the new rows are later ones."""
-    if connection.dialect.name != "sqlite":
-        return cursor
-    is_new = and_(REJECTED.c.received_at > cursor.counted_at, REJECTED.c.id <= cursor.counted_id)
-    first = connection.scalar(select(func.min(REJECTED.c.id)).where(is_new))
-    return cursor if first is None else Cursor(counted_id=first - 1, counted_at=cursor.counted_at)
 
 
 def _behind(statement: Select[Any], key: Any, cursor: Cursor, most: int) -> Select[Any]:

@@ -27,7 +27,7 @@ Figures = Mapping[Any, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """All totals, with how far they were counted."""
+    """All totals, with how far they were counted. A stream without a cursor was never counted."""
 
     values: Mapping[TotalKey, float]
     cursors: Mapping[Stream, Cursor]

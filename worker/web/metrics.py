@@ -1,7 +1,7 @@
 """`/metrics`: what Prometheus scrapes, and where it is read.
 
-Gauges are shared by all who ask within 15 seconds, totals are as they are now, and what takes so long is counted apart
-from scrapes.
+A scrape only reads: ticks of workers count the totals (`worker.operations.count_metrics`). Gauges are shared by all who
+ask within 15 seconds, totals are as they are now, and what takes so long is counted apart from scrapes.
 """
 
 import threading
@@ -19,10 +19,8 @@ from prometheus_client.exposition import choose_encoder
 from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.database.transactions import Database
-from worker.domain.records.accounts import Rules
-from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
+from worker.domain.records.metrics import Count, Gauges, TotalKey
 from worker.domain.watching import metric_counting as totals
-from worker.operations.count_metrics import count_further
 from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
 from worker.web.access import Access, refuse_to_watch
 from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples
@@ -45,7 +43,6 @@ _KEPT_APART_SECONDS = 60.0
 _OLDEST_APART_SECONDS = 300.0
 """An older count is not shown any more."""
 _LONGEST_COUNT_SECONDS = 20.0
-_CATCH_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +50,7 @@ class Reading:
     """What one scrape shows."""
 
     gauges: Gauges
-    totals: Mapping[TotalKey, float]
-    caught_up: Collection[Stream]
-    """The streams whose totals may be shown. While those of another one catch up with its table, they would look like
-    a sudden rate."""
+    totals: Totals
 
 
 class MetricSource:
@@ -66,12 +60,11 @@ class MetricSource:
         self,
         database: Database,
         accounts: Collection[str],
-        rules: Rules,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`accounts` are those of the settings; `clock` counts seconds."""
-        self._database, self._configured, self._rules, self._clock = database, frozenset(accounts), rules, clock
+        self._database, self._configured, self._clock = database, frozenset(accounts), clock
         self._apart = Apart("metrics-refresh")
         self._gauges = SharedReading[Gauges | None](
             self._read_gauges, otherwise=None, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, clock=clock
@@ -82,9 +75,6 @@ class MetricSource:
         """What scrapes leave to the other thread. Where one of two changes at once is lost, it is made again."""
         self._counts = {count: self._shared(partial(self._count, count)) for count in Count}
         self._accounts = self._shared(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
-        self._caught_up: frozenset[Stream] = frozenset()
-        """The streams of which all rows that were ready have been counted."""
-        self._catching_up = self._shared(self._catch_up, kept_seconds=0)
 
     def read(self) -> Reading:
         """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
@@ -96,21 +86,17 @@ class MetricSource:
         figures = {count: self._counts[count].latest(0) for count in large}
         # What was just found to be large is waited for: all of it is begun by now, so that these waits end together.
         figures = {count: found or self._counts[count].latest(_WAIT_SECONDS) for count, found in figures.items()}
-        if len(self._caught_up) < len(Stream):
-            self._catching_up.latest(0)
-        # Before the totals: a stream that catches up in between is shown by the next scrape.
-        caught_up = self._caught_up
         gauges = replace(gauges, counts=replace(gauges.counts, **figures))
-        return Reading(gauges=gauges, totals=self._fresh_totals(), caught_up=caught_up)
+        return Reading(gauges=gauges, totals=self._fresh_totals())
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
         self._apart.close()
 
-    def _shared(self, read: Callable[[], T], kept_seconds: float = _KEPT_APART_SECONDS) -> SharedReading[T | None]:
+    def _shared(self, read: Callable[[], T]) -> SharedReading[T | None]:
         """A reading by the other thread. Where it fails, what was read before is shown."""
         shared = partial(self._apart.shared, oldest_seconds=_OLDEST_APART_SECONDS, report=_log_failure)
-        return shared(read, kept_seconds=kept_seconds, clock=self._clock)
+        return shared(read, kept_seconds=_KEPT_APART_SECONDS, clock=self._clock)
 
     def _known_accounts(self) -> Collection[str]:
         """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
@@ -118,8 +104,6 @@ class MetricSource:
 
     def _read_gauges(self) -> Gauges:
         large, accounts = self._large, self._known_accounts()
-        for stream in Stream:
-            self._count_further(stream)
         gauges = read_gauges(self._database, accounts, large, seconds=_LONGEST_STATEMENT_SECONDS)
         self._large |= {count for count in Count if getattr(gauges.counts, count) is None}
         return gauges
@@ -131,19 +115,7 @@ class MetricSource:
             self._large -= {count}
         return figures
 
-    def _catch_up(self) -> None:
-        until = self._clock() + _CATCH_UP_SECONDS
-        for stream in Stream:
-            while not self._apart.is_closed and self._clock() < until and not self._count_further(stream):
-                pass
-
-    def _count_further(self, stream: Stream) -> bool:
-        is_done = count_further(self._database, stream, self._rules)
-        if is_done:
-            self._caught_up |= {stream}
-        return is_done
-
-    def _fresh_totals(self) -> Mapping[TotalKey, float]:
+    def _fresh_totals(self) -> Totals:
         """The totals of this moment: two processes take turns to answer the same scraper, and one that shows older
         totals than the other looks as if it had started again."""
         # One at a time: the pages have the other connection, while the database keeps silent.
@@ -151,7 +123,7 @@ class MetricSource:
             raise TimeoutError("another thread waits for the database")
         try:
             self._totals = read_totals(self._database, self._totals)
-            return self._totals.values
+            return self._totals
         finally:
             self._reading_totals.release()
 
@@ -207,7 +179,7 @@ def _fault(error: Exception) -> str | None:
 def families(reading: Reading) -> Iterator[Metric]:
     """All metrics with their samples. One without samples is written with its help and its type all the same."""
     by_name: dict[str, dict[TotalKey, float]] = {}
-    for key, value in reading.totals.items():
+    for key, value in reading.totals.values.items():
         by_name.setdefault(key[0], {})[key] = value
     for described in CATALOGUE:
         match described:
@@ -230,17 +202,16 @@ def _gauge(described: Gauge | Last, samples: Samples) -> Metric:
 
 
 def _last(described: Last, reading: Reading) -> Samples:
-    is_whole = Stream.QUERIES in reading.caught_up
     for account in reading.gauges.accounts:
         query = reading.gauges.last_queries.get(account)
         newest = None if query is None else described.newest(query)
-        counted = reading.totals.get((described.name, totals.labels_of(account=account))) if is_whole else None
+        counted = reading.totals.values.get((described.name, totals.labels_of(account=account)))
         yield [account], counted if newest is None else newest.timestamp()
 
 
 def _counter(described: Counter, reading: Reading, values: Mapping[TotalKey, float]) -> Metric:
     family = CounterMetricFamily(described.name, described.help, labels=described.labels)
-    if described.stream in reading.caught_up:
+    if described.stream in reading.totals.cursors:
         counts = {tuple(map(str, labels)): 0.0 for labels in described.from_start(reading.gauges)}
         for (_, labels), value in values.items():
             counts[tuple(dict(labels)[name] for name in described.labels)] = value
@@ -251,7 +222,7 @@ def _counter(described: Counter, reading: Reading, values: Mapping[TotalKey, flo
 
 def _histogram(described: Histogram, reading: Reading, by_name: Mapping[str, Mapping[TotalKey, float]]) -> Metric:
     family = HistogramMetricFamily(described.name, described.help, labels=described.labels)
-    if described.stream in reading.caught_up:
+    if described.stream in reading.totals.cursors:
         buckets: dict[str, dict[str, float]] = {}
         for (_, labels), value in by_name.get(f"{described.name}_bucket", {}).items():
             of = dict(labels)
