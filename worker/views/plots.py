@@ -3,22 +3,19 @@
 Each read is a range of one index, with a bounded number of rows besides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
+from worker.database.tables import NOT_PENDING, ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
 from worker.domain.watching.plots import (
     Plots,
-    SentQuery,
     Span,
-    allowed_queries,
     backlog,
     bucket_starts,
     choose_span,
@@ -27,21 +24,17 @@ from worker.domain.watching.plots import (
 )
 from worker.views import counts
 from worker.views.accounts import known_accounts
-from worker.views.queries import first_query_since
 
 _MOST_CHANGED = 20_000
 """Unresolved and cancelled orders are looked for among so many that changed last: each row has to be read."""
 _MOST_SETTLED = 1_000
-_MOST_SENT = 100_000
-_LAST_QUERIES = 60
-_QUERY_COLUMNS = [QUERIES.c[name] for name in ("id", "sent_at", "order_count", "outcome")]
 
 Counted = tuple[datetime, int]
 """When a bucket begins, and how many."""
 
 
-def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: Span | None) -> Plots:
-    """All plots of a span; None: the one that suits. `sids` are the SIDs of the accounts that the settings name."""
+def read_plots(database: Database, span: Span | None) -> Plots:
+    """All plots of a span; None: the one that suits."""
     with database.snapshot() as connection:
         counts.bound_statements(connection)
         now = database.now(connection)
@@ -55,7 +48,6 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
         succeeded, failed = (count_times(starts, final[state]) for state in (OrderState.SUCCEEDED, OrderState.FAILED))
         stopped = count_times(starts, ((time, 1) for time in stopped_since(connection, starts[0])))
         left = [sum(some) for some in zip(succeeded, failed, stopped, strict=True)]
-        sent = sent_since(connection, starts[0])
         return Plots(
             now=now,
             span=span,
@@ -67,11 +59,6 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
             due=sum(count.due for count in of_lanes),
             backlog=backlog(pending, submitted, left),
             delays=count_delays(last_settled(connection)),
-            queries=count_times(starts, ((time, 1) for time, _ in sent)),
-            query_orders=count_times(starts, sent),
-            allowed=allowed_queries(span.bucket, len({*sids.values()}), rules),
-            batch_size=rules.batch_size,
-            last_queries=last_queries(connection),
         )
 
 
@@ -121,19 +108,6 @@ def last_settled(connection: Connection) -> list[tuple[float, str]]:
         (max(0.0, (settled_at - submitted_at).total_seconds()), "unknown" if source is None else source.value)
         for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
     ]
-
-
-def sent_since(connection: Connection, since: datetime) -> list[tuple[datetime, int]]:
-    """When each query was sent since a time, and with how many orders: the last 100,000 at most."""
-    within = QUERIES.c.id >= first_query_since(connection, since, None)
-    statement = select(QUERIES.c.sent_at, QUERIES.c.order_count).where(within)
-    return [(row[0], row[1]) for row in connection.execute(statement.order_by(QUERIES.c.id.desc()).limit(_MOST_SENT))]
-
-
-def last_queries(connection: Connection) -> list[SentQuery]:
-    """The queries that were sent last, the earliest of them first."""
-    latest = select(*_QUERY_COLUMNS).order_by(QUERIES.c.id.desc()).limit(_LAST_QUERIES)
-    return [SentQuery(**row) for row in connection.execute(latest).mappings()][::-1]
 
 
 def _final(within: Sequence[ColumnElement[bool]]) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""What the plots of the overview show: figures by span of time, and the queries that were sent last.
+"""What the plots of the overview show: figures by span of time.
 
 In which bucket each row falls, and what follows from the counts.
 """
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
-
-from worker.domain.records.accounts import Rules
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
 """Seconds: the upper ends of the bars of delays; the last bar has none."""
@@ -36,16 +34,6 @@ class Span(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SentQuery:
-    """A row of `platform_queries`, as far as the plots need it."""
-
-    id: int
-    sent_at: datetime
-    order_count: int
-    outcome: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Plots:
     """All that is plotted, at `now` by the database's clock. Each sequence of figures has a figure for each bucket."""
 
@@ -65,16 +53,6 @@ class Plots:
     delays: Mapping[str, Sequence[int]]
     """By source, how many of the last settled orders took how long: a figure for each of `DELAY_LIMITS`,
     and one more for those that took longer."""
-    queries: Sequence[int]
-    """Sent, of all accounts."""
-    query_orders: Sequence[int]
-    """Orders in them."""
-    allowed: float
-    """Queries that the limit allows in a bucket."""
-    batch_size: int
-    """Orders that a query holds at most."""
-    last_queries: Sequence[SentQuery]
-    """The earliest first."""
 
 
 def choose_span(wanted: Span | None, oldest: datetime | None, now: datetime) -> Span:
@@ -120,8 +98,3 @@ def count_delays(settled: Iterable[tuple[float, str]]) -> Mapping[str, Sequence[
         bars = counts.setdefault(source, [0] * (len(DELAY_LIMITS) + 1))
         bars[bisect_right(DELAY_LIMITS, seconds)] += 1
     return counts
-
-
-def allowed_queries(lasts: timedelta, account_sids: int, rules: Rules) -> float:
-    """How many queries the limit allows so many SIDs within a time, where answers come at once."""
-    return account_sids * rules.slots * lasts.total_seconds() / rules.spacing_seconds

@@ -5,7 +5,7 @@ A chart is 400 units wide, so that its texts are readable at the width of a phon
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -69,34 +69,22 @@ class Chart:
     """The bars whose labels stand below the axis."""
     bars: Sequence[Series]
     """Stacked, the lowest first."""
-    told: Sequence[Series] = ()
-    """The figures in words, where these are others than those that are drawn."""
     line: Series | None = None
     """Drawn over the bars, a step for each."""
     level: Series | None = None
-    links: Sequence[str] = ()
-    """Where each bar leads; none: nowhere."""
-    kinds: Sequence[str] = ()
-    """The class of each bar, in place of that of its series."""
-    kind_names: Sequence[tuple[str, str]] = ()
-    """What these classes mean: names and classes."""
     note: str = ""
     """A sentence below the chart."""
 
     @property
     def columns(self) -> list[Series]:
         """The figures in words, as the table beside the chart shows them."""
-        return list(self.told) or self._drawn
-
-    @property
-    def _drawn(self) -> list[Series]:
         return [*self.bars, *([] if self.line is None else [self.line])]
 
     @property
     def legend(self) -> list[tuple[str, str]]:
         """The names of what is drawn, with the class of each."""
-        drawn = list(self.kind_names) if self.kinds else [(one.name, one.kind) for one in self._drawn]
-        return drawn + ([] if self.level is None else [(self.level.name, self.level.kind)])
+        drawn = [*self.columns, *([] if self.level is None else [self.level])]
+        return [(one.name, one.kind) for one in drawn]
 
     @property
     def top(self) -> float:
@@ -130,7 +118,7 @@ class Chart:
             if value > 0:
                 height = max(_LEAST_HEIGHT, self.y(below) - self.y(below + value))
                 yield Rect(
-                    self.kinds[bar] if self.kinds else one.kind,
+                    one.kind,
                     self.x(bar + gap / 2 / self.width),
                     round(self.y(below) - height, 1),
                     round(self.width - gap, 1),
@@ -157,19 +145,9 @@ def figure_text(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
-Words = Callable[[str], str]
-"""A stored word, as a person reads it."""
-
-
-def charts_of(plots: Plots, zone: ZoneInfo, words: Words, query_link: Callable[[int], str]) -> list[Chart]:
+def charts_of(plots: Plots, zone: ZoneInfo) -> list[Chart]:
     """All of them, in the language of the request. Times are shown in `zone`."""
-    return [
-        _states(plots, zone),
-        _backlog(plots, zone),
-        _delays(plots),
-        _budget(plots, zone),
-        _queries(plots, zone, words, query_link),
-    ]
+    return [_states(plots, zone), _backlog(plots, zone), _delays(plots)]
 
 
 def _states(plots: Plots, zone: ZoneInfo) -> Chart:
@@ -222,56 +200,6 @@ def _delays(plots: Plots) -> Chart:
         ticks=range(len(_DELAY_NAMES) + 1),
         bars=[Series(name=text(words), kind=kind, values=values) for (kind, words), values in sums.items()],
         note=text("Of the last %(count)s settled orders.", count=count),
-    )
-
-
-def _budget(plots: Plots, zone: ZoneInfo) -> Chart:
-    full = [round(orders / plots.batch_size, 2) for orders in plots.query_orders]
-    sent, orders = sum(plots.queries), sum(plots.query_orders)
-    fill = orders / (sent * plots.batch_size) if sent else 0.0
-    return _over_time(
-        plots,
-        zone,
-        key="budget",
-        title=text("Use of the budget"),
-        description=text("Queries that were sent; the dark part is how full they were. Line: what the limit allows."),
-        bars=[
-            Series(name=text("Filled with orders"), kind="full", values=full),
-            Series(
-                name=text("Empty places"),
-                kind="rest",
-                values=[max(0.0, round(one - part, 2)) for one, part in zip(plots.queries, full, strict=True)],
-            ),
-        ],
-        told=[
-            Series(name=text("Queries sent"), kind="full", values=plots.queries),
-            Series(name=text("Orders in them"), kind="full", values=plots.query_orders),
-        ],
-        level=Series(name=text("Allowed"), kind="allowed", values=[plots.allowed]),
-        note=text(
-            "Queries: %(sent)s. Orders in them: %(orders)s, %(fill)s of the places.",
-            sent=sent,
-            orders=orders,
-            fill=format(fill, ".0%"),
-        ),
-    )
-
-
-def _queries(plots: Plots, zone: ZoneInfo, words: Words, query_link: Callable[[int], str]) -> Chart:
-    sent = plots.last_queries
-    labels = [f"{one.sent_at.astimezone(zone):%H:%M:%S} {words(one.outcome)}" for one in sent]
-    return Chart(
-        key="queries",
-        title=text("The last queries"),
-        description=text("A bar for each query: how many orders it held, coloured by how it ended."),
-        across=text("Query"),
-        labels=labels,
-        ticks=(),
-        bars=[Series(name=text("Orders"), kind="answered", values=[one.order_count for one in sent])],
-        links=[query_link(one.id) for one in sent],
-        kinds=[f"outcome {one.outcome}" for one in sent],
-        kind_names=[(words(outcome), f"outcome {outcome}") for outcome in dict.fromkeys(one.outcome for one in sent)],
-        note="" if sent else text("No query was sent yet."),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, render_template, request
 
 from worker.database.transactions import Database, is_transient
 from worker.domain.accounts.back_off import may_query_at
@@ -18,7 +18,7 @@ from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds
 from worker.views.plots import read_plots
 from worker.views.watching import Status, read_status
 from worker.web.console.plots import charts_of, frame
-from worker.web.console.translations import SKIN, outcome_word, text, word_of
+from worker.web.console.translations import SKIN, text, word_of
 from worker.web.shared_readings import Apart
 from worker.words.sentences import finding_in_sentences
 
@@ -56,7 +56,7 @@ class _Overview:
         rules, sids = rules_of(settings), sids_of(settings)
         status = partial(read_status, database, sids, rules)
         self._statuses = apart.shared(status, kept_seconds=_STATUS_SECONDS, share=_SHARE)
-        plots = {span: partial(read_plots, database, sids, rules, span) for span in (None, *Span)}
+        plots = {span: partial(read_plots, database, span) for span in (None, *Span)}
         shared = partial(apart.shared, kept_seconds=_PLOTS_SECONDS, share=_SHARE)
         self._plots = {span: shared(read) for span, read in plots.items()}
 
@@ -69,7 +69,7 @@ class _Overview:
         plots = self._plots[wanted].latest(_PATIENCE_SECONDS)
         if plots is None:
             return {"plots": None, "span": wanted}
-        charts = charts_of(plots, self._settings.zone, outcome_word, _query_path)
+        charts = charts_of(plots, self._settings.zone)
         return {"plots": plots, "span": plots.span, "charts": charts, **frame()}
 
 
@@ -102,10 +102,6 @@ def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str
     return render_template(template, spans=list(Span), **part)
 
 
-def _query_path(query_id: int) -> str:
-    return f"{url_for('console.overview')}queries/{query_id}"
-
-
 def _shown(status: Status, settings: Settings) -> dict[str, object]:
     overview, thresholds, rules = status.overview, thresholds_of(settings), rules_of(settings)
     found, names, tick_seconds = check(overview, thresholds, rules), accounts_by_sid(settings), thresholds.tick_seconds
@@ -134,9 +130,8 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
 
 def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], overview: Overview) -> float | None:
     """In how many seconds a slot may carry a query; None while all of its accounts are paused."""
-    own = names.get(slot["account_sid"], ())
-    at = may_query_at(slot["due_at"], [one.state for one in overview.accounts if one.account in own], overview.now)
-    return None if at is None else max(0.0, (at - overview.now).total_seconds())
+    at = may_query_at(slot["due_at"], states, now)
+    return None if at is None else max(0.0, (at - now).total_seconds())
 
 
 def _by_source(counts: Mapping[str, int]) -> str:

@@ -5,11 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from worker.domain.records.accounts import Rules
 from worker.domain.watching.plots import (
     DELAY_LIMITS,
     Span,
-    allowed_queries,
     backlog,
     bucket_starts,
     choose_span,
@@ -78,8 +76,3 @@ def test_delays_are_counted_by_source_up_to_each_limit() -> None:
     assert counts["callback"][0] == 2
     assert (counts["query"][0], counts["query"][1], counts["query"][-1]) == (0, 1, 1)
     assert len(counts["query"]) == len(DELAY_LIMITS) + 1
-
-
-def test_the_limit_allows_each_sid_its_slots_once_a_window_and_margin() -> None:
-    rules = Rules(window_seconds=59.5, margin_seconds=0.5, slots=2)
-    assert allowed_queries(timedelta(minutes=30), 3, rules) == pytest.approx(180)

@@ -82,19 +82,6 @@ def test_a_small_figure_beside_a_large_one_can_be_seen() -> None:
     assert float(found[0]["height"]) >= 1
 
 
-def test_bars_may_lead_somewhere_and_have_classes_of_their_own() -> None:
-    svg = drawn(
-        replace(
-            CHART,
-            bars=CHART.bars[:1],
-            links=["/queries/1", "/queries/2", "/queries/3"],
-            kinds=["outcome a", "b", "outcome c"],
-        )
-    )
-    assert [link.get("href") for link in svg.iter(f"{SVG}a")] == ["/queries/1", "/queries/2", "/queries/3"]
-    assert [one["class"] for one in rects(svg)] == ["outcome a", "outcome c"]
-
-
 def test_a_chart_without_bars_is_drawn_all_the_same() -> None:
     empty = Series(name="x", kind="x", values=[])
     assert rects(drawn(replace(CHART, labels=[], ticks=[], bars=[empty], line=empty))) == []
