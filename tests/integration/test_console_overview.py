@@ -95,14 +95,6 @@ def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> 
         assert "a query may be sent now" not in shown(client)
 
 
-def test_the_last_queries_lead_to_their_pages(bench: Workbench, client: FlaskClient) -> None:
-    bench.add("1")
-    query = bench.reconcile([item("1")])
-    page = shown(client, "/overview/plots")
-    assert f'<a href="/queries/{query.id}">' in page
-    assert 'class="outcome answered"' in page
-
-
 @pytest.mark.parametrize(("age", "span"), [(60.0, "1h"), (7200.0, "24h")])
 def test_young_orders_are_shown_by_the_hour_and_older_ones_by_the_day(
     bench: Workbench, client: FlaskClient, age: float, span: str

@@ -126,6 +126,7 @@ def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
     overdue = datetime.now(UTC) - timedelta(minutes=10)
     for rank in Rank:
         put_notifications(bench, 150, rank=rank, due_at=overdue)
+    put_endpoint(bench, target_digest=Webhook(url=receiver.url, secrets=(SECRET,)).digest)
     assert waiting(bench).waits_since is not None
     may_answer = threading.Semaphore(0)
 
@@ -134,7 +135,7 @@ def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
         answering.answer()
 
     receiver.reply = answer_in_step
-    start({"default": receiver.url})
+    start({"default": receiver.url}, enters=False)
     eventually(lambda: receiver.requests, "a delivery")
     looks = 0
     while (count := waiting(bench)).pending:

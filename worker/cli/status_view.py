@@ -23,12 +23,19 @@ from worker.cli.output import (
 )
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Source
-from worker.domain.records.watching import AccountOverview, Finding, Level, Overview, WorkerRow
-from worker.domain.watching.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
-from worker.domain.watching.workers import is_served, is_ticking
+from worker.domain.records.watching import AccountOverview, Finding, Level, WorkerRow
+from worker.domain.watching.monitoring import (
+    SharedBudget,
+    Thresholds,
+    back_off_reason,
+    check,
+    shared_budgets,
+    too_frequent,
+)
+from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.views.watching import Status
 from worker.words import N_, catalogue
 from worker.words.sentences import finding_in_words
@@ -63,14 +70,23 @@ _WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to
 def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: Thresholds, rules: Rules) -> Row:
     """The status as JSON. `names` are the accounts of each SID."""
     overview, workers = status.overview, status.overview.workers
+    budgets = shared_budgets(overview.accounts, overview.now, rules)
+    polled = polled_accounts(workers, budgets, overview.now, thresholds.tick_seconds)
+    # None where no worker ticks: then it is not known.
+    has_worker = is_ticking(workers, overview.now, thresholds.tick_seconds) or None
+    states = {one.account: one.state for one in overview.accounts}
     return {
         "now": overview.now,
         "findings": [finding_to_response(one) for one in check(overview, thresholds, rules)],
         "workers": [_worker(row, overview.now) for row in workers],
         "last_beat_at": max((row.last_beat_at for row in workers if row.last_beat_at is not None), default=None),
-        "slots": [_slot(slot, names.get(slot["account_sid"], []), overview) for slot in status.slots],
+        "slots": [_slot(slot, names.get(slot["account_sid"], []), states, overview.now) for slot in status.slots],
         "accounts": [
-            _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
+            {
+                **_account(one, overview.now, budgets[one.account], status.last_queries[one.account], rules),
+                "is_served": has_worker and one.account in polled,
+            }
+            for one in overview.accounts
         ],
         "endpoints": endpoint_rows(endpoint_views(overview.endpoints, overview.notifications, overview.now)),
         "acts": list(status.acts),
@@ -83,15 +99,14 @@ def finding_to_response(one: Finding) -> dict[str, Any]:
     return {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": words}
 
 
-def _slot(slot: Row, names: Sequence[str], overview: Overview) -> Row:
-    states = [one.state for one in overview.accounts if one.account in names]
-    query_at = may_query_at(slot["due_at"], states, overview.now)
+def _slot(slot: Row, names: Sequence[str], states: Mapping[str, AccountState], now: datetime) -> Row:
+    query_at = may_query_at(slot["due_at"], [states[name] for name in names], now)
     return {
         **slot,
         "accounts": names,
-        "due_in_seconds": rest((slot["due_at"] - overview.now).total_seconds()),
+        "due_in_seconds": rest((slot["due_at"] - now).total_seconds()),
         # None: all of its accounts are paused.
-        "next_query_in_seconds": None if query_at is None else rest((query_at - overview.now).total_seconds()),
+        "next_query_in_seconds": None if query_at is None else rest((query_at - now).total_seconds()),
     }
 
 
@@ -104,24 +119,15 @@ def _worker(row: WorkerRow, now: datetime) -> Row:
     }
 
 
-def _account(
-    one: AccountOverview,
-    overview: Overview,
-    query: Row | None,
-    thresholds: Thresholds,
-    rules: Rules,
-) -> Row:
-    state, now, workers = one.state, overview.now, overview.workers
-    why = back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None
-    # None where no worker ticks: then it is not known.
-    has_worker = is_ticking(workers, now, thresholds.tick_seconds) or None
+def _account(one: AccountOverview, now: datetime, budget: SharedBudget, query: Row | None, rules: Rules) -> Row:
+    state = one.state
+    why = back_off_reason(one, budget) if state.is_backed_off(now) else None
     return {
         **_copied(one, _COUNTS),
         **_copied(state, _STATE),
         **pauses_to_response(state, now),
         "is_configured": one.account_sid is not None,
-        "is_served": has_worker and is_served(workers, one.account, now, thresholds.tick_seconds),
-        "minutes_to_drain": round(drain_seconds(overview.accounts, one, now, rules) / 60, 2) if one.due else 0,
+        "minutes_to_drain": round(budget.drain_seconds / 60, 2) if one.due else 0,
         "settled_last_hour": dict(one.settled_hour),
         "settled_last_day": dict(one.settled_day),
         "attention": dict(one.attention),

@@ -109,8 +109,9 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
             show(console(), _response(opened))
 
 
-def _read(opened: Session) -> Status:
-    return read_status(opened.database, sids_of(opened.settings), rules_of(opened.settings))
+def _read(opened: Session, *, with_learned: bool = True) -> Status:
+    sids, rules = sids_of(opened.settings), rules_of(opened.settings)
+    return read_status(opened.database, sids, rules, with_learned=with_learned)
 
 
 def _response(opened: Session) -> Mapping[str, Any]:
@@ -121,7 +122,7 @@ def _response(opened: Session) -> Mapping[str, Any]:
 
 def _check(as_json: bool) -> int:
     with _cannot_tell(as_json), session(answer_seconds=_ANSWER_SECONDS) as opened:
-        read = _read(opened)
+        read = _read(opened, with_learned=False)
         found = check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
     level = max((finding.level for finding in found), default=Level.OK)
     accounts = read.overview.accounts

@@ -23,7 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from worker.database.bulk_statements import one_of
+from worker.database.bulk_statements import found_by, one_of
 from worker.database.tables import (
     GAVE_UP,
     NOTIFICATIONS,
@@ -33,9 +33,11 @@ from worker.database.tables import (
     UNMATCHED,
     UNRESOLVED_STATE,
 )
+from worker.domain.notifications.endpoint_watch import unsent_since
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Attention, IdKind, Lane
 from worker.domain.records.watching import NotificationCounts, PendingCount
+from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
 _LONGEST_STATEMENT_SECONDS = 20
@@ -149,11 +151,11 @@ def notifications(
 
 
 def watched_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
-    """All of these, and since when no process sends them."""
-    return {
-        name: replace(count, waits_since=_waits_since(connection, name, now)) if count.pending else count
-        for name, count in notifications(connection).items()
-    }
+    """All of these; `waits_since` only where they may be sent, and no process sends them."""
+    found, endpoints = notifications(connection), read_endpoints(connection)
+    late = [name for name in endpoints.keys() & found.keys() if unsent_since(endpoints[name], found[name], now)]
+    unsent = found_by(connection, [_unsent(name, now) for name in late])
+    return {name: count if name in unsent else replace(count, waits_since=None) for name, count in found.items()}
 
 
 def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
@@ -163,6 +165,7 @@ def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> Notific
         pending=sum(row.rows for row in ranks),
         oldest_changed_at=min(((row.first, first.changed_at) for row, first in found), default=(0, None))[1],
         queued_since=min((_queued_since(row, first) for row, first in found), default=None),
+        waits_since=min((row.due for row in ranks), default=None),
     )
 
 
@@ -182,17 +185,18 @@ def _queued_since(of_rank: Any, first: Any) -> datetime:
     return times[of_rank.rank]
 
 
-def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
+def _unsent(account: str, now: datetime) -> Select[Any]:
+    """The account's name, if notifications are due and no process sends them."""
     # Claims take the first ones. Where none of so many is leased, none is being sent. In one statement: a
     # delivery that ends gives its lease to another row, of either rank.
-    first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
-    is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)
-    return None if is_sending else min((row.due_at for row in first), default=None)
+    first = union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank)).subquery()
+    is_sent = case((first.c.leased_until > now, 1))
+    return select(first.c.account).group_by(first.c.account).having(func.count(is_sent) == 0)
 
 
-def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime, datetime | None]]:
+def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[str, datetime | None]]:
     return (
-        select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
+        select(NOTIFICATIONS.c.account, NOTIFICATIONS.c.leased_until)
         .where(
             NOTIFICATIONS.c.account == account,
             # Written out, not a parameter: see `tables.PENDING_STATE`.

@@ -15,7 +15,7 @@ from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.watching.next_step import Circumstances, NextStep, next_step
-from worker.domain.watching.workers import is_served, is_ticking
+from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.archived_orders import read_archived
@@ -213,7 +213,7 @@ def _read_circumstances(
         state=state,
         is_configured=account_sid is not None,
         is_worker_alive=is_ticking(workers, now, tick_allowance_seconds),
-        is_served=is_served(workers, order.account, now, tick_allowance_seconds),
+        is_served=order.account in polled_accounts(workers, [order.account], now, tick_allowance_seconds),
         slot_due_at=None if account_sid is None else next_slot_at(connection, account_sid, rules),
         is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
         others_due=max(0, _count_due(connection, order, now) - 1),

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func, literal, select
 
-from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES
+from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES, STATES
 from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState, Rules
@@ -36,6 +36,9 @@ QUERY_COLUMNS = [
 ]
 _PAST_QUERIES = 40
 """Of each account; among them are batches, and queries about single orders and suspects."""
+_PAST_QUERIES_OF_ALL = 50_000
+"""Where there are more than 1,250 accounts, fewer of each are read."""
+_LEAST_PAST_QUERIES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,18 +144,35 @@ def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
     return [dict(row) for row in rows]
 
 
-def last_query(connection: Connection, account: str) -> Row | None:
-    """The account's latest query."""
-    latest = select(*QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
-    found = connection.execute(latest).mappings().first()
-    return None if found is None else dict(found)
+def last_queries(connection: Connection) -> dict[str, Row]:
+    """The latest query of each account that has one, by name."""
+    latest = select(_latest_of(STATES.c.account)).select_from(STATES)
+    ids = [row_id for row_id in connection.scalars(latest) if row_id is not None]
+    return {row["account"]: row for row in rows_by_id(connection, QUERIES, ids, QUERY_COLUMNS)}
 
 
-def past_queries(connection: Connection, account: str) -> list[PastQuery]:
-    """The account's last queries, the newest first."""
-    columns = [QUERIES.c[field.name] for field in fields(PastQuery)]
-    latest = select(*columns).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_PAST_QUERIES)
-    return [PastQuery(**row) for row in connection.execute(latest).mappings()]
+def past_queries(connection: Connection, accounts: int) -> dict[str, list[PastQuery]]:
+    """The last queries of each account by name, the newest first. `accounts` is how many there are."""
+    most = max(_LEAST_PAST_QUERIES, min(_PAST_QUERIES, _PAST_QUERIES_OF_ALL // max(1, accounts)))
+    # A grant locks the row of its account's state, so every account with a query has one.
+    own = STATES.c.account
+    past = select(own, _latest_of(own).label("id"), literal(1).label("number")).cte("past", recursive=True)
+    before = _latest_of(past.c.account, QUERIES.c.id < past.c.id)
+    earlier = select(past.c.account, before, past.c.number + 1).where(past.c.id.is_not(None), past.c.number < most)
+    past = past.union_all(earlier)
+    names = [field.name for field in fields(PastQuery)]
+    columns = [QUERIES.c[name] for name in names]
+    listed = select(past.c.account, *columns).join(QUERIES, QUERIES.c.id == past.c.id).order_by(past.c.number)
+    found: dict[str, list[PastQuery]] = {}
+    for account, *values in connection.execute(listed):
+        found.setdefault(account, []).append(PastQuery(**dict(zip(names, values, strict=True))))
+    return found
+
+
+def _latest_of(account: ColumnElement[str], *wanted: ColumnElement[bool]) -> ScalarSelect[Any]:
+    # In this order its index gives it at once: MariaDB would read all of the account for a maximum.
+    latest = select(QUERIES.c.id).where(QUERIES.c.account == account, *wanted).order_by(QUERIES.c.id.desc())
+    return latest.limit(1).scalar_subquery()
 
 
 def next_slot_at(connection: Connection, account_sid: str, rules: Rules) -> datetime | None:

@@ -170,9 +170,9 @@ def _csv_row(group: TodoGroup, item: Row) -> Row:
 
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
-    queries = {account: past_queries(connection, account) for account in polled}
     with_pending = accounts_with_pending(connection)
     states = read_states(connection)
+    queries = past_queries(connection, len(states))
     found = accounts_to_do(states, with_pending, polled, queries, now, rules)
     return _groups("account", [*found, *alone_to_do(_polled_alone(connection, states, polled, now, rules))])
 

@@ -13,8 +13,8 @@ from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
 from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.queries.slots_and_clocks import is_another
-from worker.domain.records.accounts import DatabaseChanges, Rules
-from worker.domain.records.watching import AccountOverview, Overview
+from worker.domain.records.accounts import AccountState, DatabaseChanges, Rules
+from worker.domain.records.watching import AccountOverview, Finding, FindingKind, Overview, WorkerRow
 from worker.domain.scheduling.stored_json import read_learned
 from worker.domain.watching.workers import (
     HEARTBEAT_SECONDS,
@@ -26,12 +26,13 @@ from worker.domain.watching.workers import (
 from worker.stores.accounts import read_cut_off, read_rows
 from worker.stores.notifications import read_endpoints
 from worker.views import counts
-from worker.views.accounts import known_accounts, read_state, read_workers
+from worker.views.accounts import known_accounts, read_states, read_workers
 from worker.views.acts import ActSearch, recent_acts
-from worker.views.queries import last_query, past_queries, read_slots
+from worker.views.queries import last_queries, past_queries, read_slots
 
 Row = dict[str, Any]
 _ACTS = 5
+_WRITTEN_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 _MOST_COUNTED = 100_000
 """Of the orders with a reason so many are counted: each one's row has to be read for its account."""
 
@@ -51,17 +52,21 @@ class Status:
     """The last acts of operators on accounts, the newest first."""
 
 
-def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> Status:
-    """The whole status. `sids` are the SIDs of the accounts that the settings name."""
+def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, with_learned: bool = True) -> Status:
+    """The whole status. `sids` are the SIDs of the accounts that the settings name. Without what is learned of each
+    account (`with_learned`), which takes a millisecond each, `lost_share` is missing."""
     with database.read() as connection:
         counts.bound_statements(connection)
+        workers = read_workers(connection)
+        # Read after the ticks that it judges: one that lies ahead would count as one of a clock that was set back.
         now = database.now(connection)
         names = [*sids, *(name for name in known_accounts(connection) if name not in sids)]
-        queries = {name: last_query(connection, name) for name in names}
+        latest = last_queries(connection)
+        queries = {name: latest.get(name) for name in names}
         overview = Overview(
             now=now,
-            accounts=_read_accounts(connection, names, sids, queries, now, rules),
-            workers=read_workers(connection),
+            accounts=_read_accounts(connection, names, sids, queries, now, rules, with_learned=with_learned),
+            workers=workers,
             endpoints=list(read_endpoints(connection).values()),
             notifications=counts.watched_notifications(connection, now),
             cut_off=read_cut_off(connection),
@@ -79,17 +84,22 @@ def _read_accounts(
     queries: Mapping[str, Row | None],
     now: datetime,
     rules: Rules,
+    *,
+    with_learned: bool,
 ) -> list[AccountOverview]:
     pending = counts.pending(connection, names, now)
     hours, days = count_settled(connection, now)
     attention = _by_account(counts.attention(connection, _MOST_COUNTED))
     unresolved = _by_account(counts.unresolved(connection, _MOST_COUNTED, with_reason=True))
     in_flight = _count_in_flight(connection, now - timedelta(seconds=rules.reservation_seconds))
+    states = {state.account: state for state in read_states(connection)}
+    past = past_queries(connection, len(states))
+    lost_shares = _read_lost_shares(connection, now, rules) if with_learned else {}
     return [
         AccountOverview(
             account=name,
             account_sid=sids.get(name),
-            state=restart_stepped_backoff(read_state(connection, name), now),
+            state=restart_stepped_backoff(states.get(name) or AccountState(account=name), now),
             counts=pending[name],
             in_flight=in_flight[name],
             settled_hour=hours.get(name, {}),
@@ -97,8 +107,8 @@ def _read_accounts(
             attention=attention.get(name, {}),
             unresolved=unresolved.get(name, {}),
             last_query_at=(queries[name] or {}).get("sent_at"),
-            queries=past_queries(connection, name),
-            lost_share=_read_lost_share(connection, name, now, rules),
+            queries=past.get(name, ()),
+            lost_share=lost_shares.get(name),
         )
         for name in names
     ]
@@ -148,10 +158,10 @@ def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
     return in_flight
 
 
-def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:
-    text = connection.scalar(select(SCHEDULES.c.learned).where(SCHEDULES.c.account == account))
-    learned = None if text is None else read_learned(text, rules)
-    return None if learned is None else learned.lost_share(now.timestamp(), rules)
+def _read_lost_shares(connection: Connection, now: datetime, rules: Rules) -> dict[str, float | None]:
+    rows = connection.execute(select(SCHEDULES.c.account, SCHEDULES.c.learned))
+    known = ((account, read_learned(text, rules)) for account, text in rows)
+    return {account: learned.lost_share(now.timestamp(), rules) for account, learned in known if learned is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +181,9 @@ class Liveness:
 def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
     """The same of the processes of this host, or of all. `within_seconds` is how far back counts."""
     with database.read() as connection:
+        everywhere = read_workers(connection)
+        rows = [row for row in everywhere if host in (None, row.host)]
         now = database.now(connection)
-        rows = read_workers(connection, host=host)
         ticking = [row for row in rows if is_ticking([row], now, within_seconds)]
         silent = is_broker_silent(ticking, timedelta(seconds=within_seconds))
         hangs = any(row.hanging_since is not None for row in rows)

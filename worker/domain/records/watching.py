@@ -154,7 +154,8 @@ class NotificationCounts:
     queued_since: datetime | None = None
     """Since when the first pending one is to be delivered: since its change, or since it was resent, or refused."""
     waits_since: datetime | None = None
-    """Since when the first pending one is due; None where none is, or where some are under way."""
+    """When the first pending one becomes due; None where none is pending. Where unsent ones are watched also None,
+    unless it may be sent for five minutes, and none is under way."""
     gave_up: int = 0
 
 

@@ -1,7 +1,7 @@
 """Whether orders are being reconciled: what a person, or a program that watches, is to be told of an overview."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -66,10 +66,37 @@ def queries_for(counts: Iterable[PendingCount], state: AccountState, now: dateti
     return one_by_one + math.ceil(batched / rules.batch_size)
 
 
-def drain_seconds(accounts: Sequence[AccountOverview], account: AccountOverview, now: datetime, rules: Rules) -> float:
-    """How long it takes to poll all due orders once: those of every account that shares the account's SID."""
-    queries = sum(queries_for(one.counts, one.state, now, rules) for one in _sharing(account, accounts))
-    return rules.drain_seconds(queries)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedBudget:
+    """The budget of an account SID, as its accounts use it together."""
+
+    drain_seconds: float
+    """How long it takes to poll all due orders of these accounts once."""
+    last_query_at: datetime | None
+    """When the last query was sent; None if there was none."""
+    is_too_frequent: bool
+    """Whether the platform refused the last query because queries come too often: then all accounts of the SID back
+    off."""
+
+
+def shared_budgets(accounts: Iterable[AccountOverview], now: datetime, rules: Rules) -> Mapping[str, SharedBudget]:
+    """The budget of each account, by name. An account whose SID is not known shares it with no other."""
+    by_sid: dict[tuple[str | None, str], list[AccountOverview]] = {}
+    for one in accounts:
+        by_sid.setdefault((one.account_sid, one.account if one.account_sid is None else ""), []).append(one)
+    return {
+        one.account: budget for group in by_sid.values() for budget in [_budget(group, now, rules)] for one in group
+    }
+
+
+def _budget(group: Sequence[AccountOverview], now: datetime, rules: Rules) -> SharedBudget:
+    last = max((one.queries[0] for one in group if one.queries), key=lambda query: query.sent_at, default=None)
+    queries = sum(queries_for(one.counts, one.state, now, rules) for one in group)
+    return SharedBudget(
+        drain_seconds=rules.drain_seconds(queries),
+        last_query_at=max((one.last_query_at for one in group if one.last_query_at is not None), default=None),
+        is_too_frequent=last is not None and _is_too_frequent(last),
+    )
 
 
 def polled_alone(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
@@ -94,22 +121,27 @@ def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]
     return [query for query in queries if query.sent_at >= since and _is_too_frequent(query)]
 
 
-def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview]) -> BackOffReason | None:
-    """Why an account backs off; None where its last query says it. `accounts` are all of them."""
+def back_off_reason(account: AccountOverview, budget: SharedBudget) -> BackOffReason | None:
+    """Why an account backs off; None where its last query says it."""
     if account.state.configuration_refused:
         return BackOffReason.CONFIGURATION_REFUSED
-    # Then every account of the SID backs off, whose query it was.
-    last = [one.queries[0] for one in _sharing(account, accounts) if one.queries]
-    if last and _is_too_frequent(max(last, key=lambda query: query.sent_at)):
-        return BackOffReason.TOO_FREQUENT
-    return None
+    return BackOffReason.TOO_FREQUENT if budget.is_too_frequent else None
 
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
     """What is to be reported, the gravest first; nothing where all is well."""
-    found = [*_of_workers(overview, thresholds), *database_findings(overview.database)]
+    found = [*_of_workers(overview, thresholds), *_of_hosts(overview, rules), *database_findings(overview.database)]
+    # Once for all accounts: there may be thousands.
+    budgets = shared_budgets(overview.accounts, overview.now, rules)
+    polled = polled_accounts(overview.workers, budgets, overview.now, thresholds.tick_seconds)
+    not_connected = {row.host for row in overview.cut_off if row.account == NOT_CONNECTED}
+    is_connected = not overview.workers or any(row.host not in not_connected for row in overview.workers)
     for account in overview.accounts:
-        found += [*_of_waits(account, overview), *_of_orders(account, overview, thresholds, rules)]
+        budget, is_polled = budgets[account.account], account.account in polled
+        found += _of_waits(account, budget, overview.now)
+        found += _of_orders(
+            account, budget, overview.now, thresholds, rules, is_polled=is_polled, is_connected=is_connected
+        )
     waiting = (overview.endpoints, overview.notifications, overview.now)
     found += [*warnings_of(*waiting), *late_notifications(*waiting, timedelta(seconds=thresholds.notify_seconds))]
     return sorted(found, key=lambda finding: -finding.level)
@@ -164,75 +196,66 @@ def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, d
     return FindingKind.NEVER_TICKED, max(row.started_at for row in running)
 
 
-def _of_waits(account: AccountOverview, overview: Overview) -> Iterator[Finding]:
-    state, now = account.state, overview.now
+def _of_waits(account: AccountOverview, budget: SharedBudget, now: datetime) -> Iterator[Finding]:
+    state = account.state
     found = partial(Finding, account=account.account)
     if pause := state.pause(now):
         yield found(kind=FindingKind.PAUSED, values={"by": pause.paused_by})
     if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
         yield found(kind=FindingKind.OUTAGE, values={"count": state.failures_in_row})
     if state.is_backed_off(now) and state.backoff_until is not None:
-        reason = back_off_reason(account, overview.accounts)
+        reason = back_off_reason(account, budget)
         kind = FindingKind.BACK_OFF if reason is None else FindingKind.BACK_OFF_BECAUSE
         yield found(kind=kind, values={"why": reason, "lasts": state.backoff_until - now})
     if refused := too_frequent(account.queries, now):
         yield found(kind=FindingKind.TOO_FREQUENT, values={"count": len(refused)})
 
 
-def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules) -> Iterator[Finding]:
+def _of_orders(
+    account: AccountOverview,
+    budget: SharedBudget,
+    now: datetime,
+    thresholds: Thresholds,
+    rules: Rules,
+    *,
+    is_polled: bool,
+    is_connected: bool,
+) -> Iterator[Finding]:
+    """`is_polled`: whether workers that tick have the account, or none ticks; `is_connected`: whether the host of a
+    worker is connected to the platform, or none runs."""
     found = partial(Finding, account=account.account)
-    seconds = drain_seconds(overview.accounts, account, overview.now, rules)
+    seconds = budget.drain_seconds
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
         values = {"count": account.due, "lasts": timedelta(seconds=seconds)}
         yield found(kind=FindingKind.BACKLOG, values=values)
-    alone = polled_alone(account.counts, account.state, overview.now, rules)
+    alone = polled_alone(account.counts, account.state, now, rules)
     most = polls_alone_a_day(account.state, rules, has_others=account.pending > alone)
     if alone > most:
         yield found(kind=FindingKind.POLLED_ALONE, values={"count": alone, "most": most})
-    if account.due and _is_left_out(account, overview, thresholds.tick_seconds):
+    if account.due and not is_polled:
         yield found(kind=FindingKind.NOT_SERVED, values={"count": account.due})
-    elif _is_stuck(account, overview, rules):
-        last = _last_query_at(account, overview)
-        if last is None:
+    elif is_connected and _is_stuck(account, budget.last_query_at, now, rules):
+        if budget.last_query_at is None:
             yield found(kind=FindingKind.NEVER_QUERIED)
         else:
-            yield found(kind=FindingKind.NOT_QUERIED, values={"lasts": overview.now - last})
+            yield found(kind=FindingKind.NOT_QUERIED, values={"lasts": now - budget.last_query_at})
     if account.needs_a_person >= thresholds.attention_orders:
         yield found(kind=FindingKind.ATTENTION, values={"count": account.needs_a_person})
 
 
-def _is_left_out(account: AccountOverview, overview: Overview, tick_seconds: float) -> bool:
-    """Whether workers tick, and none of them has the account."""
-    workers, now = overview.workers, overview.now
-    return is_ticking(workers, now, tick_seconds) and not is_served(workers, account.account, now, tick_seconds)
-
-
-def _is_stuck(account: AccountOverview, overview: Overview, rules: Rules) -> bool:
+def _is_stuck(account: AccountOverview, last_query_at: datetime | None, now: datetime, rules: Rules) -> bool:
     """Whether nothing is asked for no reason that is known here: a worker with a longer window, perhaps."""
-    now, long_ago = overview.now, overview.now - rules.windows(_QUIET_WINDOWS)
+    long_ago = now - rules.windows(_QUIET_WINDOWS)
     due = account.oldest_due_at
     if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):
         return False
-    last = _last_query_at(account, overview)
-    return last is None or last <= long_ago
-
-
-def _last_query_at(account: AccountOverview, overview: Overview) -> datetime | None:
-    """When the last query of the account's SID was sent; None where there was none."""
-    sharing = _sharing(account, overview.accounts)
-    return max((one.last_query_at for one in sharing if one.last_query_at is not None), default=None)
+    return last_query_at is None or last_query_at <= long_ago
 
 
 def _is_batched(count: PendingCount, state: AccountState, now: datetime, rules: Rules) -> bool:
     if count.lane is not Lane.BATCH or state.one_item_mode or state.configuration_refused:
         return False
     return count.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
-
-
-def _sharing(account: AccountOverview, accounts: Sequence[AccountOverview]) -> list[AccountOverview]:
-    """The accounts of one SID: the account itself, and those that share the budget with it."""
-    sid = account.account_sid
-    return [one for one in accounts if one is account or (sid is not None and one.account_sid == sid)]
 
 
 def _is_too_frequent(query: PastQuery) -> bool:

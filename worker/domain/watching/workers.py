@@ -15,7 +15,6 @@ changes nothing else.
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
-from zlib import crc32
 
 from worker.domain.records.accounts import Rules
 from worker.domain.records.watching import Finding, FindingKind, Level, WorkerRow
@@ -59,12 +58,6 @@ def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: floa
     """Whether any of these processes has ticked within so many seconds."""
     latest = last_tick(workers, now)
     return latest is not None and now - latest <= timedelta(seconds=within_seconds)
-
-
-def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
-    """Whether a process that has the account in its settings, or does not say, has ticked within so many seconds."""
-    able = (row for row in workers if row.accounts is None or account in row.accounts)
-    return is_ticking(able, now, within_seconds)
 
 
 def polled_accounts(

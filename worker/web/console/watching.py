@@ -1,6 +1,7 @@
 """Whether orders are being reconciled, and what happened lately."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -8,11 +9,11 @@ from flask import Blueprint, render_template, request
 
 from worker.database.transactions import Database, is_transient
 from worker.domain.accounts.back_off import may_query_at
+from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Source
-from worker.domain.records.watching import Overview
-from worker.domain.watching.monitoring import check, drain_seconds
+from worker.domain.watching.monitoring import check, shared_budgets
 from worker.domain.watching.plots import Span
-from worker.domain.watching.workers import is_served, is_ticking
+from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.settings import Settings
 from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.views.plots import read_plots
@@ -53,8 +54,7 @@ class _Overview:
 
     def __init__(self, settings: Settings, database: Database, apart: Apart) -> None:
         self._settings = settings
-        rules, sids = rules_of(settings), sids_of(settings)
-        status = partial(read_status, database, sids, rules)
+        status = partial(read_status, database, sids_of(settings), rules_of(settings))
         self._statuses = apart.shared(status, kept_seconds=_STATUS_SECONDS, share=_SHARE)
         plots = {span: partial(read_plots, database, span) for span in (None, *Span)}
         shared = partial(apart.shared, kept_seconds=_PLOTS_SECONDS, share=_SHARE)
@@ -105,6 +105,9 @@ def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str
 def _shown(status: Status, settings: Settings) -> dict[str, object]:
     overview, thresholds, rules = status.overview, thresholds_of(settings), rules_of(settings)
     found, names, tick_seconds = check(overview, thresholds, rules), accounts_by_sid(settings), thresholds.tick_seconds
+    budgets = shared_budgets(overview.accounts, overview.now, rules)
+    polled = polled_accounts(overview.workers, budgets, overview.now, tick_seconds)
+    states = {one.account: one.state for one in overview.accounts}
     # Not known where no worker runs.
     is_alive = all(finding.name != "no_tick" for finding in found)
     return {
@@ -114,8 +117,8 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
         "accounts": [
             {
                 "account": one,
-                "is_served": is_served(overview.workers, one.account, overview.now, tick_seconds) if is_alive else None,
-                "drain_seconds": drain_seconds(overview.accounts, one, overview.now, rules) if one.due else 0.0,
+                "is_served": one.account in polled if is_alive else None,
+                "drain_seconds": budgets[one.account].drain_seconds if one.due else 0.0,
                 "last_query": status.last_queries[one.account] or {},
             }
             for one in overview.accounts
@@ -123,12 +126,14 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
         "workers": [(row, is_ticking([row], overview.now, tick_seconds)) for row in overview.workers],
         "by_source": _by_source,
         "slots": [
-            (names.get(slot["account_sid"], []), slot, _next_query(slot, names, overview)) for slot in status.slots
+            (own, slot, _next_query(slot, [states[name] for name in own], overview.now))
+            for slot in status.slots
+            for own in [names.get(slot["account_sid"], [])]
         ],
     }
 
 
-def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], overview: Overview) -> float | None:
+def _next_query(slot: Mapping[str, Any], states: Sequence[AccountState], now: datetime) -> float | None:
     """In how many seconds a slot may carry a query; None while all of its accounts are paused."""
     at = may_query_at(slot["due_at"], states, now)
     return None if at is None else max(0.0, (at - now).total_seconds())

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -21,10 +22,9 @@ from worker.domain.records.watching import (
     PendingCount,
     WorkerRow,
 )
-from worker.domain.watching.monitoring import Thresholds, check, drain_seconds, queries_for
+from worker.domain.watching.monitoring import Thresholds, check, queries_for, shared_budgets
 from worker.domain.watching.workers import (
     hang_patience,
-    is_served,
     is_ticking,
     last_tick,
     polled_accounts,
@@ -105,8 +105,6 @@ def test_what_running_workers_have_is_polled_and_what_ours_name_where_none_runs(
 def test_a_worker_of_a_release_that_does_not_say_may_poll_every_account() -> None:
     silent = replace(make_worker(), accounts=None)
     assert polled_accounts([make_worker(accounts=("a",)), silent], ["ours"], NOW, 30) == {"a", "ours"}
-    assert is_served([silent], "any", NOW, 30)
-    assert not is_served([make_worker(accounts=("a",))], "any", NOW, 30)
 
 
 KILLED = make_worker(296, written_at=ago(295))
