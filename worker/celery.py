@@ -78,6 +78,9 @@ with suppress(ImportError):
 # Remote control runs some of Celery's commands only.
 app = App("reconciler", control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
+# No task waits for a silent result backend, and no event for a silent broker.
+app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc", "db")}
+app.events.dispatcher_cls = "worker.broker.events:SingleTryDispatcher"
 
 
 def configure_log(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
 from tests.support.processes import Program, celery, environment, running_beat, running_worker, send_tasks
+from tests.support.proxy import Mode, through_proxy
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import column_of
 from tests.support.waiting import eventually, locked_table
@@ -165,6 +166,19 @@ def test_a_broker_that_dies_under_a_task_ends_neither_the_task_nor_the_worker(
         eventually(lambda: ids() == ["r1", "r2"], "an order that the new broker accepted")
         assert "Unrecoverable" not in worker.output
         assert worker.stop() == 0
+
+
+def test_a_worker_stops_within_the_documented_time_although_its_broker_does_not_answer(
+    own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
+) -> None:
+    with (
+        through_proxy(own_valkey.url, 6379) as (proxy, broker),
+        running_worker({**env, "RECONCILER_BROKER_URL": broker}, tmp_path) as worker,
+    ):
+        proxy.set(Mode.HOLD)
+        # Its processes connect again and again; by then its main process has tried to send a heartbeat.
+        eventually(lambda: proxy.held >= 8, "connections that are not answered")
+        assert worker.stop(seconds=75.0) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads from Linux whether beat waits for its broker")
