@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 from tests.support.server_process import ServerProcess, free_port, listens
 from worker.adapters.child_processes import wait_until
@@ -28,6 +29,16 @@ class OwnRabbitmq(ServerProcess):
     def url(self) -> str:
         """Broker URL of its virtual host `/`; the same before and after a restart."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def control(self, *command: str) -> list[str]:
+        """The lines that a command of rabbitmqctl prints about this node."""
+        program = shutil.which("rabbitmqctl", path=_DEBIAN)
+        assert program is not None, "RabbitMQ is not installed"
+        done = subprocess.run(
+            [program, "--quiet", *command], env=self._environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
 
     def start(self) -> None:
         """Start the node on its data and wait until it listens. Raises ChildError, with the end of its log."""

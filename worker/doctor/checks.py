@@ -197,6 +197,11 @@ BROKER: Mapping[str, tuple[str, str, Callable[[Any], Check]]] = {
         "see in the server's own settings that it is on",
         _persistence,
     ),
+    "queues": (
+        "the worker cannot declare a queue, and takes nothing in",
+        'delete that queue once it is empty, and see "Redis or RabbitMQ" in docs/scaling.md',
+        lambda _: ok("queues", "the worker can declare them"),
+    ),
     "default_queue": (
         "unknown: it could not be read",
         "see that no message waits in the queue celery",
@@ -205,8 +210,8 @@ BROKER: Mapping[str, tuple[str, str, Callable[[Any], Check]]] = {
 }
 """Of each check of a broker: what is said of a reply that could not be read, what to do then, and what follows from
 another one. Whether the user at a Redis may do all that the worker does; whether it keeps the messages that it has
-accepted, when its memory is full and over a restart (`aof`, `snapshots`, `none`); whether callers forget to name the
-queue, so that messages wait in Celery's own."""
+accepted, when its memory is full and over a restart (`aof`, `snapshots`, `none`); whether its queues are as the worker
+declares them; whether callers forget to name the queue, so that messages wait in Celery's own."""
 
 
 def _form_faults(account: Credentials, name: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from kombu.utils.url import maybe_sanitize_url
 from worker.adapters.clock import HostClock, in_thread, result_within
 from worker.adapters.safe_text import first_words
 from worker.broker.answers import connect, connection_to
+from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
@@ -69,7 +70,7 @@ class BrokerReading:
     url: str
     """Without its password; of several, the one that answered."""
     replies: Mapping[str, Reply[Any]]
-    """By the name of the check, of `worker.doctor.checks.BROKER`: of a Redis all, of others `default_queue` alone."""
+    """By the name of the check, of `worker.doctor.checks.BROKER`: of a Redis all, of others the last two."""
 
 
 def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
@@ -120,7 +121,10 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
     """
     with _connected(url, seconds) as connection:
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
-        readings: dict[str, Callable[[], object]] = {"default_queue": lambda: _waiting(connection, default_queue)}
+        readings: dict[str, Callable[[], object]] = {
+            "queues": lambda: _declare_again(connection),
+            "default_queue": lambda: _waiting(connection, default_queue),
+        }
         if connection.transport.driver_type == "redis":
             channel = connection.default_channel
             client = channel.client
@@ -170,11 +174,22 @@ def _persistence(client: Any) -> str:
     return "snapshots" if client.config_get("save")["save"] else "none"
 
 
-def _waiting(connection: Connection, queue: str) -> int:
+def _declare_again(connection: Connection) -> bool:
+    """Declare those of the worker's queues that are there, as it does; raises the broker's refusal."""
+    for queue in (ORDERS_QUEUE, TICKS_QUEUE):
+        try:
+            _waiting(connection, queue, durable=True, auto_delete=False)
+        except Exception as error:  # The last of RabbitMQ's words alone does not name the queue.
+            raise RuntimeError(str(error)) from error
+    return True
+
+
+def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
     try:
         with connection.channel() as channel:
             # Passive: it makes no queue, and moves no message.
-            return int(channel.queue_declare(queue, passive=True).message_count)
+            count = int(channel.queue_declare(queue, passive=True).message_count)
+            return int(channel.queue_declare(queue, **declared).message_count) if declared else count
     except Exception as error:
         if str(getattr(error, "reply_code", "")) == "404":
             return 0
