@@ -15,7 +15,7 @@ CREATE ROLE reconciler_app LOGIN;
 
 -- From template0: another template would decide the encoding.
 CREATE DATABASE reconciler OWNER reconciler ENCODING 'UTF8' TEMPLATE template0;
--- Otherwise every role of this server may connect, and make temporary tables. A role that only reads needs CONNECT, too.
+-- Otherwise every role of this server may connect, and make temporary tables. reader.sql has a role that only reads.
 REVOKE ALL ON DATABASE reconciler FROM PUBLIC;
 GRANT CONNECT ON DATABASE reconciler TO reconciler_app;
 

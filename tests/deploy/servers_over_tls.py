@@ -25,12 +25,14 @@ from worker.adapters.child_processes import Child
 DEPLOY = Path(worker.__file__).parents[1] / "deploy"
 OWNER, PROGRAMS = "reconciler", "reconciler_app"
 """Who migrates, and who does all else."""
+READER = "billing"
+"""Who reads results alone, once `add_reader` has made it."""
 DATABASE = "reconciler"
 
-_PASSWORDS = {OWNER: "choose-one", PROGRAMS: "choose-another"}
+_PASSWORDS = {OWNER: "choose-one", PROGRAMS: "choose-another", READER: "choose-a-third"}
 _HBA = """
 local all postgres trust
-hostssl reconciler reconciler,reconciler_app 127.0.0.1/32 scram-sha-256
+hostssl reconciler reconciler,reconciler_app,billing 127.0.0.1/32 scram-sha-256
 """
 # As the comment in pgbouncer.ini has them.
 _SECRETS = """
@@ -92,9 +94,17 @@ class PostgresOverTls(EmbeddedPostgres):
         """Start it, with the roles."""
         super().start()
         self.psql("-f", DEPLOY / "postgres/roles.sql")
-        passwords = (f"ALTER ROLE {role} PASSWORD '{password}'" for role, password in _PASSWORDS.items())
-        self.psql(*(part for statement in passwords for part in ("-c", statement)))
+        self._set_passwords(OWNER, PROGRAMS)
         self.psql("-d", DATABASE, "-f", DEPLOY / "postgres/grants.sql")
+
+    def add_reader(self) -> None:
+        """Make the role of reader.sql; the tables have to be there."""
+        self.psql("-d", DATABASE, "-f", DEPLOY / "postgres/reader.sql")
+        self._set_passwords(READER)
+
+    def _set_passwords(self, *roles: str) -> None:
+        for role in roles:
+            self.psql("-c", f"ALTER ROLE {role} PASSWORD '{_PASSWORDS[role]}'")
 
     def _leave_root(self) -> None:
         # Unlike those of the wheel these programs can be reached by everybody.
@@ -180,8 +190,16 @@ class MariadbOverTls(OwnMariadb):
         self.run((DEPLOY / "mariadb/grants.sql").read_text("utf-8"))
         # A new server has nameless users for this machine, which take precedence over one of any host.
         execute(self.url, "DELETE FROM mysql.global_priv WHERE user = ''", "FLUSH PRIVILEGES")
-        for user, password in _PASSWORDS.items():
-            execute(self.url, f"ALTER USER {user} IDENTIFIED BY '{password}' REQUIRE SSL ACCOUNT UNLOCK")
+        self._unlock(OWNER, PROGRAMS)
+
+    def add_reader(self) -> None:
+        """Make the user of reader.sql; the tables have to be there."""
+        self.run((DEPLOY / "mariadb/reader.sql").read_text("utf-8"))
+        self._unlock(READER)
+
+    def _unlock(self, *users: str) -> None:
+        for user in users:
+            execute(self.url, f"ALTER USER {user} IDENTIFIED BY '{_PASSWORDS[user]}' REQUIRE SSL ACCOUNT UNLOCK")
 
     def run(self, script: str) -> None:
         """Have the client run a script as the administrator."""

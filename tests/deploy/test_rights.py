@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.deploy.servers_over_tls import (
     DEPLOY,
     OWNER,
     PROGRAMS,
+    READER,
     MariadbOverTls,
     PgbouncerOverTls,
     PostgresOverTls,
@@ -22,12 +24,14 @@ from tests.deploy.servers_over_tls import (
 )
 from tests.support import redis_users
 from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.documents import ROOT, fenced
 from tests.support.everything import Servers, run_everything
 from tests.support.needed import needed
-from tests.support.sql import execute, rows_of
+from tests.support.sql import execute, rows_of, session
 from worker.database.migrations import upgrade
 from worker.database.revisions import revisions
 from worker.database.rights import read_missing_rights
+from worker.database.tables import METADATA
 
 pytestmark = pytest.mark.deploy
 
@@ -108,6 +112,43 @@ def test_the_programs_have_every_right_that_they_need_and_change_no_table(
     ):
         with pytest.raises(sqlalchemy.exc.DBAPIError, match=r"denied|permission|must be owner"):
             execute(url, statement)
+
+
+def test_the_billing_systems_role_reads_results_and_nothing_else(database: Database) -> None:
+    database.add_reader()
+    url = database.url_of(READER)
+    assert {table for table in METADATA.tables if may_read(url, table)} == {
+        *("recharge_orders", "order_events", "platform_queries", "rejected_orders", "archived_orders")
+    }
+    for statement in documented_readings("PostgreSQL" if "postgresql" in url else "MariaDB"):
+        with session(url) as connection:
+            values = {name: datetime.now(UTC) for name in ("since", "upto") if f":{name}" in statement}
+            connection.execute(sqlalchemy.text(statement), values).close()
+    for statement in (
+        "INSERT INTO rejected_orders (source, payload, errors) VALUES ('', '', '')",
+        "UPDATE recharge_orders SET state = 'succeeded'",
+        "DELETE FROM order_events",
+        "CREATE TABLE ours (id integer)",
+    ):
+        with pytest.raises(sqlalchemy.exc.DBAPIError, match=r"denied|permission"):
+            execute(url, statement)
+
+
+def may_read(url: str, table: str) -> bool:
+    try:
+        execute(url, f"SELECT 1 FROM {table}")
+    except sqlalchemy.exc.DBAPIError:
+        return False
+    return True
+
+
+def documented_readings(kind: str) -> list[str]:
+    """The statements of docs/reading-states.md for a database."""
+    found = [
+        code for language, code in fenced((ROOT / "docs/reading-states.md").read_text("utf-8")) if language == "sql"
+    ]
+    rest = (code.partition("\n")[2] for code in found if kind in code.partition("\n")[0])
+    return [statement.strip() for code in rest for statement in code.split(";") if statement.strip()]
 
 
 def test_no_user_gets_in_without_tls(database: Database) -> None:
