@@ -34,19 +34,21 @@ def _read(folder: Path) -> str:
 
 
 def program_of(found: Objects, name: str) -> dict[str, Any]:
-    """The job or the deployment of a program."""
+    """The job or the deployment of a program; of a cron job, the job that it makes."""
     (program,) = (one for one in found if one["metadata"]["name"] == f"reconciler-{name}" and _has_pods(one))
+    if program["kind"] == "CronJob":
+        return {**program, "kind": "Job", "spec": program["spec"]["jobTemplate"]["spec"]}
     return program
 
 
 def pods(found: Objects) -> dict[str, dict[str, Any]]:
     """What the pods of each program are, by its name."""
-    programs = (one for one in found if _has_pods(one))
-    return {one["metadata"]["name"].removeprefix("reconciler-"): one["spec"]["template"]["spec"] for one in programs}
+    names = [one["metadata"]["name"].removeprefix("reconciler-") for one in found if _has_pods(one)]
+    return {name: program_of(found, name)["spec"]["template"]["spec"] for name in names}
 
 
 def _has_pods(one: dict[str, Any]) -> bool:
-    return "template" in one.get("spec", {})
+    return not {"template", "jobTemplate"}.isdisjoint(one.get("spec", {}))
 
 
 def _checked(*command: str | Path, given: str = "") -> str:

@@ -12,7 +12,7 @@ from tests.contract.platform.raw_server import CERTIFICATE
 from tests.deploy.servers_over_tls import PROGRAMS, PostgresOverTls, RedisOverTls
 from tests.support.processes import ACCOUNT, environment, running_platform, send_tasks
 from tests.support.raw_query import read_control, write_control
-from tests.support.sql import column_of
+from tests.support.sql import column_of, execute
 
 AUTHORITY = "/etc/reconciler/ca.pem"
 """Where the programs find the certificate of the servers."""
@@ -64,6 +64,29 @@ class Surroundings:
     def state_of(self, request_id: str) -> list[object]:
         """The state of an order; empty where it is not there."""
         return self.column(f"SELECT state FROM recharge_orders WHERE request_id = '{request_id}'")
+
+    @property
+    def billing_url(self) -> str:
+        """The database as a program of the billing system reaches it: it has its table there."""
+        return self.database_url.replace("postgresql+psycopg:", "postgresql:")
+
+    def prepare_night(self) -> None:
+        """An open order of the billing system that was lost, and a row to delete."""
+        execute(
+            self.database.administrators_url,
+            "CREATE TABLE billing_orders"
+            " (request_id text, mobile text, amount numeric, submitted_at timestamptz, state text)",
+            "INSERT INTO billing_orders VALUES ('lost', '18812340804', 2.94, now() - interval '1 day', 'open')",
+            f"GRANT SELECT ON billing_orders TO {PROGRAMS}",
+            "INSERT INTO rejected_orders (received_at, source, payload, errors)"
+            " VALUES (now() - interval '500 days', 'a task', '{}', '')",
+        )
+
+    def check_night(self) -> None:
+        """Raise AssertionError unless the order was taken in again, and the row deleted by the timer."""
+        assert self.state_of("lost") == ["pending"]
+        assert self.column("SELECT actor FROM operator_acts WHERE act = 'purge'") == ["timer"]
+        assert self.column("SELECT count(*) FROM rejected_orders") == [0]
 
     def column(self, statement: str) -> list[object]:
         """What a statement finds in the database."""

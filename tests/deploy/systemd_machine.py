@@ -28,7 +28,7 @@ _BINDS = {
 _PROGRAM = f"""#!/bin/sh
 export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/reconciler/checkout:/opt/reconciler/packages
 exec /opt/python/bin/python3.{sys.version_info.minor} """
-_PROGRAMS = {"celery": "-m celery", "reconciler": "-c 'from worker.cli import main; main()'"}
+_PROGRAMS = {"python": "", "celery": "-m celery", "reconciler": "-c 'from worker.cli import main; main()'"}
 
 
 @dataclass(frozen=True)

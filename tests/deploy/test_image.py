@@ -17,7 +17,7 @@ from tests.contract.platform.raw_server import CERTIFICATE
 from tests.deploy.kubernetes import objects, program_of
 from tests.deploy.podman_machine import Podman, podman_machine
 from tests.deploy.quadlet import IMAGE, ROOT, command_of, made_units
-from tests.deploy.servers_over_tls import OWNER
+from tests.deploy.servers_over_tls import DEPLOY, OWNER
 from tests.deploy.surroundings import AUTHORITY, Surroundings, surroundings
 from tests.support.raw_query import TOKEN
 from tests.support.server_process import free_port
@@ -75,7 +75,10 @@ class Deployed:
         program["spec"].pop("replicas", None)
         secret = {"kind": "Secret", "stringData": {**self.secrets, "ca.pem": CERTIFICATE.read_text("ascii")}}
         config = {"kind": "ConfigMap", "data": self.settings}
-        parts = [{"apiVersion": "v1", "metadata": {"name": "reconciler"}} | part for part in (secret, config, program)]
+        query = {"open_orders.py": (DEPLOY / "resend/open_orders.py").read_text("utf-8")}
+        queries = {"kind": "ConfigMap", "metadata": {"name": "reconciler-open-orders"}, "data": query}
+        given = (secret, config, queries, program)
+        parts = [{"apiVersion": "v1", "metadata": {"name": "reconciler"}} | part for part in given]
         file = self.folder / f"{name}.yaml"
         file.write_text("\n---\n".join(map(json.dumps, parts)), "utf-8")
         self.podman.run("kube", "play", "--network=host", file)
@@ -113,6 +116,7 @@ def deployed(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "auth_token": TOKEN,
             "callback_token": "a-token-of-the-account-1",
             "metrics_token": "a-token-of-prometheus-01",
+            "billing_url": around.billing_url,
         }
         for name, secret in held.items():
             podman.run("secret", "create", f"reconciler_{name}", "-", given=secret)
@@ -175,6 +179,15 @@ def test_callbacks_and_the_console_are_served_locked_down(deployed: Deployed, st
         assert page(port, "/livez") == "alive\n"
         assert_locked_down(deployed.podman, containers[name])
     assert {deployed.stop(container) for container in containers.values()} == {"0"}
+
+
+@pytest.mark.parametrize("start", ["pods"], indirect=True)
+def test_cron_jobs_delete_old_rows_and_take_open_orders_in_again(deployed: Deployed, start: Callable[..., str]) -> None:
+    deployed.around.prepare_night()
+    for name in ("purge", "resend"):
+        job = start(name)
+        assert deployed.podman.run("wait", job).strip() == "0", deployed.podman.run("logs", job)
+    deployed.around.check_night()
 
 
 def assert_locked_down(podman: Podman, container: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.kubernetes import FOLDER, Objects, built, objects, pods
+from tests.deploy.kubernetes import FOLDER, Objects, built, objects, pods, program_of
 from tests.deploy.quadlet import IMAGE, ROOT, command_of
 from tests.deploy.servers_over_tls import DEPLOY
 from tests.support.needed import needed
@@ -16,7 +16,7 @@ from tests.support.needed import needed
 pytestmark = pytest.mark.deploy
 
 FILES = sorted(file.name for file in FOLDER.glob("*.yaml") if file.name != "kustomization.yaml")
-KINDS = {"Namespace", "ConfigMap", "Job", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
+KINDS = {"Namespace", "ConfigMap", "Job", "CronJob", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
 """No autoscaler: more workers ask no more."""
 OLDEST = "1.29"
 
@@ -67,6 +67,7 @@ def test_the_kustomization_of_the_document_gives_every_pod_its_image_and_the_sec
         (secret,) = (volume["secret"] for volume in pod["volumes"] if volume["name"] == "secrets")
         (place,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets")
         assert file in [f"{place}/{item['path']}" for item in secret["items"]], name
+    assert not one(found, "CronJob", "reconciler-resend")["spec"]["suspend"]
 
 
 def test_pods_run_what_the_units_of_systemd_run(found: Objects) -> None:
@@ -75,7 +76,7 @@ def test_pods_run_what_the_units_of_systemd_run(found: Objects) -> None:
     for name, unit in programs.items():
         (container,) = pods(found)[name]["containers"]
         ours = " ".join(container["command"]).replace("--host 0.0.0.0 ", "")
-        assert ours == command_of(unit.read_text("utf-8")).removeprefix("/opt/reconciler/bin/")
+        assert ours == command_of(unit.read_text("utf-8")).replace("/opt/reconciler/bin/", "").replace("'", "")
         # Credentials there are a secret's files here.
         (secret,) = (volume["secret"] for volume in pods(found)[name]["volumes"] if volume["name"] == "secrets")
         files = [item["path"] for item in secret["items"]]
@@ -107,7 +108,25 @@ def test_no_pod_may_do_more_than_it_needs(found: Objects) -> None:
 def test_pods_are_given_the_time_that_they_need_to_end(found: Objects) -> None:
     assert one(found, "Deployment", "reconciler-worker")["spec"]["strategy"] == {"type": "Recreate"}
     graces = {name: pod.get("terminationGracePeriodSeconds") for name, pod in pods(found).items()}
-    assert graces == {"worker": 75, "beat": None, "migrate": None, "callbacks": 45, "operate": 45}
+    assert {name: grace for name, grace in graces.items() if grace} == {"worker": 75, "callbacks": 45, "operate": 45}
+
+
+def test_pods_of_which_there_are_several_spread_over_the_nodes(found: Objects) -> None:
+    for name, pod in pods(found).items():
+        is_one_of_several = program_of(found, name)["spec"].get("replicas", 1) > 1
+        spread = [one["labelSelector"]["matchLabels"] for one in pod.get("topologySpreadConstraints", ())]
+        labels = program_of(found, name)["spec"]["template"]["metadata"]["labels"]
+        assert spread == ([labels] if is_one_of_several else []), name
+
+
+def test_cron_jobs_start_when_the_timers_do_and_the_re_send_waits_for_its_program(found: Objects) -> None:
+    jobs = {each["metadata"]["name"]: each["spec"] for each in found if each["kind"] == "CronJob"}
+    assert jobs.keys() == {timer.stem for timer in (DEPLOY / "systemd").glob("*.timer")}
+    for name, job in jobs.items():
+        text = (DEPLOY / f"systemd/{name}.timer").read_text("utf-8")
+        ((hour, minute),) = re.findall(r"^OnCalendar=\*-\*-\* 0(\d):(\d\d)$", text, re.MULTILINE)
+        assert job["schedule"] == f"{minute} {hour} * * *"
+    assert {name for name, job in jobs.items() if job.get("suspend")} == {"reconciler-resend"}
 
 
 def test_pods_are_probed_where_an_answer_means_something(found: Objects) -> None:

@@ -23,7 +23,9 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.deploy
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-NAMES = ["reconciler-beat", "reconciler-callbacks", "reconciler-operate", "reconciler-worker"]
+TIMERS = sorted((DEPLOY / "systemd").glob("*.timer"))
+NAMES = [f"reconciler-{name}" for name in ("beat", "callbacks", "operate", "purge", "resend", "worker")]
+NIGHTLY = ["reconciler-purge", "reconciler-resend"]
 MOST_EXPOSURE = 2.0
 DOCUMENT = (DEPLOY.parent / "docs/deployment.md").read_text("utf-8")
 
@@ -41,24 +43,27 @@ def test_there_is_a_unit_for_each_program() -> None:
     assert [unit.stem for unit in UNITS] == NAMES
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [*UNITS, *TIMERS], ids=lambda unit: unit.name)
 def test_systemd_finds_no_fault_in_a_unit_and_little_exposure(unit: Path, tmp_path: Path) -> None:
-    programs = tmp_path / "opt/reconciler/bin"
-    programs.mkdir(parents=True)
-    for name in ("celery", "reconciler"):
-        (programs / name).touch(0o755)
+    for name in ("opt/reconciler/bin/celery", "opt/reconciler/bin/reconciler", "bin/sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(0o755)
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
-    copy = tmp_path / "etc/systemd/system" / unit.name
-    copy.parent.mkdir(parents=True)
-    copy.write_text(unit.read_text("utf-8"), "utf-8")
+    copies = Path(shutil.copytree(unit.parent, tmp_path / "etc/systemd/system"))
     # A directive that it does not know is no error, but a line.
-    assert checked("verify", "--man=no", f"--root={tmp_path}", copy) == ""
-    checked("security", "--offline=true", f"--threshold={MOST_EXPOSURE * 10:.0f}", "--no-pager", unit)
+    assert checked("verify", "--man=no", f"--root={tmp_path}", copies / unit.name) == ""
+    if unit in UNITS:
+        checked("security", "--offline=true", f"--threshold={MOST_EXPOSURE * 10:.0f}", "--no-pager", unit)
 
 
 def test_no_unit_may_do_more_than_another() -> None:
-    hardening = {unit.read_text("utf-8").partition("# What it may not do")[2] for unit in UNITS}
-    assert len(hardening) == 1
+    texts = (unit.read_text("utf-8").partition("\n\n[Install]")[0].rstrip() for unit in UNITS)
+    assert len({text.partition("# What it may not do")[2] for text in texts}) == 1
+
+
+def test_each_timer_starts_the_unit_of_its_name() -> None:
+    assert [timer.with_suffix(".service") for timer in TIMERS] == [unit for unit in UNITS if unit.stem in NIGHTLY]
+    assert all("\nType=oneshot\n" in timer.with_suffix(".service").read_text("utf-8") for timer in TIMERS)
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,18 @@ def test_root_adds_a_user_whom_the_console_can_read_and_a_secret_for_each_unit(d
     environ = machine.run("cat /proc/$(systemctl show --property=MainPID --value reconciler-beat)/environ")
     assert "RECONCILER_NOTIFY_SECRET_FILE=/run/credentials/reconciler-beat.service/notify_secret" in environ
     machine.run(by_root(1) + "reconciler notifications")
+
+
+def test_timers_delete_old_rows_and_take_open_orders_in_again(deployed: Deployed) -> None:
+    machine, around = deployed.machine, deployed.around
+    around.prepare_night()
+    printed = "postgresql://READER:PASSWORD@billing.example.internal/billing"
+    machine.run(documented("### With systemd", block=4, places={printed: around.billing_url}))
+    machine.run("systemctl start reconciler-purge")
+    around.check_night()
+    for name in NIGHTLY:
+        shown = machine.run(f"systemctl show --property=Result --value {name}; systemctl is-active {name}.timer")
+        assert shown.split() == ["success", "active"], machine.journal(name)
 
 
 def page(port: int, path: str) -> str:
