@@ -5,13 +5,14 @@ import os
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
-from tests.support.reconciling import Workbench
+from tests.support.reconciling import Workbench, errors_of
 from worker.adapters.child_processes import Child
 from worker.database.tables import ORDERS, REJECTED
 
@@ -176,3 +177,40 @@ def test_a_back_offices_file_is_enqueued_as_it_stands(cli: CommandLine, bench: W
     (refused,) = refused_in("订单.csv.rejected.jsonl")
     assert (refused["line"], refused["text"]) == (4, "2;1002;订单二;1")
     assert "is not FIELD=NAME" in cli.error("enqueue", "订单.csv", "--column", "流水号", status=2)
+
+
+@pytest.mark.databases("sqlite")
+def test_times_of_a_file_without_an_offset_are_in_the_zone_of_the_settings(cli: CommandLine, bench: Workbench) -> None:
+    times = {
+        "excel": "2016/1/9 9:05",
+        "back office": "2016-01-09 09:05:00",
+        "slashes": "2016/01/09 09:05:00",
+        "iso": "2016-01-09T09:05",
+        "fraction": "2016-01-09 09:05:00.000",
+        "other offset": "2016/1/9 2:05+01:00",
+    }
+    rows = [f"{number},{time}" for number, time in enumerate(times.values(), 1)]
+    Path("orders.csv").write_text("\n".join(["平台订单号,提交时间", *rows]), "utf-8")
+    assert cli.json("enqueue", "orders.csv")["accepted"] == len(times)
+    assert {order.submitted_at for order in bench.orders()} == {datetime(2016, 1, 9, 1, 5, tzinfo=UTC)}
+    nepal = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "Asia/Kathmandu"})
+    lines = '{"request_id":"n","submitted_at":"2016-01-09 06:50:00"}\n'
+    nepal.run("enqueue", "--format", "jsonl", "-", stdin=lines)
+    assert bench.order("n").submitted_at == datetime(2016, 1, 9, 1, 5, tzinfo=UTC)
+
+
+@pytest.mark.databases("sqlite")
+def test_what_is_no_time_is_refused_as_it_stands_in_the_file(cli: CommandLine) -> None:
+    times = ("2016/13/1 9:05", "2016/1/9 9", "2016-01-09", "29/11/2016 10:00", "2016-1-9 25:00", "yesterday")
+    rows = [f"{number},{time}" for number, time in enumerate(times)]
+    Path("orders.csv").write_text("\n".join(["request_id,submitted_at", *rows]), "utf-8")
+    assert cli.json("enqueue", "orders.csv", status=1)["rejected"] == len(times)
+    for time, refused in zip(times, refused_in("orders.csv.rejected.jsonl"), strict=True):
+        (error,) = refused["errors"]
+        assert error.startswith(f"submitted_at: '{time}' is no time with an offset"), error
+
+
+@pytest.mark.databases("sqlite")
+def test_a_task_still_needs_an_offset(bench: Workbench) -> None:
+    answer = bench.intake.enqueue_orders([{"request_id": "1", "submitted_at": "2016-01-09 09:05:00"}])
+    assert "is no time with an offset" in errors_of(answer)[0][0]

@@ -1,10 +1,12 @@
 """`reconciler enqueue`: orders from a file."""
 
+import re
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from datetime import datetime, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -26,6 +28,8 @@ from worker.intake import Intake
 from worker.settings.rules import app_ids_of, rules_of
 
 LIST_LENGTH = 500
+# As Excel and back offices write it; seconds and an offset may follow.
+_DAY_AND_TIME = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})(?:T| +)([0-9]{1,2})(:.+)")
 _BY_EXTENSION = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
 File = Annotated[
@@ -95,8 +99,9 @@ def enqueue(
     """Take in orders from a file, of any size: CSV with a header, or JSON Lines, one order a line.
 
     Columns of the header, or keys of the objects: request_id and/or custom_parm, mobile (needed with custom_parm
-    alone), account, submitted_at (ISO 8601 with an offset), expected_amount (yuan). An empty cell is an absent field.
-    A CSV may be one of a Chinese back office: in GBK, with semicolons or tabs, Chinese names, and a title above them.
+    alone), account, submitted_at (ISO 8601, or as 2016/1/31 9:05; in RECONCILER_TIMEZONE where it has no offset),
+    expected_amount (yuan). An empty cell is an absent field. A CSV may be one of a Chinese back office: in GBK, with
+    semicolons or tabs, Chinese names, and a title above them.
     The same order again is a duplicate and does no harm, so a run that was interrupted is simply repeated.
 
     The orders go straight into the database, in lists of 500, not through the broker: only so can the answer be exact.
@@ -144,15 +149,16 @@ def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLi
         stack.enter_context(refused)
         remaining = read_lines(stream, kind, columns)
         while lines := list(islice(remaining, LIST_LENGTH)):
-            _enqueue_list(intake, lines, refused, tally)
+            _enqueue_list(intake, lines, opened.settings.zone, refused, tally)
             show(str(tally), lines[-1].end)
 
 
-def _enqueue_list(intake: Intake, lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
+def _enqueue_list(intake: Intake, lines: list[Line], zone: tzinfo, refused: RefusedLines, tally: Tally) -> None:
     errors = {line.number: [line.error] for line in lines if line.error is not None}
     readable = [line for line in lines if line.error is None]
     if readable:
-        answer: Any = intake.enqueue_orders([line.order for line in readable], source="reconciler enqueue")
+        orders = [_with_offset(line.order, zone) for line in readable]
+        answer: Any = intake.enqueue_orders(orders, source="reconciler enqueue")
         tally.accepted += answer["accepted"]
         tally.duplicates += answer["duplicates"]
         errors.update((readable[one["index"]].number, one["errors"]) for one in answer["rejected"])
@@ -161,6 +167,19 @@ def _enqueue_list(intake: Intake, lines: list[Line], refused: RefusedLines, tall
             refused.add(line, errors[line.number])
     tally.rejected += len(errors)
     tally.lines += len(lines)
+
+
+def _with_offset(order: object, zone: tzinfo) -> object:
+    """The order with its time in ISO 8601 with an offset: that of `zone` if it has none."""
+    found = _DAY_AND_TIME.fullmatch(str(order.get("submitted_at"))) if isinstance(order, dict) else None
+    if not isinstance(order, dict) or found is None:
+        return order
+    year, month, day, hour, rest = found.groups()
+    try:
+        named = datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2} {hour:0>2}{rest}")
+    except ValueError:
+        return order
+    return {**order, "submitted_at": (named if named.tzinfo else named.replace(tzinfo=zone)).isoformat()}
 
 
 def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
