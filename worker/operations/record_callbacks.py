@@ -29,7 +29,7 @@ from worker.domain.scheduling.observing import observe_callbacks
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
-from worker.stores.recharge_orders import count_repeats, find_said, lock_by_keys
+from worker.stores.recharge_orders import count_repeats, find_ids_in, find_said, lock_by_keys
 from worker.stores.rejected_and_unmatched import (
     drop_kept,
     find_kept,
@@ -84,8 +84,12 @@ def decide_within(
     now: datetime,
 ) -> CallbackResult:
     """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
-    keys = [key_in(account, callback) for _, callback in callbacks for account in callback.accounts(app_ids)]
-    orders = lock_by_keys(connection, keys)
+    possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
+    # A key for each account would be too many: there may be thousands.
+    of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
+    named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
+    keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
+    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any))
     result = apply_callbacks(callbacks, orders, app_ids, now, rules)
     said = _said_before(connection, result.changes)
     return apply_callbacks(callbacks, orders, app_ids, now, rules, said) if said else result

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, case, func, select, update
+from sqlalchemy import Connection, Row, Select, Update, case, func, select, union_all, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -161,6 +161,22 @@ def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
         for table in (ORDERS, ARCHIVED)
     ]
     return found_by(connection, reads)
+
+
+def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterable[OrderKey]) -> set[int]:
+    """The same in any of these accounts, whichever a key names. Of the orders with one id two are enough: they show
+    that it names no single order."""
+    found = set[int]()
+    for _, column, names in by_account_and_column(keys):
+        ends = [
+            select(func.min(table.c.id), func.max(table.c.id))
+            # Concatenated, or the index of the ids would be searched once for each account.
+            .where(one_of(connection, table.c[column], names), one_of(connection, table.c.account.concat(""), accounts))
+            .group_by(table.c[column])
+            for table in (ORDERS, ARCHIVED)
+        ]
+        found.update(order_id for pair in connection.execute(union_all(*ends)) for order_id in pair)
+    return found
 
 
 def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:

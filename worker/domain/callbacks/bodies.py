@@ -127,7 +127,8 @@ class Callback:
         """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
         if self.account is not None:
             return (self.account,)
-        named = tuple(account for account, app_id in app_ids.items() if app_id == self.report.app_id)
+        said = self.report.app_id
+        named = () if said is None else tuple(account for account, app_id in app_ids.items() if app_id == said)
         return named or tuple(app_ids)
 
 

@@ -4,7 +4,7 @@ Callbacks that only repeat what is recorded of their order are counted beside th
 attention that an operator has dismissed does not come back by the callback that raised it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -130,6 +130,11 @@ class CallbackMatcher:
         self._changes = {order.id: Change.none(order) for order in orders}
         self._app_ids = app_ids
         self._directory = Directory(orders)
+        self._accounts = defaultdict[str | None, set[str]](set)
+        """By an id of either kind, the accounts in which an order may hold it."""
+        for order in orders:
+            self._accounts[order.request_id].add(order.account)
+            self._accounts[order.custom_parm].add(order.account)
 
     @property
     def changes(self) -> list[Change]:
@@ -138,10 +143,20 @@ class CallbackMatcher:
 
     def account_of(self, callback: Callback) -> str | None:
         """The account of a callback; None where it is ambiguous."""
-        possible = callback.accounts(self._app_ids)
-        # The accounts that know the order are looked up only where that decides.
-        known = {a for a in possible if self.orders_of(key_in(a, callback))} if len(possible) > 1 else ()
+        possible, ids = callback.accounts(self._app_ids), {callback.report.request_id, callback.report.custom_parm}
+        if len(possible) > 1 and None not in ids:
+            # Orders of other accounts may have one of both ids, too.
+            exact = [one for one in self._accounts[callback.report.request_id] if self._has_both(one, callback)]
+            if len(exact) == 1 and exact[0] in possible:
+                return exact[0]
+        named = {account for name in ids - {None} for account in self._accounts[name] if account in possible}
+        known = {account for account in named if self.orders_of(key_in(account, callback))}
         return account_of(callback, self._app_ids, known)
+
+    def _has_both(self, account: str, callback: Callback) -> bool:
+        """Whether one order of the account has both ids of a callback."""
+        key = key_in(account, callback)
+        return [order.key for order in self.orders_of(key)] == [key]
 
     def orders_of(self, key: OrderKey) -> list[Order]:
         """The orders that a key names: one, none, or two that its ids confuse."""
@@ -173,6 +188,7 @@ class CallbackMatcher:
                 self._changes[order.id] = entered.then(poll_after_callback(entered.after, now, self._rules))
             if change.after.request_id != order.request_id:
                 self._directory.enter(change.after.key, order.id)
+                self._accounts[change.after.request_id].add(order.account)
         return settled
 
     def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:

@@ -173,6 +173,16 @@ def test_else_it_has_no_account(matching: tuple[str, ...]) -> None:
     assert account_of(callback(appid=None), TWO, matching) is None
 
 
+def test_without_an_appid_it_is_the_account_of_the_only_order_that_has_both_ids() -> None:
+    orders = [make_order(1, account="north", custom_parm="C1"), make_order(2, request_id="r2", custom_parm="C1")]
+    both = callback(appid=None, requestId=orders[0].request_id, customParm="C1")
+    result = apply_callbacks([(0, both)], orders, TWO, NOW, RULES)
+    assert [(one.after.id, one.after.state) for one in result.changes if one.events] == [(1, OrderState.SUCCEEDED)]
+    # Where no order has both, each of them may be meant.
+    neither = callback(appid=None, requestId="r3", customParm="C1")
+    assert apply_callbacks([(0, neither)], orders, TWO, NOW, RULES).rejections
+
+
 def test_where_two_accounts_share_an_appid_the_row_decides() -> None:
     shared = {"default": APP_ID, "north": APP_ID}
     assert account_of(callback(), shared, {"north"}) == "north"
