@@ -348,6 +348,37 @@ def test_a_hint_about_an_order_that_queries_failed_by_spoils_no_batch(bench: Wor
     assert (bench.order("bad").state, bench.order("bad").check_requested_at) == ("unresolved", None)
 
 
+def test_hints_about_an_order_whose_queries_are_refused_have_it_polled_ten_windows_apart(bench: Workbench) -> None:
+    bench.open()
+    given_up(bench, "r1", failures_alone=3, queried_at=bench.now() - timedelta(hours=5))
+    queries = 0
+    # The platform repeats its callback each minute, which is each window.
+    for _ in range(20):
+        take_in(bench, callback(trust=Trust.CHECK))
+        query = bench.grants.take(bench.slot)
+        if query is not None:
+            bench.write_back.failed(query, Refused("-2", "bad id"))
+            queries += 1
+        bench.clock.advance(bench.rules.spacing_seconds)
+        bench.database.step += timedelta(seconds=bench.rules.spacing_seconds)
+    assert queries <= 3
+
+
+def test_a_hint_about_an_order_that_is_given_up_has_it_polled_within_ten_windows(bench: Workbench) -> None:
+    bench.open()
+    # Older than the age limit. By its schedule it is polled in four hours; the first hint has it polled now.
+    bench.add("r1", age_seconds=300_000.0)
+    bench.run(update(ORDERS).values(due_at=bench.now() + timedelta(hours=4)))
+    take_in(bench, callback(trust=Trust.CHECK))
+    query = bench.take()
+    take_in(bench, callback(trust=Trust.CHECK))
+    bench.write_back.answered(query, answer_to(query, [item("r1", "0")]))
+    order = bench.order("r1")
+    assert order.state is OrderState.UNRESOLVED
+    assert order.check_requested_at is not None
+    assert order.check_requested_at <= query.sent_at + bench.rules.windows(10)
+
+
 def test_a_hint_that_contradicts_a_final_state_is_shown_once(bench: Workbench) -> None:
     bench.add("r1")
     take_in(bench, callback())

@@ -9,7 +9,7 @@ when the interval has passed.
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.orders.settlement import poll_unresolved_at, settle
+from worker.domain.orders.settlement import poll_unresolved_at, settle, unresolved_again_at
 from worker.domain.orders.verdicts import Verdict, judge
 from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import Report
@@ -18,7 +18,6 @@ from worker.domain.records.orders import Attention, Order, OrderState, Source, T
 
 _RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
 _SHORTEST_INTERVAL_WINDOWS = 2
-_UNRESOLVED_INTERVAL_WINDOWS = 10
 
 
 def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
@@ -48,8 +47,8 @@ def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
         return order
     if order.state is OrderState.UNRESOLVED:
         polled_at = now if is_leased else order.queried_at
-        after_interval = polled_at and polled_at + rules.windows(_UNRESOLVED_INTERVAL_WINDOWS)
-        after = poll_unresolved_at(order, max(now, after_interval or now))
+        after_interval = polled_at and unresolved_again_at(polled_at, rules)
+        after = poll_unresolved_at(order, max(now, after_interval or now, order.callback_check_after or now))
         return replace(after, due_at=order.due_at) if is_leased else after
     at = max(now, order.callback_check_after or now)
     return replace(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.accounts.platform_habits import is_excused
-from worker.domain.orders.settlement import poll_unresolved_at
+from worker.domain.orders.settlement import poll_unresolved_at, unresolved_again_at
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -29,12 +29,15 @@ DENIAL_WINDOWS = 120
 """The last of these denials is at least so many windows after the first: an order may reach a platform late."""
 
 
-def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText) -> Change:
+def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText, rules: Rules) -> Change:
     """Make an order unresolved; a callback that came during the query has it polled once more."""
     order, requested_at = change.after, query.requested_since(change.after)
-    after = replace(order.no_longer_polled(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
+    graver = gravest(order.attention, attention)
+    # The interval of a pending order says nothing of an unresolved one.
+    after = order.no_longer_polled(OrderState.UNRESOLVED, attention=graver, callback_check_after=None)
     if requested_at is not None:
-        after = poll_unresolved_at(after, max(now, requested_at))
+        at = min(requested_at, unresolved_again_at(query.sent_at, rules))
+        after = poll_unresolved_at(after, max(now, at))
     return query.record(change, after, EventKind.GAVE_UP, now, why.having(raised=attention))
 
 
@@ -48,7 +51,7 @@ def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules
     order = change.after
     if order.state is not OrderState.PENDING or not is_past_age_limit(order, query, rules):
         return change
-    return give_up(change, Attention.TOO_OLD, query, now, CodedText(TextCode.POLLED_PAST_AGE_LIMIT))
+    return give_up(change, Attention.TOO_OLD, query, now, CodedText(TextCode.POLLED_PAST_AGE_LIMIT), rules)
 
 
 def overdue_before(now: datetime, rules: Rules) -> datetime:
@@ -66,13 +69,15 @@ def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
     return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=why)
 
 
-def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
+def count_absence(
+    change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
+) -> Change:
     """Count the absence of a polled order that an answer leaves out. `state` is the account's, before the answer."""
     if is_excused(state, query, answer):
         # A requested check was not made either: it stays.
         return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
     if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
-        return _absent_alone(change, query, answer, state, now)
+        return _absent_alone(change, query, answer, state, now, rules)
     # Only an answer that holds another polled id shows that the platform read the batch.
     return _absent_from_batch(change, query, now) if answer.said else change
 
@@ -102,7 +107,7 @@ def count_denial(
     if denials < DENIALS_BEFORE_GIVING_UP or query.sent_at - first < rules.windows(DENIAL_WINDOWS):
         return change
     why = CodedText(TextCode.DENIED_AGAIN, count=denials, time=first.isoformat(timespec="seconds"))
-    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why)
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why, rules)
 
 
 def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
@@ -114,7 +119,9 @@ def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
     return query.record(change, after, EventKind.ASKED_ALONE, now, why)
 
 
-def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
+def _absent_alone(
+    change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
+) -> Change:
     order = change.after
     # An empty answer proves something only on a platform that answers others: an outage must not give orders up.
     others_were_answered = order.absences == 0 or state.answered_with_items > order.absence_mark
@@ -125,4 +132,4 @@ def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountSt
     if absences < ABSENCES_ALONE_BEFORE_GIVING_UP:
         return change
     why = CodedText(TextCode.LEFT_OUT_ALONE, count=absences)
-    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why)
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why, rules)

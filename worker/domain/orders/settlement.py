@@ -6,11 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.orders.verdicts import Effect, Verdict
+from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.wire.fields import id_fault, names_a_row
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
+
+_UNRESOLVED_INTERVAL_WINDOWS = 10
 
 # A result removes these reasons: each says only that a result was missing.
 _EXPLAINED_BY_A_RESULT = frozenset(
@@ -67,6 +70,11 @@ def poll_again_now(order: Order, now: datetime) -> Order:
     if order.is_leased(now):
         return replace(order, check_requested_at=now)
     return replace(order, due_at=min(order.due_at, now))
+
+
+def unresolved_again_at(polled_at: datetime, rules: Rules) -> datetime:
+    """When a callback may have an unresolved order polled that was polled at this time."""
+    return polled_at + rules.windows(_UNRESOLVED_INTERVAL_WINDOWS)
 
 
 def poll_unresolved_at(order: Order, at: datetime) -> Order:

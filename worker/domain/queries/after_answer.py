@@ -142,7 +142,7 @@ def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
     query, answer = context.query, context.answer
     change = _polled(order, context)
     if order.state is OrderState.PENDING:
-        change = count_absence(change, query, answer, context.state, context.now)
+        change = count_absence(change, query, answer, context.state, context.now, context.rules)
     change = _flag_contradiction(change, context)
     # A platform that answers one order a query says nothing about the others, however old they are. Three absences
     # lead to a query of the order's own, so this ends.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_a_window, wait_for_configuration
 from worker.domain.orders.giving_up import give_up, is_past_age_limit
-from worker.domain.orders.settlement import poll_unresolved_at
+from worker.domain.orders.settlement import poll_unresolved_at, unresolved_again_at
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.answers import HttpError, NotSent, QueryError, Refused, Unreachable
@@ -160,8 +160,13 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
 
 def _polled_no_more(order: Order, context: FailureContext) -> Order:
     """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
-    failed alone, it joins no batch when the next callback names it (`poll_after_callback`)."""
-    after = replace(order.no_longer_polled(OrderState.UNRESOLVED), failures_alone=max(1, order.failures_alone))
+    failed alone, it joins no batch when the next callback names it (`poll_after_callback`). `queried_at` knows answered
+    queries alone, so the interval of callbacks is counted from this one here."""
+    after = order.no_longer_polled(
+        OrderState.UNRESOLVED,
+        failures_alone=max(1, order.failures_alone),
+        callback_check_after=unresolved_again_at(context.query.sent_at, context.rules),
+    )
     requested_at = context.query.requested_since(order)
     return after if requested_at is None else poll_unresolved_at(after, max(context.now, requested_at))
 

@@ -76,12 +76,14 @@ class Query(Asked):
         return replace(order, due_at=due_before, lease_token=None)
 
     def requested_since(self, order: Order) -> datetime | None:
-        """When an order of the query must be polled again, if that was requested after the grant; else None."""
-        if order.check_requested_at is None:
-            return None
-        # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
+        """When an order of the query must be polled again, if that was requested after the grant, or before it for a
+        later time; else None."""
+        requested_at = order.check_requested_at
+        if requested_at is None or requested_at > self.sent_at:
+            return requested_at
+        # Compared with the value at the grant as well: a clock may have been behind at the request.
         granted = next((polled.check_requested_at for polled in self.orders if polled.id == order.id), None)
-        return None if order.check_requested_at == granted else order.check_requested_at
+        return None if requested_at == granted else requested_at
 
     def record(self, change: Change, after: Order, kind: EventKind, now: datetime, why: CodedText) -> Change:
         """The change with a later state of the order, which this query's end has led to, and why."""

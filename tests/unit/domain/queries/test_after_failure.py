@@ -353,7 +353,9 @@ def test_an_unresolved_order_stays_due_after_a_failure_that_is_not_its_fault(err
 @pytest.mark.parametrize("others", [BATCH, []], ids=["in a batch", "alone"])
 def test_an_unresolved_order_becomes_no_suspect_and_joins_no_batch_again(others: list[Order]) -> None:
     effects = failed([*others, HINTED], REFUSED)
-    assert after(effects, 9) == replace(HINTED, check_requested_at=None, failures_alone=1)
+    # The next callback has it polled ten windows after this query.
+    polled_no_more = replace(HINTED, check_requested_at=None, callback_check_after=SENT_AT + 10 * WINDOW)
+    assert after(effects, 9) == replace(polled_no_more, failures_alone=1)
     assert all(after(effects, order.id).lane is Lane.SUSPECT for order in others)
     given_up = replace(HINTED, failures_alone=3)
     assert after(failed([given_up], REFUSED), 9).failures_alone == 3
