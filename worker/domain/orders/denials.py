@@ -10,13 +10,13 @@ import unicodedata
 
 # The characters of these patterns that platforms also write otherwise. Codes join their words by _ or -.
 _PLAIN = str.maketrans(
-    "無訂單號錄沒査記紀纪錯誤詢檢尋條筆數據結該這對應關戶帳賬碼機電話產證餘額歸屬權’_-",
-    "无订单号录没查记记记错误询检寻条笔数据结该这对应关户账账码机电话产证余额归属权'  ",
+    "無訂單號錄沒査記紀纪錯誤詢檢尋條筆編數據結該這對應關戶帳賬碼機電話產證餘額歸屬權’_-",
+    "无订单号录没查记记记错误询检寻条笔编数据结该这对应关户账账码机电话产证余额归属权'  ",
 )
 # What is not found: an order, by whatever name. 名单, 清单, 单位 and the like are no orders.
 _ORDER = (
-    r"(?:订?(?<![名菜清简])单(?![位月日])|(?:记录|流水|交易)(?!权|密码)|数据(?!套餐|流量|包|业务)|查?询?结果"
-    r"|order|record|transaction)"
+    r"(?:订?(?<![名菜清简])单(?![位月日])|笔充值|请求号|(?:记录|流水|交易)(?!权|密码)|数据(?!套餐|流量|包|业务)|查?询?结果"
+    r"|order|record|transaction|request ?id)"
 )
 # Other things that are not found when a recharge fails: a number or who has it, and what is recharged or how.
 _NUMBER = (
@@ -30,14 +30,14 @@ _PRODUCT = (
 _FIND = "(?:查询|查找|查|寻找|找|搜索|搜|检索|匹配)"
 # That something is not found.
 _NOT_FOUND = (
-    rf"(?:(?:未能?|没有?能?|无法){_FIND}[到得出见着]|{_FIND}不[到出着]|{_FIND}无(?![法需效])"
+    rf"(?:(?:未能?|没有?能?|无法){_FIND}[到得出见着]|(?:未能?|没有?能?)发现|{_FIND}不[到出着]|{_FIND}无(?![法需效])"
     r"|n[o']t ?(?:be ?)?(?:found|located)|no ?such"
     r"|(?:can ?not|can't|could ?not|couldn't|did ?not|didn't|unable to) ?(?:find|locate))"
 )
 _NOT_THERE = r"(?:不存在|不在(?:本|该|我们?)?(?:系统|平台)|n[o']t ?exist)"
-_NONE = r"(?:无|没有?|不存在|未收到|没有?收到|(?<![a-z])(?:no|unknown) ?)"
+_NONE = r"(?:无|没有?|不存在|(?:未|没有?)接?收到|(?<![a-z])(?:no|unknown) ?)"
 _THIS = r"(?:此|该|这|对应|相[关应])"
-_WHICH = rf"(?:{_THIS}|任何|匹配|符合|条件|有效|的|充值|历史|[一1]?[条笔个张]|matching |corresponding |such )"
+_WHICH = rf"(?:{_THIS}|任何|匹配|符合|满足|条件|有效|的|充值|历史|[一1]?[条笔个张]|matching |corresponding |such )"
 _OF_SOMETHING = re.compile(rf"{_NOT_FOUND}|{_NOT_THERE}|(?:无|没有?){_THIS}")
 _OF_AN_ORDER = re.compile(
     # "not found: the order"; "no such order"; "the order is not found"; "wrong order number".
@@ -45,7 +45,10 @@ _OF_AN_ORDER = re.compile(
     rf"|{_NONE}(?:(?<!不存在)|(?={_THIS})){_WHICH}*{_ORDER}"
     rf"|{_ORDER}(?:(?!{_NUMBER}|{_PRODUCT})[^。；;！!]){{0,80}}?"
     rf"(?:{_NOT_THERE}|{_NOT_FOUND}(?!.{{0,6}}(?:{_NUMBER}|{_PRODUCT})))"
-    r"|单号码?(?:错误|有误|不正确|不对)"
+    rf"|{_NOT_FOUND}(?:相关|任何)?信息|(?:查询|结果|数据|记录)为空"
+    r"|单编?号码?(?:错误|有误|不正确|不对)"
+    r"|(?:no ?data|nothing) ?found|order (?:is )?(?:unknown|missing)|order.{0,9}not in (?:our|the|this) system"
+    r"|(?:invalid|wrong|incorrect) ?(?:order|request) ?(?:id|n(?:umber|o)(?![a-z]))"
 )
 
 

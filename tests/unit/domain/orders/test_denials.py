@@ -30,7 +30,11 @@ no record found | unknown order | no matching order | transaction not found | or
 查询失败: order not found | No such record，请核对 | order-not-exist | 订 单 不 存 在 | 订单 2016 不存在 |
 Couldn’t find this order | ｏｒｄｅｒ ｎｏｔ ｆｏｕｎｄ | order does  not exist (订单) |
 The record was NOT FOUND | 没有该 订单 | 上游查无此单 | 您查询的订单不存在，请核实 | 未检索到该订单 |
-无对应充值订单 | order could not be located
+无对应充值订单 | order could not be located |
+订单编号错误 | 訂單編號有誤 | 订单号码有误 | 未发现该订单 | 没有发现该订单 | 查询结果为空 | 查询为空 | 未查到相关信息 |
+未接收到此订单 | 无此笔充值 | 该笔充值不存在 | 该笔充值查不到 | 请求号不存在 | requestId不存在 | 没有满足条件的订单 |
+No data found | Invalid order number | invalid order id | order unknown | order is missing | Unknown request id |
+the order is not in our system | Nothing found for this order
 """)
 FAILURES = phrases("""
 号码不存在 | 手机号码不存在 | 手机号不存在 | 此号码不存在 | 该号码不存在或已停机 | 无此套餐 | 无此产品 |
@@ -49,7 +53,9 @@ order failed: number not found | order failed | order timeout | insufficient bal
 mobile number does not exist | number not found, order failed | 号码不存在 充值失败 | 手 机 号 码 不 存 在 |
 no stock | MSISDN_NOT_FOUND | account does not exist | NO SUCH USER | E0042 | 没有可充值的产品 |
 身份信息不存在 | 订单已存在 | 号码不存在，请核对订单 | 该订单的手机号码不存在 | invalid number |
-subscriber does not exist | order rejected
+subscriber does not exist | order rejected | 未发现该号码 | 订单金额有误 | invalid order amount | 充值金额为空 |
+号码为空 | 未查到身份信息 | 无此笔套餐 | 笔数超限 | data package not found | no data plan | invalid phone number |
+请求超时
 """)
 
 
