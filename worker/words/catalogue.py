@@ -39,7 +39,7 @@ _HELD = tomllib.loads((files("worker.words") / "catalogue.toml").read_text("utf-
 _KINDS: tuple[type[Enum], ...] = (
     *(OrderState, Attention, TodoKind, ActKind, EventKind, Source, Lane, IdKind, TrafficStatus, NotificationState),
     *(EventType, TransportKind, DeliveryOutcome, Condition, BackOffReason, FindingKind, Wait, Trust, Level, Role),
-    *(Shape, Charset, Effect, Assumption, Standing, DifferenceKind, Grouping, PeriodBy, ExportState),
+    *(Shape, Charset, Effect, Assumption, Standing, DifferenceKind, Grouping, PeriodBy),
 )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.answers import Report
 from worker.domain.records.incoming import Rejection, Trust, storable
+from worker.domain.wire.charsets import is_damaged_utf_8
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, parse
 
@@ -91,7 +92,9 @@ def _item_in(fields: Mapping[str, str]) -> Mapping[str, object]:
 
 def _decoded(words: Sequence[bytes], content_type: str | None) -> list[str]:
     """All words in the first encoding in which all of them are text. Raises BodyFault where there is none."""
-    for encoding in _encodings(content_type):
+    # Damaged UTF-8 decodes in other encodings, into other words.
+    is_damaged = is_damaged_utf_8(b" ".join(words))
+    for encoding in ["utf-8"] if is_damaged else _encodings(content_type):
         try:
             return [word.decode(encoding) for word in words]
         except (ValueError, LookupError):

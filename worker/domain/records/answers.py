@@ -53,7 +53,7 @@ class Charset(StrEnum):
     UTF_8 = "utf_8"
     """They are UTF-8, so no label counts."""
     GB18030 = "gb18030"
-    """They are not UTF-8, and the label names an encoding of GB."""
+    """They are not UTF-8, and the label names an encoding of GB, or there is none."""
     UNKNOWN = "unknown"
     """They are not UTF-8, and no label that counts says what else: read as UTF-8, which finds the first wrong byte."""
 

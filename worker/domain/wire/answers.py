@@ -19,6 +19,7 @@ from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malfor
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.orders import IdKind
+from worker.domain.wire.charsets import is_damaged_utf_8
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
 from worker.domain.wire.strict_json import JsonFault, parse
 
@@ -174,16 +175,25 @@ def charset_of(start: bytes, content_type: str | None) -> Charset:
     """The encoding of a body, by its start, which may end inside a character.
 
     UTF-8 where it is UTF-8, whatever the label says: a body in UTF-8 that is labelled GBK decodes as GB18030 without an
-    error, into other words. Only then does the label count, if it names a GB encoding.
+    error, into other words. Only then does the label count, if it names a GB encoding; without a label the body is
+    GB18030 if it can be, as a callback's is. Damaged UTF-8 is neither.
     """
+    if _may_be("utf-8", start):
+        return Charset.UTF_8
+    if is_damaged_utf_8(start):
+        return Charset.UNKNOWN
+    charset = _CHARSET.search(content_type or "")
+    is_gb = _may_be("gb18030", start) if charset is None else charset[1].casefold() in _GB_CHARSETS
+    # A byte order mark of the body outranks the header.
+    return Charset.GB18030 if is_gb and not start.startswith(codecs.BOM_UTF8) else Charset.UNKNOWN
+
+
+def _may_be(encoding: str, start: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(start)
+        codecs.getincrementaldecoder(encoding)().decode(start)
     except UnicodeDecodeError:
-        charset = _CHARSET.search(content_type or "")
-        is_gb = charset is not None and charset[1].casefold() in _GB_CHARSETS
-        # A byte order mark of the body outranks the header.
-        return Charset.GB18030 if is_gb and not start.startswith(codecs.BOM_UTF8) else Charset.UNKNOWN
-    return Charset.UTF_8
+        return False
+    return True
 
 
 def _decoded(body: bytes, content_type: str | None) -> str:

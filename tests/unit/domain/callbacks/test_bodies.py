@@ -96,6 +96,9 @@ def test_one_form_field_may_hold_the_json(name: str) -> None:
         (b"requestId=R1&requestId=R2", "one field twice"),
         (b"{\xff\xff}", "text in no encoding"),
         (b"requestId=%FF", "text in no encoding"),
+        # One byte of the remark is missing.
+        (b'{"requestId":"R1","remark":"' + "订单不存在".encode()[:-1] + b'"}', "text in no encoding"),
+        (urlencode({"requestId": "R1", "remark": "订单不存在"}).encode()[:-3], "text in no encoding"),
         (b"&".join(b"f%d=1" % number for number in range(200)), "more than 100 form fields"),
     ],
 )

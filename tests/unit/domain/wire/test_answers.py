@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.callbacks.bodies import read_body
 from worker.domain.records.answers import Answer, Malformed, Refused
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, named_id, read_answer
@@ -250,11 +251,31 @@ def test_a_body_in_utf_8_is_read_as_that_whatever_its_label(charset: str) -> Non
     assert "订单不存在" in answer.excerpt
 
 
-@pytest.mark.parametrize("charset", [None, "", "utf-8", "big5", "latin-1", "iso-8859-1", "cp1252", "utf-16"])
-def test_only_the_label_of_a_gb_encoding_makes_text_of_what_is_no_utf_8(charset: str | None) -> None:
-    label = None if charset is None else f"application/json;charset={charset}" if charset else "application/json"
+@pytest.mark.parametrize("charset", ["utf-8", "big5", "latin-1", "iso-8859-1", "cp1252", "utf-16"])
+def test_no_other_label_makes_text_of_what_is_no_utf_8(charset: str) -> None:
     with pytest.raises(Malformed, match="not utf-8"):
-        read(SAMPLE.encode("gb18030"), content_type=label)
+        read(SAMPLE.encode("gb18030"), content_type=f"application/json;charset={charset}")
+
+
+@pytest.mark.parametrize("label", [None, "application/json", "application/json;charset=gbk"])
+@pytest.mark.parametrize("remark", ["订单不存在", "没有找到该订单", "查无此订单", "订单号错误，没有该订单"])
+def test_damaged_utf_8_is_malformed_and_no_other_words(label: str | None, remark: str) -> None:
+    whole = remark.encode()
+    for start in range(len(whole)):
+        body = SAMPLE.encode().replace("成功".encode(), whole[:start] + whole[start + 1 :])
+        with pytest.raises(Malformed, match="not utf-8"):
+            read(body, content_type=label)
+
+
+@pytest.mark.parametrize("label", [None, "", "application/json"])
+def test_gbk_without_a_label_is_read_as_in_a_callback(label: str | None) -> None:
+    body = SAMPLE.encode("gbk")
+    answer = read(body, ["2016010000000205"], content_type=label)
+    assert answer.said["2016010000000205"][0].remark == "成功"
+    assert "成功" in answer.excerpt
+    assert read_body(body, label)["remark"] == "成功"
+    with pytest.raises(Malformed, match="not utf-8"):
+        read(b'{"remark":"\xff"}', content_type=label)
 
 
 def test_the_excerpt_of_a_long_body_in_utf_8_is_not_read_by_its_label_where_it_ends_inside_a_character() -> None:
