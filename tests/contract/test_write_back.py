@@ -163,6 +163,40 @@ def test_a_write_back_to_a_database_that_is_away_is_retried_and_then_given_up(
     bench.close()
 
 
+def test_a_doubt_that_each_poll_repeats_is_counted_and_not_written_again(bench: Workbench) -> None:
+    bench.add("1", "2")
+
+    def poll(amount: str) -> None:
+        bench.make_due()
+        bench.reconcile([item("1", amount=amount), item("2", "0", None)])
+
+    def doubts() -> list[tuple[str, int | None]]:
+        return [(row["ori_amount"], row["repeats"]) for row in bench.events_of("1")]
+
+    for _ in range(3):
+        poll("2.94元")
+    assert doubts() == [("2.94元", 2)]
+    assert bench.order("1").query_count == 3
+    poll("2,94")
+    poll("2,94")
+    assert doubts() == [("2.94元", 2), ("2,94", 1)]
+    # Once a person has dismissed it, it comes back with an event of its own.
+    bench.run("UPDATE recharge_orders SET attention = NULL")
+    poll("2,94")
+    assert doubts() == [("2.94元", 2), ("2,94", 1), ("2,94", None)]
+    assert bench.order("1").attention is Attention.CONFLICTING_ANSWER
+
+
+def test_a_doubt_that_callbacks_repeat_is_counted_and_the_order_is_due_each_time(bench: Workbench) -> None:
+    bench.add("1", age_seconds=0)
+    denial = {"requestId": "1", "appid": "app-1", "trafficSts": "-1", "remark": "订单不存在"}
+    for _ in range(3):
+        bench.run("UPDATE recharge_orders SET due_at = '2035-01-31 00:00:00'")
+        bench.intake.record_callbacks([denial])
+        assert bench.order("1").due_at <= bench.now()
+    assert [(row["kind"], row["repeats"]) for row in bench.events_of("1")] == [(EventKind.NOT_BELIEVED, 2)]
+
+
 def test_times_are_the_databases(bench: Workbench) -> None:
     bench.add("a")
     query = bench.reconcile([item("a")])

@@ -240,7 +240,7 @@ EVENTS = _table(
     _optional("detail", LongText),
     # Who did it, where it was an operator.
     _optional("actor", String(64)),
-    # How often a callback has said the same again; null for never.
+    # How often the same was said again; null for never.
     _optional("repeats", Integer),
     # The code of the detail, and its values as JSON: by them it is said in other languages. Null where it is no
     # sentence of ours, and where a release before 0022 wrote the row.

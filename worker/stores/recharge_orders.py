@@ -1,5 +1,6 @@
 """Orders and their events, between rows and values."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -29,6 +30,8 @@ from worker.stores.archived_orders import read_archived, restore
 
 _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
+_SAID = ("order_id", "kind", "source", "traffic_sts", "remark", "ori_amount", "detail")
+_said_of = attrgetter(*_SAID)
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
 # What a decision may change: not the id, the time at which the order came in, and the version, which the UPDATE raises.
@@ -234,7 +237,27 @@ def save_changes(connection: Connection, changes: Iterable[Change], now: datetim
         written = _saving(columns).execute(connection, rows)
         if written not in (-1, len(rows)):
             raise RaceLost(f"{len(rows) - written} of {len(rows)} orders were changed meanwhile")
-    add_events(connection, (event for change in listed for event in change.events))
+    add_events(connection, _without_repeated(connection, listed))
+
+
+def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list[OrderEvent]:
+    """The events of these changes. One that says the same as the last doubt of an order that is still shown for it, as
+    each poll may, is counted instead."""
+    events = [event for change in changes for event in change.events]
+    shown = {change.before.id for change in changes if change.before.attention}
+    doubted = {event.order_id for event in events if event.kind is EventKind.NOT_BELIEVED} & shown
+    if not doubted:
+        return events
+    doubts = (one_of(connection, EVENTS.c.order_id, doubted), EVENTS.c.kind == EventKind.NOT_BELIEVED)
+    last = select(func.max(EVENTS.c.id).label("id")).where(*doubts).group_by(EVENTS.c.order_id).subquery()
+    said = select(EVENTS.c.id, *(EVENTS.c[name] for name in _SAID)).join(last, last.c.id == EVENTS.c.id)
+    known = {tuple(words): row_id for row_id, *words in connection.execute(said)}
+    repeated = Counter[int]()
+    for event in events:
+        if (row_id := known.get(_said_of(event))) is not None:
+            repeated[row_id] += 1 + (event.repeats or 0)
+    count_repeats(connection, repeated)
+    return [event for event in events if _said_of(event) not in known]
 
 
 def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:

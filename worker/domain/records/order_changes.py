@@ -60,7 +60,7 @@ class OrderEvent:
     actor: str | None = None
     """Who did it, where it was an operator."""
     repeats: int | None = None
-    """How often the same was said again by a callback; None for never."""
+    """How often the same was said again; None for never."""
 
 
 class Saying(NamedTuple):
