@@ -62,10 +62,20 @@ def test_each_sequence_is_tried_and_no_id_is_spent(role: PlainRole) -> None:
 def test_nothing_is_written_by_trying(role: PlainRole) -> None:
     with role.owner.connect() as connection:
         for table in needed_rights():
-            if table != "alembic_version":
+            if table not in ("alembic_version", "deployment"):
                 assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() == 0
         assert missing(role) == []
-        assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar_one() == 1
+        for table in ("alembic_version", "deployment"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() == 1
+
+
+@pytest.mark.databases("postgresql")
+def test_the_doctor_warns_of_a_superuser(migrated_database_url: str, own_valkey: EmbeddedValkey) -> None:
+    named = {"DATABASE_URL": migrated_database_url, "BROKER_URL": own_valkey.url, "PLATFORM_URL": "http://127.0.0.1:9"}
+    cli = CommandLine({**ACCOUNT, **{f"RECONCILER_{name}": value for name, value in named.items()}})
+    found = cli.checks()["database_rights"]
+    assert (found["status"], "is a superuser" in found["detail"]) == ("warning", True)
+    assert "docs/deployment.md" in found["remedy"]
 
 
 def test_the_doctor_finds_missing_rights_fatal_and_names_them(role: PlainRole, own_valkey: EmbeddedValkey) -> None:

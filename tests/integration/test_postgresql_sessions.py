@@ -14,7 +14,7 @@ from tests.support.pgbouncer import Pgbouncer
 from tests.support.processes import environment, refusal_to_start
 from tests.support.reconciling import Workbench, item
 from tests.support.servers import EmbeddedValkey
-from tests.support.sql import execute
+from tests.support.sql import execute, session
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
@@ -116,6 +116,18 @@ def test_a_pooler_in_transaction_mode_is_a_warning(
         found = doctor_on(pooler.url, own_valkey.url)
     assert found["database_sessions"]["status"] == "warning"
     assert "pool_mode = session" in found["database_sessions"]["remedy"]
+
+
+@pytest.mark.service
+def test_a_pooler_that_lends_two_sessions_in_turn_is_a_warning(url: str, own_valkey: EmbeddedValkey) -> None:
+    with Pgbouncer(url, "transaction", server_round_robin="1") as pooler:
+        # The pooler opens two sessions, and no more: the two connections of the check could get their own each time.
+        with session(pooler.url) as first, session(pooler.url) as second:
+            for statement in ("BEGIN", "COMMIT"):
+                first.exec_driver_sql(statement)
+                second.exec_driver_sql(statement)
+        found = doctor_on(pooler.url, own_valkey.url)
+    assert found["database_sessions"]["status"] == "warning"
 
 
 @pytest.mark.service

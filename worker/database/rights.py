@@ -73,6 +73,7 @@ class MissingRights:
     """As the server names it."""
     rights: Mapping[str, Sequence[str]]
     """By table or sequence; empty where nothing is missing."""
+    is_superuser: bool = False
 
     def __str__(self) -> str:
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
@@ -99,7 +100,8 @@ def missing_rights(connection: Connection) -> MissingRights:
         sequences = connection.scalars(_SEQUENCES, {"tables": list(tables)})
         found |= {name: ["USAGE"] for name in sequences}
     role = connection.exec_driver_sql("SELECT current_user").scalar_one()
-    return MissingRights(role=str(role), rights=found)
+    is_superuser = kind == "postgresql" and connection.exec_driver_sql("SHOW is_superuser").scalar_one() == "on"
+    return MissingRights(role=str(role), rights=found, is_superuser=is_superuser)
 
 
 def read_missing_rights(url: str) -> MissingRights:

@@ -94,9 +94,9 @@ def _keeps_session(database: Database) -> bool | None:
 
     None where that could not be found out.
 
-    A pooler in transaction mode gives a session to the next connection as soon as a transaction has ended. So of two
-    connections, both open, the second is given the session of the first, or the first does not get its own back while
-    the second is in a transaction.
+    A pooler in transaction mode lends a session to the next transaction, whichever connection begins it. If it lends
+    the session that became free last, the second connection gets that of the first. If it lends the one that has been
+    free longest, and there are several, two transactions of one connection get different ones.
     """
     try:
         with database.engine.connect() as first, database.engine.connect() as second:
@@ -109,10 +109,9 @@ def _keeps_session(database: Database) -> bool | None:
 def _kept(first: Connection, second: Connection) -> bool:
     own = _session(first)
     first.commit()
-    if _session(second) == own:
-        return False
-    kept = _session(first) == own
+    again = _session(first)
     first.commit()
+    kept = own == again != _session(second)
     second.commit()
     return kept
 

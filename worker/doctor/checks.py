@@ -78,6 +78,9 @@ def rights(found: MissingRights | Exception) -> Check:
         return fatal(WRITES, f"{kind.words} ({why})", kind.remedy)
     if found.rights:
         return fatal(name, str(found), ErrorKind.RIGHTS.remedy)
+    if found.is_superuser:
+        detail = f"the role {found.role} is a superuser: anyone who gets its password rules the whole server"
+        return warning(name, detail, 'use another, as "A role that may not change tables" in docs/deployment.md does')
     return ok(name, f"the role {found.role} may read and write each table")
 
 
