@@ -140,6 +140,18 @@ def test_what_is_final_or_unknown_is_refused_and_the_rest_is_done(cli: CommandLi
     assert "Warning: order default:2: charged 29.40, and 2.94 was expected" in result.stderr
 
 
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("state", "amount"), [("succeeded", "2.94"), ("failed", "0.5")])
+def test_the_amount_of_several_orders_is_no_sum_of_them(
+    cli: CommandLine, bench: Workbench, state: str, amount: str
+) -> None:
+    bench.add("1", "2", "3")
+    shown = f"{float(amount):.2f}"
+    resolve = ("--state", state, "--amount", amount, *ANN)
+    assert cli.run("resolve", "1", *resolve).stdout == f"1 order is {state}, {shown} yuan.\n"
+    assert cli.run("resolve", "2", "3", *resolve).stdout == f"2 orders are {state}, {shown} yuan each.\n"
+
+
 def test_a_refusal_names_its_order_once(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", custom_parm="A-1", mobile="18812340804")
     for ref, said in (

@@ -26,11 +26,21 @@ def test_an_answer_is_explained(cli: CommandLine, tmp_path: Path) -> None:
     shown = cli.run("explain", str(file), "--ids", "1,2").stdout
     assert "shape    an object with one list of objects\n" in shown
     assert "Item 2, about an order that was not polled\n" in shown
-    for line in (r"1      recharged", "2      left out of the answer, which proves nothing"):
+    for line in (r"1      succeeded", "2      left out of the answer, which proves nothing"):
         assert line in shown
     assert "9       confirmed     orders may be left out of an answer that holds others" in shown
     assert "18812340804" not in shown
     assert ITEM["Sign"] not in shown
+
+
+@pytest.mark.parametrize(("amount", "is_read"), [("2.94", True), ("2.94元", False), ("", True), ("-1", False)])
+def test_an_amount_is_read_only_if_it_can_be_used(cli: CommandLine, amount: str, *, is_read: bool) -> None:
+    body = json.dumps([{"requestId": "1", "trafficSts": "-1", "ORIAMOUNT": amount, "mobile": "188****0804"}])
+    (shown,) = cli.json("explain", "-", "--ids", "1", stdin=body)["items"]
+    assert [one["is_read"] for one in shown["fields"]] == [True, True, is_read, True]
+    printed = cli.run("explain", "-", "--ids", "1", stdin=body).stdout
+    assert ("ignored" in printed) != is_read
+    assert "\n1      failed" in printed
 
 
 def test_as_json_it_has_the_same(cli: CommandLine) -> None:

@@ -11,9 +11,10 @@ from worker.cli.output import SKIN, AsJson, console, in_words, print_fields, pri
 from worker.domain.queries.assumptions import Standing, standings
 from worker.domain.queries.explain_answer import Explanation, asked_of
 from worker.domain.records.accounts import Rules
+from worker.domain.records.answers import Report
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT
-from worker.domain.wire.fields import is_known_key
+from worker.domain.wire.fields import is_known_key, read_amount
 from worker.domain.wire.strict_json import words_of
 from worker.words.catalogue import name
 from worker.words.sentences import proof_in_words
@@ -79,7 +80,7 @@ def to_response(reply: Explanation, redactor: Redactor) -> dict[str, Any]:
                 "about": shown(reply.order_of(report)),
                 "fault": shown(report.fault),
                 "fields": [
-                    {"key": shown(key), "value": shown(words_of(held), key), "is_read": is_known_key(key)}
+                    {"key": shown(key), "value": shown(words_of(held), key), "is_read": _is_read(key, report)}
                     for key, held in item.fields.items()
                 ],
             }
@@ -99,6 +100,11 @@ def to_response(reply: Explanation, redactor: Redactor) -> dict[str, Any]:
             for one, standing in standings(reply).items()
         ],
     }
+
+
+def _is_read(key: str, report: Report) -> bool:
+    is_no_amount = report.ori_amount is not None and read_amount(report.ori_amount) is None
+    return is_known_key(key) and not (is_no_amount and key.casefold() == "oriamount")
 
 
 def print_explanation(response: Mapping[str, Any]) -> None:

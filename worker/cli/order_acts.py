@@ -98,7 +98,8 @@ def resolve(
     for change in acting.changes:
         _say_other_amount(change.after, charged)
     words = state.value if charged is None else f"{state.value}, {amount_text(charged)} yuan"
-    acting.end("resolved", f"is {words}", f"are {words}")
+    each = words if charged is None else f"{state.value}, {amount_text(charged)} yuan each"
+    acting.end("resolved", f"is {words}", f"are {each}")
 
 
 def reopen(

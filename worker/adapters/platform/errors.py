@@ -6,6 +6,7 @@ names and from the messages of the operating system and of OpenSSL.
 
 import http.client
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -99,4 +100,4 @@ def _words(error: BaseException) -> str:
     # their own, below zero on Linux.
     if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
         return f"{name} ({os.strerror(error.errno)})"
-    return name
+    return "the host's name cannot be resolved" if isinstance(error, socket.gaierror) else name

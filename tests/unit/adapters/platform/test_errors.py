@@ -95,8 +95,8 @@ def test_a_description_names_what_is_wrong_with_a_certificate() -> None:
     assert describe(ssl.SSLError()) == "SSLError"
 
 
-def test_a_description_of_a_failed_name_is_its_class() -> None:
-    assert describe(socket.gaierror(socket.EAI_NONAME, "x")) == "gaierror"
+def test_a_name_that_cannot_be_resolved_is_described_in_words() -> None:
+    assert describe(socket.gaierror(socket.EAI_NONAME, "x")) == "the host's name cannot be resolved"
 
 
 def test_causes_that_form_a_circle_are_named_once() -> None:

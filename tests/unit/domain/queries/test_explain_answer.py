@@ -86,7 +86,13 @@ def test_why_there_is_no_answer() -> None:
             Charset.GB18030,
             CONFIRMED,
         ),
-        (json.dumps([item(remark="成功")], ensure_ascii=False).encode("gbk"), None, Charset.UNKNOWN, CONTRADICTED),
+        (json.dumps([item(remark="成功")], ensure_ascii=False).encode("gbk"), None, Charset.GB18030, CONFIRMED),
+        (
+            json.dumps([item(remark="成功")], ensure_ascii=False).encode("gbk"),
+            "x;charset=a",
+            Charset.UNKNOWN,
+            CONTRADICTED,
+        ),
         (json.dumps([item()]).encode(), None, Charset.UTF_8, OPEN),
     ],
 )
