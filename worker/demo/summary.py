@@ -1,23 +1,51 @@
-"""The comparison at the end: each order here against the platform's truth, and what the queries were used for. Pure."""
+"""The result: each order here against the platform's truth, what the queries were used for, and both in words. Pure."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from worker.demo.readings import OrderLine, PlatformRecord, Truth
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.orders import Attention, OrderState
 
-IDS_PER_QUERY = 100
+_PENDING = (OrderState.PENDING, None)
+_GIVEN_UP = (OrderState.UNRESOLVED, Attention.UNKNOWN_TO_PLATFORM)
+_SHOWN = 20
+_CASE = "  {request_id}  {state}, {attention}: {remark}\n"
+Row = Mapping[str, Any]
+
+_CLOSING = """\
+Summary, after {seconds:.0f} s{time_up}
+
+Each of the {orders:,} orders, compared with the platform's truth
+  {agreed:5d}  settled, and the platform agrees: {states[succeeded]} succeeded, {states[failed]} failed
+         ({settled_by[callback]} by a callback, {settled_by[query]} by a query)
+  {both_pending:5d}  still pending, and the platform is still recharging them, too
+  {given_up:5d}  unknown to the platform: unresolved, for a person to decide
+{too_short}\
+  {not_yet_settled:5d}  settled at the platform, but not yet here (must be 0)
+  {wrong:5d}  wrong (must be 0)
+{names}
+{cases}\
+Queries: {queries[used]} used; the least possible is {queries[least]}
+  {queries[lost_and_settled]} orders could be settled by a query only, 100 at most in each: {queries[least]}.
+  {queries[first]} queries polled orders for the first time. The other {queries[again]} polled orders again that
+  the platform was still recharging or had left out; and, as queries were left over,
+  the stuck ones each time. {queries[alone]} of them polled one order alone.
+
+The limit, as the platform saw it
+  smallest spacing of two queries: {spacing}; the window: {window_seconds:g} s
+  violations: {broken}"""
 
 
 class Finding(StrEnum):
     """How an order here compares with the platform's truth."""
 
     AGREED = "agreed"
-    """Settled here as there, with the same amount."""
+    """Settled here as there, with the same amount, and a warning if that is not the expected one."""
     BOTH_PENDING = "both_pending"
     """Still recharging there, still polled here."""
     GIVEN_UP = "given_up"
@@ -30,150 +58,93 @@ class Finding(StrEnum):
     """Anything else."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """An order that a person should look at, with a remark of the demo."""
-
-    request_id: str
-    state: str
-    reason: str
-    remark: str
-    is_planned: bool
-    """Whether the platform's truth explains it."""
+_REMARKS = {
+    Finding.AGREED: "expected {expected_amount:.2f}, the platform charged {ori_amount:.2f}",
+    Finding.GIVEN_UP: "{query_count} answered queries left it out, the last ones polled it alone",
+    Finding.WRONG: "nothing in the platform's truth explains this",
+}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueryUse:
-    """What the queries were spent on."""
-
-    used: int
-    first: int
-    """Queries that polled an order for the first time."""
-    again: int
-    """Queries that polled only orders that an earlier query had polled."""
-    alone: int
-    """Of those: queries that polled one order alone, which earlier answers had left out."""
-    lost_and_settled: int
-    """Orders that only a query could settle."""
-
-    @property
-    def least(self) -> int:
-        """The least number of queries that any program would need."""
-        return math.ceil(self.lost_and_settled / IDS_PER_QUERY)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """The demo's result."""
-
-    findings: Mapping[Finding, int]
-    states: Mapping[OrderState, int]
-    settled_by: Mapping[Source, int]
-    wrong: tuple[str, ...]
-    """Ids of wrong orders, and of those not yet settled."""
-    cases: tuple[Case, ...]
-    queries: QueryUse
-    record: PlatformRecord
-    window: float
-    seconds: float
-    timed_out: bool
-
-    @property
-    def orders(self) -> int:
-        """How many orders were compared."""
-        return sum(self.findings.values())
-
-    @property
-    def is_good(self) -> bool:
-        """Whether no order is wrong or late, no rule of the platform was broken, and every warning has its reason."""
-        bad = self.findings.get(Finding.WRONG, 0) + self.findings.get(Finding.NOT_YET_SETTLED, 0)
-        return not bad and not self.record.violations and all(case.is_planned for case in self.cases)
-
-
-def compare(truth: Truth, order: OrderLine | None) -> Finding:
-    """Compare one order with its truth."""
+def compare(truth: Row, order: Row | None) -> Finding:
+    """Compare the row of an order with the truth about it, which was read later."""
     if order is None:
         return Finding.WRONG
-    if truth.unknown or not truth.settled:
-        is_given_up = order.state is OrderState.UNRESOLVED and order.attention is Attention.UNKNOWN_TO_PLATFORM
-        if order.state is OrderState.PENDING:
-            return Finding.NOT_YET_GIVEN_UP if truth.unknown else Finding.BOTH_PENDING
-        return Finding.GIVEN_UP if truth.unknown and is_given_up else Finding.WRONG
-    if order.state is OrderState.PENDING:
-        return Finding.NOT_YET_SETTLED
-    expected = OrderState.SUCCEEDED if truth.outcome == "1" else OrderState.FAILED
-    is_same = order.state is expected and order.ori_amount == Decimal(truth.amount)
-    return Finding.AGREED if is_same and not _lacks_warning(truth, order) else Finding.WRONG
+    here = (order["state"], order["attention"])
+    if truth["unknown"]:
+        return {_PENDING: Finding.NOT_YET_GIVEN_UP, _GIVEN_UP: Finding.GIVEN_UP}.get(here, Finding.WRONG)
+    if here == _PENDING:
+        return Finding.NOT_YET_SETTLED if truth["settled"] else Finding.BOTH_PENDING
+    amount, is_success = Decimal(truth["amount"]), truth["outcome"] == "1"
+    warning = Attention.AMOUNT_MISMATCH if is_success and amount != order["expected_amount"] else None
+    expected = (OrderState.SUCCEEDED if is_success else OrderState.FAILED, warning)
+    agrees = truth["settled"] and here == expected and order["ori_amount"] == amount
+    return Finding.AGREED if agrees else Finding.WRONG
 
 
-def summarise(
-    truths: Sequence[Truth],
-    orders: Mapping[str, OrderLine],
-    record: PlatformRecord,
-    *,
-    window: float,
-    seconds: float,
-    timed_out: bool,
-) -> Summary:
-    """Compare everything. `orders` by request_id; `seconds` is how long the demo took so far."""
-    findings = {truth.request_id: compare(truth, orders.get(truth.request_id)) for truth in truths}
-    bad = (Finding.WRONG, Finding.NOT_YET_SETTLED)
-    cases = (_case(truth, orders[truth.request_id]) for truth in truths if truth.request_id in orders)
-    return Summary(
-        findings=Counter(findings.values()),
-        states=Counter(order.state for order in orders.values()),
-        settled_by=Counter(order.settled_by for order in orders.values() if order.settled_by),
-        wrong=tuple(name for name, finding in findings.items() if finding in bad),
-        cases=tuple(case for case in cases if case is not None),
-        queries=_use(truths, record),
-        record=record,
-        window=window,
-        seconds=seconds,
-        timed_out=timed_out,
+def summarise(truths: Sequence[Row], orders: Sequence[Row], record: Row) -> dict[str, Any]:
+    """Compare the truths with the rows of the orders, and count the queries of the platform's record.
+
+    Returns what `--json` prints, except for times.
+    """
+    rows = {order["request_id"]: order for order in orders}
+    found = {truth["request_id"]: compare(truth, rows.get(truth["request_id"])) for truth in truths}
+    counts = Counter(found.values())
+    wrong = [name for name, finding in found.items() if finding in (Finding.WRONG, Finding.NOT_YET_SETTLED)]
+    polled = [arrival["ids"] for arrival in record["arrivals"]]
+    again = [ids for number, ids in enumerate(polled) if set(chain(*polled[:number])).issuperset(ids)]
+    lost = sum(truth["settled"] and truth["callback"] == "lost" for truth in truths)
+    return {
+        "good": not wrong and not record["violations"],
+        "orders": len(truths),
+        **{finding: counts[finding] for finding in Finding},
+        "states": Counter(order["state"] for order in orders),
+        "settled_by": Counter(order["settled_by"] for order in orders if order["settled_by"]),
+        "wrong_orders": wrong,
+        "attention": [_case(order, found[order["request_id"]]) for order in orders if order["attention"]],
+        "queries": {
+            "used": len(polled),
+            "first": len(polled) - len(again),
+            "again": len(again),
+            "alone": sum(len(ids) == 1 for ids in again),
+            "lost_and_settled": lost,
+            "least": math.ceil(lost / 100),
+        },
+        "window_seconds": record["window_seconds"],
+        "smallest_spacing_seconds": next(iter(record["smallest_spacing"].values()), None),
+        "violations": [violation["kind"] for violation in record["violations"]],
+    }
+
+
+def _case(order: Row, finding: Finding) -> dict[str, str]:
+    shown = {name: order[name] for name in ("request_id", "state", "attention")}
+    return {**shown, "remark": _REMARKS[finding].format(**order)}
+
+
+def in_words(summary: Row) -> str:
+    """The result in words; a person can check each number."""
+    late, wrong, spacing = (summary[key] for key in ("not_yet_given_up", "wrong_orders", "smallest_spacing_seconds"))
+    cases = "".join(_CASE.format(**case) for case in summary["attention"][:_SHOWN])
+    return _CLOSING.format(
+        **summary,
+        time_up=" (the time was up)" if summary["timed_out"] else "",
+        too_short=f"  {late:5d}  unknown to the platform: still pending, as time was too short\n" if late else "",
+        names=f"         {', '.join(wrong[:_SHOWN])}\n" if wrong else "",
+        cases=f"For a person to look at\n{cases}\n" if cases else "",
+        spacing="none" if spacing is None else f"{spacing:.3f} s",
+        broken=len(summary["violations"]),
     )
 
 
-def _is_overcharged(truth: Truth, order: OrderLine) -> bool:
-    return truth.settled and order.expected_amount != Decimal(truth.amount) and truth.outcome == "1"
-
-
-def _lacks_warning(truth: Truth, order: OrderLine) -> bool:
-    return _is_overcharged(truth, order) and order.attention is not Attention.AMOUNT_MISMATCH
-
-
-def _case(truth: Truth, order: OrderLine) -> Case | None:
-    if order.attention is None:
-        return None
-    remark, is_planned = "nothing in the platform's truth explains this", False
-    if order.attention is Attention.AMOUNT_MISMATCH and _is_overcharged(truth, order):
-        remark, is_planned = f"expected {order.expected_amount:.2f}, the platform charged {truth.amount}", True
-    if order.attention is Attention.UNKNOWN_TO_PLATFORM and truth.unknown:
-        remark, is_planned = (
-            f"{order.query_count} answered queries left it out, the last ones polled it alone",
-            True,
+def verdict(summary: Row, folder: Path) -> str:
+    """The last line: whether all is well, and otherwise what to do."""
+    if summary["good"]:
+        return "Result: all is well. No order is wrong, and the platform's limit was kept."
+    if not summary["wrong"] and not summary["violations"]:
+        return (
+            f"Result: not finished. {summary['not_yet_settled']} orders were not settled in time, none is wrong."
+            " Is this machine busy? Run the demo again, with fewer --orders."
         )
-    return Case(
-        request_id=order.request_id,
-        state=order.state.value,
-        reason=order.attention.value,
-        remark=remark,
-        is_planned=is_planned,
-    )
-
-
-def _use(truths: Sequence[Truth], record: PlatformRecord) -> QueryUse:
-    seen: set[str] = set()
-    first = alone = 0
-    for ids in record.queries:
-        if not seen.issuperset(ids):
-            first += 1
-        elif len(ids) == 1:
-            alone += 1
-        seen.update(ids)
-    return QueryUse(
-        used=len(record.queries),
-        first=first,
-        again=len(record.queries) - first,
-        alone=alone,
-        lost_and_settled=sum(truth.settled and truth.callback == "lost" for truth in truths),
+    return (
+        "Result: something is wrong, and should not be. Please look at the orders above with"
+        f" `reconciler order`, and report it with the folder {folder}."
     )
