@@ -1,1 +1,1 @@
-"""The choice of the batch, in virtual time: policies side by side on recorded and made workloads."""
+"""The choice of the batch, in virtual time: policies side by side on made workloads."""

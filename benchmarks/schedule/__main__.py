@@ -1,4 +1,4 @@
-"""`python -m benchmarks.schedule`: policies on a recorded workload, on a made one, or on the whole table."""
+"""`python -m benchmarks.schedule`: policies on one workload, or on the whole table."""
 
 import argparse
 import json
@@ -12,12 +12,12 @@ from benchmarks.schedule.measure import Measured
 from benchmarks.schedule.plot import write_plot
 from benchmarks.schedule.policies import POLICIES
 from benchmarks.schedule.runs import Case, run_all, run_policy
-from benchmarks.schedule.scenario import Scenario, ScenarioError, read_scenario, write_scenario
+from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.table import as_json, finding_lines, table_lines
 from benchmarks.schedule.workloads import WORKLOADS, make_scenario
 
 EPILOG = f"""\
-one scenario:    --scenario FILE, or --workload NAME --load N [--seed N]; then --policy is adaptive unless named
+one workload:    --workload NAME --load N [--seed N]; then --policy is adaptive unless named
 the whole table: none of these, or several --workload without --load; adaptive and the usual policies unless named
 
 workloads: {", ".join(WORKLOADS)}
@@ -29,17 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the arguments name. A missed target is shown, not an error."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        scenario = _one_scenario(parser, options)
-        if scenario is None:
-            _whole_table(parser, options)
-        elif options.write:
-            write_scenario(scenario, options.write)
-        else:
-            policies = options.policy or ["adaptive"]
-            _show({policy: run_policy(scenario, policy) for policy in policies}, is_json=options.json)
-    except ScenarioError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+    scenario = _one_scenario(parser, options)
+    if scenario is None:
+        _whole_table(parser, options)
+    else:
+        policies = options.policy or ["adaptive"]
+        _show({policy: run_policy(scenario, policy) for policy in policies}, is_json=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,13 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EPILOG,
     )
-    parser.add_argument("--scenario", metavar="FILE", type=Path, help="a recorded workload (JSON)")
-    parser.add_argument("--workload", metavar="NAME", action="append", choices=WORKLOADS, help="a made workload")
+    parser.add_argument("--workload", metavar="NAME", action="append", choices=WORKLOADS, help="which workload")
     parser.add_argument("--load", metavar="N", type=_load, help="its orders per minute")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="which day of that workload (1)")
     parser.add_argument("--policy", metavar="NAME", action="append", choices=POLICIES, help="can be repeated")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--write", metavar="FILE", type=Path, help="store the made scenario as JSON, and run nothing")
     parser.add_argument("--seeds", metavar="N", type=int, default=3, help="days of each scenario of the table (3)")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="write the table as a plot, too (SVG)")
     return parser
@@ -70,16 +63,10 @@ def _load(text: str) -> float:
 
 def _one_scenario(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Scenario | None:
     """The one scenario that the options name; None for the whole table."""
-    if options.scenario and (options.workload or options.load):
-        parser.error("either --scenario, or --workload and --load")
-    if options.scenario:
-        return read_scenario(options.scenario)
     if options.load:
         if not options.workload or len(options.workload) > 1:
             parser.error("--load needs one --workload")
         return make_scenario(options.workload[0], options.load, options.seed)
-    if options.write:
-        parser.error("--write needs --workload and --load")
     return None
 
 

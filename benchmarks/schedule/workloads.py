@@ -138,5 +138,5 @@ def _order(workload: Workload, submitted: float, random: Random) -> Order:
 
 
 def _seconds(minutes: float) -> float:
-    # Rounded, so that a recorded scenario is small and equal to the made one.
+    # Rounded as in the runs whose figures docs/choosing.md has: without it they would differ.
     return round(60.0 * minutes, 1)
