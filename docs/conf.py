@@ -8,10 +8,12 @@ from typing import Any
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+from sphinx.search import SearchEnglish
 
 ROOT = Path(__file__).parents[1]
 # The address under which the release's files are shown, as for the description on a package index (hatch_build.py).
 BASE_URL = os.environ.get("RECONCILER_RELEASE_BASE_URL", "")
+TERMS = re.compile(r"(?=([\u4e00-\u9fff]{2}))|([^\W\u4e00-\u9fff]+)")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 
 project = "recharge-reconciler"
@@ -76,8 +78,25 @@ def name_the_language(app: Sphinx, page: str, template: str, context: dict[str, 
         context["language"] = "zh-CN"
 
 
+class SearchBothLanguages(SearchEnglish):
+    """Finds English words, and Chinese ones by each pair of their characters: nothing parts them in a sentence."""
+
+    # The same in the browser, of what a reader types.
+    js_splitter_code = r"""
+function splitQuery(query) {
+    const terms = /(?=([\u4e00-\u9fff]{2}))|((?:(?![\u4e00-\u9fff])[\p{L}\p{N}_])+)/gu;
+    return [...query.matchAll(terms)].map(function (found) { return found[1] || found[2]; });
+}
+"""
+
+    def split(self, input: str) -> list[str]:
+        """Take a text apart into terms."""
+        return ["".join(found) for found in TERMS.findall(input)]
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx's name for what it calls first."""
+    app.add_search_language(SearchBothLanguages)
     app.add_lexer("csv", TextLexer)
     app.connect("source-read", adapt)
     app.connect("html-page-context", name_the_language)
