@@ -6,6 +6,7 @@ those that RECONCILER_TEST_... variables name, and a PostgreSQL and a Valkey tha
 RECONCILER_TEST_EXAMPLES=20 makes the long random tests (tests/histories, tests/fuzz) try twenty times as many examples.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ import hatch_build
 from tests.support import services
 from tests.support.brokers import remove_queues
 from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.compiled_statements import share_compiled_statements
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
 from tests.support.racing import Race, racing
 from tests.support.reconciling import Workbench
@@ -36,6 +38,10 @@ ALWAYS_THERE = {"sqlite", "postgresql", "redis"}
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 hypothesis.settings.load_profile("tests")
 
+# Modules and tests are half a million objects that stay. With Python's own threshold, 700, garbage collections look
+# through them over and over: that was a quarter of the processor time.
+gc.set_threshold(20_000)
+
 
 def pytest_configure() -> None:
     """Forget the settings of the user's environment, for the programs that tests start as well."""
@@ -52,6 +58,7 @@ def pytest_configure() -> None:
     os.environ.pop("LC_ALL", None)
     os.environ.pop("LC_MESSAGES", None)
     os.environ["LANG"] = "C.UTF-8"
+    share_compiled_statements()
     # In a checkout whose `make setup` is older than its words, too.
     hatch_build.compile_words(Path(__file__).parents[1])
 
@@ -88,6 +95,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             quick = metafunc.definition.get_closest_marker("quick_on")
             slow = set(DATABASES) - set(quick.args) if quick else set()
             metafunc.parametrize(fixture, [_parameter(kinds, name, name in slow) for name in names], indirect=True)
+
+
+def pytest_collection_finish() -> None:
+    """Leave alone, in each garbage collection from now on, what was loaded for the tests."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
