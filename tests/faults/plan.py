@@ -42,7 +42,9 @@ def plan(
     runs = []
     for scenario in sorted(scenarios, key=lambda one: (-one.seconds, one.number)):
         pairs = _pairs(scenario, databases, brokers)
-        for time in range(1, (scenario.times_in_ci if in_ci else scenario.times) + 1):
+        # None where this machine lacks the only server that a fault is of.
+        times = (scenario.times_in_ci if in_ci else scenario.times) if pairs else 0
+        for time in range(1, times + 1):
             database, broker = pairs[(seed + scenario.number + time) % len(pairs)]
             runs.append(
                 Run(

@@ -37,6 +37,8 @@ T = TypeVar("T")
 _FINAL = ("succeeded", "failed")
 _A_YEAR = 31_536_000
 _BATCH = 100
+_LONGER_THAN_ANY_WAIT = timedelta(minutes=30)
+"""No order waits as long by the scaled times; a clock is stepped by more."""
 _MOST_EXCUSED = 3
 """Failed queries that the bound of a recovery allows for."""
 _POLL_SECONDS = 0.1
@@ -197,7 +199,10 @@ class Testbed:
         `under` is a command that runs the worker as its child; `options` are Celery's; `changes` are settings that
         differ from the testbed's.
         """
-        env = self._settings_of_parts(**changes) | {"FAULTS_VARIANT": variant}
+        env = self._settings_of_parts(**changes) | {
+            "FAULTS_VARIANT": variant,
+            "FAULTS_VISIBILITY_SECONDS": str(VISIBILITY_SECONDS),
+        }
         if boot_id is not None:
             env["FAULTS_BOOT_ID"] = boot_id
         return self._program(
@@ -464,9 +469,9 @@ class Testbed:
         """The platform's truth, by request id."""
         return {order["request_id"]: order for order in read_control(self.platform_url, "truth")["orders"]}
 
-    def wait_for_arrivals(self, more: int = 1, *, seconds: float = 90.0) -> None:
-        """Return once the platform has seen so many more queries."""
-        count = len(self.arrivals()) + more
+    def wait_for_arrivals(self, more: int = 1, *, since: int | None = None, seconds: float = 90.0) -> None:
+        """Return once the platform has seen `more` queries beyond `since`: those until now, if None."""
+        count = (len(self.arrivals()) if since is None else since) + more
         eventually(
             lambda: len(self.arrivals()) >= count,
             f"{more} more queries at the platform",
@@ -564,11 +569,17 @@ class Testbed:
         self._recovery = Recovery(healed_at=healed_at, bound_seconds=seconds, due=frozenset(due))
 
     def _due(self, *, within: float) -> set[str]:
-        """The pending orders that are due, or will be once a lease has run out, and all never answered for."""
+        """The pending orders that are due, or will be once a lease has run out, and all never answered for.
+
+        An order whose next poll was set by a database's clock that stood an hour ahead is not due: it waits for that
+        hour, as docs/reliability.md says.
+        """
         answered = {name for arrival in self.arrivals() for name, _ in arrival["answered"]}
-        soon = datetime.now(UTC) + timedelta(seconds=within)
+        now = datetime.now(UTC)
+        soon = now + timedelta(seconds=within)
+        latest = now + _LONGER_THAN_ANY_WAIT if "database" in self._stepped else datetime.max.replace(tzinfo=UTC)
         statement = "SELECT request_id, due_at FROM recharge_orders WHERE state = 'pending'"
-        return {name for name, due_at in self.rows(statement) if name not in answered or utc(due_at) <= soon}
+        return {name for name, due_at in self.rows(statement) if utc(due_at) <= (soon if name in answered else latest)}
 
     def finish(self) -> Evidence:
         """Wait for the recovery, end every program, and gather the evidence."""

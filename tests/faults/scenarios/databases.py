@@ -182,7 +182,7 @@ def fault_12_transactions_deadlock_in_a_storm(testbed: Testbed) -> None:
         while time.monotonic() < least or (storm.deadlocks_of_others < 1 and time.monotonic() < most):
             testbed.place(10, wait=False)
             testbed.rest(testbed.scale.window)
-    eventually(lambda: storm.deadlocks, "a deadlock, as the server counts them")
+        eventually(lambda: storm.deadlocks, "a deadlock, as the server counts them")
     testbed.injected(storm.deadlocks)
     # The worker reads committed rows, so no server raises this error by itself.
     for point in (Point.GRANT_BEFORE_COMMIT, Point.WRITE_BACK_BEFORE_COMMIT):
@@ -232,8 +232,9 @@ def fault_46_the_last_query_is_lost_by_a_restore(testbed: Testbed) -> None:
     testbed.rest(testbed.scale.window)
     dump.take()
     # So that there is a query since, whatever was polled before.
+    seen = len(testbed.arrivals())
     lost = testbed.place(20, outcome="1", wait=False)
-    testbed.wait_for_arrivals(seconds=120.0)
+    testbed.wait_for_arrivals(since=seen, seconds=120.0)
     testbed.rest(2.0)
     sent_at = testbed.arrivals()[-1]["monotonic"]
     _restore(testbed, dump, worker)

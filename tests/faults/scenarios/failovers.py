@@ -26,8 +26,9 @@ def fault_53_the_last_query_is_lost_by_a_failover(testbed: Testbed) -> None:
     testbed.rest(1.2 * testbed.scale.reservation, least=testbed.scale.reservation)
     servers.replica.catch_up()
     servers.replica.detach()
+    seen = len(testbed.arrivals())
     lost = testbed.place(20, outcome="1", wait=False)
-    testbed.wait_for_arrivals()
+    testbed.wait_for_arrivals(since=seen)
     testbed.rest(1.0, least=0.3)
     # The address moves first: the worker opens its sessions while the replica still is one.
     proxy.lead_to(upstream_of(servers.replica_url))
