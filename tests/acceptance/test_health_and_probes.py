@@ -36,7 +36,7 @@ SETTINGS = {
     "check_tick_seconds": 1,
 }
 NO_TICK = "no tick for 12 s"
-SLOW = "no answer"
+SLOW, AWAY = "no answer", "cannot be reached"
 """What a page says if a reading takes more than three seconds, as one may on a busy machine."""
 PARTS = {"worker": "ok", "broker": "ok", "database": "ok"}
 WELL = {"/livez": 200, "/readyz": 200, "/healthz": 200, **PARTS}
@@ -64,7 +64,8 @@ class Probes:
 
         def is_so() -> bool:
             found = self.now()
-            if found["database"] == SLOW:
+            # A busy machine may let a question wait for its 3 s.
+            if found["database"] == SLOW or found["broker"] == AWAY != expected["broker"]:
                 return False
             stray = {name for name in WELL if found[name] not in (WELL[name], expected[name])}
             assert not stray, f"{found} instead of {expected}"
@@ -126,24 +127,26 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
 
         beat.stop()
         wait_for_a_new_tick(cli)
-        assert probes.now() == WELL
+        probes.become()
         assert checked(cli, 1).startswith("WARNING: no tick of beat has come for ")
 
         own_valkey.stop()
-        probes.become(healthz=503, broker="cannot be reached")
+        probes.become(healthz=503, broker=AWAY)
         assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for ")
         # To restart the worker would not help: its processes poll all the same.
         wait_for_a_new_tick(cli)
         cli.run("health")
-        assert probes.now() == {**WELL, "/healthz": 503, "broker": "cannot be reached"}
+        probes.become(healthz=503, broker=AWAY)
         own_valkey.start()
         stack.enter_context(running_beat(env, tmp_path, name="second-beat"))
         probes.recover()
 
         platform.close()
         send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[{"request_id": "r1"}]]))
-        worker.wait_for("query_failed", times=2)
-        assert probes.now() == WELL
+        # One query: until its host connects again, it sends no other.
+        worker.wait_for("query_failed")
+        eventually(lambda: "has not reached the platform" in checked(cli, 1), "the host's finding")
+        probes.become()
 
         database.stop()
         unknown = "unknown, as the database does not answer"

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -133,7 +134,9 @@ def test_bodies_that_stall_or_drip_hold_no_other_request_up(proxy: WebProxy, ser
     with slow_senders(proxy, order) as (_, dripping):
         for number in range(3):
             for sender in dripping:
-                sender.sendall(b" ")
+                # nginx ends a body that has stood still for 10 s, as on a busy machine.
+                with suppress(OSError):
+                    sender.sendall(b" ")
             assert call_back(proxy, f"{order}-{number}").status == 200
             assert proxy.request(CONSOLE, "GET", "/sign-in").status == 200
     assert not served.has_taken_in(order)

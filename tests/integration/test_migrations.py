@@ -146,7 +146,7 @@ def test_two_upgrades_at_once_are_harmless(database_url: str) -> None:
         program.stdin.write("\n")
         program.stdin.flush()
     for program in programs:
-        errors.append(program.communicate(timeout=60)[1])
+        errors.append(program.communicate()[1])
     assert [program.returncode for program in programs] == [0, 0], errors
     check_at_head(database_url)
 
@@ -411,7 +411,6 @@ def test_the_plain_alembic_command_takes_the_database_from_our_settings(database
             env={"RECONCILER_DATABASE_URL": database_url},
             capture_output=True,
             text=True,
-            timeout=60,
         )
 
     assert alembic("upgrade", "head").returncode == 0
@@ -526,6 +525,8 @@ def test_a_back_off_that_lasts_during_the_upgrade_counts_as_asked_for_by_the_pla
     upgrade(database_url)
     kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"
     assert column_of(database_url, kept) == ["waiting"]
+
+
 IDS_IN_USE = ("rejected_orders", "unmatched_callbacks", "notifications")
 
 

@@ -118,6 +118,8 @@ def test_connections_are_stranded_or_cut_at_both_ends_and_new_ones_work(proxy: P
 
 def test_of_one_connection_the_first_bytes_pass_and_the_rest_is_held(proxy: Proxy, echo: Echo) -> None:
     proxy.hold_after(3)
+    connect(proxy).close()
+    eventually(lambda: echo.ended == 1, "the server to see the end of what sends nothing")
     assert not proxy.wait_until_holding(0)
     with connect(proxy) as line:
         line.sendall(b"abcdef")
@@ -125,7 +127,7 @@ def test_of_one_connection_the_first_bytes_pass_and_the_rest_is_held(proxy: Prox
         assert answer(line, seconds=SHORT) == b""
         eventually(lambda: echo.received == b"abc", "the first bytes")
         proxy.cut()
-        eventually(lambda: echo.ended == 1, "the server to see the end")
+        eventually(lambda: echo.ended == 2, "the server to see the end")
     assert echo.received == b"abc"
 
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -24,6 +24,8 @@ _LOADING_SECONDS = 100
 _OVERFLOW = "return document.documentElement.scrollWidth - arguments[0]"
 # In one step: while a page gives way to the next, an element that was found is gone.
 _SHOWN = "return document.querySelector(arguments[0])?.innerText ?? ''"
+# What chromedriver says, without an exception of its own, of an element whose page has just given way to the next.
+_GONE = "does not belong to the document"
 _ARGUMENTS = (
     "--headless=new",
     "--disable-gpu",
@@ -92,10 +94,13 @@ class Browser:
     def _was_clicked(self, by: str, what: str) -> bool:
         found = self.driver.find_elements(by, what)
         # A refresh may put another element in its place before the click.
-        with suppress(StaleElementReferenceException):
+        try:
             for element in found[:1]:
                 element.click()
                 return True
+        except WebDriverException as error:
+            if not isinstance(error, StaleElementReferenceException) and _GONE not in str(error.msg):
+                raise
         return False
 
     def type(self, name: str, text: str) -> WebElement:
@@ -210,4 +215,5 @@ def _start(language: str) -> Chrome:
         # With its path given, selenium looks for no driver to download.
         driver = Chrome(options=options, service=Service(driver_path))
     driver.set_page_load_timeout(_LOADING_SECONDS)
+    driver.set_script_timeout(_LOADING_SECONDS)
     return driver

@@ -73,7 +73,7 @@ class Proxy:
         self._delay = seconds
 
     def hold_after(self, count: int) -> None:
-        """Of the next connection, forward `count` bytes to the server and then hold everything; see `is_holding`."""
+        """Forward `count` bytes of the next connection that sends any, and then hold everything; see `is_holding`."""
         self._stopped.clear()
         self._stop_after = count
 
@@ -128,7 +128,7 @@ class Proxy:
         return self._delay()
 
     def take_limit(self) -> int | None:
-        """How many bytes of a new connection may reach the server; None for all."""
+        """How many bytes of a connection that begins to send may reach the server; None for all."""
         with self._lock:
             limit, self._stop_after = self._stop_after, None
             return limit
@@ -198,7 +198,7 @@ class _Pair:
         self._proxy = proxy
         self._client = client
         self._server = server
-        self._limit = proxy.take_limit()
+        self._limit: int | None = None
         self.is_held = False
         self.is_over = False
         for end in (client, server):
@@ -225,7 +225,10 @@ class _Pair:
                 if is_first and _is_gone(source):
                     # The client has given up meanwhile: held bytes must not arrive after its deadline.
                     break
-                is_first = False
+                if is_first:
+                    # A connection that only shows whether the server is there sends nothing.
+                    self._limit = self._proxy.take_limit()
+                    is_first = False
                 if to_server and self._limit is not None:
                     data = self._cut_at_limit(data, target)
                 if self._proxy.may_pass(to_server, self) and data:

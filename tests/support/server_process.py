@@ -1,5 +1,6 @@
 """What the tests' own servers have in common: a folder, one process, and a clean end."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -7,7 +8,7 @@ import signal
 import socket
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
@@ -24,22 +25,18 @@ _PORTS = range(20_000, 32_000)
 choice and the start of its server, or while its server is down."""
 
 
-def _own_ports() -> Iterator[int]:
-    """Ports that no other process of this test run takes, in an order of this process's own."""
-    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    ports = _PORTS[int(number) % 12 :: 12] if number else _PORTS
-    # Hypothesis seeds the functions of `random`: all processes would have the same order.
-    return cycle(random.SystemRandom().sample(ports, len(ports)))
-
-
-_own = _own_ports()
+# Hypothesis seeds the functions of `random`: all processes would have the same order.
+_ports = cycle(random.SystemRandom().sample(_PORTS, len(_PORTS)))
+# Of test runs side by side, each process locks the bytes at the numbers of its ports, until it ends.
+_claims = os.open(f"/tmp/reconciler-test-ports-{os.getuid()}", os.O_CREAT | os.O_RDWR)
 
 
 def free_port() -> int:
     """A loopback port on which no program listens; no test that runs beside this one takes it later."""
     while True:
-        port = next(_own)
+        port = next(_ports)
         with socket.socket() as probe, suppress(OSError):
+            fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             probe.bind(("127.0.0.1", port))
             return port
 
@@ -64,10 +61,6 @@ class ServerProcess(ABC):
         """Its process id, for signals."""
         assert self._process is not None, "the server is not running"
         return self._process.pid
-
-    def has_ended(self) -> bool:
-        """Whether it was started and runs no more."""
-        return self._process is not None and self._process.has_ended()
 
     @property
     def data(self) -> Path:

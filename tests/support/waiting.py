@@ -74,14 +74,17 @@ class TableLock:
 
 @contextmanager
 def locked_table(url: str, table: str) -> Iterator[TableLock]:
-    """Lock a table on PostgreSQL or MariaDB; it is released at the latest when the context ends."""
+    """Lock a table on PostgreSQL or MariaDB against writes, not against reads.
+
+    It is released at the latest when the context ends.
+    """
     with session(url) as connection:
         lock = TableLock(url, connection)
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("BEGIN")
             connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         else:
-            connection.exec_driver_sql(f"LOCK TABLES {table} WRITE")
+            connection.exec_driver_sql(f"LOCK TABLES {table} READ")
         try:
             yield lock
         finally:

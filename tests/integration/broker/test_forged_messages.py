@@ -28,7 +28,6 @@ pytestmark = pytest.mark.slow
 
 DEEP = "[" * 500_000 + "]" * 500_000
 NESTED = "[" * 90_000 + "]" * 90_000
-BOMB = b"[[" + b" " * 100_000_000 + b"], {}, {}]"
 
 
 BROKEN_ENVELOPES: list[dict[str, Any]] = [
@@ -312,14 +311,15 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("name", PACKERS)
 def test_a_packed_message_is_unpacked_within_bounds(target: Target, name: str) -> None:
     before, dropped = target.resident_bytes(), target.worker.output.count("message_dropped")
+    bomb = b"[[" + b" " * 100_000_000 + b"], {}, {}]"
     order = json.dumps([[{"request_id": f"packed-{name}"}], {}, {}]).encode()
-    for body in (BOMB, order):
+    for body in (bomb, order):
         target.publish(PACKERS[name](body), headers={"task": TASK, "id": "packed", "compression": name})
     target.wait_for(f"packed-{name}")
     assert target.worker.output.count("message_dropped") == dropped
     newest = "SELECT payload FROM rejected_orders ORDER BY id DESC LIMIT 1"
     eventually(
-        lambda: target.rows(newest) == [(BOMB[:1_000_000].decode(),)], "the start of the payload that was too large"
+        lambda: target.rows(newest) == [(bomb[:1_000_000].decode(),)], "the start of the payload that was too large"
     )
     assert target.resident_bytes() - before < 80_000_000
 
