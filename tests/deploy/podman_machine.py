@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.deploy.quadlet import ROOT
 from tests.support.needed import cannot, needed
 from tests.support.processes import Program
+from tests.support.waiting import eventually
 from worker.adapters.child_processes import ChildError
 
 _HOLD = Path(__file__).with_name("hold_podman.sh")
@@ -30,6 +31,8 @@ class Podman:
 
     pid: int
     """Of a process in its namespaces."""
+    namespaces: tuple[str, ...] = ("--mount", "--pid")
+    """Those that it has for itself, as options of nsenter."""
 
     def run(self, *command: str | Path, status: int | None = 0, given: str | None = None) -> str:
         """What Podman prints. Raises AssertionError where it ends with another status; None: any."""
@@ -42,6 +45,19 @@ class Podman:
     def found(self, kind: str, name: str, path: str) -> str:
         """What `inspect` shows of a container or an image."""
         return self.run(kind, "inspect", "--format", f"{{{{{path}}}}}", name).strip()
+
+    @contextmanager
+    def docker_api(self, socket: Path) -> Iterator["Podman"]:
+        """Docker's API, for as long as the context lasts; yields Podman in the network of what is started by it."""
+        needed("ip")
+        enter = ("nsenter", "--target", str(self.pid), *self.namespaces)
+        own_network = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "-")
+        service = (needed("podman"), "--root", str(_STORE), "system", "service", "--time=0", f"unix://{socket}")
+        env = {**os.environ, "CONTAINERS_CONF_OVERRIDE": str(_SETTINGS)}
+        with Program(*enter, *own_network, *service, env=env, log=socket.with_suffix(".log")) as api:
+            eventually(lambda: api.has_ended() or socket.exists(), "Docker's API")
+            (inner,) = api.children()
+            yield Podman(inner, (*self.namespaces, "--net"))
 
     def clear(self) -> None:
         """Remove all but the images."""
@@ -68,7 +84,7 @@ class Podman:
 
     def _enter(self, program: str, *arguments: str | Path, status: int | None = 0, given: str | None = None) -> str:
         done = subprocess.run(
-            ["nsenter", "--target", str(self.pid), "--mount", "--pid", program, "--root", _STORE, *arguments],
+            ["nsenter", "--target", str(self.pid), *self.namespaces, program, "--root", _STORE, *arguments],
             env={**os.environ, "CONTAINERS_CONF_OVERRIDE": str(_SETTINGS)},
             input=given or "",
             stdout=subprocess.PIPE,

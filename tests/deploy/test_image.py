@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.contract.platform.raw_server import CERTIFICATE
+from tests.deploy.composing import SERVICES, composed
 from tests.deploy.kubernetes import objects, program_of
 from tests.deploy.podman_machine import Podman, podman_machine
 from tests.deploy.quadlet import IMAGE, ROOT, command_of, made_units
 from tests.deploy.servers_over_tls import DEPLOY, OWNER
 from tests.deploy.surroundings import AUTHORITY, Surroundings, surroundings
+from tests.support.installation import STATED
+from tests.support.processes import ACCOUNT
 from tests.support.raw_query import TOKEN
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
@@ -26,6 +29,16 @@ from tests.support.waiting import eventually
 # The first run makes the base of the image: some 50 seconds of a processor.
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
+QUICK = {
+    "RECONCILER_QUERY_WINDOW_SECONDS": "1",
+    "RECONCILER_REQUEST_DEADLINE_SECONDS": "6",
+    "RECONCILER_CALLBACK_GRACE_SECONDS": "0.05",
+}
+SEND = """
+from celery import Celery
+order = {"request_id": "2016010000000219", "mobile": "18812340804"}
+Celery(broker="redis://redis:6379/0").send_task("reconciler.enqueue_order", args=[order], queue="reconciler.orders")
+"""
 PORTS = {"callbacks": "8080", "operate": "8081"}
 PRINTED_SECRETS = "^RECONCILER_(DATABASE_URL|BROKER_URL|AUTH_TOKEN|CALLBACK_TOKEN)="
 # What takes a host with systemd, or networks of their own. Containers are looked at after their end, and then removed.
@@ -188,6 +201,28 @@ def test_cron_jobs_delete_old_rows_and_take_open_orders_in_again(deployed: Deplo
         job = start(name)
         assert deployed.podman.run("wait", job).strip() == "0", deployed.podman.run("logs", job)
     deployed.around.check_night()
+
+
+def test_compose_starts_every_program_and_reconciles_an_order(podman: Podman, tmp_path: Path) -> None:
+    given = {**ACCOUNT, "POSTGRES_PASSWORD": "chosen", "RECONCILER_PLATFORM_URL": "http://127.0.0.1:8100", **QUICK}
+    printed = (ROOT / ".env.example").read_text("utf-8")
+    settings = printed + "".join(f"{name}={value}\n" for name, value in given.items())
+    with composed(podman, tmp_path, settings) as compose:
+        compose.up()
+        eventually(compose.check_all, "healthy programs", every=1)
+        assert {name: compose.state(name) for name in SERVICES} == {
+            **dict.fromkeys(SERVICES, "running"),
+            "migrate": "exited",
+        }
+        in_worker = ("exec", compose.container("worker"))
+        compose.podman.run(*in_worker, "python", "-c", SEND)
+        orders = (*in_worker, "reconciler", "orders", "--json")
+        eventually(lambda: '"queried_at": "' in compose.podman.run(*orders), "a query with the order", every=1)
+        compose.run("stop")
+        ends = {name: podman.found("container", compose.container(name), ".State.ExitCode") for name in SERVICES}
+        assert {name: ends[name] for name in ("worker", "beat", "serve", "operate")} == dict.fromkeys(
+            ("worker", "beat", "serve", "operate"), "0"
+        )
 
 
 def assert_locked_down(podman: Podman, container: str) -> None:
