@@ -21,9 +21,10 @@ PYTEST_FLAGS ?=
 TEST_PROCESSES ?= 3
 # The tests of a file share servers: they run in one process.
 PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
-QUICK = not slow and not faults and not install and not deploy and not site
-# Of the slow tests these run what no quick one does, so the programs that they start are measured as well. That makes them
-# twice as long: the others run unmeasured, as do those of PostgreSQL and MariaDB, which run the lines that SQLite's run.
+HERE = not faults and not install and not deploy and not site
+QUICK = not slow and $(HERE)
+# On SQLite these slow tests run measured, and so do the programs that they start, because no quick test runs their lines.
+# The other slow tests run unmeasured, which takes half the time. PostgreSQL and MariaDB run the lines that SQLite runs.
 MEASURED = tests/acceptance/test_demo.py tests/acceptance/test_serve.py tests/acceptance/test_worker_and_beat.py
 BENCH_FLAGS ?=
 # make release BASE_URL=https://git.example.com/billing/reconciler/blob/v2.0.0/ IMAGE=recharge-reconciler:2.0.0
@@ -52,7 +53,7 @@ RELEASE_TOOLS := build/release-tools
 DOCS_TOOLS := build/docs-tools
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup messages demo test test-all test-measured test-slow test-deploy test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms pictures model lock docs release audit clean
+.PHONY: help setup messages demo test test-all test-measured test-slow test-databases test-deploy test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms pictures model lock docs release audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,25 +87,32 @@ messages: setup ## Find the words that people read, and add those that are new t
 demo: setup ## Watch 1,000 orders being reconciled on embedded parts (DEMO_FLAGS=--serve keeps the console up)
 	@$(BIN)/reconciler demo $(DEMO_FLAGS)
 
+# They cover every branch of the domain. What else they measure, COVERED says (pyproject.toml).
+define MEASURED_UNIT_TESTS
+@$(BIN)/coverage erase
+@COVERED_BY=_exit $(PYTEST) -m "$(QUICK)" tests/unit --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
+@echo "The domain, every branch of it:"
+@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+endef
+
+test: export COVERED = worker.domain
 test: setup ## Run the quick tests, which cover every branch of the domain (minutes; needs no service)
-	@$(BIN)/coverage erase
-	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m "$(QUICK)" tests/unit \
-	    --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
-	@echo "The domain, every branch of it:"
-	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+	$(MEASURED_UNIT_TESTS)
 	@$(PYTEST) -m "$(QUICK)" --ignore=tests/unit $(PYTEST_FLAGS)
 
-test-all: test-measured test-slow ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
+test-all: test-measured test-slow test-databases ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
 
 test-measured: setup ## Run the quick tests on SQLite and a few programs, with all coverage gates
-	@$(BIN)/coverage erase
-	@COVERED_BY=_exit $(PYTEST) -m "$(QUICK) and not mariadb and not postgresql" --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
-	@echo "The domain, every branch of it:"
-	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
-	@$(PYTEST) -m "slow or postgresql or mariadb" $(MEASURED) --cov --cov-append --cov-report=term $(PYTEST_FLAGS)
+	$(MEASURED_UNIT_TESTS)
+	@COVERED_BY=_exit $(PYTEST) -m "$(QUICK) and not mariadb and not postgresql" --ignore=tests/unit \
+	    --cov --cov-append --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
+	@$(PYTEST) -m "slow and not mariadb and not postgresql" $(MEASURED) --cov --cov-append --cov-report=term $(PYTEST_FLAGS)
 
-test-slow: setup ## Run the other slow tests, and all those of PostgreSQL and MariaDB
-	@$(PYTEST) -m "(slow or mariadb or postgresql) and not faults and not install and not deploy" $(MEASURED:%=--ignore=%) $(PYTEST_FLAGS)
+test-slow: setup ## Run the other slow tests, without those of PostgreSQL and MariaDB
+	@$(PYTEST) -m "slow and not mariadb and not postgresql and $(HERE)" $(MEASURED:%=--ignore=%) $(PYTEST_FLAGS)
+
+test-databases: setup ## Run all tests of PostgreSQL and MariaDB, the slow ones included
+	@$(PYTEST) -m "(mariadb or postgresql) and $(HERE)" $(PYTEST_FLAGS)
 
 test-deploy: setup $(DEPLOY_TOOLS)/.done ## Run each file of deploy/ with the program that it is for (minutes; as root; says what it skips)
 	@PATH="$(CURDIR)/$(DEPLOY_TOOLS)/bin:$$PATH" $(PYTEST) -m deploy tests/deploy $(PYTEST_FLAGS)

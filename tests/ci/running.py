@@ -13,9 +13,12 @@ from pathlib import Path
 
 _LINES_OF_A_FAILURE = 400
 _SLOWEST = 20
+_WIDTH = 400
 _SECONDS_TO_END = 30.0
 # What pytest prints with --durations.
 _DURATION = re.compile(r"^ *(\d+\.\d+)s (?:call|setup|teardown) +(\S.*)$", re.MULTILINE)
+# What pytest and the faults print of each test or run that failed.
+_FAILED = re.compile(r"^(?:(?:FAILED|ERROR) tests/.*|BAD .*(?:\n {7}.*)+)", re.MULTILINE)
 _SUMMARY = re.compile(r"^=* ?(\d+ (?:passed|failed|skipped|error).*?) ?=*$", re.MULTILINE)
 
 
@@ -166,9 +169,13 @@ def table(results: Sequence[Result]) -> str:
             "",
             f"The {_SLOWEST} slowest tests, in seconds:",
             *_slowest_tests(results),
-            *(_what_to_do(one) for one in results if not one.is_good),
+            *(line[:_WIDTH] for one in results if not one.is_good for line in _of_a_failure(one)),
         ]
     )
+
+
+def _of_a_failure(failed: Result) -> list[str]:
+    return [*_FAILED.findall(failed.output), _what_to_do(failed)]
 
 
 def _what_to_do(failed: Result) -> str:

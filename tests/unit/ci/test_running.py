@@ -39,6 +39,14 @@ def test_a_step_that_fails_names_its_log_and_what_repeats_it(tmp_path: Path) -> 
     assert "after" not in failed.output
 
 
+def test_the_table_ends_with_each_test_and_fault_that_failed(tmp_path: Path) -> None:
+    of_pytest = "FAILED tests/unit/test_a.py::test_one - assert 1 == 2"
+    of_faults = "BAD 12.03  mariadb\n       a query too many"
+    tests, faults = step("quick", f"echo '{of_pytest}'; false"), step("faults", f"echo '{of_faults}'; false")
+    lines = table(results_of(tmp_path, step("good", f"echo '{of_pytest}'"), tests, faults)).splitlines()
+    assert [line for line in lines[-5:] if "its log is" not in line] == [of_pytest, *of_faults.splitlines()]
+
+
 def test_a_failure_ends_no_other_step(tmp_path: Path) -> None:
     runner = Runner(tmp_path, lambda _: None)
     runner.run([[step("one", "false"), step("two", "true")], [step("three", "true")]])
@@ -63,7 +71,7 @@ def test_the_processor_time_of_what_a_step_starts_is_counted(tmp_path: Path) -> 
 
 def test_a_step_that_is_stopped_ends_what_it_has_started_and_no_other_begins(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    hanging = step("hanging", f"sleep 600 & echo $! > {pid}; trap 'kill $!; exit 5' INT; wait")
+    hanging = step("hanging", f"trap 'kill $!; exit 5' INT; sleep 600 & echo $! > {pid}; wait")
     runner = Runner(tmp_path, lambda _: None)
     running = threading.Thread(target=runner.run, args=([[hanging, step("never", "true")]],))
     running.start()
