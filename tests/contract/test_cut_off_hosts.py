@@ -287,6 +287,9 @@ def test_one_process_of_a_host_connects_and_success_ends_the_state_and_its_back_
 ) -> None:
     quick.add("a")
     fail(quick, "two", UNREACHABLE)
+    # It outlasts the test, however slow that is.
+    until = quick.now() + timedelta(hours=1)
+    quick.put_state(replace(quick.state(), backoff_until=until, backoff_seconds=3600.0))
     put(quick, CutOff(host="one", since=quick.now(), probe_at=quick.now()))
     start_probes(2)
     eventually(lambda: platform.tries >= 2, "two tries")
