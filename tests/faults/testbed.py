@@ -98,6 +98,7 @@ class Message:
 
     task_id: str
     orders: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     cancelled: frozenset[str] = frozenset()
     callback: dict[str, Any] | None = None
 
@@ -356,6 +357,13 @@ class Testbed:
             self.sent.orders.update(some)
             self._messages.append(Message(task_id=task_id, orders=frozenset(some)))
 
+    def enqueue_refused(self, names: Sequence[str], *, mobile: str) -> None:
+        """Send orders that the worker has to refuse, for the number that they name."""
+        orders = [{"request_id": name, "mobile": mobile} for name in names]
+        task_id = self.send("reconciler.enqueue_orders", orders)
+        self.sent.refused.update(names)
+        self._messages.append(Message(task_id=task_id, refused=frozenset(names)))
+
     def call_back(self, name: str, status: str = "1", amount: str | None = None, **fields: object) -> None:
         """Send a callback for an order, with the platform's keys, and the true amount unless one is given."""
         truth = self.truth()[name]
@@ -407,14 +415,18 @@ class Testbed:
             kept = b"".join([*client.lrange("reconciler.orders", 0, -1), *client.hvals("unacked")]).decode(
                 errors="replace"
             )
-        received = "".join(log.read_text(errors="replace") for log in self.folder.glob("worker*.log"))
-        lost = [
-            one for one in self._messages if one.task_id not in kept and f"[{one.task_id}] received" not in received
-        ]
+        logs = "".join(log.read_text(errors="replace") for log in self.folder.glob("worker*.log"))
+
+        def is_received(task_id: str) -> bool:
+            # A retry is another message.
+            return logs.count(f"[{task_id}] received") > logs.count(f"[{task_id}] retry")
+
+        lost = [one for one in self._messages if one.task_id not in kept and not is_received(one.task_id)]
         assert len(lost) <= 1, f"{len(lost)} messages are gone, and kombu loses one at most"
         for message in lost:
             self._messages.remove(message)
             self.sent.orders -= message.orders
+            self.sent.refused -= message.refused
             self.sent.cancelled -= message.cancelled
             self.sent.callbacks = [one for one in self.sent.callbacks if one is not message.callback]
             self.observed("kombu lost a message, between taking and recording it")

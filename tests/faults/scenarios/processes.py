@@ -239,6 +239,7 @@ def _kill_during(testbed: Testbed, worker: Program, errands: Sequence[Errand]) -
         testbed.points.let_go(point)
     testbed.rest(2.0)
     worker.kill()
+    testbed.forget_what_the_broker_lost()
     testbed.points.disarm()
     testbed.injected()
     testbed.rest(1.0)
