@@ -53,6 +53,9 @@ def _paired(testbed: Testbed) -> Iterator[Exchange]:
     # Read after the arrivals: each one's grant was committed by then.
     rows = [(utc(row[-2]), *row) for row in testbed.rows(_ROWS)]
     for arrival in arrivals:
+        if not arrival["ids"]:
+            # Its body never came: it does not show what it polled.
+            continue
         came_at = datetime.fromisoformat(arrival["wall"])
         # A late arrival may be recorded after the next grant, of other orders.
         own = [row for row in rows if row[0] <= came_at and set(row[1].split(",")) == set(arrival["ids"])]

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from tests.contract.platform.raw_server import RawServer, http
 from tests.faults.addresses import write_addresses
@@ -114,12 +115,12 @@ def fault_16_http_errors(testbed: Testbed) -> None:
     testbed.rng.shuffle(statuses)
     for status in statuses:
         testbed.wait_until_settled(strike(testbed, f"http-{status}"))
-    # 0 must not shorten the usual wait: S1 checks that.
     wait = testbed.rng.uniform(3, 5) * testbed.scale.window
-    for retry_after in (wait, 0.0):
-        testbed.wait_until_settled(strike(testbed, "http-429", retry_after=retry_after))
+    number = eventually(partial(_refuse_for, testbed, wait), "a 429 that the worker read before its deadline")
+    # 0 must not shorten the usual wait: S1 checks that.
+    testbed.wait_until_settled(strike(testbed, "http-429", retry_after=0.0))
     _check_each_arrived_once(testbed)
-    waited = _gap_after(testbed, exchanges(testbed, "http-429")[-2].arrival["number"])
+    waited = _gap_after(testbed, number)
     assert waited >= wait, f"queried {waited:.2f} s after a 429 that said {wait:.2f} s"
     testbed.observed(f"queried again {waited:.2f} s after Retry-After: {wait:.2f}")
     _isolate_one(testbed)
@@ -127,11 +128,19 @@ def fault_16_http_errors(testbed: Testbed) -> None:
     testbed.heal(bound=testbed.bound(queries=2, backoff_windows=15))
 
 
+def _refuse_for(testbed: Testbed, wait: float) -> int | None:
+    """Answer a query by a 429; returns its arrival's number, None where the worker cut the answer off, unread."""
+    testbed.wait_until_settled(strike(testbed, "http-429", retry_after=wait))
+    last = exchanges(testbed, "http-429")[-1]
+    return last.arrival["number"] if last.http_status == 429 else None
+
+
 def _check_each_arrived_once(testbed: Testbed) -> None:
     """No redirect was followed, and nothing sent again: each arrival is a POST with a grant of its own."""
     check_each_is_sent_once(testbed)
     assert {arrival["method"] for arrival in testbed.arrivals()} == {"POST"}
-    assert all(arrival["ids"] for arrival in testbed.arrivals())
+    # Of one that was cut off the body may not have come.
+    assert all(arrival["ids"] or arrival["outcome"] in ("open", "broken") for arrival in testbed.arrivals())
 
 
 def _gap_after(testbed: Testbed, number: int) -> float:
