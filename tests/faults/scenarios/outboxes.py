@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from tests.faults.catalogue import fault
-from tests.faults.endpoints import column_names, count_notifications, repeats, wait_for_rest
+from tests.faults.endpoints import (
+    column_names,
+    count_notifications,
+    repeats,
+    wait_for_rest,
+    wait_until_told_after_waits,
+)
 from tests.faults.notification_recorder import HANG, Answer
 from tests.faults.recorder import SECRET, Recorder
 from tests.faults.testbed import Testbed
@@ -177,4 +183,7 @@ def _step_while_some_wait(testbed: Testbed, recorder: Recorder, clock: str, offs
     testbed.step_clock(clock, offset)
     recorder.answers()
     _settle_by_callbacks(testbed, 3)
-    testbed.wait_until_told(seconds=_TOLD_AFTER_A_STEP)
+    # One that was refused twice, because the receiver was well too late, waits for five minutes.
+    waiting = "tries < 2 AND state = 'pending'"
+    eventually(lambda: count_notifications(testbed, waiting) == 0, "all told", seconds=_TOLD_AFTER_A_STEP)
+    wait_until_told_after_waits(testbed)
