@@ -24,17 +24,17 @@ class Enqueueing:
 
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed
-        self._good = testbed.place(12, enqueue=False)
+        self.names = testbed.place(12, enqueue=False)
         self._bad = testbed.place(3, enqueue=False)
 
     def send(self) -> None:
-        self._testbed.enqueue(self._good)
+        self._testbed.enqueue(self.names)
         self._testbed.enqueue_refused(self._bad, mobile="188-0000")
 
     def is_applied(self) -> bool:
         sent = self._testbed.sent
         refused = "\n".join(row[0] for row in self._testbed.rows("SELECT payload FROM rejected_orders"))
-        is_there = self._testbed.states().keys() >= {*self._good} & sent.orders
+        is_there = self._testbed.states().keys() >= {*self.names} & sent.orders
         return is_there and all(name in refused for name in {*self._bad} & sent.refused)
 
 

@@ -564,18 +564,18 @@ class Testbed:
         waits = scale.patience + scale.reservation + backoff_windows * 1.25 * scale.window
         return waits + queries * scale.reservation + extra + 5.0
 
-    def heal(self, *, bound: float | None = None, witnesses: int = 5) -> None:
+    def heal(self, *, bound: float | None = None, witnesses: int = 5, put_off: Collection[str] = ()) -> None:
         """The fault is gone from now on: all orders that can settle, and new ones, must be polled within the bound.
 
         Without a `bound` it is the time that queries about all of them take. To be called once; the runner calls it
-        where the scenario did not.
+        where the scenario did not. `put_off`: orders that may be taken in later, as the scenario checks.
         """
         if self._recovery is not None:
             return
         self._queries_before = int(self.rows("SELECT coalesce(max(id), 0) FROM platform_queries")[0][0])
         healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
         due = self._due(within=self.scale.reservation)
-        due |= self.sent.orders - self.states().keys()
+        due |= self.sent.orders - self.states().keys() - {*put_off}
         due |= set(self.place(witnesses, wait=False))
         seconds = self.bound(queries=1 + len(due) // _BATCH) if bound is None else bound
         self._recovery = Recovery(healed_at=healed_at, bound_seconds=seconds, due=frozenset(due))
