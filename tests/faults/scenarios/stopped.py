@@ -20,7 +20,7 @@ from tests.faults.exchanges import newest_query, outcome_of
 from tests.faults.points import Point, Strike
 from tests.faults.strangers import locked
 from tests.faults.testbed import Scale, Testbed
-from tests.support.processes import Program
+from tests.support.processes import Program, stop_processes
 from tests.support.waiting import eventually
 from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
@@ -128,7 +128,7 @@ def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stop
         names = testbed.place(10, wait=False)
         arrived = eventually(lambda known=seen: testbed.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
         # Which worker queries is determined later: from the first byte on only a third of the deadline may be left.
-        _stop([*processes[0], *processes[1]])
+        stop_processes([*processes[0], *processes[1]])
         is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
         query = newest_query(testbed)
         querying = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
@@ -142,25 +142,11 @@ def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stop
 
 def _stop_without_a_lock(testbed: Testbed, processes: Sequence[int]) -> bool:
     """Stop processes, unless they hold a lock then. Their pass waits at a point, with no transaction open."""
-    _stop(processes)
+    stop_processes(processes)
     if _may_write(testbed):
         return True
     _signal(processes, signal.SIGCONT)
     return False
-
-
-def _stop(processes: Sequence[int]) -> None:
-    """Stop processes. The signal reaches one thread of each; on a busy machine the others go on for a while."""
-    _signal(processes, signal.SIGSTOP)
-    eventually(lambda: all(map(_is_stopped, processes)), "all threads of a worker stopped")
-
-
-def _is_stopped(process: int) -> bool:
-    try:
-        return all(") T " in stat.read_text("utf-8") for stat in Path("/proc").glob(f"{process}/task/*/stat"))
-    except (FileNotFoundError, ProcessLookupError):
-        # A thread has ended just now.
-        return False
 
 
 def _may_write(testbed: Testbed) -> bool:
