@@ -33,7 +33,7 @@ def strike(testbed: Testbed, fault: str, *, queries: int = 1, orders: int = 5, *
     struck = _struck_by(testbed, fault) + queries
     testbed.trouble(shares={fault: 1.0}, queries=queries, **details)
     names = testbed.place(orders)
-    eventually(lambda: _struck_by(testbed, fault) >= struck, f"{queries} queries answered by {fault}", seconds=60)
+    eventually(lambda: _struck_by(testbed, fault) >= struck, f"{queries} queries answered by {fault}")
     testbed.injected(queries)
     return names
 

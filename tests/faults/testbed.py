@@ -298,7 +298,7 @@ class Testbed:
 
     def wait_until_struck(self, point: Point) -> int:
         """Return once a process was struck at this point; its process id."""
-        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}", seconds=60)
+        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}")
         assert pid is not None
         return pid
 

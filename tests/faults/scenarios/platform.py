@@ -268,7 +268,7 @@ def _check_that_few_queries_fail(testbed: Testbed, outcome: str, *, most: int) -
     """With one of two hosts cut off for 20 windows and more, the other one has the budget."""
     windows = 0
     for _ in range(120):
-        testbed.wait_until_settled(testbed.place(5), seconds=60)
+        testbed.wait_until_settled(testbed.place(5))
         windows += _is_cut_off(testbed)
         if windows >= 20:
             break
