@@ -16,7 +16,7 @@ class Errand(Protocol):
         """Send it; the testbed records what the broker accepted."""
 
     def is_applied(self) -> bool:
-        """Whether the database shows what was sent."""
+        """Whether the database shows what was sent, but for a message that the broker is known to have lost."""
 
 
 class Enqueueing:
@@ -24,18 +24,18 @@ class Enqueueing:
 
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed
-        self._good = testbed.place(12, enqueue=False)
+        self.names = testbed.place(12, enqueue=False)
         self._bad = testbed.place(3, enqueue=False)
 
     def send(self) -> None:
-        self._testbed.enqueue(self._good)
-        orders = [{"request_id": name, "mobile": "188-0000"} for name in self._bad]
-        self._testbed.send("reconciler.enqueue_orders", orders)
-        self._testbed.sent.refused.update(self._bad)
+        self._testbed.enqueue(self.names)
+        self._testbed.enqueue_refused(self._bad, mobile="188-0000")
 
     def is_applied(self) -> bool:
+        sent = self._testbed.sent
         refused = "\n".join(row[0] for row in self._testbed.rows("SELECT payload FROM rejected_orders"))
-        return self._testbed.states().keys() >= {*self._good} and all(name in refused for name in self._bad)
+        is_there = self._testbed.states().keys() >= {*self.names} & sent.orders
+        return is_there and all(name in refused for name in {*self._bad} & sent.refused)
 
 
 class CallingBack:
@@ -51,7 +51,7 @@ class CallingBack:
 
     def is_applied(self) -> bool:
         kept = {row[0] for row in self._testbed.rows("SELECT request_id FROM unmatched_callbacks")}
-        return kept >= {*self.names}
+        return kept >= {*self.names} & {one["requestId"] for one in self._testbed.sent.callbacks}
 
 
 class Cancelling:
@@ -66,7 +66,7 @@ class Cancelling:
 
     def is_applied(self) -> bool:
         states = self._testbed.states()
-        return all(states[name] == "cancelled" for name in self._names)
+        return all(states[name] == "cancelled" for name in {*self._names} & self._testbed.sent.cancelled)
 
 
 TOLD = (OperationalError, redis.RedisError)

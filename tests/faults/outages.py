@@ -12,9 +12,6 @@ from tests.support.waiting import eventually
 Outage = Callable[[], AbstractContextManager[object]]
 """A context during which the database refuses."""
 
-_TASK_RETRIES = 8.0
-"""The most seconds between two attempts of a delayed task, after outages as short as these. Not scaled."""
-_APPLIED_WITHIN = 60.0
 _MOMENTS = (None, Point.GRANT_BEFORE_COMMIT, Point.WRITE_BACK_BEGINS)
 
 
@@ -28,7 +25,8 @@ def go_through(testbed: Testbed, outages: dict[str, Outage], *, without_queries:
     for number, (name, outage) in enumerate(outages.items(), start=1):
         moment = moments[number % len(moments)]
         calling_back = CallingBack(testbed)
-        errands: list[Errand] = [Enqueueing(testbed), calling_back, Cancelling(testbed)]
+        enqueueing = Enqueueing(testbed)
+        errands: list[Errand] = [enqueueing, calling_back, Cancelling(testbed)]
         names = _reach(testbed, moment)
         with outage():
             began = time.monotonic()
@@ -43,18 +41,17 @@ def go_through(testbed: Testbed, outages: dict[str, Outage], *, without_queries:
         testbed.injected()
         testbed.observed(f"{name}, for {seconds:.1f} s, {f'at {moment}' if moment else 'between queries'}")
         if number == len(outages):
-            testbed.heal(bound=testbed.bound(queries=4, extra=_TASK_RETRIES))
+            # A task that was put off waits for a random time, a minute at most: its orders are waited for below.
+            testbed.heal(bound=testbed.bound(queries=4), put_off=enqueueing.names)
         # Granted before, a query may have been sent by its deadline.
         late = [one["number"] for one in seen if one["monotonic"] > began + testbed.scale.deadline]
         assert not (late and without_queries), (
             f"{name}: queried without a grant that could be committed: arrivals {late}"
         )
         for errand in errands:
-            eventually(
-                errand.is_applied, f"{type(errand).__name__} applied after: {name}", seconds=_APPLIED_WITHIN, every=0.2
-            )
+            eventually(errand.is_applied, f"{type(errand).__name__} applied after: {name}", every=0.2)
         testbed.enqueue(calling_back.names)
-        testbed.wait_until_settled([*names, *calling_back.names])
+        testbed.wait_until_settled([*names, *enqueueing.names, *calling_back.names])
 
 
 def _reach(testbed: Testbed, moment: Point | None) -> list[str]:

@@ -19,7 +19,6 @@ from sqlalchemy.exc import OperationalError
 
 _POLL_SECONDS = 0.01
 _LONGEST_WAIT = 120.0
-_UNTIL_STOPPED = 0.2
 
 
 class Strike(StrEnum):
@@ -27,8 +26,6 @@ class Strike(StrEnum):
 
     KILL = "kill"
     """kill -9 of itself."""
-    STOP = "stop"
-    """SIGSTOP of itself, until the scenario sends SIGCONT."""
     WAIT = "wait"
     """This thread waits until the scenario lets it go; the others continue."""
     LOSE_RACE = "lose-race"
@@ -120,10 +117,6 @@ class Points:
         match strike:
             case Strike.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
-            case Strike.STOP:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                # Another thread may receive the signal: this one must not run on until then.
-                time.sleep(_UNTIL_STOPPED)
             case Strike.LOSE_RACE:
                 lost = pymysql.err.OperationalError(1020, "Record has changed since last read in table")
                 raise OperationalError("COMMIT", {}, lost)

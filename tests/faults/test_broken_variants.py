@@ -106,7 +106,7 @@ def hold_the_row_past_a_reservation(
 def race_a_callback_with_an_older_answer(testbed: Testbed, variant: str) -> None:
     testbed.start(variant=variant)
     race = partial(callback_overtakes_an_older_answer, testbed)
-    eventually(race, "a race with an answer that came whole", seconds=60)
+    eventually(race, "a race with an answer that came whole")
 
 
 def let_every_other_request_take_its_time(testbed: Testbed, variant: str) -> None:

@@ -98,6 +98,7 @@ class Message:
 
     task_id: str
     orders: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     cancelled: frozenset[str] = frozenset()
     callback: dict[str, Any] | None = None
 
@@ -297,7 +298,7 @@ class Testbed:
 
     def wait_until_struck(self, point: Point) -> int:
         """Return once a process was struck at this point; its process id."""
-        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}", seconds=60)
+        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}")
         assert pid is not None
         return pid
 
@@ -356,6 +357,13 @@ class Testbed:
             self.sent.orders.update(some)
             self._messages.append(Message(task_id=task_id, orders=frozenset(some)))
 
+    def enqueue_refused(self, names: Sequence[str], *, mobile: str) -> None:
+        """Send orders that the worker has to refuse, for the number that they name."""
+        orders = [{"request_id": name, "mobile": mobile} for name in names]
+        task_id = self.send("reconciler.enqueue_orders", orders)
+        self.sent.refused.update(names)
+        self._messages.append(Message(task_id=task_id, refused=frozenset(names)))
+
     def call_back(self, name: str, status: str = "1", amount: str | None = None, **fields: object) -> None:
         """Send a callback for an order, with the platform's keys, and the true amount unless one is given."""
         truth = self.truth()[name]
@@ -407,14 +415,18 @@ class Testbed:
             kept = b"".join([*client.lrange("reconciler.orders", 0, -1), *client.hvals("unacked")]).decode(
                 errors="replace"
             )
-        received = "".join(log.read_text(errors="replace") for log in self.folder.glob("worker*.log"))
-        lost = [
-            one for one in self._messages if one.task_id not in kept and f"[{one.task_id}] received" not in received
-        ]
+        logs = "".join(log.read_text(errors="replace") for log in self.folder.glob("worker*.log"))
+
+        def is_received(task_id: str) -> bool:
+            # A retry is another message.
+            return logs.count(f"[{task_id}] received") > logs.count(f"[{task_id}] retry")
+
+        lost = [one for one in self._messages if one.task_id not in kept and not is_received(one.task_id)]
         assert len(lost) <= 1, f"{len(lost)} messages are gone, and kombu loses one at most"
         for message in lost:
             self._messages.remove(message)
             self.sent.orders -= message.orders
+            self.sent.refused -= message.refused
             self.sent.cancelled -= message.cancelled
             self.sent.callbacks = [one for one in self.sent.callbacks if one is not message.callback]
             self.observed("kombu lost a message, between taking and recording it")
@@ -552,18 +564,18 @@ class Testbed:
         waits = scale.patience + scale.reservation + backoff_windows * 1.25 * scale.window
         return waits + queries * scale.reservation + extra + 5.0
 
-    def heal(self, *, bound: float | None = None, witnesses: int = 5) -> None:
+    def heal(self, *, bound: float | None = None, witnesses: int = 5, put_off: Collection[str] = ()) -> None:
         """The fault is gone from now on: all orders that can settle, and new ones, must be polled within the bound.
 
         Without a `bound` it is the time that queries about all of them take. To be called once; the runner calls it
-        where the scenario did not.
+        where the scenario did not. `put_off`: orders that may be taken in later, as the scenario checks.
         """
         if self._recovery is not None:
             return
         self._queries_before = int(self.rows("SELECT coalesce(max(id), 0) FROM platform_queries")[0][0])
         healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
         due = self._due(within=self.scale.reservation)
-        due |= self.sent.orders - self.states().keys()
+        due |= self.sent.orders - self.states().keys() - {*put_off}
         due |= set(self.place(witnesses, wait=False))
         seconds = self.bound(queries=1 + len(due) // _BATCH) if bound is None else bound
         self._recovery = Recovery(healed_at=healed_at, bound_seconds=seconds, due=frozenset(due))

@@ -107,6 +107,22 @@ def is_running(process: int) -> bool:
         return False
 
 
+def stop_processes(processes: Sequence[int]) -> None:
+    """Stop processes until SIGCONT, on Linux. One thread receives the signal; on a busy machine the others go on for a
+    while: return once they have stopped, too."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    eventually(lambda: all(map(_is_stopped, processes)), "processes stopped with all of their threads")
+
+
+def _is_stopped(process: int) -> bool:
+    try:
+        return all(") T " in stat.read_text("utf-8") for stat in Path("/proc").glob(f"{process}/task/*/stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread has ended just now.
+        return False
+
+
 def end_with_all_descendants() -> None:
     """From now on SIGTERM and Ctrl-C end this process and, hard, all that it started: nothing stays behind."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -51,11 +51,13 @@ def fault_06_redis_is_flushed_and_filled_up(testbed: Testbed) -> None:
     valkey = _valkey(testbed)
     testbed.start()
     for point in testbed.rng.sample(_MOMENTS, k=2):
-        testbed.hold(point, 20, wait=True)
+        names = testbed.hold(point, 20)
         valkey.flush()
         testbed.injected()
         testbed.points.let_go(point)
         _taken_again(testbed, "FLUSHALL", time.monotonic())
+        # Lost where the pass was one about earlier orders: on SQLite it keeps these from being stored.
+        testbed.enqueue(names)
     for policy in testbed.rng.sample(["noeviction", "allkeys-lru"], k=2):
         # Two queries may be made until Redis is full.
         names = _work(testbed, 500)
@@ -143,10 +145,11 @@ def _queried_without_a_broker(testbed: Testbed, names: list[str]) -> Iterator[fl
 
     Yields when that began, on the monotonic clock.
     """
-    began, seen = time.monotonic(), len(testbed.arrivals())
-    states = testbed.states()
-    assert any(states[name] == "pending" for name in names), "nothing is left to be polled"
-    testbed.wait_for_arrivals(seconds=_QUERIED_AGAIN_SECONDS)
+    began, arrivals = time.monotonic(), testbed.arrivals()
+    # An order that is pending and was polled may be of the query that is under way, after which no other has to come.
+    assert {*names}.difference(*(one["ids"] for one in arrivals)), "nothing is left to be polled"
+    seen = len(arrivals)
+    testbed.wait_for_arrivals(since=seen, seconds=_QUERIED_AGAIN_SECONDS)
     testbed.observed(f"queried {time.monotonic() - began:.1f} s after the fault began")
     yield began
     testbed.wait_until_settled(names, seconds=_QUERIED_AGAIN_SECONDS)

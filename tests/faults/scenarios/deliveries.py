@@ -40,7 +40,7 @@ def fault_34_sender_and_receiver_are_killed_at_every_step(testbed: Testbed) -> N
         lambda: _kill_the_receiver(testbed, recorder),
     ]
     testbed.inject(steps, then=lambda: testbed.rest(1.0))
-    testbed.wait_until_told(seconds=_LEASE_SECONDS + 30)
+    wait_until_told_after_waits(testbed, seconds=_LEASE_SECONDS + 40)
     testbed.observed(f"{repeats(recorder)} deliveries repeated what had been accepted")
 
 

@@ -10,6 +10,7 @@ from kombu import Connection, Exchange, Queue
 
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.testbed import Testbed
+from tests.support.processes import stop_processes
 from tests.support.proxy import Mode, through_proxy
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import session
@@ -34,7 +35,7 @@ def fault_54_the_main_process_is_stopped(testbed: Testbed) -> None:
     worker = testbed.start()
     testbed.wait_until_settled(testbed.place(20))
     # Its pool goes on: it polls, writes its rows and asks the broker.
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop_processes([worker.pid])
     try:
         testbed.injected()
         names = _send_one_by_one(testbed, 40)

@@ -273,8 +273,8 @@ def _everything_taken(day: Day) -> Iterator[None]:
     testbed = day.testbed
     testbed.wait_for_rows([name for name in day.placed if name in testbed.sent.orders], seconds=90)
     called_back = {callback["requestId"] for callback in testbed.sent.callbacks}
-    eventually(lambda: called_back <= testbed.callbacks_recorded(), "callbacks applied", seconds=60, every=0.2)
-    eventually(lambda: not testbed.sent.cancelled & {*day.pending()}, "cancellations applied", seconds=60, every=0.2)
+    eventually(lambda: called_back <= testbed.callbacks_recorded(), "callbacks applied", every=0.2)
+    eventually(lambda: not testbed.sent.cancelled & {*day.pending()}, "cancellations applied", every=0.2)
     yield
     day.testbed.renew_caller()
 

@@ -123,7 +123,7 @@ def _publish(connection: Connection, exchange: Exchange, body: bytes) -> None:
 def _harm(testbed: Testbed, worker: Program, attack: str) -> str:
     """The harm of an attack to the worker, in words; empty where the worker answers and accepts orders."""
     try:
-        eventually(lambda: _answers(testbed) or worker.has_ended(), "an answer to a ping", seconds=60, every=0.1)
+        eventually(lambda: _answers(testbed) or worker.has_ended(), "an answer to a ping", every=0.1)
         if not worker.has_ended():
             # A rate limit lets the first one through.
             for _ in range(2):

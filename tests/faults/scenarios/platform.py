@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from tests.contract.platform.raw_server import RawServer, http
 from tests.faults.addresses import write_addresses
@@ -114,12 +115,12 @@ def fault_16_http_errors(testbed: Testbed) -> None:
     testbed.rng.shuffle(statuses)
     for status in statuses:
         testbed.wait_until_settled(strike(testbed, f"http-{status}"))
-    # 0 must not shorten the usual wait: S1 checks that.
     wait = testbed.rng.uniform(3, 5) * testbed.scale.window
-    for retry_after in (wait, 0.0):
-        testbed.wait_until_settled(strike(testbed, "http-429", retry_after=retry_after))
+    number = eventually(partial(_refuse_for, testbed, wait), "a 429 that the worker read before its deadline")
+    # 0 must not shorten the usual wait: S1 checks that.
+    testbed.wait_until_settled(strike(testbed, "http-429", retry_after=0.0))
     _check_each_arrived_once(testbed)
-    waited = _gap_after(testbed, exchanges(testbed, "http-429")[-2].arrival["number"])
+    waited = _gap_after(testbed, number)
     assert waited >= wait, f"queried {waited:.2f} s after a 429 that said {wait:.2f} s"
     testbed.observed(f"queried again {waited:.2f} s after Retry-After: {wait:.2f}")
     _isolate_one(testbed)
@@ -127,11 +128,19 @@ def fault_16_http_errors(testbed: Testbed) -> None:
     testbed.heal(bound=testbed.bound(queries=2, backoff_windows=15))
 
 
+def _refuse_for(testbed: Testbed, wait: float) -> int | None:
+    """Answer a query by a 429; returns its arrival's number, None where the worker cut the answer off, unread."""
+    testbed.wait_until_settled(strike(testbed, "http-429", retry_after=wait))
+    last = exchanges(testbed, "http-429")[-1]
+    return last.arrival["number"] if last.http_status == 429 else None
+
+
 def _check_each_arrived_once(testbed: Testbed) -> None:
     """No redirect was followed, and nothing sent again: each arrival is a POST with a grant of its own."""
     check_each_is_sent_once(testbed)
     assert {arrival["method"] for arrival in testbed.arrivals()} == {"POST"}
-    assert all(arrival["ids"] for arrival in testbed.arrivals())
+    # Of one that was cut off the body may not have come.
+    assert all(arrival["ids"] or arrival["outcome"] in ("open", "broken") for arrival in testbed.arrivals())
 
 
 def _gap_after(testbed: Testbed, number: int) -> float:
@@ -225,13 +234,17 @@ def fault_52_one_of_two_hosts_does_not_reach_the_platform(testbed: Testbed) -> N
     testbed.heal(bound=testbed.bound(backoff_windows=15))
 
 
+# A host that is refused takes a slot that the other one leaves open for half a window: the other one must be quicker.
+_LONG_WINDOW = Scale(deadline=3.0, tick=0.1)
+
+
 @fault(
     58,
     "a host that is cut off for long: without a network, then refused as for an old token",
     times=6,
     times_in_ci=2,
-    scale=_SHORTEST,
-    seconds=120.0,
+    scale=_LONG_WINDOW,
+    seconds=240.0,
 )
 def fault_58_a_host_is_cut_off_for_long(testbed: Testbed) -> None:
     testbed.worker("well", processes=1)
@@ -241,7 +254,7 @@ def fault_58_a_host_is_cut_off_for_long(testbed: Testbed) -> None:
     _check_that_few_queries_fail(testbed, "unreachable", most=5)
     upstream = ("127.0.0.1", testbed.platform_proxy.port)
     with Proxy(upstream, port=port, delivers_late=False):
-        eventually(lambda: not _is_cut_off(testbed), "the host's connection", seconds=30)
+        eventually(lambda: not _is_cut_off(testbed), "the host's connection")
         far.kill()
     with RawServer(http(b'{"statusCode":"-9005","statusMsg":"signature"}')) as refusing:
         old = testbed.worker("old", boot_id="far", processes=2, platform_url=refusing.url)
@@ -255,7 +268,7 @@ def _check_that_few_queries_fail(testbed: Testbed, outcome: str, *, most: int) -
     """With one of two hosts cut off for 20 windows and more, the other one has the budget."""
     windows = 0
     for _ in range(120):
-        testbed.wait_until_settled(testbed.place(5), seconds=60)
+        testbed.wait_until_settled(testbed.place(5))
         windows += _is_cut_off(testbed)
         if windows >= 20:
             break

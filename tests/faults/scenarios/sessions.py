@@ -100,8 +100,7 @@ def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
     for name in called_back:
         testbed.call_back(name)
     refused = testbed.place(2, enqueue=False)
-    testbed.send("reconciler.enqueue_orders", [{"request_id": name, "mobile": "手机号码"} for name in refused])
-    testbed.sent.refused.update(refused)
+    testbed.enqueue_refused(refused, mobile="手机号码")
     names = testbed.place(130, sent_fields=("custom_parm", "expected_amount"))
     testbed.enqueue(called_back)
     testbed.wait_until_settled([*names, *called_back], seconds=90)

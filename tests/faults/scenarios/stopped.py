@@ -9,14 +9,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import OperationalError
 
 from tests.faults.catalogue import fault
 from tests.faults.exchanges import newest_query, outcome_of
 from tests.faults.points import Point, Strike
+from tests.faults.strangers import locked
 from tests.faults.testbed import Scale, Testbed
-from tests.support.processes import Program
+from tests.support.processes import Program, stop_processes
 from tests.support.waiting import eventually
 from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
@@ -98,12 +102,14 @@ def _stopped(testbed: Testbed, workers: Sequence[Program], moment: Point | None)
     if moment is None:
         stopped = _stop_in_mid_exchange(testbed, workers)
     else:
-        testbed.points.arm(moment, Strike.STOP)
+        testbed.points.arm(moment, Strike.WAIT)
         names = testbed.place(10)
         pid = testbed.wait_until_struck(moment)
         worker = next(one for one in workers if pid in one.children())
         processes = _processes(worker)
-        _signal(processes, signal.SIGSTOP)
+        eventually(partial(_stop_without_a_lock, testbed, processes), "a worker stopped between its transactions")
+        # It goes on from the point once it is resumed.
+        testbed.points.let_go(moment)
         stopped = _Stopped(worker=worker, processes=processes, query=newest_query(testbed), names=names)
     testbed.injected()
     try:
@@ -122,18 +128,36 @@ def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stop
         names = testbed.place(10, wait=False)
         arrived = eventually(lambda known=seen: testbed.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
         # Which worker queries is determined later: from the first byte on only a third of the deadline may be left.
-        for one in processes:
-            _signal(one, signal.SIGSTOP)
+        stop_processes([*processes[0], *processes[1]])
         is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
         query = newest_query(testbed)
         querying = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
-        for number, one in enumerate(processes):
-            if number != querying or not is_in_time:
-                _signal(one, signal.SIGCONT)
-        if is_in_time:
+        _signal(processes[1 - querying], signal.SIGCONT)
+        if is_in_time and _may_write(testbed):
             return _Stopped(worker=workers[querying], processes=processes[querying], query=query, names=names)
+        _signal(processes[querying], signal.SIGCONT)
         testbed.wait_until_settled(names)
     raise AssertionError(f"in {_TRIES} tries no worker was stopped in mid-exchange: the machine is too slow")
+
+
+def _stop_without_a_lock(testbed: Testbed, processes: Sequence[int]) -> bool:
+    """Stop processes, unless they hold a lock then. Their pass waits at a point, with no transaction open."""
+    stop_processes(processes)
+    if _may_write(testbed):
+        return True
+    _signal(processes, signal.SIGCONT)
+    return False
+
+
+def _may_write(testbed: Testbed) -> bool:
+    """Whether others may write: on SQLite a process that is stopped in a transaction keeps the file locked."""
+    if testbed.database.kind != "sqlite":
+        return True
+    try:
+        with locked(testbed, "query_budgets"):
+            return True
+    except OperationalError:
+        return False
 
 
 def _processes(worker: Program) -> list[int]:
