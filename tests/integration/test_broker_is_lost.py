@@ -57,7 +57,7 @@ def test_an_error_of_a_message_handler_is_not_treated_as_unreadable_bytes(
             connection.Consumer(queue, callbacks=[handle], accept=["json"]),
             pytest.raises(ValueError, match="a mistake of the handler's"),
         ):
-            connection.drain_events(timeout=10)
+            connection.drain_events(timeout=100)
     assert logs == []
     with own_valkey.client() as client:
         assert client.llen(QUEUE) == 1

@@ -97,7 +97,7 @@ def test_a_test_event_is_sent_as_a_task(redis_url: str) -> None:
     done = CommandLine({**ACCOUNT, **task, "RECONCILER_BROKER_URL": redis_url}).json("notify-test")
     assert (done["to"], done["outcome"]) == (f"task billing.told on queue {queue}", "accepted")
     with Connection(redis_url) as connection, connection.SimpleQueue(queue) as waiting:
-        message = waiting.get(timeout=5)
+        message = waiting.get(timeout=100)
         message.ack()
     assert (message.headers["task"], message.headers["id"]) == ("billing.told", done["event_id"])
 

@@ -34,6 +34,6 @@ def test_the_status_is_drawn_again_until_ctrl_c(migrated_database_url: str) -> N
         reader.start()
         eventually(lambda: b"".join(shown).count(b"no worker runs on this database") >= 2, "two drawings")
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(timeout=20) == 0
+        assert watching.wait(timeout=100) == 0
     reader.join(timeout=10)
     os.close(ours)

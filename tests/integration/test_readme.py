@@ -212,7 +212,7 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(worker.__file__).parents[1])}
     with Program("bash", "-euc", f"{script}wait", env=env, log=Path("walk.log").absolute()) as walk_through:
-        walk_through.wait(seconds=220)
+        walk_through.wait(seconds=500)
         told = walk_through.output
     assert "Nothing is fatal" in told, told
     assert re.search(r"^state +succeeded *$", told, re.MULTILINE), told

@@ -114,7 +114,7 @@ def test_two_processes_on_one_outbox_deliver_nothing_twice(
     put_notifications(bench, 200)
     start({"default": receiver.url})
     start({"default": receiver.url}, enters=False)
-    eventually(lambda: states(bench) == ["delivered"] * 200, "every delivery", seconds=60)
+    eventually(lambda: states(bench) == ["delivered"] * 200, "every delivery")
     assert len(receiver.requests) == len(set(receiver.event_ids)) == 200
 
 
@@ -194,7 +194,7 @@ def test_an_endpoint_that_is_away_rests_and_then_gets_everything(
         requests = len(receiver.requests)
         assert requests <= 8
         receiver.reply = lambda _, answering: answering.answer(200)
-        eventually(lambda: states(bench) == ["delivered"] * 20, "every delivery", seconds=30)
+        eventually(lambda: states(bench) == ["delivered"] * 20, "every delivery")
     actions = [line["action"] for line in logs]
     assert actions.count("endpoint_rests") == 1
     assert actions.count("endpoint_recovered") == 1
@@ -228,7 +228,7 @@ def test_a_good_event_behind_a_hundred_bad_ones_is_reached_one_at_a_time_without
         # If each of these deliveries waited for the next read of one process or the other, they would take minutes.
         start({"default": receiver.url}, poll_seconds=5.0)
         start({"default": receiver.url}, poll_seconds=5.0, enters=False)
-        eventually(lambda: good.event_id in receiver.event_ids, "the good one", seconds=60)
+        eventually(lambda: good.event_id in receiver.event_ids, "the good one")
     # Four failures are noted, and sixteen events under way, when the fifth comes; their ends meet the first lone ones.
     alone = arrivals[30 : receiver.event_ids.index(good.event_id) + 1]
     assert len(alone) == 101 - 30
@@ -373,7 +373,7 @@ def test_what_is_under_way_at_the_end_is_waited_for_and_noted(
     receiver.reply = wait
     put_notifications(bench, 1)
     senders = start({"default": receiver.url})
-    assert arrived.wait(10)
+    assert arrived.wait(100)
     threading.Timer(0.2, go_on.set).start()
     senders.close()
     assert states(bench) == ["delivered"]
@@ -413,7 +413,7 @@ def test_a_delivery_and_the_claims_are_watched_until_they_end(
         return {watched.what for watched in list(watching.dog.under_way)}
 
     eventually(lambda: under_way() == {"the thread notify-claims", "a delivery"}, "a delivery under way")
-    assert has_begun.wait(30), "its thread is to have made its first step"
+    assert has_begun.wait(100), "its thread is to have made its first step"
     # The thread of the claims goes on reading what is due.
     watching.pass_time(150)
     eventually(lambda: watching.hanging() == {"a delivery"}, "a delivery that hangs")

@@ -36,8 +36,8 @@ def test_orders_come_in_while_the_result_backend_is_silent(
             orders = [("reconciler.enqueue_order", [{"request_id": f"r{number}"}]) for number in range(ORDERS)]
             send_tasks(own_valkey.url, *orders)
             count = "SELECT count(*) FROM recharge_orders"
-            # Before there was a bound, 20 of them came in within this time.
-            eventually(lambda: column_of(url, count) == [1 + ORDERS], "all orders", seconds=40.0)
+            # Before there was a bound, one came in every two seconds: an eighth of them within this time.
+            eventually(lambda: column_of(url, count) == [1 + ORDERS], "all orders")
             assert worker.output.count('"result_dropped"') == 1
             proxy.set(Mode.PASS)
             proxy.cut()
@@ -76,5 +76,5 @@ def test_a_result_that_is_not_stored_within_two_seconds_is_dropped(silent_backen
     for number in range(100):
         backend.store_result(f"later{number}", {}, "SUCCESS")
     assert STORE_SECONDS <= dropped_after < 2 * STORE_SECONDS
-    # The first attempt has not ended: nothing waits behind it.
-    assert time.monotonic() - began < 3 * STORE_SECONDS
+    # The first attempt has not ended: nothing waits behind it, or it would be for two seconds each time.
+    assert time.monotonic() - began < 20 * STORE_SECONDS

@@ -36,7 +36,7 @@ app = Celery(broker=sys.argv[1], backend=sys.argv[2] or None)
 sent = [app.send_task("reconciler.enqueue_order", [order], queue="reconciler.orders") for order in json.load(sys.stdin)]
 if sys.argv[2]:
     for one in sent:
-        print(json.dumps(one.get(timeout=60)))
+        print(json.dumps(one.get(timeout=100)))
 """
 
 
@@ -54,7 +54,7 @@ def calling(broker: str, orders: Sequence[object], backend: str = "") -> "subpro
 
 
 def answers_of(caller: "subprocess.Popen[str]") -> list[Any]:
-    output, _ = caller.communicate(timeout=90)
+    output, _ = caller.communicate(timeout=200)
     assert caller.returncode == 0
     return [json.loads(line) for line in output.splitlines()]
 
@@ -230,7 +230,7 @@ class TestMariadbAndRabbitmq(KilledAndStopped):
                 worker.kill()
             answers_of(caller)
         with running_worker(env, tmp_path, name="last"):
-            eventually(lambda: ids_in(migrated_database_url) == names, "all orders", seconds=60)
+            eventually(lambda: ids_in(migrated_database_url) == names, "all orders")
 
 
 # Celery waits for up to 60 s before it tries a task again.
@@ -254,7 +254,7 @@ def test_singles_and_what_concerns_them_wait_for_a_database_that_is_away(
                 ("reconciler.cancel_orders", [[{"request_id": "s0001"}]]),
                 ("reconciler.enqueue_orders", [[{"request_id": "listed"}]]),
             )
-            worker.wait_for("Retry in", seconds=60)
+            worker.wait_for("Retry in")
             postgres.start()
             states = "SELECT request_id, state FROM recharge_orders"
             eventually(

@@ -101,7 +101,7 @@ def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migra
 
     class SlowMatching(Intake):
         def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
-            assert gate.wait(20)
+            assert gate.wait(100)
             asked.append(keys)
 
     with serving(migrated_database_url, SlowMatching) as app:
@@ -141,7 +141,9 @@ def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_datab
             # The first is committed alone, and the others wait for it: as long as this at most.
             assert PATIENCE_SECONDS < 5
             first = pool.submit(status, "r0")
-            assert under_way.wait(20)
-            assert list(pool.map(status, names)) == [503, *[200] * 9]
+            assert under_way.wait(100)
+            # A slow machine may commit one too late: its sender sends it again.
+            expected = [503, *[200] * 9]
+            eventually(lambda: list(pool.map(status, names)) == expected, "commits of all others")
             assert first.result() == 503
         assert status("r0") == 200

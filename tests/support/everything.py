@@ -121,7 +121,7 @@ def _call_back(url: str, cli: CommandLine) -> None:
 
 def _answers(request: Request) -> bool:
     try:
-        with build_opener().open(request, timeout=20) as answer:
+        with build_opener().open(request, timeout=100) as answer:
             return bool(answer.status == 200)
     except HTTPError as error:
         if error.code != 503:
@@ -133,12 +133,12 @@ def _act_at_the_console(url: str, database: str, cli: CommandLine) -> None:
     opener = build_opener(HTTPCookieProcessor(CookieJar()))
 
     def get(path: str) -> str:
-        with opener.open(url + path, timeout=20) as answer:
+        with opener.open(url + path, timeout=100) as answer:
             return str(answer.read().decode())
 
     def post(path: str, **typed: str) -> str:
         form = urlencode({**hidden_fields(get(path)), **typed}).encode()
-        with opener.open(url + path, form, timeout=20) as answer:
+        with opener.open(url + path, form, timeout=100) as answer:
             return str(answer.read().decode())
 
     with pytest.raises(HTTPError):

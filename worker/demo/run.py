@@ -25,7 +25,7 @@ from worker.views.orders import OrderSearch, find_orders
 from worker.views.queries import Row, next_slot_at, recent_queries
 
 LIMIT_SECONDS = 83.0
-"""Seconds from the demo's start. What follows fits into the rest of 90 s."""
+"""Seconds for the orders, from when all programs run."""
 
 _LIST_SIZE = 100
 _ALL_QUERIES: dict[str, Any] = {"outcomes": (), "since": None, "after": None, "most": 1000}
@@ -51,7 +51,7 @@ class Moment:
     """How far the orders have come."""
 
     seconds: float
-    """Since the demo began."""
+    """Since all programs run."""
     orders: Sequence[Row]
     """Orders that the worker has taken in."""
     queries: Sequence[Row]

@@ -43,7 +43,7 @@ def test_a_broker_answers_until_it_is_away_and_again_once_it_is_back(server: Emb
         server.kill()
         eventually(lambda: is_unanswered(answers), "a question without an answer")
         server.start()
-        eventually(lambda: has_answered_of_late(answers), "an answer of the new server", seconds=20)
+        eventually(lambda: has_answered_of_late(answers), "an answer of the new server")
     finally:
         answers.close()
 

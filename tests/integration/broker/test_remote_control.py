@@ -203,7 +203,7 @@ def receive_events(target: Target) -> None:
     with Celery(broker=target.broker, set_as_current=False) as app, app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": on_event})
         # A heartbeat comes every two seconds.
-        receiver.capture(limit=None, timeout=20, wakeup=False)
+        receiver.capture(limit=None, timeout=100, wakeup=False)
     assert not wanted
     assert "ok" in command(target, "disable_events", {})
 

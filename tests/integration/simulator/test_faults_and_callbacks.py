@@ -264,7 +264,7 @@ def test_callbacks_are_pushed_to_a_callable() -> None:
     pushed: queue.Queue[Any] = queue.Queue()
     with Simulator(config(delay=Delay.parse("0.05")), on_callback=pushed.put) as simulator:
         simulator.register([NewOrder(request_id="1"), NewOrder(request_id="2", callback_lost=True)])
-        assert [body["requestId"] for body in pushed.get(timeout=10)] == ["1"]
+        assert [body["requestId"] for body in pushed.get(timeout=100)] == ["1"]
     assert pushed.empty()
 
 
@@ -277,7 +277,7 @@ def test_callbacks_are_pushed_to_a_url() -> None:
 
     with Receiver(take) as receiver, Simulator(config(), on_callback=http_sink(receiver.url)) as simulator:
         simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
-        pushed = received.get(timeout=10)
+        pushed = received.get(timeout=100)
     body = json.loads(pushed.body)
     assert receiver.url.endswith(pushed.path)
     assert (body["requestId"], body["trafficSts"], body["mobile"]) == ("1", "1", "188****0804")

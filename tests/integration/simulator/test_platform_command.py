@@ -50,7 +50,7 @@ def test_the_platform_serves_the_account_of_the_environment_until_a_signal(numbe
     with running("--delay", "fixed:0", "--failed-share", "0") as (process, url):
         assert RawQuery(ids="5").send(url).json["trafficSts"] == "1"
         process.send_signal(number)
-        assert process.wait(seconds=20) == 0
+        assert process.wait(seconds=100) == 0
 
 
 def test_options_of_the_command_reach_the_platform(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_callbacks_are_sent_as_tasks_on_the_queue_of_orders(broker_url: str) -> 
     with running("--callback-broker", broker_url, "--delay", "0", "--failed-share", "0") as (_, url):
         assert write_control(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
         with redis.Redis.from_url(broker_url) as broker:
-            taken = broker.blpop(["reconciler.orders"], timeout=20)
+            taken = broker.blpop(["reconciler.orders"], timeout=100)
     assert isinstance(taken, tuple | list)
     message = json.loads(taken[1])
     assert message["headers"]["task"] == "reconciler.record_callbacks"
