@@ -153,7 +153,9 @@ def _first_due(index_range: IndexRange) -> ColumnElement[int]:
         ORDERS.c.age_bucket == literal_column(str(bucket)),
     )
     # LIMIT and not EXISTS: for that PostgreSQL might read every due order of all accounts.
-    return select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1).scalar_subquery()
+    due = select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1)
+    # In the index's order: where many are due, PostgreSQL would read the table up to the first of them.
+    return due.order_by(ORDERS.c.due_at).scalar_subquery()
 
 
 def _first_checked() -> ColumnElement[int]:
