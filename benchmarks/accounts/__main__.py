@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accounts [--accounts N] [--hanging N] [--workers N] [--cut-off KIND] [--limit] [--json]`."""
+"""`python -m benchmarks.accounts [--accounts N] [--hanging N] [--workers N] [--limit] [--json]`."""
 
 import argparse
 import json
@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from benchmarks import servers
 from benchmarks.about import about
-from benchmarks.accounts.cut_off import KINDS
 from benchmarks.accounts.outcome import ENOUGH, Outcome
 from benchmarks.accounts.plan import REAL_WINDOW, Plan
 from benchmarks.accounts.run import measure
@@ -27,7 +26,6 @@ def main() -> None:
         accounts=arguments.accounts,
         hanging=arguments.hanging,
         idle=arguments.idle,
-        cut_off=arguments.cut_off,
         workers=arguments.workers,
         processes=arguments.concurrency,
         windows=arguments.windows,
@@ -69,15 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--hanging", type=int, default=0, help="so many of them get no answer, ever")
     parser.add_argument("--idle", type=int, default=0, help="so many of them have no order")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="celery workers, each a process group and a host of its own (1)"
-    )
-    parser.add_argument(
-        "--cut-off",
-        choices=KINDS,
-        default="",
-        help="how the last of the workers is cut off; or that the first account is refused everywhere",
-    )
+    parser.add_argument("--workers", type=int, default=1, help="celery workers, each a process group of its own (1)")
     parser.add_argument("--concurrency", type=int, default=2, help="processes of each worker (2)")
     parser.add_argument("--windows", type=int, default=3, help="queries of each account after its first (3)")
     parser.add_argument(

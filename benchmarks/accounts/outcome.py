@@ -40,8 +40,6 @@ class Outcome:
     queries_by_worker: Sequence[int]
     accounts_by_worker: Sequence[int]
     failures: dict[str, int]
-    outcomes: dict[str, int]
-    """How many queries ended in each way."""
 
     @property
     def is_enough(self) -> bool:
@@ -65,7 +63,6 @@ class Outcome:
             "accounts": plan.accounts,
             "hanging": plan.hanging,
             "idle": plan.idle,
-            "cut_off": plan.cut_off or "none",
             "workers": plan.workers,
             "processes": plan.processes,
             "window_seconds": plan.window_seconds,
@@ -86,7 +83,6 @@ class Outcome:
             "most_threads": self.most_threads,
             "queries_by_worker": list(self.queries_by_worker),
             "accounts_by_worker": list(self.accounts_by_worker),
-            "outcomes": self.outcomes,
             "complaints": self.failures,
             "reached": self.is_enough,
         }

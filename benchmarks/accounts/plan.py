@@ -30,8 +30,6 @@ class Plan:
     """`celery worker` commands, each with processes of its own."""
     processes: int = 2
     """Of each worker."""
-    cut_off: str = ""
-    """How the last worker's host is cut off, or that the first account is refused everywhere."""
     windows: int = 3
     """How often each account is queried after its first query."""
     window_seconds: float = REAL_WINDOW
@@ -78,11 +76,7 @@ class Plan:
 
     def busy_accounts(self) -> list[Account]:
         """Those whose share of the budget is measured."""
-        return self.all_accounts()[max(self.hanging, len(self.refused_accounts())) : self.accounts - self.idle]
-
-    def refused_accounts(self) -> list[Account]:
-        """Accounts that the platform refuses on every host."""
-        return self.all_accounts()[: 1 if self.cut_off == "everywhere" else 0]
+        return self.all_accounts()[self.hanging : self.accounts - self.idle]
 
     def hanging_accounts(self) -> list[Account]:
         """Those that get no answer."""

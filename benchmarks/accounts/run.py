@@ -15,11 +15,10 @@ import sqlalchemy
 from celery import Celery
 
 from benchmarks.accounts import usage
-from benchmarks.accounts.cut_off import settings_of_last_host
 from benchmarks.accounts.outcome import Outcome, Usage, shares_of
 from benchmarks.accounts.plan import Plan
 from benchmarks.accounts.platform import PlatformProcess, running_platform
-from benchmarks.accounts.testbed import environment_of, filled_database, outcomes, scalar, write_accounts
+from benchmarks.accounts.testbed import environment_of, filled_database, scalar, write_accounts
 from benchmarks.bench import Bench
 from benchmarks.processes import CeleryProcess, celery, environment, wait_until
 
@@ -36,10 +35,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
         platform = stack.enter_context(running_platform(plan))
         settings = {**plan.settings, "platform_url": platform.url, "log_level": "INFO"}
         env = environment_of(plan, folder / "accounts.toml", environment(url, bench.broker.url, **settings))
-        last = stack.enter_context(settings_of_last_host(plan, folder))
-        envs = [{**env, "BENCH_HOST": f"host-{number + 1}"} for number in range(plan.workers)]
-        envs[-1] |= last
-        workers = [stack.enter_context(_worker(plan, number, one)) for number, one in enumerate(envs)]
+        workers = [stack.enter_context(_worker(plan, number, env)) for number in range(plan.workers)]
         app = Celery(broker=bench.broker.url)
         wait_until(lambda: len(app.control.ping(timeout=1)) >= plan.workers, "the workers' answer", seconds=120)
         stack.enter_context(celery("beat", env=env))
@@ -48,8 +44,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
 
 def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[CeleryProcess]":
     name = f"worker-{number + 1}@bench"
-    options = ("--concurrency", str(plan.processes), "--hostname", name)
-    return celery("worker", *options, env=env, app="benchmarks.accounts.entry")
+    return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, env=env)
 
 
 class _Scene:
@@ -127,7 +122,6 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
         queries_by_worker=[sum(one.values()) for one in by_worker],
         accounts_by_worker=[len(one) for one in by_worker],
         failures=_failures(scene.workers),
-        outcomes=outcomes(scene.url),
     )
 
 
