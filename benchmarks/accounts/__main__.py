@@ -28,9 +28,7 @@ def main() -> None:
         idle=arguments.idle,
         workers=arguments.workers,
         processes=arguments.concurrency,
-        windows=arguments.windows,
         window_seconds=arguments.window,
-        latency_seconds=arguments.latency,
     )
     # SIGTERM must stop the servers and workers that are started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -69,11 +67,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--idle", type=int, default=0, help="so many of them have no order")
     parser.add_argument("--workers", type=int, default=1, help="celery workers, each a process group of its own (1)")
     parser.add_argument("--concurrency", type=int, default=2, help="processes of each worker (2)")
-    parser.add_argument("--windows", type=int, default=3, help="queries of each account after its first (3)")
     parser.add_argument(
         "--window", type=float, default=REAL_WINDOW, help="seconds (60); another value scales every duration with it"
     )
-    parser.add_argument("--latency", type=float, default=0.3, help="of the platform, in seconds at full size (0.3)")
     parser.add_argument(
         "--limit",
         action="store_true",

@@ -21,8 +21,6 @@ class Usage:
     """Seconds of processor time, by part."""
     worker_mb: float
     """The resident memory of the largest worker process, in MB (10^6 bytes)."""
-    worker_threads: int
-    """The threads of the worker process that has most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +34,6 @@ class Outcome:
     first_round_seconds: float
     before: Usage
     after: Usage
-    most_threads: int
-    queries_by_worker: Sequence[int]
-    accounts_by_worker: Sequence[int]
     failures: dict[str, int]
 
     @property
@@ -80,9 +75,6 @@ class Outcome:
             "processors_busy": {part: round(value, 3) for part, value in self.processors.items()},
             "worker_mb_at_start": round(self.before.worker_mb, 1),
             "worker_mb_at_end": round(self.after.worker_mb, 1),
-            "most_threads": self.most_threads,
-            "queries_by_worker": list(self.queries_by_worker),
-            "accounts_by_worker": list(self.accounts_by_worker),
             "complaints": self.failures,
             "reached": self.is_enough,
         }

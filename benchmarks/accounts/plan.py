@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 REAL_WINDOW = 60.0
-"""Seconds. The other durations below are the defaults of the settings, too."""
+"""Seconds. The durations of the next line are the defaults of the settings, too."""
 _MARGIN, _DEADLINE, _CONNECT, _TICK = 0.5, 30.0, 5.0, 1.0
+# Seconds until the platform answers.
+_LATENCY = 0.3
+WINDOWS = 3
+"""How often each account is queried after its first query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +34,7 @@ class Plan:
     """`celery worker` commands, each with processes of its own."""
     processes: int = 2
     """Of each worker."""
-    windows: int = 3
-    """How often each account is queried after its first query."""
     window_seconds: float = REAL_WINDOW
-    latency_seconds: float = 0.3
-    """Until the platform answers; at full size."""
 
     @property
     def scale(self) -> float:
@@ -49,12 +49,12 @@ class Plan:
     @property
     def backlog(self) -> int:
         """Orders of each account: more than are polled."""
-        return (self.windows + 2) * 100
+        return (WINDOWS + 2) * 100
 
     @property
     def latency(self) -> float:
-        """Seconds, scaled."""
-        return self.latency_seconds * self.scale
+        """Seconds until the platform answers, scaled."""
+        return _LATENCY * self.scale
 
     @property
     def settings(self) -> dict[str, float]:
