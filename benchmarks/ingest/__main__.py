@@ -27,7 +27,6 @@ def main() -> None:
         flood.spacing,
         orders=arguments.flood,
         singles=arguments.flood_singles,
-        window=arguments.window,
         calm_windows=arguments.calm_windows,
     )
     known: Mapping[str, Callable[[Bench], list[Figure]]] = {
@@ -68,16 +67,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--flood-singles", type=int, default=100_000, metavar="N", help="single orders after them (%(default)s)"
     )
-    parser.add_argument(
-        "--window", type=float, default=6.0, help="seconds that stand for 60 in the flood (%(default)s)"
-    )
     parser.add_argument("--calm-windows", type=int, default=12, help="windows to watch before it (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names):
         parser.error(f"nothing is named {', '.join(sorted(unknown))}; known: {', '.join(names)}")
-    if arguments.window < flood.SHORTEST_WINDOW:
-        parser.error(f"--window: at least {flood.SHORTEST_WINDOW:g} seconds")
     return arguments
 
 
