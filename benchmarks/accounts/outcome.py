@@ -7,7 +7,7 @@ from statistics import median
 from benchmarks.accounts.plan import Plan
 from benchmarks.accounts.platform import Seen
 
-ENOUGH = 95.0
+_ENOUGH = 95.0
 """Per cent of its budget that every account is to get."""
 _BATCH = 100
 
@@ -39,7 +39,7 @@ class Outcome:
     @property
     def is_enough(self) -> bool:
         """Whether every account got its share and none was queried too early."""
-        return min(self.shares) >= ENOUGH and self.seen.violations == 0
+        return min(self.shares) >= _ENOUGH and self.seen.violations == 0
 
     @property
     def seconds(self) -> float:
@@ -57,7 +57,6 @@ class Outcome:
         return {
             "accounts": plan.accounts,
             "hanging": plan.hanging,
-            "idle": plan.idle,
             "workers": plan.workers,
             "processes": plan.processes,
             "window_seconds": plan.window_seconds,
@@ -66,7 +65,7 @@ class Outcome:
             "measured_accounts": len(self.shares),
             "min_share_percent": round(min(self.shares), 2),
             "median_share_percent": round(median(self.shares), 2),
-            "accounts_below_95_percent": sum(share < ENOUGH for share in self.shares),
+            "accounts_below_95_percent": sum(share < _ENOUGH for share in self.shares),
             "violations": self.seen.violations,
             "smallest_spacing_seconds": self.seen.smallest_spacing,
             "queries": queries,

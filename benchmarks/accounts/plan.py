@@ -28,8 +28,6 @@ class Plan:
     accounts: int
     hanging: int = 0
     """So many of the accounts get no answer, ever."""
-    idle: int = 0
-    """So many of them have no order: they have an open slot all the time."""
     workers: int = 1
     """`celery worker` commands, each with processes of its own."""
     processes: int = 2
@@ -68,7 +66,7 @@ class Plan:
         }
 
     def all_accounts(self) -> list[Account]:
-        """The accounts: first those that hang, last those that are idle."""
+        """The accounts, those that hang first."""
         return [
             Account(name=f"account-{n:05d}", sid=f"{n:032d}", token=f"{n:016x}{n:016x}", app_id=f"app-{n:05d}")
             for n in range(1, self.accounts + 1)
@@ -76,7 +74,7 @@ class Plan:
 
     def busy_accounts(self) -> list[Account]:
         """Those whose share of the budget is measured."""
-        return self.all_accounts()[self.hanging : self.accounts - self.idle]
+        return self.all_accounts()[self.hanging :]
 
     def hanging_accounts(self) -> list[Account]:
         """Those that get no answer."""

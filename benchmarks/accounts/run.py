@@ -34,7 +34,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
         url = stack.enter_context(filled_database(bench.postgres.url, plan))
         platform = stack.enter_context(running_platform(plan))
         settings = {**plan.settings, "platform_url": platform.url, "log_level": "INFO"}
-        env = environment_of(plan, folder / "accounts.toml", environment(url, bench.broker.url, **settings))
+        env = environment_of(folder / "accounts.toml", environment(url, bench.broker.url, **settings))
         workers = [stack.enter_context(_worker(plan, number, env)) for number in range(plan.workers)]
         app = Celery(broker=bench.broker.url)
         wait_until(lambda: len(app.control.ping(timeout=1)) >= plan.workers, "the workers' answer", seconds=120)

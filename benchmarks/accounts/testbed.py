@@ -57,7 +57,7 @@ def scalar(url: str, statement: str) -> int:
         return int(connection.exec_driver_sql(statement).scalar_one())
 
 
-def environment_of(plan: Plan, accounts_file: Path, env: dict[str, str]) -> dict[str, str]:
+def environment_of(accounts_file: Path, env: dict[str, str]) -> dict[str, str]:
     """The workers' environment: named accounts only."""
     single = ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
     kept = {name: value for name, value in env.items() if name not in single}
@@ -70,10 +70,9 @@ def _fill(database: Database, plan: Plan) -> None:
     slots = [SlotKey(account_sid=one.sid, number=0, app_ids={one.name: one.app_id}) for one in accounts]
     SlotMaintenance(database, HostClock(), rules).prepare(slots)
     intake = Intake(database, rules, {one.name: one.app_id for one in accounts})
-    with_orders = plan.hanging_accounts() + plan.busy_accounts()
     submitted_at = (datetime.now(UTC) - _AGE).isoformat()
     # One order of each account is taken in as any other, and the rest of the backlog are copies of it.
-    orders = [{"account": one.name, "request_id": one.name, "submitted_at": submitted_at} for one in with_orders]
+    orders = [{"account": one.name, "request_id": one.name, "submitted_at": submitted_at} for one in accounts]
     for start in range(0, len(orders), _LIST):
         answer = intake.enqueue_orders(orders[start : start + _LIST])
         if answer["rejected"]:
