@@ -38,21 +38,7 @@ def as_json(table: Table, found: Mapping[str, Sequence[Finding]]) -> dict[str, o
             for finding in findings
         ],
         "rows": [
-            {
-                "workload": row.case.workload,
-                "load": row.case.load,
-                "policy": row.policy,
-                "seeds": row.seeds,
-                "mean_delay_seconds": row.mean,
-                "median_delay_seconds": row.median,
-                "p90_delay_seconds": row.p90,
-                "p99_delay_seconds": row.p99,
-                "max_delay_seconds": row.worst,
-                "never_learned_share": row.never_learned_share,
-                "queries": row.queries,
-                "ids": row.ids,
-            }
-            for row in table.values()
+            {**row.case._asdict(), "policy": row.policy, "seeds": row.seeds, **row.means} for row in table.values()
         ],
     }
 
@@ -61,8 +47,8 @@ def _cell(table: Table, case: Case, policy: str) -> str:
     row = table.get((case, policy))
     if row is None:
         return "-"
-    never = f" ({100 * row.never_learned_share:.1f}%)" if row.never_learned_share >= 0.0005 else ""
-    return _value(row.mean / 60) + never
+    share = row.means["never_learned_share"]
+    return _value(row.mean / 60) + (f" ({100 * share:.1f}%)" if share >= 0.0005 else "")
 
 
 def _value(value: float) -> str:
