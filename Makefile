@@ -153,7 +153,7 @@ bench-tick: setup ## Measure a tick on tables of 10,000 and 10,000,000 orders (B
 bench-ingest: setup ## Measure lists, single orders and callbacks taken in, and a flood (minutes; BENCH_FLAGS="singles", "--flood 200000", ...)
 	@$(BIN)/python -m benchmarks.ingest $(BENCH_FLAGS)
 
-bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", "--limit", ...)
+bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", ...)
 	@$(BIN)/python -m benchmarks.accounts $(BENCH_FLAGS)
 
 bench-notify: setup ## Measure notifications: deliveries, their delay, and what they cost queries and write-backs (minutes; BENCH_FLAGS=--quick)

@@ -59,17 +59,19 @@ def milliseconds(seconds: list[float]) -> tuple[float, ...]:
 def table(figures: Sequence[Figure]) -> list[str]:
     """The figures as lines of text."""
     head = ("what", "unit", "runs", "min", "median", "max", "target", "ratio", "reached")
-    rows = [head, *(_row(figure) for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(_padded(cell, width, column) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
+    return in_columns([head, *map(_row, figures)], left=2)
+
+
+def in_columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """The rows of a table as lines of text; the first `left` columns begin at the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
-    return [line.rstrip() for line in lines]
-
-
-def _padded(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

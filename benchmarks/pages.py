@@ -135,8 +135,6 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--database-url", required=True, help="SQLAlchemy's URL")
-    parser.add_argument("--runs", type=int, default=_RUNS)
-    parser.add_argument("--only", default="", help="addresses with this text alone")
     arguments = parser.parse_args()
     upgrade(arguments.database_url)
     database = Database(arguments.database_url)
@@ -147,8 +145,7 @@ def main() -> None:
         database.close()
     with _console(arguments.database_url) as client:
         for page, address in zip(_PAGES, addresses, strict=True):
-            if arguments.only in page:
-                print(f"| `{page}` | {_measure(client, address, arguments.runs)} |", flush=True)
+            print(f"| `{page}` | {_measure(client, address)} |", flush=True)
         routes = client.application.url_map
         seen = {routes.bind("").match(address.partition("?")[0])[0] for address in addresses}
         others = sorted({rule.rule for rule in routes.iter_rules() if rule.endpoint not in seen})
@@ -206,11 +203,11 @@ def _console(url: str) -> Iterator[FlaskClient]:
             process.close()
 
 
-def _measure(client: FlaskClient, address: str, runs: int) -> str:
+def _measure(client: FlaskClient, address: str) -> str:
     """The status, then in ms: the median and the longest time until the first bytes, the median until the last."""
     first, last, statuses = list[float](), list[float](), set[str]()
     until = time.monotonic() + _LONGEST_SECONDS
-    while len(last) < _WARM_UPS + runs and (len(last) <= _WARM_UPS or time.monotonic() < until):
+    while len(last) < _WARM_UPS + _RUNS and (len(last) <= _WARM_UPS or time.monotonic() < until):
         sent = time.perf_counter()
         answer = client.get(address, headers={"Accept-Language": "zh"})
         pieces = answer.iter_encoded()

@@ -31,9 +31,9 @@ class CeleryProcess(Child):
 
 
 @contextmanager
-def celery(*arguments: str, env: Mapping[str, str], app: str = "worker") -> Iterator[CeleryProcess]:
+def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[CeleryProcess]:
     """`celery -A worker ...`, shut down afterwards. It runs in a folder of its own, so no `.env` is read."""
-    command = [sys.executable, "-m", "celery", "-A", app, *arguments]
+    command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
     with (
         tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home,
         CeleryProcess(command, name=arguments[0], log=Path(home) / "log", env=env, cwd=Path(home)) as process,

@@ -8,17 +8,13 @@ import argparse
 import json
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 from sqlalchemy import event, text
 
-from benchmarks.bench import APP_ID, SID, TOKEN
+from benchmarks.bench import settings
 from benchmarks.tick.about import about
-from benchmarks.tick.plans import scans
 from worker.database.migrations import upgrade
 from worker.database.transactions import Database
 from worker.domain.records.metrics import Stream
@@ -66,10 +62,10 @@ class Clock:
 
 
 class Costs:
-    """The time that each statement of this thread took, in ms, as we see it: with the way to the server and back."""
+    """How long the statements of this thread took, in ms, with the way to the server and back."""
 
     def __init__(self, database: Database) -> None:
-        self.by_statement: dict[str, list[float]] = defaultdict(list)
+        self.milliseconds = 0.0
         self._began = 0.0
         self._thread = threading.get_ident()
         event.listen(database.engine, "before_cursor_execute", self._begin)
@@ -79,49 +75,30 @@ class Costs:
         if threading.get_ident() == self._thread:
             self._began = time.perf_counter()
 
-    def _end(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if threading.get_ident() != self._thread:
-            return
-        self.by_statement[" ".join(statement.split())[:160]].append(1000 * (time.perf_counter() - self._began))
-
-    @contextmanager
-    def sum(self) -> Iterator[list[float]]:
-        """What the statements within take together: one number, at the end."""
-        self.by_statement.clear()
-        found: list[float] = []
-        yield found
-        found.append(sum(sum(times) for times in self.by_statement.values()))
+    def _end(self, *_: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self.milliseconds += 1000 * (time.perf_counter() - self._began)
 
 
 def main() -> None:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scrape", description=__doc__)
     parser.add_argument("--database-url", required=True, help="SQLAlchemy's URL of PostgreSQL")
-    parser.add_argument("--runs", type=int, default=_RUNS)
     arguments = parser.parse_args()
     upgrade(arguments.database_url)
     database = Database(arguments.database_url, pool_size=2)
     try:
         _fill(database)
-        # `scans` waits for the end of other sessions.
-        database.engine.dispose()
-        before = scans(arguments.database_url)
-        found = _measure(database, Settings(database_url=arguments.database_url, **_account()), arguments.runs)
+        found = _measure(database, settings(arguments.database_url))
     finally:
         database.close()
-    after = scans(arguments.database_url)
-    whole = None if before is None or after is None else after - before
-    print(json.dumps({**found, "scans_of_orders": whole, **about(arguments.database_url)}, indent=2))
+    print(json.dumps({**found, **about(arguments.database_url)}, indent=2))
 
 
 def _wait_for_refresh() -> None:
     for thread in threading.enumerate():
         if thread.name == "metrics-refresh":
             thread.join()
-
-
-def _account() -> dict[str, str]:
-    return {"account_sid": SID, "auth_token": TOKEN, "app_id": APP_ID}
 
 
 def _fill(database: Database) -> None:
@@ -133,39 +110,34 @@ def _fill(database: Database) -> None:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _measure(database: Database, settings: Settings, runs: int) -> dict[str, Any]:
+def _measure(database: Database, chosen: Settings) -> dict[str, Any]:
     clock = Clock()
-    source = MetricSource(database, settings.accounts, clock=clock)
+    source = MetricSource(database, chosen.accounts, clock=clock)
     for stream in Stream:
-        count_further(database, stream, rules_of(settings))
+        count_further(database, stream, rules_of(chosen))
     costs = Costs(database)
     try:
-        began = time.perf_counter()
         source.read()
-        first = time.perf_counter() - began
         clock.seconds += _REFRESH_SECONDS
         source.read()
         began = time.perf_counter()
         _wait_for_refresh()
         refresh = time.perf_counter() - began
         times, statements = [], []
-        for _ in range(runs):
+        for _ in range(_RUNS):
             clock.seconds += _BETWEEN_SECONDS
-            with costs.sum() as taken:
-                began = time.perf_counter()
-                list(families(source.read()))
-                times.append(1000 * (time.perf_counter() - began))
-            statements += taken
+            costs.milliseconds = 0.0
+            began = time.perf_counter()
+            list(families(source.read()))
+            times.append(1000 * (time.perf_counter() - began))
+            statements.append(costs.milliseconds)
             _wait_for_refresh()
     finally:
         source.close()
-    slowest = {name: round(median(each), 2) for name, each in costs.by_statement.items()}
     return {
-        "first_scrape_s": round(first, 2),
         "refresh_ms": round(1000 * refresh),
         "scrape_ms": {"median": round(median(times), 1), "max": round(max(times), 1)},
         "database_ms": {"median": round(median(statements), 1), "max": round(max(statements), 1)},
-        "statements": dict(sorted(slowest.items(), key=lambda one: -one[1])),
     }
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from benchmarks.accounts.plan import Plan
 from benchmarks.accounts.platform import Seen
 
-ENOUGH = 95.0
+_ENOUGH = 95.0
 """Per cent of its budget that every account is to get."""
 _BATCH = 100
 
@@ -21,8 +21,6 @@ class Usage:
     """Seconds of processor time, by part."""
     worker_mb: float
     """The resident memory of the largest worker process, in MB (10^6 bytes)."""
-    worker_threads: int
-    """The threads of the worker process that has most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,17 +34,12 @@ class Outcome:
     first_round_seconds: float
     before: Usage
     after: Usage
-    most_threads: int
-    queries_by_worker: Sequence[int]
-    accounts_by_worker: Sequence[int]
     failures: dict[str, int]
-    outcomes: dict[str, int]
-    """How many queries ended in each way."""
 
     @property
     def is_enough(self) -> bool:
         """Whether every account got its share and none was queried too early."""
-        return min(self.shares) >= ENOUGH and self.seen.violations == 0
+        return min(self.shares) >= _ENOUGH and self.seen.violations == 0
 
     @property
     def seconds(self) -> float:
@@ -64,8 +57,6 @@ class Outcome:
         return {
             "accounts": plan.accounts,
             "hanging": plan.hanging,
-            "idle": plan.idle,
-            "cut_off": plan.cut_off or "none",
             "workers": plan.workers,
             "processes": plan.processes,
             "window_seconds": plan.window_seconds,
@@ -74,7 +65,7 @@ class Outcome:
             "measured_accounts": len(self.shares),
             "min_share_percent": round(min(self.shares), 2),
             "median_share_percent": round(median(self.shares), 2),
-            "accounts_below_95_percent": sum(share < ENOUGH for share in self.shares),
+            "accounts_below_95_percent": sum(share < _ENOUGH for share in self.shares),
             "violations": self.seen.violations,
             "smallest_spacing_seconds": self.seen.smallest_spacing,
             "queries": queries,
@@ -83,10 +74,6 @@ class Outcome:
             "processors_busy": {part: round(value, 3) for part, value in self.processors.items()},
             "worker_mb_at_start": round(self.before.worker_mb, 1),
             "worker_mb_at_end": round(self.after.worker_mb, 1),
-            "most_threads": self.most_threads,
-            "queries_by_worker": list(self.queries_by_worker),
-            "accounts_by_worker": list(self.accounts_by_worker),
-            "outcomes": self.outcomes,
             "complaints": self.failures,
             "reached": self.is_enough,
         }

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 REAL_WINDOW = 60.0
-"""Seconds. The other durations below are the defaults of the settings, too."""
+"""Seconds. The durations of the next line are the defaults of the settings, too."""
 _MARGIN, _DEADLINE, _CONNECT, _TICK = 0.5, 30.0, 5.0, 1.0
+# Seconds until the platform answers.
+_LATENCY = 0.3
+WINDOWS = 3
+"""How often each account is queried after its first query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,19 +28,11 @@ class Plan:
     accounts: int
     hanging: int = 0
     """So many of the accounts get no answer, ever."""
-    idle: int = 0
-    """So many of them have no order: they have an open slot all the time."""
     workers: int = 1
     """`celery worker` commands, each with processes of its own."""
     processes: int = 2
     """Of each worker."""
-    cut_off: str = ""
-    """How the last worker's host is cut off, or that the first account is refused everywhere."""
-    windows: int = 3
-    """How often each account is queried after its first query."""
     window_seconds: float = REAL_WINDOW
-    latency_seconds: float = 0.3
-    """Until the platform answers; at full size."""
 
     @property
     def scale(self) -> float:
@@ -51,12 +47,12 @@ class Plan:
     @property
     def backlog(self) -> int:
         """Orders of each account: more than are polled."""
-        return (self.windows + 2) * 100
+        return (WINDOWS + 2) * 100
 
     @property
     def latency(self) -> float:
-        """Seconds, scaled."""
-        return self.latency_seconds * self.scale
+        """Seconds until the platform answers, scaled."""
+        return _LATENCY * self.scale
 
     @property
     def settings(self) -> dict[str, float]:
@@ -70,7 +66,7 @@ class Plan:
         }
 
     def all_accounts(self) -> list[Account]:
-        """The accounts: first those that hang, last those that are idle."""
+        """The accounts, those that hang first."""
         return [
             Account(name=f"account-{n:05d}", sid=f"{n:032d}", token=f"{n:016x}{n:016x}", app_id=f"app-{n:05d}")
             for n in range(1, self.accounts + 1)
@@ -78,11 +74,7 @@ class Plan:
 
     def busy_accounts(self) -> list[Account]:
         """Those whose share of the budget is measured."""
-        return self.all_accounts()[max(self.hanging, len(self.refused_accounts())) : self.accounts - self.idle]
-
-    def refused_accounts(self) -> list[Account]:
-        """Accounts that the platform refuses on every host."""
-        return self.all_accounts()[: 1 if self.cut_off == "everywhere" else 0]
+        return self.all_accounts()[self.hanging :]
 
     def hanging_accounts(self) -> list[Account]:
         """Those that get no answer."""

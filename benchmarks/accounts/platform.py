@@ -61,8 +61,7 @@ def running_platform(plan: Plan) -> Iterator[PlatformProcess]:
 
 def _config(plan: Plan) -> SimulatorConfig:
     silent = frozenset(account.sid for account in plan.hanging_accounts())
-    refused = frozenset(account.sid for account in plan.refused_accounts())
-    shares = {"silent": 1.0} if silent else {"refuse": 1.0} if refused else {}
+    shares = {"silent": 1.0} if silent else {}
     accounts = plan.all_accounts()
     return SimulatorConfig(
         accounts=tuple(Account(sid=one.sid, auth_token=one.token, app_id=one.app_id) for one in accounts),
@@ -70,9 +69,7 @@ def _config(plan: Plan) -> SimulatorConfig:
         adopt=True,
         delay=Delay.parse("fixed:0"),
         stuck_share=0.2,
-        faults=Faults(
-            latency=Delay.parse(f"fixed:{plan.latency}"), shares=shares, sids=silent or refused, refuse_code="-205"
-        ),
+        faults=Faults(latency=Delay.parse(f"fixed:{plan.latency}"), shares=shares, sids=silent),
     )
 
 
@@ -80,9 +77,7 @@ def _seen_as_json(simulator: Simulator) -> str:
     arrivals: dict[str, list[tuple[float, int]]] = {}
     spacings = []
     for one in simulator.record.arrivals():
-        # One that was refused polled nothing.
-        count = one.id_count if one.outcome in ("open", "answered") else 0
-        arrivals.setdefault(one.sid, []).append((one.monotonic, count))
+        arrivals.setdefault(one.sid, []).append((one.monotonic, one.id_count))
         spacings += [] if one.spacing is None else [one.spacing]
     violations = len(simulator.record.violations())
     return json.dumps({"arrivals": arrivals, "violations": violations, "smallest_spacing": min(spacings, default=None)})

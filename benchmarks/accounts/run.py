@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,11 +15,10 @@ import sqlalchemy
 from celery import Celery
 
 from benchmarks.accounts import usage
-from benchmarks.accounts.cut_off import settings_of_last_host
 from benchmarks.accounts.outcome import Outcome, Usage, shares_of
-from benchmarks.accounts.plan import Plan
+from benchmarks.accounts.plan import WINDOWS, Plan
 from benchmarks.accounts.platform import PlatformProcess, running_platform
-from benchmarks.accounts.testbed import environment_of, filled_database, outcomes, scalar, write_accounts
+from benchmarks.accounts.testbed import environment_of, filled_database, scalar, write_accounts
 from benchmarks.bench import Bench
 from benchmarks.processes import CeleryProcess, celery, environment, wait_until
 
@@ -35,11 +34,8 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
         url = stack.enter_context(filled_database(bench.postgres.url, plan))
         platform = stack.enter_context(running_platform(plan))
         settings = {**plan.settings, "platform_url": platform.url, "log_level": "INFO"}
-        env = environment_of(plan, folder / "accounts.toml", environment(url, bench.broker.url, **settings))
-        last = stack.enter_context(settings_of_last_host(plan, folder))
-        envs = [{**env, "BENCH_HOST": f"host-{number + 1}"} for number in range(plan.workers)]
-        envs[-1] |= last
-        workers = [stack.enter_context(_worker(plan, number, one)) for number, one in enumerate(envs)]
+        env = environment_of(folder / "accounts.toml", environment(url, bench.broker.url, **settings))
+        workers = [stack.enter_context(_worker(plan, number, env)) for number in range(plan.workers)]
         app = Celery(broker=bench.broker.url)
         wait_until(lambda: len(app.control.ping(timeout=1)) >= plan.workers, "the workers' answer", seconds=120)
         stack.enter_context(celery("beat", env=env))
@@ -48,8 +44,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
 
 def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[CeleryProcess]":
     name = f"worker-{number + 1}@bench"
-    options = ("--concurrency", str(plan.processes), "--hostname", name)
-    return celery("worker", *options, env=env, app="benchmarks.accounts.entry")
+    return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, env=env)
 
 
 class _Scene:
@@ -79,7 +74,6 @@ class _Scene:
             },
             # The parent of a worker makes no passes.
             worker_mb=max((one.resident_mb for one in workers), default=0.0),
-            worker_threads=max((one.threads for one in workers), default=0),
         )
 
 
@@ -92,7 +86,7 @@ def _postmaster(url: str) -> list[int]:
 
 def _watch(plan: Plan, scene: _Scene) -> Outcome:
     busy = [account.sid for account in plan.busy_accounts()]
-    limit = (plan.windows + 1) * plan.window_seconds * 1.5 + 120
+    limit = (WINDOWS + 1) * plan.window_seconds * 1.5 + 120
 
     def is_queried(times: int) -> Callable[[], bool]:
         def is_so() -> bool:
@@ -104,18 +98,11 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
     started = time.monotonic()
     wait_until(is_queried(1), "the first query of the last account", seconds=limit, poll=1)
     first_round = time.monotonic() - started
-    _show_progress(f"all accounts were queried once within {first_round:.0f} s; measuring {plan.windows} windows")
+    _show_progress(f"all accounts were queried once within {first_round:.0f} s; measuring {WINDOWS} windows")
     before = scene.usage()
-    peaks = [before]
-
-    def is_over() -> bool:
-        peaks.append(scene.usage())
-        return is_queried(plan.windows + 1)()
-
     with contextlib.suppress(TimeoutError):
-        wait_until(is_over, "the last query", seconds=limit, poll=5)
+        wait_until(is_queried(WINDOWS + 1), "the last query", seconds=limit, poll=5)
     seen, after = scene.platform.seen(), scene.usage()
-    by_worker = _queries_by_worker(scene.workers)
     return Outcome(
         plan=plan,
         seen=seen,
@@ -123,32 +110,19 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
         first_round_seconds=first_round,
         before=before,
         after=after,
-        most_threads=max(one.worker_threads for one in peaks),
-        queries_by_worker=[sum(one.values()) for one in by_worker],
-        accounts_by_worker=[len(one) for one in by_worker],
         failures=_failures(scene.workers),
-        outcomes=outcomes(scene.url),
     )
-
-
-def _queries_by_worker(workers: Sequence[CeleryProcess]) -> list[Counter[str]]:
-    """By account, for each worker, by their logs."""
-    return [Counter(line["account"] for line in _lines(one) if line["action"] == "query_granted") for one in workers]
 
 
 def _failures(workers: Sequence[CeleryProcess]) -> dict[str, int]:
     """The warnings and errors of the workers, by name."""
     found: defaultdict[str, int] = defaultdict(int)
     for one in workers:
-        for line in _lines(one):
+        lines = [json.loads(line) for line in one.output.splitlines() if line.startswith("{")]
+        for line in lines:
             if line.get("level") in ("warning", "error", "critical"):
                 found[line["action"] if "outcome" not in line else f"{line['action']}: {line['outcome']}"] += 1
     return dict(found)
-
-
-def _lines(one: CeleryProcess) -> list[dict[str, str]]:
-    written = one.output.splitlines()
-    return [json.loads(line) for line in written if line.startswith("{")]
 
 
 def _show_progress(what: str) -> None:

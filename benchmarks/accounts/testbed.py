@@ -19,19 +19,17 @@ from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 
 _LIST = 1000
-_OLD_TOKEN = "f" * 32
 _AGE = timedelta(hours=2)
 """Past the grace, and far from the age limit."""
 # As after a restart of everything: all slots are open in the same moment. The first reservation is left out.
 _OPEN_ALL = "UPDATE query_budgets SET due_at = clock_timestamp(), boot_id = 'none', boot_due_us = 0, wait_us = 0"
 
 
-def write_accounts(plan: Plan, path: Path, *, old: int = 0) -> None:
-    """The file that RECONCILER_ACCOUNTS_FILE names. The first `old` accounts have another token than the platform."""
+def write_accounts(plan: Plan, path: Path) -> None:
+    """The file that RECONCILER_ACCOUNTS_FILE names."""
     tables = (
-        f'[{one.name}]\naccount_sid = "{one.sid}"\napp_id = "{one.app_id}"\n'
-        f'auth_token = "{_OLD_TOKEN if number < old else one.token}"\n'
-        for number, one in enumerate(plan.all_accounts())
+        f'[{one.name}]\naccount_sid = "{one.sid}"\nauth_token = "{one.token}"\napp_id = "{one.app_id}"\n'
+        for one in plan.all_accounts()
     )
     path.touch(0o600)
     path.write_text("\n".join(tables), encoding="utf-8")
@@ -52,14 +50,6 @@ def filled_database(server_url: str, plan: Plan) -> Iterator[str]:
         yield url
 
 
-def outcomes(url: str) -> dict[str, int]:
-    """How many queries ended in each way."""
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT outcome, count(*) FROM platform_queries GROUP BY outcome")
-        return {str(outcome): int(count) for outcome, count in found}
-
-
 def scalar(url: str, statement: str) -> int:
     """The number that one statement returns."""
     engine = sqlalchemy.create_engine(url, poolclass=NullPool)
@@ -67,7 +57,7 @@ def scalar(url: str, statement: str) -> int:
         return int(connection.exec_driver_sql(statement).scalar_one())
 
 
-def environment_of(plan: Plan, accounts_file: Path, env: dict[str, str]) -> dict[str, str]:
+def environment_of(accounts_file: Path, env: dict[str, str]) -> dict[str, str]:
     """The workers' environment: named accounts only."""
     single = ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
     kept = {name: value for name, value in env.items() if name not in single}
@@ -80,10 +70,9 @@ def _fill(database: Database, plan: Plan) -> None:
     slots = [SlotKey(account_sid=one.sid, number=0, app_ids={one.name: one.app_id}) for one in accounts]
     SlotMaintenance(database, HostClock(), rules).prepare(slots)
     intake = Intake(database, rules, {one.name: one.app_id for one in accounts})
-    with_orders = plan.hanging_accounts() + plan.refused_accounts() + plan.busy_accounts()
     submitted_at = (datetime.now(UTC) - _AGE).isoformat()
     # One order of each account is taken in as any other, and the rest of the backlog are copies of it.
-    orders = [{"account": one.name, "request_id": one.name, "submitted_at": submitted_at} for one in with_orders]
+    orders = [{"account": one.name, "request_id": one.name, "submitted_at": submitted_at} for one in accounts]
     for start in range(0, len(orders), _LIST):
         answer = intake.enqueue_orders(orders[start : start + _LIST])
         if answer["rejected"]:

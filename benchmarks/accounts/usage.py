@@ -15,11 +15,9 @@ class Process:
 
     pid: int
     parent: int
-    name: str
     cpu_seconds: float
     """Its own, and that of its children that have ended."""
     resident_mb: float
-    threads: int
 
 
 def all_processes() -> dict[int, Process]:
@@ -46,16 +44,14 @@ def cpu_seconds(processes: Iterable[Process]) -> float:
 
 def _read(pid: int) -> Process | None:
     try:
-        head, _, tail = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+        _, _, tail = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
     except OSError:
         return None  # it has ended
     fields = tail.split()
-    # As in proc(5), less the two fields before: 4 ppid, 14 to 17 the times, 20 threads, 24 pages.
+    # As in proc(5), less the two fields before: 4 ppid, 14 to 17 the times, 24 pages.
     return Process(
         pid=pid,
         parent=int(fields[1]),
-        name=head.partition("(")[2],
         cpu_seconds=sum(map(int, fields[11:15])) / _TICKS_A_SECOND,
         resident_mb=int(fields[21]) * _PAGE / 1e6,
-        threads=int(fields[17]),
     )

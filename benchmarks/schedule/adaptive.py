@@ -2,7 +2,6 @@
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 
@@ -12,7 +11,6 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Candidate, Pick
 from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
-from worker.domain.scheduling.cohort_factors import NO_FACTORS
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
 from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
 from worker.domain.scheduling.pick_by_priority import (
@@ -25,7 +23,6 @@ from worker.domain.scheduling.pick_by_priority import (
     priority_of,
 )
 from worker.domain.scheduling.poll_schedule import (
-    PollSchedule,
     first_due,
     is_at_most_a_batch,
     next_due,
@@ -55,7 +52,7 @@ class Adaptive:
         self.computed_at = 0.0
 
     def submitted(self, order: int, at: float) -> None:
-        submitted = time_of(at)
+        submitted = _time_of(at)
         self.observations.submitted[cohort_of(submitted.timestamp(), self.rules)] += 1
         self._put(
             Candidate(
@@ -70,19 +67,19 @@ class Adaptive:
     def called_back(self, order: int, at: float) -> None:
         candidate = self.pending.pop(order)
         cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
-        self.observations.called_back[cohort, self._bin(candidate, time_of(at))] += 1
+        self.observations.called_back[cohort, self._bin(candidate, _time_of(at))] += 1
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
-        at = time_of(now)
+        at = _time_of(now)
         if now - self.computed_at >= RELEARN_WINDOWS * self.rules.window_seconds:
             self._learn(at)
             self.computed_at = now
-        picks = self.pick(at, limit)
+        picks = self._pick(at, limit)
         self.batches += bool(picks)
         return [pick.order_id for pick in picks]
 
     def answered(self, now: float, polled: Sequence[int], settled: Collection[int]) -> None:
-        at, hits = time_of(now), set(settled)
+        at, hits = _time_of(now), set(settled)
         for order in polled:
             candidate = self.pending.pop(order)
             last_polled = candidate.queried_at
@@ -97,38 +94,34 @@ class Adaptive:
                         lane=candidate.lane,
                         submitted_at=candidate.submitted_at,
                         queried_at=at,
-                        due_at=next_due(candidate.submitted_at, self.schedule_for(candidate), at, self.rules),
+                        due_at=next_due(candidate.submitted_at, self.schedule, at, self.rules),
                     )
                 )
 
-    def schedule_for(self, candidate: Candidate) -> PollSchedule:
-        """The schedule that gives an order its poll priority."""
-        return self.schedule
-
-    def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
+    def _pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
         """A batch out of both ends of each bucket, and out of more of those whose first page it would exhaust."""
         pages = [
             one
             for bucket in range(BUCKETS)
             for one in (
-                *self.first(bucket, at, page_size_of(bucket, limit)),
+                *self._first(bucket, at, page_size_of(bucket, limit)),
                 *self._last(bucket, at, last_page_size_of(bucket, limit)),
             )
         ]
-        picks = self.pick_of(pages, at, limit)
-        more = [one for bucket in exhausted(pages, picks, limit) for one in self.first(bucket, at, limit)]
-        picks = self.pick_of([*pages, *more], at, limit) if more else picks
+        picks = self._pick_of(pages, at, limit)
+        more = [one for bucket in exhausted(pages, picks, limit) for one in self._first(bucket, at, limit)]
+        picks = self._pick_of([*pages, *more], at, limit) if more else picks
         free = limit - len(picks)
         if not picks or not free:
             return picks
         spare = [one for bucket in range(1, BUCKETS) for one in self._not_due(bucket, at, SPARE_PAGE_SIZE)]
         return (*picks, *fill_spare_positions(spare, free, self.schedule, at, self.rules))
 
-    def pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
+    def _pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
         """A batch out of these."""
 
         def priority(candidate: Candidate) -> float:
-            return priority_of(candidate, self.schedule_for(candidate), at)
+            return priority_of(candidate, self.schedule, at)
 
         return pick_batch(each_once(candidates), limit, priority=priority, batch_number=self.batches)
 
@@ -150,7 +143,7 @@ class Adaptive:
         self.pending[candidate.order_id] = candidate._replace(age_bucket=bucket)
         insort(self.buckets[bucket], (candidate.due_at, candidate.order_id))
 
-    def first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
+    def _first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
         """The first due orders of an age bucket, as an index read returns them."""
         entries, found, seen = self.buckets[number], list[Candidate](), 0
         for due_at, order in entries:
@@ -190,14 +183,6 @@ class Adaptive:
         return found
 
 
-class WithoutFactors(Adaptive):
-    """Chooses as a worker would without the factors of the cohorts."""
-
-    def _learn(self, at: datetime) -> None:
-        super()._learn(at)
-        self.schedule = replace(self.schedule, factors=NO_FACTORS)
-
-
-def time_of(seconds: float) -> datetime:
+def _time_of(seconds: float) -> datetime:
     """A time of a scenario as a datetime, which the worker's code uses."""
     return _START + timedelta(seconds=seconds)

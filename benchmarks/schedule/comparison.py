@@ -1,9 +1,10 @@
 """A policy compared with the usual ones over many scenarios, and the targets."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import fmean, geometric_mean
 
+from benchmarks.schedule.measure import Measured
 from benchmarks.schedule.runs import Case, Run
 from benchmarks.schedule.workloads import HARD, SILENT, SMALL_LOADS, STUDY, STUDY_LOADS
 
@@ -13,20 +14,18 @@ COMPARED_WITH = (BACKOFF, ROUND_ROBIN, OLDEST_FIRST, CLAIRVOYANT)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A policy on a case: each figure is the mean over the seeds, the delays in seconds."""
+    """A policy on a case."""
 
     case: Case
     policy: str
     seeds: int
-    mean: float
-    median: float
-    p90: float
-    p99: float
-    worst: float
-    """The longest delay."""
-    never_learned_share: float
-    queries: float
-    ids: float
+    means: Mapping[str, float]
+    """Each figure of Measured: its mean over the seeds."""
+
+    @property
+    def mean(self) -> float:
+        """The mean delay in seconds."""
+        return self.means["mean_delay_seconds"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,22 +78,8 @@ def findings(table: Table, policy: str) -> list[Finding]:
 
 
 def _row(case: Case, policy: str, runs: Sequence[Run]) -> Row:
-    def mean(key: str) -> float:
-        return fmean(getattr(run.measured, key) for run in runs)
-
-    return Row(
-        case=case,
-        policy=policy,
-        seeds=len(runs),
-        mean=mean("mean_delay_seconds"),
-        median=mean("median_delay_seconds"),
-        p90=mean("p90_delay_seconds"),
-        p99=mean("p99_delay_seconds"),
-        worst=mean("max_delay_seconds"),
-        never_learned_share=mean("never_learned_share"),
-        queries=mean("queries"),
-        ids=mean("ids"),
-    )
+    means = {one.name: fmean(getattr(run.measured, one.name) for run in runs) for one in fields(Measured)}
+    return Row(case=case, policy=policy, seeds=len(runs), means=means)
 
 
 def _complete(table: Table, policy: str) -> list[Case]:
@@ -145,10 +130,11 @@ def _extremes(cases: Sequence[Case], table: Table, policy: str) -> list[Finding]
         least = min(table[case, OLDEST_FIRST].mean / table[case, policy].mean for case in blocked)
         what = "oldest first's mean against ours, least (the outage aside)"
         found.append(Finding(group="study", what=what, value=least, target=10.0, more_is_better=True))
-    learnable = [case for case in cases if not table[case, CLAIRVOYANT].never_learned_share]
+    never = "never_learned_share"
+    learnable = [case for case in cases if not table[case, CLAIRVOYANT].means[never]]
     if learnable:
-        worst = max(learnable, key=lambda case: table[case, policy].never_learned_share)
-        share = table[worst, policy].never_learned_share
+        worst = max(learnable, key=lambda case: table[case, policy].means[never])
+        share = table[worst, policy].means[never]
         what = f"never learned where the clairvoyant learns all, worst ({worst.title})"
         found.append(Finding(group="study", what=what, value=share, target=0.005))
     return found
@@ -159,4 +145,4 @@ def _mean(row: Row) -> float:
 
 
 def _p99(row: Row) -> float:
-    return row.p99
+    return row.means["p99_delay_seconds"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from benchmarks.figures import in_columns
 from benchmarks.schedule.comparison import Finding, Table
 from benchmarks.schedule.runs import Case
 
@@ -13,7 +14,7 @@ def table_lines(table: Table) -> list[str]:
     policies = dict.fromkeys(policy for _, policy in table)
     head = ["mean delay in minutes (never learned)", *policies]
     rows = [[case.title, *(_cell(table, case, policy) for policy in policies)] for case in cases]
-    return _columns([head, *rows])
+    return in_columns([head, *rows], left=1)
 
 
 def finding_lines(found: Mapping[str, Sequence[Finding]]) -> list[str]:
@@ -26,7 +27,7 @@ def finding_lines(found: Mapping[str, Sequence[Finding]]) -> list[str]:
         for policy, findings in found.items()
         for finding in findings
     ]
-    return _columns([head, *rows], left=3)
+    return in_columns([head, *rows], left=3)
 
 
 def as_json(table: Table, found: Mapping[str, Sequence[Finding]]) -> dict[str, object]:
@@ -38,21 +39,7 @@ def as_json(table: Table, found: Mapping[str, Sequence[Finding]]) -> dict[str, o
             for finding in findings
         ],
         "rows": [
-            {
-                "workload": row.case.workload,
-                "load": row.case.load,
-                "policy": row.policy,
-                "seeds": row.seeds,
-                "mean_delay_seconds": row.mean,
-                "median_delay_seconds": row.median,
-                "p90_delay_seconds": row.p90,
-                "p99_delay_seconds": row.p99,
-                "max_delay_seconds": row.worst,
-                "never_learned_share": row.never_learned_share,
-                "queries": row.queries,
-                "ids": row.ids,
-            }
-            for row in table.values()
+            {**row.case._asdict(), "policy": row.policy, "seeds": row.seeds, **row.means} for row in table.values()
         ],
     }
 
@@ -61,8 +48,8 @@ def _cell(table: Table, case: Case, policy: str) -> str:
     row = table.get((case, policy))
     if row is None:
         return "-"
-    never = f" ({100 * row.never_learned_share:.1f}%)" if row.never_learned_share >= 0.0005 else ""
-    return _value(row.mean / 60) + never
+    share = row.means["never_learned_share"]
+    return _value(row.mean / 60) + (f" ({100 * share:.1f}%)" if share >= 0.0005 else "")
 
 
 def _value(value: float) -> str:
@@ -77,14 +64,3 @@ def _target(finding: Finding) -> str:
 
 def _reached(finding: Finding) -> str:
     return {None: "", True: "yes", False: "NO"}[finding.is_reached]
-
-
-def _columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -44,9 +44,8 @@ class Workload:
     """The platform settles only at multiples of this; 0 for at any time."""
 
 
-def _down(*span: float, else_lost: float = 0.05) -> Callable[[float], float]:
-    start, end = span
-    return lambda minute: 1.0 if start <= minute < end else else_lost
+def _down(start: float, end: float) -> Callable[[float], float]:
+    return lambda minute: 1.0 if start <= minute < end else 0.05
 
 
 def _between(start: float, end: float, rate: float) -> Callable[[float], float]:

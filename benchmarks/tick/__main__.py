@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
-from statistics import median, quantiles
+from statistics import median
 from textwrap import shorten
 from typing import Any
 
@@ -11,7 +11,7 @@ from benchmarks.tick.about import about
 from benchmarks.tick.bloat import measure_bloat
 from benchmarks.tick.floor import floor_seconds
 from benchmarks.tick.passes import PARTS, Passes, Timings
-from benchmarks.tick.plans import Plan, plans_of, scans
+from benchmarks.tick.plans import plans_of, scans
 from benchmarks.tick.synthetic import Size, prepare, settle_down, show_progress
 from worker.adapters.log import configure_logging
 
@@ -32,12 +32,11 @@ def main(given: Sequence[str] | None = None) -> None:
         size = Size(rows=arguments.rows, pending=arguments.pending)
         prepare(arguments.database_url, size)
         if arguments.passes:
-            result: dict[str, Any] = measure_bloat(arguments.database_url, arguments.passes)
-            plans: list[Plan] = []
+            result = measure_bloat(arguments.database_url, arguments.passes)
         else:
-            result, plans = _measure(arguments.database_url, size, arguments.runs)
+            result = _measure(arguments.database_url, size, arguments.runs)
     result = {**result, "rows": size.rows, "pending": size.pending, **about(arguments.database_url)}
-    print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(_shown(result, plans)))
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(_shown(result)))
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -60,7 +59,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan]]:
+def _measure(url: str, size: Size, runs: int) -> dict[str, Any]:
     before = scans(url)
     passes = Passes(url)
     try:
@@ -75,20 +74,11 @@ def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan
     faults = [f"{plan.part}: {fault}" for plan in plans for fault in plan.faults]
     if before is not None and after is not None and after > before:
         faults.append(f"PostgreSQL counted {after - before} scans of the orders while it was measured")
-    result = {
-        **_figures(timings),
-        **_compared(timings, floor),
-        "faults": faults,
-        "plans": [_as_json(plan) for plan in plans],
-    }
-    return result, plans
-
-
-def _figures(timings: Timings) -> dict[str, dict[str, float]]:
     return {
         "median_ms": {part: round(1000 * median(timings.seconds[part]), 3) for part in PARTS},
-        "p90_ms": {part: round(1000 * quantiles(timings.seconds[part], n=10)[-1], 3) for part in PARTS},
-        "min_ms": {part: round(1000 * min(timings.seconds[part]), 3) for part in PARTS},
+        **_compared(timings, floor),
+        "faults": faults,
+        "plans": [{"part": plan.part, "statement": plan.statement, "steps": plan.steps} for plan in plans],
     }
 
 
@@ -99,34 +89,17 @@ def _compared(timings: Timings, floor: Sequence[float]) -> dict[str, float | Non
     return {"floor": round(1000 * median(floor), 3), "pass_over_floor": round(whole / median(floor), 2)}
 
 
-def _as_json(plan: Plan) -> dict[str, object]:
-    return {"part": plan.part, "statement": plan.statement, "steps": plan.steps}
-
-
-def _shown(result: dict[str, Any], plans: Sequence[Plan]) -> list[str]:
-    lines = [f"{name}: {value}" for name, value in result.items() if name not in ("faults", "plans", "tables")]
-    if "median_ms" in result:
-        lines = [*_table(result), "", *[line for line in lines if not line.split(":")[0].endswith("_ms")]]
-        lines += [line for plan in plans for line in _shown_plan(plan)]
+def _shown(result: dict[str, Any]) -> list[str]:
+    lists = ("median_ms", "faults", "plans", "tables")
+    lines = [f"{part:<12}{milliseconds:>8.2f} ms" for part, milliseconds in result.get("median_ms", {}).items()]
+    lines += [f"{name}: {value}" for name, value in result.items() if name not in lists]
+    for plan in result.get("plans", ()):
+        statement = shorten(plan["statement"], _WIDTH, placeholder=" ...")
+        lines += ["", f"{plan['part']}: {statement}", *(f"    {step[:_WIDTH]}" for step in plan["steps"])]
+    if "faults" in result:
         verdict = "no plan scans the orders, or reads the pending ones whole"
         lines += ["", *(["NOT CONSTANT IN TIME:", *result["faults"]] if result["faults"] else [verdict])]
-    if "tables" in result:
-        lines += ["", *(f"{name}: {figures}" for name, figures in result["tables"].items())]
-    return lines
-
-
-def _table(result: dict[str, Any]) -> list[str]:
-    head = f"{'part':<12}{'median, ms':>12}{'90th':>10}{'fastest':>10}"
-    rows = [
-        f"{part:<12}{result['median_ms'][part]:>12.2f}{result['p90_ms'][part]:>10.2f}{result['min_ms'][part]:>10.2f}"
-        for part in PARTS
-    ]
-    return [head, *rows]
-
-
-def _shown_plan(plan: Plan) -> list[str]:
-    statement = shorten(plan.statement, _WIDTH, placeholder=" ...")
-    return ["", f"{plan.part}: {statement}", *(f"    {step[:_WIDTH]}" for step in plan.steps)]
+    return lines + [f"{name}: {figures}" for name, figures in result.get("tables", {}).items()]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import QUERIES
@@ -27,15 +25,6 @@ def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settl
     assert (culprit.state, culprit.lane) == (OrderState.PENDING, Lane.LONE_SUSPECT)
     assert refused <= 8
     assert len(bench.rows(QUERIES)) <= 16
-
-
-@pytest.mark.workbench(app_ids={"a": "app-1", "b": "app-2"})
-def test_too_frequent_backs_off_every_account_of_the_sid(bench: Workbench) -> None:
-    bench.add("x", account="a")
-    bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
-    assert bench.state("a").backoff_until is not None
-    assert bench.state("b").backoff_until is not None
-    assert bench.order("x").lane is Lane.BATCH
 
 
 def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:

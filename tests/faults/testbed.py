@@ -564,7 +564,7 @@ class Testbed:
         waits = scale.patience + scale.reservation + backoff_windows * 1.25 * scale.window
         return waits + queries * scale.reservation + extra + 5.0
 
-    def heal(self, *, bound: float | None = None, witnesses: int = 5, put_off: Collection[str] = ()) -> None:
+    def heal(self, *, bound: float | None = None, put_off: Collection[str] = ()) -> None:
         """The fault is gone from now on: all orders that can settle, and new ones, must be polled within the bound.
 
         Without a `bound` it is the time that queries about all of them take. To be called once; the runner calls it
@@ -576,7 +576,7 @@ class Testbed:
         healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
         due = self._due(within=self.scale.reservation)
         due |= self.sent.orders - self.states().keys() - {*put_off}
-        due |= set(self.place(witnesses, wait=False))
+        due |= set(self.place(5, wait=False))
         seconds = self.bound(queries=1 + len(due) // _BATCH) if bound is None else bound
         self._recovery = Recovery(healed_at=healed_at, bound_seconds=seconds, due=frozenset(due))
 

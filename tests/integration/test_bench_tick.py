@@ -163,7 +163,8 @@ def test_repeated_passes_keep_the_number_of_pending_orders(database_url: str) ->
     result = json.loads(done.stdout)
     rows = rows_of(database_url)
 
-    assert result["tables"]["recharge_orders"]["updated"] >= 10 * 100
+    assert result["tables"]["recharge_orders"]["after"]["updated"] >= 10 * 100
+    assert result["tables"]["ix_recharge_orders_due"]["after"]["mb"] > 0
     assert sum(row["state"] is OrderState.PENDING for row in rows) == 500
     assert len(rows) > 1000
     assert all(str(row["custom_parm"]).startswith(NAME_PREFIX) for row in rows)

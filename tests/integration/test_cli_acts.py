@@ -17,7 +17,7 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS
 from worker.domain.records.answers import HttpError, Refused
-from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.operations.act_by_hand import Operator, resume_account
 
 ANN = ("--by", "ann", "--reason", "ticket 77")
@@ -480,6 +480,7 @@ def test_too_frequent_holds_every_account_of_the_sid_and_no_resume_ends_that(ben
         resumed = resume_account(bench.database, Operator(name="ann"), account)
         assert not resumed.is_resumed
         assert resumed.waits_until == bench.state(account).backoff_until is not None
+    assert bench.order("x").lane is Lane.BATCH
     bench.clock.advance(bench.rules.reservation_seconds)
     assert bench.grants.take(bench.slot) is None
 

@@ -1,7 +1,7 @@
 """Acts in the console: what they ask, what they do, and what is left of them in the database."""
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -29,13 +29,6 @@ pytestmark = pytest.mark.quick_on("sqlite")
 
 ORDER_ACTS = ("resolve", "reopen", "cancel", "dismiss", "check", "resend")
 PAUSE, RESUME = "/accounts/pause?account=default", "/accounts/resume?account=default"
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def act_path(bench: Workbench, name: str, act: str) -> str:

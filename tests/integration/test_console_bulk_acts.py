@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html import unescape
@@ -27,13 +26,6 @@ from worker.operations.record_callbacks import record_callbacks_within
 from worker.stores.recorded_acts import read_orders_acted_on
 
 ALL_UNRESOLVED = "scope=all&state=unresolved"
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def unresolve(bench: Workbench, *names: str, attention: str | None = "too_old") -> None:

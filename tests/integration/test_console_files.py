@@ -1,6 +1,5 @@
 """The console's lists as files for Excel."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.databases("sqlite")
 zh = translations("zh").gettext
 LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
 NOON = datetime(2016, 1, 31, 4, tzinfo=UTC)
-
-
-@pytest.fixture
-def pages(migrated_database_url: str) -> Iterator[Pages]:
-    with pages_of(migrated_database_url) as pages:
-        yield pages
 
 
 def sheets_of(pages: Pages, path: str, language: str = "en") -> dict[str, Sheet]:

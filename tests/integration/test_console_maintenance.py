@@ -1,6 +1,5 @@
 """Maintenance in the console: pauses that are planned and cancelled, and what every page says of them."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,13 +19,6 @@ pytestmark = pytest.mark.quick_on("sqlite")
 PLAN, CANCEL = "/maintenance/plan", "/maintenance/cancel?account=default"
 ZONE = ZoneInfo("Asia/Shanghai")
 FORM = "%Y-%m-%dT%H:%M"
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def in_hours(now: datetime, hours: float) -> datetime:

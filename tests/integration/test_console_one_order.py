@@ -1,7 +1,6 @@
 """One order's page: which act it offers first, whose words are whose, notes; and the form that settles by hand."""
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from html import unescape
@@ -24,13 +23,6 @@ from worker.operations.act_by_hand import Operator, act_on_orders
 pytestmark = pytest.mark.quick_on("sqlite")
 
 BUTTON = re.compile(r'<li class="(\w*)"><a class="button" href="[^"]*/acts/(\w+)">([^<]*)</a>')
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def page_path(bench: Workbench, name: str) -> str:

@@ -1,7 +1,6 @@
 """The console's lists and stories on real databases, as a clerk reads them."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -29,13 +28,6 @@ LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/u
 MARKUP = "<script>alert(1)</script>"
 MOBILE = "18812340804"
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def pages(migrated_database_url: str) -> Iterator[Pages]:
-    """The console, on the same database."""
-    with pages_of(migrated_database_url) as pages:
-        yield pages
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

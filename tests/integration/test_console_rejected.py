@@ -1,7 +1,5 @@
 """Refused input in the console: one row, or all that a source brought on a day, is dismissed as dealt with."""
 
-from collections.abc import Iterator
-
 import pytest
 from flask.testing import FlaskClient
 
@@ -10,13 +8,6 @@ from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, REJECTED
 
 pytestmark = pytest.mark.quick_on("sqlite")
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def refuse(bench: Workbench, *names: str, source: str = "reconciler enqueue") -> None:

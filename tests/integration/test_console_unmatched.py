@@ -1,6 +1,5 @@
 """An unmatched callback in the console: seen, linked to an order by the rules of every callback, or dismissed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.quick_on("sqlite")
 
 SAID = {"requestId": "r9", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94", "mobile": "188****0804"}
 LINK, DISMISS = "/unmatched/1/link", "/unmatched/1/dismiss"
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def keep(bench: Workbench, **said: Any) -> None:

@@ -1,7 +1,6 @@
 """The page of what needs a person, as one works through it."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
 
 import pytest
@@ -14,13 +13,6 @@ from tests.support.waiting import eventually
 from worker.web.console.work_list import next_in_list
 
 pytestmark = pytest.mark.quick_on("sqlite")
-
-
-@pytest.fixture
-def pages(migrated_database_url: str) -> Iterator[Pages]:
-    """The console, on the same database."""
-    with pages_of(migrated_database_url) as pages:
-        yield pages
 
 
 def need_a_person(bench: Workbench, count: int = 3) -> None:

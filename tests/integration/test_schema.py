@@ -191,6 +191,10 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
     assert "ix_recharge_orders_due" in steps
     for whole_table in ("Seq Scan on recharge_orders", "SCAN recharge_orders", "recharge_orders ALL"):
         assert whole_table not in steps, steps
+    # PostgreSQL names the columns that it searches by.
+    searches = [step for step in steps.splitlines() if "Index Cond" in step and "age_bucket" in step]
+    assert bool(searches) == (database.kind == "postgresql")
+    assert all("state" in search for search in searches), steps
 
 
 @pytest.mark.parametrize("share_overdue", [0, 1])
@@ -231,19 +235,6 @@ def test_unresolved_orders_are_found_by_indexes_alone(database: Database) -> Non
     for table in ("recharge_orders", "order_events"):
         for whole in (f"Seq Scan on {table}", f"SCAN {table}", f"{table} ALL"):
             assert whole not in steps, steps
-
-
-@pytest.mark.databases("postgresql")
-def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Database) -> None:
-    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
-    add(database, *(row(str(number), **({} if number % 50 == 0 else settled)) for number in range(5000)))
-    analyze(database)
-    steps = steps_of_reading_candidates(database)
-
-    searches = [step for step in steps.splitlines() if "Index Cond" in step and "age_bucket" in step]
-    assert searches
-    for search in searches:
-        assert "state" in search, steps
 
 
 def test_of_each_bucket_the_first_and_the_last_orders_are_read_and_no_more(database: Database) -> None:

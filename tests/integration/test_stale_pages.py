@@ -1,6 +1,6 @@
 """Pages that act, opened before what they show has changed: they do nothing, and are shown once more."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.archiving import callback
-from tests.support.console import console_of, press, said_after, send
+from tests.support.console import press, said_after, send
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, NOTIFICATIONS, REJECTED, UNMATCHED
@@ -22,13 +22,6 @@ pytestmark = pytest.mark.quick_on("sqlite")
 
 BOB = Operator(name="bob", reason="moved")
 ADDRESSED = "account=default"
-
-
-@pytest.fixture
-def client(bench: Workbench) -> Iterator[FlaskClient]:
-    with console_of(bench.url) as opened:
-        opened.set_cookie("language", "en")
-        yield opened
 
 
 def keep_callback(bench: Workbench) -> None:

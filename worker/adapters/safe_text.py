@@ -84,9 +84,9 @@ def report_text(text: str, redactor: Redactor, *, key: str = "") -> str:
     return _MOBILE.sub(r"\1****\2", text)
 
 
-def escape_controls(text: str, *, keep: str = "") -> str:
-    r"""The text with each control character written out (`\n`, `\x1b`, `\u202e`), but for those in `keep`."""
-    return CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+def escape_controls(text: str) -> str:
+    r"""The text with each control character written out: `\n`, `\x1b`, `\u202e`."""
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def one_line(text: str, redactor: Redactor | None = None) -> str:

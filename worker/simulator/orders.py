@@ -174,8 +174,6 @@ class PlacedOrder:
     """Infinite for an order that never settles."""
     callback_lost: bool
     unknown: bool
-    adopted: bool
-    """Whether a query was the first to name it."""
 
     def status_at(self, now: float) -> str:
         """The `trafficSts` that is true at this moment."""
@@ -233,7 +231,7 @@ class OrderBook:
                 order = self._by_id.get((app_id, id_kind, one))
                 if order is None and self._adopt:
                     new = NewOrder(request_id=one) if id_kind == "requestId" else NewOrder(custom_parm=one)
-                    order = self._place(new, app_id, now, self._by_id, adopted=True)
+                    order = self._place(new, app_id, now, self._by_id)
                     adopted.append(order)
                 found[one] = order if order and not order.unknown else None
         for order in adopted:
@@ -245,9 +243,7 @@ class OrderBook:
         with self._lock:
             return list(dict.fromkeys(self._by_id.values()))
 
-    def _place(
-        self, order: NewOrder, app_id: str, now: float, known: _Known, *, index: int = 0, adopted: bool = False
-    ) -> PlacedOrder:
+    def _place(self, order: NewOrder, app_id: str, now: float, known: _Known, *, index: int = 0) -> PlacedOrder:
         name = order.request_id or order.custom_parm
         if not name:
             raise ValueError(f"order {index}: request_id or custom_parm is needed")
@@ -267,7 +263,6 @@ class OrderBook:
             settles_at=math.inf if never else now + after,
             callback_lost=drawn.callback_lost if order.callback_lost is None else order.callback_lost,
             unknown=order.unknown,
-            adopted=adopted,
         )
         for key in _keys(one):
             if key in known:

@@ -204,7 +204,6 @@ COMPRESSIONS: dict[Callable[[bytes], bytes], str] = {
 }
 ORDERS_OF_4_KB = [{"request_id": f"p-{number}", "remark": "x" * 4000} for number in range(1000)]
 MANY_KEYS = {f"key-{number}": number for number in range(49_000)}
-LONG_ID = "9" * 1_000_000
 LARGEST_TEXT = "x" * 4_100_000
 EMOJI_AND_TEXT = "\U0001f600" + LARGEST_TEXT
 LARGE: dict[str, Callable[[], bytes]] = {

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.schedule.adaptive import Adaptive, WithoutFactors
 from benchmarks.schedule.informed import true_curve
 from benchmarks.schedule.policies import POLICIES
 from benchmarks.schedule.scenario import Scenario
@@ -13,11 +12,10 @@ from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.ages import ages_of
-from worker.domain.scheduling.cohort_factors import NO_FACTORS
 
 pytestmark = pytest.mark.slow
 
-COMPARED_WITH = [name for name in POLICIES if name not in ("adaptive", "informed", "floor", "without-factors")]
+COMPARED_WITH = [name for name in POLICIES if name not in ("adaptive", "informed")]
 STUCK = (0.0, None, None)
 AGES = ages_of(Rules())
 
@@ -89,24 +87,6 @@ def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbac
     curve = true_curve(scenario.orders, AGES)
     assert [curve.settled_at(age) for age in (0, 300, 3_000, 9_000)] == pytest.approx([0, 0.6, 0.6, 0.8])
     assert curve.lost_share == 0.25
-
-
-def test_the_floor_knows_which_cohort_settles_when() -> None:
-    # Those of the first ten minutes settle at once, those of the next after two hours.
-    quick = [(60.0 * minute, 60.0 * minute + 30, None) for minute in range(10)]
-    slow = [(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(10, 20)]
-    scenario = make_scenario([*quick, *slow], batch_size=1)
-    polled = polled_by("floor", scenario)
-    assert [polled[window] for window in range(10, 20)] == [[order] for order in range(10)]
-    assert windows_of(10, polled)[0] == 20
-
-
-def test_without_factors_every_cohort_is_taken_to_be_alike() -> None:
-    scenario = make_scenario([(60.0 * minute, 60.0 * minute + 90, 60.0 * minute + 90) for minute in range(20)])
-    policies = [Adaptive(scenario), WithoutFactors(scenario)]
-    for policy in policies:
-        simulate(scenario, policy)
-    assert [policy.schedule.factors == NO_FACTORS for policy in policies] == [False, True]
 
 
 seconds = st.integers(0, 3000)
