@@ -44,11 +44,11 @@ PREPARATION: Sequence[Step] = (
 )
 """What every step needs. It is repeated with each, and takes a moment then."""
 
-_WAITING = (
+_FAULTS = (
     Step(
         name="faults",
         title="every fault, a few times",
-        # Their workers tick ten times a second: more of them would leave the other lane no processor.
+        # Their workers tick ten times a second: more of them would leave the other lanes no processor.
         command="make faults FAULTS_FLAGS='--ci --lanes 4'",
     ),
     Step(
@@ -57,6 +57,32 @@ _WAITING = (
         command=".venv/bin/pytest -m faults --numprocesses=2 --dist=load tests/faults",
     ),
     Step(name="deploy", title="each file of deploy/, by the program that it is for", command="make test-deploy"),
+    # Always the same seed: the result must depend on the change, not on the platforms drawn. New ones: make platforms.
+    Step(name="platforms", title="200 random platforms", command="make platforms COUNT=200 SEED=1000"),
+    Step(name="docs", title="the documents as a site", command="make docs"),
+)
+_TESTS = (
+    Step(name="lint", title="style, types, import rules", command="make lint"),
+    Step(
+        name="measured",
+        title="quick tests on SQLite, and some programs, with the coverage gates",
+        command="make test-measured TEST_PROCESSES=2",
+        environment=services("mariadb"),
+    ),
+    Step(
+        name="slow",
+        title="the other slow tests, without those of PostgreSQL and MariaDB",
+        command="make test-slow TEST_PROCESSES=2",
+        environment=services("mariadb"),
+    ),
+)
+_OTHERS = (
+    Step(
+        name="databases",
+        title="all tests of PostgreSQL and MariaDB",
+        command="make test-databases TEST_PROCESSES=2",
+        environment=services("mariadb"),
+    ),
     # The tests that share a given broker run one after the other.
     Step(
         name="brokers",
@@ -69,28 +95,6 @@ _WAITING = (
         title="the documented install, in an empty environment, on both brokers",
         command=".venv/bin/pytest -m install tests/acceptance",
         environment=services(),
-    ),
-    Step(name="docs", title="the documents as a site", command="make docs"),
-)
-_COMPUTING = (
-    Step(name="lint", title="style, types, import rules", command="make lint"),
-    Step(
-        name="measured",
-        title="quick tests on SQLite, and some programs, with the coverage gates",
-        command="make test-measured TEST_PROCESSES=2",
-        environment=services("mariadb"),
-    ),
-    Step(
-        name="databases",
-        title="all tests of PostgreSQL and MariaDB",
-        command="make test-databases TEST_PROCESSES=2",
-        environment=services("mariadb"),
-    ),
-    Step(
-        name="slow",
-        title="the other slow tests, without those of PostgreSQL and MariaDB",
-        command="make test-slow",
-        environment=services("mariadb"),
     ),
     # Statements, plans, migrations and errors may differ from those of the release that the tests bring.
     Step(
@@ -108,12 +112,12 @@ _COMPUTING = (
         title="unit tests on the oldest and the newest Python",
         command=f"make test-pythons PYTHONS='{_OTHER_PYTHONS}' MISSING=fail",
     ),
-    # Always the same seed: the result must depend on the change, not on the platforms drawn. New ones: make platforms.
-    Step(name="platforms", title="200 random platforms", command="make platforms COUNT=200 SEED=1000"),
     Step(name="model", title="the budget's protocol, model-checked", command="make model"),
 )
 
-LANES: Sequence[Sequence[Step]] = (_WAITING, _COMPUTING)
-"""Lanes run side by side, the steps of a lane one after the other. The steps of the first wait for windows, deadlines
-and programs most of the time; those of the second use the processors meanwhile. A third lane would end no sooner: it
-would only make every process slower, and what a slow process misses fails by chance."""
+LANES: Sequence[Sequence[Step]] = (_FAULTS, _TESTS, _OTHERS)
+"""Lanes run side by side, the steps of a lane one after the other; the three take about the same time.
+
+Two lanes left a processor idle at times. Three keep both busy, with two processes of tests in a lane and four testbeds
+of faults. With more, each process was ten times slower, and what a slow process misses fails by chance.
+"""
