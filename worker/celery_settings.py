@@ -10,6 +10,9 @@ from worker.settings import Settings
 
 TICKS_QUEUE = "reconciler.ticks"
 ORDERS_QUEUE = "reconciler.orders"
+LATER_QUEUE = "reconciler.orders.later"
+"""Of what waits until nobody holds its orders locked."""
+QUEUES = (TICKS_QUEUE, ORDERS_QUEUE, LATER_QUEUE)
 _REDIS = ("redis", "unix")
 
 
@@ -27,9 +30,10 @@ _FIXED: Mapping[str, Any] = {
     "event_serializer": "json",
     # Messages are checked before Celery reads them: a forged one would end it.
     "worker_consumer": "worker.broker.consumer:CheckedConsumer",
-    # Ticks have their own queue, so that a flood of orders delays no query. Only these two: to consume Celery's
-    # default queue would take other programs' tasks on a shared broker.
-    "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
+    # Ticks have their own queue, so that a flood of orders delays no query. What waits for a locked order has one, as
+    # it counts among the prefetched messages of its queue (see below). Only these three: to consume Celery's default
+    # queue would take other programs' tasks on a shared broker.
+    "task_queues": [_queue(name) for name in QUEUES],
     "task_default_queue": ORDERS_QUEUE,
     "task_create_missing_queues": False,
     "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from worker.database.transactions import Database
+from worker.database.transactions import Database, HeldOrders
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
@@ -157,7 +157,11 @@ class Intake:
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:
-        count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
+        try:
+            count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
+        except HeldOrders:
+            # Somebody has locked more of them meanwhile. They stay kept, and a later tick tries them.
+            return []
         if count:
             log.info("kept callbacks matched", action="callbacks_matched", count=count)
         return learned

@@ -117,10 +117,11 @@ def test_a_nesting_of_whatever_depth_stops_nothing_and_loops_nowhere(deployment:
     assert "Retry in" not in deployment.worker.output
 
 
-def test_only_the_two_queues_are_consumed(deployment: Deployment) -> None:
+def test_only_our_queues_are_consumed(deployment: Deployment) -> None:
     done = inspected("active_queues", "--json", env=deployment.env)
     (queues,) = json.loads(done.stdout).values()
-    assert {queue["name"] for queue in queues} == {"reconciler.orders", "reconciler.ticks"}
+    ours = {"reconciler.orders", "reconciler.orders.later", "reconciler.ticks"}
+    assert {queue["name"] for queue in queues} == ours
     with deployment.broker.client() as client:
         # Celery's default queue, as another program on a shared broker uses it.
         client.lpush("celery", "another program's task")

@@ -7,14 +7,14 @@ from kombu import Connection
 
 from worker.broker.answers import ASKED_KEY
 
-QUEUES = ("reconciler.orders", "reconciler.ticks")
+QUEUES = ("reconciler.orders", "reconciler.ticks", "reconciler.orders.later")
 
 # kombu keeps messages of priority 3, 6 and 9 in lists of their own next to the queue's.
 _PRIORITY_SUFFIXES = ("", *(f"\x06\x16{priority}" for priority in (3, 6, 9)))
 
 
 def remove_queues(url: str) -> None:
-    """Remove the project's two queues with their messages, also those that a killed worker had received."""
+    """Remove the project's queues with their messages, also those that a killed worker had received."""
     if url.startswith(("redis:", "rediss:")):
         with redis.Redis.from_url(url, socket_timeout=5) as client:
             _remove_from_redis(client)

@@ -25,7 +25,7 @@ class CheckedConsumer(Consumer):
         super().__init__(*args, worker_options=options, **kwargs)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns what is called with each message of the two queues."""
+        """Returns what is called with each message of our queues."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def check_and_handle(message: Any) -> None:
@@ -51,7 +51,7 @@ class CheckedConsumer(Consumer):
         return check_and_handle
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Drop a message, of the two queues or of remote control, that could not be unpacked."""
+        """Drop a message, of our queues or of remote control, that could not be unpacked."""
         if isinstance(exc, MemoryError):
             raise exc
         _log_dropped(message, exc)

@@ -7,6 +7,7 @@ transaction, and `database.now(connection)` reads the clock, after the locks tha
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, Self, TypeVar
@@ -26,11 +27,13 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseError",
+    "HeldOrders",
     "RaceLost",
     "is_contention",
     "is_locked",
     "is_transient",
     "is_unavailable",
+    "passes_over",
     "retry_contention",
     "retry_races",
     "retry_until",
@@ -43,6 +46,7 @@ ANSWER_SECONDS = 15.0
 """How long a worker waits for the database to say anything: longer than any lock is waited for."""
 
 _ATTEMPTS = 5
+_PASSES_OVER = "reconciler_passes_over"
 _CLOCKS = {
     # now() is the transaction's start: behind a lock wait it would be stale.
     "postgresql": "SELECT clock_timestamp()",
@@ -54,6 +58,15 @@ _CLOCKS = {
 
 class RaceLost(Exception):
     """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
+
+
+class HeldOrders(Exception):
+    """Somebody else holds orders locked that a transaction needs, and it waits for none; nothing of it was done."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__("orders are locked by another session")
+        self.names = names
+        """Both ids of each of them."""
 
 
 class Database:
@@ -96,6 +109,12 @@ class Database:
     def seconds_since_full(self) -> float | None:
         """How long ago a write last failed here because the disk is full; None where none has."""
         return None if self._full_at is None else time.monotonic() - self._full_at
+
+    def passing_over(self) -> Self:
+        """The same database, for callers that wait for no order which somebody else holds: see `HeldOrders`."""
+        other = copy(self)
+        other._engine = self._engine.execution_options(**{_PASSES_OVER: True})  # noqa: SLF001 - of the same class
+        return other
 
     @property
     def engine(self) -> Engine:
@@ -141,6 +160,11 @@ class Database:
         value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
         read = datetime.fromisoformat(value) if isinstance(value, str) else value
         return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def passes_over(connection: Connection) -> bool:
+    """Whether a transaction waits for no order that somebody else holds."""
+    return _PASSES_OVER in connection.get_execution_options()
 
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:

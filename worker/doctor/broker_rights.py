@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from worker.broker.answers import ASKED_KEY
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.celery_settings import ORDERS_QUEUE, QUEUES, TICKS_QUEUE
 
 Words = tuple[str, ...]
 
@@ -16,7 +16,7 @@ _MAILBOX = f"{_TAG}.celery.pidbox"
 _BINDING = "_kombu.binding.reconciler.orders"
 # What Celery and kombu send in a worker, in beat and in `celery inspect`.
 _COMMANDS: Sequence[Words] = (
-    *(words for queue in (ORDERS_QUEUE, TICKS_QUEUE) for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
+    *(words for queue in QUEUES for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
     *(("LLEN", ORDERS_QUEUE), ("LLEN", TICKS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
     *(("HSET", "unacked", _TAG, _TAG), ("HGET", "unacked", _TAG), ("HDEL", "unacked", _TAG)),
     *(("ZADD", "unacked_index", "0", _TAG), ("ZRANGE", "unacked_index", "0", "0"), ("ZREM", "unacked_index", _TAG)),

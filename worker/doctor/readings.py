@@ -16,7 +16,7 @@ from kombu.utils.url import maybe_sanitize_url
 from worker.adapters.clock import HostClock, in_thread, result_within
 from worker.adapters.safe_text import first_words
 from worker.broker.answers import connect, connection_to
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.celery_settings import QUEUES
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
@@ -176,7 +176,7 @@ def _persistence(client: Any) -> str:
 
 def _declare_again(connection: Connection) -> bool:
     """Declare those of the worker's queues that are there, as it does; raises the broker's refusal."""
-    for queue in (ORDERS_QUEUE, TICKS_QUEUE):
+    for queue in QUEUES:
         try:
             _waiting(connection, queue, durable=True, auto_delete=False)
         except Exception as error:  # The last of RabbitMQ's words alone does not name the queue.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from worker.database.transactions import Connection, Database, retry_races, retry_until
+from worker.database.transactions import Connection, Database, HeldOrders, retry_races, retry_until
 from worker.domain.callbacks.bodies import Callback, read_callback
 from worker.domain.callbacks.matching import (
     CallbackResult,
@@ -123,7 +123,12 @@ def match_kept_callbacks(
     with database.write() as connection:
         now = database.now(connection)
         readable = lock_readable(connection, kept_ids)
-        orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
+        try:
+            orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
+        except HeldOrders as held:
+            # Those wait for a later tick.
+            free = [one for one in readable if held.names.isdisjoint(_ids_in(one[2]))]
+            readable, orders = free, lock_by_keys(connection, [key_in(account, one) for _, account, one in free])
         matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         said = _said_before(connection, result.changes)
         if said:
@@ -131,6 +136,10 @@ def match_kept_callbacks(
         save_within(connection, rules, result, now)
         drop_kept(connection, matched)
         return len(matched), result.keys
+
+
+def _ids_in(callback: Callback) -> set[str | None]:
+    return {callback.report.request_id, callback.report.custom_parm}
 
 
 def lock_readable(connection: Connection, kept_ids: Sequence[int]) -> list[tuple[int, str, Callback]]:

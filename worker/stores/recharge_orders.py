@@ -21,7 +21,7 @@ from worker.database.bulk_statements import (
     one_of,
 )
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
-from worker.database.transactions import RaceLost
+from worker.database.transactions import HeldOrders, RaceLost, passes_over
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
@@ -124,7 +124,8 @@ def insert_unknown(
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Those that are in the archive are restored.
+    Those that are in the archive are restored. Raises HeldOrders in a transaction that `passes_over` those which
+    somebody else holds.
     """
     if not order_ids:
         return []
@@ -133,6 +134,8 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Orde
         restore(connection, set(order_ids) - {order.id for order in orders})
         # All of them again: another transaction may have restored some of them.
         orders = _lock(connection, order_ids)
+    if passes_over(connection):
+        _raise_if_held(connection, set(order_ids) - {order.id for order in orders})
     return orders
 
 
@@ -144,15 +147,21 @@ def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dic
 
 
 def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
+    rows = connection.execute(_locking(connection.dialect.name, passes_over(connection)), {"ids": list(order_ids)})
     return [to_order(row) for row in rows]
 
 
+def _raise_if_held(connection: Connection, order_ids: Collection[int]) -> None:
+    held = read_orders(connection, order_ids) if order_ids else []
+    if held:
+        raise HeldOrders(frozenset(name for order in held for name in (order.request_id, order.custom_parm) if name))
+
+
 # Cached: SQLAlchemy takes longer to make it than the database to run it.
-@lru_cache(maxsize=4)
-def _locking(kind: str) -> Select[tuple[Any, ...]]:
+@lru_cache(maxsize=8)
+def _locking(kind: str, passes_over_held: bool) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
-    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
+    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update(skip_locked=passes_over_held)
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
@@ -185,7 +194,8 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
 def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
-    Raises RaceLost where an order was moved to the archive and restored during the search.
+    Raises RaceLost where an order was moved to the archive and restored during the search, and HeldOrders as
+    `lock_by_ids` does.
     """
     found = find_ids(connection, keys)
     orders = lock_by_ids(connection, found.union(besides))

@@ -30,6 +30,7 @@ _COMMANDS: tuple[_Command, ...] = (
     ("pool_restart", {"reload": True}),
     ("autoscale", {"max": 0, "min": 0}),
     ("cancel_consumer", {"queue": "reconciler.orders"}),
+    ("cancel_consumer", {"queue": "reconciler.orders.later"}),
     ("cancel_consumer", {"queue": "reconciler.ticks"}),
     ("add_consumer", {"queue": _FOREIGN}),
     ("add_consumer", {"queue": _FOREIGN, "exchange": _OURS[0], "routing_key": "#"}),

@@ -17,7 +17,7 @@ from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 
-QUEUES = {"reconciler.orders", "reconciler.ticks"}
+QUEUES = {"reconciler.orders", "reconciler.orders.later", "reconciler.ticks"}
 RETURNS = 20
 
 
