@@ -45,12 +45,7 @@ PREPARATION: Sequence[Step] = (
 """What every step needs. It is repeated with each, and takes a moment then."""
 
 _FAULTS = (
-    Step(
-        name="faults",
-        title="every fault, a few times",
-        # Their workers tick ten times a second: more of them would leave the other lanes no processor.
-        command="make faults FAULTS_FLAGS='--ci --lanes 4'",
-    ),
+    Step(name="faults", title="every fault, a few times", command="make faults FAULTS_FLAGS=--ci"),
     Step(
         name="variants",
         title="the checker of the faults, against broken variants",
