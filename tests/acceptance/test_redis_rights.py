@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -118,12 +117,6 @@ def test_worker_beat_and_producer_run_with_these_rights(
     assert guarded.refused() == set()
 
 
-def unacknowledged(guarded: Guarded) -> list[Any]:
-    with redis.Redis.from_url(guarded.server.url.removesuffix("/0") + "/3") as client:
-        found: list[Any] = client.zrange("unacked_index", 0, -1)
-        return found
-
-
 def held(guarded: Guarded) -> set[str]:
     """The ids of the orders in messages that are delivered and not acknowledged."""
     with redis.Redis.from_url(guarded.server.url.removesuffix("/0") + "/3") as client:
@@ -134,7 +127,7 @@ def held(guarded: Guarded) -> set[str]:
 def let_them_time_out(guarded: Guarded) -> None:
     """As if the visibility timeout had passed."""
     with redis.Redis.from_url(guarded.server.url.removesuffix("/0") + "/3") as client:
-        for tag in unacknowledged(guarded):
+        for tag in client.zrange("unacked_index", 0, -1):
             client.zadd("unacked_index", {tag: time.time() - 1000})
 
 

@@ -53,7 +53,7 @@ class Stage:
     def __init__(self, request: Request, *, folder: Path, name: str, signals: Sequence[int]) -> None:
         """Give this process the demo's settings. `name` becomes the account's name and SID. Raises SettingsError."""
         self.request, self.name = request, name
-        self.began, self._folder, self._signals = time.monotonic(), folder, signals
+        self._folder, self._signals = folder, signals
         self._callback_token = secrets.token_urlsafe(24)
         environment = environment_of_programs(self._given())
         # None of the caller's settings is left: the demo must not reach a real account.
