@@ -13,7 +13,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure, table
 
 Benchmarks = Mapping[str, Callable[[Bench], list[Figure]]]
-"""By name."""
+"""The function of each benchmark, by its name."""
 
 
 def parser_for(module: str, what: str, names: Collection[str]) -> argparse.ArgumentParser:

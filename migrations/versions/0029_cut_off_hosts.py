@@ -46,5 +46,5 @@ def downgrade() -> None:
 
 
 def _goes_on(option: str) -> dict[str, Any]:
-    """That what is done already is passed over: MariaDB cannot roll a schema change back (see revision 0001)."""
+    """Pass over what is done already: MariaDB cannot roll a schema change back (see revision 0001)."""
     return {option: True} if getattr(op.get_context().dialect, "is_mariadb", False) else {}

@@ -32,7 +32,7 @@ class Podman:
     pid: int
     """Of a process in its namespaces."""
     namespaces: tuple[str, ...] = ("--mount", "--pid")
-    """Those that it has for itself, as options of nsenter."""
+    """The kinds of namespaces that the process does not share, as options of nsenter."""
 
     def run(self, *command: str | Path, status: int | None = 0, given: str | None = None) -> str:
         """What Podman prints. Raises AssertionError where it ends with another status; None: any."""
