@@ -11,7 +11,7 @@ import pytest
 from tests.support.archiving import add_settled, archive, archived_names, callback, standing
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.database.tables import UNMATCHED
+from worker.database.tables import PAUSES, UNMATCHED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -28,7 +28,7 @@ from worker.operations.act_by_hand import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
 
-ANN = Operator(name="ann", reason="ticket 77")
+ANN, BOB = (Operator(name=name, reason="ticket 77") for name in ("ann", "bob"))
 FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)
 
 
@@ -166,5 +166,36 @@ def test_an_account_is_paused_while_an_answer_is_written(race: Race) -> None:
     for number, (name, _, _) in enumerate(rounds(run), start=1):
         assert is_as_the_first_said(race.observer, name) is Source.QUERY
         state = race.observer.state()
-        assert (state.paused_by, state.answered_with_items) == ("ann", number)
-        assert resume_account(race.observer.database, ANN, "default").was_paused
+        assert ([one.paused_by for one in state.pauses], state.answered_with_items) == (["ann"], number)
+        assert resume_account(race.observer.database, ANN, "default").is_resumed
+
+
+def test_a_grant_that_waits_for_a_pause_sends_no_query(race: Race) -> None:
+    """PostgreSQL reads other tables before it waits for the account's row: the pauses are read afterwards."""
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        resume_account(race.observer.database, ANN, "default")
+        race.observer.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00'")
+        race.observer.add(name)
+        race.observer.clock.advance(1_000.0)
+        return race.run(pause, number, lambda bench: bench.grants.take(bench.slot))
+
+    def pause(bench: Workbench) -> Any:
+        return pause_accounts(bench.database, ANN, ["default"])
+
+    granted = [query is not None for _, _, query in rounds(run)]
+    assert granted == [True] + [False] * (len(granted) - 1)
+
+
+def test_two_people_pause_an_account_at_once_and_one_pause_stays(race: Race) -> None:
+    def run(_: str, number: int) -> tuple[Any, Any] | None:
+        return race.run(
+            lambda bench: pause_accounts(bench.database, ANN, ["default"]),
+            number,
+            lambda bench: pause_accounts(bench.database, BOB, ["default"]),
+        )
+
+    for _ in rounds(run):
+        (pause,) = race.observer.state().pauses
+        assert pause.paused_by in ("ann", "bob")
+        assert len(race.observer.rows(PAUSES)) == 1

@@ -1,5 +1,6 @@
 """Maintenance in the console: pauses that are planned and cancelled, and what every page says of them."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS
-from worker.operations.act_by_hand import Operator, pause_accounts
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -41,9 +42,9 @@ def test_a_pause_is_planned_is_told_of_on_every_page_and_is_cancelled(bench: Wor
     begins, ends = in_hours(now, 2.0), in_hours(now, 9.0)
     period = f"from {begins:%Y-%m-%d %H:%M:%S} until {ends:%Y-%m-%d %H:%M:%S}"
     assert plan(client, now) == f"Done: default is to be paused {period}."
-    state = bench.state()
-    assert (state.planned_from, state.planned_until, state.planned_by) == (begins, ends, "ann")
-    assert (state.planned_reason, state.paused_at) == ("ticket 77", None)
+    (planned,) = bench.state().pauses
+    assert (planned.paused_at, planned.paused_until, planned.paused_by) == (begins, ends, "ann")
+    assert (planned.pause_reason, planned.is_planned) == ("ticket 77", True)
     (order,) = bench.add("1")
     assert f"A pause of its account is planned {period}." in client.get(f"/orders/{order.id}").text
     page = page_that_says(client, f"Maintenance is planned: default is not polled {period}")
@@ -52,7 +53,7 @@ def test_a_pause_is_planned_is_told_of_on_every_page_and_is_cancelled(bench: Wor
     assert period in client.get("/acts").text
     assert "ticket 77" in client.get(CANCEL).text
     assert said_after(press(client, CANCEL))["said"] == "Done: the planned pause of default is cancelled."
-    assert bench.state().planned_from is None
+    assert bench.state().pauses == ()
     assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "resume"]
     assert "No pause of this account is planned" in client.get(CANCEL).text
 
@@ -112,10 +113,26 @@ def test_another_plan_than_was_shown_is_not_cancelled(bench: Workbench, client: 
     plan(client, now)
     asked = client.get(CANCEL).text
     plan(client, now, begins=3.0)
+    cancel_planned_pauses(bench.database, Operator(name="bob"), ["default"], bench.state().planned_pauses(now)[0])
     refused = send(client, CANCEL, asked)
     assert refused.status_code == 409
     assert "This has changed meanwhile" in refused.text
-    assert bench.state().planned_from == in_hours(now, 3.0)
+    assert [one.paused_at for one in bench.state().pauses] == [in_hours(now, 3.0)]
+
+
+def test_several_nights_are_one_list_and_each_is_cancelled_by_itself(bench: Workbench, client: FlaskClient) -> None:
+    now = bench.now()
+    for hours in (26.0, 2.0):
+        plan(client, now, begins=hours, ends=hours + 7.0)
+    nights = [f"from {in_hours(now, hours):%Y-%m-%d %H:%M:%S} until " for hours in (2.0, 26.0)]
+    page = client.get("/maintenance").text
+    listed = page[page.index("<tbody>") :]
+    assert -1 < listed.index("not paused") < listed.index(nights[0]) < listed.index(nights[1])
+    assert all(night in client.get(PLAN).text for night in nights)
+    later = re.findall(r'href="(/maintenance/cancel[^"]+)"', listed)[1].replace("&amp;", "&")
+    assert nights[1] in client.get(later).text
+    assert said_after(press(client, later))["said"] == "Done: the planned pause of default is cancelled."
+    assert [one.paused_at for one in bench.state().pauses] == [in_hours(now, 2.0)]
 
 
 def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:

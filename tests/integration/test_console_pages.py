@@ -14,6 +14,7 @@ from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from worker.database.tables import REJECTED
+from worker.domain.records.accounts import Pause
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.web.console.work_list import TABS
@@ -298,7 +299,7 @@ def test_what_needs_a_person_leads_to_it(bench: Workbench, pages: Pages) -> None
     bench.reconcile([item("r1"), item("r2", status="9")])
     bench.run("UPDATE notifications SET state = 'gave_up', outcome = 'timeout'")
     bench.intake.enqueue_orders([{"request_id": ""}])
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_by = 'li', pause_reason = 'audit'")
+    bench.put_pauses(Pause(paused_at=bench.now(), paused_by="li", pause_reason="audit"))
     assert f'href="/orders/{bench.order("r1").id}?list=">r1</a>' in pages.markup("/attention")
     assert f'href="/orders/{bench.order("r1").id}">r1</a>' in pages.markup("/attention?tab=notification")
     assert 'href="/rejected/1"' in pages.markup("/attention?tab=rejected")

@@ -46,6 +46,11 @@ def plan(bench: Workbench, hours: int = 1) -> None:
     pause_accounts(bench.database, BOB, ["default"], begins=begins, ends=begins + timedelta(hours=1))
 
 
+def plan_otherwise(bench: Workbench) -> None:
+    cancel_planned_pauses(bench.database, BOB, ["default"])
+    plan(bench, 2)
+
+
 def change_faults(bench: Workbench) -> None:
     bench.run("UPDATE rejected_orders SET errors = 'another fault'")
 
@@ -89,7 +94,7 @@ Change = Callable[[Workbench], object]
         (put_endpoint, f"/notifications/endpoints/forget?{ADDRESSED}", send_elsewhere),
         (put_endpoint, f"/notifications/endpoints/pause?{ADDRESSED}", send_elsewhere),
         (change_nothing, "/maintenance/plan", plan),
-        (plan, f"/maintenance/cancel?{ADDRESSED}", lambda bench: plan(bench, 2)),
+        (plan, f"/maintenance/cancel?{ADDRESSED}", plan_otherwise),
     ],
 )
 def test_an_act_on_what_has_changed_since_its_page_was_shown_does_nothing(

@@ -309,7 +309,6 @@ STATES = _table(
     _required("backoff_seconds", Double),
     _required("refusals_in_row", Integer),
     _required("configuration_refused", Boolean),
-    _optional("paused_at", UtcDateTime),
     _required("echoes_custom_parm", Boolean),
     _required("answered_with_items", BigInt),
     _required("answered_by_request_id", BigInt),
@@ -333,18 +332,29 @@ STATES = _table(
     _optional("outage_until", BigInt),
     _required("answers_in_row", Integer, server_default=NO_COUNT),
     _optional("suspects_returned_at", UtcDateTime),
-    _optional("paused_until", UtcDateTime),
-    _optional("paused_by", String(64)),
-    _optional("pause_reason", LongText),
     _optional("backoff_requested_until", UtcDateTime),
-    _optional("planned_from", UtcDateTime),
-    _optional("planned_until", UtcDateTime),
-    _optional("planned_by", String(64)),
-    _optional("planned_reason", LongText),
     _required("backoff_unreachable", Boolean, server_default=NO_COUNT),
+    # Whether `account_pauses` has rows of the account: a grant reads them only then.
+    _required("has_pauses", Boolean, server_default=NO_COUNT),
     **HALF_FULL,
 )
 """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
+
+PAUSES = _table(
+    "account_pauses",
+    Column("id", RowId, primary_key=True),
+    _required("account", String(64)),
+    _required("paused_at", UtcDateTime),
+    _optional("paused_until", UtcDateTime),
+    _optional("paused_by", String(64)),
+    _optional("pause_reason", LongText),
+    # As in `operator_acts`; `revision 0032` where a release before wrote the pause.
+    _required("act_key", String(32)),
+    _required("is_planned", Boolean),
+    Index("ix_account_pauses_account", "account"),
+)
+"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. Whoever writes them holds
+the lock of the account's row. Rows whose end has passed are deleted by the next act or query of the account."""
 
 SCHEDULES = _table(
     "poll_schedules",

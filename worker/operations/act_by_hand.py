@@ -15,16 +15,9 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.accounts.pauses import Resumed, pause, resume, without_pauses
 from worker.domain.notifications.events import rank_of
-from worker.domain.orders.operator_acts import (
-    Decided,
-    Resumed,
-    Standing,
-    pause,
-    refusal_of_selected,
-    resume,
-    without_planned_pause,
-)
+from worker.domain.orders.operator_acts import Decided, Standing, refusal_of_selected
 from worker.domain.queries.slots_and_clocks import hold
 from worker.domain.records.accounts import AccountState, Pause, Rules, SlotRow
 from worker.domain.records.acts import Act, ActEntry, ActKind
@@ -188,29 +181,34 @@ def pause_accounts(
     return done
 
 
-def _paused(begins: datetime | None, ends: datetime | None, code: TextCode = TextCode.FROM_UNTIL) -> CodedText:
+def _paused(begins: datetime | None, ends: datetime | None) -> CodedText:
     if ends is None:
         return CodedText(TextCode.UNTIL_RESUMED)
     if begins is None:
         return CodedText(TextCode.UNTIL, time=_utc(ends))
-    return CodedText(code, time=_utc(begins), until=_utc(ends))
+    return CodedText(TextCode.FROM_UNTIL, time=_utc(begins), until=_utc(ends))
+
+
+def _cancelled(plans: Sequence[Pause]) -> CodedText:
+    code, first = TextCode.PLAN_CANCELLED if len(plans) == 1 else TextCode.PLANS_CANCELLED, plans[0]
+    return CodedText(code, count=len(plans), time=_utc(first.paused_at), until=_utc(first.ends_at))
 
 
 @retry_contention
 def cancel_planned_pauses(
     database: Database, operator: Operator, accounts: Collection[str], shown: Pause | None = None
-) -> dict[str, Pause]:
-    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only where it is that one.
-    Returns what was cancelled, by account."""
+) -> dict[str, list[Pause]]:
+    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only that one. Returns what
+    was cancelled, by account, the next one first."""
+    cancelled = {}
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
-        planned = {account: states[account].planned_pause(act.now) for account in sorted(states)}
-        cancelled = {account: one for account, one in planned.items() if one and one == (shown or one)}
-        for account, one in cancelled.items():
-            save_state(connection, states[account], without_planned_pause(states[account]))
-            said = _paused(one.paused_at, one.paused_until, TextCode.PLAN_CANCELLED)
-            add_act(connection, act.entry(ActKind.RESUME, account, said))
+        for account, state in sorted(states.items()):
+            if plans := [one for one in state.planned_pauses(act.now) if shown in (None, one)]:
+                cancelled[account] = plans
+                save_state(connection, state, without_pauses(state, plans))
+                add_act(connection, act.entry(ActKind.RESUME, account, _cancelled(plans)))
     for account in cancelled:
         operator.log(ActKind.RESUME, account=account)
     return cancelled

@@ -71,6 +71,7 @@ class TextCode(Enum):
     UNTIL_RESUMED = N_("until it is resumed")
     FROM_UNTIL = N_("from %(time)s until %(until)s")
     PLAN_CANCELLED = N_("cancelled the planned pause from %(time)s until %(until)s")
+    PLANS_CANCELLED = N_("cancelled %(count)s planned pauses, the first from %(time)s until %(until)s")
     PAUSE_IS_OVER = N_("The end has passed.")
     PAUSE_ENDS_FIRST = N_("The end is not after the begin.")
     PAUSE_TOO_FAR_AHEAD = N_("The end is more than 30 days ahead.")

@@ -104,11 +104,11 @@ def next_step(order: Order, about: Circumstances, now: datetime, rules: Rules) -
     elif order.due_at <= now:
         steps.append(_place(about))
         start += _turn(about, rules)
-    planned, is_put_off = about.state.planned_pause(now), False
-    if planned is not None:
-        steps.append(Step(wait=Wait.PAUSE_PLANNED, until=planned.paused_until))
-        is_put_off = planned.paused_at <= start < planned.ends_at
-        start = planned.ends_at if is_put_off else start
+    plans, is_put_off = about.state.planned_pauses(now), False
+    steps.extend(Step(wait=Wait.PAUSE_PLANNED, until=one.paused_until) for one in plans[:1])
+    for planned in plans:
+        if planned.paused_at <= start < planned.ends_at:
+            start, is_put_off = planned.ends_at, True
     is_told = not is_endless and not order.lane.is_apart
     return NextStep(
         steps=tuple(steps),

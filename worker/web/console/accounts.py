@@ -6,7 +6,7 @@ from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.orders.operator_acts import resume
+from worker.domain.accounts.pauses import resume
 from worker.domain.records.accounts import Pause
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import Operator, hold_slots, pause_accounts, resume_account
@@ -89,7 +89,7 @@ def _pause_page(database: Database, account: str) -> ActPage:
 
 def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
     _, state = pause_accounts(database, who, [account], lasts=_PAUSES.get(lasts))[0]
-    until = state.paused_until
+    until = state.pauses[-1].paused_until
     if until is None:
         return text("Done: %(account)s is paused until somebody resumes it.", account=account)
     return text("Done: %(account)s is paused until %(time)s.", account=account, time=shown_time(until))
@@ -98,12 +98,10 @@ def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
 def _resume_page(database: Database, account: str) -> ActPage:
     with database.read() as connection:
         seen = resume(read_state(connection, account), database.now(connection))
-    state, held = seen.before, seen.before.pause(seen.now)
+    state = seen.before
     about = [
         (text("Account"), account),
-        (text("Paused by"), held.paused_by if held else None),
-        (text("Reason"), held.pause_reason if held else None),
-        (text("Paused until"), shown_time(held.paused_until if held else None)),
+        (text("Paused"), pause_in_words(state.pause(seen.now))),
         (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
         (text("The platform asked to wait until"), shown_time(seen.waits_until)),
     ]
