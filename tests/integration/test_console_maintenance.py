@@ -1,6 +1,7 @@
 """Maintenance in the console: pauses that are planned and cancelled, and what every page says of them."""
 
 import re
+import time
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS
-from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -133,6 +134,25 @@ def test_several_nights_are_one_list_and_each_is_cancelled_by_itself(bench: Work
     assert nights[1] in client.get(later).text
     assert said_after(press(client, later))["said"] == "Done: the planned pause of default is cancelled."
     assert [one.paused_at for one in bench.state().pauses] == [in_hours(now, 2.0)]
+
+
+def test_all_processes_say_the_same_within_two_seconds_and_never_something_else_between(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    def says(one: FlaskClient) -> bool:
+        return "(bob: moved)" in one.get("/orders").text
+
+    with console_of(bench.url) as other, console_of(bench.url) as idle:
+        processes = (client, other)
+        assert not any(map(says, processes))
+        who = Operator(name="bob", reason="moved")
+        pause_accounts(bench.database, who, ["default"], lasts=timedelta(hours=1))
+        time.sleep(2.0)
+        # One of them was asked for nothing yet, as after a restart.
+        assert all(says(one) for _ in range(10) for one in (*processes, idle))
+        resume_account(bench.database, who, "default")
+        time.sleep(2.0)
+        assert not any(says(one) for _ in range(10) for one in (*processes, idle))
 
 
 def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:

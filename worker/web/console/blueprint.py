@@ -97,9 +97,12 @@ class Console:
     downloads: Downloads = field(default_factory=Downloads)
     apart: Apart = field(default_factory=lambda: Apart("overview"))
     """Reads what takes long."""
+    announcing: Apart = field(default_factory=lambda: Apart("announcements"))
+    """Reads what every page says, which waits for nothing that takes long."""
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
+        self.announcing.close()
         self.apart.close()
         self.downloads.close()
 
@@ -138,7 +141,7 @@ def console_routes(console: Console) -> Blueprint:
     add_acting(routes, console.access, console.settings, console.database)
     watching.add_routes(routes, console.settings, console.database, console.apart)
     work_list.add_routes(routes, console.settings, console.database, console.apart)
-    maintenance.add_routes(routes, console.settings, console.database, console.apart)
+    maintenance.add_routes(routes, console.settings, console.database, console.announcing)
     for page in (orders, bulk_acts, accounts, notifications, inbox, unmatched, queries, finance):
         page.add_routes(routes, console.settings, console.database)
     return routes
