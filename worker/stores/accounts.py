@@ -106,14 +106,14 @@ def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenan
 def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
     """Lock the rows of these accounts, in the order of their names, and read them. A missing row is added."""
     rows = connection.execute(_LOCK_STATES, {"accounts": list(accounts)}).mappings()
-    states = {state.account: state for state in with_pauses(connection, rows)}
+    states = {state.account: state for state in read_with_pauses(connection, rows)}
     for account in sorted(set(accounts) - states.keys()):
         new = states[account] = AccountState(account=account)
         connection.execute(insert(STATES).values({name: getattr(new, name) for name in STATE_FIELDS}))
     return states
 
 
-def with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping[str, Any]]) -> list[AccountState]:
+def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping[str, Any]]) -> list[AccountState]:
     """The states that these rows hold, with their pauses. The rows have all of `STATE_COLUMNS`, or some.
 
     The pauses are read after a row is locked. A statement that joins them and waits for the lock would return them as

@@ -29,7 +29,7 @@ from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STA
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Work
-from worker.stores.accounts import with_pauses
+from worker.stores.accounts import read_with_pauses
 from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
@@ -94,7 +94,7 @@ def read_dueness(
     """
     statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
     rows = connection.execute(statement, {"now": now}).all()
-    states = with_pauses(connection, (dict(zip(_WAITS, row, strict=False)) for row in rows))
+    states = read_with_pauses(connection, (dict(zip(_WAITS, row, strict=False)) for row in rows))
     return [(state, row.first_due is not None) for state, row in zip(states, rows, strict=True)]
 
 

@@ -105,10 +105,9 @@ def _resume_page(database: Database, account: str) -> ActPage:
         (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
         (text("The platform asked to wait until"), shown_time(seen.waits_until)),
     ]
-    is_asked = seen.waits_until is not None
     not_paused = (
         text("It is not paused, and the platform itself asked to wait.")
-        if is_asked
+        if seen.waits_until
         else text("It is not paused, and does not wait after a failure.")
     )
     return ActPage(
