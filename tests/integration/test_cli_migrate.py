@@ -2,6 +2,8 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -87,8 +89,22 @@ def echo_price(bench: Workbench) -> None:
     bench.run("UPDATE recharge_orders SET amount_is_price = (1 = 1)")
 
 
-def plan_pause(bench: Workbench) -> None:
-    bench.put_pauses(Pause(paused_at=FAR_AHEAD - timedelta(hours=6), paused_until=FAR_AHEAD, is_planned=True))
+def pause(bench: Workbench) -> None:
+    bench.put_pauses(Pause(paused_at=bench.now(), paused_until=FAR_AHEAD))
+
+
+def plan_pause(bench: Workbench, nights: int = 1) -> None:
+    begins = [FAR_AHEAD + timedelta(days=night) for night in range(nights)]
+    ends = timedelta(hours=6)
+    bench.put_pauses(*(Pause(paused_at=one, paused_until=one + ends, is_planned=True) for one in begins))
+
+
+def plan_two_nights(bench: Workbench) -> None:
+    plan_pause(bench, 2)
+
+
+def pause_twice(bench: Workbench) -> None:
+    bench.put_pauses(Pause(paused_at=bench.now()), Pause(paused_at=bench.now(), paused_until=FAR_AHEAD))
 
 
 def archive_two(bench: Workbench) -> None:
@@ -121,7 +137,10 @@ def give_up(bench: Workbench) -> None:
         (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
         (echo_price, "0014", "the way down to 0014 would lose of recharge_orders which amounts are no charge"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
+        (pause, "0007", "the way down to 0007 would lose of account_pauses the end of a pause"),
         (plan_pause, "0023", "the way down to 0023 would lose of account_pauses the planned pauses"),
+        (plan_two_nights, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
+        (pause_twice, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
         (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
         (archive_two, "0003", "archived_orders holds orders, which the release before does not know"),
         (
@@ -142,6 +161,27 @@ def test_a_way_down_that_would_lose_something_is_refused_in_one_line(
     # MariaDB keeps the steps that were taken before the refusal: the same command leads up again.
     cli.run("migrate")
     assert len(cli.json("orders")) >= 1
+
+
+@pytest.mark.parametrize(
+    ("prepare", "target", "lost"),
+    [(pause, "0007", "the end of a pause"), (plan_pause, "0023", "the planned pauses")],
+)
+def test_a_way_down_in_two_steps_loses_as_little_as_one_in_one_step(
+    bench: Workbench, prepare: Callable[[Workbench], None], target: str, lost: str
+) -> None:
+    bench.add("1")
+    prepare(bench)
+    kept = bench.state().pauses
+    cli = on(bench.url)
+    bench.close()
+    cli.run("migrate", "--to", "0031", "--yes")
+    said = f"the way down to {target} would lose of account_states {lost}"
+    assert said in cli.error("migrate", "--to", target, "--yes")
+    cli.run("migrate")
+    with closing(Workbench(bench.url)) as again:
+        (back,) = again.state().pauses
+    assert (replace(back, act_key=""),) == kept
 
 
 def test_notifications_that_were_delivered_may_go_with_their_tables(bench: Workbench) -> None:
