@@ -133,7 +133,7 @@ def pause(
         act.print_json(paused[0] if len(paused) == 1 and not every else {"accounts": paused})
         return
     for one, (_, state) in zip(paused, done, strict=True):
-        act.say(_paused_in_words(one, is_planned=state.pauses[-1].is_planned))
+        act.say(_paused_in_words(one, is_planned=not state.pauses[-1].has_begun(now)))
 
 
 def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -> tuple[datetime | None, ...]:
@@ -148,7 +148,7 @@ def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[st
     *others, added = after.pauses
     replaced = any(one not in others for one in before.lasting_pauses(now))
     told = {"account": after.account, **pauses_to_response(after, now), "replaced": replaced}
-    return told | _planned(added) if added.is_planned else told
+    return told if added.has_begun(now) else told | _planned(added)
 
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:

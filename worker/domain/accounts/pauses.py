@@ -50,17 +50,16 @@ def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextC
 def pause(state: AccountState, act: Act, until: datetime | None, begins: datetime | None = None) -> AccountState:
     """The account with one more pause, from a time on or, with None, from now on; `until` None: an operator ends it.
 
-    A pause from now on replaces what was paused by hand, its end as well. A begin that is given replaces nothing; one
-    that has passed is now. Pauses that have ended are dropped.
+    A pause from now on replaces what was paused by hand, its end as well. A pause with a begin replaces nothing. It is
+    on at once if its begin has passed. Pauses that have ended are dropped.
     """
-    begins_at = max(begins or act.now, act.now)
     added = Pause(
-        paused_at=begins_at,
+        paused_at=begins or act.now,
         paused_until=until,
         paused_by=act.actor,
         pause_reason=act.reason,
         act_key=act.key,
-        is_planned=begins_at > act.now,
+        is_planned=begins is not None,
     )
     kept = [one for one in state.lasting_pauses(act.now) if one.is_planned or begins is not None]
     return replace(state, pauses=(*kept, added))

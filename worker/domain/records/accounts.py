@@ -215,7 +215,7 @@ class Pause:
     act_key: str = ""
     """Names the act, as `operator_acts` does: the accounts that it paused have the same pause."""
     is_planned: bool = False
-    """Whether it begins by itself. Any other pause has begun, whatever a clock says that is stepped back."""
+    """Whether it was given a begin. Any other pause has begun, whatever a clock says that is stepped back."""
 
     @property
     def ends_at(self) -> datetime:

@@ -85,12 +85,17 @@ def test_a_planned_pause_begins_and_ends_by_itself() -> None:
 
 def test_a_pause_that_is_to_begin_by_now_is_on_at_once() -> None:
     for begins in (NOW, NOW - HOUR):
-        assert pause(make_state(), ACT, MORNING, begins) == pause(make_state(), ACT, MORNING)
+        state = pause(make_state(), ACT, MORNING, begins)
+        assert (state.pause(NOW), state.planned_pauses(NOW)) == (state.pauses[0], [])
+        assert state.pauses[0].paused_at == begins
 
 
-def test_a_pause_that_is_to_begin_by_now_ends_no_other() -> None:
+def test_a_pause_that_is_to_begin_by_now_ends_no_other_and_is_ended_by_no_other() -> None:
     held = pause(make_state(), BOB, None)
-    assert pause(held, replace(ACT, now=BOB.now), MORNING, NOW).pause(MORNING) == held.pause(MORNING)
+    begun = pause(held, replace(ACT, now=BOB.now), MORNING, NOW)
+    assert begun.pause(MORNING) == held.pause(MORNING)
+    again = pause(begun, BOB, BOB.now + HOUR)
+    assert [(one.paused_by, one.paused_until) for one in again.pauses] == [("ann", MORNING), ("bob", NOW + 2 * HOUR)]
 
 
 def test_a_pause_and_a_planned_one_stand_beside_each_other() -> None:
