@@ -2,7 +2,7 @@
 
 Pauses and plans are moved. The way down keeps, for each account, the pause that ends last among those that have begun,
 and the next plan. It loses the other pauses and plans, and which act made a pause. Stop all workers first, in both
-directions: those of the release before read the columns.
+directions: the release before reads and writes the columns.
 """
 
 from datetime import UTC, datetime
@@ -60,6 +60,10 @@ def upgrade() -> None:
     has_pauses: sa.Column[bool] = sa.Column("has_pauses", sa.Boolean(), nullable=False, server_default="0")
     op.add_column("account_states", has_pauses, **_goes_on("if_not_exists"))
     for names, is_planned in ((_NOW, False), (_PLANNED, True)):
+        if goes_on := _goes_on("if_not_exists"):
+            # An interrupted run has dropped some of them, the first one first: it is empty then, and nothing is moved.
+            for name, kind in zip(names, _KINDS, strict=True):
+                op.add_column("account_states", sa.Column(name, kind, nullable=True), **goes_on)
         _move(names, is_planned)
         for name in names:
             op.drop_column("account_states", name, **_goes_on("if_exists"))
@@ -88,22 +92,13 @@ def downgrade() -> None:
 
 
 def _move(names: tuple[str, ...], is_planned: bool) -> None:
-    """Copy the pauses that these columns hold. The columns are dropped afterwards: if one is gone already, an
-    interrupted run has copied them."""
-    if _is_mariadb():
-        present = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(_STATES.name)}
-        if not present.issuperset(names):
-            return
-    held, columns = _STATES.c[names[0]].is_not(None), [_STATES.c[name] for name in names]
-    op.execute(sa.delete(_PAUSES).where(_PAUSES.c.is_planned == sa.literal(is_planned)))
+    """Copy the pauses that these columns hold; those that an interrupted run has copied are there already."""
+    of_account = (_PAUSES.c.account == _STATES.c.account) & (_PAUSES.c.is_planned == sa.literal(is_planned))
+    held = _STATES.c[names[0]].is_not(None) & ~sa.exists().where(of_account)
+    columns = [_STATES.c[name] for name in names]
     rows = sa.select(_STATES.c.account, *columns, sa.literal("revision 0032"), sa.literal(is_planned)).where(held)
     op.execute(sa.insert(_PAUSES).from_select(["account", *_NOW, "act_key", "is_planned"], rows))
-    op.execute(sa.update(_STATES).where(held).values(has_pauses=sa.true()))
-
-
-def _is_mariadb() -> bool:
-    """Whether to skip steps that are done already: MariaDB cannot roll a schema change back (see revision 0001)."""
-    return bool(getattr(op.get_context().dialect, "is_mariadb", False)) and not op.get_context().as_sql
+    op.execute(sa.update(_STATES).where(_STATES.c[names[0]].is_not(None)).values(has_pauses=sa.true()))
 
 
 def _goes_on(option: str) -> dict[str, Any]:
