@@ -366,6 +366,11 @@ def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, benc
     # Where the next query and the time to drain would stand.
     assert budget == ["default", "(paused)", "0", "paused"]
     assert (orders[0], orders[-1]) == ("default", "paused")
+    shorter = replace(paused, paused_until=AT.replace(year=2998), paused_by="bob", is_planned=True)
+    bench.put_pauses(shorter, paused)
+    assert [one["paused_by"] for one in account_of(cli)["pauses"]] == ["ann", "bob"]
+    assert ": ticket 77; paused by bob since" in " ".join(cli.run("status").stdout.split())
+    assert cli.run("resume", "default", "--dry-run").stdout.endswith("it was paused by ann and it was paused by bob.\n")
     bench.put_pauses(replace(paused, paused_until=AT + timedelta(hours=1)))
     assert account_of(cli)["paused_at"] is None
 

@@ -136,6 +136,18 @@ def test_several_nights_are_one_list_and_each_is_cancelled_by_itself(bench: Work
     assert [one.paused_at for one in bench.state().pauses] == [in_hours(now, 2.0)]
 
 
+def test_all_pauses_that_are_on_are_shown_where_they_are_and_where_they_are_ended(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    now = bench.now()
+    pause_accounts(bench.database, Operator(name="bob", reason="until fixed"), ["default"])
+    begins, ends = now - timedelta(hours=1), now + timedelta(hours=1)
+    pause_accounts(bench.database, Operator(name="cas", reason="cable"), ["default"], begins=begins, ends=ends)
+    for path in ("/maintenance", "/accounts/resume?account=default", "/accounts/pause?account=default"):
+        page = client.get(path).text
+        assert -1 < page.index("until fixed") < page.index("cable"), path
+
+
 def test_all_processes_say_the_same_within_two_seconds_and_never_something_else_between(
     bench: Workbench, client: FlaskClient
 ) -> None:

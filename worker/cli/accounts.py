@@ -152,10 +152,11 @@ def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[st
 
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
-    """The pause that is on, the next one that is planned, and all that are planned, as JSON."""
-    on, plans = state.pause(now), [_planned(one) for one in state.planned_pauses(now)]
-    told = {name: getattr(on, name, None) for name in PAUSE}
-    return told | (plans or [dict.fromkeys(PLANNED)])[0] | {"planned_pauses": plans}
+    """The pauses that are on and those that are planned, as JSON; first the one that ends last, and the next one."""
+    on = [{name: getattr(one, name) for name in PAUSE} for one in state.pauses_on(now)]
+    plans = [_planned(one) for one in state.planned_pauses(now)]
+    first = (on or [dict.fromkeys(PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
+    return first | {"pauses": on, "planned_pauses": plans}
 
 
 def _planned(plan: Pause) -> dict[str, Any]:
@@ -211,9 +212,7 @@ def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
 
 
 def _resumed_in_words(account: str, done: Resumed) -> str:
-    ended = []
-    if held := done.before.pause(done.now):
-        ended.append(f"it was paused by {held.paused_by or 'an operator'}")
+    ended = [f"it was paused by {one.paused_by or 'an operator'}" for one in done.before.pauses_on(done.now)]
     if done.ended_back_off is not None:
         ended.append(f"it backed off until {time_text(done.ended_back_off)}")
     if done.waits_until is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.accounts import NO_SLOTS, PAUSE, PLANNED, habits_to_response, pauses_to_response, rest, when
+from worker.cli.accounts import NO_SLOTS, PLANNED, habits_to_response, pauses_to_response, rest, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import (
     SKIN,
@@ -268,8 +268,8 @@ def _queries_row(account: Row, now: datetime) -> Row:
 
 
 def _manner(account: Row, now: datetime) -> str:
-    if account["paused_at"] is not None:
-        return text("not: %(why)s", why=pause_in_words(Pause(**{name: account[name] for name in PAUSE})))
+    if pauses := account["pauses"]:
+        return text("not: %(why)s", why="; ".join(pause_in_words(Pause(**one)) for one in pauses))
     if account["is_served"] is False:
         return text("not: no running worker has it")
     if account["is_served"] is None and not account["is_configured"]:

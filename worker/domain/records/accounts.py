@@ -314,8 +314,12 @@ class AccountState:
 
     def pause(self, now: datetime) -> Pause | None:
         """The pause that is on; of several, the one that ends last."""
+        return next(iter(self.pauses_on(now)), None)
+
+    def pauses_on(self, now: datetime) -> list[Pause]:
+        """The pauses that are on; the one that ends last comes first."""
         on = (one for one in self.lasting_pauses(now) if one.has_begun(now))
-        return max(on, key=lambda one: one.ends_at, default=None)
+        return sorted(on, key=lambda one: one.ends_at, reverse=True)
 
     def lasting_pauses(self, now: datetime) -> tuple[Pause, ...]:
         """The pauses that have not ended."""

@@ -130,9 +130,11 @@ def test_a_second_plan_stands_beside_the_first_and_the_next_one_comes_first() ->
 def test_of_overlapping_pauses_the_one_that_ends_last_is_shown(
     until: datetime | None, by: str, ends: datetime | None
 ) -> None:
-    held = pause(NIGHT, BOB, until).pause(EVENING)
+    state = pause(NIGHT, BOB, until)
+    held = state.pause(EVENING)
     assert held is not None
     assert (held.paused_by, held.paused_until) == (by, ends)
+    assert state.pauses_on(EVENING) == sorted(state.pauses, key=lambda one: one is not held)
 
 
 def test_overlapping_plans_pause_from_the_first_begin_to_the_last_end() -> None:
