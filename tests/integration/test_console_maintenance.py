@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.support.console import READER, console_of, press, said_after, send
+from tests.support.processes import accounts_file, alike_accounts
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS
@@ -146,6 +148,22 @@ def test_all_pauses_that_are_on_are_shown_where_they_are_and_where_they_are_ende
     for path in ("/maintenance", "/accounts/resume?account=default", "/accounts/pause?account=default"):
         page = client.get(path).text
         assert -1 < page.index("until fixed") < page.index("cable"), path
+
+
+def test_the_nights_of_one_account_hide_no_other_account_and_what_is_cut_is_counted(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    now, names = bench.now(), [f"a{number}" for number in range(7)]
+    for number, name in enumerate(names):
+        for night in range(6 if number == 0 else 1):
+            begins = now + timedelta(hours=1 + number, days=night)
+            ends = begins + timedelta(hours=1)
+            pause_accounts(bench.database, Operator(name="bob"), [name], begins=begins, ends=ends)
+    file = str(accounts_file(tmp_path, alike_accounts(names)))
+    with console_of(bench.url, accounts_file=file) as client:
+        client.set_cookie("language", "en")
+        page = page_that_says(client, "More pauses that are on or planned: 2")
+    assert re.findall(r"Maintenance is planned: (a\d) ", page) == names[:5]
 
 
 def test_all_processes_say_the_same_within_two_seconds_and_never_something_else_between(

@@ -1,5 +1,6 @@
 """Pauses of accounts: what an operator begins, plans, ends and cancels, and which of them every page announces."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -79,11 +80,14 @@ def without_pauses(state: AccountState, cancelled: Collection[Pause]) -> Account
 
 
 def announced_pauses(states: Iterable[AccountState], now: datetime) -> list[tuple[Pause, list[str]]]:
-    """Each pause with an end that is on or planned, with its accounts, the earliest first. A pause without an end may
-    stay for good, so it is not announced. Accounts that were paused in one act are together."""
-    found: dict[Pause, list[str]] = {}
+    """Each pause with an end that is on, or is the next plan of an account, with its accounts; the earliest comes first.
+    A pause without an end may stay for good, so it is not announced. Accounts that were paused in one act are together.
+    """
+    found: defaultdict[Pause, list[str]] = defaultdict(list)
+    announced: set[Pause] = set()
     for state in states:
-        for one in (state.pause(now), *state.planned_pauses(now)):
-            if one is not None and one.paused_until is not None:
-                found.setdefault(one, []).append(state.account)
-    return sorted(found.items(), key=lambda item: item[0].paused_at)
+        on, plans = state.pauses_on(now), state.planned_pauses(now)
+        announced.update(one for one in (*on, *plans[:1]) if one.paused_until is not None)
+        for one in (*on, *plans):
+            found[one].append(state.account)
+    return sorted(((one, found[one]) for one in announced), key=lambda item: (item[0].paused_at, item[1]))

@@ -186,10 +186,20 @@ def test_pauses_that_are_on_or_planned_are_announced_with_their_accounts_the_ear
         make_state(account="south"),
     ]
     shown = [(one.paused_by, accounts) for one, accounts in announced_pauses(states, NOW)]
-    assert shown == [("bob", ["north"]), ("ann", ["default", "shop"]), ("bob", ["default"])]
+    assert shown == [("bob", ["north"]), ("ann", ["default", "shop"])]
     assert [accounts for _, accounts in announced_pauses(states, EVENING)] == [["default", "shop"], ["default"]]
     assert announced_pauses(states, MORNING + DAY) == []
 
 
-def test_a_pause_without_an_end_is_not_announced() -> None:
+def test_a_pause_without_an_end_is_not_announced_and_hides_no_other() -> None:
     assert announced_pauses([pause(make_state(), ACT, None)], NOW) == []
+    both = pause(NIGHT, BOB, None)
+    assert [one.paused_by for one, _ in announced_pauses([both], EVENING)] == ["ann"]
+    longer = pause(NIGHT, BOB, MORNING + HOUR)
+    assert [one.paused_by for one, _ in announced_pauses([longer], EVENING)] == ["bob", "ann"]
+
+
+def test_a_plan_is_announced_with_all_of_its_accounts_once_it_is_the_next_one_of_any() -> None:
+    own = pause(make_state(account="default"), BOB, EVENING, NOW + 2 * HOUR)
+    states = [pause(own, ACT, MORNING, EVENING), pause(make_state(account="shop"), ACT, MORNING, EVENING)]
+    assert [accounts for _, accounts in announced_pauses(states, NOW)] == [["default"], ["default", "shop"]]
