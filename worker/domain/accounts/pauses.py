@@ -52,7 +52,7 @@ def pause(state: AccountState, act: Act, until: datetime | None, begins: datetim
     """The account with one more pause, from a time on or, with None, from now on; `until` None: an operator ends it.
 
     A pause from now on replaces what was paused by hand, its end as well. A pause with a begin replaces nothing. It is
-    on at once if its begin has passed. Pauses that have ended are dropped.
+    on at once if its begin has passed. Pauses that have ended are dropped, and one that is the same but for its act.
     """
     added = Pause(
         paused_at=begins or act.now,
@@ -62,7 +62,8 @@ def pause(state: AccountState, act: Act, until: datetime | None, begins: datetim
         act_key=act.key,
         is_planned=begins is not None,
     )
-    kept = [one for one in state.lasting_pauses(act.now) if one.is_planned or begins is not None]
+    others = (one for one in state.lasting_pauses(act.now) if replace(one, act_key=act.key) != added)
+    kept = [one for one in others if one.is_planned or begins is not None]
     return replace(state, pauses=(*kept, added))
 
 

@@ -137,6 +137,12 @@ def test_of_overlapping_pauses_the_one_that_ends_last_is_shown(
     assert state.pauses_on(EVENING) == sorted(state.pauses, key=lambda one: one is not held)
 
 
+def test_planning_the_same_again_leaves_one_plan_and_another_reason_makes_two() -> None:
+    (again,) = pause(NIGHT, replace(ACT, now=NOW + HOUR, key="k2"), MORNING, EVENING).pauses
+    assert again == replace(NIGHT.pauses[0], act_key="k2")
+    assert len(pause(NIGHT, replace(ACT, reason="longer"), MORNING, EVENING).pauses) == 2
+
+
 def test_overlapping_plans_pause_from_the_first_begin_to_the_last_end() -> None:
     both = pause(NIGHT, BOB, MORNING + HOUR, MORNING - HOUR)
     times = (EVENING, MORNING - HOUR, MORNING, MORNING + HOUR)
