@@ -183,7 +183,8 @@ def next_in_words(following: NextStep, now: datetime, skin: Skin) -> str:
 def wait_in_words(step: Step, state: AccountState, now: datetime, rules: Rules, skin: Skin) -> str:
     """Why it is not polled yet. `state` is its account's."""
     held = state.pause(now)
-    times = [{"time": skin.time(one.paused_at), "until": skin.time(one.ends_at)} for one in state.planned_pauses(now)]
+    plans = (one for one in state.planned_pauses(now) if one.paused_until == step.until)
+    times = [{"time": skin.time(one.paused_at), "until": skin.time(one.ends_at)} for one in plans]
     budget = N_("one query in %(seconds)s s") if rules.slots == 1 else N_("%(slots)s queries in %(seconds)s s")
     return skin.advice(
         message(step.wait),

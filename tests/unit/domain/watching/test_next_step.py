@@ -78,7 +78,9 @@ def test_a_poll_is_put_off_from_one_planned_pause_into_the_next_and_behind_both(
     later = Pause(paused_at=LATER + timedelta(hours=2), paused_until=LATER + timedelta(hours=3), is_planned=True)
     found = decided(state={"pauses": (later, longer, night)}, slot_due_at=SOON, is_in_next_query=True)
     assert waits(found) == [Wait.BUDGET, Wait.NEXT_QUERY, Wait.PAUSE_PLANNED]
-    assert (found.steps[-1].until, found.polled_at) == (LATER, longer.paused_until)
+    assert (found.steps[-1].until, found.polled_at) == (longer.paused_until, longer.paused_until)
+    by_the_later = decided(state={"pauses": (later, longer, night)}, slot_due_at=later.paused_at)
+    assert (by_the_later.steps[-1].until, by_the_later.polled_at) == (later.paused_until, later.paused_until)
 
 
 def test_the_longest_wait_says_when() -> None:
