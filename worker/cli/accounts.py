@@ -106,10 +106,11 @@ def pause(
     *,
     act: ReasonedAct,
 ) -> None:
-    """Send no query for accounts, until `reconciler resume`, or for a duration. Pausing again replaces the pause.
+    """Send no query for accounts, until `reconciler resume`, or for a duration.
 
-    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. With --from the
-    pause is planned: it begins by itself, and replaces no other pause or plan.
+    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. Pausing again
+    replaces the pause. With --from the pause is planned: it begins by itself, replaces no other pause or plan, and is
+    replaced by none.
 
     Examples:
       reconciler pause default --for 2h --reason "the platform is being moved"
