@@ -2,20 +2,26 @@
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import Connection
 
 from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.processes import accounts_file, alike_accounts
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS
+from worker.domain.records.accounts import AccountState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
+from worker.views.accounts import read_states
+from worker.web.console import maintenance
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -166,23 +172,58 @@ def test_the_nights_of_one_account_hide_no_other_account_and_what_is_cut_is_coun
     assert re.findall(r"Maintenance is planned: (a\d) ", page) == names[:5]
 
 
-def test_all_processes_say_the_same_within_two_seconds_and_never_something_else_between(
+def says(client: FlaskClient) -> bool:
+    """Whether a page announces Bob's pause."""
+    return "(bob: moved)" in client.get("/orders").text
+
+
+def said_for_two_seconds(clients: Sequence[FlaskClient]) -> list[list[bool]]:
+    """What each client's pages say meanwhile, one page after the other."""
+    said: list[list[bool]] = [[] for _ in clients]
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        for client, answers in zip(clients, said, strict=True):
+            answers.append(says(client))
+    return said
+
+
+def test_all_processes_say_the_same_within_two_seconds_and_none_takes_it_back(
     bench: Workbench, client: FlaskClient
 ) -> None:
-    def says(one: FlaskClient) -> bool:
-        return "(bob: moved)" in one.get("/orders").text
-
     with console_of(bench.url) as other, console_of(bench.url) as idle:
-        processes = (client, other)
-        assert not any(map(says, processes))
+        assert not any(map(says, (client, other)))
         who = Operator(name="bob", reason="moved")
         pause_accounts(bench.database, who, ["default"], lasts=timedelta(hours=1))
-        time.sleep(2.0)
+        assert all(answers == sorted(answers) for answers in said_for_two_seconds((client, other)))
         # One of them was asked for nothing yet, as after a restart.
-        assert all(says(one) for _ in range(10) for one in (*processes, idle))
+        assert all(says(one) for _ in range(10) for one in (client, other, idle))
         resume_account(bench.database, who, "default")
-        time.sleep(2.0)
-        assert not any(says(one) for _ in range(10) for one in (*processes, idle))
+        every = said_for_two_seconds((client, other, idle))
+        assert all(answers == sorted(answers, reverse=True) for answers in every)
+        assert not any(says(one) for _ in range(10) for one in (client, other, idle))
+
+
+def test_while_a_reading_lasts_pages_say_what_was_read_before_it(
+    bench: Workbench, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = Operator(name="bob", reason="moved")
+    pause_accounts(bench.database, who, ["default"], lasts=timedelta(hours=1))
+    assert page_that_says(client, "(bob: moved)")
+    begun, ends = Event(), Event()
+
+    def read_long(connection: Connection) -> list[AccountState]:
+        begun.set()
+        assert ends.wait(30.0)
+        return read_states(connection)
+
+    monkeypatch.setattr(maintenance, "read_states", read_long)
+    resume_account(bench.database, who, "default")
+    assert all(map(all, said_for_two_seconds((client,))))
+    assert begun.is_set()
+    ends.set()
+    (answers,) = said_for_two_seconds((client,))
+    assert answers == sorted(answers, reverse=True)
+    assert not answers[-1]
 
 
 def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:
