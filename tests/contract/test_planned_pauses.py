@@ -138,6 +138,20 @@ def test_a_plan_whose_end_has_passed_is_harmless_and_deleted_with_the_next_query
     assert [row["paused_by"] for row in bench.rows(PAUSES)] == ["bob"]
 
 
+def test_many_accounts_are_paused_in_as_many_statements_as_one(bench: Workbench) -> None:
+    def statements(accounts: list[str]) -> int:
+        with statements_of(bench.database.engine) as seen:
+            pause_accounts(bench.database, ANN, accounts)
+            assert cancel_planned_pauses(bench.database, ANN, accounts).keys() == {*accounts}
+        return sum("account_" in statement for statement, _ in seen)
+
+    names = [f"a{number}" for number in range(20)]
+    begins = bench.now() + timedelta(seconds=100)
+    pause_accounts(bench.database, ANN, names, begins=begins, ends=begins + timedelta(seconds=100))
+    assert statements(names[:1]) == statements(names[1:])
+    assert {row["is_planned"] for row in bench.rows(PAUSES)} == {False}
+
+
 def test_an_account_without_a_pause_is_read_without_its_pauses(bench: Workbench) -> None:
     def statements() -> int:
         with statements_of(bench.database.engine) as seen:

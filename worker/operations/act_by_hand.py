@@ -27,7 +27,15 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
-from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state, try_hosts_at
+from worker.stores.accounts import (
+    lock_rows,
+    lock_states,
+    read_rows,
+    save_pauses,
+    save_slot,
+    save_state,
+    try_hosts_at,
+)
 from worker.stores.console_selections import add_selection, read_selection
 from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
@@ -172,8 +180,7 @@ def pause_accounts(
         act = operator.act(database.now(connection))
         until = ends if lasts is None else act.now + lasts
         done = [(states[account], pause(states[account], act, until, begins)) for account in sorted(states)]
-        for before, after in done:
-            save_state(connection, before, after)
+        save_pauses(connection, [after for _, after in done])
         said = _paused(None if begins is None or begins <= act.now else begins, until)
         add_acts(connection, [act.entry(ActKind.PAUSE, account, said) for account in sorted(states)])
     for account in sorted(states):
@@ -200,15 +207,16 @@ def cancel_planned_pauses(
 ) -> dict[str, list[Pause]]:
     """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only that one. Returns what
     was cancelled, by account, the next one first."""
-    cancelled = {}
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
-        for account, state in sorted(states.items()):
-            if plans := [one for one in state.planned_pauses(act.now) if shown in (None, one)]:
-                cancelled[account] = plans
-                save_state(connection, state, without_pauses(state, plans))
-                add_act(connection, act.entry(ActKind.RESUME, account, _cancelled(plans)))
+        planned = {account: states[account].planned_pauses(act.now) for account in sorted(states)}
+        chosen = {account: [one for one in plans if shown in (None, one)] for account, plans in planned.items()}
+        cancelled = {account: plans for account, plans in chosen.items() if plans}
+        if cancelled:
+            save_pauses(connection, [without_pauses(states[account], plans) for account, plans in cancelled.items()])
+            entries = [act.entry(ActKind.RESUME, account, _cancelled(plans)) for account, plans in cancelled.items()]
+            add_acts(connection, entries)
     for account in cancelled:
         operator.log(ActKind.RESUME, account=account)
     return cancelled

@@ -131,12 +131,20 @@ def save_state(connection: Connection, before: AccountState, after: AccountState
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in STATE_FIELDS)
     changed = {name: new for name, old, new in pairs if new != old}
     if after.pauses != before.pauses:
-        changed["has_pauses"] = bool(after.pauses)
-        connection.execute(delete(PAUSES).where(PAUSES.c.account == after.account))
-        if after.pauses:
-            connection.execute(insert(PAUSES), [{"account": after.account, **asdict(one)} for one in after.pauses])
+        save_pauses(connection, [after])
     if changed:
         connection.execute(_SAVE_STATE, {"saved_account": after.account, **changed})
+
+
+def save_pauses(connection: Connection, states: Collection[AccountState]) -> None:
+    """Write all pauses of these locked accounts, of which there is one or more."""
+    accounts = [state.account for state in states]
+    connection.execute(delete(PAUSES).where(one_of(connection, PAUSES.c.account, accounts)))
+    rows = [{"account": state.account, **asdict(pause)} for state in states for pause in state.pauses]
+    if rows:
+        connection.execute(insert(PAUSES), rows)
+    has_pauses = [{"saved_account": state.account, "has_pauses": bool(state.pauses)} for state in states]
+    connection.execute(_SAVE_STATE, has_pauses)
 
 
 def _to_values(slot: Slot) -> dict[str, object]:
