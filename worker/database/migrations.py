@@ -33,7 +33,7 @@ BASE = "base"
 # column: a database of another revision may not have that column.
 _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
 _CANCEL_THEM = (
-    "cancel them (`reconciler resume ACCOUNT --planned`, without it where one has begun), then migrate down again"
+    "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
 )
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (

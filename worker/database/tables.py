@@ -348,13 +348,14 @@ PAUSES = _table(
     _optional("paused_until", UtcDateTime),
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
-    # As in `operator_acts`; `revision 0032` where a release before wrote the pause.
+    # As in `operator_acts`; `revision 0032` if a release before wrote the pause.
     _required("act_key", String(32)),
     _required("is_planned", Boolean),
     Index("ix_account_pauses_account", "account"),
 )
-"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. Whoever writes them holds
-the lock of the account's row. Rows whose end has passed are deleted by the next act or query of the account."""
+"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. The programs
+alone write these rows, and hold the lock of the account's row meanwhile. The next act or query of the account deletes
+rows whose end has passed."""
 
 SCHEDULES = _table(
     "poll_schedules",

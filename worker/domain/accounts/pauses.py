@@ -25,7 +25,7 @@ class Resumed:
 
     @property
     def ended_back_off(self) -> datetime | None:
-        """The end of a back-off that lasts no longer, or shorter; None where there was none that could be ended."""
+        """The end of a back-off that lasts no longer, or shorter; None if there was none that could be ended."""
         return None if self.after.backoff_until == self.before.backoff_until else self.before.backoff_until
 
     @property
@@ -40,7 +40,7 @@ class Resumed:
 
 
 def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextCode | None:
-    """Why a pause cannot begin at one time, or now with None, and end at another; None where it can."""
+    """Why a pause cannot begin at one time, or now with None, and end at another; None if it can."""
     if ends <= now:
         return TextCode.PAUSE_IS_OVER
     if begins is not None and ends <= begins:
@@ -81,7 +81,7 @@ def without_pauses(state: AccountState, cancelled: Collection[Pause]) -> Account
 
 
 def announced_pauses(states: Iterable[AccountState], now: datetime) -> list[tuple[Pause, list[str]]]:
-    """Each pause with an end that is on, or is the next plan of an account, with its accounts; the earliest comes first.
+    """Each pause with an end that is on or is the next plan of an account, with its accounts; the earliest comes first.
     A pause without an end may stay for good, so it is not announced. Accounts that were paused in one act are together.
     """
     found: defaultdict[Pause, list[str]] = defaultdict(list)

@@ -19,8 +19,10 @@ from worker.web.console.acts import ActPage, Field, add_act, addressed, is_confi
 from worker.web.console.translations import meaning, shown_time, text
 from worker.web.shared_readings import Apart
 
-_SECONDS = 1.0
-"""How long what every page says is kept; a page waits as long for a newer reading, or shows the last one."""
+_KEPT_SECONDS = 1.0
+"""How old the reading may be that every page shows; then it is read again."""
+_PATIENCE_SECONDS = 1.0
+"""How long a page waits for a newer reading. Then it shows the last one."""
 _ALL = "*"
 # No account's name holds it.
 _BETWEEN = ","
@@ -33,10 +35,10 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
     """`/maintenance`, `/maintenance/plan` and `/maintenance/cancel`; `apart` reads what every page says."""
     read = partial(_read, settings, database)
     # A page that needs the database says itself that it is away.
-    announced = apart.shared(read, kept_seconds=_SECONDS, report=lambda _: None)
+    announced = apart.shared(read, kept_seconds=_KEPT_SECONDS, report=lambda _: None)
 
     def told() -> dict[str, object]:
-        known = announced.latest(_SECONDS) if g.get("viewer") else None
+        known = announced.latest(_PATIENCE_SECONDS) if g.get("viewer") else None
         return {} if known is None else {"pauses": announced_pauses(*known), "now": known[1]}
 
     @routes.app_context_processor
