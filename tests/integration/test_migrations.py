@@ -264,6 +264,7 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
     downgrade(database_url, "0001")
     assert groups("look_group") == {"never": 0, "young": 1, "old": 1}
     assert our_tables(database_url) == set(METADATA.tables) - {
+        "account_pauses",
         "poll_schedules",
         "settlement_observations",
         "archived_orders",
