@@ -422,6 +422,14 @@ def test_a_pause_is_planned_for_several_accounts_in_one_act_and_cancelled(
     assert cli.json("acts")[0]["detail"].startswith("cancelled the planned pause from ")
 
 
+def test_a_begin_that_has_passed_counts_as_now(cli: CommandLine, bench: Workbench) -> None:
+    now = bench.now()
+    period = ("--from", (now - timedelta(hours=3)).isoformat(), "--until", (now + timedelta(hours=4)).isoformat())
+    said = cli.json("pause", "default", *period, *ANN)
+    assert datetime.fromisoformat(said["paused_at"]) >= now, "queries were sent until then"
+    assert (said["planned_from"], said["planned_pauses"]) == (None, [])
+
+
 def test_a_resume_ends_a_back_off_and_the_next_query_waits_for_its_slot(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2")
     for _ in range(3):

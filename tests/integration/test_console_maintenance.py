@@ -82,6 +82,7 @@ def test_a_plan_that_has_begun_holds_at_once_and_ends_no_pause_that_holds(
     now = bench.now()
     plan(client, now, begins=-1.0)
     assert "paused by ann since" in client.get(f"/orders/{order.id}").text
+    assert bench.state().pauses[0].paused_at >= now, "queries were sent until then"
     pause_accounts(bench.database, Operator(name="bob", reason="moved"), ["default"])
     plan(client, now, begins=-1.0)
     held = bench.state().pause(in_hours(now, 10.0))

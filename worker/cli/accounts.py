@@ -142,7 +142,7 @@ def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -
     ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
     if ends is not None and (fault := pause_fault(begins, ends, now)):
         raise typer.BadParameter(fault.value)
-    return begins, ends
+    return begins and max(begins, now), ends
 
 
 def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[str, Any]:

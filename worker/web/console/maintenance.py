@@ -100,7 +100,7 @@ def _plan_page(settings: Settings, database: Database, states: Sequence[AccountS
         ],
         needs_reason=True,
         back="maintenance",
-        do=lambda who: _plan(database, who, accounts, begins, ends),
+        do=lambda who: _plan(database, who, accounts, begins and max(begins, now), ends),
     )
 
 
