@@ -38,7 +38,7 @@ _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "
 # As RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
-PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
+_PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
 """What each of these is called where the pause is planned."""
 NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
@@ -154,14 +154,14 @@ def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[st
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
     """The pauses that are on and those that are planned, as JSON; first the one that ends last, and the next one."""
-    on = [{name: getattr(one, name) for name in PAUSE} for one in state.pauses_on(now)]
+    on = [{name: getattr(one, name) for name in _PAUSE} for one in state.pauses_on(now)]
     plans = [_planned(one) for one in state.planned_pauses(now)]
-    first = (on or [dict.fromkeys(PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
+    first = (on or [dict.fromkeys(_PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
     return first | {"pauses": on, "planned_pauses": plans}
 
 
 def _planned(plan: Pause) -> dict[str, Any]:
-    return {key: getattr(plan, name) for key, name in zip(PLANNED, PAUSE, strict=True)}
+    return {key: getattr(plan, name) for key, name in zip(PLANNED, _PAUSE, strict=True)}
 
 
 def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> str:
