@@ -64,7 +64,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("after_answer", "return order.mobile is not None and shows_mobile(", "return shows_mobile("),
     ("answer_items", "found[order_id] = found[holder] = Contradiction(", "found[order_id] = Contradiction("),
     ("platform_habits", "return change if answers_one_of_many else _give_up", "return _give_up"),
-    ("after_answer", "return None if order.check_requested_at == granted else", "return"),
+    ("after_answer", "return None if requested_at == granted else", "return"),
     (
         "after_answer",
         "state.backoff_until - timedelta(seconds=state.backoff_seconds) > query",
