@@ -110,6 +110,12 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("many_passes", "if effects.backs_off_whole_sid:", "if False:"),
     ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
     ("grants", "return not state.is_paused(now.database) and not", "return not"),
+    # Pauses of accounts.
+    ("pauses", "if one.is_planned or begins is not None]", "if begins is not None]"),
+    ("pauses", "return not self.is_planned or self.paused_at <= now", "return self.paused_at <= now"),
+    ("pauses", "(*on, *plans[:1])", "(*on, *plans)"),
+    ("planned_pauses", "if after.pauses != before.pauses:", "if False:"),
+    ("cli_acts", "return begins and max(begins, now), ends", "return begins, ends"),
     # Who goes first where a slot opens.
     ("cut_off_hosts", "{self.slot.number}/{self.last_token}", "{self.slot.number}/"),
     ("cut_off_hosts", "names = sorted(one.name for one in first)", "names = [one.name for one in first]"),
