@@ -3,7 +3,6 @@
 Nothing is read at import: the settings are read when Celery first asks for its configuration.
 """
 
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from celery import Celery, signals
 from celery.app.trace import LOG_RETRY
 from kombu.exceptions import OperationalError
 
+from worker import loading_for_good
 from worker.adapters.log import configure_logging
 from worker.adapters.version import log_version
 from worker.broker import log_filters
@@ -67,12 +67,9 @@ class App(Celery):
     @cached_property
     def Worker(self) -> Any:
         """The class of a worker."""
-        # What is loaded stays: each search for garbage would look at all of it in vain, a tenth of what a start takes.
-        gc.disable()
-        for module in ("worker.tasks", "worker.worker_signals"):
-            import_module(module)
-        gc.freeze()
-        gc.enable()
+        with loading_for_good():
+            for module in ("worker.tasks", "worker.worker_signals"):
+                import_module(module)
         return super().Worker
 
 
