@@ -1,7 +1,7 @@
 """`reconciler archive` and `purge`: what keeps the tables small."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -26,10 +26,10 @@ from worker.domain.orders.retention import ARCHIVED_FROM, PURGED_FROM
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
 from worker.operations.act_by_hand import LongAct, Operator
-from worker.operations.archive_and_purge import Purged, count_settled, move_settled, restore_all
-from worker.operations.archive_and_purge import purge as delete
+from worker.operations.archive_and_purge import Purged, count_settled, move_settled, purge_orders, restore_all
+from worker.operations.archive_and_purge import purge as purge_received
 
-_TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
+_TABLES: Sequence[str] = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
 
 SettledBefore = Annotated[
     str | None,
@@ -40,7 +40,16 @@ SettledBefore = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.")]
 Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
-OlderThan = Annotated[str, typer.Option("--older-than", metavar="TIME", help=f"{TIME_RULE}. At least 30 days ago.")]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than", metavar="TIME", help=f"Delete input and queries of before then: {TIME_RULE}. 30 days at least."
+    ),
+]
+Orders = Annotated[
+    str | None,
+    typer.Option("--orders", metavar="AGE", help=f"Delete settled orders instead: {TIME_RULE}. 30 days at least."),
+]
 
 
 def archive(
@@ -81,38 +90,58 @@ def archive(
 
 
 def purge(
-    older_than: OlderThan,
+    older_than: OlderThan = None,
+    orders: Orders = None,
     yes: Yes = False,
     utc: InUtc = False,
     as_csv: AsCsv = False,
     *,
     act: Act,
 ) -> None:
-    """Delete for good: archived orders, refused input and unmatched callbacks that are older than a time, and queries
-    whose orders are all gone.
+    """Delete for good: refused input and unmatched callbacks that are older than a time, and queries whose orders are
+    all gone; or with --orders settled orders, with their history and their notifications.
 
-    An archived order is old by its submission and its settlement. Orders outside the archive stay, whatever their age,
-    and so does every query that the history of an order refers to. An order that was deleted is not known any more:
-    sent again, it is new.
+    An order goes if it was submitted and settled before the time; a cancelled one was changed last before it. Orders
+    that are pending, unresolved or for a person to look at stay, and so does every query that the history of an order
+    refers to. An order that was deleted is not known any more: sent again, it is new.
 
-    At most 1,000 rows go in one transaction, so it may run beside the worker; a run that was interrupted is repeated.
-    Before that the rows are counted, and you are asked; with --yes you are not.
+    Rows go in batches, each in a transaction of its own, so it may run beside the worker; a run that was interrupted is
+    repeated. Before that the rows are counted, and you are asked; with --yes you are not.
 
     Examples:
       reconciler purge --older-than 400d --dry-run
       reconciler purge --older-than 400d
+      reconciler purge --orders 400d
     """
     require_one_format(act.as_json, as_csv)
+    if (older_than is None) == (orders is None):
+        raise typer.BadParameter("give either --older-than or --orders")
     who = act.operator()
     with acting_session(utc=utc) as opened:
-        before = _old_enough(opened, "--older-than", older_than, PURGED_FROM)
+        if orders is None:
+            tables, code, delete = _TABLES, TextCode.DONE_BEFORE, purge_received
+            before = _old_enough(opened, "--older-than", older_than or "", PURGED_FROM)
+        else:
+            tables, code, delete = ("recharge_orders",), TextCode.DONE_SETTLED_BEFORE, purge_orders
+            before = _old_enough(opened, "--orders", orders, PURGED_FROM)
         if not (act.dry_run or yes):
-            _ask_to_delete(opened, before)
+            # Before the rows are counted, which may take minutes.
+            require_answer(yes=False)
+            _ask_to_delete(before, _counted(tables, delete(opened.database, before, dry_run=True)))
         started = time.monotonic()
-        long_act = LongAct(who, ActKind.PURGE, TextCode.DONE_BEFORE, time=shown_values.time_text(before, UTC))
-        counts = _counted(delete(opened.database, before, dry_run=act.dry_run, act=long_act))
+        long_act = LongAct(who, ActKind.PURGE, code, time=shown_values.time_text(before, UTC))
+        counts = _counted(tables, delete(opened.database, before, dry_run=act.dry_run, act=long_act))
         long_act.log_end()
     _print_purged(act, as_csv, before, counts, time.monotonic() - started)
+
+
+def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
+    if "recharge_orders" in found:
+        what = f"Settled before {time_text(before)}: {counted(found['recharge_orders'], 'order')}."
+    else:
+        old = counted(sum(found.values()), "row")
+        what = f"Old and referred to by nothing: {old} from before {time_text(before)}."
+    confirm(what, "Delete?", yes=False)
 
 
 def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
@@ -171,14 +200,6 @@ def _count(batches: Iterator[int], what: str) -> int:
     return total
 
 
-def _ask_to_delete(opened: Session, before: datetime) -> None:
-    # Before the rows are counted, which may take minutes.
-    require_answer(yes=False)
-    found = _counted(delete(opened.database, before, dry_run=True))
-    old = counted(sum(found.values()), "row")
-    confirm(f"Old and referred to by nothing: {old} from before {time_text(before)}.", "Delete?", yes=False)
-
-
 def _print_moved(act: Act, before: datetime | None, moved: int, seconds: float) -> None:
     if act.as_json:
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
@@ -189,8 +210,8 @@ def _print_moved(act: Act, before: datetime | None, moved: int, seconds: float) 
     say(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
-def _counted(parts: Iterable[Purged]) -> dict[str, int]:
-    counts = dict.fromkeys(_TABLES, 0)
+def _counted(tables: Sequence[str], parts: Iterable[Purged]) -> dict[str, int]:
+    counts = dict.fromkeys(tables, 0)
     with progress("looking for old rows") as show:
         for table, rows in parts:
             counts[table] += rows

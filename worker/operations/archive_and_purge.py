@@ -26,11 +26,13 @@ from worker.stores.notifications import delete_notifications, delivered_before
 from worker.stores.purging import (
     RECEIVED,
     delete_archived,
+    delete_orders,
     delete_queries,
     delete_received,
     ids_in_use,
     old_archived,
     old_live,
+    old_orders,
     old_queries,
     old_received,
     queries_named_by,
@@ -39,6 +41,7 @@ from worker.stores.purging import (
 MOST_AT_ONCE = 1_000
 """Rows that one transaction deletes."""
 _MOVED_AT_ONCE = 200
+_ORDERS_AT_ONCE = 200
 # Each names up to a hundred orders, and all of these are looked up.
 _QUERIES_AT_ONCE = 100
 # An order may be submitted a few minutes ahead of the clock.
@@ -67,6 +70,26 @@ def purge(database: Database, before: datetime, *, dry_run: bool, act: LongAct |
             yield Purged(name, rows)
     for rows in _purge_queries(database, before, dry_run, act):
         yield Purged("platform_queries", rows)
+
+
+def purge_orders(
+    database: Database, before: datetime, *, dry_run: bool, act: LongAct | None = None
+) -> Iterator[Purged]:
+    """Delete settled orders that were submitted and settled before a time, with their events and notifications; tells,
+    repeats and raises as `purge` does.
+
+    Orders that are pending, unresolved or for a person to look at stay.
+    """
+    last: Position | None = None
+    while True:
+        with database.read() as connection:
+            found = old_orders(connection, before, last, _ORDERS_AT_ONCE)
+        if not found:
+            return
+        last = found[-1][0]
+        ids = [position[1] for position, may_go in found if may_go]
+        delete = partial(delete_orders, ids=ids, before=before)
+        yield Purged("recharge_orders", len(ids) if dry_run else _delete(database, "orders", act, delete))
 
 
 def _purge_archived(database: Database, before: datetime, dry_run: bool, act: LongAct | None) -> Iterator[int]:

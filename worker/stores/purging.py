@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, fal
 from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED
-from worker.domain.records.orders import IdKind
+from worker.database.tables import ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
+from worker.domain.records.orders import IdKind, OrderState
 from worker.stores.archived_orders import Position, next_rows, read_archived
 
 NamedId = tuple[str, str]
@@ -24,6 +24,7 @@ RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
 """The tables of what could not be placed, by name."""
 
 _IDS_AT_ONCE = 400
+_DELETED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"}
 
 
@@ -50,6 +51,16 @@ def old_received(
 ) -> list[Position]:
     """The next rows of refused input, or of unmatched callbacks, that were received before a time."""
     return _older(connection, (table.c.received_at, table.c.id), before, after, most)
+
+
+def old_orders(
+    connection: Connection, before: datetime, after: Position | None, most: int
+) -> list[tuple[Position, bool]]:
+    """The next orders that were submitted before a time, by that time, and whether each may be deleted."""
+    key = (ORDERS.c.submitted_at, ORDERS.c.id)
+    may_go = case((_may_be_deleted(connection, before), always()), else_=false())
+    rows = connection.execute(next_rows(select(*key, may_go).where(key[0] < before), key, after, most))
+    return [((time, order_id), bool(is_old)) for time, order_id, is_old in rows]
 
 
 def old_live(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
@@ -117,6 +128,16 @@ def delete_archived(connection: Connection, ids: Sequence[int], before: datetime
     return _delete(connection, ARCHIVED, free)
 
 
+def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) -> int:
+    """Delete these orders with their events and notifications; those that somebody else holds, or that may not be
+    deleted any more, stay."""
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids), _may_be_deleted(connection, before))
+    free = connection.scalars(chosen.order_by(ORDERS.c.id).with_for_update(skip_locked=True)).all()
+    for table in (EVENTS, NOTIFICATIONS) if free else ():
+        connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
+    return _delete(connection, ORDERS, free)
+
+
 def delete_received(connection: Connection, table: Table, ids: Sequence[int]) -> int:
     """Delete rows of refused input, or unmatched callbacks, that no other transaction holds."""
     chosen = select(table.c.id).where(one_of(connection, table.c.id, ids)).order_by(table.c.id)
@@ -133,6 +154,23 @@ def _is_old(before: datetime) -> ColumnElement[bool]:
     archived: nothing had happened to it for a while then."""
     ended = func.coalesce(ARCHIVED.c.settled_at, ARCHIVED.c.archived_at)
     return and_(ARCHIVED.c.submitted_at < before, ended < before)
+
+
+def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
+    """Whether an order was submitted and settled before a time, and asks nobody for anything. A cancelled order was
+    changed last before the time instead."""
+    conditions = [
+        ORDERS.c.state.in_(_DELETED_STATES),
+        ORDERS.c.attention.is_(None),
+        ORDERS.c.submitted_at < before,
+        func.coalesce(ORDERS.c.settled_at, ORDERS.c.updated_at) < before,
+    ]
+    if connection.dialect.name == "sqlite":
+        # SQLite gives the highest id of a table again once its row is gone. So the rows that hold these ids stay.
+        newest_event = select(EVENTS.c.order_id).order_by(EVENTS.c.id.desc()).limit(1).scalar_subquery()
+        conditions.append(ORDERS.c.id < select(func.max(ORDERS.c.id)).scalar_subquery())
+        conditions.append(ORDERS.c.id != func.coalesce(newest_event, 0))
+    return and_(*conditions)
 
 
 def _older(
