@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from tests.support.archiving import add_newest, add_settled, archive
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.databases import DatabaseServer
 from tests.support.notifying import put_endpoint
@@ -94,17 +93,6 @@ def plan_pause(bench: Workbench) -> None:
     bench.run("UPDATE account_states SET planned_from = '2100-01-31 12:00:00', planned_until = '2100-01-31 18:00:00'")
 
 
-def archive_two(bench: Workbench) -> None:
-    add_settled(bench, "1", "2")
-    add_newest(bench)
-    assert archive(bench) == 2
-
-
-def archive_reopened(bench: Workbench) -> None:
-    archive_two(bench)
-    bench.run('UPDATE archived_orders SET record = replace(record, \'"kind":"settled"\', \'"kind":"reopened"\')')
-
-
 def notify(bench: Workbench) -> None:
     put_endpoint(bench)
     bench.intake.cancel_orders([{"request_id": "1"}])
@@ -126,8 +114,6 @@ def give_up(bench: Workbench) -> None:
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
         (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
         (plan_pause, "0023", "the way down to 0023 would lose of account_states the planned pauses (planned_from)"),
-        (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
-        (archive_two, "0003", "archived_orders holds orders, which the release before does not know"),
         (
             lambda _: None,
             "base",

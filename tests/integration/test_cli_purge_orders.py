@@ -11,7 +11,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
 from worker.domain.records.orders import Attention
-from worker.operations.archive_and_purge import purge_orders
+from worker.operations.purge import purge_orders
 
 
 def submitted(bench: Workbench, *names: str, days_ago: float = 100.0) -> None:
