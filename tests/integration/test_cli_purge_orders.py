@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.archiving import add_newest, add_settled, age, callback, order_of
 from tests.support.command_line import CommandLine
+from tests.support.pages import pages_of
+from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench
-from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
+from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
 from worker.domain.records.orders import Attention
 from worker.operations.purge import purge_orders
 
@@ -157,3 +159,97 @@ def test_two_purges_at_once_delete_each_order_once(bench: Workbench) -> None:
         # One skips what the other holds locked; the next run deletes what neither did.
         assert sum(threads.map(purge, range(2))) + purge(0) == 900
     assert names_of(bench) == {"newest"}
+
+
+SAID = "Orders from before "
+
+
+def test_readings_that_begin_before_the_deleted_orders_say_so(bench: Workbench, cli: CommandLine) -> None:
+    add_old(bench, "1")
+    bench.intake.record_callbacks([callback("unknown")])
+    statement = b"request_id,state,amount\n"
+    before_it = ("--from", "2016-01-31", "--to", "2016-01-31")
+    reaching = [("orders",), ("orders", "--summary"), ("orders", "--settled-since", "100d"), ("unmatched",)]
+    reaching += [("report", *before_it), ("compare", "-", *before_it)]
+    pages = ["/orders", "/unmatched", f"/unmatched/{bench.rows(UNMATCHED)[0]['id']}", "/finance/report?from=2016-01-31"]
+
+    def saying() -> tuple[list[bool], list[bool]]:
+        with pages_of(bench.url) as console:
+            shown = [SAID in console.text(page) for page in pages]
+        return [SAID in cli.run(*words, stdin=statement).stderr for words in reaching], shown
+
+    assert saying() == ([False] * 6, [False] * 4)
+    cli.json("purge", "--orders", "90d", "--yes")
+    assert saying() == ([True] * 6, [True] * 4)
+    for later in (("orders", "--since", "80d"), ("report", "--from", "yesterday")):
+        assert SAID not in cli.run(*later).stderr
+    with pages_of(bench.url) as console:
+        assert SAID not in console.text(f"/orders?from={bench.now():%F}")
+
+
+def test_the_newest_time_of_a_purge_is_kept(bench: Workbench, cli: CommandLine) -> None:
+    add_old(bench, "1", "2")
+    submitted(bench, "2", days_ago=400)
+    age(bench, "r-2", days_ago=400)
+
+    def kept() -> list[Any]:
+        return [row["orders_deleted_before"] for row in bench.rows(DEPLOYMENT)]
+
+    cli.json("purge", "--orders", "500d", "--yes")
+    assert kept() == [None], "none was deleted"
+    cli.json("purge", "--orders", "300d", "--yes")
+    (first,) = kept()
+    cli.json("purge", "--orders", "90d", "--yes")
+    (second,) = kept()
+    assert bench.now() - timedelta(days=91) < second
+    add_settled(bench, "3", days_ago=400)
+    submitted(bench, "3", days_ago=400)
+    bench.add("newer")
+    assert bench.intake.check_orders([{"request_id": "newer"}])["queued"] == 1
+    assert cli.json("purge", "--orders", "300d", "--yes")["rows"] == {"recharge_orders": 1}
+    assert (first < second, kept()) == (True, [second])
+
+
+def purge(bench: Workbench) -> int:
+    return sum(part.rows for part in purge_orders(bench.database, bench.now() - timedelta(days=90), dry_run=False))
+
+
+def enqueue(name: str) -> Operation:
+    return lambda bench: bench.intake.enqueue_orders([order_of(name)])
+
+
+def contradict(name: str) -> Operation:
+    return lambda bench: bench.intake.record_callbacks([callback(f"r-{name}", status="-1", amount="0")])
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("purge_first", [True, False])
+def test_an_order_that_comes_again_while_it_is_deleted_is_known_or_new(race: Race, purge_first: bool) -> None:
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        add_settled(race.observer, name)
+        submitted(race.observer, name)
+        return race.run_either(purge, enqueue(name), number, one_first=purge_first)
+
+    for name, deleted, answer in rounds(run):
+        assert answer["rejected"] == []
+        assert answer["accepted"] + answer["duplicates"] == 1
+        left = [order for order in race.observer.orders() if order.request_id == f"r-{name}"]
+        assert len(left) == 1 - deleted + answer["accepted"], name
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("purge_first", [True, False])
+def test_a_callback_of_an_order_that_is_being_deleted_contradicts_it_or_is_kept(race: Race, purge_first: bool) -> None:
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        add_settled(race.observer, name)
+        submitted(race.observer, name)
+        return race.run_either(purge, contradict(name), number, one_first=purge_first)
+
+    for name, deleted, answer in rounds(run):
+        left = [order for order in race.observer.orders() if order.request_id == f"r-{name}"]
+        assert (len(left), answer["kept"]) == (1 - deleted, deleted), name
+        # Who contradicts it makes it one for a person, which is not deleted.
+        assert [order.attention for order in left] == [Attention.LATE_CONFLICT] * (1 - deleted)
+        assert {row["order_id"] for row in race.observer.rows(EVENTS)} <= {one.id for one in race.observer.orders()}
