@@ -13,7 +13,7 @@ makes the table, empty; orders stay where they are.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -142,31 +142,34 @@ def _move_all(connection: sa.Connection) -> None:
 
 
 def _move(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> None:
-    records = {row["id"]: _read(row) for row in rows}
-    readable = {order_id: record for order_id, record in records.items() if record is not None}
-    taken = _taken(connection, [order for order, _ in readable.values()])
-    moved = [record for order_id, record in readable.items() if order_id not in taken]
-    _insert(connection, _ORDERS, [order for order, _ in moved])
-    _insert_events(connection, [event for _, events in moved for event in events])
-    refused = {order_id: _refusal(order_id in taken) for order_id in records.keys() - {one["id"] for one, _ in moved}}
+    records = [_read(row) for row in rows]
+    moved = [record for record in records if record is not None]
+    try:
+        with connection.begin_nested():
+            _insert(connection, _ORDERS, [order for order, _ in moved])
+            _insert_events(connection, [event for _, events in moved for event in events])
+    except (sa.exc.IntegrityError, sa.exc.DataError):
+        if len(rows) > 1:
+            for row in rows:
+                _move(connection, [row])
+            return
+        _refuse(connection, rows, "an archived order that was not moved back: another order has its number by now")
+    _refuse(
+        connection,
+        [row for row, record in zip(rows, records, strict=True) if record is None],
+        "an archived order that was not moved back: its record cannot be read",
+    )
+    connection.execute(sa.delete(_ARCHIVED).where(_ARCHIVED.c.id.in_([row["id"] for row in rows])))
+
+
+def _refuse(connection: sa.Connection, rows: Sequence[sa.RowMapping], why: str) -> None:
+    common = {"received_at": datetime.now(UTC), "source": f"revision {revision}", "errors": why}
     named = ("account", "request_id", "custom_parm")
-    common = {"received_at": datetime.now(UTC), "source": f"revision {revision}"}
     _insert(
         connection,
         _REJECTED,
-        [
-            {**common, "payload": row["record"], "errors": refused[row["id"]], **{name: row[name] for name in named}}
-            for row in rows
-            if row["id"] in refused
-        ],
+        [{**common, "payload": row["record"], **{name: row[name] for name in named}} for row in rows],
     )
-    connection.execute(sa.delete(_ARCHIVED).where(_ARCHIVED.c.id.in_(list(records))))
-
-
-def _refusal(is_taken: bool) -> str:
-    if is_taken:
-        return "an archived order, whose number another order has by now: it was not moved back"
-    return "an archived order, whose record cannot be read: it was not moved back"
 
 
 def _read(row: sa.RowMapping) -> Record | None:
@@ -194,22 +197,12 @@ def _values(table: sa.TableClause, recorded: Mapping[str, Any]) -> Row:
 
 def _value(column: sa.ColumnClause[Any], value: Any) -> Any:
     if value is None:
+        if column.name in (*_NEEDED, *_EVENT_NEEDED):
+            raise ValueError(f"{column.name} is null")
         return None
     if isinstance(column.type, UtcDateTime):
         return datetime.fromisoformat(value)
     return Decimal(value) if isinstance(column.type, Amount) else value
-
-
-def _taken(connection: sa.Connection, orders: Collection[Row]) -> set[int]:
-    """The ids of those orders whose row id, request_id or custom_parm a row of `recharge_orders` has."""
-    ids = [order["id"] for order in orders]
-    found = set(connection.scalars(sa.select(_ORDERS.c.id).where(_ORDERS.c.id.in_(ids))))
-    for name in ("request_id", "custom_parm"):
-        key = (_ORDERS.c.account, _ORDERS.c[name])
-        names = [order[name] for order in orders if order[name] is not None]
-        held = {tuple(row) for row in connection.execute(sa.select(*key).where(key[1].in_(names)))}
-        found |= {order["id"] for order in orders if (order["account"], order[name]) in held}
-    return found
 
 
 def _insert_events(connection: sa.Connection, events: Sequence[Row]) -> None:
@@ -225,9 +218,9 @@ def _insert_events(connection: sa.Connection, events: Sequence[Row]) -> None:
     _insert(connection, _EVENTS, renumbered)
 
 
-def _insert(connection: sa.Connection, table: sa.TableClause, rows: Iterable[Row]) -> None:
-    if listed := list(rows):
-        connection.execute(sa.insert(table), listed)
+def _insert(connection: sa.Connection, table: sa.TableClause, rows: Sequence[Row]) -> None:
+    if rows:
+        connection.execute(sa.insert(table), rows)
 
 
 def _drop(connection: sa.Connection) -> None:

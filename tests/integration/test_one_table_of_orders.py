@@ -160,10 +160,15 @@ def test_an_order_whose_number_another_one_has_by_now_becomes_refused_input(
     assert json.loads(refused["payload"]) == clashing
     assert (refused["source"], refused["is_open"]) == ("revision 0035", True)
     assert (refused["account"], refused["request_id"], refused["custom_parm"]) == ("default", "r7", "c7")
-    assert refused["errors"] == "an archived order, whose number another order has by now: it was not moved back"
+    assert refused["errors"] == "an archived order that was not moved back: another order has its number by now"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}'])
+NULL_STATE = numbered({**RECORDS[-1][1], "order": {**RECORDS[-1][1]["order"], "state": None}}, 7)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}', json.dumps(NULL_STATE)]
+)
 def test_a_record_that_cannot_be_read_becomes_refused_input(database_url: str, text: str) -> None:
     new_database(database_url)
     free = numbered(RECORDS[-1][1], 8)
@@ -173,7 +178,7 @@ def test_a_record_that_cannot_be_read_becomes_refused_input(database_url: str, t
     assert_moved(database_url, [free])
     (refused,) = rows_by_id(database_url, REJECTED).values()
     assert (refused["payload"], refused["request_id"]) == (text, "r7")
-    assert refused["errors"] == "an archived order, whose record cannot be read: it was not moved back"
+    assert refused["errors"] == "an archived order that was not moved back: its record cannot be read"
 
 
 def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: str) -> None:
