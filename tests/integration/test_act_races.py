@@ -1,4 +1,4 @@
-"""An operator acts on an order while an answer, a callback or the archive does something to it, in every interleaving.
+"""An operator acts on an order while an answer, a callback does something to it, in every interleaving.
 
 The first one decides; the other is refused, or recorded. No final state changes by itself.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.archiving import add_settled, archive, archived_names, callback, standing
+from tests.support.archiving import callback
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import PAUSES, UNMATCHED
@@ -128,19 +128,6 @@ def test_a_callback_is_linked_to_two_orders_at_once(race: Race) -> None:
         assert sorted(order.state for order in pair) == [OrderState.PENDING, OrderState.SUCCEEDED]
         linked.add([order.state.is_final for order in pair].index(True))
     assert linked == {0, 1}
-
-
-def test_a_settled_order_is_reopened_while_it_is_archived(race: Race) -> None:
-    def run(name: str, number: int) -> tuple[Any, Any] | None:
-        add_settled(race.observer, name)
-        order = race.observer.order(f"r-{name}")
-        return race.run(act(ActKind.REOPEN, partial(acts.reopen, force=True), order), number, archive)
-
-    for name, done, _ in rounds(run):
-        assert len(done.changes) == 1
-        assert f"r-{name}" not in archived_names(race.observer)
-        ((table, _, state, kinds),) = standing(race.observer, name)
-        assert (table, state, kinds) == ("recharge_orders", "pending", ["settled", "reopened"])
 
 
 def test_two_operators_resolve_one_order_differently(race: Race) -> None:

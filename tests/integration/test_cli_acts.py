@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.archiving import add_newest, add_settled, archive, archived_names
+from tests.support.archiving import add_newest, add_settled
 from tests.support.command_line import SID, TOKEN, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
@@ -178,7 +178,6 @@ def test_without_a_name_it_is_the_systems_user(
 def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, bench: Workbench) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    assert archive(bench) == 1
     events = bench.rows(EVENTS)
     result = cli.run("reopen", "r-old", "--force", "--dry-run", *ANN)
     assert result.stdout == "Nothing was changed. Without --dry-run: 1 order is pending again.\n"
@@ -186,7 +185,6 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, benc
     assert cli.json("dismiss", "newest", "--dry-run", status=1)["dry_run"] is True
     assert cli.json("pause", "default", "--dry-run", *ANN)["dry_run"] is True
     assert cli.json("hold", "--dry-run")["dry_run"] is True
-    assert archived_names(bench) == ["r-old"]
     assert (bench.rows(EVENTS), bench.rows(ACTS), bench.state().pauses) == (events, [], ())
     cli.run("pause", "default", *ANN)
     assert cli.run("resume", "default", "--dry-run").stdout.startswith("Nothing was changed. Without")
@@ -196,18 +194,13 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, benc
 # ---- reopen
 
 
-def test_what_the_platform_settled_is_reopened_by_force_only_also_from_the_archive(
-    cli: CommandLine, bench: Workbench
-) -> None:
+def test_what_the_platform_settled_is_reopened_by_force_only(cli: CommandLine, bench: Workbench) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    assert archive(bench) == 1
-    assert archived_names(bench) == ["r-old"]
     said = cli.run("reopen", "r-old", *ANN, status=1).stderr
     assert "was settled by a callback; ask the platform first, then reopen it by force" in said
     before = {row["id"] for row in bench.rows(EVENTS)}
     cli.run("reopen", "c-old", "--force", *ANN)
-    assert archived_names(bench) == []
     order = bench.order("r-old")
     assert (order.state, order.ori_amount, order.settled_by, order.settled_at, order.remark) == (
         OrderState.PENDING,

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from tests.support.archiving import add_newest, add_settled, archive
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.databases import DatabaseServer
 from tests.support.notifying import put_endpoint
@@ -107,17 +106,6 @@ def pause_twice(bench: Workbench) -> None:
     bench.put_pauses(Pause(paused_at=bench.now()), Pause(paused_at=bench.now(), paused_until=FAR_AHEAD))
 
 
-def archive_two(bench: Workbench) -> None:
-    add_settled(bench, "1", "2")
-    add_newest(bench)
-    assert archive(bench) == 2
-
-
-def archive_reopened(bench: Workbench) -> None:
-    archive_two(bench)
-    bench.run('UPDATE archived_orders SET record = replace(record, \'"kind":"settled"\', \'"kind":"reopened"\')')
-
-
 def notify(bench: Workbench) -> None:
     put_endpoint(bench)
     bench.intake.cancel_orders([{"request_id": "1"}])
@@ -141,8 +129,6 @@ def give_up(bench: Workbench) -> None:
         (plan_pause, "0023", "the way down to 0023 would lose of account_pauses the planned pauses"),
         (plan_two_nights, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
         (pause_twice, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
-        (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
-        (archive_two, "0003", "archived_orders holds orders, which the release before does not know"),
         (
             lambda _: None,
             "base",

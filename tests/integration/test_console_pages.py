@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
-from tests.support.archiving import add_newest, add_settled, callback
-from tests.support.command_line import CommandLine
+from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
@@ -88,15 +87,6 @@ def test_a_pending_order_says_why_it_waits(bench: Workbench, pages: Pages) -> No
     path = f"/orders/{bench.order('r1').id}"
     assert "No worker is running: have the administrator start one." in pages.text(path)
     assert "没有后台服务在运行：请管理员启动。" in pages.text(path, "zh")
-
-
-def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli: CommandLine) -> None:
-    add_settled(bench, "1")
-    order_id = bench.order("r-1").id
-    add_newest(bench)
-    assert cli.json("archive", "--yes", "--settled-before", "1d")["archived"] == 1
-    assert pages.open("/orders?q=r-1").headers["Location"] == f"/orders/{order_id}"
-    assert "It is in the archive" in pages.text(f"/orders/{order_id}")
 
 
 @pytest.mark.parametrize("path", ["/orders/999", "/queries/999", "/rejected/999", f"/orders/{10**30}"])

@@ -267,7 +267,6 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "account_pauses",
         "poll_schedules",
         "settlement_observations",
-        "archived_orders",
         "operator_acts",
         "worker_processes",
         "deployment",
@@ -289,9 +288,6 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
 OLD_NAMES: dict[str, dict[str, str]] = {
     "account_prices": {"learned": '{"ages":"x","open_looks":[1.5]}', "prices": '{"ages":"x","last_looks":[2]}'},
     "settlement_notes": {"notes": '{"ages":"x","looks":[[1,2,3,0,4]]}'},
-    "archived_orders": {
-        "record": '{"order":{"id":7,"look_group":9,"bad_ends":1,"remark":"\\",\\"bad_ends\\":"},"events":[]}'
-    },
 }
 NEW_NAMES = {
     "poll_schedules": {"learned": '{"ages":"x","open_polls":[1.5]}', "schedule": '{"ages":"x","last_polls":[2]}'},
@@ -311,7 +307,6 @@ def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_th
     others: dict[str, dict[str, object]] = {
         "account_prices": {"priced_at": AT},
         "settlement_notes": {"noted_at": AT},
-        "archived_orders": {"id": 7, "request_id": "r", "state": "succeeded", "settled_at": AT, "archived_at": AT},
     }
     for table, held in OLD_NAMES.items():
         insert_rows(database_url, table, {"account": "default", **others[table], **held})
@@ -321,8 +316,6 @@ def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_th
     assert {table: texts(table, names) for table, names in NEW_NAMES.items()} == {
         table: [held] for table, held in NEW_NAMES.items()
     }
-    execute(database_url, "UPDATE archived_orders SET record = replace(record, 'look_group', 'age_bucket')")
-
     downgrade(database_url, "0006")
     assert {table: texts(table, names) for table, names in OLD_NAMES.items()} == {
         table: [held] for table, held in OLD_NAMES.items()

@@ -165,7 +165,7 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
     """Raise MigrationError where the way down from one revision to another would lose what somebody may need.
 
     What a worker keeps for itself and finds out again (what was learned, counts of absences) may be lost. Revisions
-    refuse by themselves what only they know of, such as orders in the archive.
+    refuse by themselves what only they know of.
     """
     order = [BASE, *revisions()]
     tables = inspect(connection).get_multi_columns().items()

@@ -1,7 +1,7 @@
 """The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
 
-There are no foreign keys: orders leave for the archive, and the queries that polled them stay. All tables stand in
-one file, longer than others: it is a list without logic, which is read beside the migrations.
+There are no foreign keys: old orders are deleted, and the queries that polled them stay. All tables stand in one file,
+longer than others: it is a list without logic, which is read beside the migrations.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ GAVE_UP = sql("state = 'gave_up'")
 PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
-"""A count, or "no", in rows and archive records that are older than its column."""
+"""A count, or "no", in rows that are older than its column."""
 YES = "1"
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
@@ -249,29 +249,6 @@ EVENTS = _table(
     Index("ix_order_events_order_id", "order_id", "id"),
 )
 """Append only: each change of an order that a person may want to know."""
-
-ARCHIVED = _table(
-    "archived_orders",
-    # The order's.
-    Column("id", RowId, primary_key=True, autoincrement=False),
-    _required("account", String(64)),
-    _optional("request_id", OrderId),
-    _optional("custom_parm", OrderId),
-    _required("state", text_enum(OrderState, 16)),
-    _optional("settled_at", UtcDateTime),
-    _required("archived_at", UtcDateTime),
-    # JSON: its row of `recharge_orders` as `order`, its rows of `order_events` as `events`; amounts are decimal text,
-    # times ISO 8601 with an offset.
-    _required("record", LongText),
-    _optional("mobile", String(11)),
-    _optional("submitted_at", UtcDateTime),
-    UniqueConstraint("request_id", "account"),
-    UniqueConstraint("custom_parm", "account"),
-    Index("ix_archived_orders_mobile", "mobile"),
-    Index("ix_archived_orders_submitted", "submitted_at", "id"),
-    Index("ix_archived_orders_settled", "settled_at", "id"),
-)
-"""A settled order that was moved out of the other tables; `worker.operations.archive_and_purge` moves them."""
 
 BUDGETS = _table(
     "query_budgets",
@@ -495,9 +472,14 @@ WORKERS = _table(
 )
 """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
 
-DEPLOYMENT = _table("deployment", Column("id", String(32), primary_key=True))
-"""One row: a random id of this database, by which deployments on one Redis number tell each other apart. A copy of the
-database has the same one."""
+DEPLOYMENT = _table(
+    "deployment",
+    Column("id", String(32), primary_key=True),
+    # The latest time that `purge --orders` was given; null if it has deleted none.
+    _optional("orders_deleted_before", UtcDateTime),
+)
+"""One row: a random id of this database, by which deployments on one Redis number tell each other apart (a copy of the
+database has the same one), and up to when orders were deleted."""
 
 CUT_OFF = _table(
     "cut_off_hosts",
@@ -615,7 +597,7 @@ SELECTIONS = _table(
     "console_selections",
     Column("id", String(32), primary_key=True),
     _required("shown_at", UtcDateTime),
-    # JSON: the row id of each order that is not in the archive, and how many events it had.
+    # JSON: the row id of each order, and how many events it had.
     _required("event_counts", LongText),
 )
 """What a page of the console showed of many orders, for the act that it asks for; each row stays for half a day."""

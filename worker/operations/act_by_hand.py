@@ -84,8 +84,7 @@ class Operator:
             return {}
         shown = self.shown.event_counts or read_selection(connection, self.shown.selection)
         counts = read_event_counts(connection, [*self.shown.orders])
-        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id. An order
-        # that was in the archive changes nothing there.
+        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id.
         changed = {one for one, count in counts.items() if shown is None or shown.get(one, count) != count}
         refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
         done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
@@ -120,7 +119,7 @@ class OrdersActedOn:
 def act_on_orders(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
 ) -> Iterator[OrdersActedOn]:
-    """Do the same to each of these orders, 1,000 in a transaction; archived ones are restored for it.
+    """Do the same to each of these orders, 1,000 in a transaction.
 
     Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
     """

@@ -85,7 +85,7 @@ Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | No
 
 
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
-    """Those of these orders that are not in the archive."""
+    """Those of these orders that are still there."""
     with database.read() as connection:
         return orders_by_id(connection, order_ids)
 

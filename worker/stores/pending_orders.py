@@ -67,7 +67,7 @@ def claim(connection: Connection, account: str, choice: Choice, now: datetime, l
 
 
 def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
-    """These orders, in any state, without those in the archive; with `locks` locked, without those that others lock."""
+    """These orders, in any state; with `locks` locked, without those that others lock."""
     statement = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [
         to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True) if locks else statement)

@@ -1,4 +1,4 @@
-"""Finding orders, archived or not, by what a person knows of them; newest first as a rule, by an index in every case:
+"""Finding orders by what a person knows of them; newest first as a rule, by an index in every case:
 by their submission, or by the time of their result where that is bounded.
 
 An index that serves a filter is read for at most 10,000 orders, which are then sorted. Where more fulfil the filter,
@@ -14,15 +14,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, case, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, func, or_, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
+from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
-from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
@@ -106,33 +104,18 @@ def find_orders(
     """The next `most` orders that match behind an order, by the search's time and id; from the first on where there is
     no such order."""
     last = None if after is None else key_of(connection, after, wanted)
-    tables = [ORDERS]
-    parts = [(ORDERS, part) for part in _find_in(connection, ORDERS, wanted, last, most, seconds)]
-    if _may_be_archived(wanted):
-        ends = [stopped_at or keys[-1] for _, (keys, stopped_at) in parts if stopped_at or len(keys) == most]
-        newest = connection.scalar(select(func.max(ARCHIVED.c[wanted.time_columns[0]])))
-        # What lies behind this page is not searched for it.
-        if newest and (wanted.is_oldest_first or not ends or newest >= max(ends)[0]):
-            tables.append(ARCHIVED)
-            parts += [(ARCHIVED, part) for part in _find_in(connection, ARCHIVED, wanted, last, most, seconds)]
-    stops = [stopped_at for _, (_, stopped_at) in parts if stopped_at is not None]
+    parts = _find_parts(connection, wanted, last, most, seconds)
+    stops = [stopped_at for _, stopped_at in parts if stopped_at is not None]
     # What lies behind the nearest end is left to the next page: another part may have something before it.
     end = (min if wanted.is_oldest_first else max)(stops, default=None)
-    found = sorted(
-        ((key, table) for table, (keys, _) in parts for key in keys),
-        key=itemgetter(0),
-        reverse=not wanted.is_oldest_first,
-    )
-    reached = [
-        (key, table) for key, table in found if end is None or (key <= end if wanted.is_oldest_first else key >= end)
-    ][:most]
-    rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in tables}
-    listed = [rows[table][key[1]] for key, table in reached if key[1] in rows[table]]
-    return page_of(listed, [key for key, _ in reached], most, end)
+    found = sorted((key for keys, _ in parts for key in keys), reverse=not wanted.is_oldest_first)
+    reached = [key for key in found if end is None or (key <= end if wanted.is_oldest_first else key >= end)][:most]
+    rows = _rows(connection, [key[1] for key in reached])
+    return page_of([rows[key[1]] for key in reached if key[1] in rows], reached, most, end)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
-    """How many orders match, by account, state and attention; without archived ones. Reads the whole table, or the part
+    """How many orders match, by account, state and attention. Reads the whole table, or the part
     of it within the search's times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
     matching = _filters(wanted)(ORDERS.c)
@@ -193,11 +176,8 @@ def search_orders(
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
     """Those of these orders that the other filters let through, of which a number is none."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
-    found: set[int] = set()
-    for table in (ORDERS, ARCHIVED) if _may_be_archived(wanted) else (ORDERS,):
-        chosen = select(table.c.id).where(one_of(connection, table.c.id, list(ids)), *_filters(wanted)(table.c))
-        found.update(connection.scalars(chosen))
-    return found.intersection(of_act)
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_filters(wanted)(ORDERS.c))
+    return set(connection.scalars(chosen)).intersection(of_act)
 
 
 def unlisted_of_act(connection: Connection, act_key: str) -> int:
@@ -206,11 +186,17 @@ def unlisted_of_act(connection: Connection, act_key: str) -> int:
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account was seen here: it has a state, or orders, archived ones too; or that is not known in time."""
+    """Whether an account was seen here: it has a state, or orders; or that is not known in time."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
     return bool(found.rows) or found.is_stopped
+
+
+def read_deleted_before(connection: Connection) -> datetime | None:
+    """Up to when settled orders were deleted; None if none was."""
+    before: datetime | None = connection.scalar(select(DEPLOYMENT.c.orders_deleted_before))
+    return before
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
@@ -230,7 +216,7 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
 
 
 def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
-    """The ids of the orders with this attention, of one account or of all. An archived order has none."""
+    """The ids of the orders with this attention, of one account or of all."""
     # As its partial index has it: without the first condition no database uses that.
     statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
     if account is not None:
@@ -239,20 +225,17 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    """The orders with these row ids, archived or not, in this order, each with its `event_count`. In a snapshot."""
-    found = {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
+    """The orders with these row ids, in this order, each with its `event_count`. In a snapshot."""
+    found = _rows(connection, ids)
     counts = read_event_counts(connection, ids)
     return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
     """Where an order stands in the list of a search; None where there is no such order, or it is not final any more."""
-    for table in (ORDERS, ARCHIVED):
-        key = select(table.c[wanted.time_columns[0]], table.c.id).where(table.c.id == order_id)
-        found = connection.execute(key).first()
-        if found is not None:
-            return None if found[0] is None else tuple(found)
-    return None
+    key = select(ORDERS.c[wanted.time_columns[0]], ORDERS.c.id).where(ORDERS.c.id == order_id)
+    found = connection.execute(key).first()
+    return None if found is None or found[0] is None else tuple(found)
 
 
 def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
@@ -267,19 +250,14 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _may_be_archived(wanted: OrderSearch) -> bool:
-    return not wanted.attention and (not wanted.states or not set(wanted.states).isdisjoint(ARCHIVED_STATES))
-
-
-def _find_in(
-    connection: Connection, table: Table, wanted: OrderSearch, after: Key | None, most: int, seconds: float
+def _find_parts(
+    connection: Connection, wanted: OrderSearch, after: Key | None, most: int, seconds: float
 ) -> list[tuple[list[Key], Key | None]]:
     """The keys of each part of the table that is read by itself, and how far it was read (`read_keys`)."""
     by, other = wanted.time_columns
-    key = [table.c[by], table.c.id]
-    others = [table.c[name] for name in (*_FILTERED, other)]
-    columns = [*others, table.c.attention] if table is ORDERS else others
-    few = _few(connection, table, wanted)
+    key = [ORDERS.c[by], ORDERS.c.id]
+    columns = [ORDERS.c[name] for name in (*_FILTERED, other, "attention")]
+    few = _few(connection, wanted)
     if few is None:
         until = time.monotonic() + seconds
 
@@ -287,8 +265,8 @@ def _find_in(
             passing = partial(read_keys, connection, filters=_filters(asked), after=after, most=most)
             return [passing(walk, seconds=until - time.monotonic()) for walk in walks]
 
-        parts = read(_walks(connection, table, wanted, key, columns), wanted)
-        if table is ORDERS and None in wanted.attention and by == "submitted_at":
+        parts = read(_walks(connection, wanted, key, columns), wanted)
+        if None in wanted.attention and by == "submitted_at":
             found_keys = sorted((one for keys, _ in parts for one in keys), reverse=not wanted.is_oldest_first)
             last = found_keys[most - 1][0] if len(found_keys) >= most else None
             parts += read([_unresolved_walk(wanted, key, columns, last)], replace(wanted, attention=[None]))
@@ -307,27 +285,22 @@ def _find_in(
 
 
 def _walks(
-    connection: Connection,
-    table: Table,
-    wanted: OrderSearch,
-    key: Sequence[Column[Any]],
-    columns: Sequence[Column[Any]],
+    connection: Connection, wanted: OrderSearch, key: Sequence[Column[Any]], columns: Sequence[Column[Any]]
 ) -> list[Walk]:
     """The indexes to read: that of the list's time, or that of the reasons, once for each."""
     by, _ = wanted.time_columns
-    within = _in_time(table.c, wanted, by)
-    # ix_recharge_orders_settled, and the three others that are called so.
-    ranges = [(f"ix_{table.name}_{by.removesuffix('_at')}", within)]
-    if table is ORDERS and wanted.attention and by == "submitted_at":
+    within = _in_time(ORDERS.c, wanted, by)
+    # ix_recharge_orders_settled, and the other one that is called so.
+    ranges = [(f"ix_recharge_orders_{by.removesuffix('_at')}", within)]
+    if wanted.attention and by == "submitted_at":
         # As the partial index has it: without the first condition no database uses that.
         shown = [(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason) for reason in _reasons(wanted)]
         # Most often few of the reasons occur, and to read a range takes two statements.
         some = [select(ORDERS.c.id).where(*one).order_by(*key).limit(1).scalar_subquery() for one in shown]
         occur = zip(shown, connection.execute(select(*some)).one() if some else (), strict=True)
         ranges = [("ix_recharge_orders_todo", [*within, *one]) for one, first in occur if first is not None]
-    walk = partial(Walk, table=table, key=key, columns=columns, is_oldest_first=wanted.is_oldest_first)
-    has_id = table is ARCHIVED or by == "submitted_at"
-    return [walk(index=index, within=conditions, has_id=has_id) for index, conditions in ranges]
+    walk = partial(Walk, table=ORDERS, key=key, columns=columns, is_oldest_first=wanted.is_oldest_first)
+    return [walk(index=index, within=conditions, has_id=by == "submitted_at") for index, conditions in ranges]
 
 
 def _unresolved_walk(
@@ -358,30 +331,30 @@ class _Narrow:
         return statement.where(self.condition).order_by(*self.order)
 
 
-def _few(connection: Connection, table: Table, wanted: OrderSearch) -> list[_Narrow] | None:
+def _few(connection: Connection, wanted: OrderSearch) -> list[_Narrow] | None:
     """Conditions that few orders fulfil, and of which those that are wanted fulfil one; None where there are none."""
     if wanted.act_key is not None:
         ids = sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
-        return [_Narrow(condition=one_of(connection, table.c.id, ids), order=[table.c.id])]
-    for narrow in _indexed(table, wanted):
-        counted = [one.of(select(table.c.id)).limit(_FEW + 1).subquery() for one in narrow]
+        return [_Narrow(condition=one_of(connection, ORDERS.c.id, ids), order=[ORDERS.c.id])]
+    for narrow in _indexed(wanted):
+        counted = [one.of(select(ORDERS.c.id)).limit(_FEW + 1).subquery() for one in narrow]
         if all((connection.scalar(select(func.count()).select_from(ids)) or 0) <= _FEW for ids in counted):
             return narrow
     return None
 
 
-def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
+def _indexed(wanted: OrderSearch) -> list[list[_Narrow]]:
     found: list[list[_Narrow]] = []
     if wanted.mobile is not None:
-        found.append([_Narrow(condition=table.c.mobile == wanted.mobile, order=[table.c.mobile])])
+        found.append([_Narrow(condition=ORDERS.c.mobile == wanted.mobile, order=[ORDERS.c.mobile])])
     if wanted.prefix is not None:
         # One for each index: an OR over both would use neither on some databases.
-        names = [table.c[name] for name in ("request_id", "custom_parm")]
+        names = [ORDERS.c.request_id, ORDERS.c.custom_parm]
         found.append([_Narrow(condition=begins_with(name, wanted.prefix), order=[name]) for name in names])
-    if table is ORDERS and wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
+    if wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
         pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING_STATE)
         found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
-    if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
+    if set(wanted.states) == {OrderState.UNRESOLVED}:
         unresolved = ORDERS.c.state == UNRESOLVED_STATE
         of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
         found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.submitted_at])])
@@ -417,10 +390,9 @@ def _reasons(wanted: OrderSearch) -> list[Attention]:
 
 
 def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement[bool]]:
-    # Of an archived order the submission may be unknown to the table: such a row was written by an earlier release.
-    within = [columns[name].is_not(None)] if columns is not ORDERS.c and name == wanted.time_columns[0] else []
     bounds = {"submitted_at": (wanted.since, wanted.until), "settled_at": (wanted.settled_since, wanted.settled_until)}
     since, until = bounds[name]
+    within: list[ColumnElement[bool]] = []
     if since is not None:
         within.append(columns[name] >= since)
     if until is not None:
@@ -428,7 +400,7 @@ def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement
     return within
 
 
-def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> dict[int, Row]:
+def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
     parts = (ids[start : start + _ROWS_AT_ONCE] for start in range(0, len(ids), _ROWS_AT_ONCE))
-    chosen = (one_of(connection, table.c.id, part) for part in parts)
-    return {row["id"]: row for condition in chosen for row in order_rows(connection, table, condition)}
+    chosen = (one_of(connection, ORDERS.c.id, part) for part in parts)
+    return {row["id"]: row for condition in chosen for row in order_rows(connection, condition)}

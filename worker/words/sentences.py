@@ -35,7 +35,7 @@ _MOST_PARTS = 100
 """A longer sentence, or further parts of one, are shown as they are: they quote what others have written."""
 _TRIED_AGAIN = (Condition.IN_DOUBT, Condition.RESTING, Condition.FAILING)
 _NOTHING = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
-ARCHIVED = N_("It is in the archive: it is not polled, and it is restored when somebody names it.")
+DELETED = N_("It was deleted meanwhile.")
 
 
 def detail_text(detail: str | None, skin: Skin) -> str:

@@ -139,7 +139,7 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
 
 
 def result_of(order: Order) -> CodedText:
-    """What an order loses when it is reopened: its history names it, whatever becomes of the archive."""
+    """What an order loses when it is reopened: its history names it."""
     amount = None if order.ori_amount is None else amount_text(order.ori_amount)
     lost = {
         "by": order.settled_by,

@@ -7,6 +7,7 @@ number.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.users import Viewer
 from worker.settings import Settings
+from worker.views.orders import read_deleted_before
 from worker.web.access import MAY_NOT_ACT, OPEN, Access
 from worker.web.console import (
     accounts,
@@ -132,6 +134,11 @@ def console_routes(console: Console) -> Blueprint:
         viewer: Viewer | None = g.get("viewer")
         return {"viewer": viewer, "languages": LANGUAGES, "shown_at": shown_clock(), "version": VERSION}
 
+    def deleted_before() -> datetime | None:
+        with console.database.read() as connection:
+            return read_deleted_before(connection)
+
+    routes.add_app_template_global(deleted_before)
     add_languages(routes, console.settings.zone)
     routes.add_app_template_global(console.access.csrf_field, "csrf_field")
     _add_headers(routes)
