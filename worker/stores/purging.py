@@ -25,6 +25,7 @@ RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
 """The tables of what could not be placed, by name."""
 
 _IDS_AT_ONCE = 400
+_ONLY_COPIES = "revision 0035"
 _DELETED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"}
 
@@ -40,8 +41,11 @@ class OldQuery:
 def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
-    """The next rows of refused input, or of unmatched callbacks, that were received before a time."""
-    return _older(connection, (table.c.received_at, table.c.id), before, after, most)
+    """The next rows of refused input, or of unmatched callbacks, that were received before a time; none that
+    revision 0035 has written, as each is the only copy of an order."""
+    key = (table.c.received_at, table.c.id)
+    old = select(*key).where(key[0] < before, *([table.c.source != _ONLY_COPIES] if table is REJECTED else []))
+    return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]
 
 
 def old_orders(
@@ -149,13 +153,6 @@ def _next_rows(
         time, row_id = after
         statement = statement.where(key[0] >= time, (key[0] > time) | (key[1] > row_id))
     return statement.order_by(*key).limit(most)
-
-
-def _older(
-    connection: Connection, key: tuple[Any, Any], before: datetime, after: Position | None, most: int
-) -> list[Position]:
-    statement = _next_rows(select(*key).where(key[0] < before), key, after, most)
-    return [(time, row_id) for time, row_id in connection.execute(statement)]
 
 
 def _delete(connection: Connection, table: Table, ids: Collection[int]) -> int:
