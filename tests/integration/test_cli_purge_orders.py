@@ -34,6 +34,15 @@ def names_of(bench: Workbench) -> set[str | None]:
     return {order.request_id for order in bench.orders()}
 
 
+def notify(bench: Workbench, **notifications: tuple[int, str]) -> None:
+    """Add notifications by their event ids: the order's id, and the state."""
+    at = bench.now()
+    row = {"account": "default", "type": "order.succeeded", "version": 1, "rank": 1, "body": "{}", "changed_at": at}
+    row |= {"due_at": at, "tries": 1}
+    for name, (order_id, state) in notifications.items():
+        bench.run(NOTIFICATIONS.insert(), {**row, "event_id": name, "order_id": order_id, "state": state})
+
+
 def test_old_settled_orders_go_with_their_events_and_notifications(bench: Workbench, cli: CommandLine) -> None:
     bench.enqueue(*({"request_id": f"r-{name}"} for name in ("failed", "cancelled")))
     assert bench.intake.record_callbacks([callback("r-failed", status="-1", amount="0")])["settled"] == 1
@@ -42,10 +51,7 @@ def test_old_settled_orders_go_with_their_events_and_notifications(bench: Workbe
     submitted(bench, "failed", "cancelled")
     add_old(bench, "1")
     order_id = bench.order("r-1").id
-    at = bench.now()
-    told = {"event_id": "e1", "account": "default", "order_id": order_id, "type": "order.succeeded", "version": 1}
-    told |= {"rank": 1, "body": "{}", "changed_at": at, "state": "delivered", "due_at": at, "tries": 1}
-    bench.run(NOTIFICATIONS.insert(), told, {**told, "event_id": "e2", "order_id": order_id + 1_000})
+    notify(bench, e1=(order_id, "delivered"), e2=(order_id + 1_000, "delivered"))
 
     counted = cli.json("purge", "--orders", "90d", "--dry-run")
     assert (counted["rows"], counted["dry_run"]) == ({"recharge_orders": 3}, True)
@@ -72,6 +78,17 @@ def test_what_is_young_open_or_for_a_person_stays(bench: Workbench, cli: Command
     bench.run(ORDERS.update().where(ORDERS.c.request_id == "r-cancelled-lately").values(updated_at=bench.now()))
     assert cli.json("purge", "--orders", "90d", "--yes")["rows"] == {"recharge_orders": 1}
     assert names_of(bench) == {"newest", *(f"r-{name}" for name in kept)}
+
+
+def test_an_order_stays_until_all_its_notifications_are_delivered(bench: Workbench, cli: CommandLine) -> None:
+    add_old(bench, "pending", "gave_up", "delivered")
+    notify(bench, **{name: (bench.order(f"r-{name}").id, name) for name in ("pending", "gave_up", "delivered")})
+    notify(bench, earlier=(bench.order("r-pending").id, "delivered"))
+    for options in (("--dry-run",), ("--yes",)):
+        assert cli.json("purge", "--orders", "90d", *options)["rows"] == {"recharge_orders": 1}
+    assert names_of(bench) == {"newest", "r-pending", "r-gave_up"}
+    bench.run(NOTIFICATIONS.update().values(state="delivered"))
+    assert cli.json("purge", "--orders", "90d", "--yes")["rows"] == {"recharge_orders": 2}
 
 
 @pytest.mark.databases("sqlite")

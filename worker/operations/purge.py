@@ -65,7 +65,7 @@ def purge_orders(
     """Delete settled orders that were submitted and settled before a time, with their events and notifications; tells,
     repeats and raises as `purge` does.
 
-    Orders that are pending, unresolved or for a person to look at stay.
+    Orders that are pending, unresolved or for a person to look at stay, and those with an undelivered notification.
     """
     last: Position | None = None
     while True:

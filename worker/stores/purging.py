@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, exists, false, func, select, update
 from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
+from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import IdKind, OrderState
 
 Position = tuple[datetime, int]
@@ -98,8 +99,11 @@ def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
 def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) -> int:
     """Delete these orders with their events and notifications; those that somebody else holds, or that may not be
     deleted any more, stay."""
-    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids), _may_be_deleted(connection, before))
-    free = connection.scalars(chosen.order_by(ORDERS.c.id).with_for_update(skip_locked=True)).all()
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids)).order_by(ORDERS.c.id)
+    locked = connection.scalars(chosen.with_for_update(skip_locked=True)).all()
+    # A statement of its own: one that locks orders does not see what a resend did to their notifications meanwhile.
+    still_old = one_of(connection, ORDERS.c.id, locked) & _may_be_deleted(connection, before)
+    free = connection.scalars(select(ORDERS.c.id).where(still_old)).all()
     for table in (EVENTS, NOTIFICATIONS) if free else ():
         connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
     return _delete(connection, ORDERS, free)
@@ -124,13 +128,14 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
-    """Whether an order was submitted and settled before a time, and asks nobody for anything. A cancelled order was
-    changed last before the time instead."""
+    """Whether an order was submitted and settled before a time, asks nobody for anything, and all its notifications
+    were delivered. A cancelled order was changed last before the time instead."""
     conditions = [
         ORDERS.c.state.in_(_DELETED_STATES),
         ORDERS.c.attention.is_(None),
         ORDERS.c.submitted_at < before,
         func.coalesce(ORDERS.c.settled_at, ORDERS.c.updated_at) < before,
+        ~exists().where(NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED),
     ]
     if connection.dialect.name == "sqlite":
         # SQLite gives the highest id of a table again once its row is gone. So the rows that hold these ids stay.
