@@ -91,6 +91,20 @@ def test_an_order_stays_until_all_its_notifications_are_delivered(bench: Workben
     assert cli.json("purge", "--orders", "90d", "--yes")["rows"] == {"recharge_orders": 2}
 
 
+def test_an_order_that_a_query_holds_or_that_is_to_be_checked_stays(bench: Workbench, cli: CommandLine) -> None:
+    add_old(bench, "held", "checked", "held-long-ago")
+    now = bench.now()
+    changed: dict[str, dict[str, Any]] = {
+        "held": {"lease_token": "t", "due_at": now + timedelta(minutes=1)},
+        "checked": {"check_requested_at": now},
+        "held-long-ago": {"lease_token": "t", "due_at": now - timedelta(days=100)},
+    }
+    for name, values in changed.items():
+        bench.run(ORDERS.update().where(ORDERS.c.request_id == f"r-{name}").values(**values))
+    assert cli.json("purge", "--orders", "90d", "--yes")["rows"] == {"recharge_orders": 1}
+    assert names_of(bench) == {"newest", "r-held", "r-checked"}
+
+
 @pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("arguments", "words"),
