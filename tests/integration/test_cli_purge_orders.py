@@ -105,6 +105,13 @@ def test_an_order_that_a_query_holds_or_that_is_to_be_checked_stays(bench: Workb
     assert names_of(bench) == {"newest", "r-held", "r-checked"}
 
 
+def test_a_settled_order_that_changed_lately_stays(bench: Workbench, cli: CommandLine) -> None:
+    add_old(bench, "old", "changed")
+    bench.run(ORDERS.update().where(ORDERS.c.request_id == "r-changed").values(updated_at=bench.now()))
+    assert cli.json("purge", "--orders", "90d", "--yes")["rows"] == {"recharge_orders": 1}
+    assert names_of(bench) == {"newest", "r-changed"}
+
+
 @pytest.mark.databases("sqlite")
 @pytest.mark.parametrize(
     ("arguments", "words"),

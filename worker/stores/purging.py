@@ -128,15 +128,15 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
-    """Whether an order was submitted and settled before a time, asks nobody for anything, no query holds it or is to
-    check it, and all its notifications were delivered. A cancelled order was changed last before the time instead."""
+    """Whether an order was submitted, settled and changed last before a time, asks nobody for anything, no query holds
+    it or is to check it, and all its notifications were delivered."""
     conditions = [
         ORDERS.c.state.in_(_DELETED_STATES),
         ORDERS.c.attention.is_(None),
         ORDERS.c.check_requested_at.is_(None),
         ORDERS.c.lease_token.is_(None) | (ORDERS.c.due_at < before),
         ORDERS.c.submitted_at < before,
-        func.coalesce(ORDERS.c.settled_at, ORDERS.c.updated_at) < before,
+        ORDERS.c.updated_at < before,
         ~exists().where(NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED),
     ]
     if connection.dialect.name == "sqlite":
