@@ -8,12 +8,15 @@ import pytest
 
 from tests.support.archiving import add_newest, add_settled, age, callback, order_of
 from tests.support.command_line import CommandLine
+from tests.support.notifying import put_endpoint
 from tests.support.pages import pages_of
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
 from worker.domain.records.orders import Attention
+from worker.operations.act_by_hand import Operator
 from worker.operations.purge import purge_orders
+from worker.operations.resend import resend
 
 
 def submitted(bench: Workbench, *names: str, days_ago: float = 100.0) -> None:
@@ -256,6 +259,10 @@ def enqueue(name: str) -> Operation:
     return lambda bench: bench.intake.enqueue_orders([order_of(name)])
 
 
+def send_again(order_id: int) -> Operation:
+    return lambda bench: next(resend(bench.database, Operator(name="ann"), [order_id]))
+
+
 def contradict(name: str) -> Operation:
     return lambda bench: bench.intake.record_callbacks([callback(f"r-{name}", status="-1", amount="0")])
 
@@ -291,3 +298,25 @@ def test_a_callback_of_an_order_that_is_being_deleted_contradicts_it_or_is_kept(
         # Who contradicts it makes it one for a person, which is not deleted.
         assert [order.attention for order in left] == [Attention.LATE_CONFLICT] * (1 - deleted)
         assert {row["order_id"] for row in race.observer.rows(EVENTS)} <= {one.id for one in race.observer.orders()}
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("purge_first", [True, False])
+def test_an_order_that_is_resent_while_it_is_deleted_stays_or_is_refused(race: Race, purge_first: bool) -> None:
+    put_endpoint(race.observer)
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        add_settled(race.observer, name)
+        submitted(race.observer, name)
+        order_id = race.observer.order(f"r-{name}").id
+        told = NOTIFICATIONS.update().where(NOTIFICATIONS.c.order_id == order_id)
+        race.observer.run(told.values(state="delivered"))
+        return race.run_either(purge, send_again(order_id), number, one_first=purge_first)
+
+    for name, deleted, sent in rounds(run):
+        left = [order.id for order in race.observer.orders() if order.request_id == f"r-{name}"]
+        assert (len(left), sent.again, len(sent.refusals)) == (1 - deleted, 1 - deleted, deleted), name
+    # Each that stays has its notification, which is to be sent.
+    waiting = {row["order_id"] for row in race.observer.rows(NOTIFICATIONS) if row["state"] == "pending"}
+    assert waiting == {order.id for order in race.observer.orders()}
