@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, exists, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, false, func, select, update
 from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
@@ -130,6 +130,9 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
     """Whether an order was submitted, settled and changed last before a time, asks nobody for anything, no query holds
     it or is to check it, and all its notifications were delivered."""
+    # A count, which PostgreSQL reads along the orders: for an EXISTS it may read all notifications.
+    is_undelivered = (NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED)
+    undelivered = select(func.count()).where(*is_undelivered).correlate(ORDERS).scalar_subquery()
     conditions = [
         ORDERS.c.state.in_(_DELETED_STATES),
         ORDERS.c.attention.is_(None),
@@ -137,7 +140,8 @@ def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[b
         ORDERS.c.lease_token.is_(None) | (ORDERS.c.due_at < before),
         ORDERS.c.submitted_at < before,
         ORDERS.c.updated_at < before,
-        ~exists().where(NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED),
+        ORDERS.c.settled_at.is_(None) | (ORDERS.c.settled_at < before),
+        undelivered == 0,
     ]
     if connection.dialect.name == "sqlite":
         # SQLite gives the highest id of a table again once its row is gone. So the rows that hold these ids stay.
