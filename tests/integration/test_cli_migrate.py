@@ -93,6 +93,11 @@ def plan_pause(bench: Workbench) -> None:
     bench.run("UPDATE account_states SET planned_from = '2100-01-31 12:00:00', planned_until = '2100-01-31 18:00:00'")
 
 
+def purge(bench: Workbench) -> None:
+    bench.run("DELETE FROM deployment")
+    bench.run("INSERT INTO deployment (id, orders_deleted_before) VALUES ('1', '2016-01-31 12:00:00')")
+
+
 def notify(bench: Workbench) -> None:
     put_endpoint(bench)
     bench.intake.cancel_orders([{"request_id": "1"}])
@@ -113,6 +118,7 @@ def give_up(bench: Workbench) -> None:
         (echo_price, "0014", "the way down to 0014 would lose of recharge_orders which amounts are no charge"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
         (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
+        (purge, "0031", "the way down to 0031 would lose of deployment the time before which orders were deleted"),
         (plan_pause, "0023", "the way down to 0023 would lose of account_states the planned pauses (planned_from)"),
         (
             lambda _: None,

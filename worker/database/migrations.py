@@ -34,6 +34,13 @@ _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
+        "0035",
+        "deployment",
+        "orders_deleted_before IS NOT NULL",
+        "the time before which orders were deleted (orders_deleted_before)",
+        _KEEP_A_COPY,
+    ),
+    (
         "0024",
         "account_states",
         "planned_until > :now",
