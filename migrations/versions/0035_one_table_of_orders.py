@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
+from sqlalchemy.dialects.postgresql import REGCLASS
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, UtcDateTime
 
@@ -211,11 +212,22 @@ def _insert_events(connection: sa.Connection, events: Sequence[Row]) -> None:
         ids = [event["id"] for event in events[start : start + _IDS_AT_ONCE]]
         taken.update(connection.scalars(sa.select(_EVENTS.c.id).where(_EVENTS.c.id.in_(ids))))
     _insert(connection, _EVENTS, [event for event in events if event["id"] not in taken])
+    if connection.dialect.name == "postgresql":
+        _raise_sequence(connection, _ORDERS)
+        _raise_sequence(connection, _EVENTS)
     # The database gives these their ids.
     renumbered = [
         {name: value for name, value in event.items() if name != "id"} for event in events if event["id"] in taken
     ]
     _insert(connection, _EVENTS, renumbered)
+
+
+def _raise_sequence(connection: sa.Connection, table: sa.TableClause) -> None:
+    """Have PostgreSQL give new rows ids above those that were inserted, as the other databases do by themselves."""
+    sequence = sa.func.pg_get_serial_sequence(table.name, "id").cast(REGCLASS)
+    highest = sa.func.max(table.c.id)
+    raised = sa.func.setval(sequence, sa.func.greatest(highest, sa.func.pg_sequence_last_value(sequence)))
+    connection.execute(sa.select(raised).select_from(table).having(highest.is_not(None)))
 
 
 def _insert(connection: sa.Connection, table: sa.TableClause, rows: Sequence[Row]) -> None:

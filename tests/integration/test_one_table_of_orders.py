@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy import event
 
 from tests.support.reconciling import Workbench
-from tests.support.sql import column_of, execute, insert_rows, rows_of, session
+from tests.support.sql import column_of, insert_rows, rows_of, session
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import check_at_head, revisions
@@ -187,12 +187,26 @@ def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: s
     archive(database_url, record)
     said = {"at": AT, "kind": "ignored", "source": "callback"}
     insert_rows(database_url, "order_events", {**said, "id": record["events"][0]["id"], "order_id": 500})
-    if database_url.startswith("postgresql"):
-        execute(database_url, "SELECT setval(pg_get_serial_sequence('order_events', 'id'), 1000)")
     upgrade(database_url)
     events = rows_by_id(database_url, EVENTS)
     assert events[record["events"][0]["id"]]["order_id"] == 500
     assert len([one for one in events.values() if one["order_id"] == 7]) == len(record["events"])
+
+
+def test_an_order_and_an_event_after_the_revision_get_ids_above_those_that_came_back(database_url: str) -> None:
+    new_database(database_url)
+    record = numbered(RECORDS[-1][1], 1)
+    archive(database_url, record)
+    upgrade(database_url)
+    bench = Workbench(database_url)
+    try:
+        bench.add("new")
+        bench.intake.check_orders([{"request_id": "new"}])
+    finally:
+        bench.close()
+    assert sorted(rows_by_id(database_url, ORDERS)) == [1, 2]
+    newest = max(one["id"] for one in record["events"])
+    assert max(rows_by_id(database_url, EVENTS)) == newest + 1
 
 
 def test_a_run_that_dies_at_any_statement_is_repeated(database_url: str) -> None:
