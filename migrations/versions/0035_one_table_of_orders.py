@@ -13,6 +13,7 @@ makes the table, empty; orders stay where they are.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -66,20 +67,54 @@ _EVENT_OPTIONAL = (
 )
 _TIMES = ("callback_check_after", "at")
 _AMOUNTS = ("expected_amount", "ori_amount")
+_ORDER_NUMBERS = (
+    *("id", "traffic_sts", "query_count", "age_bucket", "suspect_group", "absences", "absence_mark"),
+    *("batch_failures", "failures_alone", "failure_mark", "unavailable_failures", "failure_mark_any"),
+    *("denials", "denial_mark", "version"),
+)
+_EVENT_NUMBERS = ("id", "order_id", "query_id", "repeats")
+_PLAIN_AMOUNT = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,8})?")
+_STATES = frozenset({"pending", "succeeded", "failed", "unresolved", "cancelled"})
+_SOURCES = frozenset({"query", "callback", "enqueue", "billing", "operator", "worker"})
+_WORDS: Mapping[str, Collection[str]] = {
+    **dict.fromkeys(("state", "from_state", "to_state"), _STATES),
+    **dict.fromkeys(("settled_by", "source"), _SOURCES),
+    "attention": {
+        *("late_conflict", "conflicting_answer", "amount_mismatch", "mobile_mismatch", "unknown_status"),
+        *("unknown_to_platform", "rejected_by_platform", "too_old"),
+    },
+    "id_kind": {"requestId", "customParm"},
+    "lane": {"batch", "alone", "suspect", "lone_suspect"},
+    "kind": {
+        *("settled", "reported", "not_believed", "contradicted", "ignored", "filled_in", "gave_up", "cancelled"),
+        *("check_requested", "asked_alone", "suspected", "cleared", "overdue", "reopened", "dismissed", "linked"),
+        "note",
+    },
+}
+"""Column to the words that it may hold: a list fails at a row with another word."""
 
 Row = dict[str, Any]
 Record = tuple[Row, list[Row]]
 """The row of an order, and those of its events."""
 
 
-def _columns(*names: str, amounts: Collection[str] = ()) -> list[sa.ColumnClause[Any]]:
+def _columns(*names: str, amounts: Collection[str] = (), numbers: Collection[str] = ()) -> list[sa.ColumnClause[Any]]:
+    """Columns that are neither times, amounts, numbers nor yes or no are text."""
     times = [name for name in names if name.endswith("_at") or name in _TIMES]
-    kinds: dict[str, Any] = {**dict.fromkeys(times, UtcDateTime()), **dict.fromkeys(amounts, Amount())}
+    kinds: dict[str, Any] = {
+        **dict.fromkeys(times, UtcDateTime()),
+        **dict.fromkeys(amounts, Amount()),
+        **dict.fromkeys(numbers, sa.BigInteger()),
+        "amount_is_price": sa.Boolean(),
+    }
     return [sa.column(name, kinds.get(name)) for name in names]
 
 
-_ORDERS = sa.table("recharge_orders", *_columns("id", *_NEEDED, *_OPTIONAL, *_DEFAULTS, amounts=_AMOUNTS))
-_EVENTS = sa.table("order_events", *_columns(*_EVENT_NEEDED, *_EVENT_OPTIONAL))
+_ORDERS = sa.table(
+    "recharge_orders",
+    *_columns("id", *_NEEDED, *_OPTIONAL, *_DEFAULTS, amounts=_AMOUNTS, numbers=_ORDER_NUMBERS),
+)
+_EVENTS = sa.table("order_events", *_columns(*_EVENT_NEEDED, *_EVENT_OPTIONAL, numbers=_EVENT_NUMBERS))
 _ARCHIVED = sa.table(
     "archived_orders", *_columns("id", "account", "request_id", "custom_parm", "submitted_at", "record")
 )
@@ -188,7 +223,7 @@ def _read(row: sa.RowMapping) -> Record | None:
             for one in record["events"]
         ]
         return _values(_ORDERS, whole), [_values(_EVENTS, event) for event in events]
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
 
 
@@ -202,8 +237,21 @@ def _value(column: sa.ColumnClause[Any], value: Any) -> Any:
             raise ValueError(f"{column.name} is null")
         return None
     if isinstance(column.type, UtcDateTime):
-        return datetime.fromisoformat(value)
-    return Decimal(value) if isinstance(column.type, Amount) else value
+        time = datetime.fromisoformat(value)
+        readable, value = time.utcoffset() is not None, time.astimezone(UTC)
+    elif isinstance(column.type, Amount):
+        readable, value = _PLAIN_AMOUNT.fullmatch(value) is not None, Decimal(value)
+    elif isinstance(column.type, sa.BigInteger):
+        readable = type(value) is int and -(2**63) <= value < 2**63
+    elif isinstance(column.type, sa.Boolean):
+        readable = isinstance(value, bool)
+    else:
+        # Raises ValueError for half of a surrogate pair: JSON can name it, no database takes it.
+        value.encode()
+        readable = value in _WORDS.get(column.name, (value,))
+    if not readable:
+        raise ValueError(f"{column.name} cannot be {value!r}")
+    return value
 
 
 def _insert_events(connection: sa.Connection, events: Sequence[Row]) -> None:

@@ -163,22 +163,40 @@ def test_an_order_whose_number_another_one_has_by_now_becomes_refused_input(
     assert refused["errors"] == "an archived order that was not moved back: another order has its number by now"
 
 
-NULL_STATE = numbered({**RECORDS[-1][1], "order": {**RECORDS[-1][1]["order"], "state": None}}, 7)
+def odd(**changed: object) -> str:
+    """A record with these values in the order's columns; `event_NAME` is a column of its first event."""
+    record = numbered(RECORDS[-1][1], 7)
+    for name, value in changed.items():
+        holder = record["events"][0] if name.startswith("event_") else record["order"]
+        holder[name.removeprefix("event_")] = value
+    return json.dumps(record)
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[]", '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}', json.dumps(NULL_STATE)]
-)
-def test_a_record_that_cannot_be_read_becomes_refused_input(database_url: str, text: str) -> None:
+UNREADABLE = [
+    *("{", "[]", "[" * 100_000, '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}'),
+    *(odd(state=None), odd(state="odd"), odd(attention="odd"), odd(lane="odd"), odd(settled_by=1)),
+    *(odd(remark={}), odd(remark=1), odd(remark="\ud800"), odd(event_detail=[]), odd(event_kind="odd")),
+    *(odd(query_count=2**63), odd(query_count="1"), odd(query_count=True), odd(event_query_id=2**63)),
+    *(odd(settled_at="2026-01-31T12:00:00"), odd(settled_at=1), odd(settled_at="0001-01-01T00:00:00+08:00")),
+    *(odd(ori_amount="NaN"), odd(ori_amount="1E+99"), odd(ori_amount=2.94), odd(amount_is_price="no")),
+]
+
+
+def test_records_that_cannot_be_read_become_refused_input(database_url: str) -> None:
     new_database(database_url)
     free = numbered(RECORDS[-1][1], 8)
     archive(database_url, free)
-    insert_rows(database_url, "archived_orders", archived_row(numbered(RECORDS[-1][1], 7), record=text))
+    for number, text in enumerate(UNREADABLE, start=100):
+        row = archived_row(numbered(RECORDS[-1][1], number), record=text)
+        insert_rows(database_url, "archived_orders", row)
     upgrade(database_url)
     assert_moved(database_url, [free])
-    (refused,) = rows_by_id(database_url, REJECTED).values()
-    assert (refused["payload"], refused["request_id"]) == (text, "r7")
-    assert refused["errors"] == "an archived order that was not moved back: its record cannot be read"
+    assert list(rows_by_id(database_url, ORDERS)) == [8]
+    refused = rows_by_id(database_url, REJECTED).values()
+    assert [row["payload"] for row in refused] == UNREADABLE
+    assert [row["request_id"] for row in refused] == [f"r{100 + number}" for number in range(len(UNREADABLE))]
+    said = "an archived order that was not moved back: its record cannot be read"
+    assert {row["errors"] for row in refused} == {said}
 
 
 def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: str) -> None:
