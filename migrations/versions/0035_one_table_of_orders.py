@@ -45,6 +45,9 @@ _AT_ONCE = 200
 """Orders of a transaction."""
 _IDS_AT_ONCE = 1_000
 
+_MARIADB_CHECK_FAILED = 4025
+_NOT_MOVED = "an archived order that was not moved back"
+
 _OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
 """Column to the name that it had before revision 0007: records keep the names that they were written with."""
 _DEFAULTS = {
@@ -184,22 +187,29 @@ def _move(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> None:
         with connection.begin_nested():
             _insert(connection, _ORDERS, [order for order, _ in moved])
             _insert_events(connection, [event for _, events in moved for event in events])
-    except (sa.exc.IntegrityError, sa.exc.DataError):
+    except sa.exc.StatementError as error:
+        if not _is_of_the_row(error):
+            raise
         if len(rows) > 1:
             for row in rows:
                 _move(connection, [row])
             return
-        _refuse(connection, rows, "an archived order that was not moved back: another order has its number by now")
-    _refuse(
-        connection,
-        [row for row, record in zip(rows, records, strict=True) if record is None],
-        "an archived order that was not moved back: its record cannot be read",
-    )
+        # What else the database says holds values of the row.
+        _refuse(connection, rows, f"the database refused it: {error.orig}".splitlines()[0])
+    unreadable = [row for row, record in zip(rows, records, strict=True) if record is None]
+    _refuse(connection, unreadable, "its record cannot be read")
     connection.execute(sa.delete(_ARCHIVED).where(_ARCHIVED.c.id.in_([row["id"] for row in rows])))
 
 
+def _is_of_the_row(error: sa.exc.StatementError) -> bool:
+    """Whether the row is at fault, and not the database, the table or another session."""
+    if isinstance(error, sa.exc.OperationalError):
+        return bool(error.orig and error.orig.args[0] == _MARIADB_CHECK_FAILED)
+    return not isinstance(error, sa.exc.DBAPIError) or isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError))
+
+
 def _refuse(connection: sa.Connection, rows: Sequence[sa.RowMapping], why: str) -> None:
-    common = {"received_at": datetime.now(UTC), "source": f"revision {revision}", "errors": why}
+    common = {"received_at": datetime.now(UTC), "source": f"revision {revision}", "errors": f"{_NOT_MOVED}: {why}"}
     named = ("account", "request_id", "custom_parm")
     _insert(
         connection,

@@ -160,7 +160,8 @@ def test_an_order_whose_number_another_one_has_by_now_becomes_refused_input(
     assert json.loads(refused["payload"]) == clashing
     assert (refused["source"], refused["is_open"]) == ("revision 0035", True)
     assert (refused["account"], refused["request_id"], refused["custom_parm"]) == ("default", "r7", "c7")
-    assert refused["errors"] == "an archived order that was not moved back: another order has its number by now"
+    assert refused["errors"].startswith("an archived order that was not moved back: the database refused it: ")
+    assert re.search("(?i)duplicate|unique", refused["errors"]), refused["errors"]
 
 
 def odd(**changed: object) -> str:
@@ -197,6 +198,15 @@ def test_records_that_cannot_be_read_become_refused_input(database_url: str) -> 
     assert [row["request_id"] for row in refused] == [f"r{100 + number}" for number in range(len(UNREADABLE))]
     said = "an archived order that was not moved back: its record cannot be read"
     assert {row["errors"] for row in refused} == {said}
+
+
+def test_an_order_that_the_database_refuses_says_why(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, json.loads(odd(settled_at=None)))
+    upgrade(database_url)
+    (refused,) = rows_by_id(database_url, REJECTED).values()
+    assert "settled_has_time" in refused["errors"]
+    assert "\n" not in refused["errors"]
 
 
 def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: str) -> None:
