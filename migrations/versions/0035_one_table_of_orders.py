@@ -46,7 +46,6 @@ _AT_ONCE = 200
 _IDS_AT_ONCE = 1_000
 
 _MARIADB_CHECK_FAILED = 4025
-_NOT_MOVED = "an archived order that was not moved back"
 
 _OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
 """Column to the name that it had before revision 0007: records keep the names that they were written with."""
@@ -209,13 +208,23 @@ def _is_of_the_row(error: sa.exc.StatementError) -> bool:
 
 
 def _refuse(connection: sa.Connection, rows: Sequence[sa.RowMapping], why: str) -> None:
-    common = {"received_at": datetime.now(UTC), "source": f"revision {revision}", "errors": f"{_NOT_MOVED}: {why}"}
-    named = ("account", "request_id", "custom_parm")
-    _insert(
-        connection,
-        _REJECTED,
-        [{**common, "payload": row["record"], **{name: row[name] for name in named}} for row in rows],
-    )
+    for row in rows:
+        refused = {
+            "received_at": datetime.now(UTC),
+            "source": f"revision {revision}",
+            "payload": row["record"],
+            "errors": f"an archived order that was not moved back: {why}{_left_events(connection, row['id'])}",
+            **{name: row[name] for name in ("account", "request_id", "custom_parm")},
+        }
+        _insert(connection, _REJECTED, [refused])
+
+
+def _left_events(connection: sa.Connection, order_id: int) -> str:
+    """Say how many events of a refused order stay; nothing if another order, with the same id, may have them."""
+    if connection.scalar(sa.select(_ORDERS.c.id).where(_ORDERS.c.id == order_id)) is not None:
+        return ""
+    count = connection.scalar(sa.select(sa.func.count()).select_from(_EVENTS).where(_EVENTS.c.order_id == order_id))
+    return f"; its events that stay in order_events (order_id {order_id}): {count}" if count else ""
 
 
 def _read(row: sa.RowMapping) -> Record | None:

@@ -209,6 +209,17 @@ def test_an_order_that_the_database_refuses_says_why(database_url: str) -> None:
     assert "\n" not in refused["errors"]
 
 
+def test_a_refused_order_names_the_events_that_its_record_does_not_hold(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, json.loads(odd(settled_at=None)))
+    said = {"at": AT, "kind": "ignored", "source": "callback", "order_id": 7}
+    insert_rows(database_url, "order_events", {**said, "id": 1_001}, {**said, "id": 1_002})
+    upgrade(database_url)
+    (refused,) = rows_by_id(database_url, REJECTED).values()
+    assert refused["errors"].endswith("; its events that stay in order_events (order_id 7): 2")
+    assert sorted(rows_by_id(database_url, EVENTS)) == [1_001, 1_002]
+
+
 def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: str) -> None:
     new_database(database_url)
     record = numbered(RECORDS[-1][1], 7)
