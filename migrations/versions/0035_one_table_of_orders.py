@@ -42,8 +42,10 @@ _LOCKS: Mapping[str, tuple[str, str | None]] = {
     **dict.fromkeys(("mysql", "mariadb"), ("LOCK TABLES archived_orders WRITE", "UNLOCK TABLES")),
 }
 _AT_ONCE = 200
-"""Orders of a transaction."""
-_IDS_AT_ONCE = 1_000
+"""The most orders of a transaction."""
+_CHARACTERS_AT_ONCE = 2_000_000
+"""The most characters of their records, unless the first one alone has more. In memory each takes about ten bytes."""
+_ROWS_AT_ONCE = 1_000
 
 _MARIADB_CHECK_FAILED = 4025
 
@@ -166,17 +168,27 @@ def downgrade() -> None:
 
 def _move_all(connection: sa.Connection) -> None:
     last = 0
-    while True:
-        batch = sa.select(_ARCHIVED).where(_ARCHIVED.c.id > last).order_by(_ARCHIVED.c.id).limit(_AT_ONCE)
-        rows = connection.execute(batch.with_for_update()).mappings().all()
-        if not rows:
-            return
-        _move(connection, rows)
-        last = rows[-1]["id"]
+    while (end := _end_of_batch(connection, last)) is not None:
+        batch = sa.select(_ARCHIVED).where(_ARCHIVED.c.id > last, _ARCHIVED.c.id <= end).order_by(_ARCHIVED.c.id)
+        _move(connection, connection.execute(batch.with_for_update()).mappings().all())
+        last = end
         if connection.dialect.name != "sqlite":
             # Ends the transaction and begins the next one. SQLite's is the lock of the migration.
             with op.get_context().autocommit_block():
                 pass
+
+
+def _end_of_batch(connection: sa.Connection, last: int) -> int | None:
+    """The id of the last order of the batch that begins after an id; None if there is none."""
+    size = sa.func.length(_ARCHIVED.c.record)
+    sizes = sa.select(_ARCHIVED.c.id, size).where(_ARCHIVED.c.id > last).order_by(_ARCHIVED.c.id).limit(_AT_ONCE)
+    end, total = None, 0
+    for order_id, characters in connection.execute(sizes).all():
+        total += characters
+        if end is not None and total > _CHARACTERS_AT_ONCE:
+            break
+        end = order_id
+    return end
 
 
 def _move(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> None:
@@ -275,8 +287,8 @@ def _value(column: sa.ColumnClause[Any], value: Any) -> Any:
 
 def _insert_events(connection: sa.Connection, events: Sequence[Row]) -> None:
     taken = set[int]()
-    for start in range(0, len(events), _IDS_AT_ONCE):
-        ids = [event["id"] for event in events[start : start + _IDS_AT_ONCE]]
+    for start in range(0, len(events), _ROWS_AT_ONCE):
+        ids = [event["id"] for event in events[start : start + _ROWS_AT_ONCE]]
         taken.update(connection.scalars(sa.select(_EVENTS.c.id).where(_EVENTS.c.id.in_(ids))))
     _insert(connection, _EVENTS, [event for event in events if event["id"] not in taken])
     if connection.dialect.name == "postgresql":
@@ -298,8 +310,8 @@ def _raise_sequence(connection: sa.Connection, table: sa.TableClause) -> None:
 
 
 def _insert(connection: sa.Connection, table: sa.TableClause, rows: Sequence[Row]) -> None:
-    if rows:
-        connection.execute(sa.insert(table), rows)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        connection.execute(sa.insert(table), rows[start : start + _ROWS_AT_ONCE])
 
 
 def _drop(connection: sa.Connection) -> None:

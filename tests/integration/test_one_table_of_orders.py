@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -132,6 +133,24 @@ def test_an_order_with_very_many_events_keeps_those_that_its_record_does_not_hol
     upgrade(database_url)
     assert_moved(database_url, [record])
     assert sorted(column_of(database_url, "SELECT id FROM order_events WHERE order_id = 7")) == [*range(1, 1_003)]
+
+
+@pytest.mark.databases("sqlite")
+def test_the_memory_for_a_batch_does_not_grow_with_the_events_of_its_orders(database_url: str) -> None:
+    new_database(database_url)
+    records = [numbered(RECORDS[-1][1], number) for number in range(1, 61)]
+    for record in records:
+        first = record["events"][0]
+        record["events"] = [{**first, "id": record["order"]["id"] * 1_000 + place} for place in range(1_000)]
+    archive(database_url, *records)
+    tracemalloc.start()
+    try:
+        upgrade(database_url)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert column_of(database_url, "SELECT count(*) FROM order_events") == [60_000]
+    assert most < 50_000_000
 
 
 @pytest.mark.parametrize(
