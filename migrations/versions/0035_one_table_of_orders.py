@@ -133,6 +133,7 @@ def upgrade() -> None:
         op.execute("INSERT INTO archived_orders SELECT * FROM archived_orders")
         op.drop_table("archived_orders")
     elif sa.inspect(op.get_bind()).has_table("archived_orders"):
+        _refuse_views(op.get_bind())
         _move_all(op.get_bind())
         _drop(op.get_bind())
     op.add_column("deployment", sa.Column("orders_deleted_before", UtcDateTime()), **_goes_on("if_not_exists"))
@@ -164,6 +165,21 @@ def downgrade() -> None:
         ("settled", ["settled_at", "id"]),
     ):
         op.create_index(f"ix_archived_orders_{name}", "archived_orders", columns, **_goes_on("if_not_exists"))
+
+
+def _refuse_views(connection: sa.Connection) -> None:
+    """Find out by a try, which is rolled back, whether the table can be dropped in the end."""
+    if connection.dialect.name != "postgresql":
+        # Others drop a table that a view reads.
+        return
+    try:
+        with connection.begin_nested() as attempt:
+            op.drop_table("archived_orders")
+            attempt.rollback()
+    except sa.exc.InternalError as error:
+        raise CommandError(
+            "a view reads archived_orders, which goes: drop the view, migrate, make it again on recharge_orders"
+        ) from error
 
 
 def _move_all(connection: sa.Connection) -> None:

@@ -16,10 +16,10 @@ import sqlalchemy
 from sqlalchemy import event
 
 from tests.support.reconciling import Workbench
-from tests.support.sql import column_of, insert_rows, rows_of, session
+from tests.support.sql import column_of, execute, insert_rows, rows_of, session
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade, upgrade
-from worker.database.revisions import check_at_head, revisions
+from worker.database.revisions import MigrationError, check_at_head, revisions
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, REJECTED
 
 REVISION = "0035"
@@ -294,6 +294,19 @@ def test_a_run_that_dies_at_any_statement_is_repeated(database_url: str) -> None
     check_at_head(database_url)
     assert_moved(database_url, records)
     assert len(rows_by_id(database_url, EVENTS)) == sum(len(record["events"]) for record in records)
+
+
+@pytest.mark.databases("postgresql")
+def test_a_view_of_the_archive_is_refused_before_an_order_moves(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, numbered(RECORDS[-1][1], 7))
+    execute(database_url, "CREATE VIEW settled AS SELECT id FROM archived_orders")
+    with pytest.raises(MigrationError, match="a view reads archived_orders, which goes: drop the view"):
+        upgrade(database_url)
+    assert column_of(database_url, "SELECT id FROM settled") == [7]
+    execute(database_url, "DROP VIEW settled")
+    upgrade(database_url)
+    assert column_of(database_url, "SELECT id FROM recharge_orders") == [7]
 
 
 def test_the_way_down_makes_an_empty_archive_and_orders_stay(database_url: str) -> None:
