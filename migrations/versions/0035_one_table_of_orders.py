@@ -3,10 +3,12 @@
 Workers and `reconciler archive` have to be stopped: those of the release before read the table. An order keeps its id,
 its columns and its events, and no notification is made. A column that is younger than its record gets its default, and
 an order without a time of submission that of its row. Events that stayed in `order_events`, since a record holds the
-first 1,000, are there already. An event whose id another one has by now gets a new id.
+first 1,000, are there already. An event whose id another one has by now gets a new id, and is
+counted once more by the totals of settlements if it is one.
 
-What cannot be moved becomes a row of `rejected_orders`, with the whole record as its payload: an order whose row id,
-request_id or custom_parm another order has by now, and a record that cannot be read.
+What cannot be moved becomes a row of `rejected_orders`, with the whole record as its payload, and the reason: an order
+whose row id, request_id or custom_parm another order has by now, one that the database refuses for another reason, and
+a record that cannot be read.
 
 Each batch is a transaction, on SQLite the whole revision is one: a run that was interrupted is repeated. The way down
 makes the table, empty; orders stay where they are.
