@@ -1,4 +1,4 @@
-"""Revision 0035: archived orders move back to `recharge_orders`, as every release wrote them."""
+"""Revision 0033: archived orders move back to `recharge_orders`, as every release wrote them."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import MigrationError, check_at_head, revisions
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, REJECTED
 
-REVISION = "0035"
+REVISION = "0033"
 BEFORE = revisions()[revisions().index(REVISION) - 1]
 OLD_NAMES = {"look_group": "age_bucket", "bad_ends": "batch_failures"}
 AT = "2026-01-31 12:00:00"
@@ -177,7 +177,7 @@ def test_an_order_whose_number_another_one_has_by_now_becomes_refused_input(
     assert rows_of(database_url, "SELECT * FROM recharge_orders WHERE id <> 8") == before
     (refused,) = rows_by_id(database_url, REJECTED).values()
     assert json.loads(refused["payload"]) == clashing
-    assert (refused["source"], refused["is_open"]) == ("revision 0035", True)
+    assert (refused["source"], refused["is_open"]) == ("revision 0033", True)
     assert (refused["account"], refused["request_id"], refused["custom_parm"]) == ("default", "r7", "c7")
     assert refused["errors"].startswith("an archived order that was not moved back: the database refused it: ")
     assert re.search("(?i)duplicate|unique", refused["errors"]), refused["errors"]

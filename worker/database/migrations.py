@@ -38,7 +38,7 @@ _CANCEL_THEM = (
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
-        "0035",
+        "0033",
         "deployment",
         "orders_deleted_before IS NOT NULL",
         "the time before which orders were deleted (orders_deleted_before)",

@@ -26,7 +26,7 @@ RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
 """The tables of what could not be placed, by name."""
 
 _IDS_AT_ONCE = 400
-_ONLY_COPIES = "revision 0035"
+_ONLY_COPIES = "revision 0033"
 _DELETED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"}
 
@@ -43,7 +43,7 @@ def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
     """The next rows of refused input, or of unmatched callbacks, that were received before a time; none that
-    revision 0035 has written, as each is the only copy of an order."""
+    revision 0033 has written, as each is the only copy of an order."""
     key = (table.c.received_at, table.c.id)
     old = select(*key).where(key[0] < before, *([table.c.source != _ONLY_COPIES] if table is REJECTED else []))
     return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, UtcDateTime
 
-revision = "0035"
+revision = "0033"
 down_revision = "0032"
 branch_labels = None
 depends_on = None
