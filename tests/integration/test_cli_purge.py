@@ -82,7 +82,7 @@ def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, h
     assert cli.json("purge", "--yes", "--older-than", "400d")["rows"]["platform_queries"] == 0
 
 
-def test_orders_that_revision_0035_could_not_move_stay(cli: CommandLine, bench: Workbench) -> None:
+def test_orders_that_revision_0033_could_not_move_stay(cli: CommandLine, bench: Workbench) -> None:
     """Each of their rows is the only copy of an order."""
     row = {"received_at": datetime.fromisoformat(f"{OLD}+00:00"), "payload": "{}", "errors": "it has no account"}
     sources = ("revision 0033", "reconciler enqueue", "revision 0033")
