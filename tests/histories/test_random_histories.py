@@ -48,4 +48,4 @@ def test_the_random_histories_find(name: str, memory: VirtualDatabase) -> None:
     with pytest.raises(AssertionError, match=law):
         # One failing history is enough, mostly one of the first fifty. Which histories are tried depends on the
         # modules that were imported before (Hypothesis draws from their constants); so there are many more than that.
-        run(memory, kinds, max_examples=500, phases=[Phase.generate], derandomize=True, database=None)
+        run(memory, kinds, max_examples=2000, phases=[Phase.generate], derandomize=True, database=None)
