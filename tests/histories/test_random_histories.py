@@ -43,9 +43,10 @@ def test_the_laws_hold_on_postgresql(migrated_database_url: str) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.timeout(seconds(1800))
 def test_the_random_histories_find(name: str, memory: VirtualDatabase) -> None:
     kinds, law = BROKEN[name]
     with pytest.raises(AssertionError, match=law):
-        # One failing history is enough, mostly one of the first fifty. Which histories are tried depends on the
+        # One failing history is enough, mostly one of the first five hundred. Which histories are tried depends on the
         # modules that were imported before (Hypothesis draws from their constants); so there are many more than that.
         run(memory, kinds, max_examples=2000, phases=[Phase.generate], derandomize=True, database=None)
