@@ -94,6 +94,11 @@ def plan_pause(bench: Workbench) -> None:
     bench.run("UPDATE account_states SET planned_from = '2100-01-31 12:00:00', planned_until = '2100-01-31 18:00:00'")
 
 
+def put_off(bench: Workbench) -> None:
+    row = "'2016-01-31 12:00:00', 'reconciler.check_orders', '[{}]', 1"
+    bench.run(f"INSERT INTO put_off_items (received_at, source, payload, item_count) VALUES ({row})")
+
+
 def archive_two(bench: Workbench) -> None:
     add_settled(bench, "1", "2")
     add_newest(bench)
@@ -126,6 +131,7 @@ def give_up(bench: Workbench) -> None:
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
         (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
         (plan_pause, "0023", "the way down to 0023 would lose of account_states the planned pauses (planned_from)"),
+        (put_off, "0031", "the way down to 0031 would lose of put_off_items what waits for locked orders"),
         (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
         (archive_two, "0003", "archived_orders holds orders, which the release before does not know"),
         (

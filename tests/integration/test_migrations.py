@@ -278,6 +278,7 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "console_failures",
         "console_selections",
         "cut_off_hosts",
+        "put_off_items",
     }
 
     upgrade(database_url)

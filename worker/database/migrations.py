@@ -34,6 +34,13 @@ _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
+        "0033",
+        "put_off_items",
+        "item_count > 0",
+        "what waits for locked orders",
+        "end the session that locks them, let the worker take the rest in, then migrate down again",
+    ),
+    (
         "0024",
         "account_states",
         "planned_until > :now",

@@ -419,6 +419,20 @@ UNMATCHED = _table(
 )
 """A callback whose order is not known yet."""
 
+PUT_OFF = _table(
+    "put_off_items",
+    Column("id", RowId, primary_key=True),
+    _required("received_at", UtcDateTime),
+    # The task that brought them.
+    _required("source", String(32)),
+    # JSON: items of one list, as they came. An order has its `submitted_at` in any case.
+    _required("payload", LongText),
+    # How many items that is.
+    _required("item_count", Integer),
+)
+"""What waits for orders that somebody else holds locked. A row holds the items of one list, since what one of them does
+may depend on those before it; what is taken in goes by the same commit."""
+
 ACTS = _table(
     "operator_acts",
     Column("id", RowId, primary_key=True),
