@@ -116,6 +116,29 @@ def fault_57_a_queue_cannot_be_declared(testbed: Testbed) -> None:
     testbed.heal(bound=testbed.bound(queries=2))
 
 
+@fault(59, "a lock on four orders that lasts", times=4, times_in_ci=2, databases=SERVERS, seconds=150)
+def fault_59_four_orders_are_locked(testbed: Testbed) -> None:
+    testbed.start()
+    held = testbed.place(4)
+    testbed.wait_until_settled(held)
+    ids = ", ".join(str(row[0]) for row in testbed.rows("SELECT id FROM recharge_orders"))
+    names = testbed.place(60, enqueue=False)
+    with session(testbed.database.direct_url) as connection:
+        for statement in ("BEGIN", f"SELECT id FROM recharge_orders WHERE id IN ({ids}) FOR UPDATE"):
+            connection.exec_driver_sql(statement).close()
+        testbed.injected()
+        try:
+            for number, name in enumerate(names):
+                testbed.enqueue([held[number % len(held)], name])
+            # A process that waited for the lock would wait 20 s for each of these lists.
+            testbed.wait_for_rows(names)
+            assert testbed.rows("SELECT sum(item_count) FROM put_off_items") == [(60,)]
+        finally:
+            connection.exec_driver_sql("COMMIT")
+    eventually(lambda: not testbed.rows("SELECT id FROM put_off_items"), "what was put off", seconds=30)
+    testbed.heal(bound=testbed.bound(queries=2))
+
+
 def _send_one_by_one(testbed: Testbed, count: int) -> list[str]:
     """Send a message for each order: more than the worker fetches ahead, so that some wait at the broker."""
     names = testbed.place(count, enqueue=False)
