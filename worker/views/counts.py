@@ -29,6 +29,7 @@ from worker.database.tables import (
     NOTIFICATIONS,
     ORDERS,
     PENDING_STATE,
+    PUT_OFF,
     REJECTED,
     UNMATCHED,
     UNRESOLVED_STATE,
@@ -36,7 +37,7 @@ from worker.database.tables import (
 from worker.domain.notifications.endpoint_watch import unsent_since
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Attention, IdKind, Lane
-from worker.domain.records.watching import NotificationCounts, PendingCount
+from worker.domain.records.watching import NotificationCounts, PendingCount, WaitingItems
 from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
@@ -127,6 +128,13 @@ def unmatched_before(connection: Connection, before: datetime, most: int) -> int
 def _count_received(connection: Connection, table: Table, condition: ColumnElement[bool], most: int) -> int:
     some = select(table.c.id).where(condition).order_by(table.c.received_at).limit(most).subquery()
     return connection.scalar(select(func.count()).select_from(some)) or 0
+
+
+def put_off(connection: Connection) -> WaitingItems | None:
+    """What waits for locked orders: a read of a small table, mostly of an empty one."""
+    since = func.min(PUT_OFF.c.received_at, type_=PUT_OFF.c.received_at.type)
+    count, first = connection.execute(select(func.sum(PUT_OFF.c.item_count), since)).one()
+    return None if first is None else WaitingItems(int(count), first)
 
 
 def notifications(

@@ -58,6 +58,7 @@ def read_gauges(
             states=states,
             workers=workers,
             cut_off=read_cut_off(connection),
+            put_off=counts.put_off(connection),
             last_queries=last_queries(connection, 0 if counted is None else counted.counted_id),
         )
 

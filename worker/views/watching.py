@@ -70,6 +70,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, wi
             endpoints=list(read_endpoints(connection).values()),
             notifications=counts.watched_notifications(connection, now),
             cut_off=read_cut_off(connection),
+            put_off=counts.put_off(connection),
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = read_slots(connection, slots_per_sid=rules.slots)

@@ -115,8 +115,8 @@ def _queues(gauges: Gauges) -> Samples:
 
 
 def _findings(gauges: Gauges) -> Samples:
-    found = {finding.kind for finding in intake_findings(gauges.workers, gauges.now)}
-    for kind in (FindingKind.NOTHING_TAKEN_IN, FindingKind.SHARED_QUEUES):
+    found = {finding.kind for finding in intake_findings(gauges.workers, gauges.now, gauges.put_off)}
+    for kind in (FindingKind.NOTHING_TAKEN_IN, FindingKind.ORDERS_PUT_OFF, FindingKind.SHARED_QUEUES):
         yield [kind.value], float(kind in found)
 
 

@@ -7,7 +7,13 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.watching import CutOff, NotificationCounts, PendingOrders, WorkerRow
+from worker.domain.records.watching import (
+    CutOff,
+    NotificationCounts,
+    PendingOrders,
+    WaitingItems,
+    WorkerRow,
+)
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""
@@ -119,5 +125,6 @@ class Gauges:
     states: Sequence[AccountState] = ()
     workers: Sequence[WorkerRow] = ()
     cut_off: Sequence[CutOff] = ()
+    put_off: WaitingItems | None = None
     last_queries: Mapping[str, LastQuery] = field(default_factory=dict)
     """Among the queries that no total counts yet."""

@@ -193,6 +193,14 @@ class AccountOverview(PendingOrders):
         return sum(self.attention.values()) + self.unresolved.get(None, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingItems:
+    """The items of lists that were put off, as somebody else holds their orders locked: how many, and since when."""
+
+    count: int
+    since: datetime
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
     """The whole deployment at `now`, by the database's clock."""
@@ -206,6 +214,7 @@ class Overview:
     database: DatabaseChanges | None = None
     """What the slots of the configured accounts say of their database; None where it was not read."""
     cut_off: Sequence[CutOff] = ()
+    put_off: WaitingItems | None = None
 
 
 class Level(IntEnum):
@@ -232,6 +241,8 @@ class FindingKind(StrEnum):
     DATABASE_FULL = "database_full"
     NOTHING_TAKEN_IN = "nothing_taken_in"
     """Messages wait at the broker, and no task commits its work."""
+    ORDERS_PUT_OFF = "orders_put_off"
+    """Another session has held orders locked for long, and what names them waits."""
     SHARED_QUEUES = "shared_queues"
     """Another deployment takes messages from the same queues."""
     HOST_NOT_CONNECTED = "host_cut_off.not_connected"

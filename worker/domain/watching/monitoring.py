@@ -157,7 +157,7 @@ def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]
         yield Finding(kind=kind, level=Level.CRITICAL, values=values)
     yield from broker_and_beat(ticking, now, within)
     yield from full_disk(overview.workers, now)
-    yield from intake_findings(overview.workers, now)
+    yield from intake_findings(overview.workers, now, overview.put_off)
 
 
 def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from worker.domain.records.accounts import Rules
-from worker.domain.records.watching import Finding, FindingKind, Level, WorkerRow
+from worker.domain.records.watching import Finding, FindingKind, Level, WaitingItems, WorkerRow
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""
@@ -27,6 +27,7 @@ _LONGEST_STEP_SECONDS = 60.0
 _FULL_FOR = timedelta(seconds=90)
 _FRESH = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 _INTAKE_PATIENCE = timedelta(seconds=60)
+_LOCKS_LAST = timedelta(minutes=10)
 
 
 def hang_patience(rules: Rules) -> float:
@@ -127,9 +128,9 @@ def queue_reading(rows: Iterable[WorkerRow], now: datetime) -> WorkerRow | None:
     return max(told, key=lambda row: row.written_at, default=None)
 
 
-def intake_findings(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
-    """Whether another deployment takes our messages; and whether messages waited at every reading for a minute, while
-    no task committed its work."""
+def intake_findings(rows: Iterable[WorkerRow], now: datetime, put_off: WaitingItems | None = None) -> Iterator[Finding]:
+    """Whether another deployment takes our messages; whether messages waited at every reading for a minute, while no
+    task committed its work; and whether items were put off for ten minutes."""
     # Rows of processes that were killed count as well, since each of their successors may end at its first message. A
     # row that lies ahead was written before a clock was set back.
     rows = [row for row in rows if row.written_at <= now + _FRESH]
@@ -143,3 +144,5 @@ def intake_findings(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Findin
     if reading is not None and reading.orders_waiting and now - since > _INTAKE_PATIENCE:
         values = {"count": reading.orders_waiting, "lasts": now - since}
         yield Finding(kind=FindingKind.NOTHING_TAKEN_IN, level=Level.CRITICAL, values=values)
+    if put_off is not None and now - put_off.since > _LOCKS_LAST:
+        yield Finding(kind=FindingKind.ORDERS_PUT_OFF, values={"count": put_off.count, "lasts": now - put_off.since})

@@ -20,11 +20,13 @@ from worker.domain.records.watching import (
     Overview,
     PastQuery,
     PendingCount,
+    WaitingItems,
     WorkerRow,
 )
 from worker.domain.watching.monitoring import Thresholds, check, queries_for, shared_budgets
 from worker.domain.watching.workers import (
     hang_patience,
+    intake_findings,
     is_ticking,
     last_tick,
     polled_accounts,
@@ -170,6 +172,12 @@ def test_messages_that_nobody_takes_in_are_critical_while_workers_tick() -> None
     (stopped,) = checked(workers=[make_worker(orders_waiting=3)])
     assert (stopped.level, stopped.name) == (Level.CRITICAL, "nothing_taken_in")
     assert checked(workers=[make_worker(orders_waiting=3, taken_in_at=ago(9))]) == []
+
+
+def test_items_that_wait_for_locked_orders_are_a_warning_after_ten_minutes() -> None:
+    (found,) = intake_findings(WORKERS, NOW, WaitingItems(count=3, since=ago(601)))
+    assert (found.level, found.name, found.values["count"]) == (Level.WARNING, "orders_put_off", 3)
+    assert list(intake_findings(WORKERS, NOW, WaitingItems(count=3, since=ago(599)))) == []
 
 
 def cut_off(host: str = "host", account: str = "", **fields: Any) -> CutOff:
