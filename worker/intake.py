@@ -26,10 +26,14 @@ from worker.operations.record_callbacks import (
     record_callbacks,
 )
 from worker.operations.retry_rejected import retry_rejected
+from worker.operations.take_put_off import next_put_off, take_put_off
 
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
+_TRIED_AT_ONCE = 100
+_SHARE = 20.0
+"""After a try in vain it rests so many times as long as that took: a twentieth of a process's time at most."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,6 +47,8 @@ class Intake:
         self._rules = rules
         self._app_ids = app_ids
         self._match_from = 0
+        self._put_off_after = 0
+        self._rests_until = 0.0
         self._committed_at: float | None = None
 
     def seconds_since_commit(self) -> float | None:
@@ -59,7 +65,7 @@ class Intake:
         }
         # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
         report = log.warning if result.rejections else log.info
-        report("orders enqueued", action="orders_enqueued", **self._note_commit(answer))
+        report("orders enqueued", action="orders_enqueued", **self._note_commit(answer, result.put_off))
         self.match_callbacks(result.keys)
         return answer
 
@@ -72,7 +78,7 @@ class Intake:
             "kept": len(result.unmatched),
             "rejected": _to_response(result.rejections),
         }
-        log.info("callbacks recorded", action="callbacks_recorded", **self._note_commit(answer))
+        log.info("callbacks recorded", action="callbacks_recorded", **self._note_commit(answer, result.put_off))
         self.match_callbacks(result.keys)
         return answer
 
@@ -101,14 +107,14 @@ class Intake:
             "unchanged": result.unchanged,
             "rejected": _to_response(result.rejections),
         }
-        log.info("orders cancelled", action="orders_cancelled", **self._note_commit(answer))
+        log.info("orders cancelled", action="orders_cancelled", **self._note_commit(answer, result.put_off))
         return answer
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
         """Poll pending orders next, within the same budget."""
         result = check(self._database, self._app_ids, orders, source)
         answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
-        log.info("checks queued", action="checks_queued", **self._note_commit(answer))
+        log.info("checks queued", action="checks_queued", **self._note_commit(answer, result.put_off))
         return answer
 
     def retry_rejected(self, rejected_id: int, *, actor: str) -> Answer:
@@ -151,9 +157,34 @@ class Intake:
         if matching:
             self.match_callbacks(self._match(matching))
 
-    def _note_commit(self, answer: Answer) -> dict[str, object]:
-        """Note that a list is committed; returns the counts of its answer, for the log."""
+    def take_put_off(self) -> None:
+        """Take in what was put off, the oldest first, as far as its orders are free: for ticks. Of much a bounded part,
+        and the next tick goes on."""
+        started = time.monotonic()
+        if started < self._rests_until:
+            return
+        row_ids = next_put_off(self._database, self._put_off_after, _TRIED_AT_ONCE)
+        # Before they are tried: rows that fail keep no others out.
+        self._put_off_after = row_ids[-1] if len(row_ids) == _TRIED_AT_ONCE else 0
+        for row_id in row_ids:
+            taken = take_put_off(self._database, self._rules, self._app_ids, row_id)
+            if taken is None:
+                # Another process goes through the rows: two at once would not keep their order.
+                return
+            if taken.left:
+                self._rests_until = time.monotonic() + _SHARE * (time.monotonic() - started)
+            else:
+                counts = {"count": taken.done, "rejected": len(taken.rejections)}
+                log.info("what was put off is taken in", action="put_off_taken_in", **counts)
+            self.match_callbacks(taken.keys)
+
+    def _note_commit(self, answer: Answer, put_off: int) -> dict[str, object]:
+        """Note that a list is committed, and try what it has put off; returns the counts of its answer, for the log."""
         self._committed_at = time.monotonic()
+        if put_off:
+            answer["put_off"] = put_off
+            # Transactions of ours hold orders for milliseconds: mostly those are free by now.
+            self.take_put_off()
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:

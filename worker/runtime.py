@@ -124,6 +124,7 @@ class _TickWork:
     def do(self) -> None:
         self._enter_endpoints()
         self._intake.match_some_callbacks()
+        self._intake.take_put_off()
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
         self._old_deliveries.delete_some()

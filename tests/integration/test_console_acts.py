@@ -19,6 +19,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
 from worker.domain.records.answers import HttpError, Refused
+from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.users import Viewer
@@ -467,7 +468,9 @@ def test_a_contradiction_that_is_being_committed_is_not_dismissed_unseen(client:
     with ThreadPoolExecutor(1) as threads:
         with bench.database.write() as connection:
             late = [callback("1", "1", "9.99")]
-            record_callbacks_within(connection, bench.rules, bench.app_ids, late, bench.database.now(connection))
+            record_callbacks_within(
+                connection, bench.rules, bench.app_ids, late, bench.database.now(connection), held=HeldOrders()
+            )
             pressed = threads.submit(send, client, path, page)
             eventually(lambda: is_waited_for(bench), "the act waits for the callback")
         pressed.result()

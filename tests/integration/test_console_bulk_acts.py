@@ -21,6 +21,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from tests.support.visitors import ACTOR, console_process, write_users
 from worker.database.tables import ACTS, EVENTS, SELECTIONS
+from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.record_callbacks import record_callbacks_within
 from worker.stores.recorded_acts import read_orders_acted_on
@@ -201,7 +202,7 @@ def test_a_contradiction_that_commits_after_later_ones_is_not_dismissed_unseen(
     with bench.database.write() as connection:
         late = [callback("1", "1", "9.99")]
         now = bench.database.now(connection)
-        record_callbacks_within(connection, bench.rules, bench.app_ids, late, now)
+        record_callbacks_within(connection, bench.rules, bench.app_ids, late, now, held=HeldOrders())
         # Its event has an id by now, and that of the other order has a higher one.
         bench.intake.record_callbacks([callback("2", "1", "9.99")])
         page = client.get(path).text

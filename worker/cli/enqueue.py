@@ -25,6 +25,7 @@ from worker.cli.output import (
 from worker.cli.session import session
 from worker.domain.orders.submissions import ORDER_FIELDS
 from worker.intake import Intake
+from worker.operations.enqueue import OF_A_FILE
 from worker.settings.rules import app_ids_of, rules_of
 
 LIST_LENGTH = 500
@@ -158,7 +159,7 @@ def _enqueue_list(intake: Intake, lines: list[Line], zone: tzinfo, refused: Refu
     readable = [line for line in lines if line.error is None]
     if readable:
         orders = [_with_offset(line.order, zone) for line in readable]
-        answer: Any = intake.enqueue_orders(orders, source="reconciler enqueue")
+        answer: Any = intake.enqueue_orders(orders, source=OF_A_FILE)
         tally.accepted += answer["accepted"]
         tally.duplicates += answer["duplicates"]
         errors.update((readable[one["index"]].number, one["errors"]) for one in answer["rejected"])

@@ -27,6 +27,7 @@ __all__ = [
     "Database",
     "DatabaseError",
     "RaceLost",
+    "brief_lock_waits",
     "is_contention",
     "is_locked",
     "is_transient",
@@ -141,6 +142,16 @@ class Database:
         value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
         read = datetime.fromisoformat(value) if isinstance(value, str) else value
         return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+@contextmanager
+def brief_lock_waits(connection: Connection) -> Iterator[None]:
+    """End statements that wait longer than 10 ms for a lock (`is_locked`), on PostgreSQL and within a savepoint: its
+    rollback restores the longer wait, too."""
+    swap = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
+    before = connection.exec_driver_sql(swap, ("10ms",)).scalar_one()
+    yield
+    connection.exec_driver_sql(swap, (before,))
 
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:

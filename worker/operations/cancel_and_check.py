@@ -6,11 +6,13 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
-from worker.domain.orders.submissions import read_items, read_reference, refused_texts
+from worker.domain.orders.submissions import put_off_text, read_items, read_reference, refused_texts
+from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.save_orders import save_orders
+from worker.stores.put_off_items import put_off
 from worker.stores.recharge_orders import lock_by_keys
 from worker.stores.rejected_and_unmatched import keep_refused
 
@@ -35,9 +37,12 @@ def _decide_all(
     database: Database, app_ids: Mapping[str, str], references: object, source: str, decide: Decision
 ) -> ReferenceResult:
     with database.write() as connection:
-        now = database.now(connection)
-        result = decide_within(connection, app_ids, references, now, decide)
+        now, held = database.now(connection), HeldOrders()
+        result = decide_within(connection, app_ids, references, now, decide, held=held)
         keep_refused(connection, refused_texts(result.rejections), source, now)
+        if held.put_off:
+            text = put_off_text(references, held.put_off, source, now)
+            result.put_off = put_off(connection, text, len(held.put_off), source, now)
         return result
 
 
@@ -47,15 +52,18 @@ def decide_within(
     references: object,
     now: datetime,
     decide: Decision,
+    *,
+    held: HeldOrders,
     rank: Rank | None = None,
 ) -> ReferenceResult:
-    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused.
+    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused and
+    what was put off for `held`.
 
     `rank` is that of the notifications; None: by the number of orders.
     """
     read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
-    orders = lock_by_keys(connection, [key for _, _, key in read])
-    result = decide(read, orders, now)
+    orders = lock_by_keys(connection, [key for _, _, key in read], held=held.orders)
+    result = decide(held.sort_out(read, lambda one: [one[2]]), orders, now)
     save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)) if rank is None else rank)
     result.rejections = [*refused, *result.rejections]
     return result

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
-from worker.database.transactions import Connection, Database, retry_until
+from worker.database.transactions import Connection, Database, DatabaseError, brief_lock_waits, is_locked, retry_until
 from worker.domain.orders.enqueueing import (
     EnqueueResult,
     Listed,
@@ -14,8 +14,9 @@ from worker.domain.orders.enqueueing import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.orders.submissions import read_items, read_order, refused_texts
+from worker.domain.orders.submissions import put_off_text, read_items, read_order, refused_texts
 from worker.domain.records.accounts import Rules
+from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import OrderKey
 from worker.domain.scheduling.observing import observe_arrivals
@@ -23,6 +24,7 @@ from worker.domain.scheduling.poll_schedule import first_due
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
 from worker.stores.archived_orders import knows_any
+from worker.stores.put_off_items import put_off
 from worker.stores.recharge_orders import (
     by_account_and_column,
     insert_orders,
@@ -39,20 +41,28 @@ long outage that would become the whole queue.
 """
 
 
+OF_A_FILE = "reconciler enqueue"
+"""The source of orders that a command reads from a file."""
+
+
 @retry_until(seconds=PATIENCE_SECONDS)
 def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str) -> EnqueueResult:
-    """Insert what is new, fill in what was missing, refuse what differs or cannot be read.
+    """Insert what is new, fill in what was missing, refuse what differs or cannot be read; put off what names an order
+    that somebody else holds locked. `OF_A_FILE` waits for such orders: its answer is about all of them.
 
     `orders` is what a task was given, whatever it is; `app_ids` are the configured accounts. Where somebody else
     inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
     kept callbacks may wait for `result.keys`.
     """
     with database.write() as connection:
-        now = database.now(connection)
-        result = enqueue_within(connection, rules, app_ids, orders, now)
+        now, held = database.now(connection), HeldOrders(are_waited_for=source == OF_A_FILE)
+        result = enqueue_within(connection, rules, app_ids, orders, now, held=held)
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
         # Afterwards: the same list may hold an order once refused and once right.
         close_refused_of(connection, result.keys)
+        if held.put_off:
+            text = put_off_text(orders, held.put_off, source, now)
+            result.put_off = put_off(connection, text, len(held.put_off), source, now)
         return result
 
 
@@ -63,16 +73,18 @@ def enqueue_within(
     orders: object,
     now: datetime,
     *,
+    held: HeldOrders,
     received_at: datetime | None = None,
     rank: Rank = Rank.RESULT,
 ) -> EnqueueResult:
-    """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
-    `rank` is that of the notifications."""
+    """The same within a transaction of the caller's, who keeps what was refused and what was put off for `held`.
+    `received_at`: where not now. `rank` is that of the notifications."""
     submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
     inserted = _insert_unknown(connection, submissions, now, rules)
     result, rest = after_insertion(submissions, inserted)
     if rest:
-        known = lock_by_keys(connection, [submission.key for _, _, submission in rest])
+        known = lock_by_keys(connection, [submission.key for _, _, submission in rest], held=held.orders)
+        rest = held.sort_out(rest, lambda one: [one[2].key])
         enqueue_submissions(rest, known, now, rules, result)
     insert_orders(connection, result.new, now)
     arrived = set(result.accepted)
@@ -86,17 +98,23 @@ def enqueue_within(
 def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:
     """Insert the new orders in one statement without a search before it, where the database can; returns their keys.
 
-    Only where no id is named twice. Where the archive holds one of those that seemed new, nothing is inserted, and all
-    are to be searched.
+    Only where no id is named twice. Where the archive holds one of those that seemed new, or somebody else writes one
+    and does not commit, nothing is inserted, and all are to be searched.
     """
     if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()
     ordered = sorted([one for _, _, one in submissions], key=lambda one: insertion_order(one.key))
     due = [first_due(one.submitted_at, rules) for one in ordered]
     alike = new_order(ordered[0], now, rules, order_id=-1)
-    with connection.begin_nested() as insertion:
-        inserted = insert_unknown(connection, ordered, due, alike, now)
-        if knows_any(connection, by_account_and_column(inserted)):
-            insertion.rollback()
-            return set()
+    try:
+        with connection.begin_nested() as insertion:
+            with brief_lock_waits(connection):
+                inserted = insert_unknown(connection, ordered, due, alike, now)
+            if inserted and knows_any(connection, by_account_and_column(inserted)):
+                insertion.rollback()
+                return set()
+    except DatabaseError as error:
+        if not is_locked(error):
+            raise
+        return set()
     return inserted

@@ -19,9 +19,9 @@ from worker.domain.callbacks.matching import (
     sayings_of,
     shown_sayings_of,
 )
-from worker.domain.orders.submissions import read_items, refused_texts
+from worker.domain.orders.submissions import put_off_text, read_items, refused_texts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.incoming import Rejection
+from worker.domain.records.incoming import HeldOrders, Rejection
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey
@@ -29,6 +29,7 @@ from worker.domain.scheduling.observing import observe_callbacks
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
+from worker.stores.put_off_items import put_off
 from worker.stores.recharge_orders import count_repeats, find_ids_in, find_said, lock_by_keys
 from worker.stores.rejected_and_unmatched import (
     drop_kept,
@@ -44,15 +45,19 @@ from worker.stores.rejected_and_unmatched import (
 def record_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], callbacks: object, source: str
 ) -> CallbackResult:
-    """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read.
+    """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read; put
+    off those whose order somebody else holds locked.
 
     `callbacks` is what a task was given, whatever it is. After the return the caller matches `result.keys` with
     the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other.
     """
     with database.write() as connection:
-        now = database.now(connection)
-        result = record_callbacks_within(connection, rules, app_ids, callbacks, now)
+        now, held = database.now(connection), HeldOrders()
+        result = record_callbacks_within(connection, rules, app_ids, callbacks, now, held=held)
         keep_refused_once(connection, refused_texts(result.rejections), source, now)
+        if held.put_off:
+            text = put_off_text(callbacks, held.put_off, source, now)
+            result.put_off = put_off(connection, text, len(held.put_off), source, now)
         return result
 
 
@@ -63,14 +68,16 @@ def record_callbacks_within(
     callbacks: object,
     now: datetime,
     *,
+    held: HeldOrders,
     rank: Rank = Rank.RESULT,
 ) -> CallbackResult:
-    """The same within a transaction of the caller's, who keeps what was refused.
+    """The same within a transaction of the caller's, who keeps what was refused and what was put off for `held`.
 
     `rank` is that of the notifications.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
-    result = decide_within(connection, rules, app_ids, [(index, callback) for index, _, callback in read], now)
+    listed = [(index, callback) for index, _, callback in read]
+    result = decide_within(connection, rules, app_ids, listed, now, held)
     result.rejections = [*refused, *result.rejections]
     save_within(connection, rules, result, now, rank=rank)
     return result
@@ -82,14 +89,17 @@ def decide_within(
     app_ids: Mapping[str, str],
     callbacks: Sequence[tuple[int, Callback]],
     now: datetime,
+    held: HeldOrders,
 ) -> CallbackResult:
-    """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
+    """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback); the caller
+    keeps those that are put off for `held`."""
     possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
     # A key for each account would be too many: there may be thousands.
     of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
     named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
     keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
-    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any))
+    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any), held=held.orders)
+    callbacks = held.sort_out(callbacks, lambda one: (key_in(name, one[1]) for name in one[1].accounts(app_ids)))
     result = apply_callbacks(callbacks, orders, app_ids, now, rules)
     said = _said_before(connection, result.changes)
     return apply_callbacks(callbacks, orders, app_ids, now, rules, said) if said else result
@@ -116,14 +126,15 @@ def save_within(
 def match_kept_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int]
 ) -> tuple[int, list[OrderKey]]:
-    """Settle orders from kept callbacks with these ids.
+    """Settle orders from kept callbacks with these ids. Those stay kept whose order somebody else holds locked.
 
     Returns how many callbacks found their orders, and the keys of orders that learned an id by this.
     """
     with database.write() as connection:
-        now = database.now(connection)
-        readable = lock_readable(connection, kept_ids)
-        orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
+        now, held = database.now(connection), HeldOrders()
+        kept = lock_readable(connection, kept_ids)
+        orders = lock_by_keys(connection, [key_in(*one[1:]) for one in kept], held=held.orders)
+        readable = held.sort_out(kept, lambda one: [key_in(*one[1:])])
         matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         said = _said_before(connection, result.changes)
         if said:
@@ -171,7 +182,7 @@ def receive_callbacks(
     callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
     with database.write() as connection:
         now = database.now(connection)
-        result = decide_within(connection, rules, app_ids, callbacks, now)
+        result = decide_within(connection, rules, app_ids, callbacks, now, HeldOrders(are_waited_for=True))
         result.rejections += [one for one in received if isinstance(one, Rejection)]
         save_within(connection, rules, result, now)
         keep_refused_once(connection, refused_texts(result.rejections), SOURCE, now)

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.orders.cancellations_and_checks import cancel_all, check_all
-from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, gone, read_refused, refused_texts
+from worker.domain.orders.submissions import InputKind, Retried, gone, read_refused, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import Rank
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
@@ -42,11 +43,11 @@ def retry_rejected(
         held = read_refused(row.source, row.payload, row.errors)
         if isinstance(held, str):
             return Retried(fault=held)
-        now = database.now(connection)
+        now, waits = database.now(connection), HeldOrders(are_waited_for=True)
         result = Retried()
         for part in held.parts:
             # Read as of then: what lay in the future is refused still, and an order without a time came in then.
-            _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
+            take_in(connection, rules, app_ids, held.kind, part, row.received_at, now, result, waits)
         refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
             rewrite_refused(connection, rejected_id, refused[0].errors)
@@ -62,25 +63,31 @@ def retry_rejected(
         return result
 
 
-def _take_in(
+def take_in(
     connection: Connection,
     rules: Rules,
     app_ids: Mapping[str, str],
-    held: RefusedInput,
-    part: list[object],
+    kind: InputKind,
+    items: list[object],
     received_at: datetime,
     now: datetime,
     result: Retried,
+    held: HeldOrders,
 ) -> None:
-    if held.kind is InputKind.ORDERS:
-        orders = enqueue_within(connection, rules, app_ids, part, now, received_at=received_at, rank=Rank.BULK)
+    """Take in items that came at another time, by the decisions of their tasks, and add to the result. The caller keeps
+    what was refused, and what was put off for `held`."""
+    if kind is InputKind.ORDERS:
+        orders = enqueue_within(
+            connection, rules, app_ids, items, now, held=held, received_at=received_at, rank=Rank.BULK
+        )
         rejections, keys = orders.rejections, orders.keys
-    elif held.kind is InputKind.CALLBACKS:
-        callbacks = record_callbacks_within(connection, rules, app_ids, part, now, rank=Rank.BULK)
+    elif kind is InputKind.CALLBACKS:
+        callbacks = record_callbacks_within(connection, rules, app_ids, items, now, held=held, rank=Rank.BULK)
         rejections, keys = callbacks.rejections, list(callbacks.keys)
     else:
-        decide = cancel_all if held.kind is InputKind.CANCELLATIONS else check_all
-        rejections, keys = decide_within(connection, app_ids, part, now, decide, Rank.BULK).rejections, []
+        decide = cancel_all if kind is InputKind.CANCELLATIONS else check_all
+        referred = decide_within(connection, app_ids, items, now, decide, held=held, rank=Rank.BULK)
+        rejections, keys = referred.rejections, []
     result.rejections += rejections
     result.keys += keys
-    result.done += len(part) - len(rejections)
+    result.done += len(items) - len(rejections) - len(held.put_off)

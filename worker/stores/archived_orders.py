@@ -78,14 +78,16 @@ def first_archived(connection: Connection, most: int) -> Sequence[int]:
     return connection.scalars(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id).limit(most)).all()
 
 
-def restore(connection: Connection, order_ids: Collection[int]) -> int:
+def restore(connection: Connection, order_ids: Collection[int], *, skip_locked: bool = False) -> int:
     """Restore these orders with all their events, as they were; returns how many of them were in the archive.
+
+    With `skip_locked` those that somebody else holds locked stay there.
 
     Raises IntegrityError where `recharge_orders` holds one of their ids: a worker of a release without the archive has
     taken the order for new.
     """
     wanted = select(ARCHIVED).where(one_of(connection, ARCHIVED.c.id, order_ids)).order_by(ARCHIVED.c.id)
-    records = [_read(row) for row in connection.execute(wanted.with_for_update()).mappings()]
+    records = [_read(row) for row in connection.execute(wanted.with_for_update(skip_locked=skip_locked)).mappings()]
     if records:
         insert_rows(connection, ORDERS, [record.order for record in records])
         insert_rows(connection, EVENTS, [event for record in records for event in record.events])

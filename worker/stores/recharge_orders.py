@@ -73,11 +73,15 @@ def to_order(row: Row[Any]) -> Order:
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """The orders with these row ids, archived ones too, without a lock. One that is moved meanwhile may be missing."""
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
-    found = [to_order(row) for row in connection.execute(chosen)]
+    found = _read(connection, order_ids)
     rest = set(order_ids) - {order.id for order in found}
     archived = read_archived(connection, one_of(connection, ARCHIVED.c.id, rest)) if rest else []
     return found + [Order(**{name: record.order[name] for name in _FIELDS}) for record in archived]
+
+
+def _read(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
+    return [to_order(row) for row in connection.execute(chosen)]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
@@ -121,18 +125,26 @@ def insert_unknown(
     return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
 
 
-def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+def lock_by_ids(connection: Connection, order_ids: Collection[int], *, held: list[Order] | None = None) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Those that are in the archive are restored.
+    Those that are in the archive are restored. What somebody else holds locked is waited for; with `held`, such orders
+    are added to that list instead, unlocked.
     """
     if not order_ids:
         return []
-    orders = _lock(connection, order_ids)
-    if len(orders) < len(order_ids):
-        restore(connection, set(order_ids) - {order.id for order in orders})
+    skips = held is not None
+    orders = _lock(connection, order_ids, skips)
+    rest = set(order_ids) - {order.id for order in orders}
+    if rest and held is not None:
+        held += _read(connection, rest)
+        rest -= {order.id for order in held}
+    if rest:
+        restore(connection, rest, skip_locked=skips)
         # All of them again: another transaction may have restored some of them.
-        orders = _lock(connection, order_ids)
+        orders = _lock(connection, order_ids, skips)
+        if held is not None:
+            held += read_orders(connection, rest - {order.id for order in orders})
     return orders
 
 
@@ -143,16 +155,16 @@ def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dic
     return dict.fromkeys(order_ids, 0) | {row[0]: row[1] for row in found}
 
 
-def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
+def _lock(connection: Connection, order_ids: Collection[int], skips: bool) -> list[Order]:
+    rows = connection.execute(_locking(connection.dialect.name, skips), {"ids": list(order_ids)})
     return [to_order(row) for row in rows]
 
 
 # Cached: SQLAlchemy takes longer to make it than the database to run it.
-@lru_cache(maxsize=4)
-def _locking(kind: str) -> Select[tuple[Any, ...]]:
+@lru_cache(maxsize=8)
+def _locking(kind: str, skips: bool) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
-    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
+    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update(skip_locked=skips)
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
@@ -182,14 +194,21 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
     return found
 
 
-def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
+def lock_by_keys(
+    connection: Connection,
+    keys: Iterable[OrderKey],
+    *,
+    besides: Collection[int] = (),
+    held: list[Order] | None = None,
+) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
-    Raises RaceLost where an order was moved to the archive and restored during the search.
+    `held` is as for `lock_by_ids`. Raises RaceLost where an order was moved to the archive and restored during the
+    search.
     """
     found = find_ids(connection, keys)
-    orders = lock_by_ids(connection, found.union(besides))
-    if not found.issubset(order.id for order in orders):
+    orders = lock_by_ids(connection, found.union(besides), held=held)
+    if not found.issubset(order.id for order in (*orders, *(held or ()))):
         raise RaceLost("an order that was found is gone")
     return orders
 

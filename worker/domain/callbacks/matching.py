@@ -42,6 +42,8 @@ class CallbackResult:
     changes: list[Change] = field(default_factory=list)
     repeated: Counter[int] = field(default_factory=Counter)
     """How often callbacks have repeated a stored event, by its id."""
+    put_off: int = 0
+    """Items that wait for locked orders."""
 
     @property
     def keys(self) -> list[OrderKey]:

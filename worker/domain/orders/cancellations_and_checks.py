@@ -22,6 +22,8 @@ class ReferenceResult:
     rejections: list[Rejection] = field(default_factory=list)
     changes: dict[int, Change] = field(default_factory=dict)
     """By order id."""
+    put_off: int = 0
+    """Items that wait for locked orders."""
 
 
 def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:

@@ -31,6 +31,8 @@ class EnqueueResult:
     """To be inserted; their ids are negative."""
     changes: list[Change] = field(default_factory=list)
     """The known orders that were filled in."""
+    put_off: int = 0
+    """Items that wait for locked orders."""
 
 
 def insertion_order(key: OrderKey) -> tuple[str, str, str]:

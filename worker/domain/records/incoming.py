@@ -4,14 +4,17 @@ Texts that are kept of it are such that every database can hold them (`storable`
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from worker.domain.records.orders import Order, OrderKey
+
+Item = TypeVar("Item", bound=tuple[Any, ...])
+"""One item of a list, after its index."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -91,6 +94,37 @@ class Directory:
         one = self._by_request_id.get((key.account, key.request_id))
         other = self._by_custom_parm.get((key.account, key.custom_parm))
         return sorted({holder for holder in (one, other) if holder is not None})
+
+
+class HeldOrders:
+    """The orders that a list names and somebody else holds locked, and the items that are put off for them.
+
+    With `are_waited_for` the transaction waits until they are free instead: there are none.
+    """
+
+    def __init__(self, *, are_waited_for: bool = False) -> None:
+        self.orders: list[Order] | None = None if are_waited_for else []
+        self.put_off: list[int] = []
+        """The indexes of these items."""
+
+    def sort_out(self, items: Sequence[Item], keys_of: Callable[[Item], Iterable[OrderKey]]) -> Sequence[Item]:
+        """Put off the items that name one of these orders; returns the others. `keys_of` are all that an item may name.
+
+        An item that shares an id with an earlier one that is put off is put off, too: the earlier one may give that id
+        to a known order, and without it the later one would begin another order.
+        """
+        if not self.orders:
+            return items
+        directory, others = Directory(self.orders), []
+        for item in items:
+            keys = list(keys_of(item))
+            if any(map(directory.holders, keys)):
+                self.put_off.append(item[0])
+                for key in keys:
+                    directory.enter(key, self.orders[0].id)
+            else:
+                others.append(item)
+        return others
 
 
 def storable(text: str, limit: int) -> str:
