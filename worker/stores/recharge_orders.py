@@ -73,15 +73,11 @@ def to_order(row: Row[Any]) -> Order:
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """The orders with these row ids, archived ones too, without a lock. One that is moved meanwhile may be missing."""
-    found = _read(connection, order_ids)
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
+    found = [to_order(row) for row in connection.execute(chosen)]
     rest = set(order_ids) - {order.id for order in found}
     archived = read_archived(connection, one_of(connection, ARCHIVED.c.id, rest)) if rest else []
     return found + [Order(**{name: record.order[name] for name in _FIELDS}) for record in archived]
-
-
-def _read(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
-    return [to_order(row) for row in connection.execute(chosen)]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
@@ -135,16 +131,12 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int], *, held: lis
         return []
     skips = held is not None
     orders = _lock(connection, order_ids, skips)
-    rest = set(order_ids) - {order.id for order in orders}
-    if rest and held is not None:
-        held += _read(connection, rest)
-        rest -= {order.id for order in held}
-    if rest:
-        restore(connection, rest, skip_locked=skips)
+    if len(orders) < len(order_ids):
+        restore(connection, set(order_ids) - {order.id for order in orders}, skip_locked=skips)
         # All of them again: another transaction may have restored some of them.
         orders = _lock(connection, order_ids, skips)
-        if held is not None:
-            held += read_orders(connection, rest - {order.id for order in orders})
+    if held is not None and len(orders) < len(order_ids):
+        held += read_orders(connection, set(order_ids) - {order.id for order in orders})
     return orders
 
 

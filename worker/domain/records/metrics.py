@@ -7,13 +7,7 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.watching import (
-    CutOff,
-    NotificationCounts,
-    PendingOrders,
-    WaitingItems,
-    WorkerRow,
-)
+from worker.domain.records.watching import CutOff, NotificationCounts, PendingOrders, WaitingItems, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""
