@@ -1,17 +1,19 @@
 """What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from worker.adapters.clock import Throttle
+from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActKind
-from worker.domain.records.incoming import Rejection
+from worker.domain.records.incoming import HeldName, Rejection
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator
@@ -26,14 +28,14 @@ from worker.operations.record_callbacks import (
     record_callbacks,
 )
 from worker.operations.retry_rejected import retry_rejected
-from worker.operations.take_put_off import next_put_off, take_put_off
+from worker.operations.take_put_off import read_next_put_off, take_put_off
 
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
-_TRIED_AT_ONCE = 100
-_SHARE = 20.0
-"""After a try in vain it rests so many times as long as that took: a twentieth of a process's time at most."""
+_PUT_OFF_SECONDS = 0.5
+"""How long a tick takes in what was put off."""
+_DEFECT_LINES = Throttle(60.0)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,7 +50,7 @@ class Intake:
         self._app_ids = app_ids
         self._match_from = 0
         self._put_off_after = 0
-        self._rests_until = 0.0
+        self._names_left: set[HeldName] = set()
         self._committed_at: float | None = None
 
     def seconds_since_commit(self) -> float | None:
@@ -157,34 +159,39 @@ class Intake:
         if matching:
             self.match_callbacks(self._match(matching))
 
-    def take_put_off(self) -> None:
-        """Take in what was put off, the oldest first, as far as its orders are free: for ticks. Of much a bounded part,
-        and the next tick goes on."""
-        started = time.monotonic()
-        if started < self._rests_until:
-            return
-        row_ids = next_put_off(self._database, self._put_off_after, _TRIED_AT_ONCE)
-        # Before they are tried: rows that fail keep no others out.
-        self._put_off_after = row_ids[-1] if len(row_ids) == _TRIED_AT_ONCE else 0
-        for row_id in row_ids:
-            taken = take_put_off(self._database, self._rules, self._app_ids, row_id)
-            if taken is None:
-                # Another process goes through the rows: two at once would not keep their order.
-                return
-            if taken.left:
-                self._rests_until = time.monotonic() + _SHARE * (time.monotonic() - started)
-            else:
-                counts = {"count": taken.done, "rejected": len(taken.rejections)}
+    def take_put_off(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take in what was put off, the oldest first, as far as its orders are free: for ticks. After half a second, by
+        a clock of seconds, the rest is left to the next one. Errors are logged."""
+        until = clock() + _PUT_OFF_SECONDS
+        while clock() < until and self._take_next_put_off():
+            pass
+
+    def _take_next_put_off(self) -> bool:
+        """Try the next row; returns whether to go on."""
+        row = None
+        try:
+            row = read_next_put_off(self._database, self._put_off_after)
+            if row is None:
+                self._put_off_after, self._names_left = 0, set()
+                return False
+            self._put_off_after = row.id
+            taken = take_put_off(self._database, self._rules, self._app_ids, row, self._names_left)
+            counts = {"count": taken.done, "rejected": len(taken.rejections)}
+            if any(counts.values()):
                 log.info("what was put off is taken in", action="put_off_taken_in", **counts)
             self.match_callbacks(taken.keys)
+        except Exception as error:
+            if OUTAGES.explains(error, "what was put off waits on"):
+                return False
+            if _DEFECT_LINES.passes():
+                log.exception("what was put off could not be taken in", action="put_off_failed", row=row and row.id)
+        return row is not None
 
     def _note_commit(self, answer: Answer, put_off: int) -> dict[str, object]:
-        """Note that a list is committed, and try what it has put off; returns the counts of its answer, for the log."""
+        """Note that a list is committed; returns the counts of its answer, for the log."""
         self._committed_at = time.monotonic()
         if put_off:
             answer["put_off"] = put_off
-            # Transactions of ours hold orders for milliseconds: mostly those are free by now.
-            self.take_put_off()
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:

@@ -124,12 +124,13 @@ class _TickWork:
     def do(self) -> None:
         self._enter_endpoints()
         self._intake.match_some_callbacks()
-        self._intake.take_put_off()
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
         self._old_deliveries.delete_some()
         self._endpoint_comparison.compare_sometimes()
         self._metrics.count_some()
+        # The last: it may take half a second.
+        self._intake.take_put_off()
 
     def _enter_endpoints(self) -> None:
         # Done before the fork, unless the database was away then.

@@ -425,7 +425,7 @@ PUT_OFF = _table(
     _required("received_at", UtcDateTime),
     # The task that brought them.
     _required("source", String(32)),
-    # JSON: items of one list, as they came. An order has its `submitted_at` in any case.
+    # JSON: items of one list, as they came.
     _required("payload", LongText),
     # How many items that is.
     _required("item_count", Integer),

@@ -6,7 +6,7 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
-from worker.domain.orders.submissions import put_off_text, read_items, read_reference, refused_texts
+from worker.domain.orders.submissions import read_items, read_reference, refused_texts
 from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order
@@ -40,9 +40,7 @@ def _decide_all(
         now, held = database.now(connection), HeldOrders()
         result = decide_within(connection, app_ids, references, now, decide, held=held)
         keep_refused(connection, refused_texts(result.rejections), source, now)
-        if held.put_off:
-            text = put_off_text(references, held.put_off, source, now)
-            result.put_off = put_off(connection, text, len(held.put_off), source, now)
+        result.put_off = put_off(connection, references, held.put_off, source, now)
         return result
 
 

@@ -14,7 +14,7 @@ from worker.domain.orders.enqueueing import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.orders.submissions import put_off_text, read_items, read_order, refused_texts
+from worker.domain.orders.submissions import read_items, read_order, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import HeldOrders
 from worker.domain.records.notifications import Rank
@@ -60,9 +60,7 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
         # Afterwards: the same list may hold an order once refused and once right.
         close_refused_of(connection, result.keys)
-        if held.put_off:
-            text = put_off_text(orders, held.put_off, source, now)
-            result.put_off = put_off(connection, text, len(held.put_off), source, now)
+        result.put_off = put_off(connection, orders, held.put_off, source, now)
         return result
 
 
@@ -79,7 +77,8 @@ def enqueue_within(
 ) -> EnqueueResult:
     """The same within a transaction of the caller's, who keeps what was refused and what was put off for `held`.
     `received_at`: where not now. `rank` is that of the notifications."""
-    submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
+    listed, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
+    submissions = held.sort_out(listed, lambda one: [one[2].key])
     inserted = _insert_unknown(connection, submissions, now, rules)
     result, rest = after_insertion(submissions, inserted)
     if rest:

@@ -16,10 +16,11 @@ from worker.domain.callbacks.matching import (
     apply_callbacks,
     apply_kept_callbacks,
     key_in,
+    possible_keys,
     sayings_of,
     shown_sayings_of,
 )
-from worker.domain.orders.submissions import put_off_text, read_items, refused_texts
+from worker.domain.orders.submissions import read_items, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import HeldOrders, Rejection
 from worker.domain.records.notifications import Rank
@@ -55,9 +56,7 @@ def record_callbacks(
         now, held = database.now(connection), HeldOrders()
         result = record_callbacks_within(connection, rules, app_ids, callbacks, now, held=held)
         keep_refused_once(connection, refused_texts(result.rejections), source, now)
-        if held.put_off:
-            text = put_off_text(callbacks, held.put_off, source, now)
-            result.put_off = put_off(connection, text, len(held.put_off), source, now)
+        result.put_off = put_off(connection, callbacks, held.put_off, source, now)
         return result
 
 
@@ -69,16 +68,18 @@ def record_callbacks_within(
     now: datetime,
     *,
     held: HeldOrders,
+    received_at: datetime | None = None,
     rank: Rank = Rank.RESULT,
 ) -> CallbackResult:
     """The same within a transaction of the caller's, who keeps what was refused and what was put off for `held`.
 
-    `rank` is that of the notifications.
+    `received_at`: if not now. `rank` is that of the notifications.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
     listed = [(index, callback) for index, _, callback in read]
     result = decide_within(connection, rules, app_ids, listed, now, held)
     result.rejections = [*refused, *result.rejections]
+    result.received_at = received_at
     save_within(connection, rules, result, now, rank=rank)
     return result
 
@@ -93,13 +94,10 @@ def decide_within(
 ) -> CallbackResult:
     """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback); the caller
     keeps those that are put off for `held`."""
-    possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
-    # A key for each account would be too many: there may be thousands.
-    of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
-    named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
-    keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
-    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any), held=held.orders)
-    callbacks = held.sort_out(callbacks, lambda one: (key_in(name, one[1]) for name in one[1].accounts(app_ids)))
+    keys = [key for _, callback in callbacks for key in possible_keys(callback, app_ids)]
+    of_any = find_ids_in(connection, app_ids, [key for key in keys if not key.account])
+    orders = lock_by_keys(connection, [key for key in keys if key.account], besides=of_any, held=held.orders)
+    callbacks = held.sort_out(callbacks, lambda one: possible_keys(one[1], app_ids))
     result = apply_callbacks(callbacks, orders, app_ids, now, rules)
     said = _said_before(connection, result.changes)
     return apply_callbacks(callbacks, orders, app_ids, now, rules, said) if said else result
@@ -115,7 +113,7 @@ def save_within(
     connection: Connection, rules: Rules, result: CallbackResult, now: datetime, *, rank: Rank = Rank.RESULT
 ) -> None:
     """Save what callbacks change, and keep those whose order is unknown. `rank` is that of the notifications."""
-    add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
+    add_observations(connection, observe_callbacks(result.changes, result.received_at or now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
     count_repeats(connection, result.repeated)
     kept = [(key, callback.payload_text, callback.trust) for key, callback in result.unmatched]

@@ -1,6 +1,6 @@
 """Refused input, tried once more after a correction: the same intake, in one transaction with its row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
@@ -47,7 +47,7 @@ def retry_rejected(
         result = Retried()
         for part in held.parts:
             # Read as of then: what lay in the future is refused still, and an order without a time came in then.
-            take_in(connection, rules, app_ids, held.kind, part, row.received_at, now, result, waits)
+            take_in(connection, rules, app_ids, held.kind, part, row.received_at, now, result, waits, rank=Rank.BULK)
         refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
             rewrite_refused(connection, rejected_id, refused[0].errors)
@@ -68,25 +68,26 @@ def take_in(
     rules: Rules,
     app_ids: Mapping[str, str],
     kind: InputKind,
-    items: list[object],
-    received_at: datetime,
+    items: Sequence[object],
+    at: datetime,
     now: datetime,
     result: Retried,
     held: HeldOrders,
+    *,
+    rank: Rank | None,
 ) -> None:
-    """Take in items that came at another time, by the decisions of their tasks, and add to the result. The caller keeps
-    what was refused, and what was put off for `held`."""
+    """Take in items that came `at` another time, by the decisions of their tasks, and add to the result. The caller
+    keeps what was refused, and what was put off for `held`. `rank` is that of the notifications; None: the task's."""
+    first = rank or Rank.RESULT
     if kind is InputKind.ORDERS:
-        orders = enqueue_within(
-            connection, rules, app_ids, items, now, held=held, received_at=received_at, rank=Rank.BULK
-        )
+        orders = enqueue_within(connection, rules, app_ids, items, now, held=held, received_at=at, rank=first)
         rejections, keys = orders.rejections, orders.keys
     elif kind is InputKind.CALLBACKS:
-        callbacks = record_callbacks_within(connection, rules, app_ids, items, now, held=held, rank=Rank.BULK)
-        rejections, keys = callbacks.rejections, list(callbacks.keys)
+        said = record_callbacks_within(connection, rules, app_ids, items, now, held=held, received_at=at, rank=first)
+        rejections, keys = said.rejections, said.keys
     else:
         decide = cancel_all if kind is InputKind.CANCELLATIONS else check_all
-        referred = decide_within(connection, app_ids, items, now, decide, held=held, rank=Rank.BULK)
+        referred = decide_within(connection, app_ids, items, now, decide, held=held, rank=rank)
         rejections, keys = referred.rejections, []
     result.rejections += rejections
     result.keys += keys

@@ -3,70 +3,62 @@ their row."""
 
 from collections.abc import Mapping
 
-import structlog
-
-from worker.adapters.safe_text import first_words
-from worker.database.error_kinds import OUTAGES
-from worker.database.transactions import Database, is_transient, is_unavailable, retry_races
-from worker.domain.orders.submissions import InputKind, Retried, read_refused, refused_texts
+from worker.database.transactions import Database, retry_races
+from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, read_refused, refused_texts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.incoming import HeldOrders, Rejection, Unread
+from worker.domain.records.incoming import HeldName, HeldOrders
 from worker.operations.retry_rejected import take_in
-from worker.stores.put_off_items import find_put_off, leave_put_off, lock_put_off
-from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
-
-log = structlog.stdlib.get_logger(__name__)
+from worker.stores.put_off_items import PutOffRow, leave_put_off, lock_put_off, next_put_off
+from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused, keep_refused_once
 
 
-def next_put_off(database: Database, after: int, most: int) -> list[int]:
-    """The ids of up to `most` rows after an id, in the order in which they came."""
+def read_next_put_off(database: Database, after: int) -> PutOffRow | None:
+    """The first row after an id: rows are tried in the order in which they came."""
     with database.read() as connection:
-        return find_put_off(connection, after, most)
+        return next_put_off(connection, after)
 
 
-def take_put_off(database: Database, rules: Rules, app_ids: Mapping[str, str], row_id: int) -> Retried | None:
+def take_put_off(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], row: PutOffRow, left: set[HeldName]
+) -> Retried:
     """Take in what a row holds, by the decisions of its task; what still waits is left there.
 
-    None: another process takes the row in, or has done so. What fails by a mistake of ours or of the row is refused,
-    for a person to retry: it would fail at each tick. Raises if the database is away.
+    `left` are the ids for which earlier rows wait: items with one of them are left, too, so that all that concerns one
+    order is done as it came. The ids of what is left are added, and those of a row that fails or that another process
+    is at. Raises ValueError if the row cannot be read; it stays, as a worker of a later release may read it.
     """
+    read = read_refused(row.source, row.payload, "")
+    if isinstance(read, str):
+        raise ValueError(f"the row {read}")
+    taken = None
     try:
-        return _take(database, rules, app_ids, row_id)
-    except Exception as error:
-        if is_unavailable(error):
-            raise
-        if is_transient(error):
-            OUTAGES.explains(error, "what was put off waits on")
-            return Retried(left=1)
-        _refuse(database, row_id, f"put off: could not be taken in ({first_words(error)})")
-        log.exception("what was put off could not be taken in, and is refused", action="put_off_refused")
-        return Retried()
+        taken = _take(database, rules, app_ids, row, read, left)
+    finally:
+        if taken is None:
+            HeldOrders(left).hold_texts(read.parts[0])
+    return taken or Retried()
 
 
 @retry_races
-def _take(database: Database, rules: Rules, app_ids: Mapping[str, str], row_id: int) -> Retried | None:
+def _take(
+    database: Database,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    row: PutOffRow,
+    read: RefusedInput,
+    left: set[HeldName],
+) -> Retried | None:
+    result, held, (items,), are_orders = Retried(), HeldOrders(left), read.parts, read.kind is InputKind.ORDERS
     with database.write() as connection:
-        row, held, result = lock_put_off(connection, row_id), HeldOrders(), Retried()
-        if row is None:
+        if not lock_put_off(connection, row):
             return None
-        read, now = read_refused(row.source, row.payload, ""), database.now(connection)
-        if isinstance(read, str):
-            raise ValueError(f"the row {read}")
-        (items,) = read.parts
-        take_in(connection, rules, app_ids, read.kind, items, now, now, result, held)
-        are_orders = read.kind is InputKind.ORDERS
-        keep_refused(connection, refused_texts(result.rejections, are_orders=are_orders), row.source, now)
+        now = database.now(connection)
+        # An order without a time came in when the row did.
+        take_in(connection, rules, app_ids, read.kind, items, row.received_at, now, result, held, rank=None)
+        keep = keep_refused_once if read.kind is InputKind.CALLBACKS else keep_refused
+        keep(connection, refused_texts(result.rejections, are_orders=are_orders), row.source, now)
         if are_orders:
             close_refused_of(connection, result.keys)
-        leave_put_off(connection, row_id, [items[index] for index in held.put_off])
-        result.left = len(held.put_off)
+        if len(held.put_off) < len(items):
+            leave_put_off(connection, row.id, [items[index] for index in sorted(held.put_off)])
         return result
-
-
-@retry_races
-def _refuse(database: Database, row_id: int, why: str) -> None:
-    with database.write() as connection:
-        if row := lock_put_off(connection, row_id):
-            refused = Rejection(index=None, payload=Unread(text=row.payload, errors=()), errors=(why,))
-            keep_refused(connection, refused_texts([refused]), row.source, database.now(connection))
-            leave_put_off(connection, row_id, [])

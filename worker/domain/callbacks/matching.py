@@ -44,6 +44,8 @@ class CallbackResult:
     """How often callbacks have repeated a stored event, by its id."""
     put_off: int = 0
     """Items that wait for locked orders."""
+    received_at: datetime | None = None
+    """When the callbacks came, if not now."""
 
     @property
     def keys(self) -> list[OrderKey]:
@@ -62,6 +64,13 @@ def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_ord
 def key_in(account: str, callback: Callback) -> OrderKey:
     """The order that a callback names, in an account."""
     return OrderKey(account=account, request_id=callback.report.request_id, custom_parm=callback.report.custom_parm)
+
+
+def possible_keys(callback: Callback, app_ids: Mapping[str, str]) -> list[OrderKey]:
+    """The orders that a callback may name: one key for each account that it can be about; where that is any of several,
+    one key without an account. A key for each would be too many: there may be thousands."""
+    accounts = callback.accounts(app_ids)
+    return [key_in(account, callback) for account in ([""] if 1 < len(accounts) == len(app_ids) else accounts)]
 
 
 def apply_callbacks(

@@ -190,15 +190,6 @@ def _shown(value: object) -> str:
     return repr(value[:60]) if isinstance(value, str) else json_type(value)
 
 
-def put_off_text(items: object, indexes: Iterable[int], source: str, now: datetime) -> str:
-    """The JSON of these items of a list, which are taken in later: an order without a time was submitted `now`."""
-    listed = items if isinstance(items, list) else []
-    waiting = [listed[index] for index in indexes]
-    if _KIND_OF.get(source) is InputKind.ORDERS:
-        waiting = [{**item, "submitted_at": item.get("submitted_at") or now.isoformat()} for item in waiting]
-    return json.dumps(waiting, default=str)
-
-
 def _texts_of(rejection: Rejection) -> RefusedText:
     payload, errors = _json(rejection.payload), "\n".join(rejection.errors)
     if len(payload) > _LONGEST_PAYLOAD:
@@ -260,8 +251,6 @@ class Retried:
     """Why nothing was tried."""
     keys: list[OrderKey] = field(default_factory=list)
     """Of orders for which kept callbacks may wait."""
-    left: int = 0
-    """Items that were put off and still wait for locked orders."""
 
 
 def gone() -> Retried:

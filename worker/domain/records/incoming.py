@@ -4,17 +4,20 @@ Texts that are kept of it are such that every database can hold them (`storable`
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from worker.domain.records.orders import Order, OrderKey
+from worker.domain.records.orders import IdKind, Order, OrderKey
 
 Item = TypeVar("Item", bound=tuple[Any, ...])
 """One item of a list, after its index."""
+
+HeldName = tuple[str | None, IdKind, str]
+"""An id that is waited for: in an account, by what may be of any account (""), or by items of every account (None)."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -99,13 +102,27 @@ class Directory:
 class HeldOrders:
     """The orders that a list names and somebody else holds locked, and the items that are put off for them.
 
-    With `are_waited_for` the transaction waits until they are free instead: there are none.
+    With `are_waited_for` the transaction waits until they are free instead: there are none. `names` are the ids that
+    earlier items left waiting; this adds to them.
     """
 
-    def __init__(self, *, are_waited_for: bool = False) -> None:
+    def __init__(self, names: set[HeldName] | None = None, *, are_waited_for: bool = False) -> None:
         self.orders: list[Order] | None = None if are_waited_for else []
+        """Whoever locks orders adds to these."""
         self.put_off: list[int] = []
-        """The indexes of these items."""
+        """The indexes of the items that wait."""
+        self._names = set() if names is None else names
+
+    def hold(self, keys: Iterable[OrderKey]) -> None:
+        """From now on, put off what names one of these ids. Without an account (""), a key names an order of any."""
+        for key in keys:
+            for name in _ids(key):
+                self._names |= {(key.account or None, *name), ("", *name)}
+
+    def hold_texts(self, items: Iterable[object]) -> None:
+        """The same for items that are not read: for whatever they may name, in every account."""
+        values = [value for item in items if isinstance(item, Mapping) for value in item.values()]
+        self._names |= {(None, kind, str(value)) for value in values for kind in IdKind}
 
     def sort_out(self, items: Sequence[Item], keys_of: Callable[[Item], Iterable[OrderKey]]) -> Sequence[Item]:
         """Put off the items that name one of these orders; returns the others. `keys_of` are all that an item may name.
@@ -113,18 +130,25 @@ class HeldOrders:
         An item that shares an id with an earlier one that is put off is put off, too: the earlier one may give that id
         to a known order, and without it the later one would begin another order.
         """
-        if not self.orders:
+        self.hold(order.key for order in self.orders or ())
+        if not self._names:
             return items
-        directory, others = Directory(self.orders), []
+        others = []
         for item in items:
             keys = list(keys_of(item))
-            if any(map(directory.holders, keys)):
+            if any(map(self._is_held, keys)):
                 self.put_off.append(item[0])
-                for key in keys:
-                    directory.enter(key, self.orders[0].id)
+                self.hold(keys)
             else:
                 others.append(item)
         return others
+
+    def _is_held(self, key: OrderKey) -> bool:
+        return any((account, *name) in self._names for name in _ids(key) for account in (key.account, None))
+
+
+def _ids(key: OrderKey) -> list[tuple[IdKind, str]]:
+    return [(kind, value) for kind in IdKind if (value := key.id_of(kind)) is not None]
 
 
 def storable(text: str, limit: int) -> str:

@@ -19,6 +19,7 @@ from worker.domain.callbacks.matching import (
     apply_callbacks,
     apply_kept_callbacks,
     key_in,
+    possible_keys,
     sayings_of,
     shown_sayings_of,
 )
@@ -157,6 +158,15 @@ def test_an_unreadable_field_does_not_lose_the_callback() -> None:
 def test_the_account_of_a_callback_follows_from_its_appid() -> None:
     assert account_of(callback(appid="app-north"), TWO, {"default"}) == "north"
     assert callback(appid="app-north").accounts(TWO) == ("north",)
+
+
+def test_a_callback_that_may_be_of_any_of_many_accounts_has_one_key() -> None:
+    app_ids = {f"a{number}": f"id{number}" for number in range(3000)}
+    (key,) = possible_keys(callback(appid=None), app_ids)
+    assert (key.account, key.request_id) == ("", callback().report.request_id)
+    assert [key.account for key in possible_keys(callback(appid="id7"), app_ids)] == ["a7"]
+    shared = {"a": "id", "b": "id", "c": "id2"}
+    assert [key.account for key in possible_keys(callback(appid="id"), shared)] == ["a", "b"]
 
 
 def test_without_an_appid_it_is_the_only_configured_account() -> None:

@@ -1,6 +1,5 @@
 """What refused input held, when it is tried once more."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -17,7 +16,6 @@ from worker.domain.orders.submissions import (
     RefusedInput,
     errors_of,
     gone,
-    put_off_text,
     read_items,
     read_list,
     read_order,
@@ -391,18 +389,3 @@ def test_what_is_nested_too_deeply_for_json_is_described_in_words() -> None:
 def test_a_refused_order_is_kept_with_the_key_that_it_names(payload: object, key: OrderKey | None) -> None:
     (text,) = refused_texts([Rejection(index=0, payload=payload, errors=("mobile: is wrong",))], are_orders=True)
     assert text.key == key
-
-
-def test_an_order_that_is_put_off_without_a_time_was_submitted_when_it_came() -> None:
-    dated = {"request_id": "r2", "submitted_at": "2016-01-31T18:05:00+08:00"}
-    listed = [{"request_id": "r1"}, dated, {"request_id": "r3", "submitted_at": None}]
-    text = put_off_text(listed, [1, 2], "reconciler.enqueue_orders", NOW)
-    assert json.loads(text) == [dated, {"request_id": "r3", "submitted_at": NOW.isoformat()}]
-
-
-def test_what_else_is_put_off_is_kept_as_it_came_in_characters_that_every_database_holds() -> None:
-    listed = [{"requestId": "r1", "remark": "\x00\ud800成功"}]
-    text = put_off_text(listed, [0], "reconciler.record_callbacks", NOW)
-    assert text.isascii()
-    assert json.loads(text) == listed
-    assert put_off_text("no list", [], "reconciler.cancel_orders", NOW) == "[]"

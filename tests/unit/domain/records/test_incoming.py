@@ -1,14 +1,14 @@
 """Which items of a list are put off, as somebody else holds orders locked."""
 
 from tests.unit.domain.builders import make_order
-from worker.domain.records.incoming import HeldOrders
+from worker.domain.records.incoming import HeldName, HeldOrders
 from worker.domain.records.orders import OrderKey
 
 Named = tuple[int, OrderKey]
 
 
 def named(*ids: tuple[str | None, str | None], account: str = "default") -> list[Named]:
-    """Items that name an order each, by request_id and custom_parm."""
+    """Items that name an order each, by request_id and custom_parm. Those of no account may be of any."""
     keys = [OrderKey(account=account, request_id=one, custom_parm=other) for one, other in ids]
     return list(enumerate(keys))
 
@@ -48,7 +48,34 @@ def test_what_shares_an_id_with_an_earlier_item_that_is_put_off_is_put_off_too_a
     assert held.put_off == [1, 2, 3]
 
 
+def test_an_item_that_may_be_of_any_account_is_put_off_for_an_order_of_one() -> None:
+    assert free_of(held_order("r1"), named(("r1", None), ("r2", None), account="")) == [1]
+
+
+def test_what_shares_an_id_with_a_waiting_item_of_any_account_is_put_off_in_every_account() -> None:
+    held = held_order("r1")
+    assert free_of(held, named(("r1", "c1"), account="")) == []
+    assert free_of(held, named((None, "c1"), (None, "c2"), account="other")) == [1]
+
+
 def test_an_item_that_may_be_about_several_orders_is_put_off_for_any_of_them() -> None:
     held = held_order("r1")
     items = named(("r2", None))
     assert held.sort_out(items, lambda item: [item[1], OrderKey(account="default", request_id="r1")]) == []
+
+
+def test_ids_for_which_one_list_waits_are_waited_for_by_the_next() -> None:
+    left: set[HeldName] = set()
+    first = HeldOrders(left)
+    assert first.orders is not None
+    first.orders.append(make_order(1, request_id="r1", custom_parm="c1"))
+    assert free_of(first, named(("r1", "c9"), ("r2", None))) == [1]
+    assert free_of(HeldOrders(left), named((None, "c1"), (None, "c9"), ("r2", None))) == [2]
+
+
+def test_items_that_are_not_read_are_waited_for_by_whatever_they_may_name() -> None:
+    held = HeldOrders()
+    held.hold_texts([{"requestId": "r1", "customParm": "c1"}, "no object", {"requestId": 17}])
+    assert free_of(held, named(("r1", None), (None, "c1"), ("17", None), ("r2", None))) == [3]
+    assert free_of(held, named(("r1", None), account="other")) == []
+    assert free_of(held, named(("r1", None), account="")) == []
