@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from worker.adapters.clock import Throttle
-from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import Database
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
 from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActKind
-from worker.domain.records.incoming import HeldName, Rejection
+from worker.domain.records.incoming import Rejection
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator
@@ -28,14 +26,11 @@ from worker.operations.record_callbacks import (
     record_callbacks,
 )
 from worker.operations.retry_rejected import retry_rejected
-from worker.operations.take_put_off import read_next_put_off, take_put_off
+from worker.operations.take_put_off import PutOffItems
 
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
-_PUT_OFF_SECONDS = 0.5
-"""How long a tick takes in what was put off."""
-_DEFECT_LINES = Throttle(60.0)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,8 +44,7 @@ class Intake:
         self._rules = rules
         self._app_ids = app_ids
         self._match_from = 0
-        self._put_off_after = 0
-        self._names_left: set[HeldName] = set()
+        self._put_off = PutOffItems(database, rules, app_ids)
         self._committed_at: float | None = None
 
     def seconds_since_commit(self) -> float | None:
@@ -160,32 +154,8 @@ class Intake:
             self.match_callbacks(self._match(matching))
 
     def take_put_off(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take in what was put off, the oldest first, as far as its orders are free: for ticks. After half a second, by
-        a clock of seconds, the rest is left to the next one. Errors are logged."""
-        until = clock() + _PUT_OFF_SECONDS
-        while clock() < until and self._take_next_put_off():
-            pass
-
-    def _take_next_put_off(self) -> bool:
-        """Try the next row; returns whether to go on."""
-        row = None
-        try:
-            row = read_next_put_off(self._database, self._put_off_after)
-            if row is None:
-                self._put_off_after, self._names_left = 0, set()
-                return False
-            self._put_off_after = row.id
-            taken = take_put_off(self._database, self._rules, self._app_ids, row, self._names_left)
-            counts = {"count": taken.done, "rejected": len(taken.rejections)}
-            if any(counts.values()):
-                log.info("what was put off is taken in", action="put_off_taken_in", **counts)
-            self.match_callbacks(taken.keys)
-        except Exception as error:
-            if OUTAGES.explains(error, "what was put off waits on"):
-                return False
-            if _DEFECT_LINES.passes():
-                log.exception("what was put off could not be taken in", action="put_off_failed", row=row and row.id)
-        return row is not None
+        """Take in what was put off, for half a second, and go on from there the next time: for ticks."""
+        self.match_callbacks(self._put_off.take_some(clock))
 
     def _note_commit(self, answer: Answer, put_off: int) -> dict[str, object]:
         """Note that a list is committed; returns the counts of its answer, for the log."""

@@ -27,7 +27,6 @@ __all__ = [
     "Database",
     "DatabaseError",
     "RaceLost",
-    "brief_lock_waits",
     "is_contention",
     "is_locked",
     "is_transient",
@@ -35,6 +34,7 @@ __all__ = [
     "retry_contention",
     "retry_races",
     "retry_until",
+    "swap_lock_timeout",
 ]
 
 P = ParamSpec("P")
@@ -144,14 +144,11 @@ class Database:
         return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-@contextmanager
-def brief_lock_waits(connection: Connection) -> Iterator[None]:
-    """End statements that wait longer than 10 ms for a lock (`is_locked`), on PostgreSQL and within a savepoint: its
-    rollback restores the longer wait, too."""
+def swap_lock_timeout(connection: Connection, longest: str) -> str:
+    """Have a transaction wait for a lock this long at the longest, on PostgreSQL; returns how long it was. The rollback
+    of a savepoint restores the longer wait, too."""
     swap = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
-    before = connection.exec_driver_sql(swap, ("10ms",)).scalar_one()
-    yield
-    connection.exec_driver_sql(swap, (before,))
+    return str(connection.exec_driver_sql(swap, (longest,)).scalar_one())
 
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
-from worker.database.transactions import Connection, Database, DatabaseError, brief_lock_waits, is_locked, retry_until
+from worker.database.transactions import Connection, Database, DatabaseError, is_locked, retry_until, swap_lock_timeout
 from worker.domain.orders.enqueueing import (
     EnqueueResult,
     Listed,
@@ -107,8 +107,9 @@ def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, 
     alike = new_order(ordered[0], now, rules, order_id=-1)
     try:
         with connection.begin_nested() as insertion:
-            with brief_lock_waits(connection):
-                inserted = insert_unknown(connection, ordered, due, alike, now)
+            before = swap_lock_timeout(connection, "10ms")
+            inserted = insert_unknown(connection, ordered, due, alike, now)
+            swap_lock_timeout(connection, before)
             if inserted and knows_any(connection, by_account_and_column(inserted)):
                 insertion.rollback()
                 return set()

@@ -115,12 +115,10 @@ class HeldOrders:
 
     def hold(self, keys: Iterable[OrderKey]) -> None:
         """From now on, put off what names one of these ids. Without an account (""), a key names an order of any."""
-        for key in keys:
-            for name in _ids(key):
-                self._names |= {(key.account or None, *name), ("", *name)}
+        self._names.update(*(_names_of(key, key.account or None, "") for key in keys))
 
-    def hold_texts(self, items: Iterable[object]) -> None:
-        """The same for items that are not read: for whatever they may name, in every account."""
+    def hold_unread(self, items: Iterable[object]) -> None:
+        """The same for whatever items may name that are not read, in every account."""
         values = [value for item in items if isinstance(item, Mapping) for value in item.values()]
         self._names |= {(None, kind, str(value)) for value in values for kind in IdKind}
 
@@ -136,19 +134,17 @@ class HeldOrders:
         others = []
         for item in items:
             keys = list(keys_of(item))
-            if any(map(self._is_held, keys)):
+            if any(self._names & _names_of(key, key.account, None) for key in keys):
                 self.put_off.append(item[0])
                 self.hold(keys)
             else:
                 others.append(item)
         return others
 
-    def _is_held(self, key: OrderKey) -> bool:
-        return any((account, *name) in self._names for name in _ids(key) for account in (key.account, None))
 
-
-def _ids(key: OrderKey) -> list[tuple[IdKind, str]]:
-    return [(kind, value) for kind in IdKind if (value := key.id_of(kind)) is not None]
+def _names_of(key: OrderKey, *accounts: str | None) -> set[HeldName]:
+    ids = [(kind, value) for kind in IdKind if (value := key.id_of(kind)) is not None]
+    return {(account, *one) for one in ids for account in accounts}
 
 
 def storable(text: str, limit: int) -> str:

@@ -75,7 +75,7 @@ def test_ids_for_which_one_list_waits_are_waited_for_by_the_next() -> None:
 
 def test_items_that_are_not_read_are_waited_for_by_whatever_they_may_name() -> None:
     held = HeldOrders()
-    held.hold_texts([{"requestId": "r1", "customParm": "c1"}, "no object", {"requestId": 17}])
+    held.hold_unread([{"requestId": "r1", "customParm": "c1"}, "no object", {"requestId": 17}])
     assert free_of(held, named(("r1", None), (None, "c1"), ("17", None), ("r2", None))) == [3]
     assert free_of(held, named(("r1", None), account="other")) == []
     assert free_of(held, named(("r1", None), account="")) == []
