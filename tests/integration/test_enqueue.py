@@ -36,8 +36,8 @@ def enqueue(bench: Workbench, *orders: object) -> dict[str, Any]:
 
 
 def take_put_off(bench: Workbench) -> None:
-    """The tick of a process that has tried nothing of late."""
-    Intake(bench.database, bench.rules, bench.app_ids).take_put_off()
+    """The tick of a process that has tried nothing of late, and that has the time."""
+    Intake(bench.database, bench.rules, bench.app_ids).take_put_off(lambda: 0.0)
     assert bench.rows(PUT_OFF) == []
 
 

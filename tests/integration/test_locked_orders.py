@@ -61,21 +61,20 @@ def callback(request_id: str, **fields: str) -> dict[str, str]:
 
 def tick(bench: Workbench) -> None:
     """The tick of a process that has tried nothing of late, and that has the time."""
-    Intake(bench.database, bench.rules, bench.app_ids).take_put_off(Steps(0.0, 0.0))
+    Intake(bench.database, bench.rules, bench.app_ids).take_put_off(Steps())
 
 
 class Steps:
-    """A clock that goes on by a step each time it is read, after what is to be done `before` that reading."""
+    """A clock that goes on by a step each time it is read. `before` is what is done before a reading, by its number."""
 
-    def __init__(self, now: float, step: float, before: Mapping[int, Callable[[], object]] | None = None) -> None:
-        self.now, self.step, self.before, self.readings = now, step, before or {}, 0
+    def __init__(self, step: float = 0.0, before: Mapping[int, Callable[[], object]] | None = None) -> None:
+        self.step, self.before, self.readings = step, before or {}, 0
 
     def __call__(self) -> float:
-        """The time at this reading."""
+        """The time at this reading: 0 at the first one."""
         self.before.get(self.readings, lambda: None)()
-        self.now += self.step if self.readings else 0
         self.readings += 1
-        return self.now
+        return self.step * (self.readings - 1)
 
 
 def waiting(bench: Workbench) -> list[int]:
@@ -304,13 +303,9 @@ def test_what_comes_free_during_a_tick_is_taken_in_as_it_came(bench: Workbench, 
     with held(bench.url, "r1") as person:
         bench.intake.enqueue_orders([{"request_id": "r1", "mobile": MOBILE}])
         bench.intake.cancel_orders([later])
-        steps = Steps(
-            0.0, 0.0, before={2: lambda: person.exec_driver_sql("ROLLBACK"), 3: lambda: free.append(waiting(bench))}
-        )
-        free: list[list[int]] = []
-        bench.intake.take_put_off(steps)
+        bench.intake.take_put_off(Steps(before={2: lambda: person.exec_driver_sql("ROLLBACK")}))
     # The cancellation was free by then, but not what came before it.
-    assert (free, waiting(bench), bench.order("r1").state) == ([[1, 1]], [1, 1], OrderState.PENDING)
+    assert (waiting(bench), bench.order("r1").state) == ([1, 1], OrderState.PENDING)
     tick(bench)
     assert (waiting(bench), bench.order("r1").state, bench.order("r1").mobile) == ([], OrderState.CANCELLED, MOBILE)
 
@@ -322,9 +317,9 @@ def test_a_tick_ends_after_half_a_second_and_the_next_one_goes_on(bench: Workben
         for name in names:
             bench.intake.enqueue_orders([{"request_id": name, "mobile": MOBILE}])
         bench.intake.cancel_orders([{"request_id": "r0"}])
-        bench.intake.take_put_off(Steps(0.0, 0.2))
+        bench.intake.take_put_off(Steps(0.2))
     # The first two were tried in vain. What names their orders waits until these are tried again.
-    bench.intake.take_put_off(Steps(0.0, 0.1))
+    bench.intake.take_put_off(Steps(0.1))
     assert [order.mobile for order in bench.orders()] == [None, None, MOBILE, MOBILE]
     assert (waiting(bench), bench.order("r0").state) == ([1, 1, 1], OrderState.PENDING)
     tick(bench)
@@ -401,7 +396,7 @@ def test_many_rows_of_a_locked_order_do_not_keep_others_out(bench: Workbench) ->
     names = ["r1"] * 100 + ["r2"]
     bench.run(insert(PUT_OFF), *(row | {"payload": f'[{{"request_id": "{name}"}}]'} for name in names))
     with held(bench.url, "r1"):
-        bench.intake.take_put_off(Steps(0.0, 0.004))
+        bench.intake.take_put_off(Steps(0.004))
         assert (bench.order("r2").state, waiting(bench)) == (OrderState.CANCELLED, [1] * 100)
     tick(bench)
     assert (bench.order("r1").state, waiting(bench)) == (OrderState.CANCELLED, [])

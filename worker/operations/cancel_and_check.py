@@ -40,7 +40,8 @@ def _decide_all(
         now, held = database.now(connection), HeldOrders()
         result = decide_within(connection, app_ids, references, now, decide, held=held)
         keep_refused(connection, refused_texts(result.rejections), source, now)
-        result.put_off = put_off(connection, references, held.put_off, source, now)
+        if held.put_off:
+            result.put_off = put_off(connection, references, held.put_off, source, now)
         return result
 
 

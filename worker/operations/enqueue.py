@@ -60,7 +60,8 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
         # Afterwards: the same list may hold an order once refused and once right.
         close_refused_of(connection, result.keys)
-        result.put_off = put_off(connection, orders, held.put_off, source, now)
+        if held.put_off:
+            result.put_off = put_off(connection, orders, held.put_off, source, now)
         return result
 
 

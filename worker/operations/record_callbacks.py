@@ -56,7 +56,8 @@ def record_callbacks(
         now, held = database.now(connection), HeldOrders()
         result = record_callbacks_within(connection, rules, app_ids, callbacks, now, held=held)
         keep_refused_once(connection, refused_texts(result.rejections), source, now)
-        result.put_off = put_off(connection, callbacks, held.put_off, source, now)
+        if held.put_off:
+            result.put_off = put_off(connection, callbacks, held.put_off, source, now)
         return result
 
 

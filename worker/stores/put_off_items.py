@@ -23,8 +23,7 @@ class PutOffRow(NamedTuple):
 def put_off(connection: Connection, items: object, indexes: Collection[int], source: str, now: datetime) -> int:
     """Store the items of a list that have these indexes, to be taken in later; returns how many they are."""
     waiting = [items[index] for index in sorted(indexes)] if isinstance(items, list) else []
-    if waiting:
-        connection.execute(insert(PUT_OFF).values(received_at=now, source=source, **_values(waiting)))
+    connection.execute(insert(PUT_OFF).values(received_at=now, source=source, **_values(waiting)))
     return len(waiting)
 
 
