@@ -355,15 +355,16 @@ def test_a_locked_row_is_passed_over_with_the_later_ones_of_its_orders(bench: Wo
 
 def test_a_callback_that_waited_is_observed_when_it_came_and_notified_as_if_it_had_not_waited(bench: Workbench) -> None:
     put_endpoint(bench)
-    bench.enqueue({"request_id": "r1"}, {"request_id": "r2"}, age_seconds=0)
-    with held(bench.url, "r1"):
+    bench.enqueue({"request_id": "r1"}, {"request_id": "r2"}, {"request_id": "r3"}, age_seconds=0)
+    with held(bench.url, "r1", "r3"):
         bench.intake.record_callbacks([callback("r1"), callback("r2")])
+        bench.intake.cancel_orders([{"request_id": "r3"}])
     bench.database.step = timedelta(hours=1)
     tick(bench)
-    assert bench.order("r1").state is OrderState.SUCCEEDED
+    assert (bench.order("r1").state, bench.order("r3").state) == (OrderState.SUCCEEDED, OrderState.CANCELLED)
     observed = [json.loads(row["observations"]) for row in bench.rows(OBSERVATIONS)]
     assert observed[-1] == observed[-2]
-    assert {row["rank"] for row in bench.rows(NOTIFICATIONS)} == {Rank.RESULT}
+    assert [row["rank"] for row in bench.rows(NOTIFICATIONS)] == [Rank.RESULT] * 3
 
 
 @pytest.mark.workbench(app_ids={"default": "app-1"} | {f"a{number}": f"id{number}" for number in range(3000)})

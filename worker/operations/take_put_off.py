@@ -58,8 +58,8 @@ class PutOffItems:
                 read = read_refused(row.source, row.payload, "")
                 HeldOrders(self._left).hold_unread([] if isinstance(read, str) else read.parts[0])
             elif taken.done or taken.rejections:
-                counts = {"count": taken.done, "rejected": len(taken.rejections)}
-                log.info("what was put off is taken in", action="put_off_taken_in", **counts)
+                done, refused = taken.done, len(taken.rejections)
+                log.info("what was put off is taken in", action="put_off_taken_in", count=done, rejected=refused)
                 keys += taken.keys
         return keys
 

@@ -187,11 +187,7 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
 
 
 def lock_by_keys(
-    connection: Connection,
-    keys: Iterable[OrderKey],
-    *,
-    besides: Collection[int] = (),
-    held: list[Order] | None = None,
+    connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = (), held: list[Order] | None = None
 ) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
