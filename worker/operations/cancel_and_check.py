@@ -60,9 +60,10 @@ def decide_within(
 
     `rank` is that of the notifications; None: by the number of orders.
     """
-    read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
+    listed, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
+    read = held.sort_out(listed, lambda one: [one[2]])
     orders = lock_by_keys(connection, [key for _, _, key in read], held=held.orders)
     result = decide(held.sort_out(read, lambda one: [one[2]]), orders, now)
-    save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)) if rank is None else rank)
+    save_orders(connection, result.changes.values(), now, rank=rank_of(len(listed)) if rank is None else rank)
     result.rejections = [*refused, *result.rejections]
     return result

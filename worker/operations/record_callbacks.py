@@ -95,6 +95,7 @@ def decide_within(
 ) -> CallbackResult:
     """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback); the caller
     keeps those that are put off for `held`."""
+    callbacks = held.sort_out(callbacks, lambda one: possible_keys(one[1], app_ids))
     keys = [key for _, callback in callbacks for key in possible_keys(callback, app_ids)]
     of_any = find_ids_in(connection, app_ids, [key for key in keys if not key.account])
     orders = lock_by_keys(connection, [key for key in keys if key.account], besides=of_any, held=held.orders)
