@@ -145,8 +145,8 @@ class Database:
 
 
 def swap_lock_timeout(connection: Connection, longest: str) -> str:
-    """Have a transaction wait for a lock this long at the longest, on PostgreSQL; returns how long it was. The rollback
-    of a savepoint restores the longer wait, too."""
+    """Bound how long the statements of a transaction wait for a lock, on PostgreSQL; returns the bound before. The
+    rollback of a savepoint restores that, too."""
     swap = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
     return str(connection.exec_driver_sql(swap, (longest,)).scalar_one())
 

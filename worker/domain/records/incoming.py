@@ -114,11 +114,11 @@ class HeldOrders:
         self._names = set() if names is None else names
 
     def hold(self, keys: Iterable[OrderKey]) -> None:
-        """From now on, put off what names one of these ids. Without an account (""), a key names an order of any."""
+        """Put off, from now on, what names one of these ids. A key without an account ("") names an order of any."""
         self._names.update(*(_names_of(key, key.account or None, "") for key in keys))
 
     def hold_unread(self, items: Iterable[object]) -> None:
-        """The same for whatever items may name that are not read, in every account."""
+        """Put off, from now on, whatever shares a value with these items, which are not read, in every account."""
         values = [value for item in items if isinstance(item, Mapping) for value in item.values()]
         self._names |= {(None, kind, str(value)) for value in values for kind in IdKind}
 
