@@ -67,8 +67,8 @@ def key_in(account: str, callback: Callback) -> OrderKey:
 
 
 def possible_keys(callback: Callback, app_ids: Mapping[str, str]) -> list[OrderKey]:
-    """The orders that a callback may name: a key for each account that it can be about. If it can be about any of
-    several, one key without an account: there may be thousands."""
+    """The orders that a callback may name: a key for each account that it can be about. If that is every account, and
+    there are several, one key without an account: there may be thousands."""
     accounts = callback.accounts(app_ids)
     return [key_in(account, callback) for account in ([""] if 1 < len(accounts) == len(app_ids) else accounts)]
 
