@@ -339,7 +339,7 @@ def _unresolved_walk(
         within.append(key[0] <= last if wanted.is_oldest_first else key[0] >= last)
     return Walk(
         table=ORDERS,
-        index="ix_recharge_orders_unresolved_times",
+        index="ix_recharge_orders_open",
         key=key,
         columns=columns,
         within=within,

@@ -1,0 +1,65 @@
+"""One index has the orders that are not final, in the order of the lists. It replaces both indexes of unresolved ones.
+
+On PostgreSQL no statement waits while an index is created or dropped.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0034"
+down_revision = "0031"
+branch_labels = None
+depends_on = None
+
+_TABLE = "recharge_orders"
+_OPEN = "ix_recharge_orders_open"
+_BY_ACCOUNT = "ix_recharge_orders_unresolved"
+_BY_TIME = "ix_recharge_orders_unresolved_times"
+_IN_LISTS = ("state", "submitted_at", "id", "account")
+
+
+def upgrade() -> None:
+    with _outside_a_transaction():
+        _create(_OPEN, *_IN_LISTS, rows="state NOT IN ('succeeded', 'failed')")
+        _drop(_BY_ACCOUNT)
+        _drop(_BY_TIME)
+
+
+def downgrade() -> None:
+    with _outside_a_transaction():
+        unresolved = "state = 'unresolved'"
+        _create(_BY_ACCOUNT, "state", "account", "submitted_at", rows=unresolved, sqlite_where=sa.text(unresolved))
+        _create(_BY_TIME, *_IN_LISTS, rows="state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
+        _drop(_OPEN)
+
+
+@contextmanager
+def _outside_a_transaction() -> Iterator[None]:
+    """PostgreSQL makes and drops indexes concurrently outside a transaction only."""
+    if op.get_context().dialect.name == "postgresql":
+        with op.get_context().autocommit_block():
+            yield
+    else:
+        yield
+
+
+def _create(name: str, *columns: str, rows: str, **options: Any) -> None:
+    if op.get_context().dialect.name == "postgresql":
+        # A creation that died leaves an index that no statement uses.
+        _drop(name)
+    options |= {"postgresql_where": sa.text(rows), "postgresql_concurrently": True, **_goes_on("if_not_exists")}
+    op.create_index(name, _TABLE, list(columns), **options)
+
+
+def _drop(name: str) -> None:
+    op.drop_index(name, _TABLE, postgresql_concurrently=True, **_goes_on("if_exists"))
+
+
+def _goes_on(option: str) -> dict[str, Any]:
+    """Pass over what is done already: outside a transaction nothing is rolled back, as always on MariaDB."""
+    dialect = op.get_context().dialect
+    return {option: True} if dialect.name == "postgresql" or getattr(dialect, "is_mariadb", False) else {}
