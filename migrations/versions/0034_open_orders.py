@@ -1,6 +1,7 @@
 """One index has the orders that are not final, in the order of the lists. It replaces both indexes of unresolved ones.
 
-On PostgreSQL no statement waits while an index is created or dropped.
+The index of results has the order of the lists, too. On PostgreSQL no statement waits while an index is created or
+dropped.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _OPEN = "ix_recharge_orders_open"
 _BY_ACCOUNT = "ix_recharge_orders_unresolved"
 _BY_TIME = "ix_recharge_orders_unresolved_times"
 _IN_LISTS = ("state", "submitted_at", "id", "account")
+_RESULTS = "ix_recharge_orders_settled"
+_OF_RESULTS = ("account", "state", "settled_by")
 
 
 def upgrade() -> None:
@@ -27,14 +30,17 @@ def upgrade() -> None:
         _create(_OPEN, *_IN_LISTS, rows="state NOT IN ('succeeded', 'failed')")
         _drop(_BY_ACCOUNT)
         _drop(_BY_TIME)
+        _drop(_RESULTS)
+        _create(_RESULTS, "settled_at", "id", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
 
 
 def downgrade() -> None:
     with _outside_a_transaction():
-        unresolved = "state = 'unresolved'"
-        _create(_BY_ACCOUNT, "state", "account", "submitted_at", rows=unresolved, sqlite_where=sa.text(unresolved))
+        _create(_BY_ACCOUNT, "state", "account", "submitted_at", rows="state = 'unresolved'", is_partial=True)
         _create(_BY_TIME, *_IN_LISTS, rows="state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
         _drop(_OPEN)
+        _drop(_RESULTS)
+        _create(_RESULTS, "settled_at", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
 
 
 @contextmanager
@@ -47,12 +53,20 @@ def _outside_a_transaction() -> Iterator[None]:
         yield
 
 
-def _create(name: str, *columns: str, rows: str, **options: Any) -> None:
+def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> None:
+    """Create an index of these rows on PostgreSQL; on SQLite of these only if it `is_partial` there, too."""
     if op.get_context().dialect.name == "postgresql":
         # A creation that died leaves an index that no statement uses.
         _drop(name)
-    options |= {"postgresql_where": sa.text(rows), "postgresql_concurrently": True, **_goes_on("if_not_exists")}
-    op.create_index(name, _TABLE, list(columns), **options)
+    op.create_index(
+        name,
+        _TABLE,
+        list(columns),
+        postgresql_where=sa.text(rows),
+        sqlite_where=sa.text(rows) if is_partial else None,
+        postgresql_concurrently=True,
+        **_goes_on("if_not_exists"),
+    )
 
 
 def _drop(name: str) -> None:

@@ -12,7 +12,7 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import ACTS
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode, with_code
-from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
+from worker.views.page import PAGE_SECONDS, Page, Source, page_of, read_keys
 
 Row = dict[str, Any]
 
@@ -35,7 +35,12 @@ class ActSearch:
 
 
 def recent_acts(
-    connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
+    connection: Connection,
+    wanted: ActSearch,
+    *,
+    after: int | None = None,
+    most: int,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
     """The next `most` acts that match, from before the act `after`; from the newest on where that is None.
 
@@ -46,12 +51,13 @@ def recent_acts(
     if after is not None and last is None:
         return Page(rows=[])
     others = [ACTS.c[name] for name in ("account", "actor", "act", "act_key")]
-    walk = Walk(table=ACTS, index="ix_operator_acts_at", key=_KEY, columns=others, within=_began(wanted))
-    conditions, key = partial(_conditions, wanted=wanted), None if last is None else tuple(last)
-    keys, stopped_at = read_keys(connection, walk, conditions, after=key, most=most, seconds=seconds)
+    conditions = partial(_conditions, wanted=wanted)
+    source = Source(key=_KEY, columns=others, within=_began(wanted), filters=conditions)
+    key = None if last is None else tuple(last)
+    keys, is_partial = read_keys(connection, [source], after=key, most=most, seconds=seconds)
     found = select(*_SHOWN).where(one_of(connection, ACTS.c.id, [row_id for _, row_id in keys])).order_by(*_KEY)
     rows = _whole(connection, connection.execute(found).mappings().all())[::-1] if keys else []
-    return page_of(rows, keys, most, stopped_at)
+    return page_of(rows, keys, most, is_partial)
 
 
 def _began(wanted: ActSearch) -> list[ColumnElement[bool]]:

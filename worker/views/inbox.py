@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.tables import REJECTED, UNMATCHED
 from worker.domain.finance.report import Period
-from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys, rows_by_id
+from worker.views.page import PAGE_SECONDS, Filters, Page, Source, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ def recent_rejected(
     only_open: bool = False,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
     """The refused rows that match, the last received first; `until`: before then; `holding`: this text, near the start
     of their payload."""
@@ -41,10 +41,9 @@ def recent_rejected(
     within: list[ColumnElement[bool]] = [REJECTED.c.is_open] if only_open else []
     within += [] if since is None else [REJECTED.c.received_at >= since]
     within += [] if until is None else [REJECTED.c.received_at < until]
-    # A payload may have a million characters: two thousand of these are not read for a page.
+    # A payload may have a million characters.
     start = [func.substr(REJECTED.c.payload, 1, SEARCHED_CHARACTERS).label("start")] if holding else []
-    index = "ix_rejected_orders_open" if only_open else "ix_rejected_orders_received_at"
-    return _recent(connection, REJECTED, index, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
+    return _recent(connection, REJECTED, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
 
 
 def open_rejected_ids(connection: Connection, sources: Sequence[str], days: Period) -> Sequence[int]:
@@ -61,7 +60,7 @@ def recent_unmatched(
     before: datetime | None = None,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
     """The unmatched callbacks that match, the last received first."""
 
@@ -69,8 +68,7 @@ def recent_unmatched(
         return [columns.account.in_(accounts)] if accounts else []
 
     within = [] if before is None else [UNMATCHED.c.received_at < before]
-    index = "ix_unmatched_callbacks_received_at"
-    return _recent(connection, UNMATCHED, index, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
+    return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
 
 
 def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
@@ -95,13 +93,12 @@ def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
 def _recent(
     connection: Connection,
     table: Table,
-    index: str,
     within: Sequence[ColumnElement[bool]],
     filters: Filters,
     columns: Sequence[Any],
     after: int | None,
     most: int,
-    seconds: float,
+    seconds: float | None,
 ) -> Page[Row]:
     key = [table.c.received_at, table.c.id]
     last = None
@@ -113,6 +110,6 @@ def _recent(
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
-    walk = Walk(table=table, index=index, key=key, columns=columns, within=within, first_part=_SEARCHED)
-    keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
-    return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, stopped_at)
+    source = Source(key=key, columns=columns, within=within, filters=filters, newest=_SEARCHED)
+    keys, is_partial = read_keys(connection, [source], after=last, most=most, seconds=seconds)
+    return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, is_partial)

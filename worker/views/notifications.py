@@ -14,7 +14,7 @@ from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
 from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
-from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys, rows_by_id
+from worker.views.page import PAGE_SECONDS, ROWS_AT_ONCE, Page, Source, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ def recent_notifications(
     state: NotificationState | None,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
     """The notifications that match, newest first, from before the row `after`, as `notification_row` gives them."""
     if state is NotificationState.GAVE_UP:
@@ -51,14 +51,14 @@ def recent_notifications(
         return wanted if account is None else [*wanted, columns.account == account]
 
     columns = [NOTIFICATIONS.c.state, NOTIFICATIONS.c.account]
-    walk = Walk(table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=columns)
+    source = Source(key=[NOTIFICATIONS.c.id], columns=columns, filters=is_so)
     last = None if after is None else (after,)
-    keys, stopped_at = read_keys(connection, walk, is_so, after=last, most=most, seconds=seconds)
-    return _page(connection, [key[0] for key in keys], most, stopped_at)
+    keys, is_partial = read_keys(connection, [source], after=last, most=most, seconds=seconds)
+    return _page(connection, [key[0] for key in keys], most, is_partial)
 
 
-def _page(connection: Connection, ids: Sequence[int], most: int, stopped_at: Key | None = None) -> Page[Row]:
-    return page_of(_whole(connection, ids), [(row_id,) for row_id in ids], most, stopped_at)
+def _page(connection: Connection, ids: Sequence[int], most: int, is_partial: bool = False) -> Page[Row]:
+    return page_of(_whole(connection, ids), [(row_id,) for row_id in ids], most, is_partial)
 
 
 def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:

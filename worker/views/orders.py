@@ -1,26 +1,23 @@
-"""Finding orders, archived or not, by what a person knows of them; newest first as a rule, by an index in every case:
-by their submission, or by the time of their result where that is bounded.
+"""Finding orders, archived or not, by what a person knows of them; newest first as a rule, by their submission, or by
+the time of their result if that is bounded.
 
-An index that serves a filter is read for at most 10,000 orders, which are then sorted. Where more fulfil the filter,
-and where there is no such index, orders are read in the order of the list (`page`): then the newest of so many
-are not far. Orders that need a person are read by an index that has the order of the list for each reason. The one
-search for a number takes whatever a person holds: either id or its start, the row's id, or the phone number or its last
-four digits.
+A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state that is
+not final, and for each reason why an order needs a person: a part of the statement reads each of them. The start of an
+id that up to 10,000 orders have is searched by the index of the id first. The one search for a number takes whatever a
+person holds: either id or its start, the row's id, or the phone number or its last four digits.
 """
 
 import re
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal_column, or_, select
 
+from worker.database.bounded_statements import TookTooLong, bounded
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
 from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.domain.records.order_changes import EventKind
@@ -29,7 +26,7 @@ from worker.domain.wire.fields import normalise_mobile
 from worker.stores.recharge_orders import read_event_counts
 from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
-from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
+from worker.views.page import PAGE_SECONDS, Filters, Key, Page, Source, keys_of, page_of, read_keys
 
 # Four digits alone are the end of a phone number.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
@@ -37,6 +34,7 @@ _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
 # The list itself is searched as well, and commands answer within two seconds.
 _STRANGER_SECONDS = 0.2
+_COUNT_SECONDS = 0.3
 _FEW = 10_000
 _ROWS_AT_ONCE = 500
 _FILTERED = ("account", "state", "mobile", "request_id", "custom_parm")
@@ -101,34 +99,20 @@ class SummedOrders:
 
 
 def find_orders(
-    connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
+    connection: Connection,
+    wanted: OrderSearch,
+    *,
+    after: int | None = None,
+    most: int,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The next `most` orders that match behind an order, by the search's time and id; from the first on where there is
-    no such order."""
+    """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
+    such order. In a snapshot. A search that takes longer than this many seconds (None: it may) is partial."""
     last = None if after is None else key_of(connection, after, wanted)
-    tables = [ORDERS]
-    parts = [(ORDERS, part) for part in _find_in(connection, ORDERS, wanted, last, most, seconds)]
-    if _may_be_archived(wanted):
-        ends = [stopped_at or keys[-1] for _, (keys, stopped_at) in parts if stopped_at or len(keys) == most]
-        newest = connection.scalar(select(func.max(ARCHIVED.c[wanted.time_columns[0]])))
-        # What lies behind this page is not searched for it.
-        if newest and (wanted.is_oldest_first or not ends or newest >= max(ends)[0]):
-            tables.append(ARCHIVED)
-            parts += [(ARCHIVED, part) for part in _find_in(connection, ARCHIVED, wanted, last, most, seconds)]
-    stops = [stopped_at for _, (_, stopped_at) in parts if stopped_at is not None]
-    # What lies behind the nearest end is left to the next page: another part may have something before it.
-    end = (min if wanted.is_oldest_first else max)(stops, default=None)
-    found = sorted(
-        ((key, table) for table, (keys, _) in parts for key in keys),
-        key=itemgetter(0),
-        reverse=not wanted.is_oldest_first,
-    )
-    reached = [
-        (key, table) for key, table in found if end is None or (key <= end if wanted.is_oldest_first else key >= end)
-    ][:most]
-    rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in tables}
-    listed = [rows[table][key[1]] for key, table in reached if key[1] in rows[table]]
-    return page_of(listed, [key for key, _ in reached], most, end)
+    keys, is_partial = read_keys(connection, _sources(connection, wanted), after=last, most=most, seconds=seconds)
+    ids = [key[-1] for key in keys]
+    found = _rows_of_both(connection, ids)
+    return page_of([found[order_id] for order_id in ids if order_id in found], keys, most, is_partial)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
@@ -142,28 +126,24 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
-def count_with_attention(connection: Connection, wanted: OrderSearch, most_read: int) -> tuple[int, bool]:
-    """How many orders match among the first `most_read` that need a person for the wanted reasons, and those that are
-    unresolved; and whether all of these were read."""
-    columns = [ORDERS.c[name] for name in (*_FILTERED, "attention", *wanted.time_columns)]
-    shown = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(_reasons(wanted)))
-    by_state = (ORDERS.c.state, ORDERS.c.submitted_at)
-    sources: list[tuple[Select[Any], Sequence[Attention | None]]] = [
-        (select(*columns).where(*shown), _reasons(wanted)),
-        (select(*columns).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_state), [None]),
-    ]
-    total, is_all = 0, True
-    for source, reasons in sources:
-        if not set(reasons).isdisjoint(wanted.attention):
-            some = source.where(*_in_time(ORDERS.c, wanted, "submitted_at")).limit(most_read).subquery()
-            matching = func.count(case((and_(*_filters(replace(wanted, attention=reasons))(some.c)), 1)))
-            count, read = connection.execute(select(matching, func.count()).select_from(some)).one()
-            total, is_all = total + count, is_all and read < most_read
-    return total, is_all
+def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
+    """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
+    found = keys_of(connection, _sources(connection, wanted), most=most).subquery()
+    try:
+        with bounded(connection, _COUNT_SECONDS):
+            return connection.scalar(select(func.count()).select_from(found))
+    except TookTooLong:
+        return None
 
 
 def search_orders(
-    connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: float
+    connection: Connection,
+    number: str,
+    wanted: OrderSearch,
+    *,
+    after: int | None,
+    most: int,
+    seconds: float | None = PAGE_SECONDS,
 ) -> Page[Row]:
     """The orders of all accounts that a number which may be an id names, among those that are wanted; newest first.
 
@@ -210,7 +190,7 @@ def has_orders(connection: Connection, account: str) -> bool:
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
-    return bool(found.rows) or found.is_stopped
+    return bool(found.rows) or found.is_partial
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
@@ -240,7 +220,7 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
     """The orders with these row ids, archived or not, in this order, each with its `event_count`. In a snapshot."""
-    found = {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
+    found = _rows_of_both(connection, ids)
     counts = read_event_counts(connection, ids)
     return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
 
@@ -271,121 +251,65 @@ def _may_be_archived(wanted: OrderSearch) -> bool:
     return not wanted.attention and (not wanted.states or not set(wanted.states).isdisjoint(ARCHIVED_STATES))
 
 
-def _find_in(
-    connection: Connection, table: Table, wanted: OrderSearch, after: Key | None, most: int, seconds: float
-) -> list[tuple[list[Key], Key | None]]:
-    """The keys of each part of the table that is read by itself, and how far it was read (`read_keys`)."""
+def _sources(connection: Connection, wanted: OrderSearch) -> list[Source]:
+    """What holds the orders that are wanted: parts of both tables, each in the order of the list."""
     by, other = wanted.time_columns
-    key = [table.c[by], table.c.id]
-    others = [table.c[name] for name in (*_FILTERED, other)]
-    columns = [*others, table.c.attention] if table is ORDERS else others
-    few = _few(connection, table, wanted)
-    if few is None:
-        until = time.monotonic() + seconds
-
-        def read(walks: Iterable[Walk], asked: OrderSearch) -> list[tuple[list[Key], Key | None]]:
-            passing = partial(read_keys, connection, filters=_filters(asked), after=after, most=most)
-            return [passing(walk, seconds=until - time.monotonic()) for walk in walks]
-
-        parts = read(_walks(connection, table, wanted, key, columns), wanted)
-        if table is ORDERS and None in wanted.attention and by == "submitted_at":
-            found_keys = sorted((one for keys, _ in parts for one in keys), reverse=not wanted.is_oldest_first)
-            last = found_keys[most - 1][0] if len(found_keys) >= most else None
-            parts += read([_unresolved_walk(wanted, key, columns, last)], replace(wanted, attention=[None]))
-        return parts
-    found: set[Key] = set()
-    for one in few:
-        rows = one.of(select(*key, *columns)).limit(_FEW).subquery()
-        own_key = [rows.c[by], rows.c.id]
-        matching = select(*own_key).where(*_filters(wanted)(rows.c))
-        if after is not None:
-            further = further_than(connection, own_key, after, is_oldest_first=wanted.is_oldest_first)
-            matching = matching.where(further)
-        ordered = own_key if wanted.is_oldest_first else [column.desc() for column in own_key]
-        found.update(tuple(row) for row in connection.execute(matching.order_by(*ordered).limit(most)))
-    return [(sorted(found, reverse=not wanted.is_oldest_first)[:most], None)]
+    ids = _few(connection, wanted)
+    sources: list[Source] = []
+    for table in (ORDERS, ARCHIVED) if _may_be_archived(wanted) else (ORDERS,):
+        columns = [table.c[name] for name in (*_FILTERED, other)]
+        columns += [table.c.attention] if table is ORDERS else []
+        few = [] if ids is None else [one_of(connection, table.c.id, ids)]
+        ranges = _ranges(wanted) if table is ORDERS and ids is None else [([], wanted)]
+        sources += [
+            Source(
+                key=[table.c[by], table.c.id],
+                columns=columns,
+                within=[*indexed, *few, *_in_time(table.c, wanted, by)],
+                filters=_filters(others),
+                is_oldest_first=wanted.is_oldest_first,
+            )
+            for indexed, others in ranges
+        ]
+    return sources
 
 
-def _walks(
-    connection: Connection,
-    table: Table,
-    wanted: OrderSearch,
-    key: Sequence[Column[Any]],
-    columns: Sequence[Column[Any]],
-) -> list[Walk]:
-    """The indexes to read: that of the list's time, or that of the reasons, once for each."""
-    by, _ = wanted.time_columns
-    within = _in_time(table.c, wanted, by)
-    # ix_recharge_orders_settled, and the three others that are called so.
-    ranges = [(f"ix_{table.name}_{by.removesuffix('_at')}", within)]
-    if table is ORDERS and wanted.attention and by == "submitted_at":
+def _ranges(wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderSearch]]:
+    """Parts of the table that have what is wanted: a condition that an index serves, and the filters that are left."""
+    if wanted.attention:
         # As the partial index has it: without the first condition no database uses that.
-        shown = [(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason) for reason in _reasons(wanted)]
-        # Most often few of the reasons occur, and to read a range takes two statements.
-        some = [select(ORDERS.c.id).where(*one).order_by(*key).limit(1).scalar_subquery() for one in shown]
-        occur = zip(shown, connection.execute(select(*some)).one() if some else (), strict=True)
-        ranges = [("ix_recharge_orders_todo", [*within, *one]) for one, first in occur if first is not None]
-    walk = partial(Walk, table=table, key=key, columns=columns, is_oldest_first=wanted.is_oldest_first)
-    has_id = table is ARCHIVED or by == "submitted_at"
-    return [walk(index=index, within=conditions, has_id=has_id) for index, conditions in ranges]
+        parts = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
+        if None in wanted.attention:
+            # With every reason, each unresolved order is wanted.
+            unshown = [] if set(ANY_REASON) <= set(wanted.attention) else [ORDERS.c.attention.is_(None)]
+            parts.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
+        return [(part, replace(wanted, attention=())) for part in parts]
+    if wanted.states and wanted.time_columns[0] == "submitted_at":
+        # Written out, as `tables.PENDING_STATE` is.
+        stored: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
+        return [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
+    return [([], wanted)]
 
 
-def _unresolved_walk(
-    wanted: OrderSearch, key: Sequence[Column[Any]], columns: Sequence[Column[Any]], last: datetime | None
-) -> Walk:
-    """The index of unresolved orders, as far as the list's page goes: until `last`."""
-    within = [ORDERS.c.state == UNRESOLVED_STATE, *_in_time(ORDERS.c, wanted, "submitted_at")]
-    if last is not None:
-        within.append(key[0] <= last if wanted.is_oldest_first else key[0] >= last)
-    return Walk(
-        table=ORDERS,
-        index="ix_recharge_orders_open",
-        key=key,
-        columns=columns,
-        within=within,
-        is_oldest_first=wanted.is_oldest_first,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Narrow:
-    """A condition that one index serves, and the order of that index, which keeps a planner to it."""
-
-    condition: ColumnElement[bool]
-    order: Sequence[ColumnElement[Any]]
-
-    def of(self, statement: Select[Any]) -> Select[Any]:
-        return statement.where(self.condition).order_by(*self.order)
-
-
-def _few(connection: Connection, table: Table, wanted: OrderSearch) -> list[_Narrow] | None:
-    """Conditions that few orders fulfil, and of which those that are wanted fulfil one; None where there are none."""
+def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
+    """The ids of the orders of an act, of a phone number or with a start of an id, if no more than 10,000 orders have
+    it; None if more have it, and for other searches."""
     if wanted.act_key is not None:
-        ids = sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
-        return [_Narrow(condition=one_of(connection, table.c.id, ids), order=[table.c.id])]
-    for narrow in _indexed(table, wanted):
-        counted = [one.of(select(table.c.id)).limit(_FEW + 1).subquery() for one in narrow]
-        if all((connection.scalar(select(func.count()).select_from(ids)) or 0) <= _FEW for ids in counted):
-            return narrow
-    return None
-
-
-def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
-    found: list[list[_Narrow]] = []
-    if wanted.mobile is not None:
-        found.append([_Narrow(condition=table.c.mobile == wanted.mobile, order=[table.c.mobile])])
-    if wanted.prefix is not None:
-        # One for each index: an OR over both would use neither on some databases.
-        names = [table.c[name] for name in ("request_id", "custom_parm")]
-        found.append([_Narrow(condition=begins_with(name, wanted.prefix), order=[name]) for name in names])
-    if table is ORDERS and wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
-        pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING_STATE)
-        found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
-    if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
-        unresolved = ORDERS.c.state == UNRESOLVED_STATE
-        of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
-        found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.submitted_at])])
-    return found
+        return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
+    ids = set[int]()
+    for table in (ORDERS, ARCHIVED):
+        # One statement for each index: an OR over both ids would use neither on some databases.
+        conditions = [] if wanted.mobile is None else [(table.c.mobile, table.c.mobile == wanted.mobile)]
+        if wanted.prefix is not None:
+            begin = (table.c.request_id, table.c.custom_parm)
+            conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
+        if not conditions:
+            return None
+        for column, condition in conditions:
+            ids.update(connection.scalars(select(table.c.id).where(condition).order_by(column).limit(_FEW + 1)))
+        if len(ids) > _FEW:
+            return None
+    return sorted(ids)
 
 
 def _filters(wanted: OrderSearch) -> Filters:
@@ -426,6 +350,10 @@ def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement
     if until is not None:
         within.append(columns[name] < until)
     return within
+
+
+def _rows_of_both(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    return {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
 
 
 def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> dict[int, Row]:

@@ -1,93 +1,89 @@
-"""Lists of the newest rows, read along an index, backwards as a rule, within a bounded time whatever the filters are.
+"""Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
 
-What an index does not serve is filtered in the order of the list: a part of the index at a time, until the page is
-full or the time is up. A page that ended early says how far it came, and the next one goes on from there.
+A page that takes longer than two seconds has what is found among the next 50,000 rows of the list, and says so.
 """
 
-import math
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_, union
+from sqlalchemy.sql.expression import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
+from worker.database.bounded_statements import TookTooLong, bounded
 from worker.database.bulk_statements import one_of
 
 T = TypeVar("T", covariant=True)
 Key = tuple[Any, ...]
-"""Where a row stands in the list: the values of the index's columns, the row's id last."""
+"""The position of a row in the list: its time, if the list is by time, and its id."""
 Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
-"""Makes the conditions on these columns that no index serves."""
+"""Makes conditions on these columns."""
 
 ROWS_AT_ONCE = 1_000
 """How many rows of a complete list are read at once."""
-WITHOUT_END = math.inf
-"""The time for a search that has to be complete."""
-SECONDS = 0.5
-"""How long one table is searched for a list. Commands answer within two seconds, some read two tables."""
+PAGE_SECONDS = 2.0
+"""How long the statement of a page may take."""
 
 _IDS_AT_ONCE = 500
-_LARGEST_PART = 50_000
 _MARIADB = ("mysql", "mariadb")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Walk:
-    """An index to read backwards, or forwards."""
+class Source:
+    """Rows that an index has in the order of a list, newest first as a rule."""
 
-    table: Table
-    index: str | None
-    """Its name; None for the primary key."""
     key: Sequence[Column[Any]]
     columns: Sequence[ColumnElement[Any]] = ()
-    """The others that filters read."""
-    within: Sequence[ColumnElement[bool]] = field(default=())
+    """The other columns that the filters read."""
+    within: Sequence[ColumnElement[bool]] = ()
     """Conditions that the index serves."""
-    has_id: bool = True
-    """Whether the index has the row's id right behind the time. Else the rows of one moment are read together."""
+    filters: Filters = lambda _: ()
     is_oldest_first: bool = False
-    """Whether it is read forwards; only with the id."""
-    first_part: int = 250
-    """How many rows are searched at least. MariaDB reads all of a part, however few a page takes of it."""
+    newest: int = 50_000
+    """How many rows are searched if the search of all takes too long."""
 
-    def ordered(self, key: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-        """The columns of the key as the rows are ordered by them."""
-        return list(key) if self.is_oldest_first else [column.desc() for column in key]
+    def keys(self, connection: Connection, after: Key | None, most: int, *, is_partial: bool) -> Select[Any]:
+        """The statement for the keys of the next `most` rows after a key, or of the first ones. A partial search
+        reads no more than the next `newest` rows."""
+        source = select(*self.key, *(_apart(connection, column) for column in self.columns)).where(*self.within)
+        if after is not None:
+            source = source.where(further_than(connection, self.key, after, is_oldest_first=self.is_oldest_first))
+        if is_partial:
+            source = self.ordered(source, self.key).limit(self.newest)
+        rows = source.subquery()
+        key = [rows.c[column.name] for column in self.key]
+        return self.ordered(select(*key).where(*self.filters(rows.c)), key).limit(most)
+
+    def ordered(self, statement: Select[Any], key: Iterable[ColumnElement[Any]]) -> Select[Any]:
+        """The statement with its rows in the order of the list."""
+        return statement.order_by(*(column if self.is_oldest_first else column.desc() for column in key))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page(Generic[T]):
-    """Some rows of a list, newest first."""
+    """Some rows of a list."""
 
     rows: Sequence[T]
     next_after: int | None = None
-    """The id behind which the list goes on; None at its end."""
-    is_stopped: bool = False
-    """Whether time ran out before the page was full: the list was searched up to `next_after`."""
-    stopped_at: datetime | None = None
-    """The time in the list up to which it was searched, where it is a list by time."""
+    """The id after which the next page begins; None at the end of the list."""
+    is_partial: bool = False
+    """Whether the search took too long, so that the page has what a part of the rows gave."""
 
 
-def page_of(rows: Sequence[T], keys: Sequence[Key], most: int, stopped_at: Key | None = None) -> Page[T]:
-    """The page of rows that were found by these keys; `stopped_at` is the key up to which was searched."""
-    if len(keys) >= most:
-        return Page(rows=rows, next_after=keys[-1][-1])
-    if stopped_at is None:
-        return Page(rows=rows)
-    time = stopped_at[0] if len(stopped_at) > 1 else None
-    return Page(rows=rows, next_after=stopped_at[-1], is_stopped=True, stopped_at=time)
+def page_of(rows: Sequence[T], keys: Sequence[Key], most: int, is_partial: bool) -> Page[T]:
+    """The page of rows that `read_keys` found."""
+    return Page(rows=rows, next_after=keys[-1][-1] if len(keys) >= most else None, is_partial=is_partial)
 
 
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
-    """All rows of a list behind the row `after`, of which a page is held at a time.
+    """All rows of a list after the row `after`, of which a page is held at a time.
 
     `read` reads a page, by `after`, `most` and `seconds`. In one snapshot they are the rows of one moment.
     """
     while True:
-        page = read(after=after, most=at_once, seconds=WITHOUT_END)
+        page = read(after=after, most=at_once, seconds=None)
         yield from page.rows
         if page.next_after is None:
             return
@@ -97,34 +93,44 @@ def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once
 
 
 def read_keys(
-    connection: Connection, walk: Walk, filters: Filters, *, after: Key | None, most: int, seconds: float = SECONDS
-) -> tuple[list[Key], Key | None]:
-    """The keys of the next `most` rows after a key, or from the newest on, that pass the filters.
+    connection: Connection, sources: Sequence[Source], *, after: Key | None, most: int, seconds: float | None
+) -> tuple[list[Key], bool]:
+    """The keys of the next `most` rows after a key, or of the first ones, and whether the search took longer than this
+    many seconds (None: it may) and was given up for one among fewer rows."""
 
-    And how far the list was read, where time ran out before so many were found; None where it was not.
-    """
-    until, part, found = time.monotonic() + seconds, max(walk.first_part, most), list[Key]()
-    # A part that has begun is read to its end: it must not take much longer than there is time.
-    largest = max(part, int(_LARGEST_PART * min(1.0, seconds / SECONDS)))
-    while True:
-        last = None if walk.has_id else _last_of_part(connection, walk, after, part)
-        whole = _part(connection, walk, after)
-        # Sorted by their ids: an index without them gives the rows of one moment in any order.
-        limited = whole.limit(part) if walk.has_id or last is None else whole.where(walk.key[0] >= last[0])
-        rows = limited.subquery()
-        key = [rows.c[column.name] for column in walk.key]
-        passed = select(*key).where(*filters(rows.c)).order_by(*walk.ordered(key))
-        found += [tuple(row) for row in connection.execute(passed.limit(most - len(found)))]
-        if len(found) == most:
-            return found, None
-        # Not sooner: most often a page is full by then.
-        last = last or _last_of_part(connection, walk, after, part)
-        if last is None:
-            return found, None
-        after = last
-        if time.monotonic() > until:
-            return found, after
-        part = min(4 * part, largest)
+    def read(*, is_partial: bool) -> list[Key]:
+        statement = keys_of(connection, sources, after=after, most=most, is_partial=is_partial)
+        return [tuple(row) for row in connection.execute(statement)]
+
+    try:
+        with bounded(connection, seconds):
+            return read(is_partial=False), False
+    except TookTooLong:
+        return read(is_partial=True), True
+
+
+def keys_of(
+    connection: Connection,
+    sources: Sequence[Source],
+    *,
+    after: Key | None = None,
+    most: int,
+    is_partial: bool = False,
+) -> Select[Any]:
+    """The statement for the keys of the next `most` rows of all sources. Each source is read up to `most` of its rows,
+    by its own index; a row of several sources counts once."""
+    parts = [source.keys(connection, after, most, is_partial=is_partial) for source in sources]
+    if len(parts) == 1:
+        return parts[0]
+    found = union(*(select(part.subquery()) for part in parts)).subquery()
+    return sources[0].ordered(select(found), found.c).limit(most)
+
+
+def _apart(connection: Connection, column: Any) -> ColumnElement[Any]:
+    """A column that SQLite searches no index for: it would rather sort all orders of a state than read the list."""
+    if connection.dialect.name != "sqlite":
+        return column  # type: ignore[no-any-return]
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type).label(column.name)
 
 
 def rows_by_id(
@@ -154,24 +160,3 @@ def further_than(
         in_time = compare_first(columns[0], values[0])
         further = and_(in_time, or_(compare(columns[0], values[0]), compare(columns[1], values[1])))
     return further
-
-
-def _last_of_part(connection: Connection, walk: Walk, after: Key | None, part: int) -> Key | None:
-    """The key of the last one of so many rows, or of the last one of its moment; None where fewer are left."""
-    row = connection.execute(_part(connection, walk, after, only_key=True).offset(part - 1).limit(1)).first()
-    if row is not None and not walk.has_id:
-        same = select(*walk.key).where(*walk.within, walk.key[0] == row[0])
-        row = connection.execute(same.order_by(walk.key[-1]).limit(1)).first()
-    return None if row is None else tuple(row)
-
-
-def _part(connection: Connection, walk: Walk, after: Key | None, *, only_key: bool = False) -> Select[Any]:
-    columns = walk.key if only_key else [*walk.key, *walk.columns]
-    order = walk.key if walk.has_id else walk.key[:1]
-    statement = select(*columns).where(*walk.within).order_by(*walk.ordered(order))
-    if after is not None:
-        statement = statement.where(further_than(connection, walk.key, after, is_oldest_first=walk.is_oldest_first))
-    for dialect in _MARIADB if walk.index else ():
-        # Where a part is large, MariaDB would rather read the whole table and sort it.
-        statement = statement.with_hint(walk.table, f"FORCE INDEX ({walk.index})", dialect)
-    return statement

@@ -44,7 +44,6 @@ _ACTS: Mapping[ActKind, Any] = {
 _NAMES = frozenset(
     {"order", "scope", "next", "q", "state", "attention", "account", "act", "from", "to", "settled_from", "settled_to"}
 )
-_SEARCH_SECONDS = 2.0
 
 
 @dataclass(kw_only=True)
@@ -167,8 +166,8 @@ def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tupl
     if scope == "all":
         if filters.faults or number is None:
             return [], False
-        part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1, _SEARCH_SECONDS)
-        return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None
+        part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1)
+        return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None or part.is_partial
     if scope == "given-up":
         with database.read() as connection:
             ids = orders_given_up(connection, filters.account())

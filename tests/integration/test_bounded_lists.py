@@ -1,0 +1,68 @@
+"""A list whose search takes too long: the page has what the newest rows gave, on every database."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import insert, text
+
+from tests.support.plans import add, row
+from tests.support.reconciling import Workbench
+from worker.database.bounded_statements import TookTooLong, bounded
+from worker.database.tables import REJECTED
+from worker.views.inbox import recent_rejected
+from worker.views.orders import OrderSearch, find_orders
+
+NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
+MANY = 20_000
+# No database searches so many rows in this time.
+SHORT_SECONDS = 0.001
+
+
+@pytest.fixture
+def filled(bench: Workbench) -> Workbench:
+    """Refused rows, of which the first one says so."""
+    refused = {"received_at": NOON, "source": "x", "errors": "x"}
+    with bench.database.write() as connection:
+        connection.execute(insert(REJECTED), [{**refused, "payload": "the first"}])
+        connection.execute(insert(REJECTED), [{**refused, "payload": f"no. {number}"} for number in range(MANY)])
+    return bench
+
+
+def test_a_search_that_takes_too_long_has_what_the_newest_rows_gave(filled: Workbench) -> None:
+    with filled.database.snapshot() as connection:
+        old = recent_rejected(connection, holding="the first", after=None, most=5, seconds=SHORT_SECONDS)
+        assert (old.rows, old.is_partial, old.next_after) == ([], True, None)
+        new = recent_rejected(connection, holding=f"no. {MANY - 1}", after=None, most=5, seconds=SHORT_SECONDS)
+        assert ([found["payload"] for found in new.rows], new.is_partial) == ([f"no. {MANY - 1}"], True)
+        # The same transaction continues, and no later statement is bounded.
+        for seconds in (None, 600.0):
+            found = recent_rejected(connection, holding="the first", after=None, most=5, seconds=seconds)
+            assert ([row["payload"] for row in found.rows], found.is_partial) == (["the first"], False)
+
+
+def test_a_full_page_of_the_newest_rows_has_a_next_page(filled: Workbench) -> None:
+    with filled.database.snapshot() as connection:
+        first = recent_rejected(connection, holding="no. 1", after=None, most=50, seconds=SHORT_SECONDS)
+        assert len(first.rows) == 50
+        second = recent_rejected(connection, holding="no. 1", after=first.next_after, most=50, seconds=None)
+        assert second.rows[0]["id"] < first.rows[-1]["id"]
+
+
+def test_orders_of_a_search_that_takes_too_long_come_from_every_part_of_it(bench: Workbench) -> None:
+    for start in range(0, MANY, 5_000):
+        add(bench.database, *(row(f"r{number}", mobile=f"188{number:08}") for number in range(start, start + 5_000)))
+    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id IN ('r77', 'r10077')")
+    wanted = OrderSearch(four="0077")
+    with bench.database.snapshot() as connection:
+        part = find_orders(connection, wanted, most=50, seconds=SHORT_SECONDS)
+        whole = find_orders(connection, wanted, most=50, seconds=None)
+    assert (part.is_partial, whole.is_partial) == (True, False)
+    assert [found["request_id"] for found in part.rows] == ["r10077", "r77"]
+    assert part.rows == whole.rows
+
+
+def test_an_error_of_a_bounded_statement_is_itself(bench: Workbench) -> None:
+    with bench.database.read() as connection:
+        with pytest.raises(Exception, match="no_such_table") as caught, bounded(connection, 600.0):
+            connection.execute(text("SELECT 1 FROM no_such_table"))
+        assert not isinstance(caught.value, TookTooLong)
