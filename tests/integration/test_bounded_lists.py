@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, literal, select, text
+from sqlalchemy.exc import OperationalError
 
 from tests.support.plans import add, row
 from tests.support.reconciling import Workbench
+from tests.support.sql import execute
 from worker.database.bounded_statements import TookTooLong, bounded
 from worker.database.tables import REJECTED
 from worker.views.inbox import recent_rejected
@@ -66,3 +68,30 @@ def test_an_error_of_a_bounded_statement_is_itself(bench: Workbench) -> None:
         with pytest.raises(Exception, match="no_such_table") as caught, bounded(connection, 600.0):
             connection.execute(text("SELECT 1 FROM no_such_table"))
         assert not isinstance(caught.value, TookTooLong)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_session_keeps_its_own_limit(bench: Workbench) -> None:
+    change, read = {
+        "postgresql": ("SET statement_timeout = 77000", "SHOW statement_timeout"),
+        "mysql": ("SET SESSION max_statement_time = 77", "SELECT @@SESSION.max_statement_time"),
+    }[bench.database.kind]
+    with bench.database.read() as connection:
+        connection.execute(text(change))
+        limit = connection.scalar(text(read))
+        with bounded(connection, 600.0):
+            assert connection.scalar(select(literal(1))) == 1
+        assert connection.scalar(text(read)) == limit
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_connection_that_ends_during_a_bounded_statement_is_the_error_that_is_raised(bench: Workbench) -> None:
+    name, end = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+        "mysql": ("SELECT connection_id()", "KILL {}"),
+    }[bench.database.kind]
+    with pytest.raises(OperationalError), bench.database.read() as connection:
+        own = connection.scalar(text(name))
+        with bounded(connection, 600.0):
+            execute(bench.url, end.format(own))
+            connection.execute(select(literal(1)))

@@ -4,8 +4,9 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 _SQLITE_STEPS = 10_000
@@ -22,7 +23,7 @@ class TookTooLong(Exception):
 def bounded(connection: Connection, seconds: float | None) -> Iterator[None]:
     """End a statement that takes longer than this many seconds: raise TookTooLong. None: no statement is ended.
 
-    Read all rows before the context ends: SQLite finds them while they are read.
+    For statements that only read. Read all rows before the context ends: SQLite finds them while they are read.
     """
     if seconds is None:
         yield
@@ -39,20 +40,23 @@ def bounded(connection: Connection, seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
-    # An error ends the transaction, or the savepoint.
-    with connection.begin_nested():
+    # An error ends the transaction, or the savepoint, whose end restores the limit that was there before.
+    with connection.begin_nested() as savepoint:
         connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"))
         yield
-        connection.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
+        savepoint.rollback()
 
 
 @contextmanager
 def _bound_mariadb(connection: Connection, seconds: float) -> Iterator[None]:
-    connection.execute(text(f"SET SESSION max_statement_time = {seconds:f}"))
+    def limit(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:
+        return f"SET STATEMENT max_statement_time = {seconds:f} FOR {statement}", parameters
+
+    event.listen(connection, "before_cursor_execute", limit, retval=True)
     try:
         yield
     finally:
-        connection.execute(text("SET SESSION max_statement_time = DEFAULT"))
+        event.remove(connection, "before_cursor_execute", limit)
 
 
 @contextmanager
