@@ -3,16 +3,18 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, literal, select, text
+from sqlalchemy import func, insert, literal, literal_column, select, text
 from sqlalchemy.exc import OperationalError
 
 from tests.support.plans import add, row
 from tests.support.reconciling import Workbench
 from tests.support.sql import execute
 from worker.database.bounded_statements import TookTooLong, bounded
-from worker.database.tables import REJECTED
+from worker.database.tables import ORDERS, REJECTED
+from worker.domain.records.orders import OrderState
 from worker.views.inbox import recent_rejected
-from worker.views.orders import OrderSearch, find_orders
+from worker.views.orders import OrderSearch, find_orders, orders_by_id
+from worker.views.page import Source, read_keys
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
 MANY = 20_000
@@ -90,8 +92,57 @@ def test_a_connection_that_ends_during_a_bounded_statement_is_the_error_that_is_
         "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
         "mysql": ("SELECT connection_id()", "KILL {}"),
     }[bench.database.kind]
-    with pytest.raises(OperationalError), bench.database.read() as connection:
-        own = connection.scalar(text(name))
-        with bounded(connection, 600.0):
-            execute(bench.url, end.format(own))
-            connection.execute(select(literal(1)))
+
+    def read() -> None:
+        with bench.database.read() as connection:
+            own = connection.scalar(text(name))
+            with bounded(connection, 600.0):
+                execute(bench.url, end.format(own))
+                connection.execute(select(literal(1)))
+
+    with pytest.raises(OperationalError):
+        read()
+
+
+def test_a_search_among_the_newest_rows_ends_where_the_first_of_its_sources_ends(bench: Workbench) -> None:
+    for start in range(0, MANY, 5_000):
+        add(bench.database, *(row(f"r{number}", mobile=f"188{number:08}") for number in range(start, start + 5_000)))
+    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id IN ('r77', 'r19999')")
+    of_states = [
+        Source(
+            key=[ORDERS.c.submitted_at, ORDERS.c.id],
+            columns=[ORDERS.c.mobile],
+            within=[ORDERS.c.state == state],
+            filters=lambda columns: [columns.mobile.endswith("77")],
+            newest=100,
+        )
+        for state in (OrderState.PENDING, OrderState.UNRESOLVED)
+    ]
+    with bench.database.snapshot() as connection:
+        keys, is_partial = read_keys(connection, of_states, after=None, most=500, seconds=SHORT_SECONDS)
+        # Pending ones between these two were not searched.
+        assert [found["request_id"] for found in orders_by_id(connection, [key[1] for key in keys])] == ["r19977"]
+    assert is_partial
+
+
+@pytest.mark.databases("postgresql")
+def test_final_orders_are_searched_among_the_newest_of_all_if_no_index_has_them(bench: Workbench) -> None:
+    add(bench.database, row("failed", state=OrderState.FAILED, submitted_at=NOON, settled_at=NOON), row("pending"))
+    values = {column.name: column for column in ORDERS.c if column.name != "id"}
+    values["request_id"] = literal_column("'p' || number")
+    numbers = func.generate_series(1, 50_000).alias("number")
+    newer = select(*values.values()).select_from(ORDERS.join(numbers, ORDERS.c.request_id == "pending"))
+    bench.run(insert(ORDERS).from_select(list(values), newer))
+    with bench.database.snapshot() as connection:
+        part = find_orders(connection, OrderSearch(states=[OrderState.FAILED]), most=5, seconds=SHORT_SECONDS)
+        assert (part.rows, part.is_partial) == ([], True)
+        whole = find_orders(connection, OrderSearch(states=[OrderState.FAILED]), most=5)
+        assert ([found["request_id"] for found in whole.rows], whole.is_partial) == (["failed"], False)
+
+
+def test_a_search_that_takes_too_long_among_the_newest_rows_too_has_an_empty_page(filled: Workbench) -> None:
+    one, two, three = (REJECTED.alias() for _ in range(3))
+    endless = select(func.count()).where(one.c.id < two.c.id, two.c.id < three.c.id).scalar_subquery()
+    source = Source(key=[REJECTED.c.id], filters=lambda _: [endless > 0])
+    with filled.database.snapshot() as connection:
+        assert read_keys(connection, [source], after=None, most=5, seconds=SHORT_SECONDS) == ([], True)

@@ -32,7 +32,6 @@ from worker.views.page import PAGE_SECONDS, Filters, Key, Page, Source, keys_of,
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
 _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
-# The list itself is searched as well, and commands answer within two seconds.
 _STRANGER_SECONDS = 0.2
 _COUNT_SECONDS = 0.3
 _FEW = 10_000
@@ -260,7 +259,7 @@ def _sources(connection: Connection, wanted: OrderSearch) -> list[Source]:
         columns = [table.c[name] for name in (*_FILTERED, other)]
         columns += [table.c.attention] if table is ORDERS else []
         few = [] if ids is None else [one_of(connection, table.c.id, ids)]
-        ranges = _ranges(wanted) if table is ORDERS and ids is None else [([], wanted)]
+        ranges = _ranges(connection, wanted) if table is ORDERS and ids is None else [([], wanted)]
         sources += [
             Source(
                 key=[table.c[by], table.c.id],
@@ -274,7 +273,7 @@ def _sources(connection: Connection, wanted: OrderSearch) -> list[Source]:
     return sources
 
 
-def _ranges(wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderSearch]]:
+def _ranges(connection: Connection, wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderSearch]]:
     """Parts of the table that have what is wanted: a condition that an index serves, and the filters that are left."""
     if wanted.attention:
         # As the partial index has it: without the first condition no database uses that.
@@ -285,9 +284,14 @@ def _ranges(wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderS
             parts.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
         return [(part, replace(wanted, attention=())) for part in parts]
     if wanted.states and wanted.time_columns[0] == "submitted_at":
+        # The index of states has no final ones on PostgreSQL.
+        final = [state for state in wanted.states if state.is_final and connection.dialect.name == "postgresql"]
         # Written out, as `tables.PENDING_STATE` is.
-        stored: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
-        return [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
+        stored: list[ColumnElement[str]] = [
+            literal_column(f"'{state.value}'") for state in wanted.states if state not in final
+        ]
+        parts = [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
+        return [*parts, *([([], replace(wanted, states=final))] if final else [])]
     return [([], wanted)]
 
 

@@ -1,6 +1,7 @@
 """Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
 
-A page that takes longer than two seconds has what is found among the next 50,000 rows of the list, and says so.
+A page that takes longer than two seconds has what is found among the next 50,000 rows of the list, and says so; it has
+nothing if that takes longer than two seconds as well.
 """
 
 import operator
@@ -47,14 +48,24 @@ class Source:
     def keys(self, connection: Connection, after: Key | None, most: int, *, is_partial: bool) -> Select[Any]:
         """The statement for the keys of the next `most` rows after a key, or of the first ones. A partial search
         reads no more than the next `newest` rows."""
-        source = select(*self.key, *(_apart(connection, column) for column in self.columns)).where(*self.within)
-        if after is not None:
-            source = source.where(further_than(connection, self.key, after, is_oldest_first=self.is_oldest_first))
+        source = self._after(connection, after, *(_apart(connection, column) for column in self.columns))
         if is_partial:
             source = self.ordered(source, self.key).limit(self.newest)
         rows = source.subquery()
         key = [rows.c[column.name] for column in self.key]
         return self.ordered(select(*key).where(*self.filters(rows.c)), key).limit(most)
+
+    def end(self, connection: Connection, after: Key | None) -> Key | None:
+        """The key of the last row that a partial search reads; None if the source has fewer rows than that."""
+        last = self.ordered(self._after(connection, after), self.key).offset(self.newest - 1).limit(1)
+        found = connection.execute(last).first()
+        return None if found is None else tuple(found)
+
+    def _after(self, connection: Connection, after: Key | None, *columns: ColumnElement[Any]) -> Select[Any]:
+        source = select(*self.key, *columns).where(*self.within)
+        if after is None:
+            return source
+        return source.where(further_than(connection, self.key, after, is_oldest_first=self.is_oldest_first))
 
     def ordered(self, statement: Select[Any], key: Iterable[ColumnElement[Any]]) -> Select[Any]:
         """The statement with its rows in the order of the list."""
@@ -106,7 +117,24 @@ def read_keys(
         with bounded(connection, seconds):
             return read(is_partial=False), False
     except TookTooLong:
-        return read(is_partial=True), True
+        pass
+    try:
+        with bounded(connection, PAGE_SECONDS):
+            return _searched_by_all(connection, sources, after, read(is_partial=True)), True
+    except TookTooLong:
+        return [], True
+
+
+def _searched_by_all(
+    connection: Connection, sources: Sequence[Source], after: Key | None, keys: Sequence[Key]
+) -> list[Key]:
+    """The keys up to the first end of a source's search: behind it rows of that source may be missing."""
+    ends = [end for source in sources if len(sources) > 1 and (end := source.end(connection, after))]
+    if not ends:
+        return [*keys]
+    if sources[0].is_oldest_first:
+        return [key for key in keys if key <= min(ends)]
+    return [key for key in keys if key >= max(ends)]
 
 
 def keys_of(
