@@ -182,6 +182,7 @@ READS: dict[str, Read] = {
     "orders by any attention, of an account": orders(attention=ANY_REASON, accounts=["shop"]),
     "orders by any attention, by result": orders(attention=ANY_REASON, settled_since=submitted(300)),
     "orders by mobile": orders(mobile="18800000077"),
+    "orders by mobile and prefix": orders(mobile="18800000077", prefix="r"),
     "orders by prefix": orders(prefix="r0000007"),
     "orders by prefix and state": orders(prefix="c0000007", states=[OrderState.PENDING]),
     "orders by time": orders(since=submitted(3000), until=submitted(2900)),
@@ -305,6 +306,14 @@ def test_orders_that_are_not_final_are_read_by_the_index_that_has_their_order(da
         assert "ix_recharge_orders_open" in plans[0], f"{name}: {plans[0]}"
     pending = plans_of(database, READS["orders by state"])[0]
     assert not re.search(r"Sort  \(|TEMP B-TREE|filesort", pending), pending
+
+
+def test_orders_of_a_mobile_are_found_by_it_whatever_their_ids_begin_with(database: Database) -> None:
+    plans = plans_of(database, READS["orders by mobile and prefix"])
+    assert "orders_mobile" in plans[0], plans[0]
+    with database.read() as connection:
+        found = find_orders(connection, OrderSearch(mobile="18800000077", prefix="r"), most=20)
+        assert [one["request_id"] for one in found.rows] == ["r00000077"]
 
 
 def test_orders_are_listed_by_the_time_of_their_result_along_its_index(database: Database) -> None:

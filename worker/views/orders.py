@@ -296,15 +296,15 @@ def _ranges(connection: Connection, wanted: OrderSearch) -> list[tuple[list[Colu
 
 
 def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
-    """The ids of the orders of an act, of a phone number or with a start of an id, if no more than 10,000 orders have
-    it; None if more have it, and for other searches."""
+    """The ids of the orders of an act, of a phone number or else with a start of an id, if no more than 10,000 orders
+    have it; None if more have it, and for other searches."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
     ids = set[int]()
     for table in (ORDERS, ARCHIVED):
         # One statement for each index: an OR over both ids would use neither on some databases.
         conditions = [] if wanted.mobile is None else [(table.c.mobile, table.c.mobile == wanted.mobile)]
-        if wanted.prefix is not None:
+        if wanted.mobile is None and wanted.prefix is not None:
             begin = (table.c.request_id, table.c.custom_parm)
             conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
         if not conditions:
