@@ -1,7 +1,7 @@
 """One index has the orders that are not final, in the order of the lists. It replaces both indexes of unresolved ones.
 
-The index of results has the order of the lists, too. On PostgreSQL no statement waits while an index is created or
-dropped.
+The index of results has the order of the lists, too; under another name, so that there is one at every moment. On
+PostgreSQL no statement waits while an index is created or dropped.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,8 @@ _OPEN = "ix_recharge_orders_open"
 _BY_ACCOUNT = "ix_recharge_orders_unresolved"
 _BY_TIME = "ix_recharge_orders_unresolved_times"
 _IN_LISTS = ("state", "submitted_at", "id", "account")
-_RESULTS = "ix_recharge_orders_settled"
+_RESULTS = "ix_recharge_orders_results"
+_RESULTS_BEFORE = "ix_recharge_orders_settled"
 _OF_RESULTS = ("account", "state", "settled_by")
 
 
@@ -30,8 +31,8 @@ def upgrade() -> None:
         _create(_OPEN, *_IN_LISTS, rows="state NOT IN ('succeeded', 'failed')")
         _drop(_BY_ACCOUNT)
         _drop(_BY_TIME)
-        _drop(_RESULTS)
         _create(_RESULTS, "settled_at", "id", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
+        _drop(_RESULTS_BEFORE)
 
 
 def downgrade() -> None:
@@ -39,8 +40,8 @@ def downgrade() -> None:
         _create(_BY_ACCOUNT, "state", "account", "submitted_at", rows="state = 'unresolved'", is_partial=True)
         _create(_BY_TIME, *_IN_LISTS, rows="state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
         _drop(_OPEN)
+        _create(_RESULTS_BEFORE, "settled_at", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
         _drop(_RESULTS)
-        _create(_RESULTS, "settled_at", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
 
 
 @contextmanager

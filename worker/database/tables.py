@@ -177,7 +177,7 @@ ORDERS = _table(
     # What the command line finds and counts by.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
-    _partial("ix_recharge_orders_settled", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
+    _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
     # What needs a person for one reason, in the order of the lists.
     _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
     # Orders that are not final, in the order of the lists. On SQLite it has all orders, like the index of overdue ones.
