@@ -1,6 +1,7 @@
 """A list whose search takes too long: the page has what the newest rows gave, on every database."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, literal, literal_column, select, text
@@ -128,7 +129,7 @@ def test_a_search_among_the_newest_rows_ends_where_the_first_of_its_sources_ends
 @pytest.mark.databases("postgresql")
 def test_final_orders_are_searched_among_the_newest_of_all_if_no_index_has_them(bench: Workbench) -> None:
     add(bench.database, row("failed", state=OrderState.FAILED, submitted_at=NOON, settled_at=NOON), row("pending"))
-    values = {column.name: column for column in ORDERS.c if column.name != "id"}
+    values: dict[str, Any] = {column.name: column for column in ORDERS.c if column.name != "id"}
     values["request_id"] = literal_column("'p' || number")
     numbers = func.generate_series(1, 50_000).alias("number")
     newer = select(*values.values()).select_from(ORDERS.join(numbers, ORDERS.c.request_id == "pending"))

@@ -290,8 +290,8 @@ def _ranges(connection: Connection, wanted: OrderSearch) -> list[tuple[list[Colu
         stored: list[ColumnElement[str]] = [
             literal_column(f"'{state.value}'") for state in wanted.states if state not in final
         ]
-        parts = [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
-        return [*parts, *([([], replace(wanted, states=final))] if final else [])]
+        ranges = [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
+        return [*ranges, ([], replace(wanted, states=final))] if final else ranges
     return [([], wanted)]
 
 
