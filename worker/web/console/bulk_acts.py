@@ -161,13 +161,19 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
 
 
 def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[int], bool]:
-    """The ids of the orders that were ticked, or of all that match; and whether there are more."""
+    """The ids of the orders that were ticked, or of all that match; and whether there are more. A search that takes
+    too long selects nothing and is a fault of the filters."""
     scope, number = request.args.get("scope"), filters.number()
     if scope == "all":
         if filters.faults or number is None:
             return [], False
         part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1)
-        return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None or part.is_partial
+        if part.is_partial:
+            filters.faults.append(
+                text("The search took too long and covers only the newest rows: narrow it by account or day.")
+            )
+            return [], False
+        return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None
     if scope == "given-up":
         with database.read() as connection:
             ids = orders_given_up(connection, filters.account())
