@@ -9,8 +9,6 @@
 # - A new table carries the utf8mb4_bin options of revision 0001; an index that is partial there has its
 #   postgresql_where and sqlite_where here.
 # - Up and down, and no difference from the tables afterwards: tests/integration/test_migrations.py.
-# - An archived order (archived_orders.record) lacks a column that is added later, and comes back with null in it: where
-#   that must not be, say in worker/stores/archived_orders.py what it holds instead.
 # - Old workers run while this does. Add first, use in the next release, remove in the one after; a new NOT NULL column
 #   needs a server default.
 # - The session gives up on a table's lock after five seconds (worker.database.migrations): keep each statement

@@ -1,6 +1,23 @@
 """Learns the final state of recharge orders whose callback never came."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+
+
+@contextmanager
+def loading_for_good() -> Iterator[None]:
+    """Load modules that stay until the process ends.
+
+    Python searches for garbage again and again meanwhile, among all that was loaded: a sixth of the start of a program.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def __getattr__(name: str) -> object:
@@ -10,6 +27,7 @@ def __getattr__(name: str) -> object:
     error that is raised here.
     """
     if name == "app":
-        app: object = import_module("worker.celery").app
+        with loading_for_good():
+            app: object = import_module("worker.celery").app
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

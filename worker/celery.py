@@ -19,6 +19,7 @@ from celery import Celery, signals
 from celery.app.trace import LOG_RETRY
 from kombu.exceptions import OperationalError
 
+from worker import loading_for_good
 from worker.adapters.log import configure_logging
 from worker.adapters.version import log_version
 from worker.broker import log_filters
@@ -66,8 +67,9 @@ class App(Celery):
     @cached_property
     def Worker(self) -> Any:
         """The class of a worker."""
-        for module in ("worker.tasks", "worker.worker_signals"):
-            import_module(module)
+        with loading_for_good():
+            for module in ("worker.tasks", "worker.worker_signals"):
+                import_module(module)
         return super().Worker
 
 

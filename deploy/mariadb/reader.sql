@@ -14,4 +14,3 @@ GRANT SELECT ON reconciler.recharge_orders TO billing;
 GRANT SELECT ON reconciler.order_events TO billing;
 GRANT SELECT ON reconciler.platform_queries TO billing;
 GRANT SELECT ON reconciler.rejected_orders TO billing;
-GRANT SELECT ON reconciler.archived_orders TO billing;

@@ -12,6 +12,6 @@ CREATE ROLE billing LOGIN;
 -- roles.sql takes both from all who do not have them by name.
 GRANT CONNECT ON DATABASE reconciler TO billing;
 GRANT USAGE ON SCHEMA public TO billing;
-GRANT SELECT ON recharge_orders, order_events, platform_queries, rejected_orders, archived_orders TO billing;
+GRANT SELECT ON recharge_orders, order_events, platform_queries, rejected_orders TO billing;
 -- Only the strict cursor of docs/reading-states.md needs it: the starts of all transactions.
 -- GRANT pg_read_all_stats TO billing;

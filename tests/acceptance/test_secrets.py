@@ -200,7 +200,7 @@ COMMANDS = (
     ("doctor",),
     ("doctor", "--json"),
     ("compare", "STATEMENT", "--from", "today", "--json"),
-    ("archive", "--settled-before", "2d", "--yes"),
+    ("purge", "--orders", "90d", "--yes"),
     ("purge", "--older-than", "30d", "--dry-run"),
     ("report", "--json"),
     ("notifications",),

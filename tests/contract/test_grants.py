@@ -12,7 +12,7 @@ from tests.support.reconciling import ManualClock, Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import choose, first_pages
-from worker.domain.records.accounts import Rules, SlotKey
+from worker.domain.records.accounts import Pause, Rules, SlotKey
 from worker.domain.records.answers import DeadlineExceeded, QueryError, Refused
 from worker.domain.records.queries import Query
 from worker.domain.scheduling.poll_schedule import prior_schedule
@@ -184,9 +184,10 @@ def test_a_backed_off_account_is_skipped_and_a_pause_never_ends_by_itself(bench:
     now = bench.now()
     bench.put_state(replace(bench.state(), backoff_until=now + timedelta(seconds=50), backoff_seconds=60.0))
     assert bench.grants.take(bench.slot) is None
-    bench.put_state(replace(bench.state(), backoff_until=None, paused_at=now - timedelta(days=400)))
+    bench.put_state(replace(bench.state(), backoff_until=None))
+    bench.put_pauses(Pause(paused_at=now - timedelta(days=400)))
     assert bench.grants.take(bench.slot) is None
-    bench.put_state(replace(bench.state(), paused_at=None))
+    bench.put_pauses()
     assert bench.take().ids == ("a",)
 
 

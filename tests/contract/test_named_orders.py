@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ACTS, QUERIES
+from worker.domain.records.accounts import Pause
 from worker.domain.records.answers import Refused
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Query
@@ -116,7 +117,7 @@ def test_all_of_them_are_polled_or_none_and_the_slot_stays_unspent(bench: Workbe
         case "gone":
             bench.run("DELETE FROM recharge_orders WHERE request_id = 'a'")
         case "paused":
-            state = replace(state, paused_at=bench.now())
+            state = replace(state, pauses=(Pause(paused_at=bench.now()),))
         case "backs off":
             state = replace(state, backoff_until=bench.now() + timedelta(minutes=1), backoff_seconds=60.0)
         case "refused":

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.reconciling import Workbench
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import Pause, Rules
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.flag_overdue import MOST_AT_ONCE, OverdueOrders
 
@@ -22,7 +22,7 @@ def test_orders_of_any_account_are_flagged_once_and_stay_pending(bench: Workbenc
     bench.add("young", age_seconds=LONG_AGO - 60.0)
     bench.add("silent", age_seconds=LONG_AGO)
     bench.add("of-a-paused-account", age_seconds=LONG_AGO, account="paused")
-    bench.run("UPDATE account_states SET paused_at = '2026-01-31 12:00:00' WHERE account = 'paused'")
+    bench.put_pauses(Pause(paused_at=bench.now()), account="paused")
     bench.run("UPDATE recharge_orders SET account = 'gone' WHERE request_id = 'silent'")
 
     assert sorted(flagged(bench), key=str) == ["of-a-paused-account", "silent"]

@@ -1,10 +1,12 @@
-"""A planned pause begins and ends by itself, by the database's clock, and stands beside one that holds."""
+"""A planned pause begins and ends by itself, by the database's clock, and stands beside any other."""
 
 from datetime import timedelta
 
 import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.sql import statements_of
+from worker.database.tables import ACTS, PAUSES
 from worker.domain.records.orders import OrderState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
 from worker.operations.reserve_slot import read_resting
@@ -71,7 +73,7 @@ def test_what_is_planned_while_a_planned_pause_holds_does_not_end_it(bench: Work
     held = bench.state().pause(bench.now())
     assert held is not None
     assert (held.paused_by, rests(bench)) == ("ann", True)
-    assert resume_account(bench.database, ANN, "default").was_paused
+    assert resume_account(bench.database, ANN, "default").is_resumed
     assert not rests(bench)
     wait(bench, 1_000.0)
     assert rests(bench)
@@ -80,10 +82,84 @@ def test_what_is_planned_while_a_planned_pause_holds_does_not_end_it(bench: Work
 def test_what_was_planned_otherwise_since_it_was_shown_is_not_cancelled(bench: Workbench) -> None:
     bench.add("1", age_seconds=3600.0)
     plan(bench, after=100.0, lasts=100.0)
-    shown = bench.state().planned_pause(bench.now())
+    (shown,) = bench.state().planned_pauses(bench.now())
+    cancel_planned_pauses(bench.database, BOB, ["default"])
     plan(bench, after=200.0, lasts=100.0, who=BOB)
     assert cancel_planned_pauses(bench.database, ANN, ["default"], shown) == {}
-    planned = bench.state().planned_pause(bench.now())
-    assert cancel_planned_pauses(bench.database, ANN, ["default"], planned) == {"default": planned}
+    (planned,) = bench.state().planned_pauses(bench.now())
+    assert cancel_planned_pauses(bench.database, ANN, ["default"], planned) == {"default": [planned]}
     wait(bench, 250.0)
     assert not rests(bench)
+
+
+def test_a_second_plan_stands_beside_the_first_and_both_begin_by_themselves(bench: Workbench) -> None:
+    bench.add("1", age_seconds=3600.0)
+    plan(bench, after=100.0, lasts=100.0)
+    plan(bench, after=300.0, lasts=100.0, who=BOB)
+    held = []
+    for _ in range(5):
+        held.append((rests(bench), bench.state().is_paused(bench.now())))
+        wait(bench, 90.0)
+    # At 0 s, 90 s, 180 s, 270 s and 360 s.
+    assert held == [(paused, paused) for paused in (False, False, True, False, True)]
+
+
+def test_one_plan_of_several_is_cancelled_and_without_a_choice_all_are(bench: Workbench) -> None:
+    for after in (300.0, 100.0, 500.0):
+        plan(bench, after=after, lasts=100.0)
+    first, second, third = bench.state().planned_pauses(bench.now())
+    assert cancel_planned_pauses(bench.database, ANN, ["default"], second) == {"default": [second]}
+    assert cancel_planned_pauses(bench.database, ANN, ["default"]) == {"default": [first, third]}
+    assert bench.rows(PAUSES) == []
+    details = [row["detail"].partition(" from ")[0] for row in bench.rows(ACTS) if row["act"] == "resume"]
+    assert details == ["cancelled the planned pause", "cancelled 2 planned pauses, the first"]
+
+
+def test_overlapping_pauses_rest_until_the_last_one_ends(bench: Workbench) -> None:
+    bench.add("1", age_seconds=3600.0)
+    plan(bench, after=50.0, lasts=100.0)
+    plan(bench, after=100.0, lasts=200.0, who=BOB)
+    pause_accounts(bench.database, BOB, ["default"], lasts=timedelta(seconds=60))
+    for paused in (True, True, True, True):
+        assert (rests(bench), may_query(bench)) == (paused, not paused)
+        wait(bench, 95.0)
+    assert (rests(bench), may_query(bench)) == (False, True)
+
+
+def test_a_plan_whose_end_has_passed_is_harmless_and_deleted_with_the_next_query(bench: Workbench) -> None:
+    bench.add("1", age_seconds=3600.0)
+    plan(bench, after=10.0, lasts=10.0)
+    plan(bench, after=5_000.0, lasts=10.0, who=BOB)
+    wait(bench, 30.0)
+    assert not rests(bench)
+    assert not resume_account(bench.database, ANN, "default").is_resumed
+    assert len(bench.rows(PAUSES)) == 2
+    assert may_query(bench)
+    assert [row["paused_by"] for row in bench.rows(PAUSES)] == ["bob"]
+
+
+def test_many_accounts_are_paused_in_as_many_statements_as_one(bench: Workbench) -> None:
+    def statements(accounts: list[str]) -> int:
+        with statements_of(bench.database.engine) as seen:
+            pause_accounts(bench.database, ANN, accounts)
+            assert cancel_planned_pauses(bench.database, ANN, accounts).keys() == {*accounts}
+        return sum("account_" in statement for statement, _ in seen)
+
+    names = [f"a{number}" for number in range(20)]
+    begins = bench.now() + timedelta(seconds=100)
+    pause_accounts(bench.database, ANN, names, begins=begins, ends=begins + timedelta(seconds=100))
+    assert statements(names[:1]) == statements(names[1:])
+    assert {row["is_planned"] for row in bench.rows(PAUSES)} == {False}
+
+
+def test_an_account_without_a_pause_is_read_without_its_pauses(bench: Workbench) -> None:
+    def statements() -> int:
+        with statements_of(bench.database.engine) as seen:
+            assert not bench.state().is_paused(bench.now())
+        return sum("account_pauses" in statement for statement, _ in seen)
+
+    assert statements() == 0
+    plan(bench, after=10.0, lasts=10.0)
+    assert statements() == 1
+    cancel_planned_pauses(bench.database, ANN, ["default"])
+    assert statements() == 0

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.reconciling import Workbench
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Pause
 from worker.domain.records.orders import Lane
 from worker.operations.reserve_slot import read_resting
 
@@ -55,7 +55,7 @@ def test_an_account_that_backs_off_or_is_paused_rests_until_that_ends(bench: Wor
     for state, rests in (
         (waiting, True),
         (replace(waiting, backoff_until=now - timedelta(seconds=1)), False),
-        (AccountState(account="default", paused_at=now), True),
+        (AccountState(account="default", pauses=(Pause(paused_at=now),)), True),
         (AccountState(account="default"), False),
     ):
         bench.put_state(state)

@@ -9,10 +9,13 @@ testbed: hundreds of workers start, and that would take each a fifth longer.
 import os
 from pathlib import Path
 
-from tests.faults.addresses import resolve_by
-from tests.faults.variants import VARIANTS
-from worker.celery import app as app
-from worker.runtime import compose
+from worker import loading_for_good
+
+with loading_for_good():
+    from tests.faults.addresses import resolve_by
+    from tests.faults.variants import VARIANTS
+    from worker.celery import app as app
+    from worker.runtime import compose
 
 resolve_by(Path(os.environ["FAULTS_FOLDER"]))
 compose(VARIANTS[os.environ.get("FAULTS_VARIANT", "product")])

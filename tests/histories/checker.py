@@ -34,7 +34,7 @@ def _continues(event: Row, later: Row | None) -> bool:
 
 
 def _plain(row: Row) -> Row:
-    """A row whose times and amounts are text, the same for each database and for the archive's JSON."""
+    """A row whose times and amounts are text, the same for each database."""
     return {
         name: format(value, "f")
         if isinstance(value, Decimal)
@@ -73,9 +73,7 @@ class Checker:
     kept: dict[int, Row] = field(default_factory=dict)
     """Orders as they were when they were first seen final or cancelled."""
     orders: list[Row] = field(default_factory=list)
-    """The rows as last read, archived ones too."""
-    archived: set[int] = field(default_factory=set)
-    """The ids of those that are in the archive."""
+    """The rows as last read."""
     events: dict[int, Row] = field(default_factory=dict)
     """Every event that was ever seen, by its id."""
     _rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
@@ -83,9 +81,7 @@ class Checker:
 
     def check(self) -> None:
         """All that must hold after every step."""
-        archived = [json.loads(row["record"]) for row in rows_of(self.engine, "SELECT record FROM archived_orders")]
-        orders = rows_of(self.engine, "SELECT * FROM recharge_orders") + [record["order"] for record in archived]
-        self.archived = {record["order"]["id"] for record in archived}
+        orders = rows_of(self.engine, "SELECT * FROM recharge_orders")
         self.orders = sorted(map(_plain, orders), key=lambda row: row["id"])
         self._rows = {(row["account"], column, row[column]): row for row in self.orders for column in _NAMES}
         for arrival in self.platform.arrivals[self._arrivals_seen :]:
@@ -94,7 +90,7 @@ class Checker:
         self._check_spacing()
         self._check_nothing_lost()
         self._check_final()
-        self._check_events([event for record in archived for event in record["events"]])
+        self._check_events()
         self._check_told()
 
     def of(self, order: PlatformOrder) -> list[Row]:
@@ -148,11 +144,11 @@ class Checker:
             lost = [item for item in self.refused if item not in recorded]
             assert not lost, f"S3: refused without a record: {lost}"
 
-    def _check_events(self, archived: Sequence[Row]) -> None:
+    def _check_events(self) -> None:
         """Each event is there once, unchanged but for the count of its repeats, and no id is ever used again."""
-        events = list(map(_plain, [*rows_of(self.engine, "SELECT * FROM order_events"), *archived]))
+        events = list(map(_plain, rows_of(self.engine, "SELECT * FROM order_events")))
         now = {event["id"]: event for event in events}
-        assert len(now) == len(events), "S5: an event is in two tables"
+        assert len(now) == len(events), "S5: two events have one id"
         lost = {number: event for number, event in self.events.items() if not _continues(event, now.get(number))}
         assert not lost, f"S5: events were lost or changed: {lost}"
         self.events = now

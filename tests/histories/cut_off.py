@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from math import inf
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from tests.histories.world import BootClock, VirtualDatabase, World
-from worker.database.tables import METADATA
+from worker.database.tables import METADATA, STATES
 from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.answers import Answer, QueryError, Refused, Report, Unreachable
 from worker.domain.records.queries import Query
@@ -33,6 +34,7 @@ _LATENCY = 0.3
 _CONNECT_TIMEOUT = 5.0
 _RULES = Rules(batch_size=1, grace_seconds=0.0)
 _LIST = 1000
+_BACK_OFFS = select(STATES.c.account, STATES.c.backoff_until)
 
 Meets = Callable[[str, str], QueryError | None]
 """How a query of a host for an account fails; None: it is answered."""
@@ -82,7 +84,7 @@ class CutOffSimulation:
         self._slots = [SlotKey(account_sid=f"sid-{one}", number=0, app_ids={one: app_ids[one]}) for one in self.names]
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
-        # Until then no slot opens: ticks read nothing, which makes an hour short.
+        # Until then no slot opens, or all accounts back off: ticks read nothing, which makes an hour short.
         self._quiet_until_ms = 0
         clocks = {host: BootClock(self.world, f"boot-{host}", uptime_seconds=100.0) for host in HOSTS}
         self._maintenance = SlotMaintenance(self.database, clocks[HOSTS[0]], _RULES)
@@ -163,12 +165,22 @@ class CutOffSimulation:
         idle = read_resting(self.database, [name for one in openings for name in one.slot.app_ids])
         wanted = [one for one in openings if not idle.issuperset(one.slot.app_ids)]
         if not wanted:
-            later = self._maintenance.openings(self._slots, within_seconds=HOUR)
-            # A back-off may end sooner.
-            soonest = min((one.in_seconds - TICK for one in later), default=5 * TICK)
-            self._quiet_until_ms = self.world.ms + round(min(max(soonest, TICK / 2), 5 * TICK) * 1000)
+            self._quiet_until_ms = self.world.ms + int(1000 * min(self._seconds_to_next() - TICK, 5 * TICK))
         for opening in process.turns.mine(wanted):
             self._at(opening.in_seconds + 0.001, partial(self._begin, process, opening))
+
+    def _seconds_to_next(self) -> float:
+        """Until the first slot opens whose account does not back off by then; infinite if that takes over an hour."""
+        with self.database.read() as connection:
+            rests = {name: until for name, until in connection.execute(_BACK_OFFS) if until is not None}
+        now = self.world.database_now
+        return min(
+            (
+                max(one.in_seconds, *((rests.get(name, now) - now).total_seconds() for name in one.slot.app_ids))
+                for one in self._maintenance.openings(self._slots, within_seconds=HOUR)
+            ),
+            default=inf,
+        )
 
     def _begin(self, process: _Process, opening: Opening) -> None:
         query = self._grants[process.peers.host].take(opening.slot)
@@ -199,6 +211,9 @@ class CutOffSimulation:
         self._at(_CONNECT_TIMEOUT, partial(self._probe, host))
         self._probes[host].peers.is_connected = False
         self._probes[host].try_once()
+        if self._probes[host].peers.is_connected:
+            # That ends back-offs.
+            self._quiet_until_ms = 0
 
 
 def _settled(name: str) -> Report:

@@ -21,7 +21,6 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import IdKind, OrderState
 from worker.domain.wire.fields import read_amount
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_accounts, resume_account
-from worker.operations.archive_and_purge import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules
 
 Result = TypeVar("Result")
@@ -33,7 +32,7 @@ FLOOD = 110
 _TABLES = (
     *("recharge_orders", "platform_queries", "order_events", "query_budgets", "account_states"),
     *("rejected_orders", "unmatched_callbacks", "poll_schedules", "settlement_observations"),
-    *("archived_orders", "operator_acts", "notifications", "notify_endpoints", "cut_off_hosts"),
+    *("operator_acts", "notifications", "notify_endpoints", "cut_off_hosts"),
 )
 
 names = st.sampled_from(["request_id", "request_id", "custom_parm", "both"])
@@ -277,23 +276,6 @@ class Histories(RuleBasedStateMachine):
         order = self.platform.orders[number]
         name = "custom_parm" if order.given == {"custom_parm", "mobile"} else "request_id"
         return {name: getattr(order, name), "account": order.account}
-
-    @rule(then=st.sampled_from(["rests", "comes again", "comes again", "comes back"]), by=names, doom=dooms, host=hosts)
-    def archive(self, then: str, by: str, doom: Doom | None, host: int) -> None:
-        """Settled orders are archived, however young. Then billing sends one once more, or all are restored."""
-        later = self.world.database_now + timedelta(days=1)
-        self._deliver(host, doom, lambda _: sum(move_settled(self.database, later)))
-        self.checker.check()
-        if then == "comes again":
-            listed = [order for order in self.platform.orders if self._is_archived(order)]
-            if listed:
-                sent = [self._submission(order, by, True, 600.0) for order in listed]
-                self._enqueue(listed, sent, doom, host)
-        elif then == "comes back":
-            self._deliver(host, doom, lambda _: sum(restore_all(self.database)))
-
-    def _is_archived(self, order: PlatformOrder) -> bool:
-        return any(row["id"] in self.checker.archived for row in self.checker.of(order))
 
     # --------------------------------------------------------------------------------------------- what operators do
 

@@ -1,4 +1,4 @@
-"""An operator acts on an order while an answer, a callback or the archive does something to it, in every interleaving.
+"""An operator acts on an order while an answer, a callback does something to it, in every interleaving.
 
 The first one decides; the other is refused, or recorded. No final state changes by itself.
 """
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.archiving import add_settled, archive, archived_names, callback, standing
+from tests.support.archiving import callback
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.database.tables import UNMATCHED
+from worker.database.tables import PAUSES, UNMATCHED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -28,7 +28,7 @@ from worker.operations.act_by_hand import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
 
-ANN = Operator(name="ann", reason="ticket 77")
+ANN, BOB = (Operator(name=name, reason="ticket 77") for name in ("ann", "bob"))
 FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)
 
 
@@ -130,19 +130,6 @@ def test_a_callback_is_linked_to_two_orders_at_once(race: Race) -> None:
     assert linked == {0, 1}
 
 
-def test_a_settled_order_is_reopened_while_it_is_archived(race: Race) -> None:
-    def run(name: str, number: int) -> tuple[Any, Any] | None:
-        add_settled(race.observer, name)
-        order = race.observer.order(f"r-{name}")
-        return race.run(act(ActKind.REOPEN, partial(acts.reopen, force=True), order), number, archive)
-
-    for name, done, _ in rounds(run):
-        assert len(done.changes) == 1
-        assert f"r-{name}" not in archived_names(race.observer)
-        ((table, _, state, kinds),) = standing(race.observer, name)
-        assert (table, state, kinds) == ("recharge_orders", "pending", ["settled", "reopened"])
-
-
 def test_two_operators_resolve_one_order_differently(race: Race) -> None:
     succeed: Decide = partial(acts.resolve, state=OrderState.SUCCEEDED, amount=None)
 
@@ -166,5 +153,36 @@ def test_an_account_is_paused_while_an_answer_is_written(race: Race) -> None:
     for number, (name, _, _) in enumerate(rounds(run), start=1):
         assert is_as_the_first_said(race.observer, name) is Source.QUERY
         state = race.observer.state()
-        assert (state.paused_by, state.answered_with_items) == ("ann", number)
-        assert resume_account(race.observer.database, ANN, "default").was_paused
+        assert ([one.paused_by for one in state.pauses], state.answered_with_items) == (["ann"], number)
+        assert resume_account(race.observer.database, ANN, "default").is_resumed
+
+
+def test_a_grant_that_waits_for_a_pause_sends_no_query(race: Race) -> None:
+    """PostgreSQL reads other tables before it waits for the account's row: the pauses are read afterwards."""
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        resume_account(race.observer.database, ANN, "default")
+        race.observer.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00'")
+        race.observer.add(name)
+        race.observer.clock.advance(1_000.0)
+        return race.run(pause, number, lambda bench: bench.grants.take(bench.slot))
+
+    def pause(bench: Workbench) -> Any:
+        return pause_accounts(bench.database, ANN, ["default"])
+
+    granted = [query is not None for _, _, query in rounds(run)]
+    assert granted == [True] + [False] * (len(granted) - 1)
+
+
+def test_two_people_pause_an_account_at_once_and_one_pause_stays(race: Race) -> None:
+    def run(_: str, number: int) -> tuple[Any, Any] | None:
+        return race.run(
+            lambda bench: pause_accounts(bench.database, ANN, ["default"]),
+            number,
+            lambda bench: pause_accounts(bench.database, BOB, ["default"]),
+        )
+
+    for _ in rounds(run):
+        (pause,) = race.observer.state().pauses
+        assert pause.paused_by in ("ann", "bob")
+        assert len(race.observer.rows(PAUSES)) == 1

@@ -4,7 +4,6 @@ from time import process_time
 
 import pytest
 
-from tests.support.archiving import add_newest, archive_all
 from tests.support.reconciling import APP_IDS, Workbench, errors_of
 from tests.support.sql import statements_of
 
@@ -72,14 +71,6 @@ class TestWithoutAnAppid:
         assert {order.account: order.state.value for order in bench.orders()} == {
             **{"gone": "pending", "also gone": "pending", "shop": "succeeded"}
         }
-
-    def test_an_order_in_the_archive_is_found_too(self, bench: Workbench) -> None:
-        bench.enqueue({"request_id": "r1", "account": "shop"})
-        bench.intake.record_callbacks([body("r1")])
-        add_newest(bench)
-        assert archive_all(bench) == 1
-        assert bench.intake.record_callbacks([body("r1", oriAmount="9")])["unchanged"] == 1
-        assert bench.order("r1").attention == "late_conflict"
 
     def test_either_id_tells_the_account_and_both_must_tell_the_same(self, bench: Workbench) -> None:
         mobile = "18812340804"

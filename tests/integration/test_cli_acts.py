@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.archiving import add_newest, add_settled, archive, archived_names
+from tests.support.archiving import add_newest, add_settled
 from tests.support.command_line import SID, TOKEN, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS
+from worker.domain.records.accounts import Pause
 from worker.domain.records.answers import HttpError, Refused
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.operations.act_by_hand import Operator, resume_account
@@ -177,7 +178,6 @@ def test_without_a_name_it_is_the_systems_user(
 def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, bench: Workbench) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    assert archive(bench) == 1
     events = bench.rows(EVENTS)
     result = cli.run("reopen", "r-old", "--force", "--dry-run", *ANN)
     assert result.stdout == "Nothing was changed. Without --dry-run: 1 order is pending again.\n"
@@ -185,28 +185,22 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, benc
     assert cli.json("dismiss", "newest", "--dry-run", status=1)["dry_run"] is True
     assert cli.json("pause", "default", "--dry-run", *ANN)["dry_run"] is True
     assert cli.json("hold", "--dry-run")["dry_run"] is True
-    assert archived_names(bench) == ["r-old"]
-    assert (bench.rows(EVENTS), bench.rows(ACTS), bench.state().paused_at) == (events, [], None)
+    assert (bench.rows(EVENTS), bench.rows(ACTS), bench.state().pauses) == (events, [], ())
     cli.run("pause", "default", *ANN)
     assert cli.run("resume", "default", "--dry-run").stdout.startswith("Nothing was changed. Without")
-    assert bench.state().paused_at is not None
+    assert len(bench.state().pauses) == 1
 
 
 # ---- reopen
 
 
-def test_what_the_platform_settled_is_reopened_by_force_only_also_from_the_archive(
-    cli: CommandLine, bench: Workbench
-) -> None:
+def test_what_the_platform_settled_is_reopened_by_force_only(cli: CommandLine, bench: Workbench) -> None:
     add_settled(bench, "old")
     add_newest(bench)
-    assert archive(bench) == 1
-    assert archived_names(bench) == ["r-old"]
     said = cli.run("reopen", "r-old", *ANN, status=1).stderr
     assert "was settled by a callback; ask the platform first, then reopen it by force" in said
     before = {row["id"] for row in bench.rows(EVENTS)}
     cli.run("reopen", "c-old", "--force", *ANN)
-    assert archived_names(bench) == []
     order = bench.order("r-old")
     assert (order.state, order.ori_amount, order.settled_by, order.settled_at, order.remark) == (
         OrderState.PENDING,
@@ -357,14 +351,20 @@ def test_an_account_is_paused_for_a_while_and_status_and_plan_say_by_whom_and_wh
     assert cli.json("status")["accounts"][0]["pause_reason"] == "ticket 77"
     again = cli.run("pause", "default", "--reason", "longer", "--by", "bob").stdout
     assert again == "default is paused until it is resumed, which replaces its earlier pause.\n"
-    assert bench.state().paused_until is None
+    assert [one.paused_until for one in bench.state().pauses] == [None]
     assert cli.run("resume", "default", "--by", "cas").stdout == "default is polled again; it was paused by bob.\n"
     assert bench.take().ids == ("1",)
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 09:00:00', paused_until = '2016-01-31 10:00:00'")
+    over = datetime(2016, 1, 31, 10, tzinfo=UTC)
+    bench.put_pauses(Pause(paused_at=over - timedelta(hours=1), paused_until=over))
     assert "paused" not in cli.run("status").stdout + cli.run("plan").stdout, "a pause that has ended is none"
     nothing = "default is not paused and does not back off: nothing to resume.\n"
     assert cli.run("resume", "default").stdout == nothing
     assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "pause", "resume"]
+
+
+def statuses(cli: CommandLine) -> list[dict[str, Any]]:
+    """What `status` says of each account."""
+    return list(cli.json("status")["accounts"])
 
 
 def test_a_pause_is_planned_for_several_accounts_in_one_act_and_cancelled(
@@ -387,22 +387,40 @@ def test_a_pause_is_planned_for_several_accounts_in_one_act_and_cancelled(
     shown = cli.run("status").stdout
     assert "Planned pauses" in shown
     assert "paused by ann" not in shown, "nothing is paused yet"
-    again = cli.json("pause", "other", *hours, *ANN)
-    assert (again["replaced"], again["paused_at"], again["planned_by"]) == (True, None, "ann")
+    next_night = [(one + timedelta(days=1)).isoformat() for one in (begins, ends)]
+    again = cli.json("pause", "other", "--from", next_night[0], "--until", next_night[1], "--reason", "longer")
+    assert (again["replaced"], again["paused_at"], again["planned_reason"]) == (False, None, "longer")
+    assert datetime.fromisoformat(again["planned_from"]) == begins + timedelta(days=1)
+    reasons = {one["account"]: [plan["planned_reason"] for plan in one["planned_pauses"]] for one in statuses(cli)}
+    assert reasons == {"default": ["ticket 77"], "other": ["ticket 77", "longer"]}, "it stands beside the first"
+    assert "longer" in cli.run("status").stdout
     listed = cli.json("pause", "default", "other", "--until", f"{ends.isoformat()}", *ANN)["accounts"]
     assert [(one["account"], datetime.fromisoformat(one["paused_until"])) for one in listed] == [
         ("default", ends),
         ("other", ends),
     ]
     assert cli.run("resume", "other").stdout.startswith("other is polled again")
-    planned = {one["account"]: one["planned_from"] for one in cli.json("status")["accounts"]}
+    planned = {one["account"]: one["planned_from"] for one in statuses(cli)}
     assert {datetime.fromisoformat(one) for one in planned.values()} == {begins}, "a resume leaves what is planned"
     said = cli.run("resume", "other", "--planned", "--by", "bob").stdout
-    assert said == f"other is not to be paused from {begins:%Y-%m-%d %H:%M:%S}+08 any more.\n"
-    assert cli.json("acts")[0]["detail"].startswith("cancelled the planned pause from ")
+    assert said.splitlines() == [
+        f"other is not to be paused from {one:%Y-%m-%d %H:%M:%S}+08 any more."
+        for one in (begins, begins + timedelta(days=1))
+    ]
+    assert cli.json("acts")[0]["detail"].startswith("cancelled 2 planned pauses, the first from ")
     assert cli.run("resume", "other", "--planned").stdout == "No pause of other is planned: nothing to cancel.\n"
     assert cli.json("resume", "default", "--planned", "--dry-run")["cancelled"] is True
-    assert bench.state().planned_from == begins
+    assert [one.paused_at for one in bench.state().planned_pauses(bench.now())] == [begins]
+    cli.run("resume", "default", "--planned", "--by", "bob")
+    assert cli.json("acts")[0]["detail"].startswith("cancelled the planned pause from ")
+
+
+def test_a_begin_that_has_passed_counts_as_now(cli: CommandLine, bench: Workbench) -> None:
+    now = bench.now()
+    period = ("--from", (now - timedelta(hours=3)).isoformat(), "--until", (now + timedelta(hours=4)).isoformat())
+    said = cli.json("pause", "default", *period, *ANN)
+    assert datetime.fromisoformat(said["paused_at"]) >= now, "queries were sent until then"
+    assert (said["planned_from"], said["planned_pauses"]) == (None, [])
 
 
 def test_a_resume_ends_a_back_off_and_the_next_query_waits_for_its_slot(cli: CommandLine, bench: Workbench) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import add_newest, archive_all, callback
+from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS
@@ -81,17 +81,6 @@ def test_seeded_differences_are_found_both_ways_and_add_up(bench: Workbench, cli
     )
 
 
-def test_the_archive_is_searched_like_the_table(bench: Workbench, cli: CommandLine) -> None:
-    fill(bench)
-    add_newest(bench)
-    before = cli.json("compare", "-", *PERIOD, stdin=SEEDED)
-    assert archive_all(bench) == 7
-    after = cli.json("compare", "-", *PERIOD, stdin=SEEDED)
-    for shown in (before, after):
-        shown["differences"].sort(key=lambda one: (one["line"] or 0, one["order_id"]))
-    assert after == before
-
-
 def test_orders_may_be_chosen_by_the_day_they_were_settled(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
     bench.run(update(ORDERS).values(submitted_at=NOON - timedelta(days=2)))
@@ -122,13 +111,10 @@ def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli:
     for name, amount in amounts.items():
         bench.run(update(ORDERS).where(ORDERS.c.request_id == name).values(ori_amount=amount))
     statement = rows_of(*((name, "失败" if name == "r5" else "成功", str(amount)) for name, amount in amounts.items()))
-    add_newest(bench)
-    for _ in ("in the table", "in the archive"):
-        reported = cli.json("report", *PERIOD)
-        shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
-        assert not shown["differences"]
-        assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
-        assert archive_all(bench) in (7, 0)
+    reported = cli.json("report", *PERIOD)
+    shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
+    assert not shown["differences"]
+    assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
 
 
 @pytest.mark.databases("sqlite")

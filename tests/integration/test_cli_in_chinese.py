@@ -192,7 +192,13 @@ def test_acts_and_lists_are_in_chinese(cli: CommandLine, bench: Workbench, tmp_p
         *(["pause", "--all", "--from", "23:00", "--until", "06:00"], ["pause", "default"], ["resume", "default"]),
         *(["resume", "default", "--planned"], ["resume", "default", "--planned"], ["resume", "default"], ["hold"]),
         *(["limit"], ["orders"], ["orders", "--limit", "1"], ["orders", "--summary"], ["queries"], ["rejected"]),
-        *(["unmatched"], ["notifications"], ["acts"], ["archive", "--settled-before", "2d"], ["archive", "--restore"]),
+        *(
+            ["unmatched"],
+            ["notifications"],
+            ["acts"],
+            ["archive", "--settled-before", "2d"],
+            ["purge", "--orders", "90d", "--yes"],
+        ),
         *(
             ["purge", "--older-than", "400d", "--yes"],
             ["report"],

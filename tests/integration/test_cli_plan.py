@@ -1,6 +1,6 @@
 """`reconciler plan` on every database: the next batch, and the reasons for it; nothing changes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import Pause, Rules
 from worker.domain.records.answers import Refused, Unreachable
 
 pytestmark = pytest.mark.workbench(rules=Rules())
@@ -70,7 +70,7 @@ def test_an_account_that_may_not_be_queried_now_is_shown_with_the_time_until_the
     assert plan["waits"].startswith("the account backs off until ")
     assert plan["backs_off_until"] is not None
     assert [order["request_id"] for order in plan["orders"]] == ["a"]
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
+    bench.put_pauses(Pause(paused_at=datetime(2016, 1, 31, 10, tzinfo=UTC)))
     said = "default: not now: paused by an operator since 2016-01-31 18:00:00+08, until an operator ends it."
     assert said in cli.run("plan").stdout
 

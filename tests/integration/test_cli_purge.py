@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from tests.support.archiving import add_newest, archive, archived_names, callback
+from tests.support.archiving import add_newest, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
-from worker.database.tables import ARCHIVED, QUERIES
+from worker.database.tables import QUERIES
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import LongAct, Operator
-from worker.operations.archive_and_purge import purge
+from worker.operations.purge import purge, purge_orders
 
 OLD = "2015-01-31 10:00:00.000000"
 
@@ -34,7 +34,7 @@ def queried(bench: Workbench, *names: str, status: str = "1") -> int:
 @pytest.fixture
 def history(bench: Workbench) -> dict[str, int]:
     """Queries by what became of their orders."""
-    queries = {"gone": queried(bench, "a", "b"), "archived": queried(bench, "c"), "mixed": queried(bench, "d", "e")}
+    queries = {"gone": queried(bench, "a", "b"), "kept": queried(bench, "c"), "mixed": queried(bench, "d", "e")}
     make_old(bench, "a", "b", "d")
     # Submitted long ago, and settled lately.
     make_old(bench, "c", columns="submitted_at, updated_at, created_at")
@@ -42,7 +42,7 @@ def history(bench: Workbench) -> dict[str, int]:
     queries["pending"] = queried(bench, "p", status="0")
     bench.run("UPDATE recharge_orders SET submitted_at = :old WHERE request_id = 'p'", old=OLD)
     add_newest(bench)
-    archive(bench)
+    assert sum(part.rows for part in purge_orders(bench.database, bench.now() - timedelta(days=90), dry_run=False)) == 3
     bench.run("UPDATE recharge_orders SET due_at = '2099-01-01 00:00:00'")
     bench.add("last")
     queries["last"] = bench.reconcile([item("last")]).id
@@ -52,23 +52,21 @@ def history(bench: Workbench) -> dict[str, int]:
 def test_old_rows_go_and_what_a_history_refers_to_stays(
     cli: CommandLine, bench: Workbench, history: dict[str, int]
 ) -> None:
-    assert set(archived_names(bench)) == {"a", "b", "c", "d", "e"}
     bench.intake.enqueue_orders([{"request_id": ""}])
     bench.intake.record_callbacks([callback("x"), callback("y")])
     for table, name in (("rejected_orders", "1"), ("unmatched_callbacks", "x")):
         column = "request_id" if name == "x" else "'1'"
         bench.run(f"UPDATE {table} SET received_at = '{OLD}' WHERE {column} = '{name}'")
-    expected = {"archived_orders": 3, "rejected_orders": 1, "unmatched_callbacks": 1, "platform_queries": 1}
+    expected = {"rejected_orders": 1, "unmatched_callbacks": 1, "platform_queries": 1}
 
     counted = cli.json("purge", "--yes", "--older-than", "400d", "--dry-run")
     assert (counted["rows"], counted["dry_run"]) == (expected, True)
-    assert len(bench.rows(ARCHIVED)) == 5
+    assert len(bench.rows(QUERIES)) == len(history)
 
     assert cli.json("purge", "--yes", "--older-than", "400d")["rows"] == expected
-    assert set(archived_names(bench)) == {"c", "e"}
     assert {row["id"] for row in bench.rows(QUERIES)} == set(history.values()) - {history["gone"]}
     assert [query["id"] for query in cli.json("order", "e")["queries"]] == [history["mixed"]]
-    assert [query["id"] for query in cli.json("order", "c")["queries"]] == [history["archived"]]
+    assert [query["id"] for query in cli.json("order", "c")["queries"]] == [history["kept"]]
     assert [row["request_id"] for row in cli.json("unmatched")] == ["y"]
     assert set(cli.json("purge", "--yes", "--older-than", "400d")["rows"].values()) == {0}
 
@@ -85,8 +83,8 @@ def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, h
 
 
 def test_the_counts_are_shown(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
-    assert "4 rows from before" in cli.run("purge", "--yes", "--older-than", "400d", "--dry-run").stdout
-    assert "archived_orders,3\n" in cli.run("purge", "--yes", "--older-than", "2016-01-01", "--csv").stdout
+    assert "1 row from before" in cli.run("purge", "--yes", "--older-than", "400d", "--dry-run").stdout
+    assert "platform_queries,1\n" in cli.run("purge", "--yes", "--older-than", "2016-01-01", "--csv").stdout
 
 
 def test_what_is_young_is_refused(cli: CommandLine, bench: Workbench) -> None:
@@ -118,7 +116,7 @@ def test_whose_purge_it_was_is_recorded_and_logged_once(
     cli.json("purge", "--older-than", "2016-01-01", "--dry-run", "--by", "ann")
     assert acts(cli) == []
     done = cli.run("purge", "--older-than", "2016-01-01", "--yes", "--by", "ann", "--reason", "ticket 77")
-    detail = "archived_orders: 3, platform_queries: 1; from before 2015-12-31 16:00:00Z"
+    detail = "platform_queries: 1; from before 2015-12-31 16:00:00Z"
     assert acts(cli) == [("ann", "purge", "ticket 77", detail)]
     assert done.stderr.count("an operator acted") == 1
     # What changes nothing is no act.
@@ -143,25 +141,26 @@ def test_an_act_of_many_transactions_is_one_row_that_says_how_far_it_came(cli: C
 def test_nothing_is_deleted_where_no_person_can_be_asked(
     cli: CommandLine, bench: Workbench, history: dict[str, int]
 ) -> None:
-    before = bench.rows(ARCHIVED)
+    before = bench.rows(QUERIES)
     assert cli.error("purge", "--older-than", "400d", status=2).startswith("a question needs a terminal")
-    assert bench.rows(ARCHIVED) == before
+    assert bench.rows(QUERIES) == before
 
 
 @pytest.mark.slow
 @pytest.mark.databases("sqlite")
-@pytest.mark.parametrize(("answer", "status", "left"), [("n", 1, {"a", "b", "c", "d", "e"}), ("y", 0, {"c", "e"})])
-def test_at_a_terminal_a_person_is_asked_before_anything_goes_or_moves(
-    cli: CommandLine, bench: Workbench, history: dict[str, int], answer: str, status: int, left: set[str]
+@pytest.mark.parametrize(("answer", "status", "gone"), [("n", 1, 0), ("y", 0, 1)])
+def test_at_a_terminal_a_person_is_asked_before_anything_goes(
+    cli: CommandLine, bench: Workbench, history: dict[str, int], answer: str, status: int, gone: int
 ) -> None:
-    def at_a_terminal(*command: str) -> str:
-        return cli.answered(*command, answer=answer, status=status).stderr
-
-    asked = at_a_terminal("purge", "--older-than", "400d")
-    assert "Old and referred to by nothing: 4 rows from before " in asked
+    asked = cli.answered("purge", "--older-than", "400d", answer=answer, status=status).stderr
+    assert "Old and referred to by nothing: 1 row from before " in asked
     assert "Delete? [y/N]: " in asked
-    assert set(archived_names(bench)) == left
-    assert "Restore them? [y/N]: " in at_a_terminal("archive", "--restore")
-    assert set(archived_names(bench)) == (set() if answer == "y" else left)
-    assert "Move to the archive? [y/N]: " in at_a_terminal("archive", "--settled-before", "2d")
-    assert [act["act"] for act in cli.json("acts")] == (["archive", "restore", "purge"] if answer == "y" else [])
+    assert len(bench.rows(QUERIES)) == len(history) - gone
+    assert [act["act"] for act in cli.json("acts")] == ["purge"] * gone
+
+
+@pytest.mark.databases("sqlite")
+def test_archive_says_what_replaces_it_and_does_not_fail(cli: CommandLine, bench: Workbench) -> None:
+    for arguments in ((), ("--settled-before", "90d", "--yes", "--by", "cron"), ("--restore", "--json")):
+        ended = cli.run("archive", *arguments)
+        assert (ended.stdout, "`reconciler purge --orders AGE` deletes old orders" in ended.stderr) == ("", True)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from tests.support.archiving import add_newest, archive_all, callback
+from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.plans import add as add_rows
 from tests.support.plans import analyze, plan, row
@@ -101,19 +101,6 @@ def test_a_day_has_its_own_orders_however_they_were_settled(bench: Workbench, cl
         "to_time": "2016-01-31T16:00:00+00:00",
         **EXPECTED,
     }
-
-
-def test_archived_orders_count_as_before(bench: Workbench, cli: CommandLine) -> None:
-    fill(bench)
-    # Shown ones are not archived by themselves.
-    bench.run("UPDATE recharge_orders SET attention = NULL")
-    # SQLite keeps the newest order and the newest event.
-    add_newest(bench)
-    before = cli.json("report", *PERIOD)
-    assert archive_all(bench) == 9
-    assert cli.json("report", *PERIOD) == before
-    assert before["callbacks_lost"] == EXPECTED["callbacks_lost"]
-    assert cli.json("report", *PERIOD, "--by", "account")["accounts"][0]["by_query"] == 4
 
 
 def test_every_day_of_the_period_has_a_row_and_days_add_up(bench: Workbench, cli: CommandLine) -> None:

@@ -1,7 +1,8 @@
 """`status`, `status --check`, `health` and `order`: whether orders are reconciled, and what an order waits for."""
 
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import NOTIFICATIONS
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import Pause, Rules
 from worker.domain.records.answers import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_back import WriteBack
@@ -21,6 +22,8 @@ from worker.operations.write_heartbeat import Peers, host_name
 pytestmark = pytest.mark.workbench(rules=Rules())
 
 FROM_45_SECONDS = r"((4[5-9]|[5-9]\d)(\.\d)? seconds|[1-9][\d.]* minutes)"
+
+AT = datetime(2016, 1, 31, 10, tzinfo=UTC)
 
 
 def account_of(cli: CommandLine) -> dict[str, Any]:
@@ -129,9 +132,10 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
         assert "no route" in cli.run(*command).stdout
     bench.run("UPDATE account_states SET backoff_until = NULL, failures_in_row = 12")
     assert checked(cli, 1) == "WARNING: default: the last 12 queries failed"
-    bench.run("UPDATE account_states SET failures_in_row = 0, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
+    bench.run("UPDATE account_states SET failures_in_row = 0")
+    bench.put_pauses(Pause(paused_at=AT, paused_by="ann"))
     assert checked(cli, 1) == "WARNING: default: paused by ann"
-    bench.run("UPDATE account_states SET paused_at = NULL")
+    bench.put_pauses()
     bench.run("UPDATE recharge_orders SET attention = 'too_old'")
     assert checked(cli, 1) == "WARNING: default: 1 need a person"
     more = CommandLine({**cli.settings, "RECONCILER_CHECK_ATTENTION_ORDERS": "2"})
@@ -333,7 +337,7 @@ def test_no_next_query_is_announced_while_the_account_backs_off(cli: CommandLine
     assert re.search(r"backs off\) +0 +in [0-9.]+ s", shown)
     bench.run("UPDATE account_states SET backoff_until = NULL")
     assert re.search(r"default +0 +now", cli.run("status").stdout)
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
+    bench.put_pauses(Pause(paused_at=AT))
     assert cli.json("status")["slots"][0]["next_query_in_seconds"] is None
     assert re.search(r"default \(paused\) +0 +paused", cli.run("status").stdout)
 
@@ -353,10 +357,8 @@ def test_watching_is_for_people_at_a_terminal(cli: CommandLine, options: tuple[s
 def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     bench.reconcile([item("1")])
-    bench.run(
-        "UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_until = '2999-01-31 10:00:00',"
-        " paused_by = 'ann', pause_reason = 'ticket 77'"
-    )
+    paused = Pause(paused_at=AT, paused_until=AT.replace(year=2999), paused_by="ann", pause_reason="ticket 77")
+    bench.put_pauses(paused)
     bench.add("2")
     shown = cli.run("status").stdout
     assert "paused by ann since 2016-01-31 18:00:00+08, until 2999-01-31 18:00:00+08: ticket 77" in shown
@@ -364,7 +366,12 @@ def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, benc
     # Where the next query and the time to drain would stand.
     assert budget == ["default", "(paused)", "0", "paused"]
     assert (orders[0], orders[-1]) == ("default", "paused")
-    bench.run("UPDATE account_states SET paused_until = '2016-01-31 11:00:00'")
+    shorter = replace(paused, paused_until=AT.replace(year=2998), paused_by="bob", is_planned=True)
+    bench.put_pauses(shorter, paused)
+    assert [one["paused_by"] for one in account_of(cli)["pauses"]] == ["ann", "bob"]
+    assert ": ticket 77; paused by bob since" in " ".join(cli.run("status").stdout.split())
+    assert cli.run("resume", "default", "--dry-run").stdout.endswith("it was paused by ann and it was paused by bob.\n")
+    bench.put_pauses(replace(paused, paused_until=AT + timedelta(hours=1)))
     assert account_of(cli)["paused_at"] is None
 
 
@@ -454,7 +461,8 @@ def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     bench.let_slots_be_due()
     assert waits(next_of(cli, "1"))[-2:] == ["back_off", "next_query"]
-    bench.run("UPDATE account_states SET backoff_until = NULL, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
+    bench.run("UPDATE account_states SET backoff_until = NULL")
+    bench.put_pauses(Pause(paused_at=AT, paused_by="ann"))
     shown = cli.run("order", "1").stdout
     assert "The account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it." in shown
     assert "To end that, `reconciler resume ACCOUNT`." in shown

@@ -7,6 +7,7 @@ from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
+from worker.domain.records.accounts import Pause
 
 
 def reasons(cli: CommandLine, *options: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def test_orders_accounts_input_and_callbacks_are_in_one_list(cli: CommandLine, b
     bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = '4'")
     bench.add("elsewhere")
     bench.run("UPDATE recharge_orders SET account = 'removed' WHERE request_id = 'elsewhere'")
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_by = 'li', pause_reason = 'audit'")
+    bench.put_pauses(Pause(paused_at=bench.now(), paused_by="li", pause_reason="audit"))
     bench.intake.enqueue_orders([{"request_id": ""}])
     bench.intake.record_callbacks([callback("young"), callback("old")])
     bench.run("UPDATE unmatched_callbacks SET received_at = '2016-01-31 10:00:00' WHERE request_id = 'old'")

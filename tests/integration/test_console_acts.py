@@ -3,6 +3,7 @@
 import html
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -271,13 +272,12 @@ def test_an_account_is_paused_and_resumed(
     assert "Say why" in unsaid.text
     assert "It is not paused" in client.get(RESUME).text
     assert said in said_after(press(client, PAUSE, lasts=lasts, reason="maintenance"))["said"]
-    state = bench.state()
-    assert (state.paused_by, state.paused_at is not None) == ("ann", True)
-    until = None if state.paused_until is None else (state.paused_until - (state.paused_at or state.paused_until))
-    assert (None if until is None else until.total_seconds()) == seconds
+    (pause,) = bench.state().pauses
+    until = None if seconds is None else pause.paused_at + timedelta(seconds=seconds)
+    assert (pause.paused_by, pause.paused_until) == ("ann", until)
     assert last_act(bench) == ("ann", "pause", "default", "maintenance")
     assert said_after(press(client, RESUME))["said"] == "Done: default is polled again."
-    assert bench.state().paused_at is None
+    assert bench.state().pauses == ()
 
 
 def test_a_back_off_is_ended_unless_the_platform_asked_for_it(bench: Workbench, client: FlaskClient) -> None:

@@ -17,7 +17,7 @@ from tests.support.reconciling import Workbench, item
 from tests.unit.words.test_faults import faults
 from tests.unit.words.test_sentences import full
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Pause
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode, to_columns
 from worker.domain.records.incoming import Trust
@@ -157,9 +157,13 @@ def words_of(markup: str) -> str:
 def test_no_page_has_english_or_marks_of_half_width(bench: Workbench, client: FlaskClient) -> None:
     fill(bench)
     found: dict[str, str] = {}
+    begins = bench.now() + timedelta(hours=2)
+    plan = Pause(paused_at=begins, paused_until=begins + timedelta(hours=7), paused_by="王", is_planned=True)
     for state in (
         replace(bench.state(), failures_in_row=10),
-        AccountState(account="default", paused_at=bench.now(), paused_by="王", pause_reason="维护"),
+        AccountState(
+            account="default", pauses=(Pause(paused_at=bench.now(), paused_by="王", pause_reason="维护"), plan)
+        ),
     ):
         bench.put_state(state)
         for path in paths(bench):

@@ -8,11 +8,11 @@ from html import unescape
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.archiving import add_newest, archive_all, callback
+from tests.support.archiving import callback
 from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
-from worker.database.tables import ACTS, ARCHIVED, EVENTS
+from worker.database.tables import ACTS, EVENTS
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.order_changes import EventKind
@@ -261,18 +261,6 @@ def test_a_note_is_taken_whatever_has_happened_meanwhile_and_an_empty_one_is_not
     assert (empty.status_code, "Write 1 to 1,000 characters" in empty.text) == (400, True)
     assert not said_after(send(client, path, page, reason="called back"))["refused"]
     assert bench.events_of("1")[-1]["kind"] == EventKind.NOTE
-
-
-def test_an_archived_order_is_restored_for_a_note(bench: Workbench, client: FlaskClient) -> None:
-    bench.add("1")
-    bench.reconcile([item("1")])
-    order_id = bench.order("1").id
-    add_newest(bench)
-    archive_all(bench)
-    assert [row["id"] for row in bench.rows(ARCHIVED)] == [order_id]
-    press(client, f"/orders/{order_id}/acts/note", reason="called back")
-    assert bench.rows(ARCHIVED) == []
-    assert bench.events_of("1")[-1]["detail"] == "called back"
 
 
 # ---- one after the other

@@ -14,7 +14,7 @@ from tests.support.ticking import let_a_worker_tick
 from tests.support.waiting import eventually
 from worker.adapters.version import VERSION
 from worker.database.tables import BUDGETS
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import AccountState, Pause
 from worker.domain.records.answers import HttpError
 
 
@@ -90,7 +90,7 @@ def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> 
     assert "a query may be sent now" not in page
     assert "/accounts/resume?account=default" in page
     assert "/accounts/pause?account=default" in page
-    bench.put_state(AccountState(account="default", paused_at=now))
+    bench.put_state(AccountState(account="default", pauses=(Pause(paused_at=now),)))
     with console_of(bench.url) as client:
         assert "a query may be sent now" not in shown(client)
 

@@ -8,13 +8,13 @@ import pytest
 from flask import render_template_string
 from sqlalchemy import insert
 
-from tests.support.archiving import add_newest, add_settled, callback
-from tests.support.command_line import CommandLine
+from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from worker.database.tables import REJECTED
+from worker.domain.records.accounts import Pause
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.views.page import Page
@@ -89,15 +89,6 @@ def test_a_pending_order_says_why_it_waits(bench: Workbench, pages: Pages) -> No
     path = f"/orders/{bench.order('r1').id}"
     assert "No worker is running: have the administrator start one." in pages.text(path)
     assert "没有后台服务在运行：请管理员启动。" in pages.text(path, "zh")
-
-
-def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli: CommandLine) -> None:
-    add_settled(bench, "1")
-    order_id = bench.order("r-1").id
-    add_newest(bench)
-    assert cli.json("archive", "--yes", "--settled-before", "1d")["archived"] == 1
-    assert pages.open("/orders?q=r-1").headers["Location"] == f"/orders/{order_id}"
-    assert "It is in the archive" in pages.text(f"/orders/{order_id}")
 
 
 @pytest.mark.parametrize("path", ["/orders/999", "/queries/999", "/rejected/999", f"/orders/{10**30}"])
@@ -307,7 +298,7 @@ def test_what_needs_a_person_leads_to_it(bench: Workbench, pages: Pages) -> None
     bench.reconcile([item("r1"), item("r2", status="9")])
     bench.run("UPDATE notifications SET state = 'gave_up', outcome = 'timeout'")
     bench.intake.enqueue_orders([{"request_id": ""}])
-    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_by = 'li', pause_reason = 'audit'")
+    bench.put_pauses(Pause(paused_at=bench.now(), paused_by="li", pause_reason="audit"))
     assert f'href="/orders/{bench.order("r1").id}?list=">r1</a>' in pages.markup("/attention")
     assert f'href="/orders/{bench.order("r1").id}">r1</a>' in pages.markup("/attention?tab=notification")
     assert 'href="/rejected/1"' in pages.markup("/attention?tab=rejected")

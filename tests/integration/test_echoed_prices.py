@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.archiving import add_newest, archive_all, callback
+from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.pages import pages_of
@@ -13,7 +13,6 @@ from tests.support.reconciling import Workbench, item
 from worker.database.tables import ORDERS
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Attention, OrderState
-from worker.operations.archive_and_purge import restore_all
 
 MOBILE = "18812340804"
 DAY = ("--from", "yesterday", "--to", "today")
@@ -42,7 +41,6 @@ def test_an_echoed_price_is_held_and_counts_as_no_charge_wherever_the_order_stan
     echoing: Workbench, cli: CommandLine
 ) -> None:
     settle(echoing)
-    add_newest(echoing)
     # The settings of the command line do not say so: what was stored when the orders settled decides.
     assert "RECONCILER_FAILED_AMOUNT" not in cli.settings
 
@@ -56,10 +54,6 @@ def test_an_echoed_price_is_held_and_counts_as_no_charge_wherever_the_order_stan
         assert {order["attention"] for order in listed} == {None}
         assert cli.run("orders", "--state", "failed").stdout.count("(2.94)") == 3
 
-    check()
-    assert archive_all(echoing) == 3
-    check()
-    assert sum(restore_all(echoing.database)) == 3
     check()
 
 

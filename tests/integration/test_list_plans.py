@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert
 
 from tests.support.plans import NOON, Read, analyze, notification_row, plans_of, query_row, row, whole_tables
-from worker.database.tables import ACTS, ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
+from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
 from worker.domain.records.acts import ActKind
@@ -18,7 +18,7 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
-from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
+from worker.stores.purging import ids_in_use, old_orders, old_queries, old_received
 from worker.views import accounts, counts
 from worker.views.acts import ActSearch, recent_acts
 from worker.views.inbox import (
@@ -66,21 +66,6 @@ def order_row(number: int) -> dict[str, object]:
     )
 
 
-def archived_row(number: int) -> dict[str, object]:
-    return {
-        "id": 1_000_000 + number,
-        "account": "default",
-        "request_id": f"a{number:08}",
-        "custom_parm": f"b{number:08}",
-        "state": OrderState.SUCCEEDED,
-        "settled_at": submitted(number),
-        "archived_at": NOON,
-        "record": json.dumps({"order": {"id": 1_000_000 + number}, "events": []}),
-        "mobile": f"188{number:08}",
-        "submitted_at": submitted(number),
-    }
-
-
 def sent_row(number: int) -> dict[str, object]:
     return query_row(sent_at=NOON - timedelta(minutes=COUNT - number), answered_at=None, polled_ids=f"r{number:08}")
 
@@ -122,7 +107,6 @@ def act_row(number: int) -> dict[str, object]:
 
 MAKERS = {
     ORDERS: order_row,
-    ARCHIVED: archived_row,
     QUERIES: sent_row,
     EVENTS: event_row,
     REJECTED: rejected_row,
@@ -259,17 +243,14 @@ READS: dict[str, Read] = {
     "acts by person and kind": acts(actor="a7", kinds=[ActKind.DISMISS]),
     "acts of a day": acts(since=submitted(50), until=submitted(20)),
     "orders of an act": orders(act_key="k7"),
-    "purge: archived": lambda connection: old_archived(connection, submitted(3000), (submitted(5000), 7), 20),
-    "purge: live": lambda connection: old_live(connection, submitted(5000), None, 20),
+    "purge: orders": lambda connection: old_orders(connection, submitted(3000), (submitted(5000), 7), 20),
     "purge: rejected": lambda connection: old_received(connection, REJECTED, submitted(5000), None, 20),
     "purge: queries": lambda connection: old_queries(connection, submitted(3000), 5, 20),
-    "purge: ids": lambda connection: ids_in_use(
-        connection, [("request_id", "r1"), ("custom_parm", "c1")], but_archived_before=NOON
-    ),
+    "purge: ids": lambda connection: ids_in_use(connection, [("request_id", "r1"), ("custom_parm", "c1")]),
 }
 
 
-# No index serves a final state, an archived order's state or the end of a phone number. Where such orders are rare, a
+# No index serves a final state, the end of a phone number. Where such orders are rare, a
 # database reads the table: a page is bounded in time.
 UNSERVED = (
     "orders by a rare state",
@@ -293,7 +274,7 @@ def test_no_list_reads_a_whole_table(database: Database) -> None:
 
 @pytest.mark.databases("postgresql")
 def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> None:
-    for name in ("orders", "orders by state", "the next page", "queries", "rejected", "purge: live"):
+    for name in ("orders", "orders by state", "the next page", "queries", "rejected", "purge: orders"):
         first, *_ = (plan for plan in plans_of(database, READS[name]) if "Limit" in plan)
         # What the parts of a list have found is sorted, as it is no more than a page of each. Rows of one moment are
         # sorted by their ids, as far as they are read.
@@ -320,7 +301,7 @@ def test_orders_are_listed_by_the_time_of_their_result_along_its_index(database:
     for name in ("orders by result", "orders by result, of an account", "orders by result, the next page"):
         plans = [plan for plan in plans_of(database, READS[name]) if re.search(r"(settled|results)(?!.*PRIMARY)", plan)]
         assert plans, name
-        whole = [plan for plan in plans if "ix_recharge_orders_results" in plan or "ix_archived_orders_settled" in plan]
+        whole = [plan for plan in plans if "ix_recharge_orders_results" in plan]
         assert whole == plans, "\n".join(plans)
 
 

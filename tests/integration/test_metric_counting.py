@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, event, insert, select, update
 
-from tests.support.archiving import add_newest, archive
+from tests.support.archiving import add_newest
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds, count_totals
@@ -19,8 +19,8 @@ from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.metric_counting import labels_of
-from worker.operations.archive_and_purge import purge
 from worker.operations.count_metrics import ROWS_AT_ONCE, MetricCounting, count_further
+from worker.operations.purge import purge, purge_orders
 from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
@@ -158,7 +158,7 @@ def test_counting_begins_with_the_newest_rows_all_of_which_are_shown_at_once(
         refuse(bench, 1, long_ago(bench))
 
 
-def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None:
+def test_neither_a_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None:
     at = long_ago(bench, days=400)
     settle(bench, "r1", "r2", "r3", at=at)
     put_queries(bench, ["answered", "unreachable", "lost"], at)
@@ -179,11 +179,10 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
     assert before[LAST_ANSWER_SAMPLE] == pytest.approx(at.timestamp() + 1, abs=0.01)
 
     add_newest(bench)
-    assert archive(bench) == 3
+    assert sum(one.rows for one in purge_orders(bench.database, long_ago(bench, days=30), dry_run=False)) == 3
     purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), dry_run=False)}
     assert purged["platform_queries"] == 3
     assert purged["rejected_orders"] == 5
-    assert purged["archived_orders"] == 3
     assert scraped() == before
 
     # Many failures later, the last answer is known all the same.

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from worker.database.migrations import downgrade, migration_session, refuse_to_l
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head, revisions, script_location
 from worker.database.tables import METADATA
 from worker.domain.records.accounts import AccountState
+from worker.stores.accounts import STATE_FIELDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -266,9 +266,9 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
     downgrade(database_url, "0001")
     assert groups("look_group") == {"never": 0, "young": 1, "old": 1}
     assert our_tables(database_url) == set(METADATA.tables) - {
+        "account_pauses",
         "poll_schedules",
         "settlement_observations",
-        "archived_orders",
         "operator_acts",
         "worker_processes",
         "deployment",
@@ -290,9 +290,6 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
 OLD_NAMES: dict[str, dict[str, str]] = {
     "account_prices": {"learned": '{"ages":"x","open_looks":[1.5]}', "prices": '{"ages":"x","last_looks":[2]}'},
     "settlement_notes": {"notes": '{"ages":"x","looks":[[1,2,3,0,4]]}'},
-    "archived_orders": {
-        "record": '{"order":{"id":7,"look_group":9,"bad_ends":1,"remark":"\\",\\"bad_ends\\":"},"events":[]}'
-    },
 }
 NEW_NAMES = {
     "poll_schedules": {"learned": '{"ages":"x","open_polls":[1.5]}', "schedule": '{"ages":"x","last_polls":[2]}'},
@@ -312,7 +309,6 @@ def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_th
     others: dict[str, dict[str, object]] = {
         "account_prices": {"priced_at": AT},
         "settlement_notes": {"noted_at": AT},
-        "archived_orders": {"id": 7, "request_id": "r", "state": "succeeded", "settled_at": AT, "archived_at": AT},
     }
     for table, held in OLD_NAMES.items():
         insert_rows(database_url, table, {"account": "default", **others[table], **held})
@@ -322,8 +318,6 @@ def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_th
     assert {table: texts(table, names) for table, names in NEW_NAMES.items()} == {
         table: [held] for table, held in NEW_NAMES.items()
     }
-    execute(database_url, "UPDATE archived_orders SET record = replace(record, 'look_group', 'age_bucket')")
-
     downgrade(database_url, "0006")
     assert {table: texts(table, names) for table, names in OLD_NAMES.items()} == {
         table: [held] for table, held in OLD_NAMES.items()
@@ -424,19 +418,94 @@ def test_the_plain_alembic_command_takes_the_database_from_our_settings(database
     assert refused.stdout.startswith("FAILED: the database is newer than this release"), refused.stderr
 
 
-OF_LATER_REVISIONS = ("planned_from", "planned_until", "planned_by", "planned_reason", "backoff_unreachable")
+OF_LATER_REVISIONS = ("backoff_unreachable",)
 
 
 def new_state(account: str) -> dict[str, object]:
     """The state of an account that was never queried."""
-    return {field.name: field.default for field in fields(AccountState)} | {"account": account}
+    return {name: getattr(AccountState(account=account), name) for name in STATE_FIELDS}
+
+
+def test_a_pause_and_a_plan_are_rows_and_columns_again_on_the_way_down(database_url: str) -> None:
+    step_back(database_url, "0031")
+    paused = {"paused_at": f"{AT}.000000", "paused_by": "ann", "pause_reason": "moved"}
+    planned = {"planned_from": "2100-01-31 12:00:00.000000", "planned_until": "2100-01-31 18:00:00.000000"}
+    planned |= {"planned_by": "bob", "planned_reason": "维护"}
+    insert_rows(
+        database_url,
+        "account_states",
+        new_state("neither"),
+        new_state("paused") | paused,
+        new_state("planned") | planned,
+        new_state("both") | paused | planned,
+    )
+    of_state = f"SELECT account, {', '.join((*paused, 'paused_until', *planned))} FROM account_states ORDER BY account"
+    before = rows_of(database_url, of_state)
+    upgrade(database_url)
+    by_account = "SELECT account, is_planned, paused_by, pause_reason, paused_until, act_key FROM account_pauses"
+    rows = rows_of(database_url, f"{by_account} ORDER BY account, is_planned")
+    assert [(name, bool(is_planned), *others[:2]) for name, is_planned, *others in rows] == [
+        ("both", False, "ann", "moved"),
+        ("both", True, "bob", "维护"),
+        ("paused", False, "ann", "moved"),
+        ("planned", True, "bob", "维护"),
+    ]
+    assert {row[-1] for row in rows} == {"revision 0032"}
+    assert {name for name, has in rows_of(database_url, "SELECT account, has_pauses FROM account_states") if has} == {
+        *("both", "paused", "planned")
+    }
+    downgrade(database_url, "0031")
+    assert rows_of(database_url, of_state) == before
+
+
+def test_the_way_down_keeps_the_pause_that_ends_last_and_the_next_plan(database_url: str) -> None:
+    upgrade(database_url)
+    insert_rows(database_url, "account_states", *(new_state(name) | {"has_pauses": True} for name in ("a", "b")))
+    far = [f"2100-01-{day} 12:00:00.000000" for day in (10, 11, 12, 13)]
+    row = {"account": "a", "act_key": "k", "is_planned": False, "paused_at": f"{AT}.000000"}
+    plan = row | {"is_planned": True}
+    pauses = (
+        {"paused_by": "over", "paused_until": f"{AT}.000001"},
+        {"paused_by": "longer", "paused_until": far[1]},
+        {"paused_by": "shorter", "paused_until": far[0]},
+    )
+    plans = (
+        {"paused_by": "later", "paused_at": far[2], "paused_until": far[3]},
+        {"paused_by": "next", "paused_at": far[0], "paused_until": far[1]},
+        {"paused_by": "begun", "paused_until": far[0]},
+    )
+    insert_rows(database_url, "account_pauses", *(row | one for one in pauses), *(plan | one for one in plans))
+    endless = row | {"account": "b", "paused_by": "endless", "paused_until": None}
+    insert_rows(database_url, "account_pauses", endless, endless | {"paused_by": "longer", "paused_until": far[3]})
+    downgrade(database_url, "0031")
+    kept = rows_of(database_url, "SELECT account, paused_by, planned_by FROM account_states ORDER BY account")
+    assert [tuple(one) for one in kept] == [("a", "longer", "next"), ("b", "endless", None)]
+
+
+@pytest.mark.databases("mariadb")
+def test_revision_0032_goes_on_from_where_it_died(database_url: str) -> None:
+    step_back(database_url, "0031")
+    insert_rows(database_url, "account_states", new_state("a") | {"paused_at": f"{AT}.000000", "paused_by": "ann"})
+    upgrade(database_url)
+    # It died when the pauses were copied, and one of their columns was dropped.
+    execute(
+        database_url,
+        "UPDATE alembic_version SET version_num = '0031'",
+        "ALTER TABLE account_states ADD COLUMN paused_by VARCHAR(64), ADD COLUMN planned_by VARCHAR(64)",
+    )
+    upgrade(database_url)
+    assert column_of(database_url, "SELECT paused_by FROM account_pauses") == ["ann"]
+    check_at_head(database_url)
+    downgrade(database_url, "0031")
+    assert column_of(database_url, "SELECT paused_by FROM account_states") == ["ann"]
 
 
 def test_the_way_down_ends_pauses_that_are_over_and_words_new_events_as_old_ones(database_url: str) -> None:
     upgrade(database_url)
     paused = (("over", "2016-01-31 12:00:00"), ("endless", None))
-    rows = (new_state(name) | {"paused_at": "2016-01-31 10:00:00", "paused_until": until} for name, until in paused)
-    insert_rows(database_url, "account_states", *rows)
+    insert_rows(database_url, "account_states", *(new_state(name) | {"has_pauses": True} for name, _ in paused))
+    row = {"act_key": "k", "is_planned": False, "paused_at": "2016-01-31 10:00:00"}
+    insert_rows(database_url, "account_pauses", *(row | {"account": one, "paused_until": end} for one, end in paused))
     event = "INSERT INTO order_events (order_id, at, kind, source) VALUES (1, '2016-01-31 12:00:00', '{}', 'operator')"
     execute(database_url, *(event.format(kind) for kind in ("reopened", "dismissed", "settled")))
 
@@ -504,9 +573,9 @@ def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(databas
     assert held("detail") == [("too old",), ("until it is resumed",)]
 
 
-def test_an_index_of_results_is_there_at_every_moment_of_revision_0034(database_url: str) -> None:
+def test_an_index_of_results_is_there_at_every_moment_of_revision_0036(database_url: str) -> None:
     upgrade(database_url)
-    before = revisions()[revisions().index("0034") - 1]
+    before = revisions()[revisions().index("0036") - 1]
     for move, old, new in (
         (partial(downgrade, database_url, before), "ix_recharge_orders_results", "ix_recharge_orders_settled"),
         (partial(upgrade, database_url), "ix_recharge_orders_settled", "ix_recharge_orders_results"),

@@ -26,7 +26,6 @@ from worker.domain.records.notifications import (
     Webhook,
 )
 from worker.operations.act_by_hand import Operator
-from worker.operations.archive_and_purge import OldDeliveries
 from worker.operations.change_endpoints import (
     EndpointComparison,
     EndpointEntry,
@@ -35,6 +34,7 @@ from worker.operations.change_endpoints import (
     pause_notifications,
     resume_notifications,
 )
+from worker.operations.purge import OldDeliveries
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint

@@ -21,7 +21,6 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.domain.records.orders import OrderState, version_at
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
-from worker.operations.archive_and_purge import restore_all
 from worker.operations.flag_overdue import OverdueOrders
 
 ANN = Operator(name="ann", reason="by hand")
@@ -167,7 +166,7 @@ def test_many_callbacks_about_one_order_at_once_give_one_notification(bench: Wor
     assert told.row.version == told.data["version"]
 
 
-def test_an_order_of_an_archive_of_revision_0004_is_restored_with_version_0_and_told_of(database_url: str) -> None:
+def test_an_order_that_revision_0004_archived_has_version_0_and_is_told_of(database_url: str) -> None:
     upgrade(database_url, "0004")
     with session(database_url) as connection:
         columns = inspect(connection).get_columns("recharge_orders")
@@ -185,7 +184,6 @@ def test_an_order_of_an_archive_of_revision_0004_is_restored_with_version_0_and_
     bench = Workbench(database_url)
     put_endpoint(bench)
 
-    assert sum(restore_all(bench.database)) == 1
     assert bench.order("r1").version == 0
     bench.intake.record_callbacks([callback("r1", status="-1")])
     (told,) = told_of(bench)

@@ -56,11 +56,11 @@ taken = [f"{name}({one})" for name, one in arguments if "args" not in str(named[
 print(json.dumps([*named, *taken]))
 """
 COMMANDS = """
-archive --settled-before 1d --yes --json | acts --json | acts --csv | callback-url shop --new
+acts --json | acts --csv | callback-url shop --new
 compare statement.csv --json | compare statement.csv --csv | compare statement.csv --by settled --json | doctor --json
 enqueue orders.csv --json | health --json | limit --window 60 --json | migrate --json | migrate --to 9999 --yes
 notify-test --json | nosuch | notifications --json | notifications --csv | order {attention} --json
-order {unresolved} --json | order nosuch | order {settled} --json | order {archived} --json | order {pending} --json
+order {unresolved} --json | order nosuch | order {settled} --json | order {pending} --json
 orders --json | orders --csv | orders --summary --json | orders --summary --csv | orders --account nosuch
 orders --json --csv | plan --json | queries --json | queries --csv | query {query} --json | query {query} --csv
 query 99999 | rejected --json | rejected --csv | rejected {rejected} --json | rejected {rejected} --csv
@@ -73,7 +73,7 @@ reopen {unresolved} --reason x --json | reopen {settled} --reason x --json | res
 pause default --for 1h --reason x --json | resume default --json | resume default --json | hold --json
 notifications pause default --json | notifications resume default --json
 notifications forget default --yes --json | archive --settled-before 1h --yes --json
-archive --restore --limit 1 --yes --json | archive --yes | purge --older-than 400d --yes --json
+purge --orders 90d --yes --json | purge --orders 90d --dry-run --csv | purge --older-than 400d --yes --json
 purge --older-than 400d --dry-run --csv | user remove nosuch | explain answer.json --ids 1,2 --json
 poll {pending} --dry-run --json
 """
@@ -175,13 +175,12 @@ def test_no_name_is_lost(names: Callable[[], Iterable[str]]) -> None:
 
 @pytest.fixture
 def refs(bench: Workbench) -> dict[str, str]:
-    """What the commands are about: an order of each kind, archived ones too."""
+    """What the commands are about: an order of each kind."""
     found = fill(bench, hours=1)
-    add_settled(bench, "archived")
     add_settled(bench, "settled", days_ago=0.5)
     add_newest(bench)
     let_a_worker_tick(bench)
-    orders = {name: bench.order(f"r-{name}").id for name in ("archived", "settled")}
+    orders = {"settled": bench.order("r-settled").id}
     orders |= {"attention": found.amount_differs, "unresolved": found.unresolved, "pending": found.pending}
     unresolved = [order.id for order in bench.orders() if order.state is OrderState.UNRESOLVED]
     orders |= {"late": max(unresolved)}

@@ -18,7 +18,6 @@ import pytest
 import sqlalchemy
 
 import worker
-from tests.support.archiving import archive_all
 from tests.support.command_line import PROGRAM
 from tests.support.commits import HeldDatabase
 from tests.support.installation import install_commands
@@ -127,7 +126,6 @@ def fill(bench: Workbench) -> None:
     bench.intake.enqueue_orders([{"request_id": "2016010000000221", "mobile": "none"}])
     kept = {"requestId": "too-early", "trafficSts": "0"}
     bench.intake.record_callbacks([{"requestId": "2016010000000220", "trafficSts": "9"}, kept])
-    assert archive_all(bench) == 1
     ids = [bench.order("2016010000000219").id]
     for _ in act_on_orders(bench.database, Operator(name="ann"), ActKind.CANCEL, ids, operator_acts.cancel):
         pass

@@ -41,9 +41,24 @@ def pause(bench: Workbench, hours: int = 1) -> None:
     pause_accounts(bench.database, BOB, ["default"], lasts=timedelta(hours=hours))
 
 
+def pause_for_days(bench: Workbench) -> None:
+    pause(bench, 48)
+
+
+def pause_by_a_plan(bench: Workbench) -> None:
+    """A shorter pause, which is on beside another one."""
+    begins = bench.now() - timedelta(seconds=1)
+    pause_accounts(bench.database, BOB, ["default"], begins=begins, ends=begins + timedelta(hours=1))
+
+
 def plan(bench: Workbench, hours: int = 1) -> None:
     begins = bench.now() + timedelta(hours=hours)
     pause_accounts(bench.database, BOB, ["default"], begins=begins, ends=begins + timedelta(hours=1))
+
+
+def plan_otherwise(bench: Workbench) -> None:
+    cancel_planned_pauses(bench.database, BOB, ["default"])
+    plan(bench, 2)
 
 
 def change_faults(bench: Workbench) -> None:
@@ -83,13 +98,15 @@ Change = Callable[[Workbench], object]
         (refuse, "/rejected/1/dismiss", change_faults),
         (back_off, f"/accounts/resume?{ADDRESSED}", pause),
         (pause, f"/accounts/resume?{ADDRESSED}", lambda bench: pause(bench, 2)),
+        (pause_for_days, f"/accounts/resume?{ADDRESSED}", pause_by_a_plan),
         (change_nothing, f"/accounts/pause?{ADDRESSED}", pause),
+        (pause_for_days, f"/accounts/pause?{ADDRESSED}", pause_by_a_plan),
         (put_endpoint, f"/notifications/endpoints/forget?{ADDRESSED}", lambda bench: put_notifications(bench, 40)),
         (put_one, f"/notifications/endpoints/forget?{ADDRESSED}", put_one),
         (put_endpoint, f"/notifications/endpoints/forget?{ADDRESSED}", send_elsewhere),
         (put_endpoint, f"/notifications/endpoints/pause?{ADDRESSED}", send_elsewhere),
         (change_nothing, "/maintenance/plan", plan),
-        (plan, f"/maintenance/cancel?{ADDRESSED}", lambda bench: plan(bench, 2)),
+        (plan, f"/maintenance/cancel?{ADDRESSED}", plan_otherwise),
     ],
 )
 def test_an_act_on_what_has_changed_since_its_page_was_shown_does_nothing(

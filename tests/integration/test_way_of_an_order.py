@@ -36,9 +36,9 @@ SETTINGS = {
 }
 # Settings and log are passed by everything; the simulated platform is another program; the pauses that every page
 # announces are known only once a thread has read them.
-ASIDE = re.compile(r"settings/|simulator/|adapters/log|web/console/maintenance|domain/watching/announced_pauses")
-OTHER_WORK = {"watchdog", "heartbeat", "broker-answers", "ticks", "connection-probe", "overview"}
-"""Threads of a process that work at no order: `overview` counts what every page's navigation shows."""
+ASIDE = re.compile(r"settings/|simulator/|adapters/log|web/console/maintenance|domain/accounts/pauses")
+OTHER_WORK = {"watchdog", "heartbeat", "broker-answers", "ticks", "connection-probe", "overview", "announcements"}
+"""Threads of a process that work at no order: the last two read what every page shows."""
 
 
 class Trace:

@@ -64,7 +64,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("after_answer", "return order.mobile is not None and shows_mobile(", "return shows_mobile("),
     ("answer_items", "found[order_id] = found[holder] = Contradiction(", "found[order_id] = Contradiction("),
     ("platform_habits", "return change if answers_one_of_many else _give_up", "return _give_up"),
-    ("after_answer", "return None if order.check_requested_at == granted else", "return"),
+    ("after_answer", "return None if requested_at == granted else", "return"),
     (
         "after_answer",
         "state.backoff_until - timedelta(seconds=state.backoff_seconds) > query",
@@ -110,6 +110,12 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("many_passes", "if effects.backs_off_whole_sid:", "if False:"),
     ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
     ("grants", "return not state.is_paused(now.database) and not", "return not"),
+    # Pauses of accounts.
+    ("pauses", "if one.is_planned or begins is not None]", "if begins is not None]"),
+    ("pauses", "return not self.is_planned or self.paused_at <= now", "return self.paused_at <= now"),
+    ("pauses", "(*on, *plans[:1])", "(*on, *plans)"),
+    ("planned_pauses", "if after.pauses != before.pauses:", "if False:"),
+    ("cli_acts", "return begins and max(begins, now), ends", "return begins, ends"),
     # Who goes first where a slot opens.
     ("cut_off_hosts", "{self.slot.number}/{self.last_token}", "{self.slot.number}/"),
     ("cut_off_hosts", "names = sorted(one.name for one in first)", "names = [one.name for one in first]"),

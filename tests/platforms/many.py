@@ -1,5 +1,6 @@
 """Many platforms, in processes side by side."""
 
+import gc
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ import structlog
 
 from tests.platforms.deployment import migrated_template
 from tests.platforms.run import Outcome, run
+from tests.support.compiled_statements import share_compiled_statements
 
 _template: Any = None
 _open = ExitStack()
@@ -28,6 +30,9 @@ def _set_up() -> None:
     global _template
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     _template = _open.enter_context(migrated_template())
+    # Both as in tests/conftest.py, which says what they save.
+    share_compiled_statements()
+    gc.set_threshold(20_000)
 
 
 def _run(seed: int) -> Outcome:

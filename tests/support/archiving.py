@@ -1,14 +1,11 @@
-"""Orders that are settled and old, for tests of the archive."""
+"""Orders that are settled and old."""
 
-import json
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from sqlalchemy import update
 
 from tests.support.reconciling import Workbench
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS
-from worker.operations.archive_and_purge import move_settled
+from worker.database.tables import ORDERS
 
 MOBILE = "18812340804"
 
@@ -35,7 +32,7 @@ def add_settled(bench: Workbench, *names: str, days_ago: float = 100.0) -> None:
 
 
 def add_newest(bench: Workbench) -> None:
-    """A pending order with the newest id and the newest event: SQLite's archive never moves these."""
+    """A pending order with the newest id and the newest event: on SQLite these are never deleted."""
     bench.add("newest")
     assert bench.intake.check_orders([{"request_id": "newest"}])["queued"] == 1
 
@@ -46,44 +43,3 @@ def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
     chosen = ORDERS.c.request_id.in_(request_ids)
     bench.run(update(ORDERS).where(chosen).values(updated_at=then))
     bench.run(update(ORDERS).where(chosen, ORDERS.c.settled_at.is_not(None)).values(settled_at=then))
-
-
-def archive(bench: Workbench) -> int:
-    """Move what settled more than 90 days ago; returns how many orders were moved."""
-    return sum(move_settled(bench.database, settled_before(bench)))
-
-
-def archive_all(bench: Workbench) -> int:
-    """Move all that has settled, however lately; returns how many orders were moved."""
-    return sum(move_settled(bench.database, bench.now() + timedelta(days=1)))
-
-
-def settled_before(bench: Workbench) -> datetime:
-    """The time 90 days ago."""
-    return bench.now() - timedelta(days=90)
-
-
-def everything(bench: Workbench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All orders and all events of the live tables."""
-    return bench.rows(ORDERS), bench.rows(EVENTS)
-
-
-def archived_names(bench: Workbench) -> list[str]:
-    """The request_ids in the archive."""
-    return [row["request_id"] for row in bench.rows(ARCHIVED)]
-
-
-def standing(bench: Workbench, name: str) -> list[tuple[str, int, str, list[str]]]:
-    """Where an order of `add_settled` is stored: (table, id, state, kinds of its events), once for each row."""
-    request_id, custom_parm = f"r-{name}", f"c-{name}"
-    found = []
-    events = bench.rows(EVENTS)
-    for row in bench.rows(ORDERS):
-        if row["request_id"] == request_id or row["custom_parm"] == custom_parm:
-            kinds = [event["kind"].value for event in events if event["order_id"] == row["id"]]
-            found.append(("recharge_orders", row["id"], row["state"].value, kinds))
-    for row in bench.rows(ARCHIVED):
-        if row["request_id"] == request_id or row["custom_parm"] == custom_parm:
-            kinds = [event["kind"] for event in json.loads(row["record"])["events"]]
-            found.append(("archived_orders", row["id"], row["state"].value, kinds))
-    return found

@@ -69,7 +69,7 @@ def run_everything(servers: Servers, folder: Path) -> None:
             _call_back(url, cli)
             _act_at_the_console(url, servers.database, cli)
             _use_commands(cli, folder)
-            _archive_and_purge(servers, cli)
+            _purge(servers, cli)
             assert program.stop() == 0
     assert "database_rights" not in program.output
     assert '"level": "error"' not in program.output
@@ -169,17 +169,15 @@ def _use_commands(cli: CommandLine, folder: Path) -> None:
         cli.run(command)
 
 
-def _archive_and_purge(servers: Servers, cli: CommandLine) -> None:
-    """What is old is archived, restored, archived again and deleted."""
+def _purge(servers: Servers, cli: CommandLine) -> None:
+    """What is old is deleted."""
     old, sure = "'2026-01-31 00:00:00'", ("--by", "ann", "--reason", "a test", "--yes")
     times = ", ".join(f"{name} = {old}" for name in ("submitted_at", "settled_at", "created_at", "updated_at"))
     servers.execute(f"UPDATE recharge_orders SET {times} WHERE substr(request_id, 1, 1) = 'r'")
     moments = {"order_events": "at", "platform_queries": "sent_at"}
     moments |= dict.fromkeys(("rejected_orders", "unmatched_callbacks"), "received_at")
     servers.execute(*(f"UPDATE {table} SET {column} = {old}" for table, column in moments.items()))
-    assert cli.json("archive", "--settled-before", "2d", *sure)["archived"] == 3
-    assert cli.json("archive", "--restore", *sure)["restored"] == 3
-    assert cli.json("archive", "--settled-before", "2d", *sure)["archived"] == 3
+    assert cli.json("purge", "--orders", "30d", *sure)["rows"] == {"recharge_orders": 3}
     cli.run("purge", "--older-than", "30d", *sure)
-    for table in ("archived_orders", "rejected_orders", "unmatched_callbacks"):
+    for table in ("rejected_orders", "unmatched_callbacks"):
         assert column_of(servers.database, f"SELECT count(*) FROM {table}") == [0]

@@ -1,7 +1,7 @@
 """The worker's operations on a database of the test's own, with a boot clock that the test moves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Executable, select, text, update
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS, EVENTS, ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.accounts import AccountState, Rules, SlotKey
+from worker.domain.records.accounts import AccountState, Pause, Rules, SlotKey
 from worker.domain.records.answers import Answer, Report
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
@@ -178,6 +178,10 @@ class Workbench:
         """Store the state of an account."""
         with self.database.write() as connection:
             save_state(connection, lock_states(connection, [state.account])[state.account], state)
+
+    def put_pauses(self, *pauses: Pause, account: str = "default") -> None:
+        """Store that an account has these pauses and no others."""
+        self.put_state(replace(self.state(account), pauses=pauses))
 
     def events_of(self, name: str) -> list[dict[str, Any]]:
         """The events of an order."""

@@ -10,7 +10,7 @@ DOMAIN = Path(worker.domain.__file__).parent
 WORKER = DOMAIN.parent
 WRITING = {"with_for_update", "insert", "update", "delete", "insert_rows", "write"}
 # What the next query would hold, and rows as values, where operations change them.
-MAPPING = {"choose_due", "to_order", "to_notification", "ORDER_COLUMNS", "NOTIFICATION_COLUMNS"}
+MAPPING = {"choose_due", "to_order", "to_notification", "ORDER_COLUMNS", "NOTIFICATION_COLUMNS", "STATE_COLUMNS"}
 
 
 def may_be_viewed(name: str) -> bool:

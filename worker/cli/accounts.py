@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
@@ -25,7 +24,7 @@ from worker.cli.output import (
 )
 from worker.cli.session import Session, account_names, account_option, require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
-from worker.domain.orders.operator_acts import Resumed, pause_fault
+from worker.domain.accounts.pauses import Resumed, pause_fault
 from worker.domain.queries.slots_and_clocks import boot_clock_decides, is_longer
 from worker.domain.records.accounts import AccountState, Pause, Reading, SlotRow
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
@@ -39,8 +38,8 @@ _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "
 # As RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
-_PAUSE = tuple(one.name for one in fields(Pause))
-_PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
+_PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
+PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
 """What each of these is called where the pause is planned."""
 NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
 
@@ -75,7 +74,7 @@ Until = Annotated[
     str | None,
     typer.Option("--until", metavar="TIME", help="When it ends by itself, in the same forms; 30 days ahead at most."),
 ]
-OnlyPlanned = Annotated[bool, typer.Option("--planned", help="Cancel the planned pause, which has not begun.")]
+OnlyPlanned = Annotated[bool, typer.Option("--planned", help="Cancel the planned pauses, which have not begun.")]
 Lasts = Annotated[
     str | None,
     typer.Option(
@@ -107,10 +106,11 @@ def pause(
     *,
     act: ReasonedAct,
 ) -> None:
-    """Send no query for accounts, until `reconciler resume`, or for a duration. Pausing again replaces the pause.
+    """Send no query for accounts, until `reconciler resume`, or for a duration.
 
-    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. With --from the
-    pause is planned: it begins by itself, and stands beside one that holds. Planning again replaces what is planned.
+    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. Pausing again
+    replaces the pause. With --from the pause is planned: it begins by itself, replaces no other pause or plan, and is
+    replaced by none.
 
     Examples:
       reconciler pause default --for 2h --reason "the platform is being moved"
@@ -129,12 +129,12 @@ def pause(
         begins, ends = _period(from_, until, now, opened.settings.zone)
         length = None if lasts is None else read_duration(lasts)
         done = pause_accounts(opened.database, who, names, lasts=length, begins=begins, ends=ends)
-    paused = [_paused(before, after, begins if begins and begins > now else None, now) for before, after in done]
+    paused = [_paused(before, after, now) for before, after in done]
     if act.as_json:
         act.print_json(paused[0] if len(paused) == 1 and not every else {"accounts": paused})
         return
-    for one in paused:
-        act.say(_paused_in_words(one, is_planned=begins is not None and begins > now))
+    for one, (_, state) in zip(paused, done, strict=True):
+        act.say(_paused_in_words(one, is_planned=not state.pauses[-1].has_begun(now)))
 
 
 def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -> tuple[datetime | None, ...]:
@@ -142,26 +142,33 @@ def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -
     ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
     if ends is not None and (fault := pause_fault(begins, ends, now)):
         raise typer.BadParameter(fault.value)
-    return begins, ends
+    return begins and max(begins, now), ends
 
 
-def _paused(before: AccountState, after: AccountState, begins: datetime | None, now: datetime) -> dict[str, Any]:
-    replaced = before.is_paused(now) if begins is None else before.planned_pause(now) is not None
-    return {"account": after.account, **pauses_to_response(after, now), "replaced": replaced}
+def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[str, Any]:
+    *others, added = after.pauses
+    replaced = any(one not in others for one in before.lasting_pauses(now))
+    told = {"account": after.account, **pauses_to_response(after, now), "replaced": replaced}
+    return told if added.has_begun(now) else told | _planned(added)
 
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
-    """The pause that holds and the one that is planned, as JSON."""
-    held, planned = state.pause(now), state.planned_pause(now)
-    told = {name: getattr(held, name, None) for name in _PAUSE}
-    return told | {key: getattr(planned, name, None) for key, name in zip(_PLANNED, _PAUSE, strict=True)}
+    """The pauses that are on and those that are planned, as JSON; first the one that ends last, and the next one."""
+    on = [{name: getattr(one, name) for name in _PAUSE} for one in state.pauses_on(now)]
+    plans = [_planned(one) for one in state.planned_pauses(now)]
+    first = (on or [dict.fromkeys(_PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
+    return first | {"pauses": on, "planned_pauses": plans}
+
+
+def _planned(plan: Pause) -> dict[str, Any]:
+    return {key: getattr(plan, name) for key, name in zip(PLANNED, _PAUSE, strict=True)}
 
 
 def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> str:
-    again = ", which replaces its earlier pause" if paused["replaced"] else ""
     if is_planned:
         begins, ends = time_text(paused["planned_from"]), time_text(paused["planned_until"])
-        return f"{paused['account']} is to be paused from {begins} until {ends}{again}."
+        return f"{paused['account']} is to be paused from {begins} until {ends}."
+    again = ", which replaces its earlier pause" if paused["replaced"] else ""
     ends = paused["paused_until"]
     until = "until it is resumed" if ends is None else f"until {time_text(ends)}"
     return f"{paused['account']} is paused {until}{again}."
@@ -171,8 +178,8 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
     """End the pause of an account, and its back-off: its orders are polled again from now on.
 
     What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
-    stays as it is. After a -205 one order is polled first. A planned pause that has not begun stays; --planned cancels
-    it, and nothing else.
+    stays as it is. After a -205 one order is polled first. Planned pauses that have not begun stay; --planned cancels
+    them, and nothing else.
 
     Examples:
       reconciler resume default
@@ -182,7 +189,7 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
     with acting_session(needs_accounts=True, utc=utc) as opened:
         require_configured(opened.settings, [account])
         if planned:
-            _say_cancelled(act, account, cancel_planned_pauses(opened.database, who, [account]).get(account))
+            _say_cancelled(act, account, cancel_planned_pauses(opened.database, who, [account]).get(account, ()))
             return
         done = resume_account(opened.database, who, account)
     if act.as_json:
@@ -195,19 +202,18 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
         say(f"{account} is not paused and does not back off: nothing to resume.")
 
 
-def _say_cancelled(act: Act, account: str, planned: Pause | None) -> None:
+def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
     if act.as_json:
-        act.print_json({"account": account, "cancelled": planned is not None})
-    elif planned is None:
+        act.print_json({"account": account, "cancelled": bool(plans)})
+        return
+    for one in plans:
+        act.say(f"{account} is not to be paused from {time_text(one.paused_at)} any more.")
+    if not plans:
         say(f"No pause of {account} is planned: nothing to cancel.")
-    else:
-        act.say(f"{account} is not to be paused from {time_text(planned.paused_at)} any more.")
 
 
 def _resumed_in_words(account: str, done: Resumed) -> str:
-    ended = []
-    if done.was_paused:
-        ended.append(f"it was paused by {done.before.paused_by or 'an operator'}")
+    ended = [f"it was paused by {one.paused_by or 'an operator'}" for one in done.before.pauses_on(done.now)]
     if done.ended_back_off is not None:
         ended.append(f"it backed off until {time_text(done.ended_back_off)}")
     if done.waits_until is not None:

@@ -54,8 +54,8 @@ _COMMANDS = {
     "query": "worker.cli.queries:query",
     "rejected": "worker.cli.inbox:rejected",
     "unmatched": "worker.cli.inbox:unmatched",
-    "archive": "worker.cli.retention:archive",
-    "purge": "worker.cli.retention:purge",
+    "archive": "worker.cli.purge:archive",
+    "purge": "worker.cli.purge:purge",
     "plan": "worker.cli.queries:plan",
     "explain": "worker.cli.explain:explain",
     "status": "worker.cli.watching:status",
@@ -186,7 +186,7 @@ def _load(name: str) -> Any:
         found = getattr(loaded, group[0])
     else:
         found = new_app()
-        add(found, getattr(loaded, function), name)
+        add(found, getattr(loaded, function), name, takes_anything=name == "archive")
     command = get_command(found)
     command.name = name
     return command

@@ -17,7 +17,7 @@ from worker.cli.app import CommandError
 from worker.cli.input_files import STDIN, file_or_stdin
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
-from worker.cli.session import Session, account_option, require_known, session
+from worker.cli.session import Session, account_option, require_known, say_deleted, session
 from worker.cli.times import Days
 from worker.domain.finance.report import StatementRow, UnreadableRow
 from worker.domain.finance.statements import (
@@ -105,8 +105,8 @@ def compare(
     """Compare a statement of the platform with the orders of a period: what differs, both ways, and the sums.
 
     A row of the statement is matched with its order whatever the order's day; an order of the period that no row names
-    is missing from the statement. Archived orders count too. Changes nothing. Amounts are yuan; one beside a failed
-    order is a charge, too. Differences leave the exit status at 0.
+    is missing from the statement. Changes nothing. Amounts are yuan; one beside a failed order is a charge, too.
+    Differences leave the exit status at 0.
 
     Examples:
       reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31
@@ -119,6 +119,7 @@ def compare(
         require_known(opened, accounts)
         period = days.period(opened.settings.zone, opened.now())
         found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
+        say_deleted(opened, period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
             raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
     if form.as_json:

@@ -26,10 +26,11 @@ def new_app(**attributes: Any) -> typer.Typer:
     return typer.Typer(**{**plain, **attributes})
 
 
-def add(app: typer.Typer, command: Callable[..., None], name: str) -> None:
-    """Make a function a command of this group."""
+def add(app: typer.Typer, command: Callable[..., None], name: str, *, takes_anything: bool = False) -> None:
+    """Make a function a command of this group; `takes_anything`: unknown options are arguments of it."""
     text, examples = help_and_examples(command.__doc__)
-    app.command(name, help=text, epilog=examples)(_flat(command))
+    context = {"ignore_unknown_options": takes_anything}
+    app.command(name, help=text, epilog=examples, context_settings=context)(_flat(command))
 
 
 def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: Any) -> None:

@@ -20,7 +20,7 @@ from worker.cli.output import (
     print_table,
     say,
 )
-from worker.cli.session import Accounts, Session
+from worker.cli.session import Accounts, Session, say_deleted
 from worker.cli.times import TIME_RULE, Day, Days
 from worker.domain.finance.report import Period
 from worker.domain.records import csv_columns
@@ -105,7 +105,8 @@ def unmatched(
 ) -> None:
     """Show the callbacks whose order is not known, newest first. They settle it as soon as it is enqueued.
 
-    Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
+    Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these. An order may also have
+    been deleted: if `reconciler purge --orders` was used, a line on standard error says up to when.
 
     Examples:
       reconciler unmatched
@@ -113,6 +114,7 @@ def unmatched(
     """
     with page.session() as opened:
         end = opened.time_of("--before", before)
+        say_deleted(opened)
         with opened.database.snapshot() as connection:
             found = page.read(_UNMATCHED, partial(recent_unmatched, connection, accounts=account or (), before=end))
     page.show(_UNMATCHED, found)

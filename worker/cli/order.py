@@ -30,7 +30,7 @@ from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
 from worker.views.order import Outlook, Row, Story, order_by_id, orders_named, orders_with_id, read_story
-from worker.words.sentences import ARCHIVED, next_in_words, wait_in_words
+from worker.words.sentences import DELETED, next_in_words, wait_in_words
 
 REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 Account = Annotated[str, account_option("The account that the orders belong to.")]
@@ -77,7 +77,7 @@ def _show_order(story: Story, rules: Rules) -> None:
     print_fields(out, story.order)
     out.print()
     if outlook is None:
-        typer.echo(text(ARCHIVED))
+        typer.echo(text(DELETED))
     else:
         typer.echo(text("Next: %(what)s", what=next_in_words(outlook.next_step, outlook.now, SKIN)))
         for step in outlook.next_step.steps:
@@ -157,7 +157,6 @@ def named_orders(opened: Session, account: str, references: Sequence[str]) -> di
     names = [reference for reference in references if reference not in row_ids]
     if names:
         require_known(opened, [account])
-    # A snapshot of both tables: an order may be moved to the archive or back meanwhile.
     with opened.database.snapshot() as connection:
         rows = orders_named(connection, account, names) if names else []
         by_row = {

@@ -16,7 +16,7 @@ from worker.cli.output import (
     print_table,
     say,
 )
-from worker.cli.session import Accounts, Session, require_known
+from worker.cli.session import Accounts, Session, require_known, say_deleted
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
@@ -79,7 +79,7 @@ SettledSince = Annotated[
 SettledUntil = Annotated[str | None, typer.Option(metavar="TIME", help="Only orders that became final before then.")]
 Summary = Annotated[
     bool,
-    typer.Option("--summary", help="Count those that match instead, without archived ones. May read the whole table."),
+    typer.Option("--summary", help="Count those that match instead. May read the whole table."),
 ]
 
 
@@ -115,8 +115,8 @@ class Filters:
 
 
 def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
-    """Show the orders that match, archived ones too, the last submitted first, or with --settled-since or
-    --settled-until those that became final last; or count them, by account, state and attention.
+    """Show the orders that match, the last submitted first, or with --settled-since or --settled-until those that
+    became final last; or count them, by account, state and attention.
 
     Amounts are yuan (what the platform charged, or in parentheses what is expected).
 
@@ -136,11 +136,11 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
         raise typer.BadParameter("--summary counts all that match; leave --after out")
     with page.session() as opened:
         wanted = filters.search(opened)
+        say_deleted(opened, wanted.since or wanted.settled_since)
         if summary:
             with opened.database.read() as connection:
                 _show_counts(count_orders(connection, wanted), page)
             return
-        # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
         with opened.database.snapshot() as connection:
             if page.after is not None and key_of(connection, page.after, wanted) is None:
                 raise CommandError(

@@ -80,7 +80,7 @@ def _name_orders(acting: ActOnOrders, account: str, refs: Sequence[str]) -> Sequ
     named = acting.named(account, refs, only_configured=True)
     orders = read_orders_to_poll(acting.opened.database, named)
     for order_id in named.keys() - {order.id for order in orders}:
-        acting.refuse(named[order_id], "is in the archive; restore it first: `reconciler archive --restore`")
+        acting.refuse(named[order_id], "was deleted meanwhile")
     if acting.rejected:
         acting.end_with({"query": None}, "Nothing was sent.")
     alike: dict[tuple[str, str], list[int]] = {}
@@ -144,7 +144,7 @@ def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
     if state.is_paused(now) or state.is_backed_off(now):
         why = text("%(account)s: %(what)s", account=account, what=waits_in_words(state, slot_due_at, now))
     elif len(orders) < len(named):
-        why = "an order went to the archive, or was deleted, since it was named"
+        why = "an order was deleted since it was named"
     if why:
         raise CommandError(f"nothing was sent: {why}")
     return max(((one.due_at - now).total_seconds() for one in orders if one.is_leased(now)), default=0.0)

@@ -188,7 +188,7 @@ def waits_in_words(state: AccountState, slot_due_at: datetime | None, now: datet
     """Why no query may be sent now, and until when; None where one may."""
     backs_off_until = state.backoff_until if state.is_backed_off(now) else None
     if pause := state.pause(now):
-        return pause_in_words(pause.paused_at, pause.paused_until, pause.paused_by, pause.pause_reason)
+        return pause_in_words(pause)
     if slot_due_at is None:
         return text("no worker has run on this database yet")
     until = max(backs_off_until or now, slot_due_at)

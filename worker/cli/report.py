@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import console, print_fields, print_json, print_table, stored_name, text
-from worker.cli.session import Accounts, require_known, session
+from worker.cli.session import Accounts, require_known, say_deleted, session
 from worker.cli.times import Days
 from worker.domain.finance.report import AMOUNTS, COUNTS, PERCENTILES, SOURCES, Grouping, Report
 from worker.views.finance import read_report
@@ -22,7 +22,7 @@ By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or
 
 
 def report(*, days: Days, by: By = None, account: Accounts = None, form: Form) -> None:
-    """Show how the orders of a period were settled, after how long, and for how much; archived orders too.
+    """Show how the orders of a period were settled, after how long, and for how much.
 
     An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
     lost where a query had to settle the order and none ever came. A delay counts from submission to the final state; it
@@ -37,6 +37,7 @@ def report(*, days: Days, by: By = None, account: Accounts = None, form: Form) -
         require_known(opened, account or ())
         period = days.period(opened.settings.zone, opened.now())
         read = read_report(opened.database, period, by, account or ())
+        say_deleted(opened, period.start)
     rows = [{str(by): name, **figures.as_row()} for name, figures in read.rows.items()]
     if form.as_json:
         print_json(_to_response(read, rows, opened.settings.timezone))

@@ -13,7 +13,7 @@ from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import Redactor, first_line, one_line
 from worker.cli.app import CommandError
 from worker.cli.declare import one_of
-from worker.cli.output import show_times_in, warn
+from worker.cli.output import say, show_times_in, time_text, warn
 from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -22,7 +22,7 @@ from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
-from worker.views.orders import has_orders
+from worker.views.orders import has_orders, read_deleted_before
 
 # A summary of millions of orders takes long; a command that hangs must end all the same.
 _ANSWER_SECONDS = 300.0
@@ -82,6 +82,14 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     for warning in settings.warnings:
         warn(one_line(warning, Redactor(settings.secrets)))
     return settings
+
+
+def say_deleted(opened: Session, since: datetime | None = None) -> None:
+    """Say on standard error up to when orders were deleted, if what is shown begins before that time."""
+    with opened.database.read() as connection:
+        before = read_deleted_before(connection)
+    if before is not None and (since is None or since < before):
+        say(f"Orders from before {time_text(before)} were deleted.", err=True)
 
 
 @contextmanager

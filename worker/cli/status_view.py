@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.accounts import NO_SLOTS, habits_to_response, pauses_to_response, rest, when
+from worker.cli.accounts import NO_SLOTS, PLANNED, habits_to_response, pauses_to_response, rest, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import (
     SKIN,
@@ -23,7 +23,7 @@ from worker.cli.output import (
 )
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
-from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.accounts import AccountState, Pause, Rules
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Source
 from worker.domain.records.watching import AccountOverview, Finding, Level, WorkerRow
@@ -46,7 +46,6 @@ _SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
 _WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "waiting", "clock")
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
-_PLANNED = ("account", "planned_from", "planned_until", "planned_by", "planned_reason")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
@@ -168,8 +167,8 @@ def show(out: Console, response: Row) -> None:
         out.print(text(NO_SLOTS), soft_wrap=True)
         out.print()
     _table(out, text("Orders"), _ORDERS, [_orders_row(one, now) for one in accounts])
-    planned = [one for one in accounts if one["planned_from"] is not None]
-    _table(out, text("Planned pauses"), _PLANNED, planned, long_texts=("planned_reason",))
+    planned = [{"account": one["account"], **plan} for one in accounts for plan in one["planned_pauses"]]
+    _table(out, text("Planned pauses"), ("account", *PLANNED), planned, long_texts=("planned_reason",))
     queries = [_queries_row(one, now) for one in accounts]
     _table(out, text("Queries"), _QUERIES, queries, long_texts=("polls", "ended"))
     _table(out, text("Settled"), _SETTLED, [_settled_row(one) for one in accounts])
@@ -269,9 +268,8 @@ def _queries_row(account: Row, now: datetime) -> Row:
 
 
 def _manner(account: Row, now: datetime) -> str:
-    if account["paused_at"] is not None:
-        who = (account[name] for name in ("paused_at", "paused_until", "paused_by", "pause_reason"))
-        return text("not: %(why)s", why=pause_in_words(*who))
+    if pauses := account["pauses"]:
+        return text("not: %(why)s", why="; ".join(pause_in_words(Pause(**one)) for one in pauses))
     if account["is_served"] is False:
         return text("not: no running worker has it")
     if account["is_served"] is None and not account["is_configured"]:

@@ -18,7 +18,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, bindparam, event, text
+from sqlalchemy import Connection, bindparam, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from worker.database.column_types import UtcDateTime
@@ -29,17 +29,24 @@ from worker.database.transactions import Database, is_contention
 BASE = "base"
 """No revision at all: an empty database."""
 
-# (the revision below which it is lost, table, which rows hold it, what it is, what to do)
+# (the revision below which it is lost, table, which rows hold it, what it is, what to do). Each condition begins with a
+# column: a database of another revision may not have that column.
 _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
+_CANCEL_THEM = (
+    "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
+)
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
-        "0024",
-        "account_states",
-        "planned_until > :now",
-        "the planned pauses (planned_from)",
-        "cancel them (`reconciler resume ACCOUNT --planned`, without it where one has begun), then migrate down again",
+        "0032",
+        "account_pauses",
+        "paused_until IS NULL OR paused_until > :now"
+        " GROUP BY account, is_planned AND paused_at > :now HAVING count(*) > 1",
+        "all but one pause or plan of an account",
+        _CANCEL_THEM,
     ),
+    ("0024", "account_pauses", "is_planned AND paused_at > :now", "the planned pauses", _CANCEL_THEM),
+    ("0024", "account_states", "planned_until > :now", "the planned pauses", _CANCEL_THEM),
     ("0015", "recharge_orders", "amount_is_price", "which amounts are no charge (amount_is_price)", _KEEP_A_COPY),
     (
         "0010",
@@ -57,16 +64,19 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
         " `reconciler notifications forget ACCOUNT`, then migrate down again",
     ),
     ("0008", "order_events", "actor IS NOT NULL", "the names of those who acted on orders (actor)", _KEEP_A_COPY),
-    (
-        "0008",
-        "account_states",
-        "paused_at IS NOT NULL AND paused_until > :now",
-        "the end of a pause (paused_until)",
-        "`reconciler resume` the account, or pause it without an end, then migrate down again",
+    *(
+        (
+            "0008",
+            table,
+            "paused_until > :now",
+            "the end of a pause (paused_until)",
+            "`reconciler resume` the account, or pause it without an end, then migrate down again",
+        )
+        for table in ("account_pauses", "account_states")
     ),
     ("0008", "recharge_orders", "reopened_at IS NOT NULL", "when orders were reopened (reopened_at)", _KEEP_A_COPY),
     *(
-        ("0001", table, "1 = 1", "all that it holds", _NOTHING_LEFT)
+        ("0001", table, "id IS NOT NULL", "all that it holds", _NOTHING_LEFT)
         for table in ("recharge_orders", "order_events", "platform_queries", "rejected_orders", "unmatched_callbacks")
     ),
 )
@@ -155,11 +165,14 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
     """Raise MigrationError where the way down from one revision to another would lose what somebody may need.
 
     What a worker keeps for itself and finds out again (what was learned, counts of absences) may be lost. Revisions
-    refuse by themselves what only they know of, such as orders in the archive.
+    refuse by themselves what only they know of.
     """
     order = [BASE, *revisions()]
+    tables = inspect(connection).get_multi_columns().items()
+    present = {(table, column["name"]) for (_, table), columns in tables for column in columns}
     for revision, table, condition, what, remedy in _LOST_BELOW:
-        if order.index(target) < order.index(revision) <= order.index(before):
+        is_on_the_way = order.index(target) < order.index(revision) <= order.index(before)
+        if is_on_the_way and (table, condition.partition(" ")[0]) in present:
             held = text(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1")  # noqa: S608  # our own words
             # Not the database's own word for now: MariaDB's is in the time zone of the session.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []

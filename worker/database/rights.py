@@ -25,7 +25,7 @@ _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name, ACTS.name), _KEEP),
         OBSERVATIONS.name: ("SELECT", "INSERT", "DELETE"),
-        DEPLOYMENT.name: _READ,
+        DEPLOYMENT.name: ("SELECT", "UPDATE"),
     }
 )
 # Nothing that is tried waits long: a table that somebody alters holds up doctor and probes otherwise.

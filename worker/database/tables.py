@@ -1,7 +1,7 @@
 """The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
 
-There are no foreign keys: orders leave for the archive, and the queries that polled them stay. All tables stand in
-one file, longer than others: it is a list without logic, which is read beside the migrations.
+There are no foreign keys: old orders are deleted, and the queries that polled them stay. All tables stand in one file,
+longer than others: it is a list without logic, which is read beside the migrations.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ GAVE_UP = sql("state = 'gave_up'")
 PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
-"""A count, or "no", in rows and archive records that are older than its column."""
+"""A count, or "no", in rows that are older than its column."""
 YES = "1"
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
@@ -243,29 +243,6 @@ EVENTS = _table(
 )
 """Append only: each change of an order that a person may want to know."""
 
-ARCHIVED = _table(
-    "archived_orders",
-    # The order's.
-    Column("id", RowId, primary_key=True, autoincrement=False),
-    _required("account", String(64)),
-    _optional("request_id", OrderId),
-    _optional("custom_parm", OrderId),
-    _required("state", text_enum(OrderState, 16)),
-    _optional("settled_at", UtcDateTime),
-    _required("archived_at", UtcDateTime),
-    # JSON: its row of `recharge_orders` as `order`, its rows of `order_events` as `events`; amounts are decimal text,
-    # times ISO 8601 with an offset.
-    _required("record", LongText),
-    _optional("mobile", String(11)),
-    _optional("submitted_at", UtcDateTime),
-    UniqueConstraint("request_id", "account"),
-    UniqueConstraint("custom_parm", "account"),
-    Index("ix_archived_orders_mobile", "mobile"),
-    Index("ix_archived_orders_submitted", "submitted_at", "id"),
-    Index("ix_archived_orders_settled", "settled_at", "id"),
-)
-"""A settled order that was moved out of the other tables; `worker.operations.archive_and_purge` moves them."""
-
 BUDGETS = _table(
     "query_budgets",
     Column("id", RowId, primary_key=True),
@@ -302,7 +279,6 @@ STATES = _table(
     _required("backoff_seconds", Double),
     _required("refusals_in_row", Integer),
     _required("configuration_refused", Boolean),
-    _optional("paused_at", UtcDateTime),
     _required("echoes_custom_parm", Boolean),
     _required("answered_with_items", BigInt),
     _required("answered_by_request_id", BigInt),
@@ -326,18 +302,30 @@ STATES = _table(
     _optional("outage_until", BigInt),
     _required("answers_in_row", Integer, server_default=NO_COUNT),
     _optional("suspects_returned_at", UtcDateTime),
-    _optional("paused_until", UtcDateTime),
-    _optional("paused_by", String(64)),
-    _optional("pause_reason", LongText),
     _optional("backoff_requested_until", UtcDateTime),
-    _optional("planned_from", UtcDateTime),
-    _optional("planned_until", UtcDateTime),
-    _optional("planned_by", String(64)),
-    _optional("planned_reason", LongText),
     _required("backoff_unreachable", Boolean, server_default=NO_COUNT),
+    # Whether `account_pauses` has rows of the account: a grant reads them only then.
+    _required("has_pauses", Boolean, server_default=NO_COUNT),
     **HALF_FULL,
 )
 """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
+
+PAUSES = _table(
+    "account_pauses",
+    Column("id", RowId, primary_key=True),
+    _required("account", String(64)),
+    _required("paused_at", UtcDateTime),
+    _optional("paused_until", UtcDateTime),
+    _optional("paused_by", String(64)),
+    _optional("pause_reason", LongText),
+    # As in `operator_acts`; `revision 0032` if a release before wrote the pause.
+    _required("act_key", String(32)),
+    _required("is_planned", Boolean),
+    Index("ix_account_pauses_account", "account"),
+)
+"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. The programs
+alone write these rows, and hold the lock of the account's row meanwhile. The next act or query of the account deletes
+rows whose end has passed."""
 
 SCHEDULES = _table(
     "poll_schedules",
@@ -477,9 +465,14 @@ WORKERS = _table(
 )
 """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
 
-DEPLOYMENT = _table("deployment", Column("id", String(32), primary_key=True))
-"""One row: a random id of this database, by which deployments on one Redis number tell each other apart. A copy of the
-database has the same one."""
+DEPLOYMENT = _table(
+    "deployment",
+    Column("id", String(32), primary_key=True),
+    # The latest time that `purge --orders` was given; null if it has deleted none.
+    _optional("orders_deleted_before", UtcDateTime),
+)
+"""One row: a random id of this database, by which deployments on one Redis number tell each other apart (a copy of the
+database has the same one), and up to when orders were deleted."""
 
 CUT_OFF = _table(
     "cut_off_hosts",
@@ -597,7 +590,7 @@ SELECTIONS = _table(
     "console_selections",
     Column("id", String(32), primary_key=True),
     _required("shown_at", UtcDateTime),
-    # JSON: the row id of each order that is not in the archive, and how many events it had.
+    # JSON: the row id of each order, and how many events it had.
     _required("event_counts", LongText),
 )
 """What a page of the console showed of many orders, for the act that it asks for; each row stays for half a day."""

@@ -15,16 +15,9 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.accounts.pauses import Resumed, pause, resume, without_pauses
 from worker.domain.notifications.events import rank_of
-from worker.domain.orders.operator_acts import (
-    Decided,
-    Resumed,
-    Standing,
-    pause,
-    refusal_of_selected,
-    resume,
-    without_planned_pause,
-)
+from worker.domain.orders.operator_acts import Decided, Standing, refusal_of_selected
 from worker.domain.queries.slots_and_clocks import hold
 from worker.domain.records.accounts import AccountState, Pause, Rules, SlotRow
 from worker.domain.records.acts import Act, ActEntry, ActKind
@@ -34,7 +27,15 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
-from worker.stores.accounts import lock_rows, lock_states, read_rows, save_slot, save_state, try_hosts_at
+from worker.stores.accounts import (
+    lock_rows,
+    lock_states,
+    read_rows,
+    save_pauses,
+    save_slot,
+    save_state,
+    try_hosts_at,
+)
 from worker.stores.console_selections import add_selection, read_selection
 from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
@@ -83,8 +84,7 @@ class Operator:
             return {}
         shown = self.shown.event_counts or read_selection(connection, self.shown.selection)
         counts = read_event_counts(connection, [*self.shown.orders])
-        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id. An order
-        # that was in the archive changes nothing there.
+        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id.
         changed = {one for one, count in counts.items() if shown is None or shown.get(one, count) != count}
         refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
         done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
@@ -119,7 +119,7 @@ class OrdersActedOn:
 def act_on_orders(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
 ) -> Iterator[OrdersActedOn]:
-    """Do the same to each of these orders, 1,000 in a transaction; archived ones are restored for it.
+    """Do the same to each of these orders, 1,000 in a transaction.
 
     Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
     """
@@ -179,8 +179,7 @@ def pause_accounts(
         act = operator.act(database.now(connection))
         until = ends if lasts is None else act.now + lasts
         done = [(states[account], pause(states[account], act, until, begins)) for account in sorted(states)]
-        for before, after in done:
-            save_state(connection, before, after)
+        save_pauses(connection, [after for _, after in done])
         said = _paused(None if begins is None or begins <= act.now else begins, until)
         add_acts(connection, [act.entry(ActKind.PAUSE, account, said) for account in sorted(states)])
     for account in sorted(states):
@@ -188,29 +187,35 @@ def pause_accounts(
     return done
 
 
-def _paused(begins: datetime | None, ends: datetime | None, code: TextCode = TextCode.FROM_UNTIL) -> CodedText:
+def _paused(begins: datetime | None, ends: datetime | None) -> CodedText:
     if ends is None:
         return CodedText(TextCode.UNTIL_RESUMED)
     if begins is None:
         return CodedText(TextCode.UNTIL, time=_utc(ends))
-    return CodedText(code, time=_utc(begins), until=_utc(ends))
+    return CodedText(TextCode.FROM_UNTIL, time=_utc(begins), until=_utc(ends))
+
+
+def _cancelled(plans: Sequence[Pause]) -> CodedText:
+    code, first = TextCode.PLAN_CANCELLED if len(plans) == 1 else TextCode.PLANS_CANCELLED, plans[0]
+    return CodedText(code, count=len(plans), time=_utc(first.paused_at), until=_utc(first.ends_at))
 
 
 @retry_contention
 def cancel_planned_pauses(
     database: Database, operator: Operator, accounts: Collection[str], shown: Pause | None = None
-) -> dict[str, Pause]:
-    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only where it is that one.
-    Returns what was cancelled, by account."""
+) -> dict[str, list[Pause]]:
+    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only that one. Returns what
+    was cancelled, by account, the next one first."""
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
-        planned = {account: states[account].planned_pause(act.now) for account in sorted(states)}
-        cancelled = {account: one for account, one in planned.items() if one and one == (shown or one)}
-        for account, one in cancelled.items():
-            save_state(connection, states[account], without_planned_pause(states[account]))
-            said = _paused(one.paused_at, one.paused_until, TextCode.PLAN_CANCELLED)
-            add_act(connection, act.entry(ActKind.RESUME, account, said))
+        planned = {account: states[account].planned_pauses(act.now) for account in sorted(states)}
+        chosen = {account: [one for one in plans if shown in (None, one)] for account, plans in planned.items()}
+        cancelled = {account: plans for account, plans in chosen.items() if plans}
+        if cancelled:
+            save_pauses(connection, [without_pauses(states[account], plans) for account, plans in cancelled.items()])
+            entries = [act.entry(ActKind.RESUME, account, _cancelled(plans)) for account, plans in cancelled.items()]
+            add_acts(connection, entries)
     for account in cancelled:
         operator.log(ActKind.RESUME, account=account)
     return cancelled

@@ -22,13 +22,7 @@ from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.scheduling.poll_schedule import first_due
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
-from worker.stores.archived_orders import knows_any
-from worker.stores.recharge_orders import (
-    by_account_and_column,
-    insert_orders,
-    insert_unknown,
-    lock_by_keys,
-)
+from worker.stores.recharge_orders import insert_orders, insert_unknown, lock_by_keys
 from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
 
 PATIENCE_SECONDS = 20.0
@@ -86,17 +80,11 @@ def enqueue_within(
 def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:
     """Insert the new orders in one statement without a search before it, where the database can; returns their keys.
 
-    Only where no id is named twice. Where the archive holds one of those that seemed new, nothing is inserted, and all
-    are to be searched.
+    Only where no id is named twice.
     """
     if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()
     ordered = sorted([one for _, _, one in submissions], key=lambda one: insertion_order(one.key))
     due = [first_due(one.submitted_at, rules) for one in ordered]
     alike = new_order(ordered[0], now, rules, order_id=-1)
-    with connection.begin_nested() as insertion:
-        inserted = insert_unknown(connection, ordered, due, alike, now)
-        if knows_any(connection, by_account_and_column(inserted)):
-            insertion.rollback()
-            return set()
-    return inserted
+    return insert_unknown(connection, ordered, due, alike, now)

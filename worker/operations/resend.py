@@ -42,7 +42,7 @@ def resend(
     """Send how these orders stand once more, after all results: 1,000 orders in a transaction.
 
     `renew`: the version of what is sent is raised first, as after a restore, when receivers may know newer ones than
-    the table. Archived orders are restored for it.
+    the table.
 
     Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
     """

@@ -63,7 +63,8 @@ def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
 
     A hint that saves work: an account without a due order has an open slot all the time, and each try to take it is a
     transaction with locks. A thousand such accounts, once a second each, would keep a machine busy for nothing. So one
-    statement reads all of them. An account without a row of its own is not among them.
+    statement reads all of them, and one more the pauses of those that have any. An account without a row of its own is
+    not among them.
     """
     if not accounts:
         return set()
@@ -84,7 +85,7 @@ Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | No
 
 
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
-    """Those of these orders that are not in the archive."""
+    """Those of these orders that are still there."""
     with database.read() as connection:
         return orders_by_id(connection, order_ids)
 

@@ -1,4 +1,4 @@
-"""What is kept of accounts: slots and states, observations and poll schedules, and the processes that serve them.
+"""What is kept of accounts: slots, states, pauses, observations and poll schedules, and the processes that serve them.
 
 A query depends on two rows: the slot's in `query_budgets`, the account's in `account_states`. A transaction locks
 the slot's first, so that no deadlock can arise. Schedules are texts here; `worker.domain.scheduling.stored_json` reads
@@ -6,16 +6,17 @@ and writes them. Each worker process writes its own row, and deletes those that 
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Update, bindparam, delete, func, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
-from worker.database.tables import BUDGETS, CUT_OFF, DEPLOYMENT, OBSERVATIONS, SCHEDULES, STATES, WORKERS
-from worker.domain.records.accounts import AccountState, DatabaseIdentity, Provenance, Slot, SlotRow
+from worker.database.tables import BUDGETS, CUT_OFF, DEPLOYMENT, OBSERVATIONS, PAUSES, SCHEDULES, STATES, WORKERS
+from worker.domain.records.accounts import AccountState, DatabaseIdentity, Pause, Provenance, Slot, SlotRow
 from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess, WorkerRow
 
 _SLOT_COLUMNS = (
@@ -24,7 +25,11 @@ _SLOT_COLUMNS = (
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
     *(BUDGETS.c.database_identity, BUDGETS.c.database_changes),
 )
-_STATE_FIELDS = tuple(field.name for field in fields(AccountState))
+STATE_FIELDS = tuple(field.name for field in fields(AccountState) if field.name != "pauses")
+"""The fields of a state that are columns of its row."""
+STATE_COLUMNS = (*(STATES.c[name] for name in STATE_FIELDS), STATES.c.has_pauses)
+
+_PAUSES = select(PAUSES.c.account, *(PAUSES.c[field.name] for field in fields(Pause))).order_by(PAUSES.c.id)
 _CUT_OFF = select(*(CUT_OFF.c[field.name] for field in fields(CutOff)))
 _CUT_OFF_HOST = _CUT_OFF.where(CUT_OFF.c.host == bindparam("its_host"))
 MICROSECONDS = 1_000_000
@@ -35,7 +40,7 @@ _LOCK_SLOT = _SLOT.with_for_update()
 _LOCK_FREE_SLOT = _SLOT.with_for_update(skip_locked=True)
 _SAVE_SLOT = update(BUDGETS).where(BUDGETS.c.id == bindparam("row_id"))
 _LOCK_STATES = (
-    select(*(STATES.c[name] for name in _STATE_FIELDS))
+    select(*STATE_COLUMNS)
     .where(STATES.c.account.in_(bindparam("accounts", expanding=True)))
     .order_by(STATES.c.account)
     .with_for_update()
@@ -100,21 +105,46 @@ def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenan
 
 def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
     """Lock the rows of these accounts, in the order of their names, and read them. A missing row is added."""
-    rows = connection.execute(_LOCK_STATES, {"accounts": list(accounts)})
-    found = [AccountState(**dict(zip(_STATE_FIELDS, row, strict=True))) for row in rows]
-    states = {state.account: state for state in found}
+    rows = connection.execute(_LOCK_STATES, {"accounts": list(accounts)}).mappings()
+    states = {state.account: state for state in read_with_pauses(connection, rows)}
     for account in sorted(set(accounts) - states.keys()):
-        states[account] = AccountState(account=account)
-        connection.execute(insert(STATES).values(asdict(states[account])))
+        new = states[account] = AccountState(account=account)
+        connection.execute(insert(STATES).values({name: getattr(new, name) for name in STATE_FIELDS}))
     return states
 
 
+def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping[str, Any]]) -> list[AccountState]:
+    """The states that these rows hold, with their pauses. The rows have all of `STATE_COLUMNS`, or some.
+
+    The pauses are read after a row is locked. A statement that joins them and waits for the lock would return them as
+    they were before it waited, and miss a pause that was committed meanwhile.
+    """
+    states, found = [dict(row) for row in rows], defaultdict[str, list[Pause]](list)
+    if paused := [state["account"] for state in states if state.pop("has_pauses")]:
+        for row in connection.execute(_PAUSES.where(one_of(connection, PAUSES.c.account, paused))).mappings():
+            found[row["account"]].append(Pause(**{name: value for name, value in row.items() if name != "account"}))
+    return [AccountState(**state, pauses=tuple(found[state["account"]])) for state in states]
+
+
 def save_state(connection: Connection, before: AccountState, after: AccountState) -> None:
-    """Write what has changed in a locked account's row."""
-    pairs = ((name, getattr(before, name), getattr(after, name)) for name in _STATE_FIELDS)
+    """Write what has changed in a locked account's row, and all of its pauses if any has changed."""
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in STATE_FIELDS)
     changed = {name: new for name, old, new in pairs if new != old}
+    if after.pauses != before.pauses:
+        save_pauses(connection, [after])
     if changed:
         connection.execute(_SAVE_STATE, {"saved_account": after.account, **changed})
+
+
+def save_pauses(connection: Connection, states: Collection[AccountState]) -> None:
+    """Write all pauses of these locked accounts, of which there is one or more."""
+    accounts = [state.account for state in states]
+    connection.execute(delete(PAUSES).where(one_of(connection, PAUSES.c.account, accounts)))
+    rows = [{"account": state.account, **asdict(pause)} for state in states for pause in state.pauses]
+    if rows:
+        connection.execute(insert(PAUSES), rows)
+    has_pauses = [{"saved_account": state.account, "has_pauses": bool(state.pauses)} for state in states]
+    connection.execute(_SAVE_STATE, has_pauses)
 
 
 def _to_values(slot: Slot) -> dict[str, object]:

@@ -29,16 +29,14 @@ from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STA
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Work
+from worker.stores.accounts import read_with_pauses
 from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
 # Of an account's state, what says whether it waits.
-_WAITS = (
-    *("account", "backoff_until", "backoff_seconds"),
-    *("paused_at", "paused_until", "planned_from", "planned_until"),
-)
+_WAITS = ("account", "backoff_until", "backoff_seconds", "has_pauses")
 
 
 def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
@@ -69,7 +67,7 @@ def claim(connection: Connection, account: str, choice: Choice, now: datetime, l
 
 
 def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
-    """These orders, in any state, without those in the archive; with `locks` locked, without those that others lock."""
+    """These orders, in any state; with `locks` locked, without those that others lock."""
     statement = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [
         to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True) if locks else statement)
@@ -92,11 +90,12 @@ def read_dueness(
 ) -> list[tuple[AccountState, bool]]:
     """For each of these accounts that has a row: its state, and whether any order in these index ranges is due.
 
-    Of the state only the account, its back-off and its pause are read.
+    Of the state only the account, its back-off and its pauses are read.
     """
     statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
-    rows = connection.execute(statement, {"now": now})
-    return [(AccountState(**dict(zip(_WAITS, state, strict=True))), due is not None) for *state, due in rows]
+    rows = connection.execute(statement, {"now": now}).all()
+    states = read_with_pauses(connection, (dict(zip(_WAITS, row, strict=False)) for row in rows))
+    return [(state, row.first_due is not None) for state, row in zip(states, rows, strict=True)]
 
 
 def read_pending_count(connection: Connection, account: str, most: int) -> int:

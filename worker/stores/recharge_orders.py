@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, case, func, select, union_all, update
+from sqlalchemy import Connection, Row, Select, Update, case, func, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -20,13 +20,12 @@ from worker.database.bulk_statements import (
     is_one_of,
     one_of,
 )
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS
+from worker.database.tables import EVENTS, ORDERS
 from worker.database.transactions import RaceLost
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
 from worker.domain.records.orders import IdKind, Lane, Order, OrderKey, OrderState, Source, version_at
-from worker.stores.archived_orders import read_archived, restore
 
 _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
@@ -72,12 +71,9 @@ def to_order(row: Row[Any]) -> Order:
 
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """The orders with these row ids, archived ones too, without a lock. One that is moved meanwhile may be missing."""
+    """The orders with these row ids, without a lock."""
     chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
-    found = [to_order(row) for row in connection.execute(chosen)]
-    rest = set(order_ids) - {order.id for order in found}
-    archived = read_archived(connection, one_of(connection, ARCHIVED.c.id, rest)) if rest else []
-    return found + [Order(**{name: record.order[name] for name in _FIELDS}) for record in archived]
+    return [to_order(row) for row in connection.execute(chosen)]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
@@ -122,30 +118,18 @@ def insert_unknown(
 
 
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
-
-    Those that are in the archive are restored.
-    """
+    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them."""
     if not order_ids:
         return []
-    orders = _lock(connection, order_ids)
-    if len(orders) < len(order_ids):
-        restore(connection, set(order_ids) - {order.id for order in orders})
-        # All of them again: another transaction may have restored some of them.
-        orders = _lock(connection, order_ids)
-    return orders
+    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
+    return [to_order(row) for row in rows]
 
 
 def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
-    """How many events each of these orders has outside the archive."""
+    """How many events each of these orders has."""
     counted = select(EVENTS.c.order_id, func.count()).where(one_of(connection, EVENTS.c.order_id, order_ids))
     found = connection.execute(counted.group_by(EVENTS.c.order_id)).all()
     return dict.fromkeys(order_ids, 0) | {row[0]: row[1] for row in found}
-
-
-def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
-    return [to_order(row) for row in rows]
 
 
 # Cached: SQLAlchemy takes longer to make it than the database to run it.
@@ -156,12 +140,10 @@ def _locking(kind: str) -> Select[tuple[Any, ...]]:
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
-    """The ids of the orders that hold either id of any of these keys, archived ones too. A handful of statements,
-    however many keys. Each reads both tables, and sees an order that is being moved in one of them."""
+    """The ids of the orders that hold either id of any of these keys. A handful of statements, however many keys."""
     reads = [
-        ids_of(connection, table, column, ids, account=account, most=1)
+        ids_of(connection, ORDERS, column, ids, account=account, most=1)
         for account, column, ids in by_account_and_column(keys)
-        for table in (ORDERS, ARCHIVED)
     ]
     return found_by(connection, reads)
 
@@ -171,21 +153,22 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
     that it names no single order."""
     found = set[int]()
     for _, column, names in by_account_and_column(keys):
-        ends = [
-            select(func.min(table.c.id), func.max(table.c.id))
+        ends = (
+            select(func.min(ORDERS.c.id), func.max(ORDERS.c.id))
             # Concatenated, or the index of the ids would be searched once for each account.
-            .where(one_of(connection, table.c[column], names), one_of(connection, table.c.account.concat(""), accounts))
-            .group_by(table.c[column])
-            for table in (ORDERS, ARCHIVED)
-        ]
-        found.update(order_id for pair in connection.execute(union_all(*ends)) for order_id in pair)
+            .where(
+                one_of(connection, ORDERS.c[column], names), one_of(connection, ORDERS.c.account.concat(""), accounts)
+            )
+            .group_by(ORDERS.c[column])
+        )
+        found.update(order_id for pair in connection.execute(ends) for order_id in pair)
     return found
 
 
 def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
-    Raises RaceLost where an order was moved to the archive and restored during the search.
+    Raises RaceLost if an order that was found is deleted before it is locked.
     """
     found = find_ids(connection, keys)
     orders = lock_by_ids(connection, found.union(besides))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
-from worker.database.tables import ARCHIVED, ORDERS, REJECTED, UNMATCHED
+from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
 from worker.stores.recharge_orders import by_account_and_column
@@ -169,10 +169,9 @@ def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) 
     if not ids:
         return [], 0
     found: set[int] = set()
-    for table in (ORDERS, ARCHIVED):
-        same_account = table.c.account == page.c.account
-        for names in (table.c.request_id == page.c.request_id, table.c.custom_parm == page.c.custom_parm):
-            found.update(connection.scalars(select(page.c.id).join(table, same_account & names)))
+    same_account = ORDERS.c.account == page.c.account
+    for names in (ORDERS.c.request_id == page.c.request_id, ORDERS.c.custom_parm == page.c.custom_parm):
+        found.update(connection.scalars(select(page.c.id).join(ORDERS, same_account & names)))
     return sorted(found), ids[-1] if len(ids) == limit else 0
 
 

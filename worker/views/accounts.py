@@ -9,9 +9,9 @@ from worker.database.identity import identity_beside
 from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, PENDING_STATE, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity
 from worker.domain.records.watching import WorkerRow
+from worker.stores.accounts import STATE_COLUMNS, read_with_pauses
 
 _MOST_ACCOUNTS = 1_000
-_STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
 _WORKER_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 
 
@@ -46,14 +46,14 @@ def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnE
 
 def read_state(connection: Connection, account: str) -> AccountState:
     """The state of an account, without a lock; the initial state where it has no row."""
-    row = connection.execute(select(*_STATE_COLUMNS).where(STATES.c.account == account)).mappings().one_or_none()
-    return AccountState(account=account) if row is None else AccountState(**row)
+    rows = connection.execute(select(*STATE_COLUMNS).where(STATES.c.account == account)).mappings()
+    return next(iter(read_with_pauses(connection, rows)), AccountState(account=account))
 
 
 def read_states(connection: Connection) -> list[AccountState]:
     """What is known of every account that has a row, by name, without a lock."""
-    rows = connection.execute(select(*_STATE_COLUMNS).order_by(STATES.c.account)).mappings()
-    return [AccountState(**row) for row in rows]
+    rows = connection.execute(select(*STATE_COLUMNS).order_by(STATES.c.account)).mappings()
+    return read_with_pauses(connection, rows)
 
 
 def read_workers(connection: Connection) -> Sequence[WorkerRow]:

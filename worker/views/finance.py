@@ -1,16 +1,14 @@
-"""Reading what finance asks for. One moment's view of both tables: an order that is archived meanwhile counts once."""
+"""Reading what finance asks for, in one moment's view."""
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, null, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, select
 
 from worker.database.bulk_statements import found_by, ids_of, one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
+from worker.database.tables import EVENTS, ORDERS, SETTLED, UNRESOLVED
 from worker.database.transactions import Database
 from worker.domain.finance.report import Grouping, OwnOrder, Period, Report, SettledOrder, StatementRow, UnreadableRow
 from worker.domain.finance.statements import Comparison
@@ -77,44 +75,6 @@ def _checked(rows: Iterable[T], check: Check, held: Sequence[object] = ()) -> It
 
 def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
     """The orders that became final within these bounds; of these accounts, or of all where none is named."""
-    yield from _settled(connection, bounds, accounts)
-    yield from _archived_settled(connection, bounds, accounts)
-
-
-def unresolved_orders(
-    connection: Connection, bounds: Bounds, accounts: Collection[str]
-) -> Iterator[tuple[str, datetime]]:
-    """Account and submission of the unresolved orders of these bounds, by their submission. None is in the archive."""
-    chosen = _within(ORDERS, "submitted_at", bounds, accounts)
-    columns = (ORDERS.c.account, ORDERS.c.submitted_at)
-    yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
-
-
-def own_orders(
-    connection: Connection, time_column: str, bounds: Bounds, accounts: Collection[str]
-) -> Iterator[OwnOrder]:
-    """The orders that were submitted or settled (the name of that column) within these bounds, in whatever state."""
-    for table in (ORDERS, ARCHIVED):
-        chosen = _own_columns(table, time_column).where(*_within(table, time_column, bounds, accounts))
-        if time_column == "settled_at":
-            chosen = chosen.where(SETTLED)
-        yield from map(_own_order, _stream(connection, chosen))
-
-
-def orders_by_request_id(
-    connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
-) -> list[OwnOrder]:
-    """The orders of these accounts that have any of these request ids, whatever their day."""
-    found: list[OwnOrder] = []
-    for table in (ORDERS, ARCHIVED):
-        looks = [ids_of(connection, table, "request_id", request_ids, account=name, most=1) for name in accounts]
-        if ids := found_by(connection, looks):
-            named = _own_columns(table, time_column).where(one_of(connection, table.c.id, ids))
-            found.extend(map(_own_order, connection.execute(named)))
-    return found
-
-
-def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
     # The bound makes it a look into the index for each order; without it PostgreSQL may read every event there is.
     heard = select(EVENTS.c.id).where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.source == Source.CALLBACK).limit(1)
     columns = [
@@ -122,7 +82,7 @@ def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) 
     ]
     charge = case((ORDERS.c.amount_is_price.is_(False), ORDERS.c.ori_amount))
     asked = case((ORDERS.c.settled_by == Source.QUERY, heard.scalar_subquery()))
-    chosen = _within(ORDERS, "settled_at", bounds, accounts)
+    chosen = _within("settled_at", bounds, accounts)
     statement = select(*columns, charge, asked).where(SETTLED, *chosen)
     for row in _stream(connection, statement):
         account, state, settled_by, submitted_at, settled_at, expected, charged, event = row
@@ -138,35 +98,43 @@ def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) 
         )
 
 
-def _archived_settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
-    columns = [ARCHIVED.c[name] for name in ("account", "state", "settled_at", "record")]
-    statement = select(*columns).where(*_within(ARCHIVED, "settled_at", bounds, accounts))
-    for account, state, settled_at, record in _stream(connection, statement):
-        whole = json.loads(record)
-        order = whole["order"]
-        yield SettledOrder(
-            account=account,
-            state=state,
-            settled_by=Source(order["settled_by"]) if order["settled_by"] else None,
-            submitted_at=datetime.fromisoformat(order["submitted_at"]),
-            settled_at=settled_at,
-            expected_amount=_amount(order["expected_amount"]),
-            charged_amount=None if _is_price(order) else _amount(order["ori_amount"]),
-            heard_callback=any(event["source"] == Source.CALLBACK for event in whole["events"]),
-        )
+def unresolved_orders(
+    connection: Connection, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[tuple[str, datetime]]:
+    """Account and submission of the unresolved orders of these bounds, by their submission."""
+    chosen = _within("submitted_at", bounds, accounts)
+    columns = (ORDERS.c.account, ORDERS.c.submitted_at)
+    yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
 
 
-def _own_columns(table: Table, time_column: str) -> Select[Any]:
-    names = ("id", "account", "request_id", "custom_parm", "state")
-    amount = [ORDERS.c.ori_amount, ORDERS.c.amount_is_price] if table is ORDERS else [ARCHIVED.c.record, null()]
-    return select(*(table.c[name] for name in names), *amount, table.c[time_column].label("at"))
+def own_orders(
+    connection: Connection, time_column: str, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[OwnOrder]:
+    """The orders that were submitted or settled (the name of that column) within these bounds, in whatever state."""
+    chosen = _own_columns(time_column).where(*_within(time_column, bounds, accounts))
+    if time_column == "settled_at":
+        chosen = chosen.where(SETTLED)
+    yield from map(_own_order, _stream(connection, chosen))
+
+
+def orders_by_request_id(
+    connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
+) -> list[OwnOrder]:
+    """The orders of these accounts that have any of these request ids, whatever their day."""
+    looks = [ids_of(connection, ORDERS, "request_id", request_ids, account=name, most=1) for name in accounts]
+    if not (ids := found_by(connection, looks)):
+        return []
+    named = _own_columns(time_column).where(one_of(connection, ORDERS.c.id, ids))
+    return list(map(_own_order, connection.execute(named)))
+
+
+def _own_columns(time_column: str) -> Select[Any]:
+    names = ("id", "account", "request_id", "custom_parm", "state", "ori_amount", "amount_is_price", time_column)
+    return select(*(ORDERS.c[name] for name in names))
 
 
 def _own_order(row: Any) -> OwnOrder:
     order_id, account, request_id, custom_parm, state, amount, is_price, at = row
-    if isinstance(amount, str):
-        order = json.loads(amount)["order"]
-        amount, is_price = _amount(order["ori_amount"]), _is_price(order)
     return OwnOrder(
         id=order_id,
         account=account,
@@ -179,21 +147,12 @@ def _own_order(row: Any) -> OwnOrder:
     )
 
 
-def _within(table: Table, time_column: str, bounds: Bounds, accounts: Collection[str]) -> list[ColumnElement[bool]]:
+def _within(time_column: str, bounds: Bounds, accounts: Collection[str]) -> list[ColumnElement[bool]]:
     start, end = bounds
-    conditions: list[ColumnElement[bool]] = [and_(table.c[time_column] >= start, table.c[time_column] < end)]
-    return [*conditions, table.c.account.in_(accounts)] if accounts else conditions
+    conditions: list[ColumnElement[bool]] = [and_(ORDERS.c[time_column] >= start, ORDERS.c[time_column] < end)]
+    return [*conditions, ORDERS.c.account.in_(accounts)] if accounts else conditions
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     """The rows, of which the driver holds some thousands at a time."""
     yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
-
-
-def _is_price(recorded: Mapping[str, Any]) -> bool:
-    """Of an order in the archive; records from before revision 0015 lack it."""
-    return bool(recorded.get("amount_is_price"))
-
-
-def _amount(recorded: str | None) -> Decimal | None:
-    return None if recorded is None else Decimal(recorded)

@@ -7,18 +7,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, PENDING_STATE, SHOWN
+from worker.database.tables import GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, PENDING_STATE, SHOWN
 from worker.domain.notifications.endpoint_watch import EndpointView, endpoint_views
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
-from worker.stores.archived_orders import read_archived
 from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
 from worker.views.page import PAGE_SECONDS, ROWS_AT_ONCE, Page, Source, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
-
-_ROWS_AT_ONCE = 500
 
 
 def watched_endpoints(connection: Connection, now: datetime) -> list[EndpointView]:
@@ -113,7 +110,7 @@ def orders_given_up(connection: Connection, account: str | None) -> list[int]:
 
 def orders_changed_since(connection: Connection, since: datetime, account: str | None) -> list[int]:
     """The ids of the orders that changed at this time or later: those that have a notification from then on, and those
-    whose notification may be gone: archived ones too, and pending ones that a person should look at or has reopened."""
+    whose notification may be gone: also pending ones that a person should look at or has reopened."""
     chosen = [
         select(NOTIFICATIONS.c.order_id, NOTIFICATIONS.c.account).where(NOTIFICATIONS.c.changed_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),
@@ -121,21 +118,9 @@ def orders_changed_since(connection: Connection, since: datetime, account: str |
         select(ORDERS.c.id, ORDERS.c.account).where(
             ORDERS.c.state == PENDING_STATE, ORDERS.c.reopened_at.is_not(None), ORDERS.c.updated_at >= since
         ),
-        select(ARCHIVED.c.id, ARCHIVED.c.account).where(ARCHIVED.c.settled_at >= since),
     ]
     found = [tuple(row) for statement in chosen for row in connection.execute(statement)]
-    found += _archived_without_result(connection, since)
     return sorted({order_id for order_id, of in found if account in (None, of)})
-
-
-def _archived_without_result(connection: Connection, since: datetime) -> Iterator[tuple[int, str]]:
-    """Archived orders that were never settled and changed at this time or later. The record alone has that time."""
-    later = select(ARCHIVED.c.id).where(ARCHIVED.c.settled_at.is_(None), ARCHIVED.c.archived_at >= since)
-    ids = connection.scalars(later).all()
-    for start in range(0, len(ids), _ROWS_AT_ONCE):
-        part = one_of(connection, ARCHIVED.c.id, ids[start : start + _ROWS_AT_ONCE])
-        orders = (record.order for record in read_archived(connection, part))
-        yield from ((order["id"], order["account"]) for order in orders if order["updated_at"] >= since)
 
 
 def _whole(connection: Connection, ids: Sequence[int]) -> list[Row]:

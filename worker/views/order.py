@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select
 
-from worker.database.tables import ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES
+from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
@@ -18,7 +18,6 @@ from worker.domain.watching.next_step import Circumstances, NextStep, next_step
 from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
-from worker.stores.archived_orders import read_archived
 from worker.stores.notifications import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import ORDER_COLUMNS, read_orders, to_order
@@ -38,7 +37,6 @@ SHOWN_COLUMNS = [
         *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at", "amount_is_price"),
     )
 ]
-_TABLES = (ORDERS, ARCHIVED)
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 
 # Each account may have one order with an id.
@@ -61,7 +59,7 @@ class Story:
     order: Row
     """Its row; `due_at` is None where it is not pending."""
     outlook: Outlook | None
-    """What it waits for; None where it is archived."""
+    """What it waits for; None if it was deleted meanwhile."""
     events: list[Row]
     queries: list[Row]
     notifications: list[Row]
@@ -81,58 +79,42 @@ def read_story(
 
 
 def order_by_id(connection: Connection, order_id: int) -> Row | None:
-    """The order with this row id, archived or not."""
-    found = (row for table in _TABLES for row in order_rows(connection, table, table.c.id == order_id))
-    return next(found, None)
+    """The order with this row id."""
+    return next(iter(order_rows(connection, ORDERS.c.id == order_id)), None)
 
 
 def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
-    """The orders of an account that have any of these names as their request_id or custom_parm, archived or not."""
-    return _with_either_id(connection, lambda table, name: (table.c.account == account) & table.c[name].in_(names))
+    """The orders of an account that have any of these names as their request_id or custom_parm."""
+    return _with_either_id(connection, lambda column: (ORDERS.c.account == account) & column.in_(names))
 
 
 def orders_with_id(connection: Connection, name: str) -> list[Row]:
-    """The orders of any account whose request_id or custom_parm is this, archived or not."""
+    """The orders of any account whose request_id or custom_parm is this."""
     # Both unique indexes begin with the id.
-    return _with_either_id(connection, lambda table, column: table.c[column] == name, most=_MOST_WITH_ID)
+    return _with_either_id(connection, lambda column: column == name, most=_MOST_WITH_ID)
 
 
 def _with_either_id(
-    connection: Connection, has_id: Callable[[Table, str], ColumnElement[bool]], most: int | None = None
+    connection: Connection, has_id: Callable[[ColumnElement[str]], ColumnElement[bool]], most: int | None = None
 ) -> list[Row]:
     # One statement for each index: an OR over both would use neither on some databases.
     found = {
         row["id"]: row
-        for column in ("request_id", "custom_parm")
-        for table in _TABLES
-        for row in order_rows(connection, table, has_id(table, column), most)
+        for column in (ORDERS.c.request_id, ORDERS.c.custom_parm)
+        for row in order_rows(connection, has_id(column), most)
     }
     return [found[order_id] for order_id in sorted(found)]
 
 
-def order_rows(
-    connection: Connection, table: Table, condition: ColumnElement[bool], most: int | None = None
-) -> list[Row]:
-    """The orders of one of both tables that fulfil a condition; `archived_at` says since when one is in the archive.
-
-    `most` bounds those that are not archived.
-    """
-    if table is ORDERS:
-        rows = connection.execute(select(*SHOWN_COLUMNS).where(condition).limit(most)).mappings()
-        return [{**row, "archived_at": None} for row in rows]
-    return [
-        {**{column.name: one.order[column.name] for column in SHOWN_COLUMNS}, "archived_at": one.archived_at}
-        for one in read_archived(connection, condition)
-    ]
+def order_rows(connection: Connection, condition: ColumnElement[bool], most: int | None = None) -> list[Row]:
+    """The orders that fulfil a condition; at most `most`."""
+    return _rows(connection, select(*SHOWN_COLUMNS).where(condition).limit(most))
 
 
 def events_of(connection: Connection, order_id: int) -> list[Row]:
-    """Everything that happened to an order, archived or not, oldest first."""
+    """Everything that happened to an order, oldest first."""
     events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
-    archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
-    # Of an archived order with very many events the later ones are still in the table.
-    archived = [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived]
-    return [with_code(event) for event in archived + events]
+    return [with_code(event) for event in events]
 
 
 def notifications_of(connection: Connection, order_id: int) -> list[Row]:
@@ -142,7 +124,7 @@ def notifications_of(connection: Connection, order_id: int) -> list[Row]:
 
 
 def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, list[Row]] | None:
-    """An order, archived or not, and what happened to it, oldest first; None where there is no such order."""
+    """An order, and what happened to it, oldest first; None where there is no such order."""
     order = next(iter(read_orders(connection, [order_id])), None)
     return None if order is None else (order, events_of(connection, order_id))
 
@@ -182,7 +164,7 @@ def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
 def read_next_step(
     database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
 ) -> Outlook | None:
-    """What an order waits for; None where it is archived. `account_sid` is None where the settings do not name its
+    """What an order waits for; None if it is gone. `account_sid` is None where the settings do not name its
     account."""
     with database.read() as connection:
         row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()

@@ -1,5 +1,5 @@
-"""Finding orders, archived or not, by what a person knows of them; newest first as a rule, by their submission, or by
-the time of their result if that is bounded.
+"""Finding orders by what a person knows of them; newest first as a rule, by their submission, or by the time of their
+result if that is bounded.
 
 A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state that is
 not final, and for each reason why an order needs a person: a part of the statement reads each of them. The start of an
@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
 from worker.database.bounded_statements import TookTooLong, bounded
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
+from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
-from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
@@ -110,12 +109,12 @@ def find_orders(
     last = None if after is None else key_of(connection, after, wanted)
     keys, is_partial = read_keys(connection, _sources(connection, wanted), after=last, most=most, seconds=seconds)
     ids = [key[-1] for key in keys]
-    found = _rows_of_both(connection, ids)
+    found = _rows(connection, ids)
     return page_of([found[order_id] for order_id in ids if order_id in found], keys, most, is_partial)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
-    """How many orders match, by account, state and attention; without archived ones. Reads the whole table, or the part
+    """How many orders match, by account, state and attention. Reads the whole table, or the part
     of it within the search's times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
     matching = _filters(wanted)(ORDERS.c)
@@ -172,11 +171,8 @@ def search_orders(
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
     """Those of these orders that the other filters let through, of which a number is none."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
-    found: set[int] = set()
-    for table in (ORDERS, ARCHIVED) if _may_be_archived(wanted) else (ORDERS,):
-        chosen = select(table.c.id).where(one_of(connection, table.c.id, list(ids)), *_filters(wanted)(table.c))
-        found.update(connection.scalars(chosen))
-    return found.intersection(of_act)
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_filters(wanted)(ORDERS.c))
+    return set(connection.scalars(chosen)).intersection(of_act)
 
 
 def unlisted_of_act(connection: Connection, act_key: str) -> int:
@@ -185,11 +181,17 @@ def unlisted_of_act(connection: Connection, act_key: str) -> int:
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account was seen here: it has a state, or orders, archived ones too; or that is not known in time."""
+    """Whether an account was seen here: it has a state, or orders; or that is not known in time."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
     return bool(found.rows) or found.is_partial
+
+
+def read_deleted_before(connection: Connection) -> datetime | None:
+    """Up to when settled orders were deleted; None if none was."""
+    before: datetime | None = connection.scalar(select(DEPLOYMENT.c.orders_deleted_before))
+    return before
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
@@ -209,7 +211,7 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
 
 
 def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
-    """The ids of the orders with this attention, of one account or of all. An archived order has none."""
+    """The ids of the orders with this attention, of one account or of all."""
     # As its partial index has it: without the first condition no database uses that.
     statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
     if account is not None:
@@ -218,20 +220,17 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    """The orders with these row ids, archived or not, in this order, each with its `event_count`. In a snapshot."""
-    found = _rows_of_both(connection, ids)
+    """The orders with these row ids, in this order, each with its `event_count`. In a snapshot."""
+    found = _rows(connection, ids)
     counts = read_event_counts(connection, ids)
     return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
     """Where an order stands in the list of a search; None where there is no such order, or it is not final any more."""
-    for table in (ORDERS, ARCHIVED):
-        key = select(table.c[wanted.time_columns[0]], table.c.id).where(table.c.id == order_id)
-        found = connection.execute(key).first()
-        if found is not None:
-            return None if found[0] is None else tuple(found)
-    return None
+    key = select(ORDERS.c[wanted.time_columns[0]], ORDERS.c.id).where(ORDERS.c.id == order_id)
+    found = connection.execute(key).first()
+    return None if found is None or found[0] is None else tuple(found)
 
 
 def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
@@ -246,31 +245,21 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _may_be_archived(wanted: OrderSearch) -> bool:
-    return not wanted.attention and (not wanted.states or not set(wanted.states).isdisjoint(ARCHIVED_STATES))
-
-
 def _sources(connection: Connection, wanted: OrderSearch) -> list[Source]:
-    """What holds the orders that are wanted: parts of both tables, each in the order of the list."""
+    """What holds the orders that are wanted: parts of the table, each in the order of the list."""
     by, other = wanted.time_columns
     ids = _few(connection, wanted)
-    sources: list[Source] = []
-    for table in (ORDERS, ARCHIVED) if _may_be_archived(wanted) else (ORDERS,):
-        columns = [table.c[name] for name in (*_FILTERED, other)]
-        columns += [table.c.attention] if table is ORDERS else []
-        few = [] if ids is None else [one_of(connection, table.c.id, ids)]
-        ranges = _ranges(connection, wanted) if table is ORDERS and ids is None else [([], wanted)]
-        sources += [
-            Source(
-                key=[table.c[by], table.c.id],
-                columns=columns,
-                within=[*indexed, *few, *_in_time(table.c, wanted, by)],
-                filters=_filters(others),
-                is_oldest_first=wanted.is_oldest_first,
-            )
-            for indexed, others in ranges
-        ]
-    return sources
+    few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
+    return [
+        Source(
+            key=[ORDERS.c[by], ORDERS.c.id],
+            columns=[ORDERS.c[name] for name in (*_FILTERED, other, "attention")],
+            within=[*indexed, *few, *_in_time(ORDERS.c, wanted, by)],
+            filters=_filters(others),
+            is_oldest_first=wanted.is_oldest_first,
+        )
+        for indexed, others in (_ranges(connection, wanted) if ids is None else [([], wanted)])
+    ]
 
 
 def _ranges(connection: Connection, wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderSearch]]:
@@ -300,20 +289,15 @@ def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
     have it; None if more have it, and for other searches."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
+    # One statement for each index: an OR over both ids would use neither on some databases.
+    conditions = [] if wanted.mobile is None else [(ORDERS.c.mobile, ORDERS.c.mobile == wanted.mobile)]
+    if wanted.mobile is None and wanted.prefix is not None:
+        begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)
+        conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
     ids = set[int]()
-    for table in (ORDERS, ARCHIVED):
-        # One statement for each index: an OR over both ids would use neither on some databases.
-        conditions = [] if wanted.mobile is None else [(table.c.mobile, table.c.mobile == wanted.mobile)]
-        if wanted.mobile is None and wanted.prefix is not None:
-            begin = (table.c.request_id, table.c.custom_parm)
-            conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
-        if not conditions:
-            return None
-        for column, condition in conditions:
-            ids.update(connection.scalars(select(table.c.id).where(condition).order_by(column).limit(_FEW + 1)))
-        if len(ids) > _FEW:
-            return None
-    return sorted(ids)
+    for column, condition in conditions:
+        ids.update(connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)))
+    return sorted(ids) if conditions and len(ids) <= _FEW else None
 
 
 def _filters(wanted: OrderSearch) -> Filters:
@@ -345,10 +329,9 @@ def _reasons(wanted: OrderSearch) -> list[Attention]:
 
 
 def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement[bool]]:
-    # Of an archived order the submission may be unknown to the table: such a row was written by an earlier release.
-    within = [columns[name].is_not(None)] if columns is not ORDERS.c and name == wanted.time_columns[0] else []
     bounds = {"submitted_at": (wanted.since, wanted.until), "settled_at": (wanted.settled_since, wanted.settled_until)}
     since, until = bounds[name]
+    within: list[ColumnElement[bool]] = []
     if since is not None:
         within.append(columns[name] >= since)
     if until is not None:
@@ -356,11 +339,7 @@ def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement
     return within
 
 
-def _rows_of_both(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
-    return {**_rows(connection, ARCHIVED, ids), **_rows(connection, ORDERS, ids)}
-
-
-def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> dict[int, Row]:
+def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
     parts = (ids[start : start + _ROWS_AT_ONCE] for start in range(0, len(ids), _ROWS_AT_ONCE))
-    chosen = (one_of(connection, table.c.id, part) for part in parts)
-    return {row["id"]: row for condition in chosen for row in order_rows(connection, table, condition)}
+    chosen = (one_of(connection, ORDERS.c.id, part) for part in parts)
+    return {row["id"]: row for condition in chosen for row in order_rows(connection, condition)}

@@ -63,7 +63,7 @@ def read_plots(database: Database, span: Span | None) -> Plots:
 
 
 def oldest_submitted(connection: Connection) -> datetime | None:
-    """When the oldest order was submitted that is not archived."""
+    """When the oldest order was submitted."""
     return connection.scalar(select(ORDERS.c.submitted_at).order_by(ORDERS.c.submitted_at, ORDERS.c.id).limit(1))
 
 
@@ -74,7 +74,7 @@ def count_submitted(connection: Connection, starts: Sequence[datetime]) -> Itera
 
 
 def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[OrderState, list[Counted]]:
-    """How many orders became succeeded and failed in each bucket. None of them is archived for a day."""
+    """How many orders became succeeded and failed in each bucket."""
     counts: dict[OrderState, list[Counted]] = {OrderState.SUCCEEDED: [], OrderState.FAILED: []}
     for start, within in _buckets(ORDERS.c.settled_at, starts):
         for state, number in connection.execute(_final(within)):

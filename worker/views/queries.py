@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func, literal, select
 
-from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES, STATES
+from worker.database.tables import BUDGETS, ORDERS, QUERIES, STATES
 from worker.database.transactions import Database
 from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState, Rules
@@ -24,7 +24,7 @@ from worker.views.page import PAGE_SECONDS, Page, Source, page_of, read_keys, ro
 Row = dict[str, Any]
 
 _LISTS = ("polled_ids", "absent_ids", "added_items", "answer_excerpt")
-_GONE = {"id": None, "state": None, "attention": None, "archived": False}
+_GONE = {"id": None, "state": None, "attention": None}
 _COLUMN_OF = {"requestId": "request_id", "customParm": "custom_parm"}
 
 QUERY_COLUMNS = [
@@ -48,13 +48,13 @@ class WholeQuery:
     query: Row
     """Its columns but the lists of ids; `answer_excerpt` is the start of the answer."""
     orders: list[Row]
-    """For each id that it polled: `polled_id`, `absent`, and `id`, `state`, `attention`, `archived`, None if gone."""
+    """For each id that it polled: `polled_id`, `absent`, and `id`, `state`, `attention`, None if gone."""
     added: list[str]
     """What the answer said of orders that were not polled, an item each."""
 
 
 def read_query(connection: Connection, query_id: int) -> WholeQuery | None:
-    """The query with this id; None where there is none. In a snapshot: an order may be moved to the archive."""
+    """The query with this id; None where there is none."""
     row = connection.execute(select(QUERIES).where(QUERIES.c.id == query_id)).mappings().first()
     if row is None:
         return None
@@ -110,14 +110,9 @@ def recent_queries(
 def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:
     """By the id that was polled: row id, state and attention of each order of a query that is still there."""
     names, column = query["polled_ids"].split(","), _COLUMN_OF[query["id_kind"].value]
-    found: dict[str, Row] = {}
-    for table in (ORDERS, ARCHIVED):
-        shown = [table.c[name] for name in ("id", "state", "request_id", "custom_parm")]
-        attention = [ORDERS.c.attention] if table is ORDERS else []
-        chosen = (table.c.account == query["account"]) & table.c[column].in_(names)
-        for row in connection.execute(select(*shown, *attention).where(chosen)).mappings():
-            found[row[column]] = {"attention": None, **row, "archived": table is ARCHIVED}
-    return found
+    shown = [ORDERS.c[name] for name in ("id", "state", "attention", column)]
+    chosen = (ORDERS.c.account == query["account"]) & ORDERS.c[column].in_(names)
+    return {row[column]: dict(row) for row in connection.execute(select(*shown).where(chosen)).mappings()}
 
 
 def first_query_since(connection: Connection, since: datetime, account: str | None) -> int:

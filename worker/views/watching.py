@@ -115,10 +115,7 @@ def _read_accounts(
 
 
 def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts]:
-    """Orders that were settled in the last hour and in the last day, by account and source.
-
-    None of them is archived: an order stays for a day at least.
-    """
+    """Orders that were settled in the last hour and in the last day, by account and source."""
     hours: Counts = {}
     days: Counts = {}
     statement = _settled_since(now - timedelta(days=1), now - timedelta(hours=1))

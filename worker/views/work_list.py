@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS
+from worker.database.tables import EVENTS, ORDERS
 from worker.domain.records.orders import Source
 from worker.views.order import Row
 from worker.views.orders import ANY_REASON, OrderSearch, SummedOrders, find_orders
@@ -46,11 +45,7 @@ def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[in
 
 
 def numbers_of(connection: Connection, order_ids: Collection[int]) -> Mapping[int, str]:
-    """The number by which a person knows each of these orders, archived or not, by its row id."""
-    number: Any = [
-        select(table.c.id, func.coalesce(table.c.request_id, table.c.custom_parm)).where(
-            one_of(connection, table.c.id, list(order_ids))
-        )
-        for table in (ORDERS, ARCHIVED)
-    ]
-    return {row_id: name for one in number for row_id, name in connection.execute(one)}
+    """The number by which a person knows each of these orders, by its row id."""
+    number = func.coalesce(ORDERS.c.request_id, ORDERS.c.custom_parm)
+    chosen = select(ORDERS.c.id, number).where(one_of(connection, ORDERS.c.id, list(order_ids)))
+    return {row[0]: row[1] for row in connection.execute(chosen)}

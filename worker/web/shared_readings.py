@@ -135,9 +135,9 @@ class SharedReading(Generic[T]):
 
 
 class Apart:
-    """Has readings done apart from those who ask, one at a time: one connection is enough for all of them.
+    """Runs readings in threads of their own, one at a time: one connection is enough for all of them.
 
-    By threads that a process does not wait for when it ends, as a server may keep silent.
+    A process does not wait for these threads when it ends, as a server may keep silent.
     """
 
     def __init__(self, name: str) -> None:

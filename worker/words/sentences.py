@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from worker.domain.notifications.endpoint_watch import Condition, EndpointView, unsent_since
 from worker.domain.orders.verdicts import Verdict
-from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.accounts import AccountState, Pause, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode, worded
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.watching import BackOffReason, Finding, FindingKind
@@ -35,7 +35,7 @@ _MOST_PARTS = 100
 """A longer sentence, or further parts of one, are shown as they are: they quote what others have written."""
 _TRIED_AGAIN = (Condition.IN_DOUBT, Condition.RESTING, Condition.FAILING)
 _NOTHING = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
-ARCHIVED = N_("It is in the archive: it is not polled, and it is restored when somebody names it.")
+DELETED = N_("It was deleted meanwhile.")
 
 
 def detail_text(detail: str | None, skin: Skin) -> str:
@@ -183,27 +183,27 @@ def next_in_words(following: NextStep, now: datetime, skin: Skin) -> str:
 def wait_in_words(step: Step, state: AccountState, now: datetime, rules: Rules, skin: Skin) -> str:
     """Why it is not polled yet. `state` is its account's."""
     held = state.pause(now)
-    pause = held and pause_in_words(held.paused_at, held.paused_until, held.paused_by, held.pause_reason, skin)
-    later = state.planned_pause(now)
-    times = later and {"time": skin.time(later.paused_at), "until": skin.time(later.ends_at)}
+    plans = (one for one in state.planned_pauses(now) if one.paused_until == step.until)
+    times = [{"time": skin.time(one.paused_at), "until": skin.time(one.ends_at)} for one in plans]
     budget = N_("one query in %(seconds)s s") if rules.slots == 1 else N_("%(slots)s queries in %(seconds)s s")
     return skin.advice(
         message(step.wait),
         until="" if step.until is None else skin.moment(step.until, now),
-        paused=pause or "",
-        planned=skin.text(TextCode.FROM_UNTIL.value, **times) if times else "",
+        paused=pause_in_words(held, skin) if held else "",
+        planned=skin.text(TextCode.FROM_UNTIL.value, **times[0]) if times else "",
         budget=skin.text(budget, slots=rules.slots, seconds=format(rules.spacing_seconds, "g")),
         count=step.count or 0,
         per_query=step.per_query,
     )
 
 
-def pause_in_words(at: datetime | None, until: datetime | None, by: str | None, reason: str | None, skin: Skin) -> str:
+def pause_in_words(pause: Pause, skin: Skin) -> str:
     """Who paused an account, since when, until when and why, as a clause."""
+    until, reason = pause.paused_until, pause.pause_reason
     return skin.text(
         N_("paused by %(by)s since %(since)s, until %(until)s%(why)s"),
-        by=_who(by, skin),
-        since="" if at is None else skin.time(at),
+        by=_who(pause.paused_by, skin),
+        since=skin.time(pause.paused_at),
         until=skin.text(N_("an operator ends it")) if until is None else skin.time(until),
         why="" if reason is None else skin.text(N_(": %(reason)s"), reason=reason),
     )

@@ -108,7 +108,7 @@ def _n1(evidence: NotificationEvidence) -> Iterator[str]:
 def _type_of(change: Row) -> str | None:
     """The type of the notification about a change; None where none is due."""
     if None in (change["old_state"], change["new_state"]):
-        # Taken in, or moved to or from the archive.
+        # Taken in.
         return None
     if change["old_state"] != change["new_state"]:
         return "order.reopened" if change["new_state"] == "pending" else f"order.{change['new_state']}"

@@ -71,7 +71,8 @@ def test_the_processor_time_of_what_a_step_starts_is_counted(tmp_path: Path) -> 
 
 def test_a_step_that_is_stopped_ends_what_it_has_started_and_no_other_begins(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    hanging = step("hanging", f"trap 'kill $!; exit 5' INT; sleep 600 & echo $! > {pid}; wait")
+    # The child itself writes: until it has begun, the interrupt would end it, and there would be nothing to kill.
+    hanging = step("hanging", f"trap 'kill $!; exit 5' INT; (echo $BASHPID > {pid}; exec sleep 600) & wait")
     runner = Runner(tmp_path, lambda _: None)
     running = threading.Thread(target=runner.run, args=([[hanging, step("never", "true")]],))
     running.start()

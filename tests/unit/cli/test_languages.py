@@ -95,7 +95,7 @@ APART = ("web", "domain", "demo", "simulator", "broker", "stores", "operations",
 
 APART_FROM_SENTENCES = {
     *("appendonly yes", "7 is 7.", "7 are 7.", "7 can sign in, and 7."),
-    *("7 7 the archive in 7 s.", "7 from before 7 7 in 7 s."),
+    "7 from before 7 7 in 7 s.",
 }
 """A setting of a server; and what is put together of more than is written here, which tests of the commands read."""
 

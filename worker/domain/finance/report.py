@@ -30,7 +30,7 @@ _EXACT_BELOW_SECONDS = 100.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettledOrder:
-    """A final order, archived or not. Amounts are yuan."""
+    """A final order. Amounts are yuan."""
 
     account: str
     state: OrderState
@@ -47,7 +47,7 @@ class SettledOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnOrder:
-    """An order of ours, archived or not, as it is compared with a row of a statement."""
+    """An order of ours, as it is compared with a row of a statement."""
 
     id: int
     account: str

@@ -1,18 +1,15 @@
-"""What an operator may do to an order, and to an account, by hand: the change with its record, or why not.
+"""What an operator may do to an order by hand: the change with its record, or why not.
 
 The decisions are those of a person, and the records name that person. What the platform says afterwards is judged as
 ever: an order that a person has made final keeps its state, and a contradiction is shown.
 """
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from worker.domain.accounts.back_off import end_wait, restart_stepped_backoff
 from worker.domain.orders.settlement import poll_again_now
-from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
@@ -21,8 +18,6 @@ from worker.domain.wire.fields import amount_text, is_fit
 
 MAX_ACTOR_LENGTH = 64
 MAX_REASON_LENGTH = 1_000
-MOST_DAYS_AHEAD = 30
-"""So many days ahead a pause with a planned begin may end: it is shown on every page until then."""
 ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
 REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
 
@@ -35,36 +30,6 @@ Decided = Change | CodedText
 """A change, or a refusal."""
 Standing = tuple[OrderState, Attention | None]
 """How an order stands, as a list shows it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resumed:
-    """An account before and after somebody has resumed it: its pause and its back-off have ended, or some of it."""
-
-    before: AccountState
-    after: AccountState
-    now: datetime
-    """By the database's clock."""
-
-    @property
-    def was_paused(self) -> bool:
-        """Whether a pause was ended."""
-        return self.before.is_paused(self.now)
-
-    @property
-    def ended_back_off(self) -> datetime | None:
-        """The end of a back-off that lasts no longer, or shorter; None where there was none that could be ended."""
-        return None if self.after.backoff_until == self.before.backoff_until else self.before.backoff_until
-
-    @property
-    def waits_until(self) -> datetime | None:
-        """Until when the account backs off all the same, because the platform asked for it."""
-        return self.after.backoff_until if self.after.is_backed_off(self.now) else None
-
-    @property
-    def is_resumed(self) -> bool:
-        """Whether there was anything to end; else nothing is recorded."""
-        return self.was_paused or self.ended_back_off is not None
 
 
 def actor_fault(name: str) -> str | None:
@@ -174,7 +139,7 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
 
 
 def result_of(order: Order) -> CodedText:
-    """What an order loses when it is reopened: its history names it, whatever becomes of the archive."""
+    """What an order loses when it is reopened: its history names it."""
     amount = None if order.ori_amount is None else amount_text(order.ori_amount)
     lost = {
         "by": order.settled_by,
@@ -251,43 +216,6 @@ def check(order: Order, act: Act) -> Decided:
 def note(order: Order, act: Act) -> Decided:
     """Add what an operator has written down, the reason of the act, to the history; nothing of the order changes."""
     return _change(order, order, EventKind.NOTE, act)
-
-
-def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextCode | None:
-    """Why a pause cannot begin at one time, or now with None, and end at another; None where it can."""
-    if ends <= now:
-        return TextCode.PAUSE_IS_OVER
-    if begins is not None and ends <= begins:
-        return TextCode.PAUSE_ENDS_FIRST
-    return TextCode.PAUSE_TOO_FAR_AHEAD if ends - now > timedelta(days=MOST_DAYS_AHEAD) else None
-
-
-def pause(state: AccountState, act: Act, until: datetime | None, begins: datetime | None = None) -> AccountState:
-    """The account whose orders are not polled, until then or, with None, until an operator resumes it.
-
-    An earlier pause is replaced, its end as well; a planned one stays. With a begin it is the other way round: what is
-    planned is replaced, and the pause that holds goes on, also where it was planned. A begin that has passed is now.
-    """
-    if begins is None:
-        return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
-    held = state.pause(act.now)
-    kept = state if held is None else replace(state, **asdict(held))
-    begins = max(begins, act.now)
-    return replace(kept, planned_from=begins, planned_until=until, planned_by=act.actor, planned_reason=act.reason)
-
-
-def resume(state: AccountState, now: datetime) -> Resumed:
-    """End a pause, and a back-off; what the platform asked for is waited for all the same. What is planned stays."""
-    before = after = restart_stepped_backoff(state, now)
-    if before.is_paused(now):
-        after = replace(after, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
-        after = after if after.planned_pause(now) else without_planned_pause(after)
-    return Resumed(before=before, after=end_wait(after, now), now=now)
-
-
-def without_planned_pause(state: AccountState) -> AccountState:
-    """The account of which no pause is planned."""
-    return replace(state, planned_from=None, planned_until=None, planned_by=None, planned_reason=None)
 
 
 def _refusal(order: Order, why: TextCode, **values: str) -> CodedText:

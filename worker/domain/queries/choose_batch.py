@@ -115,7 +115,7 @@ def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> AccountState:
     """The account's state after a slot was granted for a choice."""
-    state = replace(state, turn=state.turn + 1)
+    state = replace(state, turn=state.turn + 1, pauses=state.lasting_pauses(now))
     if choice.is_batch_retry:
         state = replace(state, batch_retry_at=now + rules.windows(BATCH_RETRY_WINDOWS))
     if choice.work is Work.SUSPECTS:

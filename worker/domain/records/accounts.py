@@ -204,24 +204,32 @@ ENDINGS_BEFORE_RETRIES = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """A time in which an account's orders are not polled: who said so, and why. It has begun, or is planned."""
+    """One row of `account_pauses`: a time in which an account's orders are not polled, who said so, and why."""
 
     paused_at: datetime
     """When it begins."""
-    paused_until: datetime | None
+    paused_until: datetime | None = None
     """When it ends by itself; None: an operator ends it."""
-    paused_by: str | None
-    pause_reason: str | None
+    paused_by: str | None = None
+    pause_reason: str | None = None
+    act_key: str = ""
+    """Names the act, as `operator_acts` does: the accounts that it paused have the same pause."""
+    is_planned: bool = False
+    """Whether it was given a begin. Any other pause has begun, whatever a clock says that is stepped back."""
 
     @property
     def ends_at(self) -> datetime:
-        """When it ends by itself; the end of time where an operator ends it."""
+        """When it ends by itself; the end of time if an operator ends it."""
         return self.paused_until or _NEVER
+
+    def has_begun(self, now: datetime) -> bool:
+        """Whether it is on, or has been."""
+        return not self.is_planned or self.paused_at <= now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountState:
-    """One row of `account_states`. Times are by the database's clock."""
+    """One row of `account_states`, with the account's pauses. Times are by the database's clock."""
 
     account: str
     backoff_level: int = 0
@@ -236,8 +244,6 @@ class AccountState:
     refusals_in_row: int = 0
     configuration_refused: bool = False
     """The platform said -205: one order is queried every 15 windows until a success."""
-    paused_at: datetime | None = None
-    """When an operator paused it; None while no such pause holds. See `pause`."""
 
     echoes_custom_parm: bool = False
     """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
@@ -285,16 +291,8 @@ class AccountState:
     """Answered queries in a row since the last such failure, counted while an outage is to be ended."""
     suspects_returned_at: datetime | None = None
     """When an outage's suspects were last returned to the batches."""
-    paused_until: datetime | None = None
-    """When the pause ends by itself; None: an operator ends it."""
-    paused_by: str | None = None
-    pause_reason: str | None = None
-    planned_from: datetime | None = None
-    """When the planned pause begins, or has begun; None where there is none. It stands beside any other pause."""
-    planned_until: datetime | None = None
-    """When it ends by itself; None: an operator ends it."""
-    planned_by: str | None = None
-    planned_reason: str | None = None
+    pauses: tuple[Pause, ...] = ()
+    """All of its pauses: those that are on, are planned, or have ended and are still kept."""
 
     def answered(self, kind: IdKind) -> int:
         """How many queries of an id kind were answered."""
@@ -315,29 +313,25 @@ class AccountState:
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
     def pause(self, now: datetime) -> Pause | None:
-        """The pause that holds; of two, the one that ends last."""
-        at, until, planned = self.paused_at, self.paused_until, self._planned
-        begun = [] if planned is None or planned.paused_at > now else [planned]
-        if at is not None:
-            by, why = self.paused_by, self.pause_reason
-            begun.append(Pause(paused_at=at, paused_until=until, paused_by=by, pause_reason=why))
-        lasting = [one for one in begun if one.ends_at > now]
-        return max(lasting, key=lambda one: one.ends_at, default=None)
+        """The pause that is on; of several, the one that ends last."""
+        return next(iter(self.pauses_on(now)), None)
 
-    def planned_pause(self, now: datetime) -> Pause | None:
-        """The planned pause that has not begun yet."""
-        return None if self._planned is None or self._planned.paused_at <= now else self._planned
+    def pauses_on(self, now: datetime) -> list[Pause]:
+        """The pauses that are on; the one that ends last comes first."""
+        on = (one for one in self.lasting_pauses(now) if one.has_begun(now))
+        return sorted(on, key=lambda one: one.ends_at, reverse=True)
+
+    def lasting_pauses(self, now: datetime) -> tuple[Pause, ...]:
+        """The pauses that have not ended."""
+        return tuple(one for one in self.pauses if one.ends_at > now)
+
+    def planned_pauses(self, now: datetime) -> list[Pause]:
+        """The pauses that have not begun, the next one first."""
+        return sorted((one for one in self.pauses if not one.has_begun(now)), key=lambda one: one.paused_at)
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether an operator's pause holds."""
+        """Whether a pause is on."""
         return self.pause(now) is not None
-
-    @property
-    def _planned(self) -> Pause | None:
-        if self.planned_from is None:
-            return None
-        by, why = self.planned_by, self.planned_reason
-        return Pause(paused_at=self.planned_from, paused_until=self.planned_until, paused_by=by, pause_reason=why)
 
     def is_backed_off(self, now: datetime) -> bool:
         """Whether the account backs off."""

@@ -40,7 +40,7 @@ class ActKind(StrEnum):
     """An endpoint was removed, with all that was not received."""
     ARCHIVE = "archive"
     RESTORE = "restore"
-    """Archived orders were restored."""
+    """Orders were archived, or restored, by a release that had an archive."""
     PURGE = "purge"
     """What is old was deleted for good."""
 

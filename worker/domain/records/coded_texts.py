@@ -71,6 +71,7 @@ class TextCode(Enum):
     UNTIL_RESUMED = N_("until it is resumed")
     FROM_UNTIL = N_("from %(time)s until %(until)s")
     PLAN_CANCELLED = N_("cancelled the planned pause from %(time)s until %(until)s")
+    PLANS_CANCELLED = N_("cancelled %(count)s planned pauses, the first from %(time)s until %(until)s")
     PAUSE_IS_OVER = N_("The end has passed.")
     PAUSE_ENDS_FIRST = N_("The end is not after the begin.")
     PAUSE_TOO_FAR_AHEAD = N_("The end is more than 30 days ahead.")
@@ -139,14 +140,14 @@ _BEHIND = {
 # What stands in the place of `done`: of which rows how many, by the names of these values.
 _DONE = {
     "orders": N_("orders: %(orders)s"),
+    # Purged by a release that had an archive.
     "archived_orders": N_("archived_orders: %(archived_orders)s"),
     "rejected_orders": N_("rejected_orders: %(rejected_orders)s"),
     "unmatched_callbacks": N_("unmatched_callbacks: %(unmatched_callbacks)s"),
     "platform_queries": N_("platform_queries: %(platform_queries)s"),
 }
 _LONGEST_VALUE = 40
-"""Longer ones, such as the platform's own item, are stored once: in the sentence; the values say where it stands there.
-A record of the archive holds both for each event of its order, and has to fit into a text."""
+"""Longer ones, such as the platform's own item, are stored once: in the sentence; the values say where they stand."""
 _CODES = {one.code: one for one in TextCode}
 
 

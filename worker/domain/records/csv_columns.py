@@ -5,19 +5,19 @@ Spreadsheets refer to them by position, too: a new column is the last.
 
 ORDERS = (
     *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
-    *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
+    *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at"),
     "amount_is_price",
 )
 ORDERS_FOR_PEOPLE = (
     *("submitted_at", "settled_at", "account", "request_id", "custom_parm", "mobile", "state", "attention", "due"),
-    *("charged", "difference", "remark", "settled_by", "queried_at", "query_count", "archived_at", "id"),
+    *("charged", "difference", "remark", "settled_by", "queried_at", "query_count", "id"),
 )
 """Of XLSX: `due`, `charged` and `difference` are those of `worker.domain.finance.amounts`."""
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
     *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
 )
-POLLED_ORDERS = ("polled_id", "id", "state", "attention", "absent", "archived")
+POLLED_ORDERS = ("polled_id", "id", "state", "attention", "absent")
 NOTIFICATIONS = (
     *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),

@@ -28,7 +28,7 @@ class Wait(StrEnum):
     """Workers run, and none of them has its account."""
     PAUSED = "paused"
     PAUSE_PLANNED = "pause_planned"
-    """A pause of its account begins later."""
+    """A pause of its account begins later: the one that puts its poll off, or else the next one."""
     BACK_OFF = "back_off"
     BUDGET = "budget"
     """The window of the account SID's last query runs."""
@@ -104,11 +104,12 @@ def next_step(order: Order, about: Circumstances, now: datetime, rules: Rules) -
     elif order.due_at <= now:
         steps.append(_place(about))
         start += _turn(about, rules)
-    planned, is_put_off = about.state.planned_pause(now), False
-    if planned is not None:
-        steps.append(Step(wait=Wait.PAUSE_PLANNED, until=planned.paused_until))
-        is_put_off = planned.paused_at <= start < planned.ends_at
-        start = planned.ends_at if is_put_off else start
+    plans, is_put_off = about.state.planned_pauses(now), False
+    named = next(iter(plans), None)
+    for planned in plans:
+        if planned.paused_at <= start < planned.ends_at:
+            start, named, is_put_off = planned.ends_at, planned, True
+    steps.extend([] if named is None else [Step(wait=Wait.PAUSE_PLANNED, until=named.paused_until)])
     is_told = not is_endless and not order.lane.is_apart
     return NextStep(
         steps=tuple(steps),

@@ -1,13 +1,13 @@
 """What a person does to an account's queries, and to those of all accounts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.orders.operator_acts import resume
-from worker.domain.records.accounts import Pause
+from worker.domain.accounts.pauses import resume
+from worker.domain.records.accounts import AccountState, Pause
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import Operator, hold_slots, pause_accounts, resume_account
 from worker.settings import Settings
@@ -52,25 +52,29 @@ def _addressed(settings: Settings) -> str:
     return account
 
 
-def pause_in_words(held: Pause | None) -> str:
+def pause_in_words(pause: Pause | None) -> str:
     """When it begins and ends, who said so and why; empty for None."""
-    if held is None:
+    if pause is None:
         return ""
-    until = shown_time(held.paused_until) or "…"
-    when = text("from %(time)s until %(until)s", time=shown_time(held.paused_at), until=until)
-    return text(", ").join(filter(None, (when, held.paused_by, held.pause_reason)))
+    until = shown_time(pause.paused_until) or "…"
+    when = text("from %(time)s until %(until)s", time=shown_time(pause.paused_at), until=until)
+    return text(", ").join(filter(None, (when, pause.paused_by, pause.pause_reason)))
+
+
+def _pauses_on(state: AccountState, now: datetime) -> list[tuple[str, str]]:
+    return [(text("Paused"), pause_in_words(one)) for one in state.pauses_on(now) or (None,)]
 
 
 def _pause_page(database: Database, account: str) -> ActPage:
     with database.read() as connection:
-        held = read_state(connection, account).pause(database.now(connection))
+        about = _pauses_on(read_state(connection, account), database.now(connection))
     lasts = typed("lasts")
     options = [(name, duration(length.total_seconds())) for name, length in _PAUSES.items()]
     is_fault = is_confirmed() and lasts not in (*_PAUSES, _UNTIL_RESUMED)
     return ActPage(
         title=word(ActKind.PAUSE),
         meaning=meaning(ActKind.PAUSE),
-        about=[(text("Account"), account), (text("Paused"), pause_in_words(held))],
+        about=[(text("Account"), account), *about],
         fields=[
             Field(
                 name="lasts",
@@ -89,7 +93,7 @@ def _pause_page(database: Database, account: str) -> ActPage:
 
 def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
     _, state = pause_accounts(database, who, [account], lasts=_PAUSES.get(lasts))[0]
-    until = state.paused_until
+    until = state.pauses[-1].paused_until
     if until is None:
         return text("Done: %(account)s is paused until somebody resumes it.", account=account)
     return text("Done: %(account)s is paused until %(time)s.", account=account, time=shown_time(until))
@@ -98,19 +102,16 @@ def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
 def _resume_page(database: Database, account: str) -> ActPage:
     with database.read() as connection:
         seen = resume(read_state(connection, account), database.now(connection))
-    state, held = seen.before, seen.before.pause(seen.now)
+    state = seen.before
     about = [
         (text("Account"), account),
-        (text("Paused by"), held.paused_by if held else None),
-        (text("Reason"), held.pause_reason if held else None),
-        (text("Paused until"), shown_time(held.paused_until if held else None)),
+        *_pauses_on(state, seen.now),
         (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
         (text("The platform asked to wait until"), shown_time(seen.waits_until)),
     ]
-    is_asked = seen.waits_until is not None
     not_paused = (
         text("It is not paused, and the platform itself asked to wait.")
-        if is_asked
+        if seen.waits_until
         else text("It is not paused, and does not wait after a failure.")
     )
     return ActPage(

@@ -7,6 +7,7 @@ number.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.users import Viewer
 from worker.settings import Settings
+from worker.views.orders import read_deleted_before
 from worker.web.access import MAY_NOT_ACT, OPEN, Access
 from worker.web.console import (
     accounts,
@@ -97,9 +99,12 @@ class Console:
     downloads: Downloads = field(default_factory=Downloads)
     apart: Apart = field(default_factory=lambda: Apart("overview"))
     """Reads what takes long."""
+    announcing: Apart = field(default_factory=lambda: Apart("announcements"))
+    """Reads what every page says, which waits for nothing that takes long."""
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
+        self.announcing.close()
         self.apart.close()
         self.downloads.close()
 
@@ -129,6 +134,11 @@ def console_routes(console: Console) -> Blueprint:
         viewer: Viewer | None = g.get("viewer")
         return {"viewer": viewer, "languages": LANGUAGES, "shown_at": shown_clock(), "version": VERSION}
 
+    def deleted_before() -> datetime | None:
+        with console.database.read() as connection:
+            return read_deleted_before(connection)
+
+    routes.add_app_template_global(deleted_before)
     add_languages(routes, console.settings.zone)
     routes.add_app_template_global(console.access.csrf_field, "csrf_field")
     _add_headers(routes)
@@ -138,7 +148,7 @@ def console_routes(console: Console) -> Blueprint:
     add_acting(routes, console.access, console.settings, console.database)
     watching.add_routes(routes, console.settings, console.database, console.apart)
     work_list.add_routes(routes, console.settings, console.database, console.apart)
-    maintenance.add_routes(routes, console.settings, console.database, console.apart)
+    maintenance.add_routes(routes, console.settings, console.database, console.announcing)
     for page in (orders, bulk_acts, accounts, notifications, inbox, unmatched, queries, finance):
         page.add_routes(routes, console.settings, console.database)
     return routes

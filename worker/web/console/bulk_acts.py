@@ -142,9 +142,8 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
     with database.snapshot() as connection:
         found = orders_by_id(connection, chosen)
     gone = sorted(set(chosen) - {row["id"] for row in found})
-    counts = {row["id"]: row["event_count"] for row in found if row["archived_at"] is None}
-    # What is in the archive is restored to be sent, and for nothing else.
-    rows = SummedOrders(row for row in found if row["archived_at"] is None or kind is ActKind.RESEND)
+    counts = {row["id"]: row["event_count"] for row in found}
+    rows = SummedOrders(found)
     left: dict[str, list[int]] = {" ": gone} if gone else {}
     for row in rows:
         left.setdefault(f"{row['state']} {row['attention'] or ''}", []).append(row["id"])

@@ -8,10 +8,9 @@ from functools import partial
 from flask import Blueprint, g, render_template, request
 
 from worker.database.transactions import Database
-from worker.domain.orders.operator_acts import pause_fault
+from worker.domain.accounts.pauses import announced_pauses, pause_fault
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import ActKind
-from worker.domain.watching.announced_pauses import announced_pauses
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
 from worker.settings import Settings
 from worker.views.accounts import read_states
@@ -21,7 +20,9 @@ from worker.web.console.translations import meaning, shown_time, text
 from worker.web.shared_readings import Apart
 
 _KEPT_SECONDS = 1.0
-_PATIENCE_SECONDS = 0.03
+"""How old the reading may be that every page shows; then it is read again."""
+_PATIENCE_SECONDS = 1.0
+"""How long a page waits for a newer reading. Then it shows the last one."""
 _ALL = "*"
 # No account's name holds it.
 _BETWEEN = ","
@@ -79,10 +80,12 @@ def _plan_page(settings: Settings, database: Database, states: Sequence[AccountS
     return ActPage(
         title=text("Plan a pause"),
         meaning=text(
-            "These accounts are not polled from the one time to the other; orders and callbacks are still taken in. A"
-            " pause that holds goes on; what was planned before and has not begun is replaced."
+            "These accounts are not polled from the one time to the other; orders and callbacks are still taken in."
+            " Other pauses and plans stay."
         ),
-        about=[(state.account, pause_in_words(state.planned_pause(now))) for state in states],
+        about=[
+            (state.account, pause_in_words(one)) for state in states for one in state.planned_pauses(now) or (None,)
+        ],
         fields=[
             Field(
                 name="account",
@@ -97,7 +100,7 @@ def _plan_page(settings: Settings, database: Database, states: Sequence[AccountS
         ],
         needs_reason=True,
         back="maintenance",
-        do=lambda who: _plan(database, who, accounts, begins, ends),
+        do=lambda who: _plan(database, who, accounts, begins and max(begins, now), ends),
     )
 
 
@@ -121,11 +124,11 @@ def _time_field(name: str, label: str, proposed: datetime, fault: str = "") -> F
 
 
 def _cancel_page(database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
-    """Cancels what is planned for an account, and for those that were to be paused in the same act."""
-    account = addressed("account")
-    planned = {state.account: state.planned_pause(now) for state in states}
-    shown = planned.get(account)
-    accounts = [name for name, one in planned.items() if one and one == shown]
+    """Cancels a plan of an account, the next one unless the address names its act; for all accounts of that act."""
+    account, act = addressed("account"), addressed("act")
+    plans = {state.account: state.planned_pauses(now) for state in states}
+    shown = next((one for one in plans.get(account, ()) if act in ("", one.act_key)), None)
+    accounts = [name for name, planned in plans.items() if shown in planned]
 
     def do(who: Operator) -> str:
         done = cancel_planned_pauses(database, who, accounts, shown)
@@ -136,10 +139,7 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
         meaning=text("These accounts are polled on."),
         about=[
             (text("Accounts"), text(", ").join(accounts)),
-            (text("From"), shown_time(shown.paused_at if shown else None)),
-            (text("Until"), shown_time(shown.paused_until if shown else None)),
-            (text("Planned by"), shown.paused_by if shown else None),
-            (text("Reason"), shown.pause_reason if shown else None),
+            (text("Planned pause"), pause_in_words(shown)),
         ],
         refused="" if shown else text("No pause of this account is planned."),
         back="maintenance",

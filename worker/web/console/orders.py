@@ -32,7 +32,7 @@ from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
 from worker.web.console.translations import SKIN, text
 from worker.words import N_
-from worker.words.sentences import ARCHIVED, next_in_words, wait_in_words
+from worker.words.sentences import DELETED, next_in_words, wait_in_words
 
 REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
 """Why an order needs a person; the last: it is unresolved, and shows no reason."""
@@ -88,6 +88,7 @@ def _list(settings: Settings, database: Database) -> str | Response:
             elsewhere = _elsewhere(database, number)
     summed = SummedOrders(part.rows)
     shown = {"states": list(OrderState), "reasons": REASONS, "sum_name": sum_name, "unlisted": unlisted}
+    shown["since"] = wanted.since or wanted.settled_since
     return show_list("orders", replace(part, rows=[*summed]), filters, sums=summed.sums(), **shown, **elsewhere)
 
 
@@ -149,7 +150,6 @@ def load_orders(
 ) -> Page[Row]:
     """A page of the orders that are wanted; with a number, of those that it names. Raises RuntimeError where the order
     that it goes on behind is gone: a list that is read page by page would begin again, and have orders twice."""
-    # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
     with database.snapshot() as connection:
         if after is not None and key_of(connection, after, wanted) is None:
             raise RuntimeError(f"the order that the list goes on behind is gone: id:{after}")
@@ -161,7 +161,7 @@ def load_orders(
 def _following(outlook: Outlook | None, rules: Rules) -> list[str]:
     """What happens to it next, and each reason why not yet."""
     if outlook is None:
-        return [text(ARCHIVED)]
+        return [text(DELETED)]
     following, now = outlook.next_step, outlook.now
     waits = [wait_in_words(step, outlook.state, now, rules, SKIN) for step in following.steps]
     return [next_in_words(following, now, SKIN), *waits]

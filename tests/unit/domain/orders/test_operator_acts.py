@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -20,7 +20,6 @@ from tests.unit.domain.builders import (
     make_order,
     make_query,
     make_report,
-    make_state,
 )
 from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
@@ -34,21 +33,16 @@ from worker.domain.orders.operator_acts import (
     dismiss_selected,
     most_needed,
     note,
-    pause,
-    pause_fault,
     reason_fault,
     refusal,
     refusal_of_selected,
     reopen,
     reopen_unresolved,
     resolve,
-    resume,
     unless_changed,
-    without_planned_pause,
 )
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
-from worker.domain.records.accounts import Pause
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.answers import DeadlineExceeded
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -315,139 +309,6 @@ def test_an_act_is_refused_in_words_that_name_the_order(
 ) -> None:
     for state in states:
         assert decide(make_order(state=state), ACT) == f"order default:R1: {why.format(state.value)}"
-
-
-# ---- pauses
-
-
-def test_a_pause_with_an_end_ends_by_itself() -> None:
-    until = NOW + timedelta(hours=2)
-    state = pause(make_state(backoff_level=3), ACT, until)
-    assert (state.paused_by, state.pause_reason, state.backoff_level) == ("ann", "ticket 77", 3)
-    assert state.is_paused(NOW)
-    assert state.is_paused(until - timedelta(microseconds=1))
-    assert not state.is_paused(until)
-
-
-def test_a_pause_without_an_end_is_ended_by_an_operator() -> None:
-    state = pause(make_state(), ACT, None)
-    assert state.is_paused(NOW + timedelta(days=400))
-    resumed = resume(state, NOW + timedelta(days=400))
-    assert (resumed.after, resumed.is_resumed, resumed.was_paused) == (make_state(), True, True)
-    assert (resumed.ended_back_off, resumed.waits_until) == (None, None)
-
-
-def test_an_account_that_neither_pauses_nor_backs_off_is_not_resumed() -> None:
-    for state in (make_state(), pause(make_state(), ACT, NOW), make_state(backoff_until=NOW, backoff_seconds=60.0)):
-        resumed = resume(state, NOW)
-        assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, False, None)
-
-
-@pytest.mark.parametrize("ahead", [timedelta(seconds=60), timedelta(days=365)], ids=["as it was", "by a stepped clock"])
-def test_a_resume_ends_a_back_off_as_well(ahead: timedelta) -> None:
-    resumed = resume(make_state(backoff_until=NOW + ahead, backoff_seconds=60.0, backoff_level=1), NOW)
-    assert resumed.after == make_state(backoff_level=1)
-    assert (resumed.is_resumed, resumed.was_paused) == (True, False)
-    assert resumed.ended_back_off == NOW + timedelta(seconds=60)
-
-
-def test_a_resume_ends_no_back_off_that_the_platform_asked_for() -> None:
-    until = NOW + timedelta(seconds=60)
-    state = make_state(backoff_until=until, backoff_seconds=60.0, backoff_requested_until=until)
-    resumed = resume(state, NOW)
-    assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, False, until)
-    resumed = resume(pause(state, ACT, None), NOW)
-    assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, True, until)
-
-
-def test_pausing_again_replaces_the_pause() -> None:
-    first = pause(make_state(), ACT, NOW + timedelta(hours=2))
-    again = pause(first, Act(actor="bob", reason="longer", now=NOW + timedelta(hours=1)), None)
-    assert (again.paused_by, again.pause_reason, again.paused_until) == ("bob", "longer", None)
-    assert again.paused_at == NOW + timedelta(hours=1)
-
-
-EVENING, MORNING = NOW + timedelta(hours=5), NOW + timedelta(hours=12)
-NIGHT = pause(make_state(), ACT, MORNING, EVENING)
-BOB = Act(actor="bob", reason="longer", now=NOW + timedelta(hours=1))
-MICROSECOND = timedelta(microseconds=1)
-
-
-def test_a_planned_pause_begins_and_ends_by_itself() -> None:
-    planned = Pause(paused_at=EVENING, paused_until=MORNING, paused_by="ann", pause_reason="ticket 77")
-    for now, is_paused in ((NOW, False), (EVENING - MICROSECOND, False), (EVENING, True), (MORNING, False)):
-        assert (NIGHT.is_paused(now), NIGHT.pause(now)) == (is_paused, planned if is_paused else None)
-    assert NIGHT.planned_pause(EVENING - MICROSECOND) == planned
-    assert NIGHT.planned_pause(EVENING) is None
-    assert make_state().planned_pause(NOW) is None
-
-
-def test_a_pause_that_is_to_begin_by_now_holds_at_once() -> None:
-    for begins in (NOW, NOW - timedelta(hours=1)):
-        assert pause(make_state(), ACT, MORNING, begins).pause(NOW) == pause(make_state(), ACT, MORNING).pause(NOW)
-
-
-def test_a_pause_that_is_to_begin_by_now_ends_none_that_holds() -> None:
-    held = pause(make_state(), BOB, None)
-    assert pause(held, replace(ACT, now=BOB.now), MORNING, NOW).pause(MORNING) == held.pause(MORNING)
-
-
-def test_a_pause_and_a_planned_one_stand_beside_each_other() -> None:
-    both = pause(NIGHT, BOB, NOW + timedelta(hours=2))
-    assert both == pause(pause(make_state(), BOB, NOW + timedelta(hours=2)), ACT, MORNING, EVENING)
-    held = [both.pause(NOW + timedelta(hours=hours)) for hours in (1, 2, 5, 12)]
-    assert [one and one.paused_by for one in held] == ["bob", None, "ann", None]
-
-
-@pytest.mark.parametrize(
-    ("until", "by", "ends"),
-    [
-        (EVENING + timedelta(hours=1), "ann", MORNING),
-        (MORNING + timedelta(hours=1), "bob", MORNING + timedelta(hours=1)),
-        (None, "bob", None),
-    ],
-    ids=["the planned one", "the other", "no end"],
-)
-def test_of_two_pauses_the_one_that_ends_last_is_shown(until: datetime | None, by: str, ends: datetime | None) -> None:
-    held = pause(NIGHT, BOB, until).pause(EVENING)
-    assert held is not None
-    assert (held.paused_by, held.paused_until) == (by, ends)
-
-
-def test_planning_again_replaces_what_has_not_begun_and_no_pause_that_holds() -> None:
-    next_night = EVENING + timedelta(days=1), MORNING + timedelta(days=1)
-    again = pause(NIGHT, BOB, next_night[1], next_night[0])
-    assert (again.pause(EVENING), again.planned_by, again.paused_at) == (None, "bob", None)
-    later = replace(BOB, now=EVENING)
-    again = pause(NIGHT, later, next_night[1], next_night[0])
-    assert (again.pause(EVENING), again.planned_from) == (NIGHT.pause(EVENING), next_night[0])
-
-
-def test_a_resume_ends_a_planned_pause_that_has_begun_and_leaves_what_is_to_come() -> None:
-    assert resume(NIGHT, EVENING).after == make_state()
-    assert not resume(NIGHT, NOW).is_resumed
-    resumed = resume(pause(NIGHT, ACT, None), NOW)
-    assert (resumed.after, resumed.was_paused) == (NIGHT, True)
-    assert without_planned_pause(NIGHT) == make_state()
-
-
-@pytest.mark.parametrize(
-    ("begins", "ends", "fault"),
-    [
-        (None, NOW + MICROSECOND, None),
-        (NOW - timedelta(hours=1), MORNING, None),
-        (EVENING, MORNING, None),
-        (EVENING, NOW + timedelta(days=30), None),
-        (None, NOW, TextCode.PAUSE_IS_OVER),
-        (EVENING, EVENING, TextCode.PAUSE_ENDS_FIRST),
-        (MORNING, EVENING, TextCode.PAUSE_ENDS_FIRST),
-        (EVENING, NOW + timedelta(days=30, microseconds=1), TextCode.PAUSE_TOO_FAR_AHEAD),
-    ],
-)
-def test_a_pause_ends_after_it_begins_and_within_30_days(
-    begins: datetime | None, ends: datetime, fault: TextCode | None
-) -> None:
-    assert pause_fault(begins, ends, NOW) is fault
 
 
 def test_an_unresolved_order_that_a_filter_selected_waits_for_its_turn() -> None:

@@ -15,7 +15,7 @@ from worker.domain.accounts.back_off import (
     wait_for_configuration,
     waits,
 )
-from worker.domain.records.accounts import SlotKey
+from worker.domain.records.accounts import Pause, SlotKey
 from worker.domain.records.orders import IdKind
 
 
@@ -108,7 +108,7 @@ def test_what_the_platform_asked_for_is_clamped_with_its_back_off() -> None:
 
 def test_a_slot_carries_no_query_while_all_of_its_accounts_wait() -> None:
     waiting = back_off(make_state(), RULES, NOW, jitter=0.0)
-    longer, paused = back_off(waiting, RULES, NOW, jitter=0.0), make_state(paused_at=NOW)
+    longer, paused = back_off(waiting, RULES, NOW, jitter=0.0), make_state(pauses=(Pause(paused_at=NOW),))
     for states, starts in (
         ([], NOW),
         ([make_state(), waiting], NOW),
@@ -121,7 +121,7 @@ def test_a_slot_carries_no_query_while_all_of_its_accounts_wait() -> None:
 
 
 def test_any_other_back_off_stays_as_does_a_pause() -> None:
-    state = back_off(make_state(paused_at=NOW + timedelta(days=9)), RULES, NOW, jitter=0.5)
+    state = back_off(make_state(pauses=(Pause(paused_at=NOW + timedelta(days=9)),)), RULES, NOW, jitter=0.5)
     assert restart_stepped_backoff(state, NOW) == state
     assert restart_stepped_backoff(make_state(), NOW) == make_state()
 
@@ -133,7 +133,7 @@ def test_successes_are_counted_by_id_kind() -> None:
 
 def test_an_account_waits_while_it_is_paused_or_backs_off() -> None:
     assert not waits(make_state(), NOW)
-    assert waits(make_state(paused_at=NOW), NOW)
+    assert waits(make_state(pauses=(Pause(paused_at=NOW),)), NOW)
     backed_off = back_off(make_state(), RULES, NOW, jitter=0.0)
     assert waits(backed_off, NOW)
     assert not waits(backed_off, NOW + WINDOW)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
-from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.accounts import DatabaseChanges, Pause
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.watching import (
@@ -249,8 +249,8 @@ OTHER_FAILURES = [make_query(outcome="http_error"), make_query(status_msg="no su
 @pytest.mark.parametrize(
     ("account", "name", "words"),
     [
-        (of_state(paused_at=ago(60), paused_by="ann"), "paused", "paused by ann"),
-        (of_state(paused_at=ago(60)), "paused", "paused by an operator"),
+        (of_state(pauses=(Pause(paused_at=ago(60), paused_by="ann"),)), "paused", "paused by ann"),
+        (of_state(pauses=(Pause(paused_at=ago(60)),)), "paused", "paused by an operator"),
         (of_state(backoff_until=ago(-45)), "back_off", "backs off for 45 seconds more"),
         (of_state(backoff_until=ago(-0.2)), "back_off", "backs off for 0.2 seconds more"),
         (of_state(backoff_until=ago(-45), configuration_refused=True), "back_off", "the configuration (-205)"),
@@ -261,7 +261,7 @@ OTHER_FAILURES = [make_query(outcome="http_error"), make_query(status_msg="no su
         (of_counts(make_count(5901)), "backlog", "5,901 orders are due, 1 hour of queries"),
         (STUCK, "nothing_asked", "no query for 10 minutes, although orders are due"),
         (replace(STUCK, last_query_at=None), "nothing_asked", "although orders are due"),
-        (replace(STUCK, state=make_state(paused_at=ago(1))), "paused", "paused by an operator"),
+        (replace(STUCK, state=make_state(pauses=(Pause(paused_at=ago(1)),))), "paused", "paused by an operator"),
         (replace(STUCK, state=make_state(backoff_until=ago(-1))), "back_off", "backs off for 1 second more"),
         (NEED_A_PERSON, "attention", "3 need a person"),
     ],
@@ -277,7 +277,7 @@ def test_what_an_account_suffers_is_a_warning(account: AccountOverview, name: st
     "account",
     [
         make_account(),
-        of_state(paused_at=ago(60), paused_until=ago(1)),
+        of_state(pauses=(Pause(paused_at=ago(60), paused_until=ago(1)),)),
         of_state(backoff_until=ago(1)),
         make_account(queries=OTHER_FAILURES),
         of_state(failures_in_row=9),
@@ -395,7 +395,7 @@ def test_an_account_that_no_running_worker_has_is_reported_where_orders_are_due(
 
 
 def test_the_gravest_finding_comes_first() -> None:
-    found = checked(make_account(state=make_state(paused_at=ago(1))), workers=[])
+    found = checked(make_account(state=make_state(pauses=(Pause(paused_at=ago(1)),))), workers=[])
     assert [finding.level for finding in found] == [Level.CRITICAL, Level.WARNING]
 
 

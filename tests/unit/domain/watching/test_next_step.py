@@ -1,12 +1,13 @@
 """What an order waits for, and when it is polled."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, TOKEN, make_order, make_state
+from worker.domain.records.accounts import Pause
 from worker.domain.records.orders import Lane, OrderState
 from worker.domain.watching.next_step import Circumstances, NextStep, Wait, next_step
 
@@ -16,6 +17,10 @@ SOON, LATER = NOW + timedelta(seconds=30), NOW + timedelta(seconds=600)
 def decided(order: Any = None, **about: Any) -> NextStep:
     state = make_state(**about.pop("state", {}))
     return next_step(order or make_order(), Circumstances(state=state, **about), NOW, RULES)
+
+
+def paused(since: datetime, until: datetime | None = None, *, is_planned: bool = False) -> dict[str, Any]:
+    return {"pauses": (Pause(paused_at=since, paused_until=until, is_planned=is_planned),)}
 
 
 def waits(found: NextStep) -> list[Wait]:
@@ -37,7 +42,7 @@ def test_an_order_that_is_not_pending_is_not_polled(state: OrderState, wait: Wai
 
 
 def test_while_a_query_about_it_is_under_way_its_answer_is_waited_for() -> None:
-    found = decided(make_order(lease_token=TOKEN, due_at=SOON), state={"paused_at": NOW})
+    found = decided(make_order(lease_token=TOKEN, due_at=SOON), state=paused(NOW))
     (step,) = found.steps
     assert (step.wait, step.until, found.polled_at) == (Wait.IN_FLIGHT, SOON, NOW)
 
@@ -57,7 +62,7 @@ def test_after_a_poll_the_next_one_is_waited_for(polled: dict[str, Any]) -> None
 
 def test_a_planned_pause_is_named_and_puts_a_poll_off_that_falls_into_it() -> None:
     begins, ends = SOON, LATER
-    plan = {"planned_from": begins, "planned_until": ends}
+    plan = paused(begins, ends, is_planned=True)
     found = decided(state=plan, is_in_next_query=True)
     assert waits(found) == [Wait.NEXT_QUERY, Wait.PAUSE_PLANNED]
     assert (found.polled_at, found.is_at_the_earliest) == (NOW, False)
@@ -65,6 +70,17 @@ def test_a_planned_pause_is_named_and_puts_a_poll_off_that_falls_into_it() -> No
     assert (put_off.polled_at, put_off.is_at_the_earliest) == (ends, True)
     after = decided(state=plan, slot_due_at=ends, is_in_next_query=True)
     assert (after.polled_at, after.is_at_the_earliest) == (ends, False)
+
+
+def test_a_poll_is_put_off_from_one_planned_pause_into_the_next_and_behind_both() -> None:
+    night = Pause(paused_at=SOON, paused_until=LATER, is_planned=True)
+    longer = Pause(paused_at=LATER - timedelta(seconds=1), paused_until=LATER + timedelta(hours=1), is_planned=True)
+    later = Pause(paused_at=LATER + timedelta(hours=2), paused_until=LATER + timedelta(hours=3), is_planned=True)
+    found = decided(state={"pauses": (later, longer, night)}, slot_due_at=SOON, is_in_next_query=True)
+    assert waits(found) == [Wait.BUDGET, Wait.NEXT_QUERY, Wait.PAUSE_PLANNED]
+    assert (found.steps[-1].until, found.polled_at) == (longer.paused_until, longer.paused_until)
+    by_the_later = decided(state={"pauses": (later, longer, night)}, slot_due_at=later.paused_at)
+    assert (by_the_later.steps[-1].until, by_the_later.polled_at) == (later.paused_until, later.paused_until)
 
 
 def test_the_longest_wait_says_when() -> None:
@@ -75,14 +91,14 @@ def test_the_longest_wait_says_when() -> None:
 
 def test_what_is_over_is_no_reason() -> None:
     past = NOW - timedelta(seconds=1)
-    found = decided(state={"backoff_until": past, "paused_at": past, "paused_until": past}, slot_due_at=past)
+    found = decided(state={"backoff_until": past, **paused(past, past)}, slot_due_at=past)
     assert waits(found) == [Wait.QUEUE]
 
 
 def test_a_pause_with_an_end_says_when_and_one_without_does_not() -> None:
-    until = decided(state={"paused_at": NOW, "paused_until": LATER})
+    until = decided(state=paused(NOW, LATER))
     assert (waits(until), until.polled_at) == ([Wait.PAUSED, Wait.QUEUE], LATER)
-    endless = decided(state={"paused_at": NOW})
+    endless = decided(state=paused(NOW))
     assert (waits(endless), endless.polled_at) == ([Wait.PAUSED, Wait.QUEUE], None)
 
 

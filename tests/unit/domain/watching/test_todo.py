@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.accounts import AccountState, Pause, Rules
 from worker.domain.records.watching import PastQuery
 from worker.domain.watching.todo import TodoKind, accounts_to_do, alone_to_do
 
@@ -19,7 +19,8 @@ def test_an_account_that_works_needs_no_person() -> None:
 
 
 def test_a_pause_is_shown_with_who_and_why_until_it_ends() -> None:
-    paused = AccountState(account="a", paused_at=NOON, paused_until=LATER, paused_by="li", pause_reason="audit")
+    pause = Pause(paused_at=NOON, paused_until=LATER, paused_by="li", pause_reason="audit")
+    paused = AccountState(account="a", pauses=(pause,))
     (found,) = accounts_to_do([paused], [], ["a"], {}, NOON, Rules())
     assert (found.kind, found.since, found.until, found.by, found.note) == (TodoKind.PAUSED, NOON, LATER, "li", "audit")
     assert accounts_to_do([paused], [], ["a"], {}, LATER, Rules()) == []
@@ -48,7 +49,7 @@ def test_queries_that_come_too_often_are_shown_since_the_first_one_of_an_hour() 
 
 
 def test_pending_orders_of_an_unknown_account_come_before_pauses() -> None:
-    states = [AccountState(account="a", paused_at=NOON), AccountState(account="gone", paused_at=NOON)]
+    states = [AccountState(account=name, pauses=(Pause(paused_at=NOON),)) for name in ("a", "gone")]
     assert kinds(*states, pending=("a", "gone")) == ["gone account_not_configured", "a account_paused"]
 
 

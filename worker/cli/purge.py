@@ -1,0 +1,139 @@
+"""`reconciler archive` and `purge`: what keeps the tables small."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from worker.adapters import shown_values
+from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.listing import AsCsv, require_one_format, write_csv
+from worker.cli.output import (
+    InUtc,
+    console,
+    counted,
+    print_json,
+    print_table,
+    progress,
+    say,
+    time_text,
+    warn,
+)
+from worker.cli.session import Session
+from worker.cli.times import TIME_RULE
+from worker.domain.records.acts import ActKind
+from worker.domain.records.coded_texts import TextCode
+from worker.operations.act_by_hand import LongAct
+from worker.operations.purge import PURGED_FROM, Purged, purge_orders
+from worker.operations.purge import purge as purge_received
+
+_TABLES: Sequence[str] = ("rejected_orders", "unmatched_callbacks", "platform_queries")
+
+OlderThan = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than", metavar="TIME", help=f"Delete input and queries of before then: {TIME_RULE}. 30 days at least."
+    ),
+]
+Ignored = Annotated[list[str] | None, typer.Argument(help="Not read.")]
+Orders = Annotated[
+    str | None,
+    typer.Option("--orders", metavar="AGE", help=f"Delete settled orders instead: {TIME_RULE}. 30 days at least."),
+]
+
+
+def archive(arguments: Ignored = None) -> None:
+    """Do nothing: there is no archive any more. `reconciler purge --orders` deletes old orders.
+
+    The name, with any options, stays until release 3.0, so that a timer that still calls it does not fail.
+
+    Examples:
+      reconciler archive
+    """
+    warn("There is no archive any more. `reconciler purge --orders AGE` deletes old orders.")
+
+
+def purge(
+    older_than: OlderThan = None,
+    orders: Orders = None,
+    yes: Yes = False,
+    utc: InUtc = False,
+    as_csv: AsCsv = False,
+    *,
+    act: Act,
+) -> None:
+    """Delete for good: refused input and unmatched callbacks that are older than a time, and queries whose orders are
+    all gone; or with --orders settled orders, with their history and their notifications.
+
+    An order goes if it was submitted and settled before the time; a cancelled one was changed last before it. Orders
+    that are pending, unresolved or for a person to look at stay, and so does every query that the history of an order
+    refers to. An order that was deleted is not known any more: sent again, it is new.
+
+    Rows go in batches, each in a transaction of its own, so it may run beside the worker; a run that was interrupted is
+    repeated. Before that the rows are counted, and you are asked; with --yes you are not.
+
+    Examples:
+      reconciler purge --older-than 400d --dry-run
+      reconciler purge --older-than 400d
+      reconciler purge --orders 400d
+    """
+    require_one_format(act.as_json, as_csv)
+    if (older_than is None) == (orders is None):
+        raise typer.BadParameter("give either --older-than or --orders")
+    who = act.operator()
+    with acting_session(utc=utc) as opened:
+        if orders is None:
+            tables, code, delete = _TABLES, TextCode.DONE_BEFORE, purge_received
+            before = _old_enough(opened, "--older-than", older_than or "")
+        else:
+            tables, code, delete = ("recharge_orders",), TextCode.DONE_SETTLED_BEFORE, purge_orders
+            before = _old_enough(opened, "--orders", orders)
+        if not (act.dry_run or yes):
+            # Before the rows are counted, which may take minutes.
+            require_answer(yes=False)
+            _ask_to_delete(before, _counted(tables, delete(opened.database, before, dry_run=True)))
+        started = time.monotonic()
+        long_act = LongAct(who, ActKind.PURGE, code, time=shown_values.time_text(before, UTC))
+        counts = _counted(tables, delete(opened.database, before, dry_run=act.dry_run, act=long_act))
+        long_act.log_end()
+    _print_purged(act, as_csv, before, counts, time.monotonic() - started)
+
+
+def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
+    if "recharge_orders" in found:
+        what = f"Settled before {time_text(before)}: {counted(found['recharge_orders'], 'order')}."
+    else:
+        old = counted(sum(found.values()), "row")
+        what = f"Old and referred to by nothing: {old} from before {time_text(before)}."
+    confirm(what, "Delete?", yes=False)
+
+
+def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
+    listed = [{"table": table, "rows": rows} for table, rows in counts.items()]
+    if act.as_json:
+        print_json({"older_than": before, "dry_run": act.dry_run, "rows": counts, "seconds": round(seconds, 3)})
+    elif as_csv:
+        write_csv(("table", "rows"), listed)
+    else:
+        print_table(console(), ("table", "rows"), listed)
+        rows, what = counted(sum(counts.values()), "row"), "would be deleted" if act.dry_run else "deleted"
+        say(f"{rows} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+
+
+def _old_enough(opened: Session, option: str, value: str) -> datetime:
+    """The time that an option names. Raises BadParameter where it is younger than the least age."""
+    before, days = opened.time_of(option, value), PURGED_FROM.days
+    if before > opened.now() - PURGED_FROM:
+        raise typer.BadParameter(f"{option} {value} is less than {days} days ago; accepted: {days}d or older")
+    return before
+
+
+def _counted(tables: Sequence[str], parts: Iterable[Purged]) -> dict[str, int]:
+    counts = dict.fromkeys(tables, 0)
+    with progress("looking for old rows") as show:
+        for table, rows in parts:
+            counts[table] += rows
+            show(f"{sum(counts.values()):,} rows", 0)
+    return counts
