@@ -1,23 +1,21 @@
 """A list whose search takes too long: the page has what the newest rows gave, on every database."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, literal, literal_column, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from tests.support.plans import add, row
+from tests.support.plans import NOON, add, row
 from tests.support.reconciling import Workbench
 from tests.support.sql import execute
-from worker.database.bounded_statements import TookTooLong, bounded
+from worker.database.bounded_statements import bounded, read_within
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.orders import OrderState
 from worker.views.inbox import recent_rejected
-from worker.views.orders import OrderSearch, find_orders, orders_by_id
-from worker.views.page import Source, read_keys
+from worker.views.orders import OrderSearch, find_orders
+from worker.views.page import Listed, read_page
 
-NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
 MANY = 20_000
 # No database searches so many rows in this time.
 SHORT_SECONDS = 0.001
@@ -67,10 +65,8 @@ def test_orders_of_a_search_that_takes_too_long_come_from_every_part_of_it(bench
 
 
 def test_an_error_of_a_bounded_statement_is_itself(bench: Workbench) -> None:
-    with bench.database.read() as connection:
-        with pytest.raises(Exception, match="no_such_table") as caught, bounded(connection, 600.0):
-            connection.execute(text("SELECT 1 FROM no_such_table"))
-        assert not isinstance(caught.value, TookTooLong)
+    with bench.database.read() as connection, pytest.raises(DBAPIError, match="no_such_table"):
+        read_within(connection, 600.0, lambda: connection.execute(text("SELECT 1 FROM no_such_table")))
 
 
 @pytest.mark.databases("postgresql", "mariadb")
@@ -105,25 +101,24 @@ def test_a_connection_that_ends_during_a_bounded_statement_is_the_error_that_is_
         read()
 
 
-def test_a_search_among_the_newest_rows_ends_where_the_first_of_its_sources_ends(bench: Workbench) -> None:
+def test_a_search_among_the_newest_rows_has_those_of_every_part(bench: Workbench) -> None:
     for start in range(0, MANY, 5_000):
         add(bench.database, *(row(f"r{number}", mobile=f"188{number:08}") for number in range(start, start + 5_000)))
     bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id IN ('r77', 'r19999')")
-    of_states = [
-        Source(
-            key=[ORDERS.c.submitted_at, ORDERS.c.id],
-            columns=[ORDERS.c.mobile],
-            within=[ORDERS.c.state == state],
-            filters=lambda columns: [columns.mobile.endswith("77")],
-            newest=100,
-        )
-        for state in (OrderState.PENDING, OrderState.UNRESOLVED)
-    ]
+    of_states = Listed(
+        key=[ORDERS.c.submitted_at, ORDERS.c.id],
+        ranges=[[ORDERS.c.state == state] for state in (OrderState.PENDING, OrderState.UNRESOLVED)],
+        filters=[ORDERS.c.mobile.endswith("77")],
+        newest=100,
+    )
     with bench.database.snapshot() as connection:
-        keys, is_partial = read_keys(connection, of_states, after=None, most=500, seconds=SHORT_SECONDS)
-        # Pending ones between these two were not searched.
-        assert [found["request_id"] for found in orders_by_id(connection, [key[1] for key in keys])] == ["r19977"]
-    assert is_partial
+        columns, found = [ORDERS.c.id, ORDERS.c.request_id], list[str]()
+        for after in (None, (NOON, 19_901)):
+            page = read_page(connection, of_states, ORDERS, columns, after=after, most=500, seconds=SHORT_SECONDS)
+            assert page.is_partial
+            found.append([one["request_id"] for one in page.rows])
+    # The newest 100 rows of both states together.
+    assert found == [["r19977"], ["r19877"]]
 
 
 @pytest.mark.databases("postgresql")
@@ -144,6 +139,7 @@ def test_final_orders_are_searched_among_the_newest_of_all_if_no_index_has_them(
 def test_a_search_that_takes_too_long_among_the_newest_rows_too_has_an_empty_page(filled: Workbench) -> None:
     one, two, three = (REJECTED.alias() for _ in range(3))
     endless = select(func.count()).where(one.c.id < two.c.id, two.c.id < three.c.id).scalar_subquery()
-    source = Source(key=[REJECTED.c.id], filters=lambda _: [endless > 0])
+    listed = Listed(key=[REJECTED.c.id], filters=[endless > 0])
     with filled.database.snapshot() as connection:
-        assert read_keys(connection, [source], after=None, most=5, seconds=SHORT_SECONDS) == ([], True)
+        page = read_page(connection, listed, REJECTED, REJECTED.c, after=None, most=5, seconds=SHORT_SECONDS)
+    assert (page.rows, page.is_partial) == ([], True)

@@ -181,8 +181,12 @@ READS: dict[str, Read] = {
         **PAGE,
     ),
     "orders with an id": lambda connection: orders_with_id(connection, "r0000007"),
-    "orders by any number": lambda connection: search_orders(connection, "7", OrderSearch(), after=None, **PAGE),
-    "orders by four digits": lambda connection: search_orders(connection, "0077", OrderSearch(), after=None, **PAGE),
+    "orders by any number": lambda connection: search_orders(
+        connection, "7", OrderSearch(), after=None, seconds=None, **PAGE
+    ),
+    "orders by four digits": lambda connection: search_orders(
+        connection, "0077", OrderSearch(), after=None, seconds=None, **PAGE
+    ),
     "unmatched with an id": lambda connection: unmatched_with_id(connection, "u77", 10),
     "rejected that hold a text": lambda connection: recent_rejected(connection, holding="77", after=None, **PAGE),
     "the next page": lambda connection: find_orders(connection, OrderSearch(), after=100, **PAGE),

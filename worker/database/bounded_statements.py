@@ -2,12 +2,14 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 _SQLITE_STEPS = 10_000
 """How many steps of its machine SQLite takes between two readings of the clock: about a millisecond."""
@@ -15,27 +17,28 @@ _CANCELLED = "57014"
 _MARIADB_TIMEOUT = 1969
 
 
-class TookTooLong(Exception):
-    """A statement was ended because it took too long."""
+def bounded(connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
+    """End a statement that takes longer than this many seconds (None: none is ended), with the
+    driver's error. SQLite counts the seconds of all statements of the context.
 
-
-@contextmanager
-def bounded(connection: Connection, seconds: float | None) -> Iterator[None]:
-    """End a statement that takes longer than this many seconds: raise TookTooLong. None: no statement is ended.
-
-    For statements that only read. Read all rows before the context ends: SQLite finds them while they are read.
+    For statements that only read, and not within another such context. Read all rows before the context ends: SQLite
+    finds them while they are read.
     """
     if seconds is None:
-        yield
-        return
+        return nullcontext()
     bound = {"postgresql": _bound_postgresql, "sqlite": _bound_sqlite}.get(connection.dialect.name, _bound_mariadb)
+    return bound(connection, seconds)
+
+
+def read_within(connection: Connection, seconds: float | None, read: Callable[[], T]) -> T | None:
+    """What is read; None if a statement takes longer than this many seconds (`bounded`)."""
     try:
-        with bound(connection, seconds):
-            yield
+        with bounded(connection, seconds):
+            return read()
     except DBAPIError as error:
-        if _is_end(error.orig):
-            raise TookTooLong from error
-        raise
+        if not _is_end(error.orig):
+            raise
+        return None
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
-from worker.database.bounded_statements import TookTooLong, bounded
+from worker.database.bounded_statements import read_within
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
@@ -24,8 +25,8 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
 from worker.stores.recharge_orders import read_event_counts
 from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
-from worker.views.order import Row, order_by_id, order_rows, orders_with_id
-from worker.views.page import PAGE_SECONDS, Filters, Key, Page, Source, keys_of, page_of, read_keys
+from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
+from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, Page, apart, between, read_page, rows_by_id
 
 # Four digits alone are the end of a phone number.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
@@ -34,8 +35,6 @@ _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 _STRANGER_SECONDS = 0.2
 _COUNT_SECONDS = 0.3
 _FEW = 10_000
-_ROWS_AT_ONCE = 500
-_FILTERED = ("account", "state", "mobile", "request_id", "custom_parm")
 
 ANY_REASON: Sequence[Attention | None] = (*Attention, None)
 """Why an order may need a person; None: it is unresolved, and shows no reason."""
@@ -97,27 +96,20 @@ class SummedOrders:
 
 
 def find_orders(
-    connection: Connection,
-    wanted: OrderSearch,
-    *,
-    after: int | None = None,
-    most: int,
-    seconds: float | None = PAGE_SECONDS,
+    connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
     """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
-    such order. In a snapshot. A search that takes longer than this many seconds (None: it may) is partial."""
+    such order. In a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
-    keys, is_partial = read_keys(connection, _sources(connection, wanted), after=last, most=most, seconds=seconds)
-    ids = [key[-1] for key in keys]
-    found = _rows(connection, ids)
-    return page_of([found[order_id] for order_id in ids if order_id in found], keys, most, is_partial)
+    listed = _listed(connection, wanted)
+    return read_page(connection, listed, ORDERS, SHOWN_COLUMNS, after=last, most=most, seconds=seconds)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     """How many orders match, by account, state and attention. Reads the whole table, or the part
     of it within the search's times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
-    matching = _filters(wanted)(ORDERS.c)
+    matching = _conditions(ORDERS.c, wanted)
     statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
     counts = [dict(row) for row in connection.execute(statement).mappings()]
     # Sorted here: the databases differ in where null comes.
@@ -126,22 +118,13 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
 
 def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
     """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
-    found = keys_of(connection, _sources(connection, wanted), most=most).subquery()
-    try:
-        with bounded(connection, _COUNT_SECONDS):
-            return connection.scalar(select(func.count()).select_from(found))
-    except TookTooLong:
-        return None
+    found = _listed(connection, wanted).keys(connection, most=most).subquery()
+    count = select(func.count()).select_from(found)
+    return read_within(connection, _COUNT_SECONDS, partial(connection.scalar, count))
 
 
 def search_orders(
-    connection: Connection,
-    number: str,
-    wanted: OrderSearch,
-    *,
-    after: int | None,
-    most: int,
-    seconds: float | None = PAGE_SECONDS,
+    connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: Bound
 ) -> Page[Row]:
     """The orders of all accounts that a number which may be an id names, among those that are wanted; newest first.
 
@@ -171,7 +154,7 @@ def search_orders(
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
     """Those of these orders that the other filters let through, of which a number is none."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
-    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_filters(wanted)(ORDERS.c))
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_conditions(ORDERS.c, wanted))
     return set(connection.scalars(chosen)).intersection(of_act)
 
 
@@ -221,9 +204,8 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
     """The orders with these row ids, in this order, each with its `event_count`. In a snapshot."""
-    found = _rows(connection, ids)
     counts = read_event_counts(connection, ids)
-    return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
+    return [{**row, "event_count": counts[row["id"]]} for row in rows_by_id(connection, ORDERS, ids, SHOWN_COLUMNS)]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
@@ -245,43 +227,36 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _sources(connection: Connection, wanted: OrderSearch) -> list[Source]:
-    """What holds the orders that are wanted: parts of the table, each in the order of the list."""
-    by, other = wanted.time_columns
+def _listed(connection: Connection, wanted: OrderSearch) -> Listed:
+    """The list of the orders that are wanted."""
+    by, _ = wanted.time_columns
     ids = _few(connection, wanted)
     few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
-    return [
-        Source(
-            key=[ORDERS.c[by], ORDERS.c.id],
-            columns=[ORDERS.c[name] for name in (*_FILTERED, other, "attention")],
-            within=[*indexed, *few, *_in_time(ORDERS.c, wanted, by)],
-            filters=_filters(others),
-            is_oldest_first=wanted.is_oldest_first,
-        )
-        for indexed, others in (_ranges(connection, wanted) if ids is None else [([], wanted)])
-    ]
+    ranges, left = _ranges(wanted) if ids is None else ([[]], wanted)
+    return Listed(
+        key=[ORDERS.c[by], ORDERS.c.id],
+        within=[*few, *_in_time(ORDERS.c, wanted, by)],
+        ranges=ranges,
+        filters=_conditions(apart(connection, ORDERS), left, without=by),
+        is_oldest_first=wanted.is_oldest_first,
+    )
 
 
-def _ranges(connection: Connection, wanted: OrderSearch) -> list[tuple[list[ColumnElement[bool]], OrderSearch]]:
-    """Parts of the table that have what is wanted: a condition that an index serves, and the filters that are left."""
+def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], OrderSearch]:
+    """Conditions for the parts of the table that have what is wanted, and the filters that are left in each."""
     if wanted.attention:
         # As the partial index has it: without the first condition no database uses that.
-        parts = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
+        ranges = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
         if None in wanted.attention:
             # With every reason, each unresolved order is wanted.
             unshown = [] if set(ANY_REASON) <= set(wanted.attention) else [ORDERS.c.attention.is_(None)]
-            parts.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
-        return [(part, replace(wanted, attention=())) for part in parts]
+            ranges.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
+        return ranges, replace(wanted, attention=())
     if wanted.states and wanted.time_columns[0] == "submitted_at":
-        # The index of states has no final ones on PostgreSQL.
-        final = [state for state in wanted.states if state.is_final and connection.dialect.name == "postgresql"]
         # Written out, as `tables.PENDING_STATE` is.
-        stored: list[ColumnElement[str]] = [
-            literal_column(f"'{state.value}'") for state in wanted.states if state not in final
-        ]
-        ranges = [([ORDERS.c.state == state], replace(wanted, states=())) for state in stored]
-        return [*ranges, ([], replace(wanted, states=final))] if final else ranges
-    return [([], wanted)]
+        states: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
+        return [[ORDERS.c.state == state] for state in states], replace(wanted, states=())
+    return [[]], wanted
 
 
 def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
@@ -300,28 +275,24 @@ def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
     return sorted(ids) if conditions and len(ids) <= _FEW else None
 
 
-def _filters(wanted: OrderSearch) -> Filters:
-    def conditions(columns: Any) -> list[ColumnElement[bool]]:
-        listed = [condition for name in wanted.time_columns for condition in _in_time(columns, wanted, name)]
-        for name, values in (("account", wanted.accounts), ("state", wanted.states)):
-            if values:
-                listed.append(columns[name].in_(values))
-        if wanted.attention:
-            unshown = and_(columns.attention.is_(None), columns.state == UNRESOLVED_STATE)
-            shown = columns.attention.in_(_reasons(wanted))
-            listed.append(or_(shown, unshown) if None in wanted.attention else shown)
-        if wanted.mobile is not None:
-            listed.append(columns.mobile == wanted.mobile)
-        if wanted.prefix is not None:
-            names = (columns.request_id, columns.custom_parm)
-            listed.append(or_(*(begins_with(column, wanted.prefix) for column in names)))
-        if wanted.four is not None:
-            names = (columns.request_id, columns.custom_parm)
-            begin = (begins_with(column, wanted.four) for column in names)
-            listed.append(or_(columns.mobile.endswith(wanted.four), *begin))
-        return listed
-
-    return conditions
+def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:
+    """All conditions of a search on these columns; those on the time `without` are left out."""
+    times = [name for name in wanted.time_columns if name != without]
+    listed = [condition for name in times for condition in _in_time(columns, wanted, name)]
+    for name, values in (("account", wanted.accounts), ("state", wanted.states)):
+        if values:
+            listed.append(getattr(columns, name).in_(values))
+    if wanted.attention:
+        unshown = and_(columns.attention.is_(None), columns.state == UNRESOLVED_STATE)
+        shown = columns.attention.in_(_reasons(wanted))
+        listed.append(or_(shown, unshown) if None in wanted.attention else shown)
+    if wanted.mobile is not None:
+        listed.append(columns.mobile == wanted.mobile)
+    for start in (wanted.prefix, wanted.four):
+        if start is not None:
+            begin = [begins_with(column, start) for column in (columns.request_id, columns.custom_parm)]
+            listed.append(or_(*begin, *([columns.mobile.endswith(start)] if start == wanted.four else [])))
+    return listed
 
 
 def _reasons(wanted: OrderSearch) -> list[Attention]:
@@ -330,16 +301,4 @@ def _reasons(wanted: OrderSearch) -> list[Attention]:
 
 def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement[bool]]:
     bounds = {"submitted_at": (wanted.since, wanted.until), "settled_at": (wanted.settled_since, wanted.settled_until)}
-    since, until = bounds[name]
-    within: list[ColumnElement[bool]] = []
-    if since is not None:
-        within.append(columns[name] >= since)
-    if until is not None:
-        within.append(columns[name] < until)
-    return within
-
-
-def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
-    parts = (ids[start : start + _ROWS_AT_ONCE] for start in range(0, len(ids), _ROWS_AT_ONCE))
-    chosen = (one_of(connection, ORDERS.c.id, part) for part in parts)
-    return {row["id"]: row for condition in chosen for row in order_rows(connection, condition)}
+    return between(getattr(columns, name), *bounds[name])

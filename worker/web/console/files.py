@@ -28,7 +28,7 @@ from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.views.orders import SummedOrders
-from worker.views.page import ROWS_AT_ONCE, Page, every_row
+from worker.views.page import ROWS_AT_ONCE, Bound, Page, every_row
 from worker.web.console.translations import detail_word, outcome_word, text, word, word_of
 from worker.web.xlsx import XlsxFile, write_xlsx
 from worker.words import N_
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 Rows = Iterable[Mapping[str, Any]]
 Chosen = Mapping[str, str]
 """What a list was narrowed by, by the name of the filter, in the language of the request."""
-Load = Callable[[int | None, int, float | None], Page[Row]]
+Load = Callable[[int | None, int, Bound], Page[Row]]
 """Reads so many rows after an id, in this many seconds, or in any time."""
 
 _MOST_ROWS = 100_000
@@ -96,11 +96,9 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
     """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page where that is too long,
     and one with status 503 while two other files are downloaded."""
     is_csv = wanted_format() == "csv"
-    until = time.monotonic() + _MOST_SECONDS
 
     def read(*, after: int | None, most: int, seconds: None) -> Page[Row]:
-        left = until - time.monotonic()
-        page = load(after, most, seconds if is_csv else min(_PAGE_SECONDS, max(left, 0.001)))
+        page = load(after, most, seconds if is_csv else _PAGE_SECONDS)
         if page.is_partial:
             raise _TooLong
         return page

@@ -14,7 +14,7 @@ from worker.database.transactions import Database
 from worker.domain.finance.report import Period
 from worker.domain.wire.fields import id_fault, typed_number
 from worker.settings import Settings
-from worker.views.page import PAGE_SECONDS, Page
+from worker.views.page import PAGE_SECONDS, Bound, Page
 from worker.web.console.files import ListFile, list_file, wanted_format
 from worker.web.console.translations import outcome_word, text
 from worker.web.console.translations import word as name_of
@@ -52,7 +52,7 @@ def add_list(routes: Blueprint, settings: Settings, database: Database, describe
         filters = Filters(zone=settings.zone, accounts=settings.accounts)
         read, after = described.narrow(filters), filters.after()
 
-        def load(after: int | None, most: int, seconds: float | None = PAGE_SECONDS) -> Page[Row]:
+        def load(after: int | None, most: int, seconds: Bound = PAGE_SECONDS) -> Page[Row]:
             with database.snapshot() as connection:
                 return read(connection, after=after, most=most, seconds=seconds)
 

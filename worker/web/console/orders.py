@@ -26,7 +26,7 @@ from worker.views.orders import (
     search_orders,
     unlisted_of_act,
 )
-from worker.views.page import PAGE_SECONDS, Page
+from worker.views.page import PAGE_SECONDS, Bound, Page
 from worker.web.console.files import ListFile, list_file, sum_name, wanted_format
 from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
@@ -141,12 +141,7 @@ def search_of(filters: Filters) -> OrderSearch:
 
 
 def load_orders(
-    database: Database,
-    wanted: OrderSearch,
-    number: str,
-    after: int | None,
-    most: int,
-    seconds: float | None = PAGE_SECONDS,
+    database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
     """A page of the orders that are wanted; with a number, of those that it names. Raises RuntimeError where the order
     that it goes on behind is gone: a list that is read page by page would begin again, and have orders twice."""
