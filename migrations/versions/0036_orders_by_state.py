@@ -1,4 +1,5 @@
-"""One index has the orders that are not final, in the order of the lists. It replaces both indexes of unresolved ones.
+"""One index has the orders of each state in the order of the lists; on PostgreSQL without those that have succeeded. It
+replaces both indexes of unresolved orders.
 
 The index of results has the order of the lists, too; under another name, so that there is one at every moment. On
 PostgreSQL no statement waits while an index is created or dropped.
@@ -17,7 +18,7 @@ branch_labels = None
 depends_on = None
 
 _TABLE = "recharge_orders"
-_OPEN = "ix_recharge_orders_open"
+_STATES = "ix_recharge_orders_states"
 _BY_ACCOUNT = "ix_recharge_orders_unresolved"
 _BY_TIME = "ix_recharge_orders_unresolved_times"
 _IN_LISTS = ("state", "submitted_at", "id", "account")
@@ -28,7 +29,7 @@ _OF_RESULTS = ("account", "state", "settled_by")
 
 def upgrade() -> None:
     with _outside_a_transaction():
-        _create(_OPEN, *_IN_LISTS, rows="state NOT IN ('succeeded', 'failed')")
+        _create(_STATES, *_IN_LISTS, rows="state <> 'succeeded'")
         _drop(_BY_ACCOUNT)
         _drop(_BY_TIME)
         _create(_RESULTS, "settled_at", "id", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
@@ -39,7 +40,7 @@ def downgrade() -> None:
     with _outside_a_transaction():
         _create(_BY_ACCOUNT, "state", "account", "submitted_at", rows="state = 'unresolved'", is_partial=True)
         _create(_BY_TIME, *_IN_LISTS, rows="state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
-        _drop(_OPEN)
+        _drop(_STATES)
         _create(_RESULTS_BEFORE, "settled_at", *_OF_RESULTS, rows="settled_at IS NOT NULL", is_partial=True)
         _drop(_RESULTS)
 
