@@ -112,7 +112,7 @@ def test_a_search_among_the_newest_rows_has_those_of_every_part(bench: Workbench
         newest=100,
     )
     with bench.database.snapshot() as connection:
-        columns, found = [ORDERS.c.id, ORDERS.c.request_id], list[str]()
+        columns, found = [ORDERS.c.id, ORDERS.c.request_id], list[list[str]]()
         for after in (None, (NOON, 19_901)):
             page = read_page(connection, of_states, ORDERS, columns, after=after, most=500, seconds=SHORT_SECONDS)
             assert page.is_partial
