@@ -106,6 +106,11 @@ def pause_twice(bench: Workbench) -> None:
     bench.put_pauses(Pause(paused_at=bench.now()), Pause(paused_at=bench.now(), paused_until=FAR_AHEAD))
 
 
+def purge(bench: Workbench) -> None:
+    bench.run("DELETE FROM deployment")
+    bench.run("INSERT INTO deployment (id, orders_deleted_before) VALUES ('1', '2016-01-31 12:00:00')")
+
+
 def notify(bench: Workbench) -> None:
     put_endpoint(bench)
     bench.intake.cancel_orders([{"request_id": "1"}])
@@ -129,6 +134,7 @@ def give_up(bench: Workbench) -> None:
         (plan_pause, "0023", "the way down to 0023 would lose of account_pauses the planned pauses"),
         (plan_two_nights, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
         (pause_twice, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
+        (purge, "0031", "the way down to 0031 would lose of deployment the time before which orders were deleted"),
         (
             lambda _: None,
             "base",

@@ -1,6 +1,6 @@
 """`purge`: what is old goes, and nothing that a history refers to."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import event
@@ -8,7 +8,7 @@ from sqlalchemy import event
 from tests.support.archiving import add_newest, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
-from worker.database.tables import QUERIES
+from worker.database.tables import QUERIES, REJECTED
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import LongAct, Operator
 from worker.operations.purge import purge, purge_orders
@@ -80,6 +80,16 @@ def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, h
     )
     assert cli.json("purge", "--yes", "--older-than", "400d", "--dry-run")["rows"]["platform_queries"] == 0
     assert cli.json("purge", "--yes", "--older-than", "400d")["rows"]["platform_queries"] == 0
+
+
+def test_orders_that_revision_0033_could_not_move_stay(cli: CommandLine, bench: Workbench) -> None:
+    """Each of their rows is the only copy of an order."""
+    row = {"received_at": datetime.fromisoformat(f"{OLD}+00:00"), "payload": "{}", "errors": "it has no account"}
+    sources = ("revision 0033", "reconciler enqueue", "revision 0033")
+    bench.run(REJECTED.insert(), *({**row, "source": one, "is_open": n == 0} for n, one in enumerate(sources)))
+    for options in (("--dry-run",), ("--yes",)):
+        assert cli.json("purge", "--older-than", "400d", *options)["rows"]["rejected_orders"] == 1
+    assert [left["source"] for left in bench.rows(REJECTED)] == ["revision 0033"] * 2
 
 
 def test_the_counts_are_shown(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:

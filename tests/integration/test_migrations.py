@@ -573,9 +573,9 @@ def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(databas
     assert held("detail") == [("too old",), ("until it is resumed",)]
 
 
-def test_an_index_of_results_is_there_at_every_moment_of_revision_0036(database_url: str) -> None:
+def test_an_index_of_results_is_there_at_every_moment_of_revision_0034(database_url: str) -> None:
     upgrade(database_url)
-    before = revisions()[revisions().index("0036") - 1]
+    before = revisions()[revisions().index("0034") - 1]
     for move, old, new in (
         (partial(downgrade, database_url, before), "ix_recharge_orders_results", "ix_recharge_orders_settled"),
         (partial(upgrade, database_url), "ix_recharge_orders_settled", "ix_recharge_orders_results"),

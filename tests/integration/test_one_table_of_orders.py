@@ -1,9 +1,10 @@
-"""Revision 0035: archived orders move back to `recharge_orders`, as every release wrote them."""
+"""Revision 0033: archived orders move back to `recharge_orders`, as every release wrote them."""
 
 import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -18,10 +19,10 @@ from tests.support.reconciling import Workbench
 from tests.support.sql import column_of, execute, insert_rows, rows_of, session
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade, upgrade
-from worker.database.revisions import check_at_head, revisions
+from worker.database.revisions import MigrationError, check_at_head, revisions
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, REJECTED
 
-REVISION = "0035"
+REVISION = "0033"
 BEFORE = revisions()[revisions().index(REVISION) - 1]
 OLD_NAMES = {"look_group": "age_bucket", "bad_ends": "batch_failures"}
 AT = "2026-01-31 12:00:00"
@@ -134,6 +135,24 @@ def test_an_order_with_very_many_events_keeps_those_that_its_record_does_not_hol
     assert sorted(column_of(database_url, "SELECT id FROM order_events WHERE order_id = 7")) == [*range(1, 1_003)]
 
 
+@pytest.mark.databases("sqlite")
+def test_the_memory_for_a_batch_does_not_grow_with_the_events_of_its_orders(database_url: str) -> None:
+    new_database(database_url)
+    records = [numbered(RECORDS[-1][1], number) for number in range(1, 61)]
+    for record in records:
+        first = record["events"][0]
+        record["events"] = [{**first, "id": record["order"]["id"] * 1_000 + place} for place in range(1_000)]
+    archive(database_url, *records)
+    tracemalloc.start()
+    try:
+        upgrade(database_url)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert column_of(database_url, "SELECT count(*) FROM order_events") == [60_000]
+    assert most < 50_000_000
+
+
 @pytest.mark.parametrize(
     "taken",
     [
@@ -158,27 +177,66 @@ def test_an_order_whose_number_another_one_has_by_now_becomes_refused_input(
     assert rows_of(database_url, "SELECT * FROM recharge_orders WHERE id <> 8") == before
     (refused,) = rows_by_id(database_url, REJECTED).values()
     assert json.loads(refused["payload"]) == clashing
-    assert (refused["source"], refused["is_open"]) == ("revision 0035", True)
+    assert (refused["source"], refused["is_open"]) == ("revision 0033", True)
     assert (refused["account"], refused["request_id"], refused["custom_parm"]) == ("default", "r7", "c7")
-    assert refused["errors"] == "an archived order that was not moved back: another order has its number by now"
+    assert refused["errors"].startswith("an archived order that was not moved back: the database refused it: ")
+    assert re.search("(?i)duplicate|unique", refused["errors"]), refused["errors"]
 
 
-NULL_STATE = numbered({**RECORDS[-1][1], "order": {**RECORDS[-1][1]["order"], "state": None}}, 7)
+def odd(**changed: object) -> str:
+    """A record with these values in the order's columns; `event_NAME` is a column of its first event."""
+    record = numbered(RECORDS[-1][1], 7)
+    for name, value in changed.items():
+        holder = record["events"][0] if name.startswith("event_") else record["order"]
+        holder[name.removeprefix("event_")] = value
+    return json.dumps(record)
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[]", '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}', json.dumps(NULL_STATE)]
-)
-def test_a_record_that_cannot_be_read_becomes_refused_input(database_url: str, text: str) -> None:
+UNREADABLE = [
+    *("{", "[]", "[" * 100_000, '{"order":{"id":7},"events":[]}', '{"order":[],"events":[]}'),
+    *(odd(state=None), odd(state="odd"), odd(attention="odd"), odd(lane="odd"), odd(settled_by=1)),
+    *(odd(remark={}), odd(remark=1), odd(remark="\ud800"), odd(event_detail=[]), odd(event_kind="odd")),
+    *(odd(query_count=2**63), odd(query_count="1"), odd(query_count=True), odd(event_query_id=2**63)),
+    *(odd(settled_at="2026-01-31T12:00:00"), odd(settled_at=1), odd(settled_at="0001-01-01T00:00:00+08:00")),
+    *(odd(ori_amount="NaN"), odd(ori_amount="1E+99"), odd(ori_amount=2.94), odd(amount_is_price="no")),
+]
+
+
+def test_records_that_cannot_be_read_become_refused_input(database_url: str) -> None:
     new_database(database_url)
     free = numbered(RECORDS[-1][1], 8)
     archive(database_url, free)
-    insert_rows(database_url, "archived_orders", archived_row(numbered(RECORDS[-1][1], 7), record=text))
+    for number, text in enumerate(UNREADABLE, start=100):
+        row = archived_row(numbered(RECORDS[-1][1], number), record=text)
+        insert_rows(database_url, "archived_orders", row)
     upgrade(database_url)
     assert_moved(database_url, [free])
+    assert list(rows_by_id(database_url, ORDERS)) == [8]
+    refused = rows_by_id(database_url, REJECTED).values()
+    assert [row["payload"] for row in refused] == UNREADABLE
+    assert [row["request_id"] for row in refused] == [f"r{100 + number}" for number in range(len(UNREADABLE))]
+    said = "an archived order that was not moved back: its record cannot be read"
+    assert {row["errors"] for row in refused} == {said}
+
+
+def test_an_order_that_the_database_refuses_says_why(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, json.loads(odd(settled_at=None)))
+    upgrade(database_url)
     (refused,) = rows_by_id(database_url, REJECTED).values()
-    assert (refused["payload"], refused["request_id"]) == (text, "r7")
-    assert refused["errors"] == "an archived order that was not moved back: its record cannot be read"
+    assert "settled_has_time" in refused["errors"]
+    assert "\n" not in refused["errors"]
+
+
+def test_a_refused_order_names_the_events_that_its_record_does_not_hold(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, json.loads(odd(settled_at=None)))
+    said = {"at": AT, "kind": "ignored", "source": "callback", "order_id": 7}
+    insert_rows(database_url, "order_events", {**said, "id": 1_001}, {**said, "id": 1_002})
+    upgrade(database_url)
+    (refused,) = rows_by_id(database_url, REJECTED).values()
+    assert refused["errors"].endswith("; its events that stay in order_events (order_id 7): 2")
+    assert sorted(rows_by_id(database_url, EVENTS)) == [1_001, 1_002]
 
 
 def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: str) -> None:
@@ -187,12 +245,26 @@ def test_an_event_whose_id_another_one_has_by_now_gets_a_new_one(database_url: s
     archive(database_url, record)
     said = {"at": AT, "kind": "ignored", "source": "callback"}
     insert_rows(database_url, "order_events", {**said, "id": record["events"][0]["id"], "order_id": 500})
-    if database_url.startswith("postgresql"):
-        execute(database_url, "SELECT setval(pg_get_serial_sequence('order_events', 'id'), 1000)")
     upgrade(database_url)
     events = rows_by_id(database_url, EVENTS)
     assert events[record["events"][0]["id"]]["order_id"] == 500
     assert len([one for one in events.values() if one["order_id"] == 7]) == len(record["events"])
+
+
+def test_an_order_and_an_event_after_the_revision_get_ids_above_those_that_came_back(database_url: str) -> None:
+    new_database(database_url)
+    record = numbered(RECORDS[-1][1], 1)
+    archive(database_url, record)
+    upgrade(database_url)
+    bench = Workbench(database_url)
+    try:
+        bench.add("new")
+        bench.intake.check_orders([{"request_id": "new"}])
+    finally:
+        bench.close()
+    assert sorted(rows_by_id(database_url, ORDERS)) == [1, 2]
+    newest = max(one["id"] for one in record["events"])
+    assert max(rows_by_id(database_url, EVENTS)) == newest + 1
 
 
 def test_a_run_that_dies_at_any_statement_is_repeated(database_url: str) -> None:
@@ -222,6 +294,19 @@ def test_a_run_that_dies_at_any_statement_is_repeated(database_url: str) -> None
     check_at_head(database_url)
     assert_moved(database_url, records)
     assert len(rows_by_id(database_url, EVENTS)) == sum(len(record["events"]) for record in records)
+
+
+@pytest.mark.databases("postgresql")
+def test_a_view_of_the_archive_is_refused_before_an_order_moves(database_url: str) -> None:
+    new_database(database_url)
+    archive(database_url, numbered(RECORDS[-1][1], 7))
+    execute(database_url, "CREATE VIEW settled AS SELECT id FROM archived_orders")
+    with pytest.raises(MigrationError, match="a view reads archived_orders, which goes: drop the view"):
+        upgrade(database_url)
+    assert column_of(database_url, "SELECT id FROM settled") == [7]
+    execute(database_url, "DROP VIEW settled")
+    upgrade(database_url)
+    assert column_of(database_url, "SELECT id FROM recharge_orders") == [7]
 
 
 def test_the_way_down_makes_an_empty_archive_and_orders_stay(database_url: str) -> None:

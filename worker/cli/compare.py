@@ -119,7 +119,8 @@ def compare(
         require_known(opened, accounts)
         period = days.period(opened.settings.zone, opened.now())
         found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
-        say_deleted(opened, period.start)
+        # A row without an order may be of any day.
+        say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
             raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
     if form.as_json:

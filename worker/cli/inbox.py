@@ -114,9 +114,9 @@ def unmatched(
     """
     with page.session() as opened:
         end = opened.time_of("--before", before)
-        say_deleted(opened)
         with opened.database.snapshot() as connection:
             found = page.read(_UNMATCHED, partial(recent_unmatched, connection, accounts=account or (), before=end))
+        say_deleted(opened)
     page.show(_UNMATCHED, found)
 
 

@@ -136,10 +136,11 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
         raise typer.BadParameter("--summary counts all that match; leave --after out")
     with page.session() as opened:
         wanted = filters.search(opened)
-        say_deleted(opened, wanted.since or wanted.settled_since)
+        since = wanted.since or wanted.settled_since
         if summary:
             with opened.database.read() as connection:
                 _show_counts(count_orders(connection, wanted), page)
+            say_deleted(opened, since)
             return
         with opened.database.snapshot() as connection:
             if page.after is not None and key_of(connection, page.after, wanted) is None:
@@ -147,6 +148,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
                     f"there is no order id:{page.after}; --after takes the id of the last order of a page"
                 )
             found = page.read(_ORDERS, partial(find_orders, connection, wanted))
+        say_deleted(opened, since)
     rows = "orders submitted" if wanted.time_columns[0] == "submitted_at" else "final orders"
     page.show(replace(_ORDERS, rows=rows, columns=_columns(both_ids=filters.prefix is not None)), found)
 

@@ -85,7 +85,8 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
 
 
 def say_deleted(opened: Session, since: datetime | None = None) -> None:
-    """Say on standard error up to when orders were deleted, if what is shown begins before that time."""
+    """Say on standard error up to when orders were deleted, if what is shown begins before that time. Call it after
+    all is read: orders may be deleted meanwhile."""
     with opened.database.read() as connection:
         before = read_deleted_before(connection)
     if before is not None and (since is None or since < before):

@@ -38,6 +38,13 @@ _CANCEL_THEM = (
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
+        "0033",
+        "deployment",
+        "orders_deleted_before IS NOT NULL",
+        "the time before which orders were deleted (orders_deleted_before)",
+        _KEEP_A_COPY,
+    ),
+    (
         "0032",
         "account_pauses",
         "paused_until IS NULL OR paused_until > :now"

@@ -62,10 +62,10 @@ def purge(database: Database, before: datetime, *, dry_run: bool, act: LongAct |
 def purge_orders(
     database: Database, before: datetime, *, dry_run: bool, act: LongAct | None = None
 ) -> Iterator[Purged]:
-    """Delete settled orders that were submitted and settled before a time, with their events and notifications; tells,
-    repeats and raises as `purge` does.
+    """Delete settled orders that were submitted and changed last before a time, with their events and notifications;
+    tells, repeats and raises as `purge` does.
 
-    Orders that are pending, unresolved or for a person to look at stay.
+    Orders that are pending, unresolved or for a person to look at stay, and those with an undelivered notification.
     """
     last: Position | None = None
     while True:

@@ -20,7 +20,7 @@ from worker.stores.notifications import (
     read_endpoints,
     send_again,
 )
-from worker.stores.recharge_orders import lock_by_ids, read_orders
+from worker.stores.recharge_orders import lock_by_ids
 from worker.stores.recorded_acts import add_acts
 
 
@@ -55,10 +55,10 @@ def resend(
 @retry_contention
 def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool) -> Resent:
     with database.write() as connection:
-        # Before its notifications, as every transaction locks them that changes an order.
-        locked = lock_by_ids(connection, set(order_ids)) if renew or operator.shown else []
+        # Before its notifications, as every transaction locks them that changes an order, or deletes it.
+        locked = lock_by_ids(connection, set(order_ids))
         left_alone = operator.left_alone(connection, locked)
-        chosen = _choose(connection, [one for one in order_ids if one not in left_alone], renew=renew)
+        chosen = _choose(connection, [one for one in order_ids if one not in left_alone], locked, renew=renew)
         act = operator.act(database.now(connection))
         send_again(connection, [one.id for one in chosen.again], act.now)
         delete_notifications(connection, [one.id for one in chosen.superseded])
@@ -77,9 +77,8 @@ def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int
     return Resent(again=len(chosen.again), made=len(made), refusals=refusals)
 
 
-def _choose(connection: Connection, order_ids: Sequence[int], *, renew: bool) -> Resend:
+def _choose(connection: Connection, order_ids: Sequence[int], orders: Sequence[Order], *, renew: bool) -> Resend:
     left = lock_notifications_of(connection, order_ids)
-    orders = read_orders(connection, order_ids)
     accounts = {one.account for one in left} | {one.account for one in orders}
     endpoints = read_endpoints(connection, accounts) if accounts else {}
     return choose_resends(order_ids, orders, left, endpoints, renew=renew)

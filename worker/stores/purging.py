@@ -14,6 +14,7 @@ from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
+from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import IdKind, OrderState
 
 Position = tuple[datetime, int]
@@ -25,6 +26,7 @@ RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
 """The tables of what could not be placed, by name."""
 
 _IDS_AT_ONCE = 400
+_ONLY_COPIES = "revision 0033"
 _DELETED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"}
 
@@ -40,8 +42,11 @@ class OldQuery:
 def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
-    """The next rows of refused input, or of unmatched callbacks, that were received before a time."""
-    return _older(connection, (table.c.received_at, table.c.id), before, after, most)
+    """The next rows of refused input, or of unmatched callbacks, that were received before a time; none that
+    revision 0033 has written, as each is the only copy of an order."""
+    key = (table.c.received_at, table.c.id)
+    old = select(*key).where(key[0] < before, *([table.c.source != _ONLY_COPIES] if table is REJECTED else []))
+    return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]
 
 
 def old_orders(
@@ -94,8 +99,11 @@ def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
 def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) -> int:
     """Delete these orders with their events and notifications; those that somebody else holds, or that may not be
     deleted any more, stay."""
-    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids), _may_be_deleted(connection, before))
-    free = connection.scalars(chosen.order_by(ORDERS.c.id).with_for_update(skip_locked=True)).all()
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids)).order_by(ORDERS.c.id)
+    locked = connection.scalars(chosen.with_for_update(skip_locked=True)).all()
+    # A statement of its own: one that locks orders does not see what a resend did to their notifications meanwhile.
+    still_old = one_of(connection, ORDERS.c.id, locked) & _may_be_deleted(connection, before)
+    free = connection.scalars(select(ORDERS.c.id).where(still_old)).all()
     for table in (EVENTS, NOTIFICATIONS) if free else ():
         connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
     return _delete(connection, ORDERS, free)
@@ -120,13 +128,20 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
-    """Whether an order was submitted and settled before a time, and asks nobody for anything. A cancelled order was
-    changed last before the time instead."""
+    """Whether an order was submitted, settled and changed last before a time, asks nobody for anything, no query holds
+    it or is to check it, and all its notifications were delivered."""
+    # A count, which PostgreSQL reads along the orders: for an EXISTS it may read all notifications.
+    is_undelivered = (NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED)
+    undelivered = select(func.count()).where(*is_undelivered).correlate(ORDERS).scalar_subquery()
     conditions = [
         ORDERS.c.state.in_(_DELETED_STATES),
         ORDERS.c.attention.is_(None),
+        ORDERS.c.check_requested_at.is_(None),
+        ORDERS.c.lease_token.is_(None) | (ORDERS.c.due_at < before),
         ORDERS.c.submitted_at < before,
-        func.coalesce(ORDERS.c.settled_at, ORDERS.c.updated_at) < before,
+        ORDERS.c.updated_at < before,
+        ORDERS.c.settled_at.is_(None) | (ORDERS.c.settled_at < before),
+        undelivered == 0,
     ]
     if connection.dialect.name == "sqlite":
         # SQLite gives the highest id of a table again once its row is gone. So the rows that hold these ids stay.
@@ -149,13 +164,6 @@ def _next_rows(
         time, row_id = after
         statement = statement.where(key[0] >= time, (key[0] > time) | (key[1] > row_id))
     return statement.order_by(*key).limit(most)
-
-
-def _older(
-    connection: Connection, key: tuple[Any, Any], before: datetime, after: Position | None, most: int
-) -> list[Position]:
-    statement = _next_rows(select(*key).where(key[0] < before), key, after, most)
-    return [(time, row_id) for time, row_id in connection.execute(statement)]
 
 
 def _delete(connection: Connection, table: Table, ids: Collection[int]) -> int:
