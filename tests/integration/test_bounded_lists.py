@@ -1,4 +1,5 @@
-"""A list whose search takes too long: the page has what the newest rows gave, on every database."""
+"""A list whose search takes too long: the page has what the newest rows gave, on every database. A count that takes
+too long ends."""
 
 from typing import Any
 
@@ -10,9 +11,11 @@ from tests.support.plans import NOON, add, row
 from tests.support.reconciling import Workbench
 from tests.support.sql import execute
 from worker.database.bounded_statements import bounded, read_within
-from worker.database.tables import ORDERS, REJECTED
+from worker.database.tables import ORDERS, REJECTED, UNMATCHED
+from worker.domain.records.metrics import Count
 from worker.domain.records.orders import OrderState
 from worker.views.inbox import recent_rejected
+from worker.views.metrics import count_all
 from worker.views.orders import OrderSearch, find_orders
 from worker.views.page import Listed, read_page
 
@@ -69,6 +72,15 @@ def test_an_error_of_a_bounded_statement_is_itself(bench: Workbench) -> None:
         read_within(connection, 600.0, lambda: connection.execute(text("SELECT 1 FROM no_such_table")))
 
 
+def test_a_count_of_metrics_that_takes_too_long_ends_with_an_error(bench: Workbench) -> None:
+    callback = {"account": "default", "received_at": NOON, "payload": "{}"}
+    with bench.database.write() as connection:
+        connection.execute(insert(UNMATCHED), [{**callback, "request_id": f"r{number}"} for number in range(MANY)])
+    assert count_all(bench.database, Count.UNMATCHED, ["default"], seconds=600.0) == {"default": MANY}
+    with pytest.raises(DBAPIError):
+        count_all(bench.database, Count.UNMATCHED, ["default"], seconds=SHORT_SECONDS)
+
+
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_session_keeps_its_own_limit(bench: Workbench) -> None:
     change, read = {
@@ -122,18 +134,20 @@ def test_a_search_among_the_newest_rows_has_those_of_every_part(bench: Workbench
 
 
 @pytest.mark.databases("postgresql")
-def test_final_orders_are_searched_among_the_newest_of_all_if_no_index_has_them(bench: Workbench) -> None:
-    add(bench.database, row("failed", state=OrderState.FAILED, submitted_at=NOON, settled_at=NOON), row("pending"))
+def test_succeeded_orders_are_searched_among_the_newest_of_all_as_no_index_has_them(bench: Workbench) -> None:
+    old = row("old", state=OrderState.SUCCEEDED, settled_at=NOON)
+    add(bench.database, old, row("pending"))
+    wanted = OrderSearch(states=[OrderState.SUCCEEDED])
     values: dict[str, Any] = {column.name: column for column in ORDERS.c if column.name != "id"}
     values["request_id"] = literal_column("'p' || number")
     numbers = func.generate_series(1, 50_000).alias("number")
     newer = select(*values.values()).select_from(ORDERS.join(numbers, ORDERS.c.request_id == "pending"))
     bench.run(insert(ORDERS).from_select(list(values), newer))
     with bench.database.snapshot() as connection:
-        part = find_orders(connection, OrderSearch(states=[OrderState.FAILED]), most=5, seconds=SHORT_SECONDS)
+        part = find_orders(connection, wanted, most=5, seconds=SHORT_SECONDS)
         assert (part.rows, part.is_partial) == ([], True)
-        whole = find_orders(connection, OrderSearch(states=[OrderState.FAILED]), most=5)
-        assert ([found["request_id"] for found in whole.rows], whole.is_partial) == (["failed"], False)
+        whole = find_orders(connection, wanted, most=5)
+        assert ([found["request_id"] for found in whole.rows], whole.is_partial) == (["old"], False)
 
 
 def test_a_search_that_takes_too_long_among_the_newest_rows_too_has_an_empty_page(filled: Workbench) -> None:

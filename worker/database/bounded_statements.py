@@ -18,11 +18,11 @@ _MARIADB_TIMEOUT = 1969
 
 
 def bounded(connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
-    """End a statement that takes longer than this many seconds (None: none is ended), with the
-    driver's error. SQLite counts the seconds of all statements of the context.
+    """End a statement that takes longer than this many seconds (None: none is ended), with the driver's error. SQLite
+    counts the seconds of all statements of the context.
 
-    For statements that only read, and not within another such context. Read all rows before the context ends: SQLite
-    finds them while they are read.
+    Only for statements that read. Read all rows before the context ends: SQLite finds them while they are read.
+    Contexts must not be nested: MariaDB takes one limit for a statement.
     """
     if seconds is None:
         return nullcontext()

@@ -1,10 +1,10 @@
 """Finding orders by what a person knows of them; newest first as a rule, by their submission, or by the time of their
 result if that is bounded.
 
-A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state that is
-not final, and for each reason why an order needs a person: a part of the statement reads each of them. The start of an
-id that up to 10,000 orders have is searched by the index of the id first. The one search for a number takes whatever a
-person holds: either id or its start, the row's id, or the phone number or its last four digits.
+A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state, and for
+each reason why an order needs a person: a part of the statement reads each of them. The start of an id that up to
+10,000 orders have is searched by the index of the id first. The one search for a number takes whatever a person holds:
+either id or its start, the row's id, or the phone number or its last four digits.
 """
 
 import re
