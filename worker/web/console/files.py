@@ -39,7 +39,7 @@ Rows = Iterable[Mapping[str, Any]]
 Chosen = Mapping[str, str]
 """What a list was narrowed by, by the name of the filter, in the language of the request."""
 Load = Callable[[int | None, int, Bound], Page[Row]]
-"""Reads so many rows after an id, in this many seconds, or in any time."""
+"""Reads this many rows after an id, within a bound."""
 
 _MOST_ROWS = 100_000
 # Until it is compressed an XLSX lies in the folder for temporary files, which may be in memory.
