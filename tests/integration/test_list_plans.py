@@ -18,7 +18,7 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
-from worker.stores.purging import ids_in_use, old_orders, old_queries, old_received
+from worker.stores.purging import deletable_orders, ids_in_use, old_orders, old_queries, old_received
 from worker.views import accounts, counts
 from worker.views.acts import ActSearch, recent_acts
 from worker.views.inbox import (
@@ -235,6 +235,7 @@ READS: dict[str, Read] = {
     "acts of a day": acts(since=submitted(50), until=submitted(20)),
     "orders of an act": orders(act_key="k7"),
     "purge: orders": lambda connection: old_orders(connection, submitted(3000), (submitted(5000), 7), 20),
+    "purge: which orders may go": lambda connection: deletable_orders(connection, range(1, 21), submitted(3000)),
     "purge: rejected": lambda connection: old_received(connection, REJECTED, submitted(5000), None, 20),
     "purge: queries": lambda connection: old_queries(connection, submitted(3000), 5, 20),
     "purge: ids": lambda connection: ids_in_use(connection, [("request_id", "r1"), ("custom_parm", "c1")]),

@@ -15,6 +15,7 @@ from worker.stores.notifications import delete_notifications, delivered_before
 from worker.stores.purging import (
     RECEIVED,
     Position,
+    deletable_orders,
     delete_orders,
     delete_queries,
     delete_received,
@@ -71,10 +72,10 @@ def purge_orders(
     while True:
         with database.read() as connection:
             found = old_orders(connection, before, last, _ORDERS_AT_ONCE)
+            ids = deletable_orders(connection, [order_id for _, order_id in found], before)
         if not found:
             return
-        last = found[-1][0]
-        ids = [position[1] for position, may_go in found if may_go]
+        last = found[-1]
 
         def delete(connection: Connection, ids: Sequence[int] = ids) -> int:
             deleted = delete_orders(connection, ids, before)
@@ -122,10 +123,10 @@ def _named_by_old_orders(database: Database, before: datetime) -> set[int]:
     while True:
         with database.read() as connection:
             found = old_orders(connection, before, last, MOST_AT_ONCE)
-            named |= queries_named_by(connection, [order_id for (_, order_id), _ in found])
+            named |= queries_named_by(connection, [order_id for _, order_id in found])
         if not found:
             return named
-        last = found[-1][0]
+        last = found[-1]
 
 
 @retry_contention

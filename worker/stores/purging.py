@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, false, func, select, update
-from sqlalchemy import true as always
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, func, select, update
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
@@ -49,14 +48,17 @@ def old_received(
     return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]
 
 
-def old_orders(
-    connection: Connection, before: datetime, after: Position | None, most: int
-) -> list[tuple[Position, bool]]:
-    """The next orders that were submitted before a time, by that time, and whether each may be deleted."""
+def old_orders(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
+    """The next orders that were submitted before a time, by that time."""
     key = (ORDERS.c.submitted_at, ORDERS.c.id)
-    may_go = case((_may_be_deleted(connection, before), always()), else_=false())
-    rows = connection.execute(_next_rows(select(*key, may_go).where(key[0] < before), key, after, most))
-    return [((time, order_id), bool(is_old)) for time, order_id, is_old in rows]
+    rows = connection.execute(_next_rows(select(*key).where(key[0] < before), key, after, most))
+    return [(time, order_id) for time, order_id in rows]
+
+
+def deletable_orders(connection: Connection, ids: Sequence[int], before: datetime) -> Sequence[int]:
+    """Which of these orders may be deleted, without a lock."""
+    chosen = one_of(connection, ORDERS.c.id, ids) & _may_be_deleted(connection, before)
+    return connection.scalars(select(ORDERS.c.id).where(chosen)).all()
 
 
 def old_queries(connection: Connection, before: datetime, after: int, most: int) -> list[OldQuery]:
@@ -102,8 +104,7 @@ def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) 
     chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids)).order_by(ORDERS.c.id)
     locked = connection.scalars(chosen.with_for_update(skip_locked=True)).all()
     # A statement of its own: one that locks orders does not see what a resend did to their notifications meanwhile.
-    still_old = one_of(connection, ORDERS.c.id, locked) & _may_be_deleted(connection, before)
-    free = connection.scalars(select(ORDERS.c.id).where(still_old)).all()
+    free = deletable_orders(connection, locked, before)
     for table in (EVENTS, NOTIFICATIONS) if free else ():
         connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
     return _delete(connection, ORDERS, free)
