@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from tests.support.archiving import callback
 from tests.support.browser import WIDTHS, Browser, chromium
 from tests.support.databases import Postgresql
 from tests.support.reconciling import Workbench
 from tests.support.served_console import served_console
+from tests.support.settled_orders import callback
 from tests.support.visitors import ACTOR, PASSWORD
 from tests.support.waiting import eventually
 from worker.database.tables import REJECTED

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.settled_orders import callback
 from worker.database.tables import OBSERVATIONS, SCHEDULES
 from worker.domain.records.accounts import Rules
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned

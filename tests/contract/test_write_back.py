@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.settled_orders import callback
 from worker.database.tables import BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
 from worker.domain.records.answers import (

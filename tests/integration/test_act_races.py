@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.archiving import callback
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.settled_orders import callback
 from worker.database.tables import PAUSES, UNMATCHED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.archiving import add_newest, add_settled
 from tests.support.command_line import SID, TOKEN, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import add_newest, add_settled
 from worker.database.tables import ACTS, BUDGETS, EVENTS
 from worker.domain.records.accounts import Pause
 from worker.domain.records.answers import HttpError, Refused

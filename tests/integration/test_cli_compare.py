@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import callback
 from worker.database.tables import ORDERS
 from worker.domain.records.orders import OrderState
 

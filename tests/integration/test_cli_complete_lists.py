@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
-from tests.support.archiving import add_newest, add_settled, callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import add_newest, add_settled, callback
 from tests.support.sql import statements_of
 from worker.database.tables import ACTS, QUERIES, REJECTED
 from worker.operations.purge import purge_orders

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.archiving import add_newest, add_settled
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import add_newest, add_settled
 from worker.domain.records.orders import OrderState
 from worker.views.orders import OrderSearch, find_orders
 

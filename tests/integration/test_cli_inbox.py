@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from sqlalchemy import insert
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import callback
 from worker.database.tables import REJECTED
 from worker.domain.records.incoming import Unread
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import add_newest, age, callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import add_newest, age, callback
 from worker.database.tables import ACTS, ENDPOINTS, NOTIFICATIONS
 from worker.domain.records.notifications import NotificationState, Rank
 

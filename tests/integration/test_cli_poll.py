@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.archiving import add_settled
 from tests.support.command_line import APP_ID, SID, TOKEN, CommandLine
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import add_settled
 from worker.database.tables import ACTS, BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState

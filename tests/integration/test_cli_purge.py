@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import event
 
-from tests.support.archiving import add_newest, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import add_newest, callback
 from worker.database.tables import QUERIES, REJECTED
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import LongAct, Operator

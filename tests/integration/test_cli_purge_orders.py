@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from tests.support.archiving import add_newest, add_settled, age, callback, order_of
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.pages import pages_of
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import add_newest, add_settled, age, callback, order_of
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
 from worker.domain.records.orders import Attention
 from worker.operations.act_by_hand import Operator

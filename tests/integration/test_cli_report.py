@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.plans import add as add_rows
 from tests.support.plans import analyze, plan, row
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from tests.support.sql import statements_of
 from worker.database.tables import EVENTS, ORDERS
 from worker.domain.records.order_changes import EventKind

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from worker.domain.records.accounts import Pause
 
 

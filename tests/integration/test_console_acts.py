@@ -12,11 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.archiving import callback
 from tests.support.console import ANN, READER, console_of, press, said_after, send
 from tests.support.notifying import endpoint, put_endpoint, put_notifications, told_of
 from tests.support.racing import is_waited_for
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
 from worker.domain.records.answers import HttpError, Refused

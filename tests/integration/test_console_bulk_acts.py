@@ -14,11 +14,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, update
 from werkzeug.test import TestResponse
 
-from tests.support.archiving import callback
 from tests.support.console import READER, console_of, hidden_fields, press, send
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
+from tests.support.settled_orders import callback
 from tests.support.visitors import ACTOR, console_process, write_users
 from worker.database.tables import ACTS, EVENTS, SELECTIONS
 from worker.domain.records.orders import Attention, OrderState

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from tests.support.xlsx_files import Sheet, read_xlsx
 from worker.database.tables import ORDERS
 from worker.domain.records.notifications import NotificationState

@@ -8,10 +8,10 @@ from html import unescape
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.archiving import callback
 from tests.support.console import READER, console_of, press, said_after, send
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, EVENTS
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind

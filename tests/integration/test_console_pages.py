@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
-from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
+from tests.support.settled_orders import callback
 from worker.database.tables import REJECTED
 from worker.domain.records.accounts import Pause
 from worker.domain.records.notifications import NotificationState

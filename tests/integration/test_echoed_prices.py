@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.pages import pages_of
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from worker.database.tables import ORDERS
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Attention, OrderState

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import update
 
 import worker
-from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from worker.database.tables import ORDERS
 from worker.domain.records.orders import OrderState, Source
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, event, insert, select, update
 
-from tests.support.archiving import add_newest
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds, count_totals
+from tests.support.settled_orders import add_newest
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database

@@ -11,9 +11,9 @@ from sqlalchemy import update
 from tests.faults.checker import history
 from tests.faults.checker.notifications import check_notifications, collect_notifications
 from tests.faults.recorder import SECRET, Recorder
-from tests.support.archiving import MOBILE, callback
 from tests.support.notifying import Told, put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import MOBILE, callback
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
 from worker.database.tables import NOTIFICATIONS

@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.racing import at_once
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, ENDPOINTS, NOTIFICATIONS
 from worker.database.transactions import Database
 from worker.domain.records.notifications import (

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import inspect
 
-from tests.support.archiving import MOBILE, callback
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.racing import at_once
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import MOBILE, callback
 from tests.support.sql import insert_rows, session, statements_of
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED

@@ -23,11 +23,11 @@ from sqlalchemy import Dialect, Enum
 from sqlalchemy.dialects import postgresql
 from typer.main import get_command
 
-from tests.support.archiving import add_newest, add_settled
 from tests.support.back_office import fill
 from tests.support.command_line import CommandLine, environment, settings_of_account
 from tests.support.logged_actions import logged_actions
 from tests.support.reconciling import SID, Workbench
+from tests.support.settled_orders import add_newest, add_settled
 from tests.support.ticking import let_a_worker_tick
 from tests.support.visitors import write_users
 from worker.cli.app import app

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from sqlalchemy import URL, make_url
 
-from tests.support.archiving import callback
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.dumping import Dump, programs_of
 from tests.support.needed import cannot, needed
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import SID, Workbench
+from tests.support.settled_orders import callback
 from tests.support.waiting import eventually
 from tests.support.watching import signs_of_a_well_worker, unwatched
 from worker.adapters.clock import HostClock

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.archiving import callback
 from tests.support.console import press, said_after, send
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.reconciling import Workbench
+from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, NOTIFICATIONS, REJECTED, UNMATCHED
 from worker.domain.records.accounts import AccountState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from sqlalchemy import select, update
 
-from tests.support.archiving import callback
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
+from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.domain.records.acts import ActKind
 from worker.domain.records.answers import Report
