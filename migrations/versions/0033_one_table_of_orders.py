@@ -3,8 +3,8 @@
 Workers and `reconciler archive` have to be stopped: those of the release before read the table. An order keeps its id,
 its columns and its events, and no notification is made. A column that is younger than its record gets its default, and
 an order without a time of submission that of its row. Events that stayed in `order_events`, since a record holds the
-first 1,000, are there already. An event whose id another one has by now gets a new id, and is
-counted once more by the totals of settlements if it is one.
+first 1,000, are there already. An event whose id another one has by now gets a new id; if it is a settlement, the
+totals of settlements count it once more.
 
 What cannot be moved becomes a row of `rejected_orders`, with the whole record as its payload, and the reason: an order
 whose row id, request_id or custom_parm another order has by now, one that the database refuses for another reason, and

@@ -114,8 +114,8 @@ def reopen(
 ) -> None:
     """Poll orders again that are not pending any more. What a query or a callback has settled needs --force.
 
-    Result and attention are cleared (the history keeps them), and the age limit counts from now. Instead
-    of names, --unresolved selects every unresolved order; then the count is shown, and you are asked.
+    Result and attention are cleared (the history keeps them), and the age limit counts from now. Instead of names,
+    --unresolved selects every unresolved order; then the count is shown, and you are asked.
 
     Examples:
       reconciler reopen A-1001 --reason "ticket 77"

@@ -38,7 +38,7 @@ Rows = Sequence[Mapping[str, Any]]
 Value = Callable[[str], ColumnElement[Any]]
 
 _PARAMETER = "rows"
-# SQLite takes no more than 500. An even number, so that one statement reads both tables of an id.
+# SQLite takes no more than 500.
 _READS_AT_ONCE = 100
 
 

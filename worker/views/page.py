@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 1_000
 WITHOUT_END = math.inf
 """The time for a search that has to be complete."""
 SECONDS = 0.5
-"""How long one table is searched for a list. Commands answer within two seconds, some read two tables."""
+"""How long a table is searched for a list: commands answer within two seconds."""
 
 _IDS_AT_ONCE = 500
 _LARGEST_PART = 50_000
