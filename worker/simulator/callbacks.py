@@ -11,8 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from random import Random
 from urllib.parse import urlsplit
 
-from worker.simulator.answers import Item, item_of
-from worker.simulator.orders import Delay, PlacedOrder
+from worker.simulator.orders import Delay, Item, PlacedOrder, item_of
 
 CallbackSink = Callable[[Sequence[Item]], Collection[int] | None]
 """Receives the bodies of callbacks that are due together; returns the positions of those that were answered otherwise

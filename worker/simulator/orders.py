@@ -22,8 +22,11 @@ _PARAMETERS = {
 }
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
 """Charges in yuan, about as large as the one on the platform's page."""
+_REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
 
 
+Item = dict[str, object]
+"""What an answer or a callback says of an order."""
 FIELDS_ONLY = ConfigDict(extra="forbid", strict=True)
 """How the control endpoint reads JSON: each field by its name and of its type."""
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -175,6 +178,20 @@ class PlacedOrder:
             moment = truth.pop(name)
             truth[name.replace("_at", "_in")] = moment - now if math.isfinite(moment) else None
         return truth | {"outcome": self.outcome.value, "status": self.status_at(now), "settled": self.settles_at <= now}
+
+
+def item_of(order: PlacedOrder, now: float) -> Item:
+    """The item of an order at this moment, `customParm` included."""
+    status = order.status_at(now)
+    item: Item = {"requestId": order.request_id, "customParm": order.custom_parm, "appid": order.app_id}
+    item |= {"trafficSts": status, "remark": _REMARKS[status], "mobile": masked(order.mobile)}
+    item["oriAmount"] = order.amount if status != "0" else "0.00"
+    return {key: value for key, value in item.items() if value is not None}
+
+
+def masked(mobile: str | None) -> str | None:
+    """The number as the platform shows it: `188****0804`."""
+    return f"{mobile[:3]}****{mobile[-4:]}" if mobile else None
 
 
 _Known = MutableMapping[tuple[str, str, str], PlacedOrder]
