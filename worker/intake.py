@@ -37,11 +37,15 @@ log = structlog.stdlib.get_logger(__name__)
 class Intake:
     """The operations behind the tasks. Answers are JSON. Arguments may be anything; they are checked here."""
 
-    def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str]) -> None:
-        """`app_ids` are the configured accounts, with the app id of each."""
+    def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str], *, waits: bool = True) -> None:
+        """`app_ids` are the configured accounts, with the app id of each.
+
+        If it does not wait, the operations of tasks raise RowsHeld where somebody else holds orders locked.
+        """
         self._database = database
         self._rules = rules
         self._app_ids = app_ids
+        self._waits = waits
         self._match_from = 0
         self._committed_at: float | None = None
 
@@ -51,7 +55,7 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
-        result = enqueue(self._database, self._rules, self._app_ids, orders, source)
+        result = enqueue(self._database, self._rules, self._app_ids, orders, source, waits=self._waits)
         answer: Answer = {
             "accepted": len(result.accepted),
             "duplicates": len(result.duplicates),
@@ -65,7 +69,7 @@ class Intake:
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
         """Take in a list of callback bodies, as the platform sent them."""
-        result = record_callbacks(self._database, self._rules, self._app_ids, callbacks, source)
+        result = record_callbacks(self._database, self._rules, self._app_ids, callbacks, source, waits=self._waits)
         answer: Answer = {
             "settled": result.settled,
             "unchanged": result.unchanged,
@@ -95,7 +99,7 @@ class Intake:
 
     def cancel_orders(self, orders: object, *, source: str = "reconciler.cancel_orders") -> Answer:
         """Stop polling orders that the billing system has dealt with."""
-        result = cancel(self._database, self._app_ids, orders, source)
+        result = cancel(self._database, self._app_ids, orders, source, waits=self._waits)
         answer: Answer = {
             "cancelled": result.changed,
             "unchanged": result.unchanged,
@@ -106,7 +110,7 @@ class Intake:
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
         """Poll pending orders next, within the same budget."""
-        result = check(self._database, self._app_ids, orders, source)
+        result = check(self._database, self._app_ids, orders, source, waits=self._waits)
         answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
         log.info("checks queued", action="checks_queued", **self._note_commit(answer))
         return answer

@@ -155,7 +155,7 @@ class Runtime:
         start = self._watchdog.begin("the start of this process")
         self.database = open_database(settings, parts)
         self.database.before_statements(self._watchdog.step)
-        self.intake = Intake(self.database, rules, app_ids_of(settings))
+        self.intake = Intake(self.database, rules, app_ids_of(settings), waits=False)
         peers = parts.peers(settings)
         self.reconciler = make_reconciler(settings, parts, clock, self.database, self.intake, peers)
         connect = self.reconciler.client.connect

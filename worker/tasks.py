@@ -9,10 +9,11 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
+from worker.adapters.clock import Throttle
 from worker.broker.sizes import UNREAD
 from worker.celery import app
 from worker.database.error_kinds import OUTAGES
-from worker.database.transactions import is_transient
+from worker.database.transactions import RowsHeld, is_transient
 from worker.domain.records.incoming import Unread
 from worker.runtime import current
 
@@ -20,6 +21,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 _MOST_ERRORS = 5
 _LONGEST_ERROR = 500
+# Made before the worker forks: its processes share it.
+_HELD_LINES = Throttle(60.0)
 
 
 class DurableTask(Task):
@@ -42,7 +45,12 @@ class DurableTask(Task):
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Put the message back where the broker does not take the retry: Celery itself would drop it."""
         error = kwargs.get("exc")
-        if error is not None and not is_transient(error):
+        if isinstance(error, RowsHeld):
+            # To the end of the queue: on RabbitMQ 4 a retry that waits would keep the pool from taking other messages.
+            kwargs["countdown"] = 0
+            if _HELD_LINES.passes():
+                log.warning("a task waits in the queue: another session holds its orders locked", action="orders_held")
+        elif error is not None and not is_transient(error):
             # A retry does not correct a defect. The message is kept: it may be the only record of an order.
             log.error("a task fails, and the database is not the cause", action="task_failed", exc_info=error)
         elif error is not None:

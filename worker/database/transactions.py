@@ -14,8 +14,14 @@ from typing import ParamSpec, Self, TypeVar
 from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.exc import IntegrityError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
-from tenacity.stop import stop_base
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from worker.database.engine import LOCK_SECONDS, make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -27,6 +33,7 @@ __all__ = [
     "Database",
     "DatabaseError",
     "RaceLost",
+    "RowsHeld",
     "is_contention",
     "is_locked",
     "is_transient",
@@ -42,7 +49,12 @@ T = TypeVar("T")
 ANSWER_SECONDS = 15.0
 """How long a worker waits for the database to say anything: longer than any lock is waited for."""
 
+WAITS = "reconciler_waits"
+"""The option of a connection that says whether its transaction waits for locked orders."""
+
 _ATTEMPTS = 5
+_HELD_SECONDS = 0.3
+"""How long a transaction that does not wait is repeated: our own ones mostly hold orders for less."""
 _CLOCKS = {
     # now() is the transaction's start: behind a lock wait it would be stale.
     "postgresql": "SELECT clock_timestamp()",
@@ -54,6 +66,10 @@ _CLOCKS = {
 
 class RaceLost(Exception):
     """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
+
+
+class RowsHeld(Exception):
+    """Somebody else holds orders locked that a transaction needs, and it does not wait for them."""
 
 
 class Database:
@@ -117,9 +133,13 @@ class Database:
         self.close()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that may write: committed at the end, rolled back by an exception."""
-        with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
+    def write(self, *, waits: bool = True) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back by an exception.
+
+        If it does not wait, RowsHeld is raised where it would wait for orders that somebody else holds locked.
+        """
+        options = {"reconciler_writes": True, WAITS: waits}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -155,10 +175,15 @@ def retry_races(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
+    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed; for RowsHeld until
+    other sessions of ours would be done."""
+
+    def stops(state: RetryCallState) -> bool:
+        is_held = state.outcome is not None and isinstance(state.outcome.exception(), RowsHeld)
+        return stop_after_delay(_HELD_SECONDS if is_held else seconds)(state)
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
-        return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)
+        return _repeating(transaction, is_transient, stops, first_wait=0.05, longest_wait=2)
 
     return decorate
 
@@ -166,7 +191,7 @@ def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]
 def _repeating(
     transaction: Callable[P, T],
     is_repeated: Callable[[BaseException], bool],
-    stop: stop_base,
+    stop: Callable[[RetryCallState], bool],
     *,
     first_wait: float,
     longest_wait: float,
@@ -193,7 +218,7 @@ def is_contention(error: BaseException) -> bool:
 
 def is_locked(error: BaseException) -> bool:
     """Whether a lock was not to be had in time: of a row, of a table or (SQLite) of the file."""
-    return kind_of(error) is ErrorKind.LOCKED
+    return isinstance(error, RowsHeld) or kind_of(error) is ErrorKind.LOCKED
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -17,24 +17,29 @@ from worker.stores.rejected_and_unmatched import keep_refused
 Decision = Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceResult]
 
 
-def cancel(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
+def cancel(
+    database: Database, app_ids: Mapping[str, str], references: object, source: str, *, waits: bool = True
+) -> ReferenceResult:
     """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
 
-    `references` is what a task was given, whatever it is; `app_ids` are the configured accounts.
+    `references` is what a task was given, whatever it is; `app_ids` are the configured accounts. Raises RowsHeld if it
+    does not wait, and somebody else holds one of the orders locked; then nothing has changed.
     """
-    return _decide_all(database, app_ids, references, source, cancel_all)
+    return _decide_all(database, app_ids, references, source, cancel_all, waits=waits)
 
 
-def check(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
-    """Poll pending orders next. Orders in other states are refused. The arguments are those of `cancel`."""
-    return _decide_all(database, app_ids, references, source, check_all)
+def check(
+    database: Database, app_ids: Mapping[str, str], references: object, source: str, *, waits: bool = True
+) -> ReferenceResult:
+    """Poll pending orders next. Orders in other states are refused. Arguments and errors are those of `cancel`."""
+    return _decide_all(database, app_ids, references, source, check_all, waits=waits)
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def _decide_all(
-    database: Database, app_ids: Mapping[str, str], references: object, source: str, decide: Decision
+    database: Database, app_ids: Mapping[str, str], references: object, source: str, decide: Decision, *, waits: bool
 ) -> ReferenceResult:
-    with database.write() as connection:
+    with database.write(waits=waits) as connection:
         now = database.now(connection)
         result = decide_within(connection, app_ids, references, now, decide)
         keep_refused(connection, refused_texts(result.rejections), source, now)

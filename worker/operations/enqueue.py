@@ -1,10 +1,10 @@
 """Enqueueing orders: one list is one transaction with a handful of statements, however long it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
-from worker.database.transactions import Connection, Database, retry_until
+from worker.database.transactions import Connection, Database, RaceLost, RowsHeld, retry_until
 from worker.domain.orders.enqueueing import (
     EnqueueResult,
     Listed,
@@ -17,12 +17,12 @@ from worker.domain.orders.enqueueing import (
 from worker.domain.orders.submissions import read_items, read_order, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
-from worker.domain.records.orders import OrderKey
+from worker.domain.records.orders import Order, OrderKey
 from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.scheduling.poll_schedule import first_due
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
-from worker.stores.recharge_orders import insert_orders, insert_unknown, lock_by_keys
+from worker.stores.recharge_orders import find_ids, insert_orders, insert_unknown, lock_by_ids, read_orders
 from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
 
 PATIENCE_SECONDS = 20.0
@@ -33,21 +33,43 @@ long outage that would become the whole queue.
 """
 
 
-@retry_until(seconds=PATIENCE_SECONDS)
-def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str) -> EnqueueResult:
+def enqueue(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool = True
+) -> EnqueueResult:
     """Insert what is new, fill in what was missing, refuse what differs or cannot be read.
 
     `orders` is what a task was given, whatever it is; `app_ids` are the configured accounts. Where somebody else
     inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
     kept callbacks may wait for `result.keys`.
+
+    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in. What is new in
+    the list is inserted all the same, so call it again with the same list.
     """
-    with database.write() as connection:
+    try:
+        return _enqueue(database, rules, app_ids, orders, source, waits=waits)
+    except RowsHeld:
+        _insert_new(database, rules, app_ids, orders)
+        raise
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def _enqueue(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool
+) -> EnqueueResult:
+    with database.write(waits=waits) as connection:
         now = database.now(connection)
         result = enqueue_within(connection, rules, app_ids, orders, now)
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
         # Afterwards: the same list may hold an order once refused and once right.
         close_refused_of(connection, result.keys)
         return result
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def _insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> None:
+    """Insert what is new in a list, and do nothing else."""
+    with database.write(waits=False) as connection:
+        enqueue_within(connection, rules, app_ids, orders, database.now(connection), fills_in=False)
 
 
 def enqueue_within(
@@ -59,6 +81,7 @@ def enqueue_within(
     *,
     received_at: datetime | None = None,
     rank: Rank = Rank.RESULT,
+    fills_in: bool = True,
 ) -> EnqueueResult:
     """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
     `rank` is that of the notifications."""
@@ -66,8 +89,13 @@ def enqueue_within(
     inserted = _insert_unknown(connection, submissions, now, rules)
     result, rest = after_insertion(submissions, inserted)
     if rest:
-        known = lock_by_keys(connection, [submission.key for _, _, submission in rest])
+        # Without a lock: an order that a submission repeats is not changed, and somebody else may hold it for long.
+        known = read_orders(connection, find_ids(connection, [submission.key for _, _, submission in rest]))
         enqueue_submissions(rest, known, now, rules, result)
+        if fills_in:
+            _lock_as_read(connection, [change.before for change in result.changes])
+        else:
+            result.changes = []
     insert_orders(connection, result.new, now)
     arrived = set(result.accepted)
     arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
@@ -75,6 +103,13 @@ def enqueue_within(
     save_orders(connection, result.changes, now, rank=rank)
     result.rejections.extend(refused)
     return result
+
+
+def _lock_as_read(connection: Connection, orders: Sequence[Order]) -> None:
+    """Lock orders. Raises RaceLost if one of them was changed since it was read."""
+    locked = lock_by_ids(connection, [order.id for order in orders])
+    if {order.id: order for order in locked} != {order.id: order for order in orders}:
+        raise RaceLost("an order was changed before it was locked")
 
 
 def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:

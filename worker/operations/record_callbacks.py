@@ -42,14 +42,15 @@ from worker.stores.rejected_and_unmatched import (
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def record_callbacks(
-    database: Database, rules: Rules, app_ids: Mapping[str, str], callbacks: object, source: str
+    database: Database, rules: Rules, app_ids: Mapping[str, str], callbacks: object, source: str, *, waits: bool = True
 ) -> CallbackResult:
     """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read.
 
     `callbacks` is what a task was given, whatever it is. After the return the caller matches `result.keys` with
-    the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other.
+    the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other. Raises
+    RowsHeld if it does not wait, and somebody else holds one of the orders locked; then nothing has changed.
     """
-    with database.write() as connection:
+    with database.write(waits=waits) as connection:
         now = database.now(connection)
         result = record_callbacks_within(connection, rules, app_ids, callbacks, now)
         keep_refused_once(connection, refused_texts(result.rejections), source, now)

@@ -21,7 +21,7 @@ from worker.database.bulk_statements import (
     one_of,
 )
 from worker.database.tables import EVENTS, ORDERS
-from worker.database.transactions import RaceLost
+from worker.database.transactions import WAITS, RaceLost, RowsHeld
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
@@ -118,10 +118,16 @@ def insert_unknown(
 
 
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them."""
+    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
+
+    Raises RowsHeld if the transaction does not wait (`Database.write`) and one of them is locked, or deleted.
+    """
     if not order_ids:
         return []
-    rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)})
+    waits = connection.get_execution_options().get(WAITS, True)
+    rows = connection.execute(_locking(connection.dialect.name, waits), {"ids": list(order_ids)}).all()
+    if not waits and len(rows) < len(order_ids):
+        raise RowsHeld("somebody else holds orders locked")
     return [to_order(row) for row in rows]
 
 
@@ -133,10 +139,10 @@ def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dic
 
 
 # Cached: SQLAlchemy takes longer to make it than the database to run it.
-@lru_cache(maxsize=4)
-def _locking(kind: str) -> Select[tuple[Any, ...]]:
+@lru_cache(maxsize=8)
+def _locking(kind: str, waits: bool) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
-    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
+    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update(skip_locked=not waits)
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
