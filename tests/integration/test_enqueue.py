@@ -227,7 +227,8 @@ def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> N
 
     enqueue(bench, *({"request_id": f"known{number}"} for number in range(101)))
     enqueue(bench, *({"request_id": f"new{number}", "mobile": "1"} for number in range(101)))
-    assert statements(0, 1) == statements(1, 101) <= 12
+    # Two of them read and lock what is filled in.
+    assert statements(0, 1) == statements(1, 101) <= 13
     assert len(open_payloads(bench)) == 101
 
 

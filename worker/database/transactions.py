@@ -49,9 +49,6 @@ T = TypeVar("T")
 ANSWER_SECONDS = 15.0
 """How long a worker waits for the database to say anything: longer than any lock is waited for."""
 
-WAITS = "reconciler_waits"
-"""The option of a connection that says whether its transaction waits for locked orders."""
-
 _ATTEMPTS = 5
 _HELD_SECONDS = 0.3
 """How long a transaction that does not wait is repeated: our own ones mostly hold orders for less."""
@@ -133,13 +130,9 @@ class Database:
         self.close()
 
     @contextmanager
-    def write(self, *, waits: bool = True) -> Iterator[Connection]:
-        """A transaction that may write: committed at the end, rolled back by an exception.
-
-        If it does not wait, RowsHeld is raised where it would wait for orders that somebody else holds locked.
-        """
-        options = {"reconciler_writes": True, WAITS: waits}
-        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back by an exception."""
+        with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
             yield connection
 
     @contextmanager

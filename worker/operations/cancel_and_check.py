@@ -39,9 +39,9 @@ def check(
 def _decide_all(
     database: Database, app_ids: Mapping[str, str], references: object, source: str, decide: Decision, *, waits: bool
 ) -> ReferenceResult:
-    with database.write(waits=waits) as connection:
+    with database.write() as connection:
         now = database.now(connection)
-        result = decide_within(connection, app_ids, references, now, decide)
+        result = decide_within(connection, app_ids, references, now, decide, waits=waits)
         keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
 
@@ -53,13 +53,15 @@ def decide_within(
     now: datetime,
     decide: Decision,
     rank: Rank | None = None,
+    *,
+    waits: bool = True,
 ) -> ReferenceResult:
     """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused.
 
     `rank` is that of the notifications; None: by the number of orders.
     """
     read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
-    orders = lock_by_keys(connection, [key for _, _, key in read])
+    orders = lock_by_keys(connection, [key for _, _, key in read], waits=waits)
     result = decide(read, orders, now)
     save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)) if rank is None else rank)
     result.rejections = [*refused, *result.rejections]

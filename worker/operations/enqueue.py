@@ -56,9 +56,9 @@ def enqueue(
 def _enqueue(
     database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool
 ) -> EnqueueResult:
-    with database.write(waits=waits) as connection:
+    with database.write() as connection:
         now = database.now(connection)
-        result = enqueue_within(connection, rules, app_ids, orders, now)
+        result = enqueue_within(connection, rules, app_ids, orders, now, waits=waits)
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
         # Afterwards: the same list may hold an order once refused and once right.
         close_refused_of(connection, result.keys)
@@ -68,7 +68,7 @@ def _enqueue(
 @retry_until(seconds=PATIENCE_SECONDS)
 def _insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> None:
     """Insert what is new in a list, and do nothing else."""
-    with database.write(waits=False) as connection:
+    with database.write() as connection:
         enqueue_within(connection, rules, app_ids, orders, database.now(connection), fills_in=False)
 
 
@@ -82,6 +82,7 @@ def enqueue_within(
     received_at: datetime | None = None,
     rank: Rank = Rank.RESULT,
     fills_in: bool = True,
+    waits: bool = True,
 ) -> EnqueueResult:
     """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
     `rank` is that of the notifications."""
@@ -93,7 +94,7 @@ def enqueue_within(
         known = read_orders(connection, find_ids(connection, [submission.key for _, _, submission in rest]))
         enqueue_submissions(rest, known, now, rules, result)
         if fills_in:
-            _lock_as_read(connection, [change.before for change in result.changes])
+            _lock_as_read(connection, [change.before for change in result.changes], waits=waits)
         else:
             result.changes = []
     insert_orders(connection, result.new, now)
@@ -105,9 +106,9 @@ def enqueue_within(
     return result
 
 
-def _lock_as_read(connection: Connection, orders: Sequence[Order]) -> None:
+def _lock_as_read(connection: Connection, orders: Sequence[Order], *, waits: bool) -> None:
     """Lock orders. Raises RaceLost if one of them was changed since it was read."""
-    locked = lock_by_ids(connection, [order.id for order in orders])
+    locked = lock_by_ids(connection, [order.id for order in orders], waits=waits)
     if {order.id: order for order in locked} != {order.id: order for order in orders}:
         raise RaceLost("an order was changed before it was locked")
 

@@ -50,9 +50,9 @@ def record_callbacks(
     the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other. Raises
     RowsHeld if it does not wait, and somebody else holds one of the orders locked; then nothing has changed.
     """
-    with database.write(waits=waits) as connection:
+    with database.write() as connection:
         now = database.now(connection)
-        result = record_callbacks_within(connection, rules, app_ids, callbacks, now)
+        result = record_callbacks_within(connection, rules, app_ids, callbacks, now, waits=waits)
         keep_refused_once(connection, refused_texts(result.rejections), source, now)
         return result
 
@@ -65,13 +65,15 @@ def record_callbacks_within(
     now: datetime,
     *,
     rank: Rank = Rank.RESULT,
+    waits: bool = True,
 ) -> CallbackResult:
     """The same within a transaction of the caller's, who keeps what was refused.
 
     `rank` is that of the notifications.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
-    result = decide_within(connection, rules, app_ids, [(index, callback) for index, _, callback in read], now)
+    indexed = [(index, callback) for index, _, callback in read]
+    result = decide_within(connection, rules, app_ids, indexed, now, waits=waits)
     result.rejections = [*refused, *result.rejections]
     save_within(connection, rules, result, now, rank=rank)
     return result
@@ -83,6 +85,8 @@ def decide_within(
     app_ids: Mapping[str, str],
     callbacks: Sequence[tuple[int, Callback]],
     now: datetime,
+    *,
+    waits: bool = True,
 ) -> CallbackResult:
     """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
     possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
@@ -90,7 +94,7 @@ def decide_within(
     of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
     named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
     keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
-    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any))
+    orders = lock_by_keys(connection, keys, besides=find_ids_in(connection, app_ids, of_any), waits=waits)
     result = apply_callbacks(callbacks, orders, app_ids, now, rules)
     said = _said_before(connection, result.changes)
     return apply_callbacks(callbacks, orders, app_ids, now, rules, said) if said else result

@@ -21,7 +21,7 @@ from worker.database.bulk_statements import (
     one_of,
 )
 from worker.database.tables import EVENTS, ORDERS
-from worker.database.transactions import WAITS, RaceLost, RowsHeld
+from worker.database.transactions import RaceLost, RowsHeld
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
@@ -117,14 +117,13 @@ def insert_unknown(
     return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
 
 
-def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bool = True) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Raises RowsHeld if the transaction does not wait (`Database.write`) and one of them is locked, or deleted.
+    Raises RowsHeld if it does not wait, and one of them is locked by somebody else, or is gone.
     """
     if not order_ids:
         return []
-    waits = connection.get_execution_options().get(WAITS, True)
     rows = connection.execute(_locking(connection.dialect.name, waits), {"ids": list(order_ids)}).all()
     if not waits and len(rows) < len(order_ids):
         raise RowsHeld("somebody else holds orders locked")
@@ -171,13 +170,15 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
     return found
 
 
-def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
+def lock_by_keys(
+    connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = (), waits: bool = True
+) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
-    Raises RaceLost if an order that was found is deleted before it is locked.
+    Raises RaceLost if an order that was found is deleted before it is locked, and RowsHeld as `lock_by_ids` does.
     """
     found = find_ids(connection, keys)
-    orders = lock_by_ids(connection, found.union(besides))
+    orders = lock_by_ids(connection, found.union(besides), waits=waits)
     if not found.issubset(order.id for order in orders):
         raise RaceLost("an order that was found is gone")
     return orders

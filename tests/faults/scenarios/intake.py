@@ -116,6 +116,35 @@ def fault_57_a_queue_cannot_be_declared(testbed: Testbed) -> None:
     testbed.heal(bound=testbed.bound(queries=2))
 
 
+@fault(59, "a lock on four orders that lasts", times=4, times_in_ci=2, databases=SERVERS, seconds=150)
+def fault_59_four_orders_are_locked(testbed: Testbed) -> None:
+    testbed.start()
+    held = testbed.place(4)
+    testbed.wait_until_settled(held)
+    ids = ", ".join(str(row[0]) for row in testbed.rows("SELECT id FROM recharge_orders"))
+    truth = testbed.truth()
+    names = testbed.place(60, enqueue=False)
+    with session(testbed.database.direct_url) as connection:
+        for statement in ("BEGIN", f"SELECT id FROM recharge_orders WHERE id IN ({ids}) FOR UPDATE"):
+            connection.exec_driver_sql(statement).close()
+        testbed.injected()
+        try:
+            # A process that waited for the lock would wait 20 s for each of these messages.
+            for number, name in enumerate(names):
+                known = held[number % len(held)]
+                testbed.enqueue([known, name], details=[{"expected_amount": truth[known]["amount"]}, {}])
+                testbed.send("reconciler.cancel_orders", [{"request_id": known}])
+            testbed.wait_for_rows(names)
+        finally:
+            connection.exec_driver_sql("COMMIT")
+
+    def are_filled_in() -> bool:
+        return not testbed.rows(f"SELECT id FROM recharge_orders WHERE id IN ({ids}) AND expected_amount IS NULL")
+
+    eventually(are_filled_in, "what waited for the lock", seconds=60)
+    testbed.heal(bound=testbed.bound(queries=2))
+
+
 def _send_one_by_one(testbed: Testbed, count: int) -> list[str]:
     """Send a message for each order: more than the worker fetches ahead, so that some wait at the broker."""
     names = testbed.place(count, enqueue=False)

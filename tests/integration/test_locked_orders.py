@@ -1,0 +1,158 @@
+"""Orders that a person holds locked in a transaction that stays open: what needs them waits, and all else comes in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from tests.support.processes import environment, running_worker, send_tasks
+from tests.support.reconciling import Workbench, errors_of
+from tests.support.sql import column_of, execute, rows_of, session
+from tests.support.waiting import eventually
+from worker.database.tables import REJECTED
+from worker.database.transactions import RowsHeld
+from worker.domain.records.orders import OrderState
+from worker.intake import Intake
+
+pytestmark = pytest.mark.databases("postgresql", "mariadb")
+
+HELD = ("held0", "held1", "held2", "held3")
+MOBILE = "18812340804"
+LOCK = "SELECT id FROM recharge_orders WHERE id IN ({ids}) FOR UPDATE"
+CHANGE = "UPDATE recharge_orders SET remark = 'mine' WHERE id IN ({ids})"
+
+
+@contextmanager
+def held(url: str, *names: str, by: str = LOCK) -> Iterator[None]:
+    """A person's transaction that has locked these orders, and does nothing more."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    ids = column_of(url, f"SELECT id FROM recharge_orders WHERE account = 'default' AND request_id IN ({listed})")
+    assert len(ids) == len(names)
+    with session(url) as person:
+        person.exec_driver_sql("BEGIN")
+        # By their row ids: by another index MariaDB locks the gaps before them as well.
+        person.exec_driver_sql(by.format(ids=", ".join(map(str, ids)))).close()
+        yield
+        person.exec_driver_sql("ROLLBACK")
+
+
+def callback(request_id: str) -> dict[str, str]:
+    """A callback body that says that an order was recharged."""
+    return {"requestId": request_id, "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
+
+
+def intake_of_a_worker(bench: Workbench) -> Intake:
+    """An intake that does not wait."""
+    return Intake(bench.database, bench.rules, bench.app_ids, waits=False)
+
+
+@pytest.mark.slow
+def test_all_other_orders_come_in_while_a_lock_lasts_and_afterwards_what_needed_it(
+    migrated_database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    url, orders = migrated_database_url, "reconciler.enqueue_orders"
+    settings = environment(database_url=url, broker_url=broker_url, app_id="app-1")
+    with running_worker(settings, tmp_path) as worker:
+        send_tasks(broker_url, (orders, [[{"request_id": name} for name in HELD]]))
+        eventually(lambda: len(column_of(url, "SELECT id FROM recharge_orders")) == 4, "the orders")
+        with held(url, *HELD):
+            mixed = [
+                [{"request_id": name, "mobile": MOBILE}, {"request_id": f"new-{name}-{number}"}]
+                for number in range(10)
+                for name in HELD
+            ]
+            send_tasks(
+                broker_url,
+                *((orders, [each]) for each in mixed),
+                ("reconciler.record_callbacks", [[callback("held0")]]),
+                ("reconciler.check_orders", [[{"request_id": "held1"}]]),
+                ("reconciler.cancel_orders", [[{"request_id": "held2"}]]),
+                ("reconciler.enqueue_order", [{"request_id": "held3", "custom_parm": "c3"}]),
+                *((orders, [[{"request_id": f"single{number}"}]]) for number in range(400)),
+            )
+            # A process that waited for the lock would wait 20 s for each of these lists.
+            eventually(lambda: len(column_of(url, "SELECT id FROM recharge_orders")) == 444, "all orders that are free")
+
+        def are_applied() -> bool:
+            columns = "state, mobile, custom_parm, check_requested_at"
+            found = rows_of(url, f"SELECT {columns} FROM recharge_orders WHERE id <= 4 ORDER BY request_id")
+            states, mobiles, parms, checks = zip(*found, strict=True)
+            return (
+                states == ("succeeded", "pending", "cancelled", "pending")
+                and set(mobiles) == {MOBILE}
+                and parms[3] == "c3"
+                and checks[1] is not None
+            )
+
+        eventually(are_applied, "what needed the locked orders")
+        assert worker.stop() == 0
+    assert column_of(url, "SELECT id FROM rejected_orders") == []
+
+
+@pytest.mark.parametrize("by", [LOCK, CHANGE], ids=["locked", "changed"])
+def test_an_order_that_is_sent_again_needs_no_lock(bench: Workbench, by: str) -> None:
+    bench.add("r1")
+    with held(bench.url, "r1", by=by):
+        done: dict[str, Any] = bench.intake.enqueue_orders([{"request_id": name} for name in ("r1", "r2")])
+        assert (done["accepted"], done["duplicates"]) == (1, 1)
+
+
+@pytest.mark.parametrize("by", [LOCK, CHANGE], ids=["locked", "changed"])
+def test_what_is_new_in_a_list_comes_in_though_another_order_of_it_waits(bench: Workbench, by: str) -> None:
+    intake = intake_of_a_worker(bench)
+    bench.add("r1")
+    listed: list[object] = [
+        {"request_id": 17},
+        {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE},
+        # The same order, by the id that waits to be filled in.
+        {"custom_parm": "c1", "mobile": MOBILE},
+        {"request_id": "r2"},
+    ]
+    with held(bench.url, "r1", by=by):
+        for _ in range(2):
+            with pytest.raises(RowsHeld):
+                intake.enqueue_orders(listed)
+        assert [order.request_id for order in bench.orders()] == ["r1", "r2"]
+    # Whoever delivers the message again gets the answer of its last time.
+    done: dict[str, Any] = intake.enqueue_orders(listed)
+    assert (done["accepted"], done["duplicates"], sorted(map(str, errors_of(done)))) == (0, 3, ["0"])
+    assert [(order.request_id, order.custom_parm) for order in bench.orders()] == [("r1", "c1"), ("r2", None)]
+    assert [event["kind"] for event in bench.events_of("r1")] == ["filled_in"]
+    assert len(bench.rows(REJECTED)) == 1
+
+
+def test_callbacks_checks_and_cancellations_of_a_locked_order_change_nothing_until_it_is_free(bench: Workbench) -> None:
+    intake = intake_of_a_worker(bench)
+    bench.add("r1", "r2")
+    both: list[object] = [{"request_id": "r1"}, {"request_id": "r2"}]
+    calls: list[Callable[[], object]] = [
+        lambda: intake.record_callbacks([callback("r1"), callback("r2")]),
+        lambda: intake.check_orders(both),
+        lambda: intake.cancel_orders(both),
+    ]
+    with held(bench.url, "r1"):
+        for call in calls:
+            with pytest.raises(RowsHeld):
+                call()
+        assert [order.state for order in bench.orders()] == [OrderState.PENDING] * 2
+        assert (bench.events_of("r1"), bench.events_of("r2")) == ([], [])
+    done: dict[str, Any] = intake.record_callbacks([callback("r1"), callback("r2")])
+    assert done["settled"] == 2
+
+
+def test_an_order_that_changes_before_its_lock_is_filled_in_as_it_is_then(bench: Workbench) -> None:
+    bench.add("r1")
+    changes = iter([lambda: execute(bench.url, "UPDATE recharge_orders SET remark = 'meanwhile'")])
+
+    def change_once(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FOR UPDATE" in statement:
+            next(changes, lambda: None)()
+
+    sqlalchemy.event.listen(bench.database.engine, "before_cursor_execute", change_once)
+    bench.intake.enqueue_orders([{"request_id": "r1", "mobile": MOBILE}])
+    order = bench.order("r1")
+    assert (order.remark, order.mobile) == ("meanwhile", MOBILE)
+    assert next(changes, None) is None
