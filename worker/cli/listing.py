@@ -22,7 +22,6 @@ from worker.cli.output import (
     print_table,
     say,
     shown_zone,
-    time_text,
 )
 from worker.cli.session import Session, session
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
@@ -161,13 +160,11 @@ class Paged(Form):
             write_csv(listing.csv, rows, listing.rows)
         else:
             before()
-            _print_rows(listing, rows, is_complete=not page.is_stopped)
+            _print_rows(listing, rows, is_complete=not page.is_partial)
         if has_more:
             say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
-        elif page.is_stopped:
-            since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
-            words = f"Searched the {listing.rows} since {since}; for older ones: --after {page.next_after}"
-            say(words, err=True)
+        if page.is_partial:
+            say("The search took too long and covers only the newest rows: narrow it by account or day.", err=True)
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:

@@ -8,8 +8,9 @@ from decimal import Decimal
 import pytest
 import typer
 
-from worker.cli.listing import require_one_format, write_csv
+from worker.cli.listing import Listing, Paged, require_one_format, write_csv
 from worker.domain.records.orders import OrderState
+from worker.views.page import Page
 
 
 def written(value: object, capsysbinary: pytest.CaptureFixture[bytes]) -> str:
@@ -60,3 +61,11 @@ def test_json_and_csv_at_once_are_refused() -> None:
     require_one_format(as_json=True, as_csv=False)
     with pytest.raises(typer.BadParameter, match="either --json or --csv"):
         require_one_format(as_json=True, as_csv=True)
+
+
+def test_a_list_that_was_searched_in_part_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    listing = Listing(rows="orders submitted", none="No such orders.", csv=("id",), columns=("id",))
+    Paged().show(listing, Page(rows=[], is_partial=True))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "The search took too long and covers only the newest rows: narrow it by account or day.\n"
