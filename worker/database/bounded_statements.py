@@ -53,7 +53,8 @@ def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
 @contextmanager
 def _bound_mariadb(connection: Connection, seconds: float) -> Iterator[None]:
     def limit(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:
-        return f"SET STATEMENT max_statement_time = {seconds:f} FOR {statement}", parameters
+        # Only MariaDB reads what /*M! holds: MySQL has no such limit.
+        return f"/*M! SET STATEMENT max_statement_time = {seconds:f} FOR */ {statement}", parameters
 
     event.listen(connection, "before_cursor_execute", limit, retval=True)
     try:
