@@ -89,21 +89,21 @@ def wanted_format() -> str | None:
 
 
 class _TooLong(Exception):
-    """The list is longer than an XLSX may be, or takes too long to read."""
+    """The list takes too long to read, or is longer than an XLSX may be."""
 
 
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
-    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page where that is too long,
-    and one with status 503 while two other files are downloaded."""
-    is_csv = wanted_format() == "csv"
+    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page if that is too long, and
+    one with status 503 while two other files are downloaded. A CSV of which rows are sent breaks off instead."""
 
     def read(*, after: int | None, most: int, seconds: None) -> Page[Row]:
-        page = load(after, most, seconds if is_csv else _PAGE_SECONDS)
+        page = load(after, most, _PAGE_SECONDS)
         if page.is_partial:
-            raise _TooLong
+            raise _TooLong(f"{most} rows take more than {_PAGE_SECONDS:g} s")
         return page
 
-    return _download(file, every_row(read, after, at_once=file.rows_at_once), filters, zone, is_streamed=is_csv)
+    rows = every_row(read, after, at_once=file.rows_at_once)
+    return _download(file, rows, filters, zone, is_streamed=wanted_format() == "csv")
 
 
 def momentary_file(file: ListFile, rows: Generator[Row, None, None], zone: ZoneInfo) -> Response | str:
@@ -122,19 +122,20 @@ def _download(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, *, is
     size: int | None = None
     with ExitStack() as held:
         held.enter_context(place)
-        if is_streamed:
-            parts = csv_parts(file.columns, rows, zone)
-        else:
-            written = held.enter_context(TemporaryFile())
-            try:
-                _write(written, file, _bounded(rows) if wanted_format() == "xlsx" else rows, filters, zone)
-            except _TooLong:
-                return render_template("console/too_long.html", title=column_name(file.name, "list"), most=_MOST_ROWS)
-            size = written.tell()
-            written.seek(0)
-            parts = iter(partial(written.read, _CHUNK), b"")
-        # Errors of the first rows have a page.
-        body = itertools.chain([next(parts)], parts)
+        try:
+            if is_streamed:
+                parts = csv_parts(file.columns, rows, zone)
+            else:
+                written = held.enter_context(TemporaryFile())
+                _write(written, file, _bounded(rows, is_xlsx=wanted_format() == "xlsx"), filters, zone)
+                size = written.tell()
+                written.seek(0)
+                parts = iter(partial(written.read, _CHUNK), b"")
+            # Errors of the first rows have a page.
+            body = itertools.chain([next(parts)], parts)
+        except _TooLong:
+            title, most = column_name(file.name, "list"), None if wanted_format() == "csv" else _MOST_ROWS
+            return render_template("console/too_long.html", title=title, most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
     # Also where the client goes away, or asked for no body.
@@ -157,11 +158,12 @@ def _write(
     write_xlsx(written, replace(described, totals=lambda: totals) if totals else described, worded)
 
 
-def _bounded(rows: Rows) -> Rows:
+def _bounded(rows: Rows, *, is_xlsx: bool) -> Rows:
     until, characters = time.monotonic() + _MOST_SECONDS, 0
     for count, row in enumerate(rows, start=1):
         characters += sum(len(value) for value in row.values() if isinstance(value, str))
-        if count > _MOST_ROWS or characters > _MOST_CHARACTERS or time.monotonic() > until:
+        is_large = count > _MOST_ROWS or characters > _MOST_CHARACTERS
+        if (is_xlsx and is_large) or time.monotonic() > until:
             raise _TooLong
         yield row
 
