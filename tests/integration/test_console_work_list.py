@@ -150,3 +150,16 @@ def test_the_next_order_of_an_account_is_found_behind_many_of_another_one(bench:
     with pages_of(bench.url) as pages, pages.client.application.test_request_context(f"/orders/{first}?{held}"):
         path = next_in_list(settings, bench.database, first)
     assert path == f"/orders/{bench.order('last').id}?{held}"
+
+
+@pytest.mark.databases("sqlite")
+def test_a_search_for_the_next_order_that_takes_too_long_does_not_say_that_there_is_none(bench: Workbench) -> None:
+    bench.add("first", age_seconds=60.0)
+    bench.add(*(f"o{number}" for number in range(3_000)), age_seconds=3600.0)
+    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
+    bench.run("UPDATE recharge_orders SET account = 'shop' WHERE request_id LIKE 'o%'")
+    first, held, settings = bench.order("first").id, "list=account%3Ddefault", settings_of_account(bench.url)
+    with pages_of(bench.url) as pages, pages.client.application.test_request_context(f"/orders/{first}?{held}"):
+        assert next_in_list(settings, bench.database, first) is None
+        path = next_in_list(settings, bench.database, first, seconds=0.0)
+    assert path == f"/attention?account=default&after={first}"

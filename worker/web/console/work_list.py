@@ -17,6 +17,7 @@ from worker.domain.watching.workers import tick_allowance
 from worker.settings import Settings
 from worker.settings.rules import rules_of
 from worker.views.orders import OrderSearch, count_found, find_orders
+from worker.views.page import PAGE_SECONDS, Bound
 from worker.views.todo import MOST_COUNTED, TodoGroup, every_todo, read_todo
 from worker.views.work_list import numbers_of, orders_to_work_on, with_any_reason
 from worker.web.console.files import ListFile, momentary_file, wanted_format
@@ -88,17 +89,21 @@ def list_search(filters: Filters) -> OrderSearch:
     return with_any_reason(replace(wanted, is_oldest_first=filters.word("sort") == "oldest"))
 
 
-def next_in_list(settings: Settings, database: Database, order_id: int) -> str | None:
+def next_in_list(settings: Settings, database: Database, order_id: int, seconds: Bound = PAGE_SECONDS) -> str | None:
     """The path of the order after this one in the work list that the address of its page names (`list`, the list's own
-    query string); None if none was found, and if the page was not opened from the list."""
+    query string); that of the list after this order if the search took too long; None at the end of the list, and if
+    the page was not opened from it."""
     named = request.args.get("list")
     if named is None:
         return None
     given = dict(parse_qsl(named))
     wanted = list_search(Filters(zone=settings.zone, accounts=settings.accounts, given=given))
     with database.snapshot() as connection:
-        found = find_orders(connection, wanted, after=order_id, most=1)
-    return url_for("console.order", order_id=found.rows[0]["id"], list=named) if found.rows else None
+        found = find_orders(connection, wanted, after=order_id, most=1, seconds=seconds)
+    if found.rows:
+        return url_for("console.order", order_id=found.rows[0]["id"], list=named)
+    rest = urlencode({**given, "after": order_id})
+    return f"{url_for('console.attention')}?{rest}" if found.is_partial else None
 
 
 def _orders(settings: Settings, database: Database) -> str:
