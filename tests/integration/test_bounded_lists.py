@@ -1,6 +1,7 @@
 """A list whose search takes too long: the page has what the newest rows gave, on every database. A count that takes
 too long ends."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -113,24 +114,29 @@ def test_a_connection_that_ends_during_a_bounded_statement_is_the_error_that_is_
         read()
 
 
-def test_a_search_among_the_newest_rows_has_those_of_every_part(bench: Workbench) -> None:
+@pytest.mark.parametrize("is_oldest_first", [False, True])
+def test_a_search_of_the_newest_rows_has_those_of_every_part_in_either_order(
+    bench: Workbench, is_oldest_first: bool
+) -> None:
     for start in range(0, MANY, 5_000):
         add(bench.database, *(row(f"r{number}", mobile=f"188{number:08}") for number in range(start, start + 5_000)))
-    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id IN ('r77', 'r19999')")
+    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id IN ('r77', 'r19977')")
     of_states = Listed(
         key=[ORDERS.c.submitted_at, ORDERS.c.id],
         ranges=[[ORDERS.c.state == state] for state in (OrderState.PENDING, OrderState.UNRESOLVED)],
         filters=[ORDERS.c.mobile.endswith("77")],
-        newest=100,
+        is_oldest_first=is_oldest_first,
+        newest=200,
     )
+    columns = [ORDERS.c.id, ORDERS.c.request_id]
+    read = partial(read_page, listed=of_states, table=ORDERS, columns=columns, most=500, seconds=SHORT_SECONDS)
     with bench.database.snapshot() as connection:
-        columns, found = [ORDERS.c.id, ORDERS.c.request_id], list[list[str]]()
-        for after in (None, (NOON, 19_901)):
-            page = read_page(connection, of_states, ORDERS, columns, after=after, most=500, seconds=SHORT_SECONDS)
-            assert page.is_partial
-            found.append([one["request_id"] for one in page.rows])
-    # The newest 100 rows of both states together.
-    assert found == [["r19977"], ["r19877"]]
+        first = read(connection, after=None)
+        second = read(connection, after=(NOON, first.rows[0]["id"]))
+    assert first.is_partial
+    # The newest 200 rows of both states together, on each page.
+    names = ["r19877", "r19977"] if is_oldest_first else ["r19977", "r19877"]
+    assert [[one["request_id"] for one in page.rows] for page in (first, second)] == [names, names[1:]]
 
 
 @pytest.mark.databases("postgresql")

@@ -177,7 +177,7 @@ def test_a_list_that_was_searched_in_part_says_so(pages: Pages) -> None:
     shown = "{% import 'console/parts.html' as parts with context %}{{ parts.pager(part) }}"
     with pages.client.application.test_request_context("/orders?account=shop"):
         said = render_template_string(shown, part=Page(rows=[], is_partial=True))
-    assert "The search took too long and covers only the newest rows: narrow it by account or day." in said
+    assert "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day." in said
     assert "There is nothing that matches." not in said
     assert "Next page" not in said
 

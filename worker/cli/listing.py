@@ -164,7 +164,10 @@ class Paged(Form):
         if has_more:
             say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
         if page.is_partial:
-            say("The search took too long and covers only the newest rows: narrow it by account or day.", err=True)
+            say(
+                "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day.",
+                err=True,
+            )
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:

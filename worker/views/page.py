@@ -1,7 +1,7 @@
 """Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
 
-A page that takes longer than two seconds has what is found among the next 50,000 rows of the list, and says so; it has
-nothing if that takes longer than two seconds as well.
+A page that takes longer than two seconds has what is found among the newest 50,000 rows, whatever it begins with, and
+says so; it has nothing if that takes longer than two seconds as well.
 """
 
 import operator
@@ -48,18 +48,19 @@ class Listed:
     """The other conditions, on columns that are set `apart`."""
     is_oldest_first: bool = False
     newest: int = 50_000
-    """How many rows are searched if the search of all takes too long."""
+    """How many of the newest rows are searched if the search of all takes too long."""
 
     def keys(
-        self, connection: Connection, *, after: Key | None = None, before: Key | None = None, most: int
+        self, connection: Connection, *, after: Key | None = None, newer_than: Key | None = None, most: int
     ) -> Select[Any]:
-        """The statement for the keys of the first `most` rows, of those between these two keys if they are given. Each
-        part is read up to `most` of its rows, by its own index; a row of several parts counts once."""
+        """The statement for the keys of the first `most` rows: of those after a key of the list, and newer than a key,
+        if they are given. Each part is read up to `most` of its rows, by its own index; a row of several parts counts
+        once."""
         within = [*self.within]
         if after is not None:
             within.append(_comes_after(connection, self.key, after, is_oldest_first=self.is_oldest_first))
-        if before is not None:
-            within.append(_comes_after(connection, self.key, before, is_oldest_first=not self.is_oldest_first))
+        if newer_than is not None:
+            within.append(_comes_after(connection, self.key, newer_than, is_oldest_first=True))
         parts = [
             self._ordered(select(*self.key).where(*within, *part, *self.filters), self.key).limit(most)
             for part in self.ranges
@@ -69,10 +70,10 @@ class Listed:
         found = union(*(select(part.subquery()) for part in parts)).subquery()
         return self._ordered(select(found), found.c).limit(most)
 
-    def key_at(self, connection: Connection, after: Key | None, number: int) -> Key | None:
-        """The key of the row that has this many rows before it, whatever the parts and filters; None if none has."""
-        whole = replace(self, ranges=((),), filters=())
-        found = connection.execute(whole.keys(connection, after=after, most=1).offset(number)).first()
+    def before_newest(self, connection: Connection) -> Key | None:
+        """The key of the row just before the newest ones, whatever the parts and filters; None if there is none."""
+        whole = replace(self, ranges=((),), filters=(), is_oldest_first=False)
+        found = connection.execute(whole.keys(connection, most=1).offset(self.newest)).first()
         return None if found is None else tuple(found)
 
     def _ordered(self, statement: Select[Any], key: Iterable[ColumnElement[Any]]) -> Select[Any]:
@@ -87,7 +88,7 @@ class Page(Generic[T]):
     next_after: int | None = None
     """The id after which the next page begins; None at the end of the list."""
     is_partial: bool = False
-    """Whether the search took too long, so that the page has what a part of the rows gave."""
+    """Whether the search took too long, so that the page has what at most the newest rows gave."""
 
 
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
@@ -116,8 +117,8 @@ def read_page(
     """These columns of the next `most` rows after a key, or of the first ones."""
 
     def read(*, is_partial: bool) -> list[Key]:
-        end = listed.key_at(connection, after, listed.newest) if is_partial else None
-        found = connection.execute(listed.keys(connection, after=after, before=end, most=most))
+        older = listed.before_newest(connection) if is_partial else None
+        found = connection.execute(listed.keys(connection, after=after, newer_than=older, most=most))
         return [tuple(row) for row in found]
 
     keys = read_within(connection, seconds, partial(read, is_partial=False))

@@ -68,4 +68,7 @@ def test_a_list_that_was_searched_in_part_says_so(capsys: pytest.CaptureFixture[
     Paged().show(listing, Page(rows=[], is_partial=True))
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err == "The search took too long and covers only the newest rows: narrow it by account or day.\n"
+    assert (
+        shown.err
+        == "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day.\n"
+    )

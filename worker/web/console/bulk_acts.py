@@ -169,7 +169,7 @@ def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tupl
         part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1)
         if part.is_partial:
             filters.faults.append(
-                text("The search took too long and covers only the newest rows: narrow it by account or day.")
+                text("The search took too long and covers at most the newest 50,000 rows: narrow it by account or day.")
             )
             return [], False
         return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None
