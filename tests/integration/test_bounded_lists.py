@@ -82,6 +82,16 @@ def test_a_count_of_metrics_that_takes_too_long_ends_with_an_error(bench: Workbe
         count_all(bench.database, Count.UNMATCHED, ["default"], seconds=SHORT_SECONDS)
 
 
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("wanted", [OrderSearch(prefix="1"), OrderSearch(mobile="18812340804")])
+def test_the_search_by_the_index_of_an_id_is_bounded_too(bench: Workbench, wanted: OrderSearch) -> None:
+    bench.add("1")
+    with bench.database.write() as other, bench.database.snapshot() as connection:
+        other.execute(text("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE"))
+        page = find_orders(connection, wanted, most=5, seconds=0.1)
+    assert (page.rows, page.is_partial) == ([], True)
+
+
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_session_keeps_its_own_limit(bench: Workbench) -> None:
     change, read = {

@@ -101,7 +101,7 @@ def find_orders(
     """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
     such order. In a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
-    listed = _listed(connection, wanted)
+    listed = _listed(connection, wanted, seconds)
     return read_page(connection, listed, ORDERS, SHOWN_COLUMNS, after=last, most=most, seconds=seconds)
 
 
@@ -118,7 +118,7 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
 
 def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
     """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
-    found = _listed(connection, wanted).keys(connection, most=most).subquery()
+    found = _listed(connection, wanted, _COUNT_SECONDS).keys(connection, most=most).subquery()
     count = select(func.count()).select_from(found)
     return read_within(connection, _COUNT_SECONDS, partial(connection.scalar, count))
 
@@ -227,10 +227,10 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _listed(connection: Connection, wanted: OrderSearch) -> Listed:
+def _listed(connection: Connection, wanted: OrderSearch, seconds: Bound) -> Listed:
     """The list of the orders that are wanted."""
     by, _ = wanted.time_columns
-    ids = _few(connection, wanted)
+    ids = _few(connection, wanted, seconds)
     few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
     ranges, left = _ranges(wanted) if ids is None else ([[]], wanted)
     return Listed(
@@ -259,9 +259,9 @@ def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], Order
     return [[]], wanted
 
 
-def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
-    """The ids of the orders of an act, of a phone number or else with a start of an id, if no more than 10,000 orders
-    have it; None if more have it, and for other searches."""
+def _few(connection: Connection, wanted: OrderSearch, seconds: Bound) -> list[int] | None:
+    """The ids of the orders of an act, of a phone number or with the start of an id. None for other searches, if more
+    than 10,000 orders have the number, and if its index takes longer than this many seconds."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
     # One statement for each index: an OR over both ids would use neither on some databases.
@@ -269,10 +269,15 @@ def _few(connection: Connection, wanted: OrderSearch) -> list[int] | None:
     if wanted.mobile is None and wanted.prefix is not None:
         begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)
         conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
-    ids = set[int]()
-    for column, condition in conditions:
-        ids.update(connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)))
-    return sorted(ids) if conditions and len(ids) <= _FEW else None
+
+    def read() -> set[int]:
+        ids = set[int]()
+        for column, condition in conditions:
+            ids.update(connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)))
+        return ids
+
+    ids = read_within(connection, seconds, read) if conditions else None
+    return None if ids is None or len(ids) > _FEW else sorted(ids)
 
 
 def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:
