@@ -1,8 +1,8 @@
-"""One index has the orders of each state in the order of the lists; on PostgreSQL without those that have succeeded. It
+"""One index has the orders of each state in the order of the lists, on PostgreSQL without those that have succeeded. It
 replaces both indexes of unresolved orders.
 
-The index of results has the order of the lists, too; under another name, so that there is one at every moment. On
-PostgreSQL no statement waits while an index is created or dropped.
+The index of results has the order of the lists as well. It gets another name, so that one of the two is there at every
+moment. On PostgreSQL no statement waits while an index is created or dropped.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def _outside_a_transaction() -> Iterator[None]:
 
 
 def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> None:
-    """Create an index of these rows on PostgreSQL; on SQLite of these only if it `is_partial` there, too."""
+    """Create an index of these rows on PostgreSQL; on SQLite it has all rows unless it `is_partial`."""
     if op.get_context().dialect.name == "postgresql":
         # A creation that died leaves an index that no statement uses.
         _drop(name)

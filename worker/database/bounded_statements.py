@@ -43,7 +43,7 @@ def read_within(connection: Connection, seconds: float | None, read: Callable[[]
 
 @contextmanager
 def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
-    # An error ends the transaction, or the savepoint, whose end restores the limit that was there before.
+    # The end of the savepoint restores the limit that was there before, also after an error.
     with connection.begin_nested() as savepoint:
         connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"))
         yield

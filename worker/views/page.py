@@ -28,7 +28,7 @@ ROWS_AT_ONCE = 1_000
 PAGE_SECONDS = 2.0
 """How long the statement of a page may take."""
 Bound = float | None
-"""How many seconds a search may take; None: any. One that takes longer is partial."""
+"""How many seconds a search may take, None for any number. A search that takes longer is partial."""
 
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
