@@ -25,7 +25,6 @@ from worker.adapters.version import log_version
 from worker.broker import log_filters
 from worker.broker.log_filters import BrokerOutageFilter
 from worker.celery_settings import celery_settings
-from worker.doctor.libraries import unloadable_for_celery
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
 
@@ -38,8 +37,6 @@ def _configuration() -> dict[str, Any]:
         settings = load_settings()
     except SettingsError as error:
         leave(str(error))
-    if faults := unloadable_for_celery(settings):
-        leave("\n".join(f"cannot start: {check}" for check in faults.values()))
     _guard_kombu()
     return celery_settings(settings)
 

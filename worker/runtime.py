@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.adapters.clock import Clock, HostClock
-from worker.adapters.notify.transports import make_transport
+from worker.adapters.notify import make_transport
 from worker.adapters.platform.client import PlatformClient
 from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers

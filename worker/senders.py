@@ -19,7 +19,7 @@ from itertools import count
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.adapters.notify.transports import Transport
+from worker.adapters.notify import Transport
 from worker.adapters.safe_text import first_words
 from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES, OutageLog

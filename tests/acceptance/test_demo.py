@@ -15,7 +15,6 @@ import pytest
 import requests
 
 import worker
-from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -108,11 +107,8 @@ def test_the_demo_settles_every_order_and_leaves_nothing_running() -> None:
     assert said.rstrip().splitlines()[-1].startswith("Result: all is well")
 
 
-def test_given_servers_are_used_and_the_summary_is_printed_as_json(
-    migrated_database_url: str, own_valkey: EmbeddedValkey
-) -> None:
-    given = ("--database-url", migrated_database_url, "--broker-url", own_valkey.url)
-    with demo(*SMALL, "--json", *given) as process:
+def test_the_summary_is_printed_as_json() -> None:
+    with demo(*SMALL, "--json") as process:
         said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, said + errors
     summary = json.loads(said)
@@ -160,30 +156,3 @@ def test_a_killed_demo_leaves_nothing_running() -> None:
         process.kill()
         process.wait(60)
         wait_until_gone(process.pid)
-
-
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        (("--database-url", "oracle://host/name"), "RECONCILER_DATABASE_URL names a database or a driver that is not"),
-        (("--broker-url", "redis://127.0.0.1:1/0"), "the broker of --broker-url does not answer"),
-        (("--database-url", "postgresql://127.0.0.1:1/none"), "the database is away ("),
-    ],
-)
-def test_servers_that_cannot_be_used_are_reported_in_one_line(options: tuple[str, str], fault: str) -> None:
-    with demo(*options) as process:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 1
-        assert errors.startswith(f"Error: {fault}")
-        assert errors.count("\n") == 1
-        wait_until_gone(process.pid)
-
-
-def test_a_broker_whose_orders_another_worker_consumes_is_refused(own_valkey: EmbeddedValkey) -> None:
-    # Its default size: it is not done before the second has asked.
-    with demo("--broker-url", own_valkey.url) as first:
-        wait_until_running(first)
-        with demo(*SMALL, "--broker-url", own_valkey.url) as second:
-            _, errors = second.communicate(timeout=300)
-            assert second.returncode == 1
-            assert "consumes reconciler.orders of this broker" in errors

@@ -191,7 +191,14 @@ def test_acts_and_lists_are_in_chinese(cli: CommandLine, bench: Workbench, tmp_p
         *(["check", "4", "5"], ["resend", "--since", "2d", "--yes"], ["pause", "default", "--for", "2h"], ["plan"]),
         *(["pause", "--all", "--from", "23:00", "--until", "06:00"], ["pause", "default"], ["resume", "default"]),
         *(["resume", "default", "--planned"], ["resume", "default", "--planned"], ["resume", "default"], ["hold"]),
-        *(["limit"], ["orders"], ["orders", "--limit", "1"], ["orders", "--summary"], ["queries"], ["rejected"]),
+        *(
+            ["limit", "--window", "60"],
+            ["orders"],
+            ["orders", "--limit", "1"],
+            ["orders", "--summary"],
+            ["queries"],
+            ["rejected"],
+        ),
         *(
             ["unmatched"],
             ["notifications"],

@@ -342,18 +342,6 @@ def test_no_next_query_is_announced_while_the_account_backs_off(cli: CommandLine
     assert re.search(r"default \(paused\) +0 +paused", cli.run("status").stdout)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--check",), "--watch is for people"),
-        (("--json",), "--watch is for people"),
-        ((), "--watch needs a terminal"),
-    ],
-)
-def test_watching_is_for_people_at_a_terminal(cli: CommandLine, options: tuple[str, ...], said: str) -> None:
-    assert said in cli.error("status", "--watch", *options, status=2)
-
-
 def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     bench.reconcile([item("1")])

@@ -20,7 +20,7 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
-from worker.adapters.notify.transports import make_transport
+from worker.adapters.notify import make_transport
 from worker.database.error_kinds import OutageLog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook

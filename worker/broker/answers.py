@@ -103,7 +103,7 @@ def _is_shared(client: Any, deployment: str) -> bool:
     with suppress(NoPermissionError):
         before = client.get(ASKED_KEY)
     with suppress(NoPermissionError):
-        client.set(ASKED_KEY, deployment, ex=_WRITTEN_SECONDS)
+        client.set(ASKED_KEY, deployment or before or "", ex=_WRITTEN_SECONDS)
     return bool(before and deployment) and before != deployment.encode()
 
 

@@ -12,36 +12,28 @@ from worker.cli.acts import Act, ReasonedAct, acting_session
 from worker.cli.output import (
     AsJson,
     InUtc,
-    console,
     counted,
-    in_words,
     print_json,
-    print_table,
     say,
-    text,
     time_text,
     warn,
 )
-from worker.cli.session import Session, account_names, account_option, require_configured, session
+from worker.cli.session import account_names, require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
 from worker.domain.accounts.pauses import Resumed, pause_fault
-from worker.domain.queries.slots_and_clocks import boot_clock_decides, is_longer
-from worker.domain.records.accounts import AccountState, Pause, Reading, SlotRow
+from worker.domain.records.accounts import AccountState, Pause, SlotRow
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
-from worker.operations.maintain_slots import longer_window_remedy, lower_windows, read_windows
+from worker.operations.maintain_slots import lower_windows
 from worker.settings import Settings
 from worker.settings.addresses import is_loopback
 from worker.settings.rules import accounts_by_sid, rules_of
-from worker.words import N_
 
-_LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
 _PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
 """What each of these is called where the pause is planned."""
-NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
 
 
 def habits_to_response(state: AccountState) -> dict[str, Any]:
@@ -85,15 +77,14 @@ Lasts = Annotated[
     ),
 ]
 Window = Annotated[
-    float | None,
+    float,
     typer.Option(
         metavar="SECONDS",
         min=_LEAST_SECONDS,
         max=_MOST_SECONDS,
-        help="Lower longer windows to this one. Each slot begins with one full reservation of its longer window.",
+        help="The window that holds then. Each slot begins with one full reservation of its longer window.",
     ),
 ]
-OfSid = Annotated[str | None, account_option("Only the account SID of this account.")]
 
 
 def pause(
@@ -253,44 +244,24 @@ def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
     return {"accounts": names[row.account_sid], "slot": row.number, "due_at": row.slot.due_at, "wait_seconds": seconds}
 
 
-def limit(window: Window = None, account: OfSid = None, as_json: AsJson = False) -> None:
-    """Show the window of each slot, and when it may carry the next query by both clocks.
+def limit(window: Window, as_json: AsJson = False) -> None:
+    """Lower longer windows of slots, once no worker with a longer one runs any more: such a worker would raise them.
 
     The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
-    one sends no query. --window lowers it again, once no worker with the longer one runs any more: such a worker would
-    raise it at once.
+    one sends no query. `reconciler doctor` says where that is so, and `reconciler status` shows when each slot may
+    carry the next query.
 
     Examples:
-      reconciler limit
       reconciler limit --window 60
-      reconciler limit --account shop --json
     """
     with session(needs_accounts=True) as opened:
-        require_configured(opened.settings, () if account is None else (account,))
-        sids = {one.account_sid for name, one in opened.settings.accounts.items() if account in (None, name)}
-        clock = HostClock()
-        lowered: list[tuple[SlotRow, SlotRow]] = []
-        if window is not None:
-            _check_window(window, opened.settings)
-            lowered = lower_windows(opened.database, clock, rules_of(opened.settings), sids, window)
-        rows, now = read_windows(opened.database, clock, sids)
-        response = _to_response(rows, now, opened)
+        _check_window(window, opened.settings)
+        sids = {one.account_sid for one in opened.settings.accounts.values()}
+        lowered = lower_windows(opened.database, HostClock(), rules_of(opened.settings), sids, window)
     if as_json:
-        print_json({**response, "lowered": [_lowered(before, after) for before, after in lowered]})
-        return
-    if window is not None:
+        print_json({"lowered": [_lowered(before, after) for before, after in lowered]})
+    else:
         _print_lowered(lowered, window)
-    _print_limit(response)
-
-
-def rest(seconds: float) -> float:
-    """What is left of a wait, in seconds; 0 where it is over."""
-    return round(max(0.0, seconds), 1)
-
-
-def when(seconds: float) -> str:
-    """What `rest` says, in words."""
-    return text("in %(seconds)s s", seconds=format(seconds, ",")) if seconds else text("now")
 
 
 def _check_window(window: float, settings: Settings) -> None:
@@ -305,29 +276,6 @@ def _check_window(window: float, settings: Settings) -> None:
         warn(warning)
 
 
-def _to_response(rows: Sequence[SlotRow], now: Reading, opened: Session) -> dict[str, Any]:
-    names, own = accounts_by_sid(opened.settings), opened.settings.query_window_seconds
-    slots = [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows]
-    return {"now": now.database, "query_window_seconds": own, "slots": slots}
-
-
-def _slot(row: SlotRow, now: Reading, own_window: float) -> dict[str, Any]:
-    slot = row.slot
-    is_ours = boot_clock_decides(slot, now)
-    return {
-        "account_sid": row.account_sid,
-        "slot": row.number,
-        "window_seconds": slot.window_seconds or None,
-        "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
-        "due_at": slot.due_at,
-        "due_in_seconds": rest((slot.due_at - now.database).total_seconds()),
-        # A reading of another boot's clock says nothing here.
-        "boot_due_in_seconds": rest(slot.boot_due - now.boot) if is_ours else None,
-        "decided_by": "boot clock" if is_ours else "database clock",
-        "in_flight_query_id": row.in_flight_query_id,
-    }
-
-
 def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
     windows = {"from_seconds": before.slot.window_seconds, "to_seconds": after.slot.window_seconds}
     return {"account_sid": before.account_sid, "slot": before.number, **windows}
@@ -339,26 +287,3 @@ def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) ->
         return
     longest = max(before.slot.window_seconds for before, _ in lowered)
     say(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
-
-
-def _print_limit(response: Mapping[str, Any]) -> None:
-    slots, own = response["slots"], response["query_window_seconds"]
-    if not slots:
-        typer.echo(text(NO_SLOTS))
-        return
-    rows = [_limit_row(slot) for slot in slots]
-    print_table(console(), _LIMIT_COLUMNS, rows, title=in_words(f"Limit; this worker's window is {own:g} s"))
-    if any(slot["is_longer_than_ours"] for slot in slots):
-        theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
-        say(f"A worker with {own:g} s sends no query on longer windows: {longer_window_remedy(own, theirs)}.")
-
-
-def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:
-    window, boot = slot["window_seconds"], slot["boot_due_in_seconds"]
-    return {
-        **slot,
-        "accounts": ", ".join(slot["accounts"]),
-        "window": text("not known yet") if window is None else f"{window:g} s",
-        "next_query": when(slot["due_in_seconds"]),
-        "by_boot_clock": text("another boot wrote it") if boot is None else when(boot),
-    }

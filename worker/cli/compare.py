@@ -14,7 +14,7 @@ import typer
 
 from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
 from worker.cli.app import CommandError
-from worker.cli.input_files import STDIN, file_or_stdin
+from worker.cli.declare import STDIN, file_or_stdin
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
 from worker.cli.session import Session, account_option, require_known, say_deleted, session

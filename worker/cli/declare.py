@@ -1,13 +1,16 @@
-"""How a function becomes a command: its help, its examples, and options that several commands share."""
+"""How a function becomes a command: its help, its examples, and what options of several commands share."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
 
+STDIN = Path("-")
+"""The file that names standard input."""
 _EXAMPLES = "Examples:"
 
 
@@ -57,6 +60,13 @@ def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
         return [word for word in words if word.startswith(incomplete)]
 
     return begun
+
+
+def file_or_stdin(value: Path) -> Path:
+    """For `callback`: a file that is there, or standard input. Raises BadParameter for any other."""
+    if value != STDIN and (not value.exists() or value.is_dir()):
+        raise typer.BadParameter(f"there is no file {value}")
+    return value
 
 
 def _flat(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.input_files import STDIN, file_or_stdin
+from worker.cli.declare import STDIN, file_or_stdin
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import (
     AsJson,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from worker.adapters.clock import Clock, HostClock
-from worker.adapters.notify.transports import make_transport
+from worker.adapters.notify import make_transport
 from worker.cli.app import CommandError
 from worker.cli.output import AsJson, console, print_fields, print_json
 from worker.cli.session import check_database, errors_in_one_line, read_settings

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.accounts import NO_SLOTS, PLANNED, habits_to_response, pauses_to_response, rest, when
+from worker.cli.accounts import PLANNED, habits_to_response, pauses_to_response
 from worker.cli.notifications import endpoint_rows, show_endpoints
 from worker.cli.output import (
     SKIN,
@@ -63,6 +63,7 @@ _STATE = (
 _MOST_BATCHES = 10
 _BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
+_NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
 _WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to.")
 
 
@@ -103,9 +104,9 @@ def _slot(slot: Row, names: Sequence[str], states: Mapping[str, AccountState], n
     return {
         **slot,
         "accounts": names,
-        "due_in_seconds": rest((slot["due_at"] - now).total_seconds()),
+        "due_in_seconds": _rest((slot["due_at"] - now).total_seconds()),
         # None: all of its accounts are paused.
-        "next_query_in_seconds": None if query_at is None else rest((query_at - now).total_seconds()),
+        "next_query_in_seconds": None if query_at is None else _rest((query_at - now).total_seconds()),
     }
 
 
@@ -113,7 +114,7 @@ def _worker(row: WorkerRow, now: datetime) -> Row:
     tick = row.last_tick_at
     return {
         **_copied(row, _WORKER_FIELDS),
-        "last_tick_seconds_ago": None if tick is None else rest((now - tick).total_seconds()),
+        "last_tick_seconds_ago": None if tick is None else _rest((now - tick).total_seconds()),
         "clock_offset_seconds": round(row.clock_offset_seconds, 3),
     }
 
@@ -164,7 +165,7 @@ def show(out: Console, response: Row) -> None:
     if response["slots"]:
         _table(out, text("Budget"), _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
     else:
-        out.print(text(NO_SLOTS), soft_wrap=True)
+        out.print(text(_NO_SLOTS), soft_wrap=True)
         out.print()
     _table(out, text("Orders"), _ORDERS, [_orders_row(one, now) for one in accounts])
     planned = [{"account": one["account"], **plan} for one in accounts for plan in one["planned_pauses"]]
@@ -221,7 +222,7 @@ def _worker_row(row: Row, now: datetime) -> Row:
 
 
 def _ago(moment: datetime, now: datetime) -> str:
-    return text("%(lasts)s ago", lasts=duration_text(rest((now - moment).total_seconds())))
+    return text("%(lasts)s ago", lasts=duration_text(_rest((now - moment).total_seconds())))
 
 
 def _mark(account: Row, now: datetime) -> str:
@@ -237,7 +238,7 @@ def _slot_row(slot: Row, marks: Mapping[str, str]) -> Row:
     return {
         **slot,
         "accounts": listed or text("not configured: %(sid)s", sid=slot["account_sid"]),
-        "next_query": text("paused") if seconds is None else when(seconds),
+        "next_query": text("paused") if seconds is None else _when(seconds),
     }
 
 
@@ -314,3 +315,13 @@ def _people_rows(accounts: Iterable[Row]) -> Iterable[Row]:
                 "attention": f"{attention.get(reason, 0):,}",
                 "unresolved": f"{unresolved.get(reason, 0):,}",
             }
+
+
+def _rest(seconds: float) -> float:
+    """What is left of a wait, in seconds; 0 where it is over."""
+    return round(max(0.0, seconds), 1)
+
+
+def _when(seconds: float) -> str:
+    """What `_rest` says, in words."""
+    return text("in %(seconds)s s", seconds=format(seconds, ",")) if seconds else text("now")

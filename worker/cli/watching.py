@@ -1,13 +1,11 @@
 """`reconciler status`, `health` and `todo`: whether orders are reconciled, by which workers, what stands in the
 way; and all that needs a person."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 from rich.text import Text
 
 from worker.adapters.safe_text import one_line
@@ -28,7 +26,7 @@ from worker.cli.output import (
     word_of,
     wrapped,
 )
-from worker.cli.session import Session, errors_in_one_line, read_settings, session, words_of
+from worker.cli.session import Session, read_settings, session, words_of
 from worker.cli.status_view import finding_to_response, show, to_response
 from worker.database.engine import missing_file
 from worker.database.transactions import Database, DatabaseError
@@ -47,7 +45,6 @@ from worker.words import N_
 from worker.words.catalogue import means, remedy
 from worker.words.sentences import finding_in_words
 
-_REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
 _CANNOT_TELL = 3
 _HEALTH_SECONDS = 60.0
@@ -64,7 +61,6 @@ Limit = Annotated[
         help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
     ),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")]
 CheckOption = Annotated[
     bool,
     typer.Option(
@@ -76,7 +72,7 @@ CheckOption = Annotated[
 ]
 
 
-def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False, as_json: AsJson = False) -> None:
+def status(check: CheckOption = False, utc: InUtc = False, as_json: AsJson = False) -> None:
     """Show whether orders are being reconciled: workers, budget, and for each account what is due, asked and settled.
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
@@ -91,22 +87,18 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
 
     Examples:
       reconciler status
-      reconciler status --watch
       reconciler status --check
       reconciler status --json
     """
-    if watch and (check or as_json):
-        raise typer.BadParameter("--watch is for people: leave --check and --json out")
     if check:
         raise typer.Exit(_check(as_json))
 
     with session(utc=utc or as_json, answer_seconds=_ANSWER_SECONDS) as opened:
-        if watch:
-            _watch(opened)
-        elif as_json:
-            print_json(_response(opened))
-        else:
-            show(console(), _response(opened))
+        response = _response(opened)
+    if as_json:
+        print_json(response)
+    else:
+        show(console(), response)
 
 
 def _read(opened: Session, *, with_learned: bool = True) -> Status:
@@ -152,31 +144,6 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
         return
     findings = [finding_to_response(one) for one in found]
     print_json({"level": level.lower(), "status": number, "in_words": words, "findings": findings})
-
-
-def _watch(opened: Session) -> None:
-    out = console()
-    if not out.is_terminal:
-        raise typer.BadParameter("--watch needs a terminal; `reconciler status` shows it once")
-    # Ctrl-C is how it ends: nothing went wrong.
-    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
-        while True:
-            live.update(Text.from_ansi(_drawn(opened)), refresh=True)
-            time.sleep(_REFRESH_SECONDS)
-
-
-def _drawn(opened: Session) -> str:
-    """The whole status as the terminal shows it; or why it cannot be read, which may pass."""
-    out = console()
-    with out.capture() as drawn:
-        try:
-            with errors_in_one_line(opened.settings):
-                response = _response(opened)
-            show(out, response)
-        except CommandError as error:
-            again = N_("%(why)s. Trying again every %(seconds)s s; Ctrl-C ends it.")
-            out.print(text(again, why=in_words(error), seconds=format(_REFRESH_SECONDS, "g")))
-    return drawn.get()
 
 
 def health(as_json: AsJson = False) -> None:

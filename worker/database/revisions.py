@@ -56,12 +56,6 @@ def revisions() -> tuple[str, ...]:
     return known
 
 
-def is_empty(url: str) -> bool:
-    """Whether the database has no tables; leaves no connection open."""
-    with Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1) as database:
-        return not inspect(database.engine).get_table_names()
-
-
 def revision_fault(connection: Connection) -> str | None:
     """Why the database cannot be used, or None where it is at this release's revision, or at that of a newer one."""
     found, needed = _revisions_of(connection), revisions()[-1]

@@ -1,7 +1,6 @@
 """`reconciler demo`: the command."""
 
 import json
-import re
 import secrets
 import sys
 import tempfile
@@ -84,8 +83,6 @@ def _opening(request: Request, plan: Sequence[PlannedOrder], folder: Path) -> st
     fates = Counter(order.fate for order in plan)
     end = "then goes on until Ctrl-C" if request.serve else "ends by itself"
     lost, stuck = fates[Fate.CALLBACK_LOST] + fates[Fate.WRONG_AMOUNT], fates[Fate.STUCK]
-    broker = _without_password(request.broker_url or "Valkey, from its wheel")
-    database = _without_password(request.database_url or f"SQLite, in {folder}")
     return f"""\
 Recharge reconciler: the demo. It takes about a minute and {end}.
 
@@ -97,26 +94,21 @@ Recharge reconciler: the demo. It takes about a minute and {end}.
   {stuck} orders recharge for ever, one is unknown to the platform, and for one more is
   charged than was expected. At the end each order is compared with the platform's truth.
 
-  Broker: {broker}. Database: {database}.
+  Broker: Valkey, from its wheel. Database: SQLite, in {folder}.
   Platform, receiver, worker and beat: processes of their own. Ctrl-C ends all of them.
 """
 
 
 def _what_to_read_next(stage: Stage, folder: Path, example: str) -> str:
     """Where a person can read more."""
-    kept = "The demo's orders, under an account of their own," if stage.request.database_url else "The database"
     called = sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
     return f"""
 What to read next
-  {kept} can be read with the same commands as in production:
-    export RECONCILER_DATABASE_URL={_without_password(stage.settings.database_dsn)}
+  The database can be read with the same commands as in production:
+    export RECONCILER_DATABASE_URL={stage.settings.database_dsn}
     {called} orders --summary
     {called} orders --attention any
     {called} order {example} --account {stage.name}
   Logs, and each query as the platform saw it (arrivals.jsonl): {folder}
   The project's README.md shows how to run this beside a billing system. To clean up: rm -r {folder}
 """
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1PASSWORD@", url)

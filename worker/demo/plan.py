@@ -1,7 +1,7 @@
 """What the command line asks a demo for, and the orders that follow from it, drawn from the seed. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 from typing import Annotated
@@ -12,8 +12,6 @@ from worker.simulator.orders import NewOrder, Outcome
 
 # More would not be settled within the demo's time, at 100 orders a query.
 MOST_ORDERS = 2000
-_DATABASE_HELP = "SQLAlchemy URL of a database that is empty or migrated; without it, SQLite in the work folder."
-_BROKER_HELP = "URL of a Redis, Valkey or RabbitMQ that no worker of ours uses; without it, Valkey from its wheel."
 _WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
 _SERVE_HELP = "Show the console from the start, and keep it, the worker and the platform running until Ctrl-C."
 _JSON_HELP = "The summary as one JSON object; all else on standard error."
@@ -30,10 +28,8 @@ _WRONG_AMOUNT = "98.00"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """The options. The representation shows no URL: it may hold a password."""
+    """The options."""
 
-    database_url: Annotated[str | None, Option(help=_DATABASE_HELP, metavar="URL")] = field(default=None, repr=False)
-    broker_url: Annotated[str | None, Option(help=_BROKER_HELP, metavar="URL")] = field(default=None, repr=False)
     orders: Annotated[int, Option(help="How many orders.", min=50, max=MOST_ORDERS)] = 1000
     window: Annotated[float, Option(help=_WINDOW_HELP, min=0.5, max=2.5)] = 2.0
     seed: Annotated[int, Option(help="What happens to each order is drawn from it.")] = 1

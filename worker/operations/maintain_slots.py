@@ -174,13 +174,6 @@ class SlotMaintenance:
         ]
 
 
-def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tuple[list[SlotRow], Reading]:
-    """All rows of these SIDs, by SID and slot, and both clocks. Locks nothing."""
-    with database.read() as connection:
-        rows = read_rows(connection, sids)
-        return sorted(rows, key=lambda row: (row.account_sid, row.number)), read_clocks(database, connection, clock)
-
-
 def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, float] | None:
     """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet. None where
     the table cannot be read. The database is at head."""

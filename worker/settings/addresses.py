@@ -132,11 +132,6 @@ def is_loopback(url: str) -> bool:
     return address == IPv6Address("::1") or address in _LOOPBACK
 
 
-def schemes(url: str) -> Iterator[str]:
-    """The scheme of each URL in a checked setting, several joined by semicolons; none of an empty one."""
-    return (part.partition("://")[0] for part in _NEXT_URL.split(url) if part)
-
-
 def passwords(url: str) -> Iterator[str]:
     """Each password in a URL (or several joined by semicolons), as written and percent-decoded."""
     for part in _NEXT_URL.split(url):

@@ -11,8 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from random import Random
 from urllib.parse import urlsplit
 
-from worker.simulator.answers import Item, item_of
-from worker.simulator.orders import Delay, PlacedOrder
+from worker.simulator.orders import Delay, Item, PlacedOrder, item_of
 
 CallbackSink = Callable[[Sequence[Item]], Collection[int] | None]
 """Receives the bodies of callbacks that are due together; returns the positions of those that were answered otherwise
@@ -137,19 +136,3 @@ def http_sink(url: str) -> CallbackSink:
             return [position for position, is_good in enumerate(pool.map(is_accepted, bodies)) if not is_good]
 
     return push
-
-
-def celery_sink(broker_url: str) -> CallbackSink:
-    """Send callbacks as tasks, by name: `reconciler.record_callbacks` on the queue `reconciler.orders`."""
-    # Here, since the simulator needs only the standard library where callbacks are not sent as tasks.
-    from celery import Celery
-
-    app = Celery("simulated-platform", broker=broker_url, set_as_current=False)
-    # Without timeouts a broker that is away would block all later callbacks for ever.
-    limits = {"socket_timeout": _PUSH_SECONDS, "socket_connect_timeout": _PUSH_SECONDS}
-    app.conf.update(broker_transport_options=limits if broker_url.startswith("redis") else {})
-
-    def send(bodies: Sequence[Item]) -> None:
-        app.send_task("reconciler.record_callbacks", args=[list(bodies)], queue="reconciler.orders", ignore_result=True)
-
-    return send

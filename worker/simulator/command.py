@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from inspect import Parameter, Signature
@@ -17,8 +17,7 @@ import typer
 from typer import Option
 
 from worker.settings import Settings, SettingsError, load_settings
-from worker.simulator.answers import AnswerStyle
-from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
+from worker.simulator.callbacks import http_sink
 from worker.simulator.config import Account, SimulatorConfig, parse_account
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay
@@ -27,14 +26,9 @@ from worker.simulator.server import Simulator
 _ACCOUNT_HELP = """An account to serve; may be repeated; by default those of the worker. Others can see a process's
 arguments: better set RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE,
 in the environment or in .env."""
-_DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, uniform:LEAST,MOST, exponential:MEAN,
-lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
-_FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,
-drip-body. Of items: absent, duplicate, conflict, foreign, wrong-appid, wrong-mobile, wrong-amount, wrong-custom-parm,
-unknown-status, colliding-keys, denied."""
+_DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, uniform:LEAST,MOST
+or lognormal:MEDIAN,SIGMA."""
 _URL_HELP = """Push each callback to this URL, as a POST of JSON; `reconciler callback-url` prints the path."""
-_BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
-reconciler.orders."""
 
 
 _OF_THE_WORKER = {
@@ -45,7 +39,7 @@ _OF_THE_WORKER = {
 """The fields that are by default a setting of the worker."""
 
 # The process that is started by hand has a port that is known, and adopts.
-_DEFAULTS = (SimulatorConfig(accounts=(), port=8100, adopt=True), AnswerStyle(), Faults())
+_DEFAULTS = (SimulatorConfig(accounts=(), port=8100, adopt=True), Faults())
 _FIELDS: dict[str, tuple[Any, Any]] = {
     **{
         one.name: (get_type_hints(type(config))[one.name], getattr(config, one.name))
@@ -53,7 +47,7 @@ _FIELDS: dict[str, tuple[Any, Any]] = {
         for one in fields(config)
     },
     # No fields, but the command's own.
-    **{"as_json": (bool, False), "callback_url": (str | None, None), "callback_broker": (str | None, None)},
+    **{"as_json": (bool, False), "callback_url": (str | None, None)},
 }
 
 
@@ -65,15 +59,13 @@ def _option(name: str, *declared: str, panel: str | None = None, **more: Any) ->
         more["help"] += " By default the worker's."
     elif kind is Delay:
         kind, default = str, str(default)
-    elif get_origin(kind) in (tuple, frozenset, Mapping):
+    elif get_origin(kind) is tuple:
         kind, default = list[str] | None, None
     option = Option(default, *declared, rich_help_panel=panel, **more)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind)
 
 
-_limit, _truth, _answers, _faults, _callbacks = (
-    partial(_option, panel=panel) for panel in ("Limit", "Truth of orders", "Answers", "Faults", "Callbacks")
-)
+_limit, _truth, _callbacks = (partial(_option, panel=panel) for panel in ("Limit", "Truth of orders", "Callbacks"))
 
 _OPTIONS = (
     _option("host", help="Address to listen on. The control endpoint answers this machine only."),
@@ -94,27 +86,10 @@ _OPTIONS = (
     _truth("delay", help=_DELAY_HELP),
     _truth("failed_share", help="Share of orders that fail, 0 to 1."),
     _truth("stuck_share", help="Share of orders that never settle."),
-    _answers("shape", help="auto: one object for one id, an array for several."),
-    _answers("list_key", help="The list's key in object-list."),
-    _answers("ok_status", help="statusCode beside the items of an object, as 000000."),
-    _answers("echo_custom_parm", help="Whether items hold customParm."),
-    _answers("key_case", help="How keys are spelled."),
-    _answers("numbers", help="trafficSts and oriAmount as numbers."),
-    _answers("shuffle", help="Items in random order."),
-    _answers("unknown", help="The answer for orders that the platform does not know."),
-    _faults("shares", "--fault", metavar="NAME=SHARE", help=_FAULT_HELP),
-    _faults("latency", help="Seconds before an answer: as --delay, or alternate:A,B."),
-    _faults("retry_after", help="Seconds; Retry-After of HTTP errors."),
-    _faults("refuse_code", help="statusCode of the fault refuse."),
-    _faults("refuse_message", help="statusMsg of the fault refuse."),
-    _faults("absent_ids", "--absent-id", help="An id that no answer holds; may be repeated."),
-    _faults("poison_ids", "--poison-id", help="An id that spoils every batch it is in; may be repeated."),
-    _faults("poison_effect", help="The fault of such a batch."),
-    # By a variable as well: the path of `reconciler serve` holds a token, the URL of a broker may hold a password, and
-    # others can see a process's arguments.
+    _option("latency", help="Seconds before an answer: as --delay, or alternate:A,B."),
+    # By a variable as well: the path of `reconciler serve` holds a token, and others can see a process's arguments.
     _callbacks("callback_url", help=_URL_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_URL"),
     _callbacks("callback_tries", help="Pushes of a callback until it is accepted.", min=1),
-    _callbacks("callback_broker", help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER"),
     _callbacks("callback_delay", help="Seconds from settling to callback, as --delay."),
     _callbacks("lost_share", "--lost-callbacks", help="Share of callbacks that are lost."),
 )
@@ -124,7 +99,7 @@ def platform(**given: Any) -> None:
     """Run a simulated platform: the documented order query, a truth of its own, and a record of every arrival.
 
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
-    /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
+    /simulator/truth, and POST /simulator/orders and /simulator/faults. SIGTERM or Ctrl-C ends it.
 
     Examples:
       reconciler platform
@@ -132,7 +107,8 @@ def platform(**given: Any) -> None:
     """
     try:
         config = _config(given, load_settings())
-        simulator = Simulator(config, on_callback=_sink(given["callback_url"], given["callback_broker"]))
+        url = given["callback_url"]
+        simulator = Simulator(config, on_callback=http_sink(url) if url else None)
     except (ValueError, OSError, SettingsError) as error:
         _leave(str(error), status=2)
     _serve(simulator, as_json=given["as_json"])
@@ -145,43 +121,17 @@ def _config(given: Mapping[str, Any], settings: Settings) -> SimulatorConfig:
     """What the options name. Raises ValueError for one that cannot be used, and SettingsError without an account."""
     read = {
         "accounts": tuple(map(parse_account, given["accounts"] or ())) or _accounts_of(settings),
-        "shares": _shares(given["shares"] or ()),
         **{name: Delay.parse(given[name]) for name in ("delay", "latency", "callback_delay")},
-        **{name: frozenset(given[name] or ()) for name in ("absent_ids", "poison_ids")},
         **{name: getattr(settings, own) for name, own in _OF_THE_WORKER.items() if given[name] is None},
     }
     values = {**given, **read}
-    values |= {"answers": _filled(AnswerStyle, values), "faults": _filled(Faults, values)}
-    config: SimulatorConfig = _filled(SimulatorConfig, values)
-    return config
-
-
-def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
+    values["faults"] = Faults(latency=values["latency"])
+    return SimulatorConfig(**{one.name: values[one.name] for one in fields(SimulatorConfig) if one.name in values})
 
 
 def _accounts_of(settings: Settings) -> tuple[Account, ...]:
     known = settings.require_accounts().values()
     return tuple(Account(sid=one.account_sid, auth_token=one.auth_token, app_id=one.app_id) for one in known)
-
-
-def _shares(given: Sequence[str]) -> dict[str, float]:
-    shares = {}
-    for one in given:
-        name, _, share = one.partition("=")
-        try:
-            shares[name] = float(share or 1)
-        except ValueError as error:
-            raise ValueError(f"--fault {one}: expected NAME=SHARE, the share from 0 to 1") from error
-    return shares
-
-
-def _sink(url: str | None, broker: str | None) -> CallbackSink | None:
-    if url and broker:
-        raise ValueError("give --callback-url or --callback-broker, not both")
-    if url:
-        return http_sink(url)
-    return celery_sink(broker) if broker else None
 
 
 def _serve(simulator: Simulator, *, as_json: bool) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.simulator.answers import AnswerStyle
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, Draws
 
@@ -69,7 +68,6 @@ class SimulatorConfig(Draws):
     """From an order's settling to its callback."""
     callback_tries: int = 1
     """How often a callback is pushed until it is accepted. Whether the platform repeats one is not documented."""
-    answers: AnswerStyle = field(default_factory=AnswerStyle)
     faults: Faults = field(default_factory=Faults)
     record_path: Path | None = None
     """A file that every arrival is appended to, as one line of JSON, once its answer is decided."""

@@ -1,12 +1,10 @@
 """The control endpoint, under `/simulator/` on the platform's own port, for tests, the demo and people.
 
-- `GET /simulator/health`: `{"status": "ok"}`
 - `GET /simulator/record[?after=N]`: arrivals, violations, smallest spacings, counts
 - `GET /simulator/truth`: `{"orders": [...]}`, the truth about each order now
 - `POST /simulator/orders`: `{"orders": [...]}`, each with the fields of `worker.simulator.orders.NewOrder`; all are
   placed or none
 - `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; they replace those in force
-- `POST /simulator/answers`: the fields of `worker.simulator.answers.AnswerStyle`, in the same way
 
 What a field may hold follows from its type; one that is left out takes its default. Unknown fields and wrong types are
 answered with 400 and `{"error": "..."}`, by name.
@@ -21,7 +19,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import TypeAdapter, ValidationError, with_config
 
-from worker.simulator.answers import AnswerStyle
 from worker.simulator.faults import Faults
 from worker.simulator.orders import FIELDS_ONLY, NewOrder
 from worker.simulator.platform import Platform, Reply
@@ -35,7 +32,7 @@ class _NewOrders:
     orders: tuple[NewOrder, ...] = ()
 
 
-_ORDERS, _FAULTS, _ANSWERS = TypeAdapter(_NewOrders), TypeAdapter(Faults), TypeAdapter(AnswerStyle)
+_ORDERS, _FAULTS = TypeAdapter(_NewOrders), TypeAdapter(Faults)
 
 
 def control(platform: Platform, *, client: str, method: str, target: str, body: bytes) -> Reply:
@@ -82,20 +79,13 @@ def _set_faults(platform: Platform, body: Any) -> object:
     return {"status": "ok"}
 
 
-def _set_answers(platform: Platform, body: Any) -> object:
-    platform.answers = _ANSWERS.validate_json(body)
-    return {"status": "ok"}
-
-
 def _reply(status: int, value: object) -> Reply:
     return Reply(status=status, body=json.dumps(value, ensure_ascii=False).encode())
 
 
 _ROUTES: dict[tuple[str, str], Callable[[Platform, Any], object]] = {
-    ("GET", "/simulator/health"): lambda platform, query: {"status": "ok"},
     ("GET", "/simulator/record"): _record,
     ("GET", "/simulator/truth"): lambda platform, query: {"orders": platform.truth()},
     ("POST", "/simulator/orders"): _place_orders,
     ("POST", "/simulator/faults"): _set_faults,
-    ("POST", "/simulator/answers"): _set_answers,
 }

@@ -22,8 +22,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, with_config
 
-from worker.simulator.answers import Item
-from worker.simulator.orders import FIELDS_ONLY, Delay, Seconds
+from worker.simulator.orders import FIELDS_ONLY, Delay, Item, Seconds
 
 _ITEM_FAULTS = frozenset(
     {

@@ -17,17 +17,16 @@ from pydantic import ConfigDict, Field, with_config
 _PARAMETERS = {
     "fixed": ("seconds",),
     "uniform": ("least", "most"),
-    "exponential": ("mean",),
     "lognormal": ("median", "sigma"),
-    "bimodal": ("fast", "slow", "slow_share"),
     "alternate": ("first", "second"),
 }
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
 """Charges in yuan, about as large as the one on the platform's page."""
-_BIMODAL_SIGMA = 0.25
-"""Spread of each of the two modes of `bimodal`: a quarter around its median, so that they stay apart."""
+_REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
 
 
+Item = dict[str, object]
+"""What an answer or a callback says of an order."""
 FIELDS_ONLY = ConfigDict(extra="forbid", strict=True)
 """How the control endpoint reads JSON: each field by its name and of its type."""
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -44,8 +43,8 @@ class Delay:
     def parse(text: str) -> "Delay":
         """Read `KIND:NUMBER,...`, e.g. `lognormal:10,0.8`; a bare number is `fixed`.
 
-        Kinds: fixed:seconds, uniform:least,most, exponential:mean, lognormal:median,sigma,
-        bimodal:fast,slow,slow_share, alternate:first,second (by turns). Raises ValueError with what is accepted.
+        Kinds: fixed:seconds, uniform:least,most, lognormal:median,sigma, alternate:first,second (by turns). Raises
+        ValueError with what is accepted.
         """
         kind, colon, rest = text.strip().partition(":")
         if not colon:
@@ -67,13 +66,8 @@ class Delay:
                 return constant
             case "uniform", (least, most):
                 return rng.uniform(least, most)
-            case "exponential", (mean,):
-                return rng.expovariate(1 / mean) if mean else 0.0
             case "lognormal", (median, sigma):
                 return median * math.exp(rng.gauss(0, sigma))
-            case "bimodal", (fast, slow, slow_share):
-                median = slow if rng.random() < slow_share else fast
-                return median * math.exp(rng.gauss(0, _BIMODAL_SIGMA))
             case _:
                 return self.numbers[turn % len(self.numbers)]
 
@@ -149,8 +143,6 @@ class NewOrder:
     """All digits; answers mask it. Without it they have no `mobile`."""
     amount: str | None = None
     """The charge, in yuan. A failed order is charged `0.00`."""
-    charge_failure: bool = False
-    """Whether it is charged even if it fails."""
     outcome: Outcome | None = None
     settle_after: Seconds | None = None
     """Seconds from now."""
@@ -186,6 +178,20 @@ class PlacedOrder:
             moment = truth.pop(name)
             truth[name.replace("_at", "_in")] = moment - now if math.isfinite(moment) else None
         return truth | {"outcome": self.outcome.value, "status": self.status_at(now), "settled": self.settles_at <= now}
+
+
+def item_of(order: PlacedOrder, now: float) -> Item:
+    """The item of an order at this moment, `customParm` included."""
+    status = order.status_at(now)
+    item: Item = {"requestId": order.request_id, "customParm": order.custom_parm, "appid": order.app_id}
+    item |= {"trafficSts": status, "remark": _REMARKS[status], "mobile": masked(order.mobile)}
+    item["oriAmount"] = order.amount if status != "0" else "0.00"
+    return {key: value for key, value in item.items() if value is not None}
+
+
+def masked(mobile: str | None) -> str | None:
+    """The number as the platform shows it: `188****0804`."""
+    return f"{mobile[:3]}****{mobile[-4:]}" if mobile else None
 
 
 _Known = MutableMapping[tuple[str, str, str], PlacedOrder]
@@ -250,14 +256,13 @@ class OrderBook:
         drawn = self._draws.draw(name)
         outcome = order.outcome or drawn.outcome
         after = drawn.settle_after if order.settle_after is None else order.settle_after
-        is_free = outcome is Outcome.FAILED and not order.charge_failure
         never = order.unknown or outcome is Outcome.STUCK
         one = PlacedOrder(
             request_id=order.request_id or drawn.request_id,
             custom_parm=order.custom_parm,
             app_id=app_id,
             mobile=order.mobile,
-            amount="0.00" if is_free else order.amount or drawn.amount,
+            amount="0.00" if outcome is Outcome.FAILED else order.amount or drawn.amount,
             outcome=outcome,
             placed_at=now,
             settles_at=math.inf if never else now + after,

@@ -1,18 +1,18 @@
 """The platform itself, without sockets: it makes a reply of a request."""
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TextIO
 
-from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged, compose, item_of, not_found_item
 from worker.simulator.callbacks import CallbackQueue, CallbackSink
 from worker.simulator.config import SimulatorConfig, registry
 from worker.simulator.faults import GARBAGE, READABLE, FaultPlan, Faults, spoil
-from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
+from worker.simulator.orders import Item, NewOrder, OrderBook, PlacedOrder, item_of
 from worker.simulator.protocol import Code, Head, Polled, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
 
@@ -52,7 +52,6 @@ class Platform:
         lines: TextIO | None = None,
     ) -> None:
         self.config = config
-        self.answers: AnswerStyle = config.answers
         self.faults = FaultPlan(config.faults)
         self._clock = clock
         self._wall_clock = wall_clock
@@ -117,8 +116,9 @@ class Platform:
         wait = faults.latency.draw(rng, turn=arrival.turn)
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
-        items = arranged(items, self.answers, rng)
-        body = compose(items, polled=len(query.ids), style=self.answers)
+        # In random order: they must be matched by id, and never by position.
+        items = rng.sample(items, len(items))
+        body = _compose([item for _, item in items], polled=len(query.ids))
         if fault is None or fault in READABLE:
             recorded = tuple(_recorded(one, item) for one, item in items)
             statuses = tuple((one, status) for one, status, _, _ in recorded)
@@ -139,13 +139,8 @@ class Platform:
         for one, order in found.items():
             fault = faults.of_item(one, rng)
             if order:
-                item = item_of(order, now)
-            elif self.answers.unknown is UnknownAnswer.NOT_FOUND:
-                item = not_found_item(query.id_kind, one, query.app_id)
-            else:
-                continue
-            items += [(one, spoilt) for spoilt in spoil(item, fault, rng)]
-            spoiled += [(one, fault)] if fault else []
+                items += [(one, spoilt) for spoilt in spoil(item_of(order, now), fault, rng)]
+                spoiled += [(one, fault)] if fault else []
         return items, tuple(spoiled)
 
 
@@ -171,3 +166,9 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
 def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
     amount, remark = (None if item.get(name) is None else str(item[name]) for name in ("oriAmount", "remark"))
     return one, str(item["trafficSts"]), amount, remark
+
+
+def _compose(items: Sequence[Item], *, polled: int) -> bytes:
+    """The body of an answer to `polled` ids: one object for one id, an array for several."""
+    answer = items[0] if polled == 1 and len(items) == 1 else items
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()

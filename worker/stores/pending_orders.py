@@ -92,8 +92,8 @@ def read_dueness(
 
     Of the state only the account, its back-off and its pauses are read.
     """
-    statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
-    rows = connection.execute(statement, {"now": now}).all()
+    statement = _dueness(connection.dialect.name, tuple(ranges))
+    rows = connection.execute(statement, {"now": now, "accounts": list(accounts)}).all()
     states = read_with_pauses(connection, (dict(zip(_WAITS, row, strict=False)) for row in rows))
     return [(state, row.first_due is not None) for state, row in zip(states, rows, strict=True)]
 
@@ -137,11 +137,12 @@ def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Or
 
 
 @lru_cache(maxsize=2)
-def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
-    """Cached: to build the statement takes longer than to run it."""
+def _dueness(kind: str, ranges: Sequence[IndexRange]) -> Select[Any]:
+    """Cached: to build the statement, or to compute its key among compiled ones, takes longer than to run it."""
     # Each part reads the first order of an index range; the first that is due ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges), _first_checked())
-    return select(*(STATES.c[name] for name in _WAITS), first_due.label("first_due"))
+    waits = select(*(STATES.c[name] for name in _WAITS), first_due.label("first_due"))
+    return waits.where(is_one_of(kind, STATES.c.account, "accounts"))
 
 
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:

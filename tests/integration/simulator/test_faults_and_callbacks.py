@@ -203,21 +203,18 @@ def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> Non
     assert not caller.is_alive()
 
 
-def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> None:
+def test_orders_and_faults_are_set_while_it_runs(troubled: Troubled) -> None:
     url = troubled().url
     orders = [{"request_id": str(n), "app_id": APP_ID, "mobile": "18812340804", "outcome": "-1"} for n in range(3000)]
     registered = write_control(url, "orders", {"orders": orders}).json
     assert (registered["registered"], registered["request_ids"][:2]) == (3000, ["0", "1"])
     assert RawQuery(ids="7").send(url).json["trafficSts"] == "-1"
-    assert write_control(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
-    assert RawQuery(ids="7").send(url).json[0]["trafficSts"] == -1
     assert write_control(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
     assert RawQuery(ids="7").send(url).status == 503
     assert write_control(url, "faults", {}).status == 200
     assert RawQuery(ids="7").send(url).status == 200
     assert len(read_control(url, "truth")["orders"]) == 3000
-    assert [one["number"] for one in read_control(url, "record?after=3")["arrivals"]] == [4]
-    assert read_control(url, "health") == {"status": "ok"}
+    assert [one["number"] for one in read_control(url, "record?after=2")["arrivals"]] == [3]
 
 
 @pytest.mark.parametrize(
@@ -236,8 +233,6 @@ def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> 
         ("faults", {"queries": True}, "queries: Input should be a valid integer"),
         ("faults", {"absent_ids": "1"}, "absent_ids: Input should be"),
         ("faults", {"poison_ids": [1]}, "poison_ids.0: Input should be a valid string"),
-        ("answers", {"shape": "heap"}, "shape: Input should be 'auto', 'array'"),
-        ("answers", {"numbers": 1}, "numbers: Input should be a valid boolean"),
     ],
 )
 def test_wrong_values_are_answered_with_what_is_accepted(

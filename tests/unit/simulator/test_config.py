@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from worker.simulator.answers import AnswerStyle
 from worker.simulator.command import platform
 from worker.simulator.config import Account, SimulatorConfig, parse_account
 from worker.simulator.faults import Faults
@@ -14,8 +13,8 @@ ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")
 
 
 def test_every_option_fills_a_field_or_is_the_commands_own() -> None:
-    filled = {one.name for kind in (SimulatorConfig, AnswerStyle, Faults) for one in fields(kind)}
-    assert set(inspect.signature(platform).parameters) - filled == {"as_json", "callback_url", "callback_broker"}
+    filled = {one.name for kind in (SimulatorConfig, Faults) for one in fields(kind)}
+    assert set(inspect.signature(platform).parameters) - filled == {"as_json", "callback_url"}
 
 
 def test_an_account_is_read_from_an_argument_and_its_token_is_not_shown() -> None:

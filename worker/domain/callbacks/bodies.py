@@ -13,9 +13,8 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.answers import Report
 from worker.domain.records.incoming import Rejection, Trust, storable
-from worker.domain.wire.charsets import is_damaged_utf_8
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
-from worker.domain.wire.strict_json import JsonFault, parse
+from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
 LONGEST_BODY = 64 * 1024
 """Bytes of a body that is read; the documented callback has about 200."""

@@ -19,9 +19,8 @@ from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malfor
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.orders import IdKind
-from worker.domain.wire.charsets import is_damaged_utf_8
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
-from worker.domain.wire.strict_json import JsonFault, parse
+from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
 MOST_ITEMS = 10_000
 """A query holds a hundred ids. A body can hold a million empty objects, at a hundred times their size in memory."""

@@ -1,13 +1,16 @@
-"""Who is signed in at the console, and the sign-ins that failed."""
+"""Who is signed in at the console, the sign-ins that failed, and what its pages have shown of many orders."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.database.tables import FAILURES, SESSIONS
+from worker.database.tables import FAILURES, SELECTIONS, SESSIONS
 from worker.domain.records.users import Failures, SignIn
+
+_SELECTION_KEPT = timedelta(hours=12)
 
 
 def read_sign_in(connection: Connection, token_digest: str) -> SignIn | None:
@@ -67,3 +70,16 @@ def delete_forgotten(connection: Connection, before: datetime) -> None:
     """Delete the failures that were last counted before this time."""
     for subject in list(connection.scalars(select(FAILURES.c.subject).where(FAILURES.c.last_at < before))):
         connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject, FAILURES.c.last_at < before))
+
+
+def add_selection(connection: Connection, selection: str, event_counts: Mapping[int, int], now: datetime) -> None:
+    """Keep how many events each of these orders was shown with; forget what was shown half a day ago."""
+    connection.execute(delete(SELECTIONS).where(SELECTIONS.c.shown_at < now - _SELECTION_KEPT))
+    kept = json.dumps(event_counts, separators=(",", ":"))
+    connection.execute(insert(SELECTIONS).values(id=selection, shown_at=now, event_counts=kept))
+
+
+def read_selection(connection: Connection, selection: str) -> dict[int, int] | None:
+    """The number of events of each order as it was shown; None where that is forgotten."""
+    kept = connection.scalar(select(SELECTIONS.c.event_counts).where(SELECTIONS.c.id == selection))
+    return None if kept is None else {int(order_id): count for order_id, count in json.loads(kept).items()}
