@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import func, insert, literal, literal_column, null, select
 
-from tests.support.plans import NOON, Read, analyze, notification_row, plans_of, query_row, row, whole_tables
+from tests.support.plans import NOON, Read, add, analyze, notification_row, plans_of, query_row, row, whole_tables
+from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
@@ -280,6 +282,43 @@ def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> No
         # What the parts of a list have found is sorted, as it is no more than a page of each. Rows of one moment are
         # sorted by their ids, as far as they are read.
         assert not re.search(r"(?<!Incremental )Sort  \(", first.split("Append")[-1]), f"{name}: {first}"
+
+
+@pytest.fixture
+def unknown(bench: Workbench) -> Database:
+    """20,000 orders of which PostgreSQL has no statistics."""
+    add(bench.database, row("r", mobile="18812340804", state=OrderState.FAILED, settled_at=NOON))
+    values: dict[str, Any] = {column.name: column for column in ORDERS.c if column.name != "id"}
+    values |= {"request_id": literal_column("'r' || number"), "mobile": null()}
+    numbers = func.generate_series(1, 20_000).alias("number")
+    copies = select(*values.values()).select_from(ORDERS.join(numbers, literal(True)))
+    bench.run(insert(ORDERS).from_select(list(values), copies))
+    return bench.database
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("most", [51, 1_000])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        OrderSearch(accounts=["default"]),
+        OrderSearch(states=[OrderState.SUCCEEDED]),
+        OrderSearch(states=[OrderState.FAILED]),
+    ],
+)
+def test_a_list_keeps_the_order_of_its_index_without_statistics(
+    unknown: Database, wanted: OrderSearch, most: int
+) -> None:
+    page = partial(find_orders, wanted=wanted, after=5_000, most=most, seconds=None)
+    first, *_ = (plan for plan in plans_of(unknown, page) if "Limit" in plan)
+    assert not re.search(r"(?<!Incremental )Sort  \(", first), first
+
+
+@pytest.mark.databases("postgresql")
+def test_few_orders_are_found_by_their_ids_without_statistics(unknown: Database) -> None:
+    page = partial(find_orders, wanted=OrderSearch(mobile="18812340804"), most=51, seconds=None)
+    plans = plans_of(unknown, page)
+    assert not [plan for plan in plans if "ix_recharge_orders_submitted" in plan], plans
 
 
 def test_orders_of_a_state_are_read_by_the_index_that_has_their_order(database: Database) -> None:

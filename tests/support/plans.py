@@ -14,7 +14,7 @@ from worker.domain.records.orders import IdKind, Lane, OrderState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
-_WITHOUT_PLAN = ("SET ", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
+_WITHOUT_PLAN = ("SET ", "SELECT set_config", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
 
 Read = Callable[[Connection], Any]
 

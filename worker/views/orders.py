@@ -239,6 +239,7 @@ def _listed(connection: Connection, wanted: OrderSearch, seconds: Bound) -> List
         ranges=ranges,
         filters=_conditions(apart(connection, ORDERS), left, without=by),
         is_oldest_first=wanted.is_oldest_first,
+        has_few=ids is not None,
     )
 
 

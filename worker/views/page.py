@@ -12,7 +12,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_, union
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, text, tuple_, union
 from sqlalchemy.sql.expression import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
@@ -32,6 +32,12 @@ Bound = float | None
 
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
+# Without statistics, as after a restore, PostgreSQL expects few rows of each filter: for each page it would read and
+# sort all rows that match.
+_KEEP_ORDER = text(
+    "SELECT set_config('enable_sort', 'off', true) WHERE NOT EXISTS"
+    " (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = :name)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +53,8 @@ class Listed:
     filters: Sequence[ColumnElement[bool]] = ()
     """The other conditions, on columns that are set `apart`."""
     is_oldest_first: bool = False
+    has_few: bool = False
+    """Whether a condition names few rows by their ids, so that a database may sort them."""
     newest: int = 50_000
     """How many of the newest rows are searched if the search of all takes too long."""
 
@@ -117,6 +125,8 @@ def read_page(
     """These columns of the next `most` rows after a key, or of the first ones."""
 
     def read(*, is_partial: bool) -> list[Key]:
+        if connection.dialect.name == "postgresql" and not listed.has_few:
+            connection.execute(_KEEP_ORDER, {"name": table.name})
         older = listed.before_newest(connection) if is_partial else None
         found = connection.execute(listed.keys(connection, after=after, newer_than=older, most=most))
         return [tuple(row) for row in found]
