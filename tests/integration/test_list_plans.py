@@ -37,6 +37,7 @@ from worker.views.notifications import (
 )
 from worker.views.order import notifications_of, orders_with_id
 from worker.views.orders import ANY_REASON, OrderSearch, count_found, find_orders, search_orders
+from worker.views.page import ROWS_AT_ONCE
 from worker.views.queries import recent_queries
 from worker.views.todo import (
     orders_with_attention,
@@ -343,6 +344,13 @@ def test_orders_are_listed_by_the_time_of_their_result_along_its_index(database:
         assert plans, name
         whole = [plan for plan in plans if "ix_recharge_orders_results" in plan]
         assert whole == plans, "\n".join(plans)
+
+
+@pytest.mark.databases("mariadb")
+def test_a_complete_list_of_results_is_read_along_their_index(database: Database) -> None:
+    wanted = OrderSearch(settled_since=submitted(COUNT), states=[OrderState.PENDING])
+    first, *_ = plans_of(database, partial(find_orders, wanted=wanted, most=ROWS_AT_ONCE, seconds=None))
+    assert "filesort" not in first, first
 
 
 def test_orders_that_need_a_person_are_read_by_the_index_that_has_their_order(database: Database) -> None:

@@ -233,12 +233,14 @@ def _listed(connection: Connection, wanted: OrderSearch, seconds: Bound) -> List
     ids = _few(connection, wanted, seconds)
     few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
     ranges, left = _ranges(wanted) if ids is None else ([[]], wanted)
+    is_by_result = by == "settled_at" and ids is None and ranges == [[]]
     return Listed(
         key=[ORDERS.c[by], ORDERS.c.id],
         within=[*few, *_in_time(ORDERS.c, wanted, by)],
         ranges=ranges,
         filters=_conditions(apart(connection, ORDERS), left, without=by),
         is_oldest_first=wanted.is_oldest_first,
+        forced=(ORDERS, "ix_recharge_orders_results") if is_by_result else None,
         has_few=ids is not None,
     )
 

@@ -53,6 +53,8 @@ class Listed:
     filters: Sequence[ColumnElement[bool]] = ()
     """The other conditions, on columns that are set `apart`."""
     is_oldest_first: bool = False
+    forced: tuple[Table, str] | None = None
+    """The index that MariaDB must read for the pages of a complete list: it would sort all rows for each page."""
     has_few: bool = False
     """Whether a condition names few rows by their ids, so that a database may sort them."""
     newest: int = 50_000
@@ -73,6 +75,9 @@ class Listed:
             self._ordered(select(*self.key).where(*within, *part, *self.filters), self.key).limit(most)
             for part in self.ranges
         ]
+        if self.forced and most >= ROWS_AT_ONCE and connection.dialect.name in _MARIADB:
+            table, index = self.forced
+            parts = [part.with_hint(table, f"FORCE INDEX ({index})") for part in parts]
         if len(parts) == 1:
             return parts[0]
         found = union(*(select(part.subquery()) for part in parts)).subquery()
