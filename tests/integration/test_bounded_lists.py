@@ -1,6 +1,7 @@
 """A list whose search takes too long: the page has what the newest rows gave, on every database. A count that takes
 too long ends."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,8 @@ from worker.domain.records.metrics import Count
 from worker.domain.records.orders import OrderState
 from worker.views.inbox import recent_rejected
 from worker.views.metrics import count_all
-from worker.views.orders import OrderSearch, find_orders
-from worker.views.page import Listed, read_page
+from worker.views.orders import OrderSearch, find_orders, has_orders
+from worker.views.page import Listed, OrNothing, read_page
 
 MANY = 20_000
 # No database searches so many rows in this time.
@@ -88,7 +89,30 @@ def test_the_search_by_the_index_of_an_id_is_bounded_too(bench: Workbench, wante
     bench.add("1")
     with bench.database.write() as other, bench.database.snapshot() as connection:
         other.execute(text("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE"))
+        began = time.monotonic()
         page = find_orders(connection, wanted, most=5, seconds=0.1)
+        # The search of the newest rows takes two seconds, whatever the number of its statements.
+        assert time.monotonic() - began < 3.0
+        assert (page.rows, page.is_partial) == ([], True)
+        began = time.monotonic()
+        page = find_orders(connection, wanted, most=5, seconds=OrNothing(1.0))
+        assert time.monotonic() - began < 1.9
+    assert (page.rows, page.is_partial) == ([], True)
+
+
+@pytest.mark.databases("postgresql")
+def test_an_account_that_cannot_be_sought_in_time_is_taken_for_known(bench: Workbench) -> None:
+    with bench.database.write() as other, bench.database.snapshot() as connection:
+        other.execute(text("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE"))
+        began = time.monotonic()
+        assert has_orders(connection, "stranger")
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_search_that_has_all_or_nothing_does_not_search_the_newest_rows(filled: Workbench) -> None:
+    with filled.database.snapshot() as connection:
+        seconds = OrNothing(SHORT_SECONDS)
+        page = recent_rejected(connection, holding=f"no. {MANY - 1}", after=None, most=5, seconds=seconds)
     assert (page.rows, page.is_partial) == ([], True)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
+Countdown = Callable[[], float | None]
 
 _SQLITE_STEPS = 10_000
 """How many steps of its machine SQLite takes between two readings of the clock: about a millisecond."""
@@ -39,6 +40,12 @@ def read_within(connection: Connection, seconds: float | None, read: Callable[[]
         if not _is_end(error.orig):
             raise
         return None
+
+
+def countdown(seconds: float | None) -> Countdown:
+    """What is left of these seconds, at least a millisecond; always None for None."""
+    end = time.monotonic() + (seconds or 0.0)
+    return lambda: None if seconds is None else max(0.001, end - time.monotonic())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
-from worker.database.bounded_statements import read_within
+from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
@@ -26,13 +26,13 @@ from worker.domain.wire.fields import normalise_mobile
 from worker.stores.recharge_orders import read_event_counts
 from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
-from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, Page, apart, between, read_page, rows_by_id
+from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 
 # Four digits alone are the end of a phone number.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
 _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
-_STRANGER_SECONDS = 0.2
+_STRANGER_SECONDS = OrNothing(0.2)
 _COUNT_SECONDS = 0.3
 _FEW = 10_000
 
@@ -101,8 +101,9 @@ def find_orders(
     """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
     such order. In a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
-    listed = _listed(connection, wanted, seconds)
-    return read_page(connection, listed, ORDERS, SHOWN_COLUMNS, after=last, most=most, seconds=seconds)
+    left = countdown(seconds)
+    listed = _listed(connection, wanted, left)
+    return read_page(connection, listed, ORDERS, SHOWN_COLUMNS, after=last, most=most, seconds=seconds, left=left)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
@@ -118,9 +119,10 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
 
 def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
     """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
-    found = _listed(connection, wanted, _COUNT_SECONDS).keys(connection, most=most).subquery()
+    left = countdown(_COUNT_SECONDS)
+    found = _listed(connection, wanted, left).keys(connection, most=most).subquery()
     count = select(func.count()).select_from(found)
-    return read_within(connection, _COUNT_SECONDS, partial(connection.scalar, count))
+    return read_within(connection, left(), partial(connection.scalar, count))
 
 
 def search_orders(
@@ -227,18 +229,18 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _listed(connection: Connection, wanted: OrderSearch, seconds: Bound) -> Listed:
+def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Listed:
     """The list of the orders that are wanted."""
     by, _ = wanted.time_columns
-    ids = _few(connection, wanted, seconds)
+    ids = _few(connection, wanted, left)
     few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
-    ranges, left = _ranges(wanted) if ids is None else ([[]], wanted)
+    ranges, others = _ranges(wanted) if ids is None else ([[]], wanted)
     is_by_result = by == "settled_at" and ids is None and ranges == [[]]
     return Listed(
         key=[ORDERS.c[by], ORDERS.c.id],
         within=[*few, *_in_time(ORDERS.c, wanted, by)],
         ranges=ranges,
-        filters=_conditions(apart(connection, ORDERS), left, without=by),
+        filters=_conditions(apart(connection, ORDERS), others, without=by),
         is_oldest_first=wanted.is_oldest_first,
         forced=(ORDERS, "ix_recharge_orders_results") if is_by_result else None,
         has_few=ids is not None,
@@ -262,9 +264,9 @@ def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], Order
     return [[]], wanted
 
 
-def _few(connection: Connection, wanted: OrderSearch, seconds: Bound) -> list[int] | None:
+def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[int] | None:
     """The ids of the orders of an act, of a phone number or with the start of an id. None for other searches, if more
-    than 10,000 orders have the number, and if its index takes longer than this many seconds."""
+    than 10,000 orders have the number, and if its index takes longer than the seconds that are left."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
     # One statement for each index: an OR over both ids would use neither on some databases.
@@ -273,14 +275,16 @@ def _few(connection: Connection, wanted: OrderSearch, seconds: Bound) -> list[in
         begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)
         conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
 
-    def read() -> set[int]:
-        ids = set[int]()
-        for column, condition in conditions:
-            ids.update(connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)))
-        return ids
+    def read(column: ColumnElement[Any], condition: ColumnElement[bool]) -> Sequence[int]:
+        return connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)).all()
 
-    ids = read_within(connection, seconds, read) if conditions else None
-    return None if ids is None or len(ids) > _FEW else sorted(ids)
+    ids = set[int]()
+    for indexed in conditions:
+        found = read_within(connection, left(), partial(read, *indexed))
+        if found is None:
+            return None
+        ids.update(found)
+    return None if not conditions or len(ids) > _FEW else sorted(ids)
 
 
 def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:

@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, l
 from sqlalchemy.sql.expression import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from worker.database.bounded_statements import read_within
+from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
 
 T = TypeVar("T", covariant=True)
@@ -26,9 +26,15 @@ Key = tuple[Any, ...]
 ROWS_AT_ONCE = 1_000
 """How many rows of a complete list are read at once."""
 PAGE_SECONDS = 2.0
-"""How long the statement of a page may take."""
+"""How long the statements that search for a page may take together, and those that then search the newest rows."""
 Bound = float | None
 """How many seconds a search may take, None for any number. A search that takes longer is partial."""
+
+
+class OrNothing(float):
+    """A bound after which a search ends without rows: the newest ones are not searched."""
+
+
 
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
@@ -126,20 +132,25 @@ def read_page(
     after: Key | None,
     most: int,
     seconds: Bound,
+    left: Countdown | None = None,
 ) -> Page[dict[str, Any]]:
-    """These columns of the next `most` rows after a key, or of the first ones."""
+    """These columns of the next `most` rows after a key, or of the first ones. `left`: of the seconds, if other
+    statements took some."""
 
-    def read(*, is_partial: bool) -> list[Key]:
+    def find(older: Key | None) -> list[Key]:
         if connection.dialect.name == "postgresql" and not listed.has_few:
             connection.execute(_KEEP_ORDER, {"name": table.name})
-        older = listed.before_newest(connection) if is_partial else None
         found = connection.execute(listed.keys(connection, after=after, newer_than=older, most=most))
         return [tuple(row) for row in found]
 
-    keys = read_within(connection, seconds, partial(read, is_partial=False))
+    left = left or countdown(seconds)
+    keys = read_within(connection, left(), partial(find, None))
     is_partial = keys is None
-    if keys is None:
-        keys = read_within(connection, PAGE_SECONDS, partial(read, is_partial=True)) or []
+    if keys is None and not isinstance(seconds, OrNothing):
+        left = countdown(PAGE_SECONDS)
+        older = read_within(connection, left(), partial(listed.before_newest, connection))
+        keys = read_within(connection, left(), partial(find, older))
+    keys = keys or []
     rows = rows_by_id(connection, table, [key[-1] for key in keys], columns)
     return Page(rows=rows, next_after=keys[-1][-1] if len(keys) >= most else None, is_partial=is_partial)
 

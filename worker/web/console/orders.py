@@ -26,7 +26,7 @@ from worker.views.orders import (
     search_orders,
     unlisted_of_act,
 )
-from worker.views.page import PAGE_SECONDS, Bound, Page
+from worker.views.page import PAGE_SECONDS, Bound, OrNothing, Page
 from worker.web.console.files import ListFile, list_file, sum_name, wanted_format
 from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
@@ -38,7 +38,7 @@ REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
 """Why an order needs a person; the last: it is unresolved, and shows no reason."""
 _ANY = "any"
 _MOST_ELSEWHERE = 10
-_ELSEWHERE_SECONDS = 0.03
+_ELSEWHERE_SECONDS = OrNothing(0.03)
 _FILE = ListFile(name="orders", columns=csv_columns.ORDERS, for_people=csv_columns.ORDERS_FOR_PEOPLE)
 
 
