@@ -1,5 +1,5 @@
-"""One index has the orders of each state in the order of the lists, on PostgreSQL without those that have succeeded. It
-replaces both indexes of unresolved orders.
+"""One index lists the orders of each state; on PostgreSQL it leaves out succeeded ones. It replaces both indexes of
+unresolved orders.
 
 The index of results has the order of the lists as well. It gets another name, so that one of the two is there at every
 moment. On PostgreSQL no statement waits while an index is created or dropped.
@@ -25,6 +25,7 @@ _IN_LISTS = ("state", "submitted_at", "id", "account")
 _RESULTS = "ix_recharge_orders_results"
 _RESULTS_BEFORE = "ix_recharge_orders_settled"
 _OF_RESULTS = ("account", "state", "settled_by")
+_IS_INVALID = sa.text("SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
 def upgrade() -> None:
@@ -57,8 +58,8 @@ def _outside_a_transaction() -> Iterator[None]:
 
 def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> None:
     """Create an index of these rows on PostgreSQL; on SQLite it has all rows unless it `is_partial`."""
-    if op.get_context().dialect.name == "postgresql":
-        # A creation that died leaves an index that no statement uses.
+    # A creation that died leaves an index that no statement uses.
+    if op.get_context().dialect.name == "postgresql" and op.get_bind().scalar(_IS_INVALID, {"name": name}):
         _drop(name)
     op.create_index(
         name,

@@ -589,6 +589,25 @@ def test_an_index_of_results_is_there_at_every_moment_of_revision_0034(database_
 
 
 @pytest.mark.databases("postgresql")
+def test_revision_0034_creates_only_its_invalid_indexes_again(database_url: str) -> None:
+    upgrade(database_url)
+    found = "SELECT indexrelid::regclass::text, indexrelid FROM pg_index WHERE indrelid = 'recharge_orders'::regclass"
+    states, results = "ix_recharge_orders_states", "ix_recharge_orders_results"
+    before = pairs_of(database_url, found)
+    # It died before it was recorded, once when an index was not ready.
+    for invalid, kept in (([], [states, results]), ([states], [results])):
+        for name in invalid:
+            is_this = f"indexrelid = '{name}'::regclass"
+            execute(database_url, f"UPDATE pg_index SET indisvalid = false WHERE {is_this}")
+        execute(database_url, "UPDATE alembic_version SET version_num = '0033'")
+        upgrade(database_url)
+        check_at_head(database_url)
+        after = pairs_of(database_url, found)
+        assert [name for name in (states, results) if after[name] == before[name]] == kept
+    assert column_of(database_url, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [0]
+
+
+@pytest.mark.databases("postgresql")
 def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str) -> None:
     step_back(database_url, "0007")
     execute(database_url, "CREATE VIEW open_orders AS SELECT request_id FROM recharge_orders")
