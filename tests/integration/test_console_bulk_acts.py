@@ -270,7 +270,7 @@ def test_a_search_that_takes_too_long_selects_nothing_and_says_how_to_narrow_it(
     with bench.database.write() as connection:
         connection.exec_driver_sql("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE")
         page = client.get(act("cancel", "scope=all")).text
-    assert "narrow it by account or day" in page
+    assert "narrow it with another filter" in page
     assert "There are none" not in page
     assert "plan" not in hidden_fields(page)
 

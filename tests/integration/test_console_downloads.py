@@ -134,7 +134,7 @@ def test_a_file_of_which_a_page_takes_too_long_is_a_page_and_breaks_off_once_row
 
     def load(after: int | None, most: int, seconds: float | None) -> Page[Row]:
         bounds.append(seconds)
-        return Page(rows=[], is_partial=True) if after else Page(rows=[row], next_after=1)
+        return Page(rows=[], searched=2_000) if after else Page(rows=[row], next_after=1)
 
     def file_of(form: str, after: int | None) -> Response | str:
         with client.application.test_request_context(f"/acts?format={form}"):

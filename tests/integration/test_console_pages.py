@@ -169,15 +169,15 @@ def test_where_much_refused_input_holds_a_number_the_page_leads_to_all_of_it(ben
         ]
         connection.execute(insert(REJECTED), rows)
     assert pages.link("/orders?q=n0n", "Row 111") == "/rejected/111"
-    assert pages.link("/orders?q=n0n", "Search all refused input") == "/rejected?q=n0n"
-    assert pages.link("/orders?q=none", "Search all refused input") is None
+    assert pages.link("/orders?q=n0n", "Search refused input") == "/rejected?q=n0n"
+    assert pages.link("/orders?q=none", "Search refused input") is None
 
 
 def test_a_list_that_was_searched_in_part_says_so(pages: Pages) -> None:
     shown = "{% import 'console/parts.html' as parts with context %}{{ parts.pager(part) }}"
     with pages.client.application.test_request_context("/orders?account=shop"):
-        said = render_template_string(shown, part=Page(rows=[], is_partial=True))
-    assert "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day." in said
+        said = render_template_string(shown, part=Page(rows=[], searched=2_000))
+    assert "The search took too long and covers at most the newest 2,000 rows: narrow it with another filter." in said
     assert "There is nothing that matches." not in said
     assert "Next page" not in said
 

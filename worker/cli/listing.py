@@ -163,11 +163,9 @@ class Paged(Form):
             _print_rows(listing, rows, is_complete=not page.is_partial)
         if has_more:
             say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
-        if page.is_partial:
-            say(
-                "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day.",
-                err=True,
-            )
+        if page.searched is not None:
+            why = f"The search took too long and covers at most the newest {page.searched:,} rows"
+            say(f"{why}: narrow it with another option. --csv without --limit reads to the end.", err=True)
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:

@@ -106,8 +106,13 @@ class Page(Generic[T]):
     rows: Sequence[T]
     next_after: int | None = None
     """The id after which the next page begins; None at the end of the list."""
-    is_partial: bool = False
-    """Whether the search took too long, so that the page has what at most the newest rows gave."""
+    searched: int | None = None
+    """How many of the newest rows were searched at most, as the search of all took too long; None if it did not."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the page has what at most the newest rows gave."""
+        return self.searched is not None
 
 
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
@@ -145,14 +150,14 @@ def read_page(
 
     left = left or countdown(seconds)
     keys = read_within(connection, left(), partial(find, None))
-    is_partial = keys is None
+    searched = listed.newest if keys is None else None
     if keys is None and not isinstance(seconds, OrNothing):
         left = countdown(PAGE_SECONDS)
         older = read_within(connection, left(), partial(listed.before_newest, connection))
         keys = read_within(connection, left(), partial(find, older))
     keys = keys or []
     rows = rows_by_id(connection, table, [key[-1] for key in keys], columns)
-    return Page(rows=rows, next_after=keys[-1][-1] if len(keys) >= most else None, is_partial=is_partial)
+    return Page(rows=rows, next_after=keys[-1][-1] if len(keys) >= most else None, searched=searched)
 
 
 def apart(connection: Connection, table: Table) -> Any:

@@ -65,10 +65,11 @@ def test_json_and_csv_at_once_are_refused() -> None:
 
 def test_a_list_that_was_searched_in_part_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     listing = Listing(rows="orders submitted", none="No such orders.", csv=("id",), columns=("id",))
-    Paged().show(listing, Page(rows=[], is_partial=True))
+    Paged().show(listing, Page(rows=[], searched=2_000))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert (
         shown.err
-        == "The search took too long and covers at most the newest 50,000 rows: narrow it by account or day.\n"
+        == "The search took too long and covers at most the newest 2,000 rows: narrow it with another option. "
+        "--csv without --limit reads to the end.\n"
     )
