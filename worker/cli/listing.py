@@ -148,8 +148,8 @@ class Paged(Form):
         response: Callable[[Sequence[Row]], object] = list,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Print the page, and how the list goes on. `response` makes the JSON; `before` prints what a table stands
-        below."""
+        """Print the page, and how the list goes on; exit with status 3 if it was searched in part. `response` makes the
+        JSON; `before` prints what a table stands below."""
         if page is None:
             return
         most = self.limit or self.page_rows
@@ -166,6 +166,8 @@ class Paged(Form):
         if page.searched is not None:
             why = f"The search took too long and covers at most the newest {page.searched:,} rows"
             say(f"{why}: narrow it with another option. --csv without --limit reads to the end.", err=True)
+            # Rows may be missing.
+            raise typer.Exit(3)
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:

@@ -120,8 +120,8 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
 
     Amounts are yuan (what the platform charged, or in parentheses what is expected).
 
-    A page whose search takes longer than two seconds has what the newest 50,000 orders gave, and says so: narrow it by
-    account or day.
+    A page whose search takes longer than two seconds has what the newest 50,000 orders gave, says so and exits with 3:
+    narrow it with another option. --csv without --limit reads to the end.
 
     Examples:
       reconciler orders
