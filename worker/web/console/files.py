@@ -92,6 +92,10 @@ class _TooLong(Exception):
     """The list takes too long to read, or is longer than an XLSX may be."""
 
 
+class _PageTooLong(_TooLong):
+    """A page takes too long, as it would for a CSV."""
+
+
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
     """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page if that is too long, and
     one with status 503 while two other files are downloaded. A CSV of which rows are sent breaks off instead."""
@@ -99,7 +103,7 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
     def read(*, after: int | None, most: int, seconds: None) -> Page[Row]:
         page = load(after, most, _PAGE_SECONDS)
         if page.is_partial:
-            raise _TooLong(f"{most} rows take more than {_PAGE_SECONDS:g} s")
+            raise _PageTooLong(f"{most} rows take more than {_PAGE_SECONDS:g} s")
         return page
 
     rows = every_row(read, after, at_once=file.rows_at_once)
@@ -133,9 +137,9 @@ def _download(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, *, is
                 parts = iter(partial(written.read, _CHUNK), b"")
             # Errors of the first rows have a page.
             body = itertools.chain([next(parts)], parts)
-        except _TooLong:
-            title, most = column_name(file.name, "list"), None if wanted_format() == "csv" else _MOST_ROWS
-            return render_template("console/too_long.html", title=title, most=most)
+        except _TooLong as error:
+            most = None if wanted_format() == "csv" or isinstance(error, _PageTooLong) else _MOST_ROWS
+            return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
     # Also where the client goes away, or asked for no body.
