@@ -180,8 +180,8 @@ ORDERS = _table(
     _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
     # What needs a person for one reason, in the order of the lists.
     _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
-    # Each state in the order of the lists. On PostgreSQL it has no succeeded orders: they are most, and the index of
-    # the times finds them soon. On SQLite it has all orders, like the index of overdue ones.
+    # Each state in the order of the lists. On PostgreSQL it has no succeeded orders: most orders have succeeded, and
+    # the index of the times finds them soon. On SQLite it has all orders, like the index of overdue ones.
     Index("ix_recharge_orders_states", *("state", "submitted_at", "id", "account"), postgresql_where=NOT_SUCCEEDED),
     **OFTEN_VACUUMED,
 )

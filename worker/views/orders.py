@@ -242,7 +242,7 @@ def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Lis
         ranges=ranges,
         filters=_conditions(apart(connection, ORDERS), others, without=by),
         is_oldest_first=wanted.is_oldest_first,
-        forced=(ORDERS, "ix_recharge_orders_results") if is_by_result else None,
+        hint=(ORDERS, "FORCE INDEX (ix_recharge_orders_results)") if is_by_result else None,
         has_few=ids is not None,
     )
 
@@ -278,13 +278,9 @@ def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[i
     def read(column: ColumnElement[Any], condition: ColumnElement[bool]) -> Sequence[int]:
         return connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)).all()
 
-    ids = set[int]()
-    for indexed in conditions:
-        found = read_within(connection, left(), partial(read, *indexed))
-        if found is None:
-            return None
-        ids.update(found)
-    return None if not conditions or len(ids) > _FEW else sorted(ids)
+    found = [read_within(connection, left(), partial(read, *indexed)) for indexed in conditions]
+    ids = sorted(set[int]().union(*filter(None, found)))
+    return None if not found or None in found or len(ids) > _FEW else ids
 
 
 def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:

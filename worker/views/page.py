@@ -1,7 +1,7 @@
 """Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
 
-A page that takes longer than two seconds has what is found among the newest 50,000 rows, whatever it begins with, and
-says so; it has nothing if that takes longer than two seconds as well.
+If the search for a page takes longer than two seconds, the page has what the newest 50,000 rows give, and says so. They
+are the newest ones in either order of the list. If the search of these rows also takes two seconds, the page is empty.
 """
 
 import operator
@@ -35,7 +35,6 @@ class OrNothing(float):
     """A bound after which a search ends without rows: the newest ones are not searched."""
 
 
-
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
 # Without statistics, as after a restore, PostgreSQL expects few rows of each filter: for each page it would read and
@@ -59,8 +58,8 @@ class Listed:
     filters: Sequence[ColumnElement[bool]] = ()
     """The other conditions, on columns that are set `apart`."""
     is_oldest_first: bool = False
-    forced: tuple[Table, str] | None = None
-    """The index that MariaDB must read for the pages of a complete list: it would sort all rows for each page."""
+    hint: tuple[Table, str] | None = None
+    """The table and the hint for MariaDB with the pages of a complete list: it would sort all rows for each page."""
     has_few: bool = False
     """Whether a condition names few rows by their ids, so that a database may sort them."""
     newest: int = 50_000
@@ -81,9 +80,8 @@ class Listed:
             self._ordered(select(*self.key).where(*within, *part, *self.filters), self.key).limit(most)
             for part in self.ranges
         ]
-        if self.forced and most >= ROWS_AT_ONCE and connection.dialect.name in _MARIADB:
-            table, index = self.forced
-            parts = [part.with_hint(table, f"FORCE INDEX ({index})") for part in parts]
+        if self.hint and most >= ROWS_AT_ONCE and connection.dialect.name in _MARIADB:
+            parts = [part.with_hint(*self.hint) for part in parts]
         if len(parts) == 1:
             return parts[0]
         found = union(*(select(part.subquery()) for part in parts)).subquery()

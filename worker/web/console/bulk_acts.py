@@ -31,7 +31,6 @@ from worker.web.console.lists import LARGEST_ID, Filters, storable
 from worker.web.console.order_acts import NEED_A_WORKER, do_to_orders
 from worker.web.console.orders import load_orders, said_of_unlisted, search_of
 from worker.web.console.translations import detail_word, local_path, meaning, text, word, yuan
-from worker.words import N_
 
 _ACTS: Mapping[ActKind, Any] = {
     ActKind.DISMISS: acts.dismiss,
@@ -168,9 +167,8 @@ def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tupl
         if filters.faults or number is None:
             return [], False
         part = load_orders(database, wanted, number, None, MOST_AT_ONCE + 1)
-        if part.searched is not None:
-            said = N_("The search took too long and covers at most the newest %(count)s rows: narrow it with another filter.")
-            filters.faults.append(text(said, count=part.searched))
+        if part.is_partial:
+            filters.faults.append(text("The search took too long and selects no order: narrow it with another filter."))
             return [], False
         return [row["id"] for row in part.rows[:MOST_AT_ONCE]], part.next_after is not None
     if scope == "given-up":
