@@ -38,7 +38,7 @@ REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
 """Why an order needs a person; the last: it is unresolved, and shows no reason."""
 _ANY = "any"
 _MOST_ELSEWHERE = 10
-_ELSEWHERE_SECONDS = OrNothing(0.03)
+_ELSEWHERE_SECONDS = OrNothing(0.1)
 _FILE = ListFile(name="orders", columns=csv_columns.ORDERS, for_people=csv_columns.ORDERS_FOR_PEOPLE)
 
 
