@@ -164,8 +164,11 @@ class Paged(Form):
         if has_more:
             say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
         if page.searched is not None:
-            why = f"The search took too long and covers at most the newest {page.searched:,} rows"
-            say(f"{why}: narrow it with another option. --csv without --limit reads to the end.", err=True)
+            say(
+                f"The search took too long and covers at most the newest {page.searched:,} rows: narrow it with another"
+                " option. --csv without --limit reads to the end.",
+                err=True,
+            )
             # Rows may be missing.
             raise typer.Exit(3)
 
