@@ -110,7 +110,7 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
         ids = [first["id"], *(row["id"] for row in listed)]
     other.close()
     assert len(ids) == len(set(ids)) == 1500
-    assert len(statements) >= 2 * begun
+    assert len(statements) > begun
 
 
 @pytest.mark.databases("sqlite")

@@ -202,7 +202,7 @@ def test_a_day_is_read_by_the_indexes_of_times(bench: Workbench, cli: CommandLin
     assert "ix_recharge_orders_submitted" in compared
     assert "request_id_account" in compared or bench.database.kind == "sqlite"
     steps = plans(bench, cli, "report", *PERIOD)
-    assert "ix_recharge_orders_settled" in steps
+    assert "ix_recharge_orders_results" in steps
     assert "ix_order_events_order_id" in steps
     for table in ("recharge_orders", "order_events"):
         for whole in (f"Seq Scan on {table}", f"SCAN {table}", f"{table} ALL"):

@@ -262,6 +262,19 @@ def test_thousands_are_done_a_thousand_in_a_request_and_ten_thousand_in_one_go(
     assert "More match" not in page
 
 
+@pytest.mark.databases("postgresql")
+def test_a_search_that_takes_too_long_selects_nothing_and_says_how_to_narrow_it(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    bench.add("1", "2")
+    with bench.database.write() as connection:
+        connection.exec_driver_sql("LOCK TABLE recharge_orders IN ACCESS EXCLUSIVE MODE")
+        page = client.get(act("cancel", "scope=all")).text
+    assert "narrow it with another filter" in page
+    assert "There are none" not in page
+    assert "plan" not in hidden_fields(page)
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

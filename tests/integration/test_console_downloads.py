@@ -9,8 +9,10 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
+from flask import Response, g
 from flask.testing import FlaskClient
 from sqlalchemy import insert, update
 
@@ -22,7 +24,9 @@ from tests.support.waiting import eventually
 from tests.support.xlsx_files import read_xlsx
 from worker.database.tables import ORDERS, REJECTED
 from worker.views.orders import OrderSearch
-from worker.views.page import every_row
+from worker.views.page import Page, every_row
+from worker.web.console.downloads import Downloads
+from worker.web.console.files import ListFile, Row, list_file
 from worker.web.console.orders import load_orders
 
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -118,6 +122,41 @@ def test_a_list_that_cannot_be_read_is_a_page_and_keeps_no_place(
     assert os.listdir(temporary) == []
     bench.run("ALTER TABLE elsewhere RENAME TO operator_acts")
     assert client.get("/acts?format=xlsx").status_code == 200
+
+
+@pytest.mark.databases("sqlite")
+def test_a_file_of_which_a_page_takes_too_long_is_a_page_and_breaks_off_once_rows_are_sent(
+    bench: Workbench, client: FlaskClient, temporary: Path
+) -> None:
+    row = {"id": 1, "detail": "x" * 200_000}
+    described, bounds = ListFile(name="acts", columns=["id", "detail"]), list[float | None]()
+    downloads = Downloads()
+
+    def load(after: int | None, most: int, seconds: float | None) -> Page[Row]:
+        bounds.append(seconds)
+        return Page(rows=[], searched=2_000) if after else Page(rows=[row], next_after=1)
+
+    def file_of(form: str, after: int | None) -> Response | str:
+        with client.application.test_request_context(f"/acts?format={form}"):
+            g.downloads = downloads
+            return list_file(described, load, after, {}, ZoneInfo("UTC"))
+
+    for form in ("csv", "xlsx"):
+        page = file_of(form, 1)
+        assert isinstance(page, str)
+        assert "takes too long to read: choose fewer days or another filter" in page
+        # A CSV would take as long.
+        assert 'href="/acts?format=csv"' not in page
+    begun = file_of("csv", None)
+    assert isinstance(begun, Response)
+    with closing(begun), pytest.raises(Exception, match="1000 rows take more than 15 s"):
+        list(begun.iter_encoded())
+    assert set(bounds) == {15.0}
+    assert os.listdir(temporary) == []
+    with ExitStack() as held:
+        places = [downloads.take() for _ in range(2)]
+        assert [held.enter_context(place) for place in places if place] == places
+    downloads.close()
 
 
 @pytest.mark.slow

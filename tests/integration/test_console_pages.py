@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask import render_template_string
 from sqlalchemy import insert
 
 from tests.support.notifying import put_endpoint, put_notifications
@@ -16,6 +17,7 @@ from worker.database.tables import REJECTED
 from worker.domain.records.accounts import Pause
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
+from worker.views.page import Page
 from worker.web.console.work_list import TABS
 from worker.words import Skin, catalogue
 from worker.words.catalogue import PAGES
@@ -160,17 +162,28 @@ def test_a_number_is_looked_for_in_unmatched_callbacks_and_refused_input(bench: 
     assert [row[0] for row in listed] == ["2"]
 
 
-def test_of_refused_input_only_the_newest_is_searched_and_the_page_says_so(bench: Workbench, pages: Pages) -> None:
+def test_where_much_refused_input_holds_a_number_the_page_leads_to_all_of_it(bench: Workbench, pages: Pages) -> None:
     with bench.database.write() as connection:
         rows = [
-            {"received_at": NOON, "source": "x", "payload": f"n{number}n", "errors": "x"} for number in range(2_100)
+            {"received_at": NOON, "source": "x", "payload": f"n{number % 11}n", "errors": "x"} for number in range(111)
         ]
         connection.execute(insert(REJECTED), rows)
-    for number, link in (("n7n", None), ("n2097n", "/rejected/2098")):
-        path = f"/orders?q={number}"
-        assert pages.link(path, "Row 2098") == link
-    assert "Searched until 2016-01-31 20:00:00; there may be more before that." in pages.text("/orders?q=none")
-    assert pages.link("/orders?q=none", "Go on searching") == "/rejected?q=none"
+    assert pages.link("/orders?q=n0n", "Row 111") == "/rejected/111"
+    assert pages.link("/orders?q=n0n", "Search refused input") == "/rejected?q=n0n"
+    assert pages.link("/orders?q=none", "Search refused input") is None
+
+
+def test_a_list_that_was_searched_in_part_says_so(pages: Pages) -> None:
+    shown = "{% import 'console/parts.html' as parts with context %}{{ parts.pager(part) }}"
+    with pages.client.application.test_request_context("/orders?account=shop"):
+        said = render_template_string(shown, part=Page(rows=[], searched=2_000))
+    with pages.client.application.test_request_context("/attention?sort=oldest"):
+        said_of_oldest = render_template_string(shown, part=Page(rows=[], searched=50_000))
+    assert "The search took too long and covers at most the newest 2,000 rows: narrow it with another filter." in said
+    missing = "Orders that have waited longer may be missing."
+    assert (missing in said, missing in said_of_oldest) == (False, True)
+    assert "There is nothing that matches." not in said
+    assert "Next page" not in said
 
 
 def test_two_accounts_with_the_same_number_are_both_listed(bench: Workbench, pages: Pages) -> None:

@@ -1,8 +1,10 @@
 """The migrations themselves: up, down, guarded, and no difference from the tables of the code."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
-from tests.support.sql import column_of, execute, insert_rows, pairs_of, rows_of
+from tests.support.sql import column_of, execute, insert_rows, pairs_of, rows_of, statements_of
 from worker.database.migrations import downgrade, migration_session, refuse_to_lose, upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head, revisions, script_location
 from worker.database.tables import METADATA
@@ -569,6 +571,40 @@ def test_events_and_acts_keep_their_sentences_and_have_no_codes_at_first(databas
     ]
     downgrade(database_url, "0021")
     assert held("detail") == [("too old",), ("until it is resumed",)]
+
+
+def test_an_index_of_results_is_there_at_every_moment_of_revision_0034(database_url: str) -> None:
+    upgrade(database_url)
+    before = revisions()[revisions().index("0034") - 1]
+    for move, old, new in (
+        (partial(downgrade, database_url, before), "ix_recharge_orders_results", "ix_recharge_orders_settled"),
+        (partial(upgrade, database_url), "ix_recharge_orders_settled", "ix_recharge_orders_results"),
+    ):
+        with statements_of(Engine) as executed:
+            move()
+        made = [at for at, (one, _) in enumerate(executed) if re.search(rf"CREATE INDEX.* {new} ", one)]
+        dropped = [at for at, (one, _) in enumerate(executed) if re.search(rf"DROP INDEX.* {old}\b", one)]
+        assert made, new
+        assert made < dropped
+
+
+@pytest.mark.databases("postgresql")
+def test_revision_0034_creates_only_its_invalid_indexes_again(database_url: str) -> None:
+    upgrade(database_url)
+    found = "SELECT indexrelid::regclass::text, indexrelid FROM pg_index WHERE indrelid = 'recharge_orders'::regclass"
+    states, results = "ix_recharge_orders_states", "ix_recharge_orders_results"
+    before = pairs_of(database_url, found)
+    # It died before it was recorded, once when an index was not ready.
+    for invalid, kept in (([], [states, results]), ([states], [results])):
+        for name in invalid:
+            is_this = f"indexrelid = '{name}'::regclass"
+            execute(database_url, f"UPDATE pg_index SET indisvalid = false WHERE {is_this}")
+        execute(database_url, "UPDATE alembic_version SET version_num = '0033'")
+        upgrade(database_url)
+        check_at_head(database_url)
+        after = pairs_of(database_url, found)
+        assert [name for name in (states, results) if after[name] == before[name]] == kept
+    assert column_of(database_url, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [0]
 
 
 @pytest.mark.databases("postgresql")

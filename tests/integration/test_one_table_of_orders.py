@@ -284,7 +284,7 @@ def test_a_run_that_dies_at_any_statement_is_repeated(database_url: str) -> None
         for deaths in range(10, 200, 3):
             countdown[0] = deaths
             try:
-                upgrade(database_url)
+                upgrade(database_url, "0033")
                 break
             except KeyboardInterrupt:
                 continue

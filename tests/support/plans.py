@@ -14,6 +14,8 @@ from worker.domain.records.orders import IdKind, Lane, OrderState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
+_WITHOUT_PLAN = ("SET ", "SELECT set_config", "SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
+
 Read = Callable[[Connection], Any]
 
 
@@ -81,7 +83,8 @@ def plans_of(database: Database, read: Read) -> list[str]:
     with database.read() as connection:
         with statements_of(connection) as executed:
             read(connection)
-        return [plan(database, connection, *one) for one in executed]
+        reads = [one for one in executed if not one[0].startswith(_WITHOUT_PLAN)]
+        return [plan(database, connection, *one) for one in reads]
 
 
 def steps_of(database: Database, read: Read) -> str:

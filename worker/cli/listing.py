@@ -22,7 +22,6 @@ from worker.cli.output import (
     print_table,
     say,
     shown_zone,
-    time_text,
 )
 from worker.cli.session import Session, session
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
@@ -149,8 +148,8 @@ class Paged(Form):
         response: Callable[[Sequence[Row]], object] = list,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Print the page, and how the list goes on. `response` makes the JSON; `before` prints what a table stands
-        below."""
+        """Print the page, and how the list goes on; exit with status 3 if it was searched in part. `response` makes the
+        JSON; `before` prints what a table stands below."""
         if page is None:
             return
         most = self.limit or self.page_rows
@@ -161,13 +160,17 @@ class Paged(Form):
             write_csv(listing.csv, rows, listing.rows)
         else:
             before()
-            _print_rows(listing, rows, is_complete=not page.is_stopped)
+            _print_rows(listing, rows, is_complete=not page.is_partial)
         if has_more:
             say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
-        elif page.is_stopped:
-            since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
-            words = f"Searched the {listing.rows} since {since}; for older ones: --after {page.next_after}"
-            say(words, err=True)
+        if page.searched is not None:
+            say(
+                f"The search took too long and covers at most the newest {page.searched:,} rows: narrow it with another"
+                " option. --csv without --limit reads to the end.",
+                err=True,
+            )
+            # Rows may be missing.
+            raise typer.Exit(3)
 
 
 def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> None:

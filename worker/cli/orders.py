@@ -120,8 +120,8 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
 
     Amounts are yuan (what the platform charged, or in parentheses what is expected).
 
-    Where few of very many orders match, the search ends after a second or so and says how far it came: `--after` goes
-    on from there.
+    A page whose search takes longer than two seconds has what the newest 50,000 orders gave, says so and exits with 3:
+    narrow it with another option. --csv without --limit reads to the end.
 
     Examples:
       reconciler orders

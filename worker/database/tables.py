@@ -70,8 +70,7 @@ CHECKED = sql("check_requested_at IS NOT NULL")
 SETTLED = sql("settled_at IS NOT NULL")
 SHOWN = sql("attention IS NOT NULL")
 UNRESOLVED = sql("state = 'unresolved'")
-# The same rows in other words, for the same reason.
-NEITHER_PENDING_NOR_DONE = sql("state NOT IN ('pending', 'succeeded', 'failed', 'cancelled')")
+NOT_SUCCEEDED = sql("state <> 'succeeded'")
 GROUPED = sql("suspect_group IS NOT NULL")
 NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
@@ -178,17 +177,12 @@ ORDERS = _table(
     # What the command line finds and counts by.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
-    _partial("ix_recharge_orders_settled", "settled_at", "account", "state", "settled_by", rows=SETTLED),
+    _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
     # What needs a person for one reason, in the order of the lists.
     _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
-    # MariaDB finds the accounts with pending orders by it, too.
-    _partial("ix_recharge_orders_unresolved", "state", "account", "submitted_at", rows=UNRESOLVED),
-    # Unresolved ones in the order of the lists, on SQLite among all: as with those that are overdue.
-    Index(
-        "ix_recharge_orders_unresolved_times",
-        *("state", "submitted_at", "id", "account"),
-        postgresql_where=NEITHER_PENDING_NOR_DONE,
-    ),
+    # Each state in the order of the lists. On PostgreSQL it has no succeeded orders: most orders have succeeded, and
+    # the index of the times finds them soon. On SQLite it has all orders, like the index of overdue ones.
+    Index("ix_recharge_orders_states", *("state", "submitted_at", "id", "account"), postgresql_where=NOT_SUCCEEDED),
     **OFTEN_VACUUMED,
 )
 """An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""

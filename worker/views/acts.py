@@ -1,18 +1,17 @@
 """What operators did, newest first: an act is one row, however many transactions and accounts it has."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ACTS
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode, with_code
-from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
+from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, between, read_page
 
 Row = dict[str, Any]
 
@@ -35,7 +34,7 @@ class ActSearch:
 
 
 def recent_acts(
-    connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
+    connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
     """The next `most` acts that match, from before the act `after`; from the newest on where that is None.
 
@@ -45,18 +44,11 @@ def recent_acts(
     last = None if after is None else connection.execute(select(*_KEY).where(ACTS.c.id == after)).first()
     if after is not None and last is None:
         return Page(rows=[])
-    others = [ACTS.c[name] for name in ("account", "actor", "act", "act_key")]
-    walk = Walk(table=ACTS, index="ix_operator_acts_at", key=_KEY, columns=others, within=_began(wanted))
-    conditions, key = partial(_conditions, wanted=wanted), None if last is None else tuple(last)
-    keys, stopped_at = read_keys(connection, walk, conditions, after=key, most=most, seconds=seconds)
-    found = select(*_SHOWN).where(one_of(connection, ACTS.c.id, [row_id for _, row_id in keys])).order_by(*_KEY)
-    rows = _whole(connection, connection.execute(found).mappings().all())[::-1] if keys else []
-    return page_of(rows, keys, most, stopped_at)
-
-
-def _began(wanted: ActSearch) -> list[ColumnElement[bool]]:
-    within = [] if wanted.since is None else [ACTS.c.at >= wanted.since]
-    return within if wanted.until is None else [*within, ACTS.c.at < wanted.until]
+    began = between(ACTS.c.at, wanted.since, wanted.until)
+    listed = Listed(key=_KEY, within=began, filters=_conditions(apart(connection, ACTS), wanted))
+    key = None if last is None else tuple(last)
+    page = read_page(connection, listed, ACTS, _SHOWN, after=key, most=most, seconds=seconds)
+    return replace(page, rows=_whole(connection, page.rows))
 
 
 def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
@@ -75,7 +67,7 @@ def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
     return listed
 
 
-def _whole(connection: Connection, first: Iterable[RowMapping]) -> list[Row]:
+def _whole(connection: Connection, first: Iterable[Row]) -> list[Row]:
     """The acts that have these first rows."""
     rows = [with_code(row) for row in first]
     by_account = (

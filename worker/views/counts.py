@@ -19,7 +19,6 @@ from sqlalchemy import (
     case,
     func,
     select,
-    text,
     union_all,
 )
 
@@ -40,13 +39,8 @@ from worker.domain.records.watching import NotificationCounts, PendingCount
 from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
-_LONGEST_STATEMENT_SECONDS = 20
-
-
-def bound_statements(connection: Connection, seconds: float = _LONGEST_STATEMENT_SECONDS) -> None:
-    """End a statement of this transaction that takes longer, where the database can: no caller waits for it."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
+LONGEST_STATEMENT_SECONDS = 20.0
+"""How long a statement may take that nobody waits for."""
 
 
 def pending(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.tables import REJECTED, UNMATCHED
 from worker.domain.finance.report import Period
-from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys, rows_by_id
+from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, between, read_page, rows_by_id
 
 Row = dict[str, Any]
 
@@ -29,22 +29,18 @@ def recent_rejected(
     only_open: bool = False,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
     """The refused rows that match, the last received first; `until`: before then; `holding`: this text, near the start
     of their payload."""
 
-    def conditions(columns: Any) -> list[ColumnElement[bool]]:
-        came_from = [columns.source.in_(sources)] if sources else []
-        return [*came_from, columns.start.contains(holding, autoescape=True)] if holding else came_from
-
-    within: list[ColumnElement[bool]] = [REJECTED.c.is_open] if only_open else []
-    within += [] if since is None else [REJECTED.c.received_at >= since]
-    within += [] if until is None else [REJECTED.c.received_at < until]
-    # A payload may have a million characters: two thousand of these are not read for a page.
-    start = [func.substr(REJECTED.c.payload, 1, SEARCHED_CHARACTERS).label("start")] if holding else []
-    index = "ix_rejected_orders_open" if only_open else "ix_rejected_orders_received_at"
-    return _recent(connection, REJECTED, index, within, conditions, [REJECTED.c.source, *start], after, most, seconds)
+    within = between(REJECTED.c.received_at, since, until) + ([REJECTED.c.is_open] if only_open else [])
+    columns = apart(connection, REJECTED)
+    filters = [columns.source.in_(sources)] if sources else []
+    if holding:
+        # A payload may have a million characters.
+        filters.append(func.substr(columns.payload, 1, SEARCHED_CHARACTERS).contains(holding, autoescape=True))
+    return _recent(connection, REJECTED, within, filters, after, most, seconds)
 
 
 def open_rejected_ids(connection: Connection, sources: Sequence[str], days: Period) -> Sequence[int]:
@@ -61,16 +57,12 @@ def recent_unmatched(
     before: datetime | None = None,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
     """The unmatched callbacks that match, the last received first."""
-
-    def of_accounts(columns: Any) -> list[ColumnElement[bool]]:
-        return [columns.account.in_(accounts)] if accounts else []
-
-    within = [] if before is None else [UNMATCHED.c.received_at < before]
-    index = "ix_unmatched_callbacks_received_at"
-    return _recent(connection, UNMATCHED, index, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
+    within = between(UNMATCHED.c.received_at, None, before)
+    of_accounts = [apart(connection, UNMATCHED).account.in_(accounts)] if accounts else []
+    return _recent(connection, UNMATCHED, within, of_accounts, after, most, seconds)
 
 
 def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
@@ -95,13 +87,11 @@ def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
 def _recent(
     connection: Connection,
     table: Table,
-    index: str,
     within: Sequence[ColumnElement[bool]],
-    filters: Filters,
-    columns: Sequence[Any],
+    filters: Sequence[ColumnElement[bool]],
     after: int | None,
     most: int,
-    seconds: float,
+    seconds: Bound,
 ) -> Page[Row]:
     key = [table.c.received_at, table.c.id]
     last = None
@@ -113,6 +103,5 @@ def _recent(
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
-    walk = Walk(table=table, index=index, key=key, columns=columns, within=within, first_part=_SEARCHED)
-    keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
-    return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, stopped_at)
+    listed = Listed(key=key, within=within, filters=filters, newest=_SEARCHED)
+    return read_page(connection, listed, table, table.c, after=last, most=most, seconds=seconds)

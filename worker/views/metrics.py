@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
+from worker.database.bounded_statements import bounded
 from worker.database.bulk_statements import one_of
 from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
@@ -38,8 +39,7 @@ def read_gauges(
 ) -> Gauges:
     """The gauges of these accounts, and of those that a worker has known. Counts that are `left_out`, and those with
     more than 10,000 rows, are missing. A statement that takes longer than so many `seconds` ends with an error."""
-    with database.read() as connection:
-        counts.bound_statements(connection, seconds)
+    with database.read() as connection, bounded(connection, seconds):
         now = database.now(connection)
         states = [restart_stepped_backoff(state, now) for state in read_states(connection)]
         workers = read_workers(connection)
@@ -65,15 +65,13 @@ def read_gauges(
 def read_accounts(database: Database, *, seconds: float) -> list[str]:
     """All known accounts, and those with notifications that were not received: among them may be one that neither we
     nor any worker has."""
-    with database.read() as connection:
-        counts.bound_statements(connection, seconds)
+    with database.read() as connection, bounded(connection, seconds):
         return known_accounts(connection, with_unreceived=True)
 
 
 def count_all(database: Database, count: Count, accounts: Collection[str], *, seconds: float) -> Figures:
     """A count of all rows, however many. A statement that takes longer than so many `seconds` ends with an error."""
-    with database.read() as connection:
-        counts.bound_statements(connection, seconds)
+    with database.read() as connection, bounded(connection, seconds):
         return _count(connection, count, accounts, database.now(connection), None)
 
 

@@ -1,6 +1,7 @@
 """Notifications, as lists and as what a resend selects."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from worker.domain.notifications.events import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
-from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys, rows_by_id
+from worker.views.page import PAGE_SECONDS, ROWS_AT_ONCE, Bound, Listed, Page, apart, read_page, rows_by_id
 
 Row = dict[str, Any]
 
@@ -31,45 +32,26 @@ def recent_notifications(
     state: NotificationState | None,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
     """The notifications that match, newest first, from before the row `after`, as `notification_row` gives them."""
+    # Few are given up or pending, and many are delivered: those are read by their own indexes.
+    is_indexed = state in (NotificationState.GAVE_UP, NotificationState.PENDING)
+    columns = NOTIFICATIONS.c if is_indexed else apart(connection, NOTIFICATIONS)
+    key: ColumnElement[int] = NOTIFICATIONS.c.id
+    wanted = [] if account is None else [columns.account == account]
     if state is NotificationState.GAVE_UP:
-        # By its own index: few are given up, and many are delivered.
-        of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
-        chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
-        further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
-        return _page(connection, connection.scalars(further).all(), most)
-    if state is NotificationState.PENDING:
-        return _page(connection, _newest_pending(connection, account, after, most), most)
-
-    def is_so(columns: Any) -> list[ColumnElement[bool]]:
-        wanted = [] if state is None else [columns.state == state]
-        return wanted if account is None else [*wanted, columns.account == account]
-
-    columns = [NOTIFICATIONS.c.state, NOTIFICATIONS.c.account]
-    walk = Walk(table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=columns)
+        wanted.append(GAVE_UP)
+    elif state is NotificationState.PENDING:
+        wanted.append(columns.state == PENDING_STATE)
+        # An expression, so that no database reads the primary key backwards for it.
+        key = (key + 0).label("id")
+    elif state is not None:
+        wanted.append(columns.state == state)
+    listed = Listed(key=[key], within=wanted) if is_indexed else Listed(key=[key], filters=wanted)
     last = None if after is None else (after,)
-    keys, stopped_at = read_keys(connection, walk, is_so, after=last, most=most, seconds=seconds)
-    return _page(connection, [key[0] for key in keys], most, stopped_at)
-
-
-def _page(connection: Connection, ids: Sequence[int], most: int, stopped_at: Key | None = None) -> Page[Row]:
-    return page_of(_whole(connection, ids), [(row_id,) for row_id in ids], most, stopped_at)
-
-
-def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:
-    """By the index of what is due, sorted: newest first, the primary key has all that was delivered before them."""
-    # An expression, so that no database reads the primary key backwards for it.
-    newest = NOTIFICATIONS.c.id + 0
-    chosen = (
-        select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == PENDING_STATE).order_by(newest.desc()).limit(most)
-    )
-    if account is not None:
-        chosen = chosen.where(NOTIFICATIONS.c.account == account)
-    if after is not None:
-        chosen = chosen.where(newest < after)
-    return connection.scalars(chosen).all()
+    page = read_page(connection, listed, NOTIFICATIONS, NOTIFICATION_COLUMNS, after=last, most=most, seconds=seconds)
+    return replace(page, rows=_to_rows(page.rows))
 
 
 def long_refused(
@@ -84,7 +66,7 @@ def long_refused(
 
 def every_long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Iterator[Row]:
     """All of these, newest first; a page is held at a time."""
-    # As in `_newest_pending`.
+    # As in `recent_notifications`.
     newest = NOTIFICATIONS.c.id + 0
     page = _long_refused(connection, accounts, before).order_by(newest.desc()).limit(ROWS_AT_ONCE)
     ids = connection.scalars(page).all() if accounts else []
@@ -124,5 +106,8 @@ def orders_changed_since(connection: Connection, since: datetime, account: str |
 
 
 def _whole(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    rows = rows_by_id(connection, NOTIFICATIONS, ids, NOTIFICATION_COLUMNS)
+    return _to_rows(rows_by_id(connection, NOTIFICATIONS, ids, NOTIFICATION_COLUMNS))
+
+
+def _to_rows(rows: Iterable[Row]) -> list[Row]:
     return [notification_row(to_notification(row.values())) for row in rows]

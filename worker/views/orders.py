@@ -1,43 +1,40 @@
-"""Finding orders by what a person knows of them; newest first as a rule, by an index in every case:
-by their submission, or by the time of their result where that is bounded.
+"""Finding orders by what a person knows of them; newest first as a rule, by their submission, or by the time of their
+result if that is bounded.
 
-An index that serves a filter is read for at most 10,000 orders, which are then sorted. Where more fulfil the filter,
-and where there is no such index, orders are read in the order of the list (`page`): then the newest of so many
-are not far. Orders that need a person are read by an index that has the order of the list for each reason. The one
-search for a number takes whatever a person holds: either id or its start, the row's id, or the phone number or its last
-four digits.
+A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state, and for
+each reason why an order needs a person: a part of the statement reads each of them. The start of an id that up to
+10,000 orders have is searched by the index of the id first. The one search for a number takes whatever a person holds:
+either id or its start, the row's id, or the phone number or its last four digits.
 """
 
 import re
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
+from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
-from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
+from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
 from worker.domain.finance.amounts import Sums, amounts_of
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
 from worker.stores.recharge_orders import read_event_counts
 from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
-from worker.views.order import Row, order_by_id, order_rows, orders_with_id
-from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
+from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
+from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 
 # Four digits alone are the end of a phone number.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
 _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
-# The list itself is searched as well, and commands answer within two seconds.
-_STRANGER_SECONDS = 0.2
+_STRANGER_SECONDS = OrNothing(0.2)
+_COUNT_SECONDS = 0.3
 _FEW = 10_000
-_ROWS_AT_ONCE = 500
-_FILTERED = ("account", "state", "mobile", "request_id", "custom_parm")
 
 ANY_REASON: Sequence[Attention | None] = (*Attention, None)
 """Why an order may need a person; None: it is unresolved, and shows no reason."""
@@ -99,54 +96,37 @@ class SummedOrders:
 
 
 def find_orders(
-    connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
+    connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """The next `most` orders that match behind an order, by the search's time and id; from the first on where there is
-    no such order."""
+    """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
+    such order. In a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
-    parts = _find_parts(connection, wanted, last, most, seconds)
-    stops = [stopped_at for _, stopped_at in parts if stopped_at is not None]
-    # What lies behind the nearest end is left to the next page: another part may have something before it.
-    end = (min if wanted.is_oldest_first else max)(stops, default=None)
-    found = sorted((key for keys, _ in parts for key in keys), reverse=not wanted.is_oldest_first)
-    reached = [key for key in found if end is None or (key <= end if wanted.is_oldest_first else key >= end)][:most]
-    rows = _rows(connection, [key[1] for key in reached])
-    return page_of([rows[key[1]] for key in reached if key[1] in rows], reached, most, end)
+    left = countdown(seconds)
+    listed = _listed(connection, wanted, left)
+    return read_page(connection, listed, ORDERS, SHOWN_COLUMNS, after=last, most=most, seconds=seconds, left=left)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     """How many orders match, by account, state and attention. Reads the whole table, or the part
     of it within the search's times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
-    matching = _filters(wanted)(ORDERS.c)
+    matching = _conditions(ORDERS.c, wanted)
     statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
     counts = [dict(row) for row in connection.execute(statement).mappings()]
     # Sorted here: the databases differ in where null comes.
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
-def count_with_attention(connection: Connection, wanted: OrderSearch, most_read: int) -> tuple[int, bool]:
-    """How many orders match among the first `most_read` that need a person for the wanted reasons, and those that are
-    unresolved; and whether all of these were read."""
-    columns = [ORDERS.c[name] for name in (*_FILTERED, "attention", *wanted.time_columns)]
-    shown = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(_reasons(wanted)))
-    by_state = (ORDERS.c.state, ORDERS.c.submitted_at)
-    sources: list[tuple[Select[Any], Sequence[Attention | None]]] = [
-        (select(*columns).where(*shown), _reasons(wanted)),
-        (select(*columns).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_state), [None]),
-    ]
-    total, is_all = 0, True
-    for source, reasons in sources:
-        if not set(reasons).isdisjoint(wanted.attention):
-            some = source.where(*_in_time(ORDERS.c, wanted, "submitted_at")).limit(most_read).subquery()
-            matching = func.count(case((and_(*_filters(replace(wanted, attention=reasons))(some.c)), 1)))
-            count, read = connection.execute(select(matching, func.count()).select_from(some)).one()
-            total, is_all = total + count, is_all and read < most_read
-    return total, is_all
+def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
+    """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
+    left = countdown(_COUNT_SECONDS)
+    found = _listed(connection, wanted, left).keys(connection, most=most).subquery()
+    count = select(func.count()).select_from(found)
+    return read_within(connection, left(), partial(connection.scalar, count))
 
 
 def search_orders(
-    connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: float
+    connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: Bound
 ) -> Page[Row]:
     """The orders of all accounts that a number which may be an id names, among those that are wanted; newest first.
 
@@ -176,7 +156,7 @@ def search_orders(
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
     """Those of these orders that the other filters let through, of which a number is none."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
-    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_filters(wanted)(ORDERS.c))
+    chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_conditions(ORDERS.c, wanted))
     return set(connection.scalars(chosen)).intersection(of_act)
 
 
@@ -190,7 +170,7 @@ def has_orders(connection: Connection, account: str) -> bool:
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
-    return bool(found.rows) or found.is_stopped
+    return bool(found.rows) or found.is_partial
 
 
 def read_deleted_before(connection: Connection) -> datetime | None:
@@ -226,9 +206,8 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
     """The orders with these row ids, in this order, each with its `event_count`. In a snapshot."""
-    found = _rows(connection, ids)
     counts = read_event_counts(connection, ids)
-    return [{**found[order_id], "event_count": counts[order_id]} for order_id in ids if order_id in found]
+    return [{**row, "event_count": counts[row["id"]]} for row in rows_by_id(connection, ORDERS, ids, SHOWN_COLUMNS)]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
@@ -250,139 +229,78 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _find_parts(
-    connection: Connection, wanted: OrderSearch, after: Key | None, most: int, seconds: float
-) -> list[tuple[list[Key], Key | None]]:
-    """The keys of each part of the table that is read by itself, and how far it was read (`read_keys`)."""
-    by, other = wanted.time_columns
-    key = [ORDERS.c[by], ORDERS.c.id]
-    columns = [ORDERS.c[name] for name in (*_FILTERED, other, "attention")]
-    few = _few(connection, wanted)
-    if few is None:
-        until = time.monotonic() + seconds
-
-        def read(walks: Iterable[Walk], asked: OrderSearch) -> list[tuple[list[Key], Key | None]]:
-            passing = partial(read_keys, connection, filters=_filters(asked), after=after, most=most)
-            return [passing(walk, seconds=until - time.monotonic()) for walk in walks]
-
-        parts = read(_walks(connection, wanted, key, columns), wanted)
-        if None in wanted.attention and by == "submitted_at":
-            found_keys = sorted((one for keys, _ in parts for one in keys), reverse=not wanted.is_oldest_first)
-            last = found_keys[most - 1][0] if len(found_keys) >= most else None
-            parts += read([_unresolved_walk(wanted, key, columns, last)], replace(wanted, attention=[None]))
-        return parts
-    found: set[Key] = set()
-    for one in few:
-        rows = one.of(select(*key, *columns)).limit(_FEW).subquery()
-        own_key = [rows.c[by], rows.c.id]
-        matching = select(*own_key).where(*_filters(wanted)(rows.c))
-        if after is not None:
-            further = further_than(connection, own_key, after, is_oldest_first=wanted.is_oldest_first)
-            matching = matching.where(further)
-        ordered = own_key if wanted.is_oldest_first else [column.desc() for column in own_key]
-        found.update(tuple(row) for row in connection.execute(matching.order_by(*ordered).limit(most)))
-    return [(sorted(found, reverse=not wanted.is_oldest_first)[:most], None)]
-
-
-def _walks(
-    connection: Connection, wanted: OrderSearch, key: Sequence[Column[Any]], columns: Sequence[Column[Any]]
-) -> list[Walk]:
-    """The indexes to read: that of the list's time, or that of the reasons, once for each."""
+def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Listed:
+    """The list of the orders that are wanted."""
     by, _ = wanted.time_columns
-    within = _in_time(ORDERS.c, wanted, by)
-    # ix_recharge_orders_settled, and the other one that is called so.
-    ranges = [(f"ix_recharge_orders_{by.removesuffix('_at')}", within)]
-    if wanted.attention and by == "submitted_at":
-        # As the partial index has it: without the first condition no database uses that.
-        shown = [(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason) for reason in _reasons(wanted)]
-        # Most often few of the reasons occur, and to read a range takes two statements.
-        some = [select(ORDERS.c.id).where(*one).order_by(*key).limit(1).scalar_subquery() for one in shown]
-        occur = zip(shown, connection.execute(select(*some)).one() if some else (), strict=True)
-        ranges = [("ix_recharge_orders_todo", [*within, *one]) for one, first in occur if first is not None]
-    walk = partial(Walk, table=ORDERS, key=key, columns=columns, is_oldest_first=wanted.is_oldest_first)
-    return [walk(index=index, within=conditions, has_id=by == "submitted_at") for index, conditions in ranges]
-
-
-def _unresolved_walk(
-    wanted: OrderSearch, key: Sequence[Column[Any]], columns: Sequence[Column[Any]], last: datetime | None
-) -> Walk:
-    """The index of unresolved orders, as far as the list's page goes: until `last`."""
-    within = [ORDERS.c.state == UNRESOLVED_STATE, *_in_time(ORDERS.c, wanted, "submitted_at")]
-    if last is not None:
-        within.append(key[0] <= last if wanted.is_oldest_first else key[0] >= last)
-    return Walk(
-        table=ORDERS,
-        index="ix_recharge_orders_unresolved_times",
-        key=key,
-        columns=columns,
-        within=within,
+    ids = _few(connection, wanted, left)
+    few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
+    ranges, others = _ranges(wanted) if ids is None else ([[]], wanted)
+    is_by_result = by == "settled_at" and ids is None and ranges == [[]]
+    return Listed(
+        key=[ORDERS.c[by], ORDERS.c.id],
+        within=[*few, *_in_time(ORDERS.c, wanted, by)],
+        ranges=ranges,
+        filters=_conditions(apart(connection, ORDERS), others, without=by),
         is_oldest_first=wanted.is_oldest_first,
+        hint=(ORDERS, "FORCE INDEX (ix_recharge_orders_results)") if is_by_result else None,
+        has_few=ids is not None,
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Narrow:
-    """A condition that one index serves, and the order of that index, which keeps a planner to it."""
+def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], OrderSearch]:
+    """Conditions for the parts of the table that have what is wanted, and the filters that are left in each."""
+    if wanted.attention:
+        # As the partial index has it: without the first condition no database uses that.
+        ranges = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
+        if None in wanted.attention:
+            # With every reason, each unresolved order is wanted.
+            unshown = [] if set(ANY_REASON) <= set(wanted.attention) else [ORDERS.c.attention.is_(None)]
+            ranges.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
+        return ranges, replace(wanted, attention=())
+    if wanted.states and wanted.time_columns[0] == "submitted_at":
+        # Written out, as `tables.PENDING_STATE` is.
+        states: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
+        return [[ORDERS.c.state == state] for state in states], replace(wanted, states=())
+    return [[]], wanted
 
-    condition: ColumnElement[bool]
-    order: Sequence[ColumnElement[Any]]
 
-    def of(self, statement: Select[Any]) -> Select[Any]:
-        return statement.where(self.condition).order_by(*self.order)
-
-
-def _few(connection: Connection, wanted: OrderSearch) -> list[_Narrow] | None:
-    """Conditions that few orders fulfil, and of which those that are wanted fulfil one; None where there are none."""
+def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[int] | None:
+    """The ids of the orders of an act, of a phone number or with the start of an id. None for other searches, if more
+    than 10,000 orders have the number, and if its index takes longer than the seconds that are left."""
     if wanted.act_key is not None:
-        ids = sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
-        return [_Narrow(condition=one_of(connection, ORDERS.c.id, ids), order=[ORDERS.c.id])]
-    for narrow in _indexed(wanted):
-        counted = [one.of(select(ORDERS.c.id)).limit(_FEW + 1).subquery() for one in narrow]
-        if all((connection.scalar(select(func.count()).select_from(ids)) or 0) <= _FEW for ids in counted):
-            return narrow
-    return None
+        return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
+    # One statement for each index: an OR over both ids would use neither on some databases.
+    conditions = [] if wanted.mobile is None else [(ORDERS.c.mobile, ORDERS.c.mobile == wanted.mobile)]
+    if wanted.mobile is None and wanted.prefix is not None:
+        begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)
+        conditions = [(column, begins_with(column, wanted.prefix)) for column in begin]
+
+    def read(column: ColumnElement[Any], condition: ColumnElement[bool]) -> Sequence[int]:
+        return connection.scalars(select(ORDERS.c.id).where(condition).order_by(column).limit(_FEW + 1)).all()
+
+    found = [read_within(connection, left(), partial(read, *indexed)) for indexed in conditions]
+    ids = sorted(set[int]().union(*filter(None, found)))
+    return None if not found or None in found or len(ids) > _FEW else ids
 
 
-def _indexed(wanted: OrderSearch) -> list[list[_Narrow]]:
-    found: list[list[_Narrow]] = []
+def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:
+    """All conditions of a search on these columns; those on the time `without` are left out."""
+    times = [name for name in wanted.time_columns if name != without]
+    listed = [condition for name in times for condition in _in_time(columns, wanted, name)]
+    for name, values in (("account", wanted.accounts), ("state", wanted.states)):
+        if values:
+            listed.append(getattr(columns, name).in_(values))
+    if wanted.attention:
+        unshown = and_(columns.attention.is_(None), columns.state == UNRESOLVED_STATE)
+        shown = columns.attention.in_(_reasons(wanted))
+        listed.append(or_(shown, unshown) if None in wanted.attention else shown)
     if wanted.mobile is not None:
-        found.append([_Narrow(condition=ORDERS.c.mobile == wanted.mobile, order=[ORDERS.c.mobile])])
-    if wanted.prefix is not None:
-        # One for each index: an OR over both would use neither on some databases.
-        names = [ORDERS.c.request_id, ORDERS.c.custom_parm]
-        found.append([_Narrow(condition=begins_with(name, wanted.prefix), order=[name]) for name in names])
-    if wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
-        pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING_STATE)
-        found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
-    if set(wanted.states) == {OrderState.UNRESOLVED}:
-        unresolved = ORDERS.c.state == UNRESOLVED_STATE
-        of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
-        found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.submitted_at])])
-    return found
-
-
-def _filters(wanted: OrderSearch) -> Filters:
-    def conditions(columns: Any) -> list[ColumnElement[bool]]:
-        listed = [condition for name in wanted.time_columns for condition in _in_time(columns, wanted, name)]
-        for name, values in (("account", wanted.accounts), ("state", wanted.states)):
-            if values:
-                listed.append(columns[name].in_(values))
-        if wanted.attention:
-            unshown = and_(columns.attention.is_(None), columns.state == UNRESOLVED_STATE)
-            shown = columns.attention.in_(_reasons(wanted))
-            listed.append(or_(shown, unshown) if None in wanted.attention else shown)
-        if wanted.mobile is not None:
-            listed.append(columns.mobile == wanted.mobile)
-        if wanted.prefix is not None:
-            names = (columns.request_id, columns.custom_parm)
-            listed.append(or_(*(begins_with(column, wanted.prefix) for column in names)))
-        if wanted.four is not None:
-            names = (columns.request_id, columns.custom_parm)
-            begin = (begins_with(column, wanted.four) for column in names)
-            listed.append(or_(columns.mobile.endswith(wanted.four), *begin))
-        return listed
-
-    return conditions
+        listed.append(columns.mobile == wanted.mobile)
+    for start in (wanted.prefix, wanted.four):
+        if start is not None:
+            begin = [begins_with(column, start) for column in (columns.request_id, columns.custom_parm)]
+            listed.append(or_(*begin, *([columns.mobile.endswith(start)] if start == wanted.four else [])))
+    return listed
 
 
 def _reasons(wanted: OrderSearch) -> list[Attention]:
@@ -391,16 +309,4 @@ def _reasons(wanted: OrderSearch) -> list[Attention]:
 
 def _in_time(columns: Any, wanted: OrderSearch, name: str) -> list[ColumnElement[bool]]:
     bounds = {"submitted_at": (wanted.since, wanted.until), "settled_at": (wanted.settled_since, wanted.settled_until)}
-    since, until = bounds[name]
-    within: list[ColumnElement[bool]] = []
-    if since is not None:
-        within.append(columns[name] >= since)
-    if until is not None:
-        within.append(columns[name] < until)
-    return within
-
-
-def _rows(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
-    parts = (ids[start : start + _ROWS_AT_ONCE] for start in range(0, len(ids), _ROWS_AT_ONCE))
-    chosen = (one_of(connection, ORDERS.c.id, part) for part in parts)
-    return {row["id"]: row for condition in chosen for row in order_rows(connection, condition)}
+    return between(getattr(columns, name), *bounds[name])

@@ -1,130 +1,175 @@
-"""Lists of the newest rows, read along an index, backwards as a rule, within a bounded time whatever the filters are.
+"""Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
 
-What an index does not serve is filtered in the order of the list: a part of the index at a time, until the page is
-full or the time is up. A page that ended early says how far it came, and the next one goes on from there.
+If the search for a page takes longer than two seconds, the page has what the newest 50,000 rows give, and says so. They
+are the newest ones in either order of the list. If the search of these rows also takes two seconds, the page is empty.
 """
 
-import math
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, text, tuple_, union
+from sqlalchemy.sql.expression import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
+from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
 
 T = TypeVar("T", covariant=True)
 Key = tuple[Any, ...]
-"""Where a row stands in the list: the values of the index's columns, the row's id last."""
-Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
-"""Makes the conditions on these columns that no index serves."""
+"""The position of a row in the list: its time, if the list is by time, and its id."""
 
 ROWS_AT_ONCE = 1_000
 """How many rows of a complete list are read at once."""
-WITHOUT_END = math.inf
-"""The time for a search that has to be complete."""
-SECONDS = 0.5
-"""How long a table is searched for a list: commands answer within two seconds."""
+PAGE_SECONDS = 2.0
+"""How long the statements that search for a page may take together, and those that then search the newest rows."""
+Bound = float | None
+"""How many seconds a search may take, None for any number. A search that takes longer is partial."""
+
+
+class OrNothing(float):
+    """A bound after which a search ends without rows: the newest ones are not searched."""
+
 
 _IDS_AT_ONCE = 500
-_LARGEST_PART = 50_000
 _MARIADB = ("mysql", "mariadb")
+# Without statistics, as after a restore, PostgreSQL expects few rows of each filter: for each page it would read and
+# sort all rows that match.
+_KEEP_ORDER = text(
+    "SELECT set_config('enable_sort', 'off', true) WHERE NOT EXISTS"
+    " (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = :name)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Walk:
-    """An index to read backwards, or forwards."""
+class Listed:
+    """The rows of a list, newest first as a rule."""
 
-    table: Table
-    index: str | None
-    """Its name; None for the primary key."""
-    key: Sequence[Column[Any]]
-    columns: Sequence[ColumnElement[Any]] = ()
-    """The others that filters read."""
-    within: Sequence[ColumnElement[bool]] = field(default=())
-    """Conditions that the index serves."""
-    has_id: bool = True
-    """Whether the index has the row's id right behind the time. Else the rows of one moment are read together."""
+    key: Sequence[ColumnElement[Any]]
+    """The columns that the list is ordered by, the row's id last."""
+    within: Sequence[ColumnElement[bool]] = ()
+    """Conditions that the index of this order serves."""
+    ranges: Sequence[Sequence[ColumnElement[bool]]] = ((),)
+    """Conditions for parts of the rows; an index has the rows of each part in this order."""
+    filters: Sequence[ColumnElement[bool]] = ()
+    """The other conditions, on columns that are set `apart`."""
     is_oldest_first: bool = False
-    """Whether it is read forwards; only with the id."""
-    first_part: int = 250
-    """How many rows are searched at least. MariaDB reads all of a part, however few a page takes of it."""
+    hint: tuple[Table, str] | None = None
+    """The table and the hint for MariaDB with the pages of a complete list: it would sort all rows for each page."""
+    has_few: bool = False
+    """Whether a condition names few rows by their ids, so that a database may sort them."""
+    newest: int = 50_000
+    """How many of the newest rows are searched if the search of all takes too long."""
 
-    def ordered(self, key: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-        """The columns of the key as the rows are ordered by them."""
-        return list(key) if self.is_oldest_first else [column.desc() for column in key]
+    def keys(
+        self, connection: Connection, *, after: Key | None = None, newer_than: Key | None = None, most: int
+    ) -> Select[Any]:
+        """The statement for the keys of the first `most` rows: of those after a key of the list, and newer than a key,
+        if they are given. Each part is read up to `most` of its rows, by its own index; a row of several parts counts
+        once."""
+        within = [*self.within]
+        if after is not None:
+            within.append(_comes_after(connection, self.key, after, is_oldest_first=self.is_oldest_first))
+        if newer_than is not None:
+            within.append(_comes_after(connection, self.key, newer_than, is_oldest_first=True))
+        parts = [
+            self._ordered(select(*self.key).where(*within, *part, *self.filters), self.key).limit(most)
+            for part in self.ranges
+        ]
+        if self.hint and most >= ROWS_AT_ONCE and connection.dialect.name in _MARIADB:
+            parts = [part.with_hint(*self.hint) for part in parts]
+        if len(parts) == 1:
+            return parts[0]
+        found = union(*(select(part.subquery()) for part in parts)).subquery()
+        return self._ordered(select(found), found.c).limit(most)
+
+    def before_newest(self, connection: Connection) -> Key | None:
+        """The key of the row just before the newest ones, whatever the parts and filters; None if there is none."""
+        whole = replace(self, ranges=((),), filters=(), is_oldest_first=False)
+        found = connection.execute(whole.keys(connection, most=1).offset(self.newest)).first()
+        return None if found is None else tuple(found)
+
+    def _ordered(self, statement: Select[Any], key: Iterable[ColumnElement[Any]]) -> Select[Any]:
+        return statement.order_by(*(column if self.is_oldest_first else column.desc() for column in key))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page(Generic[T]):
-    """Some rows of a list, newest first."""
+    """Some rows of a list."""
 
     rows: Sequence[T]
     next_after: int | None = None
-    """The id behind which the list goes on; None at its end."""
-    is_stopped: bool = False
-    """Whether time ran out before the page was full: the list was searched up to `next_after`."""
-    stopped_at: datetime | None = None
-    """The time in the list up to which it was searched, where it is a list by time."""
+    """The id after which the next page begins; None at the end of the list."""
+    searched: int | None = None
+    """How many of the newest rows were searched at most, as the search of all took too long; None if it did not."""
 
-
-def page_of(rows: Sequence[T], keys: Sequence[Key], most: int, stopped_at: Key | None = None) -> Page[T]:
-    """The page of rows that were found by these keys; `stopped_at` is the key up to which was searched."""
-    if len(keys) >= most:
-        return Page(rows=rows, next_after=keys[-1][-1])
-    if stopped_at is None:
-        return Page(rows=rows)
-    time = stopped_at[0] if len(stopped_at) > 1 else None
-    return Page(rows=rows, next_after=stopped_at[-1], is_stopped=True, stopped_at=time)
+    @property
+    def is_partial(self) -> bool:
+        """Whether the page has what at most the newest rows gave."""
+        return self.searched is not None
 
 
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
-    """All rows of a list behind the row `after`, of which a page is held at a time.
+    """All rows of a list after the row `after`, of which a page is held at a time.
 
     `read` reads a page, by `after`, `most` and `seconds`. In one snapshot they are the rows of one moment.
     """
     while True:
-        page = read(after=after, most=at_once, seconds=WITHOUT_END)
+        page = read(after=after, most=at_once, seconds=None)
         yield from page.rows
         if page.next_after is None:
             return
-        if page.next_after == after:
-            raise RuntimeError(f"the list does not go on behind the row {after}")
         after = page.next_after
 
 
-def read_keys(
-    connection: Connection, walk: Walk, filters: Filters, *, after: Key | None, most: int, seconds: float = SECONDS
-) -> tuple[list[Key], Key | None]:
-    """The keys of the next `most` rows after a key, or from the newest on, that pass the filters.
+def read_page(
+    connection: Connection,
+    listed: Listed,
+    table: Table,
+    columns: Iterable[Column[Any]],
+    *,
+    after: Key | None,
+    most: int,
+    seconds: Bound,
+    left: Countdown | None = None,
+) -> Page[dict[str, Any]]:
+    """These columns of the next `most` rows after a key, or of the first ones. `left`: of the seconds, if other
+    statements took some."""
 
-    And how far the list was read, where time ran out before so many were found; None where it was not.
-    """
-    until, part, found = time.monotonic() + seconds, max(walk.first_part, most), list[Key]()
-    # A part that has begun is read to its end: it must not take much longer than there is time.
-    largest = max(part, int(_LARGEST_PART * min(1.0, seconds / SECONDS)))
-    while True:
-        last = None if walk.has_id else _last_of_part(connection, walk, after, part)
-        whole = _part(connection, walk, after)
-        # Sorted by their ids: an index without them gives the rows of one moment in any order.
-        limited = whole.limit(part) if walk.has_id or last is None else whole.where(walk.key[0] >= last[0])
-        rows = limited.subquery()
-        key = [rows.c[column.name] for column in walk.key]
-        passed = select(*key).where(*filters(rows.c)).order_by(*walk.ordered(key))
-        found += [tuple(row) for row in connection.execute(passed.limit(most - len(found)))]
-        if len(found) == most:
-            return found, None
-        # Not sooner: most often a page is full by then.
-        last = last or _last_of_part(connection, walk, after, part)
-        if last is None:
-            return found, None
-        after = last
-        if time.monotonic() > until:
-            return found, after
-        part = min(4 * part, largest)
+    def find(older: Key | None) -> list[Key]:
+        if connection.dialect.name == "postgresql" and not listed.has_few:
+            connection.execute(_KEEP_ORDER, {"name": table.name})
+        found = connection.execute(listed.keys(connection, after=after, newer_than=older, most=most))
+        return [tuple(row) for row in found]
+
+    left = left or countdown(seconds)
+    keys = read_within(connection, left(), partial(find, None))
+    searched = listed.newest if keys is None else None
+    if keys is None and not isinstance(seconds, OrNothing):
+        left = countdown(PAGE_SECONDS)
+        older = read_within(connection, left(), partial(listed.before_newest, connection))
+        keys = read_within(connection, left(), partial(find, older))
+    keys = keys or []
+    rows = rows_by_id(connection, table, [key[-1] for key in keys], columns)
+    return Page(rows=rows, next_after=keys[-1][-1] if len(keys) >= most else None, searched=searched)
+
+
+def apart(connection: Connection, table: Table) -> Any:
+    """The table's columns for conditions. SQLite searches no index for them: it would rather sort all orders of an
+    account than read the list."""
+    if connection.dialect.name != "sqlite":
+        return table.c
+    plus = custom_op[Any]("+")
+    return SimpleNamespace(**{one.name: UnaryExpression(one, operator=plus, type_=one.type) for one in table.c})
+
+
+def between(column: Any, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    """The conditions that a time is this one or later (None: any), and before that one."""
+    return [*([] if since is None else [column >= since]), *([] if until is None else [column < until])]
 
 
 def rows_by_id(
@@ -138,10 +183,9 @@ def rows_by_id(
     return [found[row_id] for row_id in ids if row_id in found]
 
 
-def further_than(
-    connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key, *, is_oldest_first: bool = False
+def _comes_after(
+    connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key, *, is_oldest_first: bool
 ) -> ColumnElement[bool]:
-    """Whether a row comes after a key in the list."""
     values = [literal(value, column.type) for value, column in zip(key, columns, strict=True)]
     compare, compare_first = (operator.gt, operator.ge) if is_oldest_first else (operator.lt, operator.le)
     further: ColumnElement[bool]
@@ -154,24 +198,3 @@ def further_than(
         in_time = compare_first(columns[0], values[0])
         further = and_(in_time, or_(compare(columns[0], values[0]), compare(columns[1], values[1])))
     return further
-
-
-def _last_of_part(connection: Connection, walk: Walk, after: Key | None, part: int) -> Key | None:
-    """The key of the last one of so many rows, or of the last one of its moment; None where fewer are left."""
-    row = connection.execute(_part(connection, walk, after, only_key=True).offset(part - 1).limit(1)).first()
-    if row is not None and not walk.has_id:
-        same = select(*walk.key).where(*walk.within, walk.key[0] == row[0])
-        row = connection.execute(same.order_by(walk.key[-1]).limit(1)).first()
-    return None if row is None else tuple(row)
-
-
-def _part(connection: Connection, walk: Walk, after: Key | None, *, only_key: bool = False) -> Select[Any]:
-    columns = walk.key if only_key else [*walk.key, *walk.columns]
-    order = walk.key if walk.has_id else walk.key[:1]
-    statement = select(*columns).where(*walk.within).order_by(*walk.ordered(order))
-    if after is not None:
-        statement = statement.where(further_than(connection, walk.key, after, is_oldest_first=walk.is_oldest_first))
-    for dialect in _MARIADB if walk.index else ():
-        # Where a part is large, MariaDB would rather read the whole table and sort it.
-        statement = statement.with_hint(walk.table, f"FORCE INDEX ({walk.index})", dialect)
-    return statement

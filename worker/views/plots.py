@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from worker.database.bounded_statements import bounded
 from worker.database.tables import NOT_PENDING, ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState
@@ -35,8 +36,7 @@ Counted = tuple[datetime, int]
 
 def read_plots(database: Database, span: Span | None) -> Plots:
     """All plots of a span; None: the one that suits."""
-    with database.snapshot() as connection:
-        counts.bound_statements(connection)
+    with database.snapshot() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         now = database.now(connection)
         span = choose_span(span, oldest_submitted(connection), now)
         starts = bucket_starts(now, span)

@@ -19,7 +19,7 @@ from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.pending_orders import read_chosen
 from worker.views.accounts import read_state
-from worker.views.page import SECONDS, Page, Walk, page_of, read_keys, rows_by_id
+from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, read_page, rows_by_id
 
 Row = dict[str, Any]
 
@@ -88,7 +88,7 @@ def recent_queries(
     since: datetime | None,
     after: int | None,
     most: int,
-    seconds: float = SECONDS,
+    seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
     """The queries that match, newest first, from before the query `after`."""
     within: list[ColumnElement[bool]] = []
@@ -96,15 +96,10 @@ def recent_queries(
         within.append(QUERIES.c.account == account)
     if since is not None:
         within.append(QUERIES.c.id >= first_query_since(connection, since, account))
-    walk = Walk(table=QUERIES, index=None, key=[QUERIES.c.id], columns=[QUERIES.c.outcome], within=within)
-
-    def ended_so(columns: Any) -> list[ColumnElement[bool]]:
-        return [columns.outcome.in_(outcomes)] if outcomes else []
-
+    ended_so = [apart(connection, QUERIES).outcome.in_(outcomes)] if outcomes else []
+    listed = Listed(key=[QUERIES.c.id], within=within, filters=ended_so)
     last = None if after is None else (after,)
-    keys, stopped_at = read_keys(connection, walk, ended_so, after=last, most=most, seconds=seconds)
-    rows = rows_by_id(connection, QUERIES, [key[0] for key in keys], QUERY_COLUMNS)
-    return page_of(rows, keys, most, stopped_at)
+    return read_page(connection, listed, QUERIES, QUERY_COLUMNS, after=last, most=most, seconds=seconds)
 
 
 def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, case, func, select
 
+from worker.database.bounded_statements import bounded
 from worker.database.identity import identity_beside
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
 from worker.database.transactions import Connection, Database, DatabaseError
@@ -55,8 +56,7 @@ class Status:
 def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, with_learned: bool = True) -> Status:
     """The whole status. `sids` are the SIDs of the accounts that the settings name. Without what is learned of each
     account (`with_learned`), which takes a millisecond each, `lost_share` is missing."""
-    with database.read() as connection:
-        counts.bound_statements(connection)
+    with database.read() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         workers = read_workers(connection)
         # Read after the ticks that it judges: one that lies ahead would count as one of a clock that was set back.
         now = database.now(connection)
@@ -73,7 +73,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, wi
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = read_slots(connection, slots_per_sid=rules.slots)
-        acts = recent_acts(connection, ActSearch(), most=_ACTS).rows
+        acts = recent_acts(connection, ActSearch(), most=_ACTS, seconds=None).rows
         return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
 
 

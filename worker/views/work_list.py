@@ -10,7 +10,7 @@ from worker.database.tables import EVENTS, ORDERS
 from worker.domain.records.orders import Source
 from worker.views.order import Row
 from worker.views.orders import ANY_REASON, OrderSearch, SummedOrders, find_orders
-from worker.views.page import SECONDS, Page
+from worker.views.page import Page
 
 _HEARD = [EVENTS.c[name] for name in ("order_id", "at", "traffic_sts", "remark", "ori_amount")]
 
@@ -20,12 +20,10 @@ def with_any_reason(wanted: OrderSearch) -> OrderSearch:
     return replace(wanted, attention=wanted.attention or ANY_REASON)
 
 
-def orders_to_work_on(
-    connection: Connection, wanted: OrderSearch, *, after: int | None, most: int, seconds: float = SECONDS
-) -> Page[Row]:
+def orders_to_work_on(connection: Connection, wanted: OrderSearch, *, after: int | None, most: int) -> Page[Row]:
     """A page of the orders that need a person, as `find_orders` has it. Each has its amounts (`SummedOrders`), and
     `heard`: what the platform last said of it, as its event has it, or None."""
-    page = find_orders(connection, with_any_reason(wanted), after=after, most=most, seconds=seconds)
+    page = find_orders(connection, with_any_reason(wanted), after=after, most=most)
     heard = last_heard(connection, [row["id"] for row in page.rows])
     return replace(page, rows=[{**row, "heard": heard.get(row["id"])} for row in SummedOrders(page.rows)])
 

@@ -4,12 +4,14 @@ import csv
 import io
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import typer
 
-from worker.cli.listing import require_one_format, write_csv
+from worker.cli.listing import Listing, Paged, require_one_format, write_csv
 from worker.domain.records.orders import OrderState
+from worker.views.page import Page
 
 
 def written(value: object, capsysbinary: pytest.CaptureFixture[bytes]) -> str:
@@ -60,3 +62,18 @@ def test_json_and_csv_at_once_are_refused() -> None:
     require_one_format(as_json=True, as_csv=False)
     with pytest.raises(typer.BadParameter, match="either --json or --csv"):
         require_one_format(as_json=True, as_csv=True)
+
+
+@pytest.mark.parametrize("form", [{}, {"as_json": True}, {"as_csv": True, "limit": 5}])
+def test_a_list_that_was_searched_in_part_says_so(form: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    listing = Listing(rows="orders submitted", none="No such orders.", csv=("id",), columns=("id",))
+    with pytest.raises(typer.Exit) as ended:
+        Paged(**form).show(listing, Page(rows=[], searched=2_000))
+    assert ended.value.exit_code == 3
+    shown = capsys.readouterr()
+    assert bool(shown.out) is bool(form)
+    assert (
+        shown.err
+        == "The search took too long and covers at most the newest 2,000 rows: narrow it with another option. "
+        "--csv without --limit reads to the end.\n"
+    )

@@ -6,7 +6,6 @@ without a name, then sent: memory does not grow with the number of rows, and a d
 
 import io
 import itertools
-import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -29,7 +28,7 @@ from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.views.orders import SummedOrders
-from worker.views.page import ROWS_AT_ONCE, Page, every_row
+from worker.views.page import ROWS_AT_ONCE, Bound, OrNothing, Page, every_row
 from worker.web.console.translations import detail_word, outcome_word, text, word, word_of
 from worker.web.xlsx import XlsxFile, write_xlsx
 from worker.words import N_
@@ -39,15 +38,16 @@ Row = dict[str, Any]
 Rows = Iterable[Mapping[str, Any]]
 Chosen = Mapping[str, str]
 """What a list was narrowed by, by the name of the filter, in the language of the request."""
-Load = Callable[[int | None, int, float], Page[Row]]
-"""Reads so many rows behind an id, searching each table for so many seconds."""
+Load = Callable[[int | None, int, Bound], Page[Row]]
+"""Reads this many rows after an id, within a bound."""
 
 _MOST_ROWS = 100_000
 # Until it is compressed an XLSX lies in the folder for temporary files, which may be in memory.
 _MOST_CHARACTERS = 64_000_000
+# `serve` takes a database that is silent for 20 s for one that is away.
+_PAGE_SECONDS = OrNothing(15.0)
 # The documented proxies wait for 120 s.
 _MOST_SECONDS = 90.0
-_PART_SECONDS = 0.5
 _CHUNK = 64 * 1024
 # For one chunk, so that a client that takes no more frees its place.
 _SEND_SECONDS = 60.0
@@ -89,22 +89,25 @@ def wanted_format() -> str | None:
 
 
 class _TooLong(Exception):
-    """The list is longer than an XLSX may be, or takes too long to read."""
+    """The list takes too long to read, or is longer than an XLSX may be."""
+
+
+class _PageTooLong(_TooLong):
+    """A page takes too long, as it would for a CSV."""
 
 
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
-    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page where that is too long,
-    and one with status 503 while two other files are downloaded."""
-    is_csv = wanted_format() == "csv"
-    until = math.inf if is_csv else time.monotonic() + _MOST_SECONDS
+    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page if that is too long, and
+    one with status 503 while two other files are downloaded. A CSV of which rows are sent breaks off instead."""
 
-    def read(*, after: int | None, most: int, seconds: float) -> Page[Row]:
-        # Needed here, too: a long search may find no row.
-        if time.monotonic() > until:
-            raise _TooLong
-        return load(after, most, min(seconds, _PART_SECONDS))
+    def read(*, after: int | None, most: int, seconds: None) -> Page[Row]:
+        page = load(after, most, _PAGE_SECONDS)
+        if page.is_partial:
+            raise _PageTooLong(f"{most} rows take more than {_PAGE_SECONDS:g} s")
+        return page
 
-    return _download(file, every_row(read, after, at_once=file.rows_at_once), filters, zone, is_streamed=is_csv)
+    rows = every_row(read, after, at_once=file.rows_at_once)
+    return _download(file, rows, filters, zone, is_streamed=wanted_format() == "csv")
 
 
 def momentary_file(file: ListFile, rows: Generator[Row, None, None], zone: ZoneInfo) -> Response | str:
@@ -123,19 +126,20 @@ def _download(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, *, is
     size: int | None = None
     with ExitStack() as held:
         held.enter_context(place)
-        if is_streamed:
-            parts = csv_parts(file.columns, rows, zone)
-        else:
-            written = held.enter_context(TemporaryFile())
-            try:
-                _write(written, file, _bounded(rows) if wanted_format() == "xlsx" else rows, filters, zone)
-            except _TooLong:
-                return render_template("console/too_long.html", title=column_name(file.name, "list"), most=_MOST_ROWS)
-            size = written.tell()
-            written.seek(0)
-            parts = iter(partial(written.read, _CHUNK), b"")
-        # Errors of the first rows have a page.
-        body = itertools.chain([next(parts)], parts)
+        try:
+            if is_streamed:
+                parts = csv_parts(file.columns, rows, zone)
+            else:
+                written = held.enter_context(TemporaryFile())
+                _write(written, file, _bounded(rows, is_xlsx=wanted_format() == "xlsx"), filters, zone)
+                size = written.tell()
+                written.seek(0)
+                parts = iter(partial(written.read, _CHUNK), b"")
+            # Errors of the first rows have a page.
+            body = itertools.chain([next(parts)], parts)
+        except _TooLong as error:
+            most = None if wanted_format() == "csv" or isinstance(error, _PageTooLong) else _MOST_ROWS
+            return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
     # Also where the client goes away, or asked for no body.
@@ -158,11 +162,12 @@ def _write(
     write_xlsx(written, replace(described, totals=lambda: totals) if totals else described, worded)
 
 
-def _bounded(rows: Rows) -> Rows:
+def _bounded(rows: Rows, *, is_xlsx: bool) -> Rows:
     until, characters = time.monotonic() + _MOST_SECONDS, 0
     for count, row in enumerate(rows, start=1):
         characters += sum(len(value) for value in row.values() if isinstance(value, str))
-        if count > _MOST_ROWS or characters > _MOST_CHARACTERS or time.monotonic() > until:
+        is_large = count > _MOST_ROWS or characters > _MOST_CHARACTERS
+        if (is_xlsx and is_large) or time.monotonic() > until:
             raise _TooLong
         yield row
 

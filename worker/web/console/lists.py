@@ -14,7 +14,7 @@ from worker.database.transactions import Database
 from worker.domain.finance.report import Period
 from worker.domain.wire.fields import id_fault, typed_number
 from worker.settings import Settings
-from worker.views.page import Page
+from worker.views.page import PAGE_SECONDS, Bound, Page
 from worker.web.console.files import ListFile, list_file, wanted_format
 from worker.web.console.translations import outcome_word, text
 from worker.web.console.translations import word as name_of
@@ -24,8 +24,6 @@ Row = dict[str, Any]
 
 ROWS = 50
 """How many rows a page has."""
-SEARCH_SECONDS = 0.03
-"""How long one table is searched for a page, which is to be there within a tenth of a second."""
 LARGEST_ID = 2**63 - 1
 """Of a row, in any database."""
 _DAY = timedelta(days=1)
@@ -54,14 +52,14 @@ def add_list(routes: Blueprint, settings: Settings, database: Database, describe
         filters = Filters(zone=settings.zone, accounts=settings.accounts)
         read, after = described.narrow(filters), filters.after()
 
-        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
+        def load(after: int | None, most: int, seconds: Bound = PAGE_SECONDS) -> Page[Row]:
             with database.snapshot() as connection:
                 return read(connection, after=after, most=most, seconds=seconds)
 
         if wanted_format():
             return list_file(described, load, after, filters.chosen, settings.zone)
         shown = described.shown(filters)
-        return show_list(described.name, load(after, ROWS, SEARCH_SECONDS), filters, **shown)
+        return show_list(described.name, load(after, ROWS), filters, **shown)
 
     routes.add_url_rule(f"/{described.name}", described.name, show)
 
@@ -179,7 +177,7 @@ def storable(row_id: int) -> int:
 def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
     """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out; to
     the days that are often wanted; and to the pages before and behind it: an address holds where each page before
-    began, so that going back finds the same rows, also those of a search that ended early."""
+    began, so that going back finds the same rows."""
 
     @routes.app_template_global("day_ranges")
     def day_ranges() -> list[tuple[str, tuple[str, str]]]:

@@ -26,9 +26,9 @@ from worker.views.orders import (
     search_orders,
     unlisted_of_act,
 )
-from worker.views.page import Page
+from worker.views.page import PAGE_SECONDS, Bound, OrNothing, Page
 from worker.web.console.files import ListFile, list_file, sum_name, wanted_format
-from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list, storable
+from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
 from worker.web.console.translations import SKIN, text
 from worker.words import N_
@@ -38,6 +38,7 @@ REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
 """Why an order needs a person; the last: it is unresolved, and shows no reason."""
 _ANY = "any"
 _MOST_ELSEWHERE = 10
+_ELSEWHERE_SECONDS = OrNothing(0.1)
 _FILE = ListFile(name="orders", columns=csv_columns.ORDERS, for_people=csv_columns.ORDERS_FOR_PEOPLE)
 
 
@@ -80,8 +81,8 @@ def _list(settings: Settings, database: Database) -> str | Response:
         load = partial(load_orders, database, wanted, number)
         return list_file(_FILE, load, after, filters.chosen, settings.zone)
     else:
-        part = load_orders(database, wanted, number, after, ROWS, SEARCH_SECONDS)
-        if number and after is None and len(part.rows) == 1 and part.next_after is None:
+        part = load_orders(database, wanted, number, after, ROWS)
+        if number and after is None and len(part.rows) == 1 and part.next_after is None and not part.is_partial:
             return redirect(url_for("console.order", order_id=part.rows[0]["id"]))  # type: ignore[return-value]  # werkzeug's own response, which Flask sends as it is
         if number and after is None:
             elsewhere = _elsewhere(database, number)
@@ -94,8 +95,9 @@ def _list(settings: Settings, database: Database) -> str | Response:
 def _elsewhere(database: Database, number: str) -> dict[str, object]:
     """What else is known by a number: it is shown below the orders."""
     with database.read() as connection:
-        refused = recent_rejected(connection, holding=number, after=None, most=_MOST_ELSEWHERE, seconds=0)
-        return {"unmatched": unmatched_with_id(connection, number, _MOST_ELSEWHERE), "refused": refused}
+        most = _MOST_ELSEWHERE
+        refused = recent_rejected(connection, holding=number, after=None, most=most, seconds=_ELSEWHERE_SECONDS)
+        return {"unmatched": unmatched_with_id(connection, number, most), "refused": refused}
 
 
 def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> int | None:
@@ -139,7 +141,7 @@ def search_of(filters: Filters) -> OrderSearch:
 
 
 def load_orders(
-    database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: float
+    database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
     """A page of the orders that are wanted; with a number, of those that it names. Raises RuntimeError where the order
     that it goes on behind is gone: a list that is read page by page would begin again, and have orders twice."""

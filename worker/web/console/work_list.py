@@ -16,11 +16,12 @@ from worker.domain.watching.todo import TodoKind
 from worker.domain.watching.workers import tick_allowance
 from worker.settings import Settings
 from worker.settings.rules import rules_of
-from worker.views.orders import OrderSearch, count_with_attention, find_orders
-from worker.views.todo import TodoGroup, every_todo, read_todo
+from worker.views.orders import OrderSearch, count_found, find_orders
+from worker.views.page import PAGE_SECONDS, Bound
+from worker.views.todo import MOST_COUNTED, TodoGroup, every_todo, read_todo
 from worker.views.work_list import numbers_of, orders_to_work_on, with_any_reason
 from worker.web.console.files import ListFile, momentary_file, wanted_format
-from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, show_list
+from worker.web.console.lists import ROWS, Filters, show_list
 from worker.web.console.orders import REASONS, known_after, search_of
 from worker.web.shared_readings import Apart
 
@@ -88,10 +89,10 @@ def list_search(filters: Filters) -> OrderSearch:
     return with_any_reason(replace(wanted, is_oldest_first=filters.word("sort") == "oldest"))
 
 
-def next_in_list(settings: Settings, database: Database, order_id: int, seconds: float = SEARCH_SECONDS) -> str | None:
+def next_in_list(settings: Settings, database: Database, order_id: int, seconds: Bound = PAGE_SECONDS) -> str | None:
     """The path of the order after this one in the work list that the address of its page names (`list`, the list's own
-    query string); that of the list behind this order, which searches on, where none was found in time; None at its end,
-    and where the page was not opened from the list."""
+    query string); that of the list after this order if the search took too long; None at the end of the list, and if
+    the page was not opened from it."""
     named = request.args.get("list")
     if named is None:
         return None
@@ -101,8 +102,8 @@ def next_in_list(settings: Settings, database: Database, order_id: int, seconds:
         found = find_orders(connection, wanted, after=order_id, most=1, seconds=seconds)
     if found.rows:
         return url_for("console.order", order_id=found.rows[0]["id"], list=named)
-    searched_on = urlencode({**given, "after": found.next_after})
-    return f"{url_for('console.attention')}?{searched_on}" if found.is_stopped else None
+    rest = urlencode({**given, "after": order_id})
+    return f"{url_for('console.attention')}?{rest}" if found.is_partial else None
 
 
 def _orders(settings: Settings, database: Database) -> str:
@@ -110,14 +111,14 @@ def _orders(settings: Settings, database: Database) -> str:
     wanted = list_search(filters)
     after = known_after(database, filters, wanted)
     with database.snapshot() as connection:
-        part = orders_to_work_on(connection, wanted, after=after, most=ROWS, seconds=SEARCH_SECONDS)
-        count, is_all = count_with_attention(connection, wanted, _COUNTED + 1)
+        part = orders_to_work_on(connection, wanted, after=after, most=ROWS)
+        count = count_found(connection, wanted, MOST_COUNTED + 1)
         now = database.now(connection)
     chosen = {name: request.args[name] for name in _FILTERS if request.args.get(name)}
     scope = {"attention": "any", **{name: value for name, value in chosen.items() if name != "sort"}}
     reason = wanted.attention[0] or TodoKind.UNRESOLVED if len(wanted.attention) == 1 else None
-    shown: dict[str, object] = {"now": now, "count": count, "is_all": is_all, "here": "order", "scope": scope}
-    shown |= {"reason": reason, "reasons": REASONS, "states": list(OrderState)}
+    shown: dict[str, object] = {"now": now, "count": count, "most_counted": MOST_COUNTED, "here": "order"}
+    shown |= {"scope": scope, "reason": reason, "reasons": REASONS, "states": list(OrderState)}
     shown |= {"list_query": urlencode(chosen)}
     return show_list("attention", part, filters, **shown)
 
