@@ -19,7 +19,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    UniqueConstraint,
     Update,
     any_,
     bindparam,
@@ -159,11 +158,7 @@ def _insertion_of_new(
     source = func.unnest(*texts).table_valued(*names, name="new").render_derived()
     values: list[ColumnElement[Any]] = [cast(source.c[name], table.c[name].type) for name in names]
     values += [bindparam(name, type_=table.c[name].type) for name in shared]
-    # An INSERT waits for a session that changes a known row, in spite of ON CONFLICT: such rows are left out before it.
-    unique = [one.columns for one in table.constraints if isinstance(one, UniqueConstraint)]
-    known = [select(table.c.id).where(*(held == source.c[held.name] for held in columns)) for columns in unique]
-    new = select(*values).where(*(row.limit(1).scalar_subquery().is_(None) for row in known))
-    insertion = postgresql_insert(table).from_select([*names, *shared], new)
+    insertion = postgresql_insert(table).from_select([*names, *shared], select(*values))
     return insertion.on_conflict_do_nothing().returning(*(table.c[name] for name in returned))
 
 
