@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from worker.database.transactions import Database
+from worker.database.transactions import Database, RowsHeld
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
@@ -16,7 +16,7 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator
 from worker.operations.cancel_and_check import cancel, check
-from worker.operations.enqueue import enqueue
+from worker.operations.enqueue import enqueue, insert_new
 from worker.operations.place_callbacks import link_kept_callback
 from worker.operations.record_callbacks import (
     find_callbacks_for,
@@ -55,7 +55,11 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
-        result = enqueue(self._database, self._rules, self._app_ids, orders, source, waits=self._waits)
+        try:
+            result = enqueue(self._database, self._rules, self._app_ids, orders, source, waits=self._waits)
+        except RowsHeld:
+            self._insert_new(orders)
+            raise
         answer: Answer = {
             "accepted": len(result.accepted),
             "duplicates": len(result.duplicates),
@@ -66,6 +70,14 @@ class Intake:
         report("orders enqueued", action="orders_enqueued", **self._note_commit(answer))
         self.match_callbacks(result.keys)
         return answer
+
+    def _insert_new(self, orders: object) -> None:
+        # What is new in a list does not wait with the rest of it.
+        result = insert_new(self._database, self._rules, self._app_ids, orders)
+        if result.accepted:
+            accepted = self._note_commit({"accepted": len(result.accepted)})
+            log.info("orders enqueued", action="orders_enqueued", **accepted)
+            self.match_callbacks(result.keys)
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
         """Take in a list of callback bodies, as the platform sent them."""

@@ -14,14 +14,8 @@ from typing import ParamSpec, Self, TypeVar
 from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.exc import IntegrityError
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity.stop import stop_base
 
 from worker.database.engine import LOCK_SECONDS, make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -50,8 +44,6 @@ ANSWER_SECONDS = 15.0
 """How long a worker waits for the database to say anything: longer than any lock is waited for."""
 
 _ATTEMPTS = 5
-_HELD_SECONDS = 0.3
-"""How long a transaction that does not wait is repeated: our own ones mostly hold orders for less."""
 _CLOCKS = {
     # now() is the transaction's start: behind a lock wait it would be stale.
     "postgresql": "SELECT clock_timestamp()",
@@ -66,7 +58,8 @@ class RaceLost(Exception):
 
 
 class RowsHeld(Exception):
-    """Somebody else holds orders locked that a transaction needs, and it does not wait for them."""
+    """Somebody else has held an order locked for longer than a transaction of ours does: whoever repeats this one does
+    something else meanwhile."""
 
 
 class Database:
@@ -168,15 +161,10 @@ def retry_races(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed; for RowsHeld until
-    other sessions of ours would be done."""
-
-    def stops(state: RetryCallState) -> bool:
-        is_held = state.outcome is not None and isinstance(state.outcome.exception(), RowsHeld)
-        return stop_after_delay(_HELD_SECONDS if is_held else seconds)(state)
+    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
-        return _repeating(transaction, is_transient, stops, first_wait=0.05, longest_wait=2)
+        return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)
 
     return decorate
 
@@ -184,7 +172,7 @@ def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]
 def _repeating(
     transaction: Callable[P, T],
     is_repeated: Callable[[BaseException], bool],
-    stop: Callable[[RetryCallState], bool],
+    stop: stop_base,
     *,
     first_wait: float,
     longest_wait: float,
@@ -211,7 +199,7 @@ def is_contention(error: BaseException) -> bool:
 
 def is_locked(error: BaseException) -> bool:
     """Whether a lock was not to be had in time: of a row, of a table or (SQLite) of the file."""
-    return isinstance(error, RowsHeld) or kind_of(error) is ErrorKind.LOCKED
+    return kind_of(error) is ErrorKind.LOCKED
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
-from worker.database.transactions import Connection, Database, RaceLost, RowsHeld, retry_until
+from worker.database.transactions import Connection, Database, RaceLost, retry_until
 from worker.domain.orders.enqueueing import (
     EnqueueResult,
     Listed,
@@ -33,6 +33,7 @@ long outage that would become the whole queue.
 """
 
 
+@retry_until(seconds=PATIENCE_SECONDS)
 def enqueue(
     database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool = True
 ) -> EnqueueResult:
@@ -42,20 +43,8 @@ def enqueue(
     inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
     kept callbacks may wait for `result.keys`.
 
-    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in. What is new in
-    the list is inserted all the same, so call it again with the same list.
+    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in.
     """
-    try:
-        return _enqueue(database, rules, app_ids, orders, source, waits=waits)
-    except RowsHeld:
-        _insert_new(database, rules, app_ids, orders)
-        raise
-
-
-@retry_until(seconds=PATIENCE_SECONDS)
-def _enqueue(
-    database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool
-) -> EnqueueResult:
     with database.write() as connection:
         now = database.now(connection)
         result = enqueue_within(connection, rules, app_ids, orders, now, waits=waits)
@@ -66,10 +55,15 @@ def _enqueue(
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
-def _insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> None:
-    """Insert what is new in a list, and do nothing else."""
+def insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> EnqueueResult:
+    """Insert what is new in a list, and nothing else: `enqueue` has to follow. The arguments are as there.
+
+    After the return kept callbacks may wait for `result.keys`.
+    """
     with database.write() as connection:
-        enqueue_within(connection, rules, app_ids, orders, database.now(connection), fills_in=False)
+        result = enqueue_within(connection, rules, app_ids, orders, database.now(connection), fills_in=False)
+        close_refused_of(connection, result.keys)
+        return result
 
 
 def enqueue_within(
@@ -97,6 +91,7 @@ def enqueue_within(
             _lock_as_read(connection, [change.before for change in result.changes], waits=waits)
         else:
             result.changes = []
+            result.keys = [one.key for index, _, one in submissions if index in result.accepted]
     insert_orders(connection, result.new, now)
     arrived = set(result.accepted)
     arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
