@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
+from functools import reduce
 from typing import Annotated, Any
 
 import typer
@@ -27,12 +28,12 @@ from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time
 from worker.domain.accounts.pauses import Resumed, pause_fault
 from worker.domain.queries.slots_and_clocks import boot_clock_decides, is_longer
 from worker.domain.records.accounts import AccountState, Pause, Reading, SlotRow
+from worker.domain.records.sentences import N_, Sentence, accepting
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
 from worker.operations.maintain_slots import longer_window_remedy, lower_windows, read_windows
 from worker.settings import Settings
 from worker.settings.addresses import is_loopback
 from worker.settings.rules import accounts_by_sid, rules_of
-from worker.words import N_
 
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS.
@@ -55,7 +56,7 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 def read_lasts(value: str | None) -> str | None:
     """For `callback`: a duration. Raises BadParameter for any other text."""
     if value is not None and read_duration(value) is None:
-        raise typer.BadParameter(f"{value!r} is no duration; accepted: {AGE_RULE}")
+        raise typer.BadParameter(accepting(Sentence("%(value)s is no duration", repr(value)), AGE_RULE))
     return value
 
 
@@ -118,9 +119,9 @@ def pause(
       reconciler pause shop --reason "ticket 77" --by ann
     """
     if bool(accounts) == every:
-        raise typer.BadParameter("name accounts, or give --all")
+        raise typer.BadParameter(Sentence("name accounts, or give --all"))
     if (from_ is not None and until is None) or (lasts is not None and until is not None):
-        raise typer.BadParameter("--from needs --until, and --for is instead of both")
+        raise typer.BadParameter(Sentence("--from needs --until, and --for is instead of both"))
     who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         names = list(dict.fromkeys(accounts or opened.settings.accounts))
@@ -141,7 +142,7 @@ def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -
     begins = None if from_ is None else read_time_ahead("--from", from_, now, zone)
     ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
     if ends is not None and (fault := pause_fault(begins, ends, now)):
-        raise typer.BadParameter(fault.value)
+        raise typer.BadParameter(Sentence(fault.value))
     return begins and max(begins, now), ends
 
 
@@ -164,14 +165,16 @@ def _planned(plan: Pause) -> dict[str, Any]:
     return {key: getattr(plan, name) for key, name in zip(PLANNED, _PAUSE, strict=True)}
 
 
-def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> str:
+def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> Sentence:
     if is_planned:
         begins, ends = time_text(paused["planned_from"]), time_text(paused["planned_until"])
-        return f"{paused['account']} is to be paused from {begins} until {ends}."
-    again = ", which replaces its earlier pause" if paused["replaced"] else ""
-    ends = paused["paused_until"]
-    until = "until it is resumed" if ends is None else f"until {time_text(ends)}"
-    return f"{paused['account']} is paused {until}{again}."
+        return Sentence("%(account)s is to be paused from %(begin)s until %(end)s.", paused["account"], begins, ends)
+    account, ends, replaces = paused["account"], paused["paused_until"], paused["replaced"]
+    if ends is None:
+        again = N_("%(account)s is paused until it is resumed, which replaces its earlier pause.")
+        return Sentence(again if replaces else N_("%(account)s is paused until it is resumed."), account)
+    again = N_("%(account)s is paused until %(end)s, which replaces its earlier pause.")
+    return Sentence(again if replaces else N_("%(account)s is paused until %(end)s."), account, time_text(ends))
 
 
 def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *, act: Act) -> None:
@@ -197,9 +200,9 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
     elif done.is_resumed:
         act.say(_resumed_in_words(account, done))
     elif done.waits_until is not None:
-        say(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
+        say(Sentence("%(account)s is not paused. %(why)s", account, _asked_to_wait(done.waits_until)))
     else:
-        say(f"{account} is not paused and does not back off: nothing to resume.")
+        say(Sentence("%(account)s is not paused and does not back off: nothing to resume.", account))
 
 
 def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
@@ -207,22 +210,26 @@ def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
         act.print_json({"account": account, "cancelled": bool(plans)})
         return
     for one in plans:
-        act.say(f"{account} is not to be paused from {time_text(one.paused_at)} any more.")
+        act.say(Sentence("%(account)s is not to be paused from %(begin)s any more.", account, time_text(one.paused_at)))
     if not plans:
-        say(f"No pause of {account} is planned: nothing to cancel.")
+        say(Sentence("No pause of %(account)s is planned: nothing to cancel.", account))
 
 
-def _resumed_in_words(account: str, done: Resumed) -> str:
-    ended = [f"it was paused by {one.paused_by or 'an operator'}" for one in done.before.pauses_on(done.now)]
+def _resumed_in_words(account: str, done: Resumed) -> Sentence:
+    ended = [
+        Sentence("it was paused by %(who)s", one.paused_by or Sentence("an operator"))
+        for one in done.before.pauses_on(done.now)
+    ]
     if done.ended_back_off is not None:
-        ended.append(f"it backed off until {time_text(done.ended_back_off)}")
+        ended.append(Sentence("it backed off until %(end)s", time_text(done.ended_back_off)))
+    what = reduce(lambda first, second: Sentence("%(first)s and %(second)s", first, second), ended)
     if done.waits_until is not None:
-        return f"{account} is resumed: {' and '.join(ended)}. {_asked_to_wait(done.waits_until)}"
-    return f"{account} is polled again; {' and '.join(ended)}."
+        return Sentence("%(account)s is resumed: %(what)s. %(why)s", account, what, _asked_to_wait(done.waits_until))
+    return Sentence("%(account)s is polled again; %(what)s.", account, what)
 
 
-def _asked_to_wait(until: datetime) -> str:
-    return f"The platform asked to wait until {time_text(until)}: no operator can end that."
+def _asked_to_wait(until: datetime) -> Sentence:
+    return Sentence("The platform asked to wait until %(end)s: no operator can end that.", time_text(until))
 
 
 def hold(utc: InUtc = False, *, act: Act) -> None:
@@ -243,9 +250,9 @@ def hold(utc: InUtc = False, *, act: Act) -> None:
         act.print_json({"slots": [_held(row, names) for row in held]})
     elif held:
         latest = max(row.slot.due_at for row in held)
-        act.say(f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
+        act.say(Sentence("%(slots)s held: no query before %(time)s.", counted(len(held), "slot"), time_text(latest)))
     else:
-        say("No slot has a row yet: each begins with a full reservation, once a worker starts.")
+        say(Sentence("No slot has a row yet: each begins with a full reservation, once a worker starts."))
 
 
 def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
@@ -295,13 +302,18 @@ def when(seconds: float) -> str:
 
 def _check_window(window: float, settings: Settings) -> None:
     if not math.isfinite(window):
-        raise typer.BadParameter("--window takes a number of seconds")
+        raise typer.BadParameter(Sentence("--window takes a number of seconds"))
     if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
         raise typer.BadParameter(
-            f"--window {window:g} is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
+            Sentence(
+                "--window %(value)s is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback",
+                f"{window:g}",
+            )
         )
     if window < (own := settings.query_window_seconds):
-        warning = f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again"
+        warning = Sentence(
+            "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s here, and a worker with it raises the window again", f"{own:g}"
+        )
         warn(warning)
 
 
@@ -335,10 +347,17 @@ def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
 
 def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) -> None:
     if not lowered:
-        say(f"No slot has a window longer than {window:g} s: nothing to lower.")
+        say(Sentence("No slot has a window longer than %(window)s s: nothing to lower.", f"{window:g}"))
         return
     longest = max(before.slot.window_seconds for before, _ in lowered)
-    say(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
+    say(
+        Sentence(
+            "The window of %(slots)s is %(window)s s now, and was up to %(longest)s s.",
+            counted(len(lowered), "slot"),
+            f"{window:g}",
+            f"{longest:g}",
+        )
+    )
 
 
 def _print_limit(response: Mapping[str, Any]) -> None:
@@ -347,10 +366,21 @@ def _print_limit(response: Mapping[str, Any]) -> None:
         typer.echo(text(NO_SLOTS))
         return
     rows = [_limit_row(slot) for slot in slots]
-    print_table(console(), _LIMIT_COLUMNS, rows, title=in_words(f"Limit; this worker's window is {own:g} s"))
+    print_table(
+        console(),
+        _LIMIT_COLUMNS,
+        rows,
+        title=in_words(Sentence("Limit; this worker's window is %(own)s s", f"{own:g}")),
+    )
     if any(slot["is_longer_than_ours"] for slot in slots):
         theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
-        say(f"A worker with {own:g} s sends no query on longer windows: {longer_window_remedy(own, theirs)}.")
+        say(
+            Sentence(
+                "A worker with %(own)s s sends no query on longer windows: %(do)s.",
+                f"{own:g}",
+                longer_window_remedy(own, theirs),
+            )
+        )
 
 
 def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:

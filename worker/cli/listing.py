@@ -25,6 +25,7 @@ from worker.cli.output import (
     time_text,
 )
 from worker.cli.session import Session, session
+from worker.domain.records.sentences import N_, Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
 from worker.words.languages import translations
 
@@ -55,7 +56,7 @@ Headers = Annotated[
 def require_one_format(as_json: bool, as_csv: bool) -> None:
     """Raise BadParameter where two forms of output are asked for."""
     if as_json and as_csv:
-        raise typer.BadParameter("give either --json or --csv")
+        raise typer.BadParameter(Sentence("give either --json or --csv"))
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
@@ -81,7 +82,7 @@ class Listing:
 
     rows: str
     """What its rows are called in a sentence."""
-    none: str
+    none: Sentence
     """What is said where there are none."""
     csv: Sequence[str]
     columns: Sequence[str]
@@ -93,8 +94,8 @@ class Listing:
     title: str | None = None
     at_once: int = ROWS_AT_ONCE
     """How many rows of a complete CSV are read at once."""
-    hint: str = ""
-    """What is said behind the option that shows the next page."""
+    hint: str = N_("More follow: --after %(row)s")
+    """The message that says how to show the next page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ class Form:
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
         if self.headers and not self.as_csv:
-            raise typer.BadParameter("--headers goes with --csv")
+            raise typer.BadParameter(Sentence("--headers goes with --csv"))
 
 
 def limit_option(page_rows: int, most: int) -> Any:
@@ -163,10 +164,15 @@ class Paged(Form):
             before()
             _print_rows(listing, rows, is_complete=not page.is_stopped)
         if has_more:
-            say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
+            say(Sentence(listing.hint, rows[-1]["id"]), err=True)
         elif page.is_stopped:
             since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
-            words = f"Searched the {listing.rows} since {since}; for older ones: --after {page.next_after}"
+            words = Sentence(
+                "Searched the %(rows)s since %(since)s; for older ones: --after %(row)s",
+                listing.rows,
+                since,
+                page.next_after,
+            )
             say(words, err=True)
 
 

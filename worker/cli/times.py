@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from worker.domain.finance.report import Period
+from worker.domain.records.sentences import N_, Sentence, accepting
 
-AGE_RULE = "an age such as 90m, 12h or 7d"
-TIME_RULE = (
-    f"today or yesterday (from midnight on), {AGE_RULE}, or ISO 8601, such as 2016-01-31T18:05"
+AGE_RULE = Sentence("an age such as 90m, 12h or 7d")
+TIME_RULE = Sentence(
+    "today or yesterday (from midnight on), an age such as 90m, 12h or 7d, or ISO 8601, such as 2016-01-31T18:05"
     " (in RECONCILER_TIMEZONE where it has no offset)"
 )
-TIME_AHEAD_RULE = (
-    "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00"
-    " (in RECONCILER_TIMEZONE where it has no offset)"
+TIME_AHEAD_RULE = Sentence(
+    "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00 (in"
+    " RECONCILER_TIMEZONE where it has no offset)"
 )
 
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -55,12 +56,13 @@ def read_time_ahead(option: str, value: str, now: datetime, zone: tzinfo) -> dat
     return (today if today > now else today + timedelta(days=1)).astimezone(now.tzinfo)
 
 
-def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: str) -> datetime:
+def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: Sentence) -> datetime:
     try:
         named = datetime.fromisoformat(value)
         return (named if named.utcoffset() is not None else named.replace(tzinfo=zone)).astimezone(now.tzinfo)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{option} {value!r} is no time; accepted: {rule}") from None
+        fault = Sentence("%(value)s is no time", f"{option} {value!r}")
+        raise typer.BadParameter(accepting(fault, rule)) from None
 
 
 _LONGEST_DAYS = 3700
@@ -69,7 +71,8 @@ _RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago
 
 def _read_date(value: str | None) -> str | None:
     if value is not None and _day(value, date.max) is None:
-        raise typer.BadParameter(f"{value!r} is not {_RULE}")
+        message = N_("%(value)s is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago")
+        raise typer.BadParameter(Sentence(message, repr(value)))
     return value
 
 
@@ -112,11 +115,15 @@ class Days:
         assert begins is not None
         assert ends is not None
         if not 0 <= (ends - begins).days < _LONGEST_DAYS:
-            raise typer.BadParameter(f"--to {ends} is not within ten years after --from {begins}")
+            raise typer.BadParameter(
+                Sentence("--to %(last)s is not within ten years after --from %(first)s", ends, begins)
+            )
         try:
             return Period(first=begins, last=ends, zone=zone)
         except OverflowError:
-            raise typer.BadParameter(f"--from {begins} to {ends} is outside of the calendar") from None
+            raise typer.BadParameter(
+                Sentence("--from %(first)s to %(last)s is outside of the calendar", begins, ends)
+            ) from None
 
 
 def _day(value: str, today: date) -> date | None:

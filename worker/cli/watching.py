@@ -35,6 +35,7 @@ from worker.database.transactions import Database, DatabaseError
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Sentence
 from worker.domain.records.watching import Finding, Level
 from worker.domain.watching.monitoring import check
 from worker.domain.watching.workers import tick_allowance
@@ -96,7 +97,7 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
       reconciler status --json
     """
     if watch and (check or as_json):
-        raise typer.BadParameter("--watch is for people: leave --check and --json out")
+        raise typer.BadParameter(Sentence("--watch is for people: leave --check and --json out"))
     if check:
         raise typer.Exit(_check(as_json))
 
@@ -157,7 +158,7 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
 def _watch(opened: Session) -> None:
     out = console()
     if not out.is_terminal:
-        raise typer.BadParameter("--watch needs a terminal; `reconciler status` shows it once")
+        raise typer.BadParameter(Sentence("--watch needs a terminal; `reconciler status` shows it once"))
     # Ctrl-C is how it ends: nothing went wrong.
     with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
         while True:
@@ -175,7 +176,7 @@ def _drawn(opened: Session) -> str:
             show(out, response)
         except CommandError as error:
             again = N_("%(why)s. Trying again every %(seconds)s s; Ctrl-C ends it.")
-            out.print(text(again, why=in_words(error), seconds=format(_REFRESH_SECONDS, "g")))
+            out.print(text(again, why=in_words(error.sentence), seconds=format(_REFRESH_SECONDS, "g")))
     return drawn.get()
 
 
@@ -247,7 +248,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
     elif form.as_csv:
         write_csv(csv_columns.TODO, todo_rows(groups))
     elif not groups:
-        say("Nothing needs a person.")
+        say(Sentence("Nothing needs a person."))
     else:
         _show_todo(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):

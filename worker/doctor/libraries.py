@@ -10,6 +10,7 @@ from importlib import import_module
 
 from worker.adapters.safe_text import first_words
 from worker.doctor.finding import Check, fatal
+from worker.domain.records.sentences import N_, Sentence
 from worker.settings import Settings
 from worker.settings.addresses import schemes
 
@@ -38,15 +39,15 @@ _PACKAGES = {"psycopg": "psycopg[binary]", "pymysql": "PyMySQL", "sqlalchemy": "
 
 def unloadable(settings: Settings) -> dict[str, Check]:
     """The libraries that cannot be loaded, by the name of the check: `database`, `broker` or `result_backend`."""
-    driver = _faults("database", "the driver of", settings.database_dsn, _DRIVERS)
+    driver = _faults("database", N_("the driver of %(name)s"), settings.database_dsn, _DRIVERS)
     return unloadable_for_celery(settings) | {check.name: check for check in driver}
 
 
 def unloadable_for_celery(settings: Settings) -> dict[str, Check]:
     """The same without the database, which beat does not need."""
     found = [
-        *_faults("broker", "the transport of", settings.broker_dsn, _TRANSPORTS),
-        *_faults("result_backend", "the result backend of", settings.result_dsn or "", _BACKENDS),
+        *_faults("broker", N_("the transport of %(name)s"), settings.broker_dsn, _TRANSPORTS),
+        *_faults("result_backend", N_("the result backend of %(name)s"), settings.result_dsn or "", _BACKENDS),
     ]
     return {check.name: check for check in found}
 
@@ -57,15 +58,17 @@ def _faults(name: str, what: str, url: str, needed: Mapping[str, tuple[str, ...]
             try:
                 import_module(module)
             except ImportError as error:
-                yield _unloadable(name, f"{what} {scheme}", module, error)
+                yield _unloadable(name, Sentence(what, scheme), module, error)
                 return
 
 
 def _unloadable(name: str, what: str, module: str, error: ImportError) -> Check:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    why = f"the module {missing!r} is missing" if missing else first_words(error)
+    why = Sentence("the module %(name)s is missing", repr(missing)) if missing else first_words(error)
     root = (missing or module).partition(".")[0]
-    remedy = (
-        f'install the package {_PACKAGES.get(root, root)} into {sys.prefix}, as "Install" in docs/deployment.md does'
+    remedy = Sentence(
+        'install the package %(name)s into %(path)s, as "Install" in docs/deployment.md does',
+        _PACKAGES.get(root, root),
+        sys.prefix,
     )
-    return fatal(name, f"{what} cannot be loaded ({why})", remedy)
+    return fatal(name, Sentence("%(what)s cannot be loaded (%(why)s)", what, why), remedy)

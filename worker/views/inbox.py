@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.tables import REJECTED, UNMATCHED
 from worker.domain.finance.report import Period
+from worker.domain.records.sentences import from_json
 from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys, rows_by_id
 
 Row = dict[str, Any]
@@ -84,7 +85,7 @@ def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Ro
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
     """A refused row, whole."""
-    return next(iter(rows_by_id(connection, REJECTED, [rejected_id], REJECTED.c)), None)
+    return next(iter(_rows(connection, REJECTED, [rejected_id])), None)
 
 
 def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
@@ -115,4 +116,12 @@ def _recent(
         last = None if found is None else tuple(found)
     walk = Walk(table=table, index=index, key=key, columns=columns, within=within, first_part=_SEARCHED)
     keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
-    return page_of(rows_by_id(connection, table, [key[1] for key in keys], table.c), keys, most, stopped_at)
+    return page_of(_rows(connection, table, [key[1] for key in keys]), keys, most, stopped_at)
+
+
+def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> list[Row]:
+    """Rows by id; what is wrong with refused input as `lines_of` sentences."""
+    rows = rows_by_id(connection, table, ids, table.c)
+    for row in rows if table is REJECTED else ():
+        row["errors"] = from_json(row["errors"], row.pop("errors_said"))
+    return rows
