@@ -16,7 +16,7 @@ from pathlib import Path
 
 from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.sentences import Fault, Sentence, about
+from worker.domain.records.sentences import N_, Fault, Sentence, about
 from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
@@ -70,13 +70,8 @@ def _user(path: Path, name: str, table: object) -> User:
         )
     password, role = table.get("password"), table.get("role")
     if not isinstance(password, str) or not _HASH.fullmatch(password):
-        raise Fault(
-            Sentence(
-                "%(path)s has a user %(name)s without a hashed password: `reconciler user password` sets one",
-                path,
-                shown,
-            )
-        )
+        message = N_("%(path)s has a user %(name)s without a hashed password: `reconciler user password` sets one")
+        raise Fault(Sentence(message, path, shown))
     if role not in tuple(Role):
         raise Fault(
             Sentence("%(path)s has a user %(name)s whose role is not one of %(names)s", path, shown, ", ".join(Role))

@@ -304,12 +304,10 @@ def _check_window(window: float, settings: Settings) -> None:
     if not math.isfinite(window):
         raise typer.BadParameter(Sentence("--window takes a number of seconds"))
     if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
-        raise typer.BadParameter(
-            Sentence(
-                "--window %(value)s is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback",
-                f"{window:g}",
-            )
+        message = N_(
+            "--window %(value)s is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
         )
+        raise typer.BadParameter(Sentence(message, f"{window:g}"))
     if window < (own := settings.query_window_seconds):
         warning = Sentence(
             "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s here, and a worker with it raises the window again", f"{own:g}"
@@ -350,14 +348,8 @@ def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) ->
         say(Sentence("No slot has a window longer than %(window)s s: nothing to lower.", f"{window:g}"))
         return
     longest = max(before.slot.window_seconds for before, _ in lowered)
-    say(
-        Sentence(
-            "The window of %(slots)s is %(window)s s now, and was up to %(longest)s s.",
-            counted(len(lowered), "slot"),
-            f"{window:g}",
-            f"{longest:g}",
-        )
-    )
+    message = N_("The window of %(slots)s is %(window)s s now, and was up to %(longest)s s.")
+    say(Sentence(message, counted(len(lowered), "slot"), f"{window:g}", f"{longest:g}"))
 
 
 def _print_limit(response: Mapping[str, Any]) -> None:
@@ -366,21 +358,12 @@ def _print_limit(response: Mapping[str, Any]) -> None:
         typer.echo(text(NO_SLOTS))
         return
     rows = [_limit_row(slot) for slot in slots]
-    print_table(
-        console(),
-        _LIMIT_COLUMNS,
-        rows,
-        title=in_words(Sentence("Limit; this worker's window is %(own)s s", f"{own:g}")),
-    )
+    title = Sentence("Limit; this worker's window is %(own)s s", f"{own:g}")
+    print_table(console(), _LIMIT_COLUMNS, rows, title=in_words(title))
     if any(slot["is_longer_than_ours"] for slot in slots):
         theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
-        say(
-            Sentence(
-                "A worker with %(own)s s sends no query on longer windows: %(do)s.",
-                f"{own:g}",
-                longer_window_remedy(own, theirs),
-            )
-        )
+        message = N_("A worker with %(own)s s sends no query on longer windows: %(do)s.")
+        say(Sentence(message, f"{own:g}", longer_window_remedy(own, theirs)))
 
 
 def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:

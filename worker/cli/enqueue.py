@@ -92,12 +92,8 @@ class Tally:
     @property
     def sentence(self) -> Sentence:
         """What became of them."""
-        return Sentence(
-            "%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused",
-            f"{self.accepted:,}",
-            f"{self.duplicates:,}",
-            f"{self.rejected:,}",
-        )
+        message = N_("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused")
+        return Sentence(message, f"{self.accepted:,}", f"{self.duplicates:,}", f"{self.rejected:,}")
 
 
 def enqueue(
@@ -202,10 +198,7 @@ def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: b
         path = str(refused.path) if refused.count else None
         print_json({**asdict(tally), "rejected_file": path, "seconds": round(seconds, 3)})
         return
-    say(
-        Sentence(
-            "%(count)s lines read in %(seconds)s s: %(tally)s.", f"{tally.lines:,}", f"{seconds:,.1f}", tally.sentence
-        )
-    )
+    message = N_("%(count)s lines read in %(seconds)s s: %(tally)s.")
+    say(Sentence(message, f"{tally.lines:,}", f"{seconds:,.1f}", tally.sentence))
     if refused.count:
         say(Sentence("Refused lines, with reasons: %(path)s", refused.path))

@@ -167,12 +167,8 @@ class Paged(Form):
             say(Sentence(listing.hint, rows[-1]["id"]), err=True)
         elif page.is_stopped:
             since = page.next_after if page.stopped_at is None else time_text(page.stopped_at)
-            words = Sentence(
-                "Searched the %(rows)s since %(since)s; for older ones: --after %(row)s",
-                listing.rows,
-                since,
-                page.next_after,
-            )
+            message = N_("Searched the %(rows)s since %(since)s; for older ones: --after %(row)s")
+            words = Sentence(message, listing.rows, since, page.next_after)
             say(words, err=True)
 
 

@@ -28,7 +28,7 @@ from worker.database.migrations import (
 )
 from worker.database.revisions import revision_of, revisions
 from worker.database.transactions import Database
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import N_, Sentence
 
 To = Annotated[
     str | None,
@@ -74,12 +74,8 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
         after = _revision(url)
     _print_end(shown, before, after, as_json)
     if target != target_of(None):
-        say(
-            Sentence(
-                "This release's worker needs revision %(revision)s, and does not start on this one.", target_of(None)
-            ),
-            err=True,
-        )
+        message = N_("This release's worker needs revision %(revision)s, and does not start on this one.")
+        say(Sentence(message, target_of(None)), err=True)
 
 
 def _print_end(shown: str, before: str | None, after: str | None, as_json: bool) -> None:
@@ -88,14 +84,8 @@ def _print_end(shown: str, before: str | None, after: str | None, as_json: bool)
     elif before == after:
         say(Sentence("%(url)s is at revision %(revision)s already.", shown, after or "base"))
     else:
-        say(
-            Sentence(
-                "%(url)s: from %(before)s to revision %(after)s.",
-                shown,
-                before or Sentence("an empty database"),
-                after or "base",
-            )
-        )
+        message = N_("%(url)s: from %(before)s to revision %(after)s.")
+        say(Sentence(message, shown, before or Sentence("an empty database"), after or "base"))
 
 
 def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:

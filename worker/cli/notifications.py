@@ -146,12 +146,8 @@ def pause(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             pause_notifications(opened.database, who, account)
-    _end(
-        "pause",
-        account,
-        act,
-        Sentence("%(account)s is sent nothing until `reconciler notifications resume %(name)s`.", account, account),
-    )
+    words = Sentence("%(account)s is sent nothing until `reconciler notifications resume %(name)s`.", account, account)
+    _end("pause", account, act, words)
 
 
 def resume(account: Account, *, act: Act) -> None:

@@ -14,7 +14,7 @@ from worker.cli.session import check_database, errors_in_one_line, read_settings
 from worker.database.transactions import Database
 from worker.domain.notifications.events import body_of_test
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, EndpointSettings
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import N_, Sentence
 from worker.operations.save_orders import new_event_id
 from worker.settings import Settings
 
@@ -78,13 +78,8 @@ def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
             raise CommandError(Sentence("name the account: one of %(accounts)s", ", ".join(endpoints)), status=2)
         return next(iter(endpoints.values()))
     if account not in endpoints:
-        raise CommandError(
-            Sentence(
-                "the account %(account)s has no endpoint in the settings; these have: %(accounts)s",
-                account,
-                ", ".join(endpoints),
-            )
-        )
+        message = N_("the account %(account)s has no endpoint in the settings; these have: %(accounts)s")
+        raise CommandError(Sentence(message, account, ", ".join(endpoints)))
     return endpoints[account]
 
 

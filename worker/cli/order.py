@@ -26,7 +26,7 @@ from worker.cli.output import (
 from worker.cli.session import Session, account_option, require_known, session
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import DeliveryOutcome
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import N_, Sentence
 from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
@@ -197,11 +197,8 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    why = Sentence(
-        "there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account",
-        shown,
-        one_line(account),
-    )
+    message = N_("there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account")
+    why = Sentence(message, shown, one_line(account))
     if normalise_mobile(reference) is not None:
         return Sentence("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
     return why

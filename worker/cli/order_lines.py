@@ -21,7 +21,7 @@ from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.domain.orders.submissions import ORDER_FIELDS
-from worker.domain.records.sentences import Refusal, Sentence, about, accepting
+from worker.domain.records.sentences import N_, Refusal, Sentence, about, accepting
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536
@@ -123,11 +123,8 @@ class RefusedLines:
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
-        return CommandError(
-            Sentence(
-                "%(path)s cannot be written (%(why)s): choose another path with --rejected", self.path, os_words(error)
-            )
-        )
+        message = N_("%(path)s cannot be written (%(why)s): choose another path with --rejected")
+        return CommandError(Sentence(message, self.path, os_words(error)))
 
 
 class _RawLine(NamedTuple):

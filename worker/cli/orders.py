@@ -20,7 +20,7 @@ from worker.cli.session import Accounts, Session, require_known, say_deleted
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.sentences import Sentence, accepting
+from worker.domain.records.sentences import N_, Sentence, accepting
 from worker.domain.wire.fields import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.views.orders import OrderSearch, count_orders, find_orders, key_of
 
@@ -145,11 +145,8 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
             return
         with opened.database.snapshot() as connection:
             if page.after is not None and key_of(connection, page.after, wanted) is None:
-                raise CommandError(
-                    Sentence(
-                        "there is no order id:%(row)s; --after takes the id of the last order of a page", page.after
-                    )
-                )
+                message = N_("there is no order id:%(row)s; --after takes the id of the last order of a page")
+                raise CommandError(Sentence(message, page.after))
             found = page.read(_ORDERS, partial(find_orders, connection, wanted))
         say_deleted(opened, since)
     rows = Sentence("orders submitted") if wanted.time_columns[0] == "submitted_at" else Sentence("final orders")

@@ -65,11 +65,8 @@ def poll(
     """
     with acting_on_orders(act, needs_accounts=True) as acting:
         orders, who = _name_orders(acting, account, refs), act.operator()
-        what = Sentence(
-            "One query polls %(orders)s of %(account)s at the platform.",
-            counted(len(orders), "order"),
-            orders[0].account,
-        )
+        message = N_("One query polls %(orders)s of %(account)s at the platform.")
+        what = Sentence(message, counted(len(orders), "order"), orders[0].account)
         if act.dry_run:
             acting.end_with({"orders": len(orders)}, what)
         confirm(what, Sentence("Send it?"), yes=yes)

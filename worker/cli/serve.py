@@ -15,7 +15,7 @@ from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
-from worker.domain.records.sentences import Fault, Sentence
+from worker.domain.records.sentences import N_, Fault, Sentence
 from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
@@ -106,14 +106,8 @@ def _check_address(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CommandError(
-                Sentence(
-                    "cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port",
-                    host,
-                    port,
-                    os_words(error),
-                )
-            ) from None
+            message = N_("cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port")
+            raise CommandError(Sentence(message, host, port, os_words(error))) from None
 
 
 def _print_address(url: str, key: str) -> None:
@@ -130,12 +124,11 @@ def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings
     in_table = Sentence("callback_token in the table %(table)s of the accounts file", f"[{account}]")
     where = in_table if in_file else "RECONCILER_CALLBACK_TOKEN"
     if is_change:
-        return Sentence(
+        message = N_(
             "To change to it: put a blank and %(token)s behind the present token in %(where)s, start"
-            " `reconciler serve` again, give the platform the new path, then take the old token out.",
-            token,
-            where,
+            " `reconciler serve` again, give the platform the new path, then take the old token out."
         )
+        return Sentence(message, token, where)
     return Sentence(
         "The path works once %(where)s is %(token)s, and `reconciler serve` was started after that.", where, token
     )
@@ -146,13 +139,11 @@ def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator
     if Part.CALLBACKS in parts and not settings.callback_tokens:
         yield Sentence("no account has a token, so every callback is answered 404: see `reconciler callback-url`")
     if is_open:
-        yield (
-            Sentence(
-                "%(host)s can be reached from other machines: a proxy that buffers requests has to stand before"
-                " it, or slow senders take all threads; docs/deployment.md has nginx and Caddy",
-                host,
-            )
+        message = N_(
+            "%(host)s can be reached from other machines: a proxy that buffers requests has to stand"
+            " before it, or slow senders take all threads; docs/deployment.md has nginx and Caddy"
         )
+        yield Sentence(message, host)
     if Part.OPERATE in parts:
         yield from _warnings_of_console(settings, is_open)
 

@@ -103,13 +103,8 @@ def web_packages() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name not in _WEB_PACKAGES:
             raise
-        raise CommandError(
-            Sentence(
-                "the package %(package)s is not installed: pip install 'recharge-reconciler[%(extra)s]'",
-                error.name,
-                "web",
-            )
-        ) from None
+        message = N_("the package %(package)s is not installed: pip install 'recharge-reconciler[%(extra)s]'")
+        raise CommandError(Sentence(message, error.name, "web")) from None
 
 
 def check_database(settings: Settings) -> None:

@@ -150,13 +150,8 @@ def _editing() -> Iterator[dict[str, User]]:
 
 def _known(users: Mapping[str, User], name: str) -> User:
     if name not in users:
-        raise CommandError(
-            Sentence(
-                "there is no user %(name)s; the file names: %(names)s",
-                one_line(name),
-                ", ".join(users) or Sentence("none"),
-            )
-        )
+        message = N_("there is no user %(name)s; the file names: %(names)s")
+        raise CommandError(Sentence(message, one_line(name), ", ".join(users) or Sentence("none")))
     return users[name]
 
 

@@ -25,7 +25,7 @@ from worker.database.column_types import UtcDateTime
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, newer, revisions, script_location
 from worker.database.transactions import Database, is_contention
-from worker.domain.records.sentences import Sentence, quoted
+from worker.domain.records.sentences import N_, Sentence, quoted
 
 BASE = "base"
 """No revision at all: an empty database."""
@@ -167,15 +167,8 @@ def target_of(revision: str | None) -> str:
     if revision in (None, "head"):
         return known[-1]
     if revision != BASE and revision not in known:
-        raise MigrationError(
-            Sentence(
-                "there is no revision %(revision)s; this release knows %(first)s to %(last)s, and %(base)s",
-                repr(revision),
-                known[0],
-                known[-1],
-                BASE,
-            )
-        )
+        message = N_("there is no revision %(revision)s; this release knows %(first)s to %(last)s, and %(base)s")
+        raise MigrationError(Sentence(message, repr(revision), known[0], known[-1], BASE))
     return revision or known[-1]
 
 
@@ -208,15 +201,8 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
             # Not the database's own word for now: MariaDB's is in the time zone of the session.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
-                raise MigrationError(
-                    Sentence(
-                        "the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s",
-                        target,
-                        table,
-                        what,
-                        remedy,
-                    )
-                )
+                message = N_("the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s")
+                raise MigrationError(Sentence(message, target, table, what, remedy))
 
 
 @contextmanager

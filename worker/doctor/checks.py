@@ -71,13 +71,11 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
     if not longer:
         return ok("query_window", quoted(f"{own:g} s"))
     longest = max(windows[accounts[name].account_sid] for name in longer)
-    detail = Sentence(
+    message = N_(
         "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s, but a worker with a window of %(longest)s s has"
-        " sent queries for %(accounts)s on this database, so this worker would send none",
-        f"{own:g}",
-        f"{longest:g}",
-        ", ".join(longer),
+        " sent queries for %(accounts)s on this database, so this worker would send none"
     )
+    detail = Sentence(message, f"{own:g}", f"{longest:g}", ", ".join(longer))
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 
 
@@ -215,11 +213,8 @@ def _default_queue(waiting: int) -> Check:
         return ok(name, Sentence("no message waits in Celery's default queue"))
     one = Sentence("1 message waits in Celery's default queue, celery, which this worker does not consume")
     many = N_("%(count)s messages wait in Celery's default queue, celery, which this worker does not consume")
-    return warning(
-        name,
-        one if waiting == 1 else Sentence(many, f"{waiting:,}"),
-        Sentence('if they are for it, have their sender name queue="reconciler.orders", and send them again'),
-    )
+    why = Sentence('if they are for it, have their sender name queue="reconciler.orders", and send them again')
+    return warning(name, one if waiting == 1 else Sentence(many, f"{waiting:,}"), why)
 
 
 _PERMIT = Sentence('permit it, as "The smallest rights at Redis" in docs/deployment.md does')
@@ -278,12 +273,8 @@ def _durable(name: str, value: str) -> Check:
         case "innodb_flush_log_at_trx_commit", "1" | "3":
             return ok(name, quoted(value))
         case "synchronous_commit", "local" | "remote_write":
-            return ok(
-                name,
-                Sentence(
-                    "%(value)s: enough for a single server; a failover to a standby may lose the last commits", value
-                ),
-            )
+            message = N_("%(value)s: enough for a single server; a failover to a standby may lose the last commits")
+            return ok(name, Sentence(message, value))
         case "fsync", _:
             detail, remedy = (
                 Sentence("a power cut can destroy the database"),

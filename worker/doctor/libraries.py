@@ -66,9 +66,6 @@ def _unloadable(name: str, what: str, module: str, error: ImportError) -> Check:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     why = Sentence("the module %(name)s is missing", repr(missing)) if missing else first_words(error)
     root = (missing or module).partition(".")[0]
-    remedy = Sentence(
-        'install the package %(name)s into %(path)s, as "Install" in docs/deployment.md does',
-        _PACKAGES.get(root, root),
-        sys.prefix,
-    )
+    message = N_('install the package %(name)s into %(path)s, as "Install" in docs/deployment.md does')
+    remedy = Sentence(message, _PACKAGES.get(root, root), sys.prefix)
     return fatal(name, Sentence("%(what)s cannot be loaded (%(why)s)", what, why), remedy)

@@ -14,7 +14,7 @@ from typing import Any
 from worker.adapters.text_files import read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.sentences import Fault, Sentence, about, accepting
+from worker.domain.records.sentences import N_, Fault, Sentence, about, accepting
 from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.tokens_and_sign_ins import read_tokens
 from worker.domain.wire.fields import ID_RULE, bare_id_fault
@@ -158,11 +158,8 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
     for name, credentials in accounts.items():
         first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
         if token != credentials.auth_token:
-            yield Sentence(
-                "the accounts %(first)s and %(second)s share an account SID but have different auth tokens",
-                repr(first),
-                repr(name),
-            )
+            message = N_("the accounts %(first)s and %(second)s share an account SID but have different auth tokens")
+            yield Sentence(message, repr(first), repr(name))
 
 
 def mode_warnings(path: Path, holds: str = Sentence("auth tokens")) -> Iterator[Sentence]:

@@ -76,12 +76,8 @@ def flag() -> Any:
 
 def whole(default: int, least: int, most: int) -> Any:
     """The default of a number without fractions, and its range."""
-    return Field(
-        default=default,
-        ge=least,
-        le=most,
-        description=Sentence("a whole number from %(least)s to %(most)s", least, most),
-    )
+    why = Sentence("a whole number from %(least)s to %(most)s", least, most)
+    return Field(default=default, ge=least, le=most, description=why)
 
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]

@@ -69,11 +69,8 @@ def webhook_secret(text: str) -> str:
         except (binascii.Error, ValueError):
             raise Fault(Sentence("holds a secret that is not padded base64 after %(start)s", _SECRET)) from None
         if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
-            raise Fault(
-                Sentence(
-                    "holds a secret of fewer than %(fewest)s or more than %(most)s bytes", _FEWEST_BYTES, _MOST_BYTES
-                )
-            )
+            message = N_("holds a secret of fewer than %(fewest)s or more than %(most)s bytes")
+            raise Fault(Sentence(message, _FEWEST_BYTES, _MOST_BYTES))
     return " ".join(words)
 
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
-from worker.domain.records.sentences import Fault, Sentence, accepting, then
+from worker.domain.records.sentences import N_, Fault, Sentence, accepting, then
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
@@ -138,13 +138,11 @@ def hint_on_default(settings: Settings, name: str) -> str:
     """Beside the value of `database_url` or `broker_url`; empty where it was set, or could have been in an `.env`."""
     if name in settings.model_fields_set or Path(".env").exists():
         return ""
-    return Sentence(
-        "; that is the default %(name)s, as there is no .env in %(folder)s and %(setting)s is not set: if you have an"
-        " .env, call the command in its folder",
-        name.removesuffix("_url"),
-        _folder(),
-        f"{PREFIX}{name.upper()}",
+    message = N_(
+        "; that is the default %(name)s, as there is no .env in %(folder)s and %(setting)s is not set:"
+        " if you have an .env, call the command in its folder"
     )
+    return Sentence(message, name.removesuffix("_url"), _folder(), f"{PREFIX}{name.upper()}")
 
 
 def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:

@@ -61,11 +61,33 @@ def test_the_message_of_a_sentence_is_a_literal_or_was_marked() -> None:
     assert wrong == []
 
 
+def message_of(node: ast.Call, marked: dict[str, str]) -> str | None:
+    """The message of a sentence; None if it is not written in its function."""
+    match node.args[0]:
+        case ast.Constant(value=str(message)):
+            return message
+        case ast.Name(id=name):
+            return marked.get(name)
+    return None
+
+
 def test_a_sentence_has_as_many_values_as_places() -> None:
-    for name, node, place in calls():
-        if name == "Sentence" and isinstance(node.args[0], ast.Constant):
-            places = set(re.findall(r"%\((\w+)\)s", str(node.args[0].value)))
-            assert len(node.args) == 1 + len(places) or any(isinstance(one, ast.Starred) for one in node.args), place
+    checked = 0
+    for file in sorted(WORKER.rglob("*.py")):
+        marked: dict[str, str] = {}
+        nodes = (
+            node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Assign | ast.Call)
+        )
+        for node in sorted(nodes, key=lambda one: (one.lineno, one.col_offset)):
+            if isinstance(node, ast.Assign):
+                if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call) and node.value.args:
+                    marked[node.targets[0].id] = written(node.value.args[0])
+            elif getattr(node.func, "id", "") == "Sentence" and (message := message_of(node, marked)):
+                places = set(re.findall(r"%\((\w+)\)s", message))
+                has_any = any(isinstance(one, ast.Starred) for one in node.args)
+                assert len(node.args) == 1 + len(places) or has_any, f"{file}:{node.lineno}"
+                checked += 1
+    assert checked > 300
 
 
 def test_no_value_and_no_refusal_is_a_sentence_without_a_mark() -> None:
