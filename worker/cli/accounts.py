@@ -10,6 +10,7 @@ import typer
 
 from worker.adapters.clock import HostClock
 from worker.cli.acts import Act, ReasonedAct, acting_session
+from worker.cli.app import WrongUse
 from worker.cli.output import (
     AsJson,
     InUtc,
@@ -54,9 +55,9 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 
 
 def read_lasts(value: str | None) -> str | None:
-    """For `callback`: a duration. Raises BadParameter for any other text."""
+    """For `callback`: a duration. Raises WrongUse for any other text."""
     if value is not None and read_duration(value) is None:
-        raise typer.BadParameter(accepting(Sentence("%(value)s is no duration", repr(value)), AGE_RULE))
+        raise WrongUse(accepting(Sentence("%(value)s is no duration", repr(value)), AGE_RULE))
     return value
 
 
@@ -119,9 +120,9 @@ def pause(
       reconciler pause shop --reason "ticket 77" --by ann
     """
     if bool(accounts) == every:
-        raise typer.BadParameter(Sentence("name accounts, or give --all"))
+        raise WrongUse(Sentence("name accounts, or give --all"))
     if (from_ is not None and until is None) or (lasts is not None and until is not None):
-        raise typer.BadParameter(Sentence("--from needs --until, and --for is instead of both"))
+        raise WrongUse(Sentence("--from needs --until, and --for is instead of both"))
     who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         names = list(dict.fromkeys(accounts or opened.settings.accounts))
@@ -142,7 +143,7 @@ def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -
     begins = None if from_ is None else read_time_ahead("--from", from_, now, zone)
     ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
     if ends is not None and (fault := pause_fault(begins, ends, now)):
-        raise typer.BadParameter(Sentence(fault.value))
+        raise WrongUse(Sentence(fault.value))
     return begins and max(begins, now), ends
 
 
@@ -302,12 +303,12 @@ def when(seconds: float) -> str:
 
 def _check_window(window: float, settings: Settings) -> None:
     if not math.isfinite(window):
-        raise typer.BadParameter(Sentence("--window takes a number of seconds"))
+        raise WrongUse(Sentence("--window takes a number of seconds"))
     if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
         message = N_(
             "--window %(value)s is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
         )
-        raise typer.BadParameter(Sentence(message, f"{window:g}"))
+        raise WrongUse(Sentence(message, f"{window:g}"))
     if window < (own := settings.query_window_seconds):
         warning = Sentence(
             "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s here, and a worker with it raises the window again", f"{own:g}"

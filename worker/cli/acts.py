@@ -13,7 +13,7 @@ import typer
 
 from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import one_line
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.listing import Listing, Paged, Row, limit_option
 from worker.cli.order import find_in_parts
 from worker.cli.output import AsJson, counted, detail_of, in_words, print_json, say, shown_zone, text, word_of
@@ -30,16 +30,16 @@ from worker.views.acts import ActSearch, recent_acts
 
 
 def read_actor(value: str | None) -> str | None:
-    """For `callback`: a name that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := actor_fault(value)):
-        raise typer.BadParameter(Sentence("%(name)s %(fault)s", repr(value), fault))
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value), fault))
     return value
 
 
 def read_reason(value: str | None) -> str | None:
-    """For `callback`: a reason that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := reason_fault(value)):
-        raise typer.BadParameter(Sentence("%(name)s %(fault)s", repr(value[:40]), fault))
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:40]), fault))
     return value
 
 

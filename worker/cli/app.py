@@ -76,6 +76,13 @@ class CommandError(Refusal):
         self.status = status
 
 
+class WrongUse(typer.BadParameter):
+    """An option or an argument was used wrongly; the sentence says how."""
+
+    def __init__(self, sentence: Sentence) -> None:
+        super().__init__(sentence)
+
+
 class OneLineGroup(TyperGroup):
     """The commands' group: turns whatever a command raises into a line and an exit status."""
 

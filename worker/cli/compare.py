@@ -14,7 +14,7 @@ import typer
 
 from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
 from worker.adapters.text_files import os_words
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.input_files import STDIN, file_or_stdin
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
@@ -84,13 +84,13 @@ class StatementWords:
     pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
 
     def rows(self, file: BinaryIO) -> Iterator[StatementRow | UnreadableRow]:
-        """The rows of a statement. Raises BadParameter for a word of two states, StatementFault as `read_rows` does."""
+        """The rows of a statement. Raises WrongUse for a word of two states, StatementFault as `read_rows` does."""
         given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
         columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
         try:
             words = state_words({state: texts or () for state, texts in given.items()})
         except Fault as fault:
-            raise typer.BadParameter(fault.sentence) from None
+            raise WrongUse(fault.sentence) from None
         return read_rows(file, columns, words)
 
 

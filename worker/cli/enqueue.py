@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from worker.adapters.text_files import os_words
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.input_files import STDIN, file_or_stdin
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import (
@@ -60,7 +60,7 @@ def _read_columns(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         column, _, name = value.partition("=")
         if column not in ORDER_FIELDS or not name.strip():
-            raise typer.BadParameter(
+            raise WrongUse(
                 Sentence("%(value)s is not FIELD=NAME with one of: %(names)s", repr(value), ", ".join(ORDER_FIELDS))
             )
     return values
@@ -138,9 +138,7 @@ def enqueue(
 def _format_of(file: Path) -> Format:
     kind = _BY_EXTENSION.get(file.suffix.lower())
     if kind is None:
-        raise typer.BadParameter(
-            Sentence("FILE's name does not say what it holds: give --format csv or --format jsonl")
-        )
+        raise WrongUse(Sentence("FILE's name does not say what it holds: give --format csv or --format jsonl"))
     return kind
 
 

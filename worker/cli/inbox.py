@@ -9,7 +9,7 @@ import typer
 from worker.adapters.safe_text import one_line
 from worker.adapters.shown_values import indented_json
 from worker.cli.acts import By, Reason, Yes, confirm, system_user
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
     console,
@@ -124,13 +124,13 @@ def unmatched(
 
 def _check_usage(ids: list[int], retry: bool, dismiss: bool, *, is_named: bool, has_two_times: bool) -> None:
     if (retry and dismiss) or has_two_times:
-        raise typer.BadParameter(Sentence("give either --retry or --dismiss, and either --since or --day"))
+        raise WrongUse(Sentence("give either --retry or --dismiss, and either --since or --day"))
     if retry and not ids:
-        raise typer.BadParameter(Sentence("--retry needs the ids of the rows to retry"))
+        raise WrongUse(Sentence("--retry needs the ids of the rows to retry"))
     if dismiss and bool(ids) == is_named:
-        raise typer.BadParameter(Sentence("--dismiss needs the ids of the rows to dismiss, or --source and --day"))
+        raise WrongUse(Sentence("--dismiss needs the ids of the rows to dismiss, or --source and --day"))
     if len(ids) > 1 and not (retry or dismiss):
-        raise typer.BadParameter(Sentence("one ID is shown at a time; several are for --retry and --dismiss"))
+        raise WrongUse(Sentence("one ID is shown at a time; several are for --retry and --dismiss"))
 
 
 def _dismiss(

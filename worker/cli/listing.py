@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from worker.adapters.csv_cells import csv_parts
+from worker.cli.app import WrongUse
 from worker.cli.output import (
     AsJson,
     InUtc,
@@ -54,9 +55,9 @@ Headers = Annotated[
 
 
 def require_one_format(as_json: bool, as_csv: bool) -> None:
-    """Raise BadParameter where two forms of output are asked for."""
+    """Raise WrongUse where two forms of output are asked for."""
     if as_json and as_csv:
-        raise typer.BadParameter(Sentence("give either --json or --csv"))
+        raise WrongUse(Sentence("give either --json or --csv"))
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
@@ -100,7 +101,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The options that say in which form a command prints what it shows. Raises BadParameter where there are two."""
+    """The options that say in which form a command prints what it shows. Raises WrongUse where there are two."""
 
     as_json: AsJson = False
     as_csv: AsCsv = False
@@ -109,7 +110,7 @@ class Form:
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
         if self.headers and not self.as_csv:
-            raise typer.BadParameter(Sentence("--headers goes with --csv"))
+            raise WrongUse(Sentence("--headers goes with --csv"))
 
 
 def limit_option(page_rows: int, most: int) -> Any:

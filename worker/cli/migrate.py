@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from worker.adapters.safe_text import Redactor
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.declare import one_of
 from worker.cli.output import (
     AsJson,
@@ -57,7 +57,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
       reconciler migrate --to 0007
     """
     if sql and as_json:
-        raise typer.BadParameter(Sentence("give either --sql or --json"))
+        raise WrongUse(Sentence("give either --sql or --json"))
     target = target_of(to)
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))

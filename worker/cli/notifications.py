@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from worker.cli.acts import Act, Yes, acting_session, confirm
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.declare import new_group
 from worker.cli.listing import Listing, Paged
 from worker.cli.order import notification_row
@@ -123,15 +123,15 @@ def notifications(
 
 
 def _is_act(ctx: typer.Context) -> bool:
-    """Whether a command follows. Raises BadParameter where it would lose options that stand before it."""
+    """Whether a command follows. Raises WrongUse where it would lose options that stand before it."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
-        raise typer.BadParameter(Sentence("options of `%(command)s` stand behind it", ctx.invoked_subcommand))
+        raise WrongUse(Sentence("options of `%(command)s` stand behind it", ctx.invoked_subcommand))
     return ctx.invoked_subcommand is not None
 
 
 def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
     if pending and gave_up:
-        raise typer.BadParameter(Sentence("give one of --pending and --gave-up"))
+        raise WrongUse(Sentence("give one of --pending and --gave-up"))
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 

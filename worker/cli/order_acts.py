@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.acts import Act, ReasonedAct, Yes, acting_on_orders, of_orders
+from worker.cli.app import WrongUse
 from worker.cli.order import REF_HELP, Account, References
 from worker.cli.output import (
     counted,
@@ -37,7 +38,7 @@ class FinalState(StrEnum):
 
 def _read_amount(value: str | None) -> str | None:
     if value is not None and read_written_amount(value) is None:
-        raise typer.BadParameter(accepting(Sentence("%(value)s is no amount", repr(value)), AMOUNT_RULE))
+        raise WrongUse(accepting(Sentence("%(value)s is no amount", repr(value)), AMOUNT_RULE))
     return value
 
 
@@ -92,7 +93,7 @@ def resolve(
     """
     charged = None if amount is None else read_written_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
-        raise typer.BadParameter(Sentence("a succeeded order needs --amount, what the platform charged"))
+        raise WrongUse(Sentence("a succeeded order needs --amount, what the platform charged"))
     with acting_on_orders(act) as acting:
         decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
         acting.do(ActKind.RESOLVE, acting.named(account, refs), decide)
@@ -136,7 +137,7 @@ def reopen(
       reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run
     """
     if bool(refs) == unresolved or (since is not None and not unresolved):
-        raise typer.BadParameter(Sentence("name orders, or select them by --unresolved, with --since or without"))
+        raise WrongUse(Sentence("name orders, or select them by --unresolved, with --since or without"))
     with acting_on_orders(act, needs_accounts=True) as acting:
         if refs:
             named = acting.named(account, refs, only_configured=True)
@@ -180,7 +181,7 @@ def dismiss(
       reconciler dismiss --attention amount_mismatch --account shop --reason "statement of May" --dry-run
     """
     if bool(refs) == (attention is not None):
-        raise typer.BadParameter(Sentence("name orders, or select them by --attention"))
+        raise WrongUse(Sentence("name orders, or select them by --attention"))
     with acting_on_orders(act) as acting:
         if attention is None:
             acting.do(ActKind.DISMISS, acting.named(account, refs or ()), acts.dismiss)
@@ -231,7 +232,7 @@ def resend(
       reconciler resend --since 2d --reason "the billing system was restored" --yes
     """
     if bool(refs) + gave_up + (since is not None) != 1:
-        raise typer.BadParameter(Sentence("name orders, or select them by --gave-up or by --since"))
+        raise WrongUse(Sentence("name orders, or select them by --gave-up or by --since"))
     with acting_on_orders(act) as acting:
         if refs:
             orders = acting.named(account, refs)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.declare import one_of
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
@@ -39,20 +39,20 @@ _IDS = ("request_id", "custom_parm")
 
 def _read_attention(value: str | None) -> str | None:
     if value is not None and value != _ANY and value not in list(Attention):
-        raise typer.BadParameter(Sentence("%(value)s is not one of: %(words)s", repr(value), f"{_ANY}, {_REASONS}"))
+        raise WrongUse(Sentence("%(value)s is not one of: %(words)s", repr(value), f"{_ANY}, {_REASONS}"))
     return value
 
 
 def _read_mobile(value: str | None) -> str | None:
     mobile = normalise_mobile(value) if value is not None else None
     if value is not None and mobile is None:
-        raise typer.BadParameter(accepting(Sentence("%(value)s is no mobile number", repr(value)), MOBILE_RULE))
+        raise WrongUse(accepting(Sentence("%(value)s is no mobile number", repr(value)), MOBILE_RULE))
     return mobile
 
 
 def _read_prefix(value: str | None) -> str | None:
     if value is not None and (fault := id_fault(value)):
-        raise typer.BadParameter(Sentence("the start of an id %(fault)s", fault))
+        raise WrongUse(Sentence("the start of an id %(fault)s", fault))
     return value
 
 
@@ -99,7 +99,7 @@ class Filters:
     settled_until: SettledUntil = None
 
     def search(self, opened: Session) -> OrderSearch:
-        """The search for them. Raises CommandError for an unknown account, BadParameter for what is no time."""
+        """The search for them. Raises CommandError for an unknown account, WrongUse for what is no time."""
         require_known(opened, self.account or ())
         reasons = list(Attention) if self.attention == _ANY else [Attention(self.attention)] if self.attention else []
         return OrderSearch(
@@ -134,7 +134,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
       reconciler orders --summary --since 7d
     """
     if summary and page.after:
-        raise typer.BadParameter(Sentence("--summary counts all that match; leave --after out"))
+        raise WrongUse(Sentence("--summary counts all that match; leave --after out"))
     with page.session() as opened:
         wanted = filters.search(opened)
         since = wanted.since or wanted.settled_since

@@ -9,6 +9,7 @@ import typer
 
 from worker.adapters import shown_values
 from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.app import WrongUse
 from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
     InUtc,
@@ -82,7 +83,7 @@ def purge(
     """
     require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
-        raise typer.BadParameter(Sentence("give either --older-than or --orders"))
+        raise WrongUse(Sentence("give either --older-than or --orders"))
     who = act.operator()
     with acting_session(utc=utc) as opened:
         if orders is None:
@@ -128,12 +129,12 @@ def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str,
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
-    """The time that an option names. Raises BadParameter where it is younger than the least age."""
+    """The time that an option names. Raises WrongUse where it is younger than the least age."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
         ago = Sentence("%(count)s days", days)
         fault = Sentence("%(option)s %(value)s is less than %(ago)s ago", option, value, ago)
-        raise typer.BadParameter(accepting(fault, Sentence("%(days)sd or older", days)))
+        raise WrongUse(accepting(fault, Sentence("%(days)sd or older", days)))
     return before
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.declare import one_of
 from worker.cli.listing import Form, Listing, Paged, write_csv
 from worker.cli.output import (
@@ -48,7 +48,7 @@ _WORKS = (N_("batch"), N_("suspects"), N_("single"))
 def _read_outcomes(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         if value not in OUTCOMES:
-            raise typer.BadParameter(Sentence("%(value)s is not one of: %(words)s", repr(value), ", ".join(OUTCOMES)))
+            raise WrongUse(Sentence("%(value)s is not one of: %(words)s", repr(value), ", ".join(OUTCOMES)))
     return values
 
 

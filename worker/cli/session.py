@@ -68,7 +68,7 @@ class Session:
     @overload
     def time_of(self, option: str, value: str | None) -> datetime | None: ...
     def time_of(self, option: str, value: str | None) -> datetime | None:
-        """The time that an option names; None where it is not given. Raises BadParameter where it names none."""
+        """The time that an option names; None where it is not given. Raises WrongUse where it names none."""
         return None if value is None else read_time(option, value, self.now(), self.settings.zone)
 
 

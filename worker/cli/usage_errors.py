@@ -18,6 +18,8 @@ from worker.domain.records.sentences import N_, Sentence, about, quoted
 # Typer checks options by pydantic, which begins a choice's message with this.
 _PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
+_MOST_TRIED = 20
+
 # What pydantic says, by its name for a fault; and which value its text has.
 _CHOICE = N_("%(value)s is not one of %(words)s")
 _CHECKS = {
@@ -32,21 +34,22 @@ def usage_fault(error: Any, arguments: Sequence[str]) -> Sentence:
     """What is wrong with the arguments of a command line."""
     said = _PREFIX.sub("", one_line(error.format_message())).rstrip(".")
     parameter = getattr(error, "param", None)
-    may_be = _of_parameter(error, parameter) if parameter else _of_arguments(error, arguments)
+    may_be = _of_parameter(error, parameter) if parameter else _of_arguments(error, arguments, said)
     return next((one for one in may_be if one_line(one) == said), quoted(said))
 
 
-def _of_arguments(error: Any, arguments: Sequence[str]) -> Iterator[Sentence]:
+def _of_arguments(error: Any, arguments: Sequence[str], said: str) -> Iterator[Sentence]:
     option = getattr(error, "option_name", "")
     yield Sentence("No such option: %(name)s", option)
     yield Sentence("Option '%(name)s' requires an argument", option)
     yield Sentence("Option '%(name)s' does not take a value", option)
     if isinstance(error.message, Sentence):
         yield Sentence("Invalid value: %(why)s", error.message)
-    for at, name in enumerate(arguments):
+    commands = getattr(getattr(getattr(error, "ctx", None), "command", None), "commands", {})
+    # A command line may have thousands of arguments.
+    for at, name in [(at, name) for at, name in enumerate(arguments) if name in said][:_MOST_TRIED]:
         yield Sentence("Got unexpected extra argument(s) (%(words)s)", " ".join(arguments[at:]))
         yield Sentence("No such command '%(name)s'", name)
-        commands = getattr(error.ctx and error.ctx.command, "commands", {})
         others = "', '".join(get_close_matches(name, commands))
         yield Sentence("No such command '%(name)s'. Did you mean '%(other)s'?", name, others)
 

@@ -13,7 +13,7 @@ import typer
 from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.adapters.users_file import editing, read_users
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.declare import new_group
 from worker.cli.output import (
     AsJson,
@@ -35,7 +35,7 @@ _NO_FILE = Sentence(
 
 def _read_name(value: str) -> str:
     if fault := actor_fault(value):
-        raise typer.BadParameter(Sentence("%(name)s %(fault)s", repr(value[:64]), fault))
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:64]), fault))
     return value
 
 

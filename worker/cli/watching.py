@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.adapters.safe_text import one_line
-from worker.cli.app import CommandError
+from worker.cli.app import CommandError, WrongUse
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import (
     SKIN,
@@ -97,7 +97,7 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
       reconciler status --json
     """
     if watch and (check or as_json):
-        raise typer.BadParameter(Sentence("--watch is for people: leave --check and --json out"))
+        raise WrongUse(Sentence("--watch is for people: leave --check and --json out"))
     if check:
         raise typer.Exit(_check(as_json))
 
@@ -158,7 +158,7 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
 def _watch(opened: Session) -> None:
     out = console()
     if not out.is_terminal:
-        raise typer.BadParameter(Sentence("--watch needs a terminal; `reconciler status` shows it once"))
+        raise WrongUse(Sentence("--watch needs a terminal; `reconciler status` shows it once"))
     # Ctrl-C is how it ends: nothing went wrong.
     with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
         while True:

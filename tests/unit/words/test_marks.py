@@ -95,22 +95,14 @@ def test_no_value_and_no_refusal_is_a_sentence_without_a_mark() -> None:
         place: said
         for name, node, place in calls()
         for at, argument in enumerate(node.args)
-        if (name == "Sentence" and at) or name in ("BadParameter", "Fault", "Refusal", "quoted", "about", "accepting")
+        if (name == "Sentence" and at) or name in ("quoted", "about", "accepting")
         if WORDS.search(said := written(argument))
     }
     assert {place: said for place, said in unmarked.items() if said != "appendonly yes"} == {}
 
 
-def test_a_refusal_in_a_command_is_a_sentence() -> None:
-    makers = ("Sentence", "accepting", "about")
-    wrong = [
-        place
-        for name, node, place in calls()
-        if name == "BadParameter"
-        and getattr(getattr(node.args[0], "func", None), "id", "") not in makers
-        and getattr(node.args[0], "attr", "") != "sentence"
-    ]
-    assert wrong == []
+def test_a_command_refuses_by_sentences() -> None:
+    assert [place for name, _, place in calls() if name == "BadParameter"] == []
 
 
 def pickled(one: Sentence) -> Sentence:

@@ -75,6 +75,19 @@ def test_every_message_is_translated_and_nothing_is_left_over(chinese: Catalog) 
     assert {english for english, translated in translations(chinese) if translated} == used
 
 
+# What Chinese writes in the same way, but for case and marks.
+ALIKE = {"Account SID", "account SID", "auth tokens", "chmod 600 %(path)s", "%(first)s and %(second)s"}
+
+
+def test_no_message_stays_english(chinese: Catalog) -> None:
+    same = {
+        english
+        for english, shown in translations(chinese)
+        if re.search("[a-z]{3}", PLACE.sub("", english)) and not re.search("[\u4e00-\u9fff]", shown)
+    }
+    assert same == ALIKE
+
+
 def test_no_message_is_uncertain_or_obsolete(chinese: Catalog) -> None:
     assert [one.id for one in chinese if one.id and one.fuzzy] == []
     assert list(chinese.obsolete) == []

@@ -132,8 +132,11 @@ def _key_named_in(payload: object) -> OrderKey | None:
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[Sentence]:
-    fault = accepting(Sentence("is not a known field"), ", ".join(known))
-    return [about(_shown(name), fault) for name in item if name not in known]
+    return [about(_shown(name), _unknown_field(known)) for name in item if name not in known]
+
+
+def _unknown_field(known: Collection[str]) -> Sentence:
+    return accepting(Sentence("is not a known field"), ", ".join(known))
 
 
 def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[Sentence]) -> OrderKey:

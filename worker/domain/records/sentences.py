@@ -104,7 +104,10 @@ def _to_list(held: str) -> object:
 
 
 def from_json(lines: str, held: str | None) -> Sentence:
-    """Lines that a table holds, each as the sentence that it was, if a list of `to_json` has it; `lines_of` them."""
+    """The lines that a table holds, as `lines_of` sentences.
+
+    A line stands as it is if `held`, the JSON beside the lines, has no sentence that reads like it.
+    """
     said = {str(one): one for one in map(_from_list, json.loads(held or "[]"))}
     return lines_of([said.get(line) or quoted(line) for line in lines.split("\n")])
 
