@@ -32,17 +32,17 @@ BASE = "base"
 
 # (the revision below which it is lost, table, which rows hold it, what it is, what to do). Each condition begins with a
 # column: a database of another revision may not have that column.
-_KEEP_A_COPY = Sentence("keep a copy, empty that column, then migrate down again")
-_CANCEL_THEM = Sentence(
+_KEEP_A_COPY = N_("keep a copy, empty that column, then migrate down again")
+_CANCEL_THEM = N_(
     "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
 )
-_NOTHING_LEFT = Sentence("to begin again, drop the database and make an empty one")
-_LOST_BELOW: Sequence[tuple[str, str, str, Sentence, Sentence]] = (
+_NOTHING_LEFT = N_("to begin again, drop the database and make an empty one")
+_LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
         "0033",
         "deployment",
         "orders_deleted_before IS NOT NULL",
-        Sentence("the time before which orders were deleted (orders_deleted_before)"),
+        N_("the time before which orders were deleted (orders_deleted_before)"),
         _KEEP_A_COPY,
     ),
     (
@@ -50,61 +50,43 @@ _LOST_BELOW: Sequence[tuple[str, str, str, Sentence, Sentence]] = (
         "account_pauses",
         "paused_until IS NULL OR paused_until > :now"
         " GROUP BY account, is_planned AND paused_at > :now HAVING count(*) > 1",
-        Sentence("all but one pause or plan of an account"),
+        N_("all but one pause or plan of an account"),
         _CANCEL_THEM,
     ),
-    ("0024", "account_pauses", "is_planned AND paused_at > :now", Sentence("the planned pauses"), _CANCEL_THEM),
-    ("0024", "account_states", "planned_until > :now", Sentence("the planned pauses"), _CANCEL_THEM),
-    (
-        "0015",
-        "recharge_orders",
-        "amount_is_price",
-        Sentence("which amounts are no charge (amount_is_price)"),
-        _KEEP_A_COPY,
-    ),
+    ("0024", "account_pauses", "is_planned AND paused_at > :now", N_("the planned pauses"), _CANCEL_THEM),
+    ("0024", "account_states", "planned_until > :now", N_("the planned pauses"), _CANCEL_THEM),
+    ("0015", "recharge_orders", "amount_is_price", N_("which amounts are no charge (amount_is_price)"), _KEEP_A_COPY),
     (
         "0010",
         "unmatched_callbacks",
         "trust = 'check'",
-        Sentence("which callbacks may settle nothing (trust)"),
-        Sentence("delete those rows, since queries settle their orders, then migrate down again"),
+        N_("which callbacks may settle nothing (trust)"),
+        N_("delete those rows, since queries settle their orders, then migrate down again"),
     ),
     (
         "0009",
         "notifications",
         "state <> 'delivered'",
-        Sentence("what was not delivered yet"),
-        Sentence(
+        N_("what was not delivered yet"),
+        N_(
             "let the worker deliver them (`reconciler notifications`, `resend --gave-up`), or remove them by"
             " `reconciler notifications forget ACCOUNT`, then migrate down again"
         ),
     ),
-    (
-        "0008",
-        "order_events",
-        "actor IS NOT NULL",
-        Sentence("the names of those who acted on orders (actor)"),
-        _KEEP_A_COPY,
-    ),
+    ("0008", "order_events", "actor IS NOT NULL", N_("the names of those who acted on orders (actor)"), _KEEP_A_COPY),
     *(
         (
             "0008",
             table,
             "paused_until > :now",
-            Sentence("the end of a pause (paused_until)"),
-            Sentence("`reconciler resume` the account, or pause it without an end, then migrate down again"),
+            N_("the end of a pause (paused_until)"),
+            N_("`reconciler resume` the account, or pause it without an end, then migrate down again"),
         )
         for table in ("account_pauses", "account_states")
     ),
-    (
-        "0008",
-        "recharge_orders",
-        "reopened_at IS NOT NULL",
-        Sentence("when orders were reopened (reopened_at)"),
-        _KEEP_A_COPY,
-    ),
+    ("0008", "recharge_orders", "reopened_at IS NOT NULL", N_("when orders were reopened (reopened_at)"), _KEEP_A_COPY),
     *(
-        ("0001", table, "id IS NOT NULL", Sentence("all that it holds"), _NOTHING_LEFT)
+        ("0001", table, "id IS NOT NULL", N_("all that it holds"), _NOTHING_LEFT)
         for table in ("recharge_orders", "order_events", "platform_queries", "rejected_orders", "unmatched_callbacks")
     ),
 )
@@ -202,7 +184,7 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
                 message = N_("the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s")
-                raise MigrationError(Sentence(message, target, table, what, remedy))
+                raise MigrationError(Sentence(message, target, table, Sentence(what), Sentence(remedy)))
 
 
 @contextmanager
