@@ -87,7 +87,7 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
     if isinstance(item, Unread):
         return item.errors
     if not isinstance(item, Mapping):
-        return (about(Sentence("order"), no_object(item)),)
+        return (about(Sentence("order"), _no_object(item)),)
     faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
     # A reference may name one: an earlier release took such orders in.
@@ -110,7 +110,7 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
 def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[Sentence, ...]:
     """Check one reference to an order; returns its key, or every fault that it has."""
     if not isinstance(item, Mapping):
-        return (about(Sentence("reference"), no_object(item)),)
+        return (about(Sentence("reference"), _no_object(item)),)
     faults: list[Sentence] = _unknown_fields(item, _REFERENCE_FIELDS)
     key = _read_key(item, accounts, faults)
     return tuple(faults) or key
@@ -202,7 +202,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def no_object(value: object) -> Sentence:
+def _no_object(value: object) -> Sentence:
     """The fault of a value that is no object."""
     return Sentence("must be an object, not %(type)s", json_type(value))
 
