@@ -40,7 +40,9 @@ def usage_fault(error: Any, arguments: Sequence[str]) -> Sentence:
 
 def _of_arguments(error: Any, arguments: Sequence[str], said: str) -> Iterator[Sentence]:
     option = getattr(error, "option_name", "")
+    others = ", ".join(sorted(getattr(error, "possibilities", None) or ()))
     yield Sentence("No such option: %(name)s", option)
+    yield Sentence("No such option: %(name)s (Possible options: %(others)s)", option, others)
     yield Sentence("Option '%(name)s' requires an argument", option)
     yield Sentence("Option '%(name)s' does not take a value", option)
     if isinstance(error.message, Sentence):

@@ -28,6 +28,7 @@ def refused(*arguments: str, status: int = 2, **settings: str) -> str:
         (["order"], "缺少参数 REF；用法见 reconciler order --help"),
         (["order", "1", "2"], "多余的参数：2；用法见 reconciler order --help"),
         (["statu"], "没有命令 statu，是否指 status？；用法见 reconciler --help"),
+        (["orders", "--mobil", "1"], "没有选项 --mobil（可能是 --mobile）；用法见 reconciler orders --help"),
         (["status", "--x"], "没有选项 --x；用法见 reconciler status --help"),
         (["todo", "--limit"], "选项 --limit 需要一个值；用法见 reconciler --help"),
         (["todo", "--limit", "0"], "--limit 的值无效：不能小于 1；用法见 reconciler todo --help"),
