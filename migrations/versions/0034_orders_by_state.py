@@ -58,8 +58,7 @@ def _outside_a_transaction() -> Iterator[None]:
 
 def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> None:
     """Create an index of these rows on PostgreSQL; on SQLite it has all rows unless it `is_partial`."""
-    # A creation that died leaves an index that no statement uses.
-    if op.get_context().dialect.name == "postgresql" and op.get_bind().scalar(_IS_INVALID, {"name": name}):
+    if _is_invalid(name):
         _drop(name)
     op.create_index(
         name,
@@ -70,6 +69,15 @@ def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> No
         postgresql_concurrently=True,
         **_goes_on("if_not_exists"),
     )
+
+
+def _is_invalid(name: str) -> bool:
+    """Whether PostgreSQL has an index of this name that no statement uses, as a creation that died leaves it; never
+    where statements are only printed."""
+    context = op.get_context()
+    if context.as_sql or context.dialect.name != "postgresql":
+        return False
+    return bool(op.get_bind().scalar(_IS_INVALID, {"name": name}))
 
 
 def _drop(name: str) -> None:
