@@ -262,13 +262,15 @@ READS: dict[str, Read] = {
 # No index serves the end of a phone number. If such orders are rare, a database reads the table: a page is bounded in
 # time.
 UNSERVED = ("orders by four digits",)
+# It has no orders: an index that is read to its end may cost as much as the table.
+UNSERVED_ON_POSTGRESQL = ("orders of another account",)
 
 
 def test_no_list_reads_a_whole_table(database: Database) -> None:
     read = [
         (name, plan)
         for name, one in READS.items()
-        if name not in UNSERVED
+        if name not in UNSERVED and (database.kind != "postgresql" or name not in UNSERVED_ON_POSTGRESQL)
         for plan in plans_of(database, one)
         for table in MAKERS
         if any(whole in f"{plan}\n" for whole in whole_tables(table) if whole not in BY_ROW_ID)
@@ -357,9 +359,9 @@ def test_orders_that_need_a_person_are_read_by_the_index_that_has_their_order(da
     for name in ("orders by attention", "the oldest by any attention", "orders by attention after another"):
         reads = [plan for plan in plans_of(database, READS[name]) if "ix_recharge_orders_todo" in plan]
         assert reads, name
-        # The other databases sort once more what they have read in this order.
+        # The other databases sort once more what they have read in this order; PostgreSQL 15 what the parts have found.
         if database.kind == "postgresql":
-            assert not re.search(r"(?<!Incremental )Sort  \(", reads[0]), f"{name}: {reads[0]}"
+            assert not re.search(r"(?<!Incremental )Sort  \(", reads[0].split("Append")[-1]), f"{name}: {reads[0]}"
     *_, last_heard, _ = plans_of(database, READS["work list"])
     assert "ix_order_events_order_id" in last_heard
     assert not re.search("Sort|TEMP B-TREE|filesort", last_heard), last_heard
