@@ -87,14 +87,14 @@ def enqueue_within(
         # Without a lock: an order that a submission repeats is not changed, and somebody else may hold it for long.
         known = read_orders(connection, find_ids(connection, [submission.key for _, _, submission in rest]))
         enqueue_submissions(rest, known, now, rules, result)
-        if fills_in:
-            _lock_as_read(connection, [change.before for change in result.changes], waits=waits)
-        else:
-            result.changes = []
-            result.keys = [one.key for index, _, one in submissions if index in result.accepted]
+    accepted = set(result.accepted)
+    arrived = [one for index, _, one in submissions if index in accepted]
+    if fills_in:
+        _lock_as_read(connection, [change.before for change in result.changes], waits=waits)
+    else:
+        result.changes, result.keys = [], [one.key for one in arrived]
     insert_orders(connection, result.new, now)
-    arrived = set(result.accepted)
-    arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
+    arrivals = [(one.key.account, one.submitted_at) for one in arrived]
     add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
     result.rejections.extend(refused)
