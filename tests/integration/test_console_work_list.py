@@ -140,13 +140,19 @@ def test_the_next_order_of_the_list_is_found_from_the_page_of_one(bench: Workben
         assert following(first, "list=%3D%3D%26account%3D%2500") == f"/orders/{third}?list=%3D%3D%26account%3D%2500"
 
 
-def test_the_next_order_of_an_account_is_found_behind_many_of_another_one(bench: Workbench) -> None:
+def add_before_those_of_another_account(bench: Workbench, count: int) -> int:
+    """Add an order, and `count` older ones of another account; all orders need a person then. Returns the order's id."""
     bench.add("first", age_seconds=60.0)
-    bench.add("last", age_seconds=7200.0)
-    bench.add(*(f"o{number}" for number in range(300)), age_seconds=3600.0)
+    bench.add(*(f"o{number}" for number in range(count)), age_seconds=3600.0)
     bench.run("UPDATE recharge_orders SET attention = 'too_old'")
     bench.run("UPDATE recharge_orders SET account = 'shop' WHERE request_id LIKE 'o%'")
-    first, held, settings = bench.order("first").id, "list=account%3Ddefault", settings_of_account(bench.url)
+    return bench.order("first").id
+
+
+def test_the_next_order_of_an_account_is_found_behind_many_of_another_one(bench: Workbench) -> None:
+    bench.add("last", age_seconds=7200.0)
+    first = add_before_those_of_another_account(bench, 300)
+    held, settings = "list=account%3Ddefault", settings_of_account(bench.url)
     with pages_of(bench.url) as pages, pages.client.application.test_request_context(f"/orders/{first}?{held}"):
         path = next_in_list(settings, bench.database, first)
     assert path == f"/orders/{bench.order('last').id}?{held}"
@@ -154,11 +160,8 @@ def test_the_next_order_of_an_account_is_found_behind_many_of_another_one(bench:
 
 @pytest.mark.databases("sqlite")
 def test_a_search_for_the_next_order_that_takes_too_long_does_not_say_that_there_is_none(bench: Workbench) -> None:
-    bench.add("first", age_seconds=60.0)
-    bench.add(*(f"o{number}" for number in range(3_000)), age_seconds=3600.0)
-    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
-    bench.run("UPDATE recharge_orders SET account = 'shop' WHERE request_id LIKE 'o%'")
-    first, held, settings = bench.order("first").id, "list=account%3Ddefault", settings_of_account(bench.url)
+    first = add_before_those_of_another_account(bench, 3_000)
+    held, settings = "list=account%3Ddefault", settings_of_account(bench.url)
     with pages_of(bench.url) as pages, pages.client.application.test_request_context(f"/orders/{first}?{held}"):
         assert next_in_list(settings, bench.database, first) is None
         path = next_in_list(settings, bench.database, first, seconds=0.0)
