@@ -43,7 +43,8 @@ class DurableTask(Task):
     retry_jitter = True
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
-        """Put the message back where the broker does not take the retry: Celery itself would drop it."""
+        """Send the message again: at once to the end of the queue, if it needs a locked order. Put it back where the
+        broker does not take the retry: Celery itself would drop it."""
         error = kwargs.get("exc")
         if isinstance(error, RowsHeld):
             # To the end of the queue: on RabbitMQ 4 a retry that waits would keep the pool from taking other messages.

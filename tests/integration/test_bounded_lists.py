@@ -22,7 +22,7 @@ from worker.views.orders import OrderSearch, find_orders, has_orders
 from worker.views.page import Listed, OrNothing, read_page
 
 MANY = 20_000
-# No database searches so many rows in this time.
+# No database searches all rows in this time.
 SHORT_SECONDS = 0.001
 
 

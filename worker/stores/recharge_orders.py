@@ -120,8 +120,8 @@ def insert_unknown(
 def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bool = True) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    If it does not wait, it waits for 0.2 s (MariaDB: a second) for each of them, as our own transactions are short, and
-    raises RowsHeld.
+    Without `waits` it gives up on a row that stays locked for 0.2 s (MariaDB: a second), which is longer than our own
+    transactions take, and raises RowsHeld.
     """
     if not order_ids:
         return []

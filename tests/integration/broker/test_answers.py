@@ -148,7 +148,7 @@ def test_deployments_on_one_redis_number_find_each_other_until_one_has_ended(own
     for _ in range(2):
         ours.ask()
     assert ours.other_deployment_at == found_at
-    # What a process that does not know its database writes hides nobody.
+    # It is found again although a process that does not know its database has written between.
     unknown.ask()
     theirs.ask()
     assert (theirs.other_deployment_at or 0) > (found_at or 0)
