@@ -141,7 +141,7 @@ def test_the_next_order_of_the_list_is_found_from_the_page_of_one(bench: Workben
 
 
 def add_before_those_of_another_account(bench: Workbench, count: int) -> int:
-    """Add an order, and `count` older ones of another account; all orders need a person then. Returns the order's id."""
+    """Add an order, and `count` older ones of another account; all need a person. Returns the id of the first."""
     bench.add("first", age_seconds=60.0)
     bench.add(*(f"o{number}" for number in range(count)), age_seconds=3600.0)
     bench.run("UPDATE recharge_orders SET attention = 'too_old'")
