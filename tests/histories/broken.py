@@ -95,7 +95,7 @@ BROKEN = {
     "a write-back without its guard": (Kinds(write_back=_WithoutGuard), "S[25]"),
     "a grant that ignores its slot": (Kinds(grants=_WithoutSlot), "S1"),
     "a grant by the database's clock alone": (Kinds(grants=_ByTheDatabasesClock), "S1"),
-    "a grant by its own window": (Kinds(grants=_ByItsOwnWindow), "S1"),
+    "a grant by its own window": (Kinds(grants=_ByItsOwnWindow, window_grows_at_once=True), "S1"),
     "a lease that outlasts the query": (Kinds(grants=_LeasesForMonths), "L1"),
     "an intake that forgets": (Kinds(intake=_DropsTheLast), "S3"),
 }

@@ -48,6 +48,8 @@ class Kinds:
     grants: type[Grants] = Grants
     write_back: type[WriteBack] = WriteBack
     intake: type[Intake] = Intake
+    window_grows_at_once: bool = False
+    """Two hosts from the beginning, one with a longer window: what breaks there alone is found in a few histories."""
 
 
 @dataclass

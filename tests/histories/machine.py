@@ -165,6 +165,7 @@ class Histories(RuleBasedStateMachine):
                     f" VALUES ('{account}', 'webhook', '', '', 0, '2026-01-31 12:00:00')"
                 )
         forget_schedules()
+        has_two_hosts = has_two_hosts or self.kinds.window_grows_at_once
         self.world = self.database.world = World()
         self.durations = Rules(
             margin_seconds=0.0,
@@ -186,6 +187,8 @@ class Histories(RuleBasedStateMachine):
         listed = self.platform.orders[-FLOOD:] if answers == "a flood" else [self.platform.orders[n] for n in first]
         self._enqueue(listed, [self._submission(order, by, True, 600.0) for order in listed], None, 0)
         self.world.pass_time(self.durations.reservation_seconds)
+        if self.kinds.window_grows_at_once:
+            self.lengthen_the_window(host=0, times=10.0)
 
     def _boot(self, rules: Rules | None = None) -> Host:
         number = next(self.boots)
