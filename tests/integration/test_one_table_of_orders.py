@@ -321,15 +321,16 @@ def test_the_way_down_makes_an_empty_archive_and_orders_stay(database_url: str) 
     assert_moved(database_url, [record])
 
 
-COUNT = 200_000
 _UPGRADE = "import sys; from worker.database.migrations import upgrade; upgrade(sys.argv[1])"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_200_000_archived_orders_come_back_though_the_first_run_is_killed(database_url: str) -> None:
+def test_many_archived_orders_come_back_though_the_first_run_is_killed(database_url: str) -> None:
+    # The size matters once; what a kill leaves differs from database to database.
+    count = 200_000 if database_url.startswith("postgresql") else 20_000
     new_database(database_url)
-    insert_many(database_url, COUNT)
+    insert_many(database_url, count)
     process = subprocess.Popen([sys.executable, "-c", _UPGRADE, database_url])
     try:
         eventually(lambda: _moves(database_url), "some thousand orders are moved", seconds=300)
@@ -338,11 +339,11 @@ def test_200_000_archived_orders_come_back_though_the_first_run_is_killed(databa
         process.wait()
     assert process.returncode < 0, "it was not killed half-way"
     left = column_of(database_url, "SELECT count(*) FROM archived_orders")[0]
-    assert 0 < left <= COUNT
+    assert 0 < left <= count
     upgrade(database_url)
     check_at_head(database_url)
-    assert rows_of(database_url, "SELECT count(*), min(id), max(id) FROM recharge_orders") == [(COUNT, 1, COUNT)]
-    events = sum(len(RECORDS[number % len(RECORDS)][1]["events"]) for number in range(1, COUNT + 1))
+    assert rows_of(database_url, "SELECT count(*), min(id), max(id) FROM recharge_orders") == [(count, 1, count)]
+    events = sum(len(RECORDS[number % len(RECORDS)][1]["events"]) for number in range(1, count + 1))
     assert column_of(database_url, "SELECT count(*) FROM order_events") == [events]
     assert column_of(database_url, "SELECT count(*) FROM notifications") == [0]
     assert column_of(database_url, "SELECT count(*) FROM rejected_orders") == [0]
