@@ -52,8 +52,6 @@ _FAULTS = (
         command=".venv/bin/pytest -m faults --numprocesses=2 --dist=load tests/faults",
     ),
     Step(name="deploy", title="each file of deploy/, by the program that it is for", command="make test-deploy"),
-    # Always the same seed: the result must depend on the change, not on the platforms drawn. New ones: make platforms.
-    Step(name="platforms", title="200 random platforms", command="make platforms COUNT=200 SEED=1000"),
     Step(name="docs", title="the documents as a site", command="make docs"),
 )
 _TESTS = (
@@ -70,6 +68,8 @@ _TESTS = (
         command="make test-slow TEST_PROCESSES=2",
         environment=services("mariadb"),
     ),
+    # Always the same seed: the result must depend on the change, not on the platforms drawn. New ones: make platforms.
+    Step(name="platforms", title="200 random platforms", command="make platforms COUNT=200 SEED=1000"),
 )
 _OTHERS = (
     Step(
