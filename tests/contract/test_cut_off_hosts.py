@@ -166,6 +166,54 @@ def test_the_write_back_of_a_refusal_that_is_repeated_counts_once(bench: Workben
     assert [row.tries for row in rows(bench)] == [0]
 
 
+def refuse_alone(bench: Workbench, host: str = "two") -> None:
+    """The only host that is known is refused: the account waits for 15 windows."""
+    bench.add("a", "b")
+    query = bench.take()
+    alone = replace(peers(host), processes={})
+    WriteBack(bench.database, bench.clock, bench.rules, alone).failed(query, CONFIGURATION)
+    assert (bench.state().configuration_refused, bench.state().backoff_seconds) == (True, 900.0)
+
+
+def look(bench: Workbench, of: Peers, **fields: Any) -> None:
+    """What the thread of a process of this host does now and then."""
+    ConnectionProbe(bench.database, bench.rules, of, lambda: None, **fields).end_waits_for_others()
+
+
+def test_a_host_that_is_new_is_tried_at_once_where_the_only_other_one_was_refused(bench: Workbench) -> None:
+    refuse_alone(bench)
+    look(bench, peers("one"))
+    assert bench.state().backoff_until is None
+    # Until it has an answer it polls one order.
+    assert bench.state().configuration_refused
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.make_due()
+    write_back(bench, "one").failed(bench.take(), CONFIGURATION)
+    refused = bench.state()
+    assert refused.backoff_seconds == 900.0
+    look(bench, peers("one"))
+    assert bench.state() == refused
+
+
+def test_a_back_off_stays_for_a_host_that_is_not_new_not_known_refused_or_not_connected(bench: Workbench) -> None:
+    refuse_alone(bench)
+    before = bench.state()
+    look(bench, peers("one"), new_seconds=0.0)
+    look(bench, replace(peers("one"), own="one:2"))
+    look(bench, peers("two"))
+    put(bench, CutOff(host="one", since=bench.now(), probe_at=bench.now()))
+    look(bench, peers("one"))
+    assert bench.state() == before
+
+
+def test_a_host_that_is_new_ends_no_back_off_of_another_kind(bench: Workbench) -> None:
+    put(bench, refused(bench))
+    bench.put_state(replace(bench.state(), backoff_until=bench.now() + timedelta(hours=1), backoff_seconds=3600.0))
+    before = bench.state()
+    look(bench, peers("one"))
+    assert bench.state() == before
+
+
 # ---- who takes a slot
 
 

@@ -1,14 +1,16 @@
-"""What a process does because hosts may be cut off from the platform: it takes turns with the others, and tries to
-connect while its host cannot.
+"""What a process does because hosts may be cut off from the platform: it takes turns with the others, tries to connect
+while its host cannot, and has its host tried where the others were refused.
 
 Where a slot opens, one of the processes goes first, and the others take it if it is still open a tick later: so few try
 the same slot, and none is left where a process is slow or gone. The row's lock decides.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import Self
 
 import structlog
@@ -21,12 +23,14 @@ from worker.domain.accounts.back_off import end_wait
 from worker.domain.queries.cut_off_hosts import A_TICK, CutOffHosts
 from worker.domain.records.accounts import Opening, Rules
 from worker.domain.records.answers import QueryError
+from worker.domain.records.watching import PollingProcess
 from worker.operations.write_heartbeat import Peers
 from worker.stores.accounts import (
     claim_connection,
     delete_not_connected,
     lock_states,
     read_cut_off,
+    read_refused,
     read_unreachable,
     save_state,
 )
@@ -39,6 +43,8 @@ _LONGEST_TRY_SECONDS = 15.0
 # Each process of the host looks whether a try is due.
 _LOOKS_PER_TRY = 3
 _SHORTEST_WAIT_SECONDS = 0.2
+# After that the other processes know this one, and judge a refusal by it.
+_NEW_SECONDS = 20.0
 
 
 class Turns:
@@ -72,17 +78,26 @@ class Turns:
 class ConnectionProbe:
     """Makes the connection that a query would make while this host has none, from its start to `close`.
 
-    Each process of the host has a thread that does so; the row's time gives each try to one of them.
+    Each process of the host has a thread that does so; the row's time gives each try to one of them. The thread of a
+    new process also ends back-offs that refusals of other hosts made before they knew of it.
     """
 
     def __init__(
-        self, database: Database, rules: Rules, peers: Peers, connect: Callable[[], QueryError | None]
+        self,
+        database: Database,
+        rules: Rules,
+        peers: Peers,
+        connect: Callable[[], QueryError | None],
+        *,
+        new_seconds: float = _NEW_SECONDS,
     ) -> None:
-        """`connect` makes and closes a connection; it returns why that failed."""
-        self._database, self.peers, self._connect = database, peers, connect
+        """`connect` makes and closes a connection; it returns why that failed. A process is new for `new_seconds` from
+        when the others know it."""
+        self._database, self._rules, self.peers, self._connect = database, rules, peers, connect
         # Every 15 seconds, or four times in a shorter window.
         self._every = timedelta(seconds=min(_LONGEST_TRY_SECONDS, rules.window_seconds / 4))
         self._closing = threading.Event()
+        self._new_seconds, self._known_since = new_seconds, inf
 
     def start(self, watchdog: Watchdog) -> Self:
         """Start the thread."""
@@ -96,6 +111,15 @@ class ConnectionProbe:
             self._end()
             log.info("the platform can be reached again", action="connected", host=self.peers.host)
 
+    def end_waits_for_others(self) -> None:
+        """End the back-offs of accounts that other hosts were refused for and this host was not, while this process is
+        new: a host that knows of no other one has its accounts wait 15 windows."""
+        own = self.peers.processes.get(self.peers.own)
+        if own is not None:
+            self._known_since = min(self._known_since, time.monotonic())
+            if time.monotonic() - self._known_since < self._new_seconds:
+                self._end_waits_for_others(own)
+
     def close(self) -> None:
         """Try no more. Waits for the try that is under way: at most the time that a connection may take."""
         self._closing.set()
@@ -107,6 +131,7 @@ class ConnectionProbe:
             self._watchdog.step()
             try:
                 self.try_once()
+                self.end_waits_for_others()
             except Exception as error:
                 if not OUTAGES.explains(error, "a try to connect to the platform was cut short"):
                     # The thread goes on: without it the host would stay cut off.
@@ -131,3 +156,13 @@ class ConnectionProbe:
                     save_state(connection, state, replace(end_wait(state, now), backoff_unreachable=False))
             delete_not_connected(connection, self.peers.host)
         self.peers.is_connected = True
+
+    @retry_contention
+    def _end_waits_for_others(self, own: PollingProcess) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            hosts = CutOffHosts(read_cut_off(connection), now, self._rules)
+            if accounts := hosts.refused_elsewhere(own) & set(read_refused(connection)):
+                for state in lock_states(connection, accounts).values():
+                    if state.configuration_refused:
+                        save_state(connection, state, end_wait(state, now))

@@ -350,6 +350,11 @@ def read_unreachable(connection: Connection) -> list[str]:
     return list(connection.scalars(select(STATES.c.account).where(STATES.c.backoff_unreachable)))
 
 
+def read_refused(connection: Connection) -> list[str]:
+    """The accounts whose last query was refused for their configuration."""
+    return list(connection.scalars(select(STATES.c.account).where(STATES.c.configuration_refused)))
+
+
 def _update_cut_off(host: str, account: str) -> Update:
     return update(CUT_OFF).where(CUT_OFF.c.host == host, CUT_OFF.c.account == account)
 

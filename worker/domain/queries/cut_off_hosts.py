@@ -48,6 +48,11 @@ class CutOffHosts:
         """Whether a host can connect to the platform, as far as is known."""
         return host not in self._not_connected
 
+    def refused_elsewhere(self, own: PollingProcess) -> set[str]:
+        """The accounts of a process that other hosts were refused for, and its own host was not."""
+        refused = {account for _, account in self._refused} & own.accounts
+        return {one for one in refused if self.is_connected(own.host) and not self._is_refused(own.host, [one])}
+
     def patience(self, opening: Opening, own: str, host: str, processes: Collection[PollingProcess]) -> float:
         """Seconds for which a slot must be open before the process `own` of this host takes it.
 

@@ -62,6 +62,15 @@ PAIR = processes("one:1", "two:1")
 ALL = processes("one:1", "one:2", "two:1", "two:2")
 
 
+def test_an_account_is_refused_elsewhere_if_another_host_was_refused_and_the_own_one_neither_that_nor_cut_off() -> None:
+    (own,) = processes("one:1", accounts="ab")
+    assert known(refused("two", "a"), refused("two", "x")).refused_elsewhere(own) == {"a"}
+    assert known(refused("two", "a"), refused("one", "a")).refused_elsewhere(own) == set()
+    assert known(refused("two", "a"), not_connected("one")).refused_elsewhere(own) == set()
+    # One or two refusals of an unknown kind say nothing of a host.
+    assert known(refused("two", "a", since=None)).refused_elsewhere(own) == set()
+
+
 # ---- whose turn it is
 
 
