@@ -6,7 +6,7 @@ A pass is simulated by its two ends. What a query meets is decided by its host a
 import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from math import inf
@@ -58,7 +58,7 @@ class _Process:
 
 @dataclass
 class CutOffSimulation:
-    """Two hosts with some processes each, and accounts that always have due orders, each with a SID of its own."""
+    """Two hosts with some processes each, and accounts that always have due orders."""
 
     database: VirtualDatabase
     processes: int = 2
@@ -72,6 +72,10 @@ class CutOffSimulation:
     meets: Meets = well
     has_idle_host: bool = False
     """Whether a third host seems to poll the accounts, and never does."""
+    has_one_sid: bool = False
+    """Whether the accounts share a SID; else each has its own."""
+    slots: int = 1
+    """Of each SID."""
 
     def __post_init__(self) -> None:
         with self.database.write() as connection:
@@ -81,22 +85,28 @@ class CutOffSimulation:
         self.world = self.database.world = World()
         self.names = [f"account-{number:02}" for number in range(self.accounts)]
         app_ids = {name: f"app-{name}" for name in self.names}
-        self._slots = [SlotKey(account_sid=f"sid-{one}", number=0, app_ids={one: app_ids[one]}) for one in self.names]
+        self._rules = replace(_RULES, slots=self.slots)
+        shared = [app_ids] if self.has_one_sid else [{one: app_ids[one]} for one in self.names]
+        self._slots = [
+            SlotKey(account_sid=f"sid-{sid}", number=number, app_ids=own)
+            for sid, own in enumerate(shared)
+            for number in range(self.slots)
+        ]
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         # Until then no slot opens, or all accounts back off: ticks read nothing, which makes an hour short.
         self._quiet_until_ms = 0
         clocks = {host: BootClock(self.world, f"boot-{host}", uptime_seconds=100.0) for host in HOSTS}
-        self._maintenance = SlotMaintenance(self.database, clocks[HOSTS[0]], _RULES)
-        self._grants = {host: Grants(self.database, clock, _RULES) for host, clock in clocks.items()}
+        self._maintenance = SlotMaintenance(self.database, clocks[HOSTS[0]], self._rules)
+        self._grants = {host: Grants(self.database, clock, self._rules) for host, clock in clocks.items()}
         self._probes = {
-            host: ConnectionProbe(self.database, _RULES, Peers(host=host), self._connects(host)) for host in HOSTS
+            host: ConnectionProbe(self.database, self._rules, Peers(host=host), self._connects(host)) for host in HOSTS
         }
         known = self._known()
         self._processes = [self._process(one, known, clocks[one.host]) for one in known.values() if one.host in HOSTS]
         self._maintenance.prepare(self._slots)
-        self._fill(Intake(self.database, _RULES, app_ids))
-        self.world.pass_time(_RULES.reservation_seconds)
+        self._fill(Intake(self.database, self._rules, app_ids))
+        self.world.pass_time(self._rules.reservation_seconds)
         self._started_ms = self.world.ms
         for number, process in enumerate(self._processes):
             self._at(number / len(self._processes), partial(self._tick, process))
@@ -119,7 +129,7 @@ class CutOffSimulation:
 
     def shares(self) -> Mapping[str, float]:
         """Of each account, the answered queries over those that its budget allows, in per cent."""
-        most = self.seconds / (_RULES.spacing_seconds + _LATENCY)
+        most = self.slots * self.seconds / (self._rules.spacing_seconds + _LATENCY)
         answers = Counter[str]()
         for (_, account, outcome), number in self.outcomes.items():
             answers[account] += number if outcome == "answered" else 0
@@ -144,11 +154,11 @@ class CutOffSimulation:
 
     def _process(self, one: PollingProcess, known: Mapping[str, PollingProcess], clock: BootClock) -> _Process:
         peers = Peers(host=one.host, own=one.name, processes=known)
-        turns = Turns(self.database, clock, _RULES, peers, period_seconds=TICK)
-        return _Process(peers, turns, WriteBack(self.database, clock, _RULES, peers))
+        turns = Turns(self.database, clock, self._rules, peers, period_seconds=TICK)
+        return _Process(peers, turns, WriteBack(self.database, clock, self._rules, peers))
 
     def _fill(self, intake: Intake) -> None:
-        queries = round(self.hours * HOUR / _RULES.window_seconds) + 5
+        queries = round(self.hours * HOUR / self._rules.window_seconds) + 5
         orders = [{"account": name, "request_id": f"{name}-{n}"} for name in self.names for n in range(queries)]
         for start in range(0, len(orders), _LIST):
             assert intake.enqueue_orders(orders[start : start + _LIST])["rejected"] == []

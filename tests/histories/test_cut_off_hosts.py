@@ -56,6 +56,24 @@ def test_an_account_that_is_misconfigured_everywhere_draws_few_refusals_and_cost
     assert all(share >= 95 for name, share in run.shares().items() if name != "account-00"), run.shares()
 
 
+def test_a_host_that_is_refused_costs_little_where_two_queries_may_be_under_way_together(
+    memory: VirtualDatabase,
+) -> None:
+    run = CutOffSimulation(memory, slots=2)
+    run.meets = on_host_two(CONFIGURATION)
+    run.run(HOUR / 2)
+    assert min(run.shares().values()) >= 90, run.outcomes
+
+
+def test_an_account_that_is_refused_everywhere_does_not_hide_a_refused_host_from_those_of_its_sid(
+    memory: VirtualDatabase,
+) -> None:
+    run = CutOffSimulation(memory, accounts=2, processes=1, has_one_sid=True)
+    run.meets = lambda host, name: CONFIGURATION if name == "account-00" or host == "two" else None
+    run.run(HOUR)
+    assert run.shares()["account-01"] >= 80, run.outcomes
+
+
 def test_a_host_that_queries_nothing_makes_a_misconfigured_account_draw_few_more_refusals(
     memory: VirtualDatabase,
 ) -> None:

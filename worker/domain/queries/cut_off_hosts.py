@@ -7,7 +7,7 @@ each query that fails there costs an account a window.
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from zlib import crc32
 
@@ -59,14 +59,17 @@ class CutOffHosts:
         0: it goes first. One of those that may is chosen by the opening's name: after each query another one may be
         first. A process that is not among `processes` goes first only if no other one has one of the accounts.
         """
-        accounts, longest = opening.slot.app_ids, self._rules.window_seconds / 2
         if not self.is_connected(host):
             return inf
-        is_refused = self._is_refused(host, accounts)
-        sharing = self._connected(processes, accounts)
+        sharing = self._connected(processes, opening.slot.app_ids)
+        # An account that is refused everywhere says nothing of a host.
+        accounts = self._polled_by_some(opening.slot.app_ids, sharing) or opening.slot.app_ids
+        is_refused, longest = self._is_refused(host, accounts), self._rules.window_seconds / 2
         well = [one for one in sharing if not self._is_refused(one.host, accounts)]
         if well:
-            probing = [one for one in sharing if self._has_probe(one.host, accounts)]
+            # A probe is one query.
+            may_probe = opening.slot.number == 0
+            probing = [one for one in sharing if may_probe and self._has_probe(one.host, accounts)]
             first = probing or [one for one in well if not self._hesitates(one.host, accounts)] or well
         else:
             # If all are refused, all take part as usual.
@@ -109,9 +112,11 @@ class CutOffHosts:
         row = replace(row, why=why, is_answered=False)
         others = (one.host for one in self._connected(processes, [account]) if one.host != host)
         is_refused = all(self._is_refused(one, [account]) for one in others)
-        # Another host may run and have no query answered either: it is expected to once.
+        # Another host may run and have no query answered either: it is expected to once. Queries that were under way
+        # together are one refusal.
         is_first = before.since is None and before.tries == 0
-        if is_refused or not (is_first or answers > before.answers_before):
+        is_expected = is_first or (before.since is not None and query.sent_at <= self._last_try(before))
+        if is_refused or not (is_expected or answers > before.answers_before):
             return row, Blame.NONE
         return row, Blame.DOUBTED if row.since is None else Blame.REFUSED
 
@@ -124,9 +129,22 @@ class CutOffHosts:
         return replace(row, tries=tries, probe_at=self._now + self._rules.windows(_HESITATION_WINDOWS))
 
     def _tried(self, row: CutOff) -> CutOff:
-        tries = row.tries + 1
-        windows = _PROBE_WINDOWS * 2.0 ** min(tries, _MOST_DOUBLINGS)
-        return replace(row, tries=tries, probe_at=self._now + self._rules.windows(windows))
+        row = replace(row, tries=row.tries + 1)
+        return replace(row, probe_at=self._now + self._until_probe(row))
+
+    def _last_try(self, row: CutOff) -> datetime:
+        return row.probe_at - self._until_probe(row)
+
+    def _until_probe(self, row: CutOff) -> timedelta:
+        return self._rules.windows(_PROBE_WINDOWS * 2.0 ** min(row.tries, _MOST_DOUBLINGS))
+
+    def _polled_by_some(self, accounts: Collection[str], processes: Collection[PollingProcess]) -> set[str]:
+        """The accounts that a process has whose host is not refused for them."""
+        return {
+            account
+            for account in accounts
+            if any(account in one.accounts and not self._is_refused(one.host, [account]) for one in processes)
+        }
 
     def _connected(self, processes: Iterable[PollingProcess], accounts: Collection[str]) -> list[PollingProcess]:
         """The processes that have one of these accounts, on hosts that are connected."""

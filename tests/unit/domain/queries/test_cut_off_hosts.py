@@ -51,9 +51,9 @@ def known(*rows: CutOff) -> CutOffHosts:
 
 
 def patiences(rows: Sequence[CutOff], all_of: Sequence[PollingProcess], **fields: Any) -> dict[str, set[float]]:
-    """By process, how long it waits at a hundred slots."""
+    """By process, how long it waits at a hundred openings of a slot."""
     hosts = known(*rows)
-    openings = [opening(number, **fields) for number in range(100)]
+    openings = [opening(last_token=f"{number}", **fields) for number in range(100)]
     return {one.name: {hosts.patience(slot, one.name, one.host, all_of) for slot in openings} for one in all_of}
 
 
@@ -128,6 +128,19 @@ def test_a_probe_is_one_process_of_the_refused_host_that_goes_first(at: Any) -> 
     hosts = known(refused(probe_at=at))
     for number in range(20):
         assert [hosts.patience(opening(number), one.name, one.host, ALL) for one in ALL].count(0.0) == 1
+
+
+def test_a_probe_is_one_query_even_if_the_account_has_two_slots() -> None:
+    due = refused(probe_at=NOW)
+    assert known(due).patience(opening(0), "two:1", "two", PAIR) == 0.0
+    assert known(due).patience(opening(1), "two:1", "two", PAIR) == HALF_A_WINDOW
+
+
+def test_an_account_that_is_refused_on_all_hosts_hides_no_host_that_is_refused_for_another_one() -> None:
+    everywhere = [refused("one"), refused("two")]
+    both = [*everywhere, refused("two", "b")]
+    assert patiences(both, PAIR, accounts=("a", "b")) == {"one:1": FIRST, "two:1": LAST}
+    assert set().union(*patiences(everywhere, ALL, accounts=("a", "b")).values()) == FIRST_OR_NEXT
 
 
 def test_a_slot_is_tried_when_all_its_refused_accounts_are_due() -> None:
@@ -263,6 +276,12 @@ def test_queries_that_were_under_way_together_are_one_try(error: QueryError) -> 
     after, _ = failed(error, refused(tries=1))
     assert after is not None
     assert (after.tries, after.probe_at) == (1, NOW + 14 * WINDOW)
+
+
+def test_a_refusal_of_a_query_from_before_the_last_try_is_that_of_the_host_as_the_try_was() -> None:
+    found = refused(since=NOW, probe_at=NOW + 15 * WINDOW, answers_before=5)
+    assert failed(CONFIGURATION, found, query=replace(BATCH, sent_at=NOW - timedelta(seconds=1)))[1] is Blame.REFUSED
+    assert failed(CONFIGURATION, found, query=replace(BATCH, sent_at=NOW + timedelta(seconds=1)))[1] is Blame.NONE
 
 
 @pytest.mark.parametrize(
