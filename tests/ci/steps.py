@@ -53,6 +53,19 @@ _FAULTS = (
     ),
     Step(name="deploy", title="each file of deploy/, by the program that it is for", command="make test-deploy"),
     Step(name="docs", title="the documents as a site", command="make docs"),
+    # The tests that share a given broker run one after the other.
+    Step(
+        name="brokers",
+        title="tests of the brokers, on this machine's",
+        command=".venv/bin/pytest -m 'service and shared_broker and not install'",
+        environment=services(),
+    ),
+    Step(
+        name="install",
+        title="the documented install, in an empty environment, on both brokers",
+        command=".venv/bin/pytest -m install tests/acceptance",
+        environment=services(),
+    ),
 )
 _TESTS = (
     Step(name="lint", title="style, types, import rules", command="make lint"),
@@ -77,19 +90,6 @@ _OTHERS = (
         title="all tests of PostgreSQL and MariaDB",
         command="make test-databases TEST_PROCESSES=2",
         environment=services("mariadb"),
-    ),
-    # The tests that share a given broker run one after the other.
-    Step(
-        name="brokers",
-        title="tests of the brokers, on this machine's",
-        command=".venv/bin/pytest -m 'service and shared_broker and not install'",
-        environment=services(),
-    ),
-    Step(
-        name="install",
-        title="the documented install, in an empty environment, on both brokers",
-        command=".venv/bin/pytest -m install tests/acceptance",
-        environment=services(),
     ),
     # Statements, plans, migrations and errors may differ from those of the release that the tests bring.
     Step(
