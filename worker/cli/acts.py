@@ -14,6 +14,7 @@ import typer
 from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import one_line
 from worker.cli.app import CommandError
+from worker.cli.declare import WrongUse
 from worker.cli.listing import Listing, Paged, Row, limit_option
 from worker.cli.order import find_in_parts
 from worker.cli.output import AsJson, counted, detail_of, in_words, print_json, say, shown_zone, text, word_of
@@ -24,21 +25,22 @@ from worker.domain.records import csv_columns
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change
+from worker.domain.records.sentences import Sentence
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
 from worker.views.acts import ActSearch, recent_acts
 
 
 def read_actor(value: str | None) -> str | None:
-    """For `callback`: a name that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := actor_fault(value)):
-        raise typer.BadParameter(f"{value!r} {fault}")
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value), fault))
     return value
 
 
 def read_reason(value: str | None) -> str | None:
-    """For `callback`: a reason that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := reason_fault(value)):
-        raise typer.BadParameter(f"{value[:40]!r} {fault}")
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:40]), fault))
     return value
 
 
@@ -74,9 +76,9 @@ class Act:
         """Print the outcome as JSON, with `dry_run` where it was only tried."""
         print_json({**response, **({"dry_run": True} if self.dry_run else {})})
 
-    def say(self, what: str) -> None:
+    def say(self, what: Sentence) -> None:
         """Print the outcome for a person."""
-        say(f"Nothing was changed. Without --dry-run: {what}" if self.dry_run else what)
+        say(Sentence("Nothing was changed. Without --dry-run: %(what)s", what) if self.dry_run else what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def system_user() -> str:
         # A container's user may be a bare number.
         name = ""
     if actor_fault(name):
-        raise CommandError("the system's user has no name here: give --by NAME", status=2)
+        raise CommandError(Sentence("the system's user has no name here: give --by NAME"), status=2)
     return name
 
 
@@ -111,7 +113,7 @@ def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterat
 def require_answer(*, yes: bool) -> None:
     """Raise CommandError where a question would have to be asked, and there is no terminal."""
     if not yes and not sys.stdin.isatty():
-        raise CommandError("a question needs a terminal: add --yes, or --dry-run to see it only", status=2)
+        raise CommandError(Sentence("a question needs a terminal: add --yes, or --dry-run to see it only"), status=2)
 
 
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
@@ -124,7 +126,7 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
         typer.echo(text("Refused: %(ref)s: %(why)s", ref=one_line(ref), why=one_line(said or "")), err=True)
 
 
-def confirm(what: str, question: str, *, yes: bool) -> None:
+def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
     """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
 
     Without a terminal there is no answer: `--yes` is needed.
@@ -136,7 +138,12 @@ def confirm(what: str, question: str, *, yes: bool) -> None:
     # Not by click, which writes a part of the question to standard output, where the data goes.
     typer.echo(f"{in_words(question)} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was changed")
+        raise CommandError(Sentence("nothing was changed"))
+
+
+def of_orders(count: int, of_one: str, of_many: str, *values: str) -> Sentence:
+    """What is said of a number of orders, by a message for one or one for several."""
+    return Sentence(of_one if count == 1 else of_many, counted(count, "order"), *values)
 
 
 @dataclass(kw_only=True)
@@ -148,7 +155,7 @@ class ActOnOrders:
     changes: list[Change] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
-    def refuse(self, ref: str, why: str) -> None:
+    def refuse(self, ref: str, why: Sentence | CodedText) -> None:
         """Note why an order was refused."""
         self.rejected.append({"ref": ref, "errors": [why]})
 
@@ -157,7 +164,7 @@ class ActOnOrders:
         the settings do not name."""
         found: dict[int, str] = {}
         for ref, row in find_in_parts(self.opened, account or "default", refs):
-            if isinstance(row, str):
+            if isinstance(row, Sentence):
                 self.refuse(ref, row)
             elif only_configured and (why := account_refusal(row["account"], self.opened.settings.accounts)):
                 self.refuse(ref, why)
@@ -165,10 +172,10 @@ class ActOnOrders:
                 found[row["id"]] = ref
         return found
 
-    def selected(self, found: Sequence[int], what: str, question: str, *, yes: bool) -> dict[int, str]:
+    def selected(self, found: Sequence[int], what: Sentence, question: Sentence, *, yes: bool) -> dict[int, str]:
         """By row id: the orders that a filter has selected, once a person has said yes. `what` says what they are."""
         if found and not self.act.dry_run:
-            confirm(f"{counted(len(found), 'order')} {'is' if len(found) == 1 else 'are'} {what}.", question, yes=yes)
+            confirm(what, question, yes=yes)
         return {order_id: f"id:{order_id}" for order_id in found}
 
     def do(self, kind: ActKind, orders: dict[int, str], decide: Decide) -> None:
@@ -177,17 +184,18 @@ class ActOnOrders:
             self.changes += done.changes
             self.refuse_all(orders, done.refusals)
 
-    def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, str]) -> None:
+    def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, CodedText]) -> None:
         """Note why orders were refused, by row id."""
         for order_id, why in refusals.items():
             self.refuse(orders[order_id], why)
 
-    def end(self, key: str, is_now: str, are_now: str) -> NoReturn:
-        """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
+    def end(self, key: str, is_now: str, are_now: str, *values: str) -> NoReturn:
+        """Print what was done, as `key` in JSON or by one of these messages for one order or several; ends the
+        command."""
         count = len(self.changes)
-        self.end_with({key: count}, f"{counted(count, 'order')} {is_now if count == 1 else are_now}.")
+        self.end_with({key: count}, of_orders(count, is_now, are_now, *values))
 
-    def end_with(self, response: Mapping[str, Any], words: str) -> NoReturn:
+    def end_with(self, response: Mapping[str, Any], words: Sentence) -> NoReturn:
         """Print what was done, and what was refused; ends the command."""
         if self.act.as_json:
             self.act.print_json({**response, "rejected": self.rejected})
@@ -256,7 +264,7 @@ def _table_row(act: Row) -> dict[str, object]:
 
 _ACTS = Listing(
     rows="acts",
-    none="No operator has acted yet.",
+    none=Sentence("No operator has acted yet."),
     csv=csv_columns.ACTS,
     columns=("at", "actor", "act", "account", "orders", "detail", "reason"),
     table_row=_table_row,

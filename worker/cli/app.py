@@ -4,7 +4,6 @@ status; no traceback.
 A command's module is loaded when it runs: `reconciler --help` is quick.
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -22,11 +21,9 @@ from typer.main import get_command
 
 from worker.adapters.safe_text import first_line, one_line
 from worker.cli.declare import add, help_and_examples, new_app, set_callback
+from worker.domain.records.sentences import Refusal, Sentence
 
 EXIT_INTERRUPTED = 130
-
-# Typer checks options by pydantic, which begins a choice's message with this.
-_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
     "migrate": "worker.cli.migrate:migrate",
@@ -71,11 +68,11 @@ _COMMANDS = {
 """The module and the function of each, and the group where it has commands of its own."""
 
 
-class CommandError(Exception):
-    """A command could not do its work; `str()` is one line that says what to do."""
+class CommandError(Refusal):
+    """A command could not do its work; its sentence says what to do."""
 
-    def __init__(self, message: str, *, status: int = 1) -> None:
-        super().__init__(message)
+    def __init__(self, sentence: Sentence, *, status: int = 1) -> None:
+        super().__init__(sentence)
         self.status = status
 
 
@@ -96,7 +93,7 @@ class OneLineGroup(TyperGroup):
         run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
         # In a context of its own: what one command sets, time zone and language, is not there for the next in this
         # process.
-        status = Context().run(_status_of, run)
+        status = Context().run(_status_of, run, sys.argv[1:] if args is None else args)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -133,49 +130,53 @@ class Commands(OneLineGroup):
         return TyperGroup(commands=listed, **same)
 
 
-def _status_of(run: Callable[[], Any]) -> Any:
+def _status_of(run: Callable[[], Any], arguments: Sequence[str]) -> Any:
     try:
         return run()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        return _report(error)
+        return _report(error, arguments)
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, arguments: Sequence[str]) -> int:
     """Print what went wrong; returns the exit status."""
     from worker.database.revisions import MigrationError
     from worker.settings import SettingsError
 
     if isinstance(error, CommandError):
-        return _print_error(str(error), error.status)
+        return _print_error(error.sentence, error.status)
     if isinstance(error, SettingsError):
         for fault in error.faults:
             _print_error(fault, 1)
         return 1
     if isinstance(error, MigrationError):
-        return _print_error(str(error), 1)
+        return _print_error(error.sentence, 1)
     # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
     if hasattr(error, "format_message"):
-        return _print_usage_error(error)
-    return _print_error(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
+        return _print_usage_error(error, arguments)
+    what = f"{type(error).__name__}: {first_line(error)}"
+    return _print_error(Sentence("this should not happen (%(what)s); please report it", what), 1)
 
 
-def _print_usage_error(error: Any) -> int:
-    message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+def _print_usage_error(error: Any, arguments: Sequence[str]) -> int:
+    from worker.cli.usage_errors import usage_fault
+
     if type(error).__name__ == "NoArgsIsHelpError":
         # The message is the whole help.
-        typer.echo(message, err=True)
+        typer.echo(error.format_message(), err=True)
     else:
-        _print_error(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
+        command = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+        fault = usage_fault(error, arguments)
+        _print_error(Sentence("%(why)s; see: %(command)s --help", fault, command), error.exit_code)
     return int(error.exit_code)
 
 
-def _print_error(message: str, status: int) -> int:
+def _print_error(message: Sentence, status: int) -> int:
     # Loaded here: it takes long, and `reconciler --help` needs none of it.
     from worker.cli.output import in_words, text
 
-    typer.echo(text("Error: %(what)s", what=in_words(one_line(message))), err=True)
+    typer.echo(text("Error: %(what)s", what=one_line(in_words(message))), err=True)
     return status
 
 

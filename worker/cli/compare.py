@@ -13,8 +13,9 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
+from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
-from worker.cli.declare import STDIN, file_or_stdin
+from worker.cli.declare import STDIN, WrongUse, file_or_stdin
 from worker.cli.listing import Form, write_csv
 from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
 from worker.cli.session import Session, account_option, require_known, say_deleted, session
@@ -31,6 +32,7 @@ from worker.domain.finance.statements import (
     state_words,
 )
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Fault, Sentence, about
 from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
@@ -82,13 +84,13 @@ class StatementWords:
     pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
 
     def rows(self, file: BinaryIO) -> Iterator[StatementRow | UnreadableRow]:
-        """The rows of a statement. Raises BadParameter for a word of two states, StatementFault as `read_rows` does."""
+        """The rows of a statement. Raises WrongUse for a word of two states, StatementFault as `read_rows` does."""
         given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
         columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
         try:
             words = state_words({state: texts or () for state, texts in given.items()})
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+        except Fault as fault:
+            raise WrongUse(fault.sentence) from None
         return read_rows(file, columns, words)
 
 
@@ -122,7 +124,9 @@ def compare(
         # A row without an order may be of any day.
         say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
-            raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
+            raise CommandError(
+                Sentence("no row of the statement can be read; line %(line)s: %(why)s", found.differences[0].line, why)
+            )
     if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
@@ -137,7 +141,7 @@ def _opened(statement: Path) -> BinaryIO:
     try:
         return statement.open("rb")
     except OSError as error:
-        raise CommandError(f"{statement} cannot be read ({error.strerror})") from None
+        raise CommandError(Sentence("%(path)s cannot be read (%(why)s)", statement, os_words(error))) from None
 
 
 @contextmanager
@@ -147,16 +151,18 @@ def _faults_told() -> Iterator[None]:
         yield
     except NoHeader as fault:
         options = ", ".join(f"{option} NAME" for option in OPTIONS.values())
-        raise CommandError(f"{fault}: give {options}", status=2) from None
+        raise CommandError(about(fault.sentence, Sentence("give %(options)s", options)), status=2) from None
     except StatementFault as fault:
-        raise CommandError(str(fault)) from None
+        raise CommandError(fault.sentence) from None
 
 
 def _only_account(opened: Session) -> str:
     """The account that a statement is of where no option says so."""
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
-        raise CommandError(f"there are {', '.join(names)}: say with --account whose the statement is", status=2)
+        raise CommandError(
+            Sentence("there are %(accounts)s: say with --account whose the statement is", ", ".join(names)), status=2
+        )
     return names[0]
 
 
@@ -206,7 +212,7 @@ def _show(found: Comparison, limit: int) -> None:
     ]
     title = stored_name("What differs", "Differences")
     print_table(out, ("kind", "count", "yuan", "means"), kinds, title=title, listed="differences")
-    alike = Counter(one.why for one in found.differences if one.kind is DifferenceKind.UNREADABLE)
+    alike = Counter(one.why for one in found.differences if one.why is not None)
     said_once = {why: count for why, count in alike.most_common() if count > _FEW_ALIKE}
     for why, count in said_once.items():
         line = N_("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.")

@@ -49,9 +49,7 @@ def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, 
     drawn: list[tuple[str, str]] = []
     for check in checks:
         label = set_cell_size(text(_LABELS[check.status][0]), _LABEL_WIDTH)
-        said = in_words(check.detail)
-        if check.remedy is not None:
-            said = text("%(what)s: %(reason)s", what=said, reason=in_words(check.remedy))
+        said = in_words(check.sentence)
         text_width = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
         first, *more = [said] if text_width is None else wrapped(said, text_width, breaks_words=False)
         drawn.append((label, f"{check.name:<{name_width}}{first}"))

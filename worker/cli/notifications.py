@@ -10,7 +10,7 @@ from rich.console import Console
 
 from worker.cli.acts import Act, Yes, acting_session, confirm
 from worker.cli.app import CommandError
-from worker.cli.declare import new_group
+from worker.cli.declare import WrongUse, new_group
 from worker.cli.listing import Listing, Paged
 from worker.cli.order import notification_row
 from worker.cli.output import (
@@ -25,6 +25,7 @@ from worker.cli.session import OneAccount, Session, account_names
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.sentences import N_, Sentence
 from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.words.sentences import endpoint_in_words
@@ -122,15 +123,15 @@ def notifications(
 
 
 def _is_act(ctx: typer.Context) -> bool:
-    """Whether a command follows. Raises BadParameter where it would lose options that stand before it."""
+    """Whether a command follows. Raises WrongUse where it would lose options that stand before it."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
-        raise typer.BadParameter(f"options of `{ctx.invoked_subcommand}` stand behind it")
+        raise WrongUse(Sentence("options of `%(command)s` stand behind it", ctx.invoked_subcommand))
     return ctx.invoked_subcommand is not None
 
 
 def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
     if pending and gave_up:
-        raise typer.BadParameter("give one of --pending and --gave-up")
+        raise WrongUse(Sentence("give one of --pending and --gave-up"))
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
@@ -145,7 +146,8 @@ def pause(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             pause_notifications(opened.database, who, account)
-    _end("pause", account, act, f"{account} is sent nothing until `reconciler notifications resume {account}`.")
+    words = Sentence("%(account)s is sent nothing until `reconciler notifications resume %(name)s`.", account, account)
+    _end("pause", account, act, words)
 
 
 def resume(account: Account, *, act: Act) -> None:
@@ -159,7 +161,7 @@ def resume(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             resume_notifications(opened.database, who, account)
-    _end("resume", account, act, f"{account} is notified of its orders again.")
+    _end("resume", account, act, Sentence("%(account)s is notified of its orders again.", account))
 
 
 def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
@@ -176,11 +178,18 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
         view = _endpoint_of(opened, account, or_rest=True)
         removed = view.count.pending + view.count.gave_up
         if not act.dry_run:
-            to = "" if view.endpoint is None else f" to {view.endpoint.shown}"
-            waits = f"{counted(removed, 'notification')} of {account}{to} will never be sent."
-            confirm(waits, "Forget the endpoint?", yes=yes or not removed)
+            sent = counted(removed, "notification")
+            waits = Sentence("%(notifications)s of %(account)s will never be sent.", sent, account)
+            if view.endpoint is not None:
+                message = N_("%(notifications)s of %(account)s to %(url)s will never be sent.")
+                waits = Sentence(message, sent, account, view.endpoint.shown)
+            confirm(waits, Sentence("Forget the endpoint?"), yes=yes or not removed)
             _, removed = forget_endpoint(opened.database, who, account)
-    words = f"{account} has no endpoint any more; {counted(removed, 'notification')} went with it."
+    words = Sentence(
+        "%(account)s has no endpoint any more; %(notifications)s went with it.",
+        account,
+        counted(removed, "notification"),
+    )
     _end("forget", account, act, words, removed=removed)
 
 
@@ -188,7 +197,7 @@ def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
     if endpoints:
         show_endpoints(console(), endpoints, now)
     else:
-        say("No notifications are sent: docs/notifications.md says how to set that up.")
+        say(Sentence("No notifications are sent: docs/notifications.md says how to set that up."))
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
@@ -199,10 +208,12 @@ def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> End
     for view in views:
         if view.account == account and (view.endpoint or (or_rest and view.count.pending + view.count.gave_up)):
             return view
-    raise CommandError(f"the account {account} has no endpoint; `reconciler notifications` lists those that have")
+    raise CommandError(
+        Sentence("the account %(account)s has no endpoint; `reconciler notifications` lists those that have", account)
+    )
 
 
-def _end(name: str, account: str, act: Act, words: str, **more: object) -> None:
+def _end(name: str, account: str, act: Act, words: Sentence, **more: object) -> None:
     if act.as_json:
         act.print_json({"account": account, "act": name, **more})
     else:
@@ -211,7 +222,7 @@ def _end(name: str, account: str, act: Act, words: str, **more: object) -> None:
 
 _NOTIFICATIONS = Listing(
     rows="notifications",
-    none="No such notifications.",
+    none=Sentence("No such notifications."),
     csv=csv_columns.NOTIFICATIONS,
     columns=("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer"),
     table_row=notification_row,

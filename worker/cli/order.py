@@ -26,6 +26,7 @@ from worker.cli.output import (
 from worker.cli.session import Session, account_option, require_known, session
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.sentences import N_, Sentence
 from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
@@ -58,7 +59,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     """
     with session(utc=utc or as_json) as opened:
         found = named_orders(opened, account, [ref])[ref]
-        if isinstance(found, str):
+        if isinstance(found, Sentence):
             raise CommandError(found)
         rules, sids = rules_of(opened.settings), sids_of(opened.settings)
         allowance = tick_allowance(opened.settings.check_tick_seconds, opened.settings.tick_seconds)
@@ -148,7 +149,7 @@ def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
     }
 
 
-def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | Sentence]:
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
     Raises CommandError for an unknown account, where a reference needs one.
@@ -166,34 +167,38 @@ def named_orders(opened: Session, account: str, references: Sequence[str]) -> di
     return {reference: by_row.get(reference) or _only(reference, account, rows) for reference in references}
 
 
-def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | str]]:
+def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | Sentence]]:
     """The same for any number of references, some hundred of them at once. Raises CommandError as it does."""
     for start in range(0, len(references), _FOUND_AT_ONCE):
         yield from named_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
 
 
-def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:
+def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | Sentence:
     """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
-        meant = [] if row is None else [f"the row of order {row['account']}:{row['request_id'] or row['custom_parm']}"]
-        meant += [f"the id of order id:{other['id']}" for other in others]
-        return f"{reference} is {' and '.join(meant)}: name the order by another of its ids"
-    return row or f"there is no order {reference}; `reconciler orders` lists the newest ones"
+        ids = Sentence("the id of order %(order)s", " and ".join(f"id:{other['id']}" for other in others))
+        meant = ids
+        if row is not None:
+            own = f"{row['account']}:{row['request_id'] or row['custom_parm']}"
+            meant = Sentence("the row of order %(order)s and %(other)s", own, ids)
+        return Sentence("%(ref)s is %(meant)s: name the order by another of its ids", reference, meant)
+    return row or Sentence("there is no order %(ref)s; `reconciler orders` lists the newest ones", reference)
 
 
-def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
     shown = one_line(reference)
     if len(named) == 1:
         return named[0]
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
-        return f"{shown} names two orders, {listed}: use one of these"
+        return Sentence("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    why = f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
+    message = N_("there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account")
+    why = Sentence(message, shown, one_line(account))
     if normalise_mobile(reference) is not None:
-        return f"{why}; a phone number? `reconciler orders --mobile` finds the orders of one"
+        return Sentence("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
     return why

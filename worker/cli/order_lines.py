@@ -18,15 +18,17 @@ from typing import BinaryIO, NamedTuple, Self, TextIO
 
 from worker.adapters.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.domain.orders.submissions import ORDER_FIELDS
+from worker.domain.records.sentences import N_, Refusal, Sentence, about, accepting
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536
 _SHOWN_OF_LONGER = 1000
 _HEAD_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_ACCEPTED = f"accepted: {', '.join(ORDER_FIELDS)}, or what --column FIELD=NAME says"
+_COLUMNS = Sentence("%(names)s, or what --column FIELD=NAME says", ", ".join(ORDER_FIELDS))
 _SMALL_WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -49,7 +51,7 @@ class Line:
     """How many bytes of the file were read up to its end."""
     order: object = None
     """Its content; whether that is an order is checked later."""
-    error: str | None = None
+    error: Sentence | None = None
     """Why it cannot be read."""
 
 
@@ -63,8 +65,8 @@ class Columns:
     """Whether columns of other names are passed over."""
 
 
-class _Unreadable(Exception):
-    """A line cannot be read; `str()` says why."""
+class _Unreadable(Refusal):
+    """A line cannot be read."""
 
 
 def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -> Iterator[Line]:
@@ -121,7 +123,8 @@ class RefusedLines:
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
-        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another path with --rejected")
+        message = N_("%(path)s cannot be written (%(why)s): choose another path with --rejected")
+        return CommandError(Sentence(message, self.path, os_words(error)))
 
 
 class _RawLine(NamedTuple):
@@ -161,24 +164,26 @@ def _read(line: _RawLine, encoding: str, read: Callable[[str], object]) -> Line:
         return Line(number=line.number, text=whole, end=line.end, order=read(_decoded(line.raw, encoding)))
     except _Unreadable as fault:
         shown = whole if len(line.raw) <= LONGEST_LINE_BYTES else whole[:_SHOWN_OF_LONGER] + "..."
-        return Line(number=line.number, text=shown, end=line.end, error=f"line: {fault}")
+        return Line(number=line.number, text=shown, end=line.end, error=about(Sentence("line"), fault.sentence))
 
 
 def _decoded(raw: bytes, encoding: str) -> str:
     if len(raw) > LONGEST_LINE_BYTES:
-        raise _Unreadable(f"is longer than {LONGEST_LINE_BYTES:,} bytes; accepted: one order a line")
+        too_long = Sentence("is longer than %(count)s bytes", f"{LONGEST_LINE_BYTES:,}")
+        raise _Unreadable(accepting(too_long, Sentence("one order a line")))
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.upper()
-        raise _Unreadable(f"byte {error.start + 1} is not {name}; accepted: {name} text") from None
+        fault = Sentence("byte %(byte)s is not %(encoding)s", error.start + 1, name)
+        raise _Unreadable(accepting(fault, Sentence("%(encoding)s text", name))) from None
 
 
 def _read_json(text: str) -> object:
     try:
         value = parse(text)
     except JsonFault as fault:
-        raise _Unreadable(f"{fault}; accepted: one JSON object a line") from None
+        raise _Unreadable(accepting(fault.sentence, Sentence("one JSON object a line"))) from None
     # Numbers were kept as text. Ids and amounts are strings by contract: a number must be refused as one.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
@@ -193,7 +198,8 @@ def _read_cells(text: str, delimiter: str = ",") -> list[str]:
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise _Unreadable(f"not CSV: {error}; accepted: one order a line, fields separated by commas") from None
+        fault = Sentence("not CSV: %(why)s", error)
+        raise _Unreadable(accepting(fault, Sentence("one order a line, fields separated by commas"))) from None
 
 
 def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
@@ -209,10 +215,13 @@ def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Hea
     try:
         _read_cells(_decoded(line.raw, encoding))
     except _Unreadable as fault:
-        raise CommandError(f"the header, line {line.number}, cannot be read: {fault}") from None
+        raise CommandError(
+            Sentence("the header, line %(line)s, cannot be read: %(why)s", line.number, fault.sentence)
+        ) from None
     if header is None:
-        why = f"no header names request_id or custom_parm; the first row has {first_names(text)}; {_ACCEPTED}"
-        raise CommandError(one_line(why))
+        shown = one_line(first_names(text))
+        none = Sentence("no header names request_id or custom_parm; the first row has %(names)s", shown)
+        raise CommandError(accepting(none, _COLUMNS))
     _check_header(header, columns)
     return header
 
@@ -221,13 +230,15 @@ def _check_header(header: Header, columns: Columns) -> None:
     known = {place for places in header.places.values() for place in places}
     for place, name in enumerate(header.names):
         if place not in known and name and not columns.passes_over:
-            why = f"the header, line {header.line}, names a column {name!r}; {_ACCEPTED}"
-            raise CommandError(one_line(f"{why}. --pass-over leaves others out"))
+            fault = Sentence("the header, line %(line)s, names a column %(name)s", header.line, repr(name))
+            raise CommandError(accepting(fault, Sentence("%(rule)s. --pass-over leaves others out", _COLUMNS)))
     for column, places in header.places.items():
         if len(places) > 1:
-            raise CommandError(f"the header, line {header.line}, names the column {column} twice; {_ACCEPTED}")
+            fault = Sentence("the header, line %(line)s, names the column %(name)s twice", header.line, column)
+            raise CommandError(accepting(fault, _COLUMNS))
     if missing := [column for column in columns.names if not header.places[column]]:
-        raise CommandError(one_line(f"the header, line {header.line}, lacks {columns.names[missing[0]]!r}"))
+        lacked = repr(columns.names[missing[0]])
+        raise CommandError(Sentence("the header, line %(line)s, lacks %(name)s", header.line, lacked))
 
 
 class _RowReader:
@@ -240,6 +251,8 @@ class _RowReader:
         header = self._header
         cells = _read_cells(text, header.delimiter)
         if len(cells) != len(header.names):
-            raise _Unreadable(f"has {len(cells)} columns, while the header has {len(header.names)}")
+            raise _Unreadable(
+                Sentence("has %(count)s columns, while the header has %(header)s", len(cells), len(header.names))
+            )
         held = {column: plain_cell(cells[places[0]]) for column, places in header.places.items() if places}
         return {column: cell for column, cell in held.items() if cell}

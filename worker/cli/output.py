@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.adapters import shown_values
-from worker.adapters.safe_text import CONTROLS
+from worker.adapters.safe_text import CONTROLS, Redactor, one_line
+from worker.domain.records.sentences import N_, Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
 from worker.words import Skin, sentences
@@ -117,13 +118,11 @@ duration_text = SKIN.duration
 text = SKIN.text
 
 
-def in_words(sentence: object) -> str:
-    """What is refused or found, in the language of who reads it."""
-    return str(sentence) if spoken_language() == ENGLISH else sentences.sentence_in_words(str(sentence), SKIN)
+in_words = SKIN.say
 
 
-def say(sentence: str, *, err: bool = False) -> None:
-    """Print a sentence of ours, which is in English."""
+def say(sentence: Sentence, *, err: bool = False) -> None:
+    """Print a sentence."""
     typer.echo(in_words(sentence), err=err)
 
 
@@ -158,18 +157,27 @@ def header(column: str, listed: str = "") -> str:
     return stored_name(column.replace("_", " "), column_title(column, listed))
 
 
-def warn(sentence: str) -> None:
+def warn(sentence: Sentence, redactor: Redactor | None = None) -> None:
     """Print a warning on standard error."""
-    typer.echo(text("Warning: %(what)s", what=in_words(sentence)), err=True)
+    typer.echo(text("Warning: %(what)s", what=one_line(in_words(sentence), redactor)), err=True)
 
 
 pause_in_words = partial(sentences.pause_in_words, skin=SKIN)
 
 
-def counted(count: int, word: str) -> str:
+_COUNTED = {
+    "order": (N_("%(count)s order"), N_("%(count)s orders")),
+    "notification": (N_("%(count)s notification"), N_("%(count)s notifications")),
+    "row": (N_("%(count)s row"), N_("%(count)s rows")),
+    "slot": (N_("%(count)s slot"), N_("%(count)s slots")),
+    "item": (N_("%(count)s item"), N_("%(count)s items")),
+    "warning": (N_("%(count)s warning"), N_("%(count)s warnings")),
+}
+
+
+def counted(count: int, word: str) -> Sentence:
     """A number of things: `1 order`, `2,000 orders`."""
-    message = f"%(count)s {word}{'' if count == 1 else 's'}"
-    return text(message, count=count)
+    return Sentence(_COUNTED[word][count != 1], f"{count:,}")
 
 
 def console() -> Console:

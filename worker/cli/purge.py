@@ -9,6 +9,7 @@ import typer
 
 from worker.adapters import shown_values
 from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.declare import WrongUse
 from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
     InUtc,
@@ -25,6 +26,7 @@ from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.sentences import N_, Sentence, accepting
 from worker.operations.act_by_hand import LongAct
 from worker.operations.purge import PURGED_FROM, Purged, purge_orders
 from worker.operations.purge import purge as purge_received
@@ -52,7 +54,7 @@ def archive(arguments: Ignored = None) -> None:
     Examples:
       reconciler archive
     """
-    warn("There is no archive any more. `reconciler purge --orders AGE` deletes old orders.")
+    warn(Sentence("There is no archive any more. `reconciler purge --orders AGE` deletes old orders."))
 
 
 def purge(
@@ -81,7 +83,7 @@ def purge(
     """
     require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
-        raise typer.BadParameter("give either --older-than or --orders")
+        raise WrongUse(Sentence("give either --older-than or --orders"))
     who = act.operator()
     with acting_session(utc=utc) as opened:
         if orders is None:
@@ -103,11 +105,13 @@ def purge(
 
 def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
     if "recharge_orders" in found:
-        what = f"Settled before {time_text(before)}: {counted(found['recharge_orders'], 'order')}."
+        what = Sentence(
+            "Settled before %(time)s: %(orders)s.", time_text(before), counted(found["recharge_orders"], "order")
+        )
     else:
         old = counted(sum(found.values()), "row")
-        what = f"Old and referred to by nothing: {old} from before {time_text(before)}."
-    confirm(what, "Delete?", yes=False)
+        what = Sentence("Old and referred to by nothing: %(rows)s from before %(time)s.", old, time_text(before))
+    confirm(what, Sentence("Delete?"), yes=False)
 
 
 def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
@@ -118,15 +122,19 @@ def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str,
         write_csv(("table", "rows"), listed)
     else:
         print_table(console(), ("table", "rows"), listed)
-        rows, what = counted(sum(counts.values()), "row"), "would be deleted" if act.dry_run else "deleted"
-        say(f"{rows} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+        deleted = N_("%(rows)s from before %(time)s deleted in %(seconds)s s.")
+        would = N_("%(rows)s from before %(time)s would be deleted in %(seconds)s s.")
+        rows = counted(sum(counts.values()), "row")
+        say(Sentence(would if act.dry_run else deleted, rows, time_text(before), f"{seconds:,.1f}"))
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
-    """The time that an option names. Raises BadParameter where it is younger than the least age."""
+    """The time that an option names. Raises WrongUse where it is younger than the least age."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
-        raise typer.BadParameter(f"{option} {value} is less than {days} days ago; accepted: {days}d or older")
+        ago = Sentence("%(count)s days", days)
+        fault = Sentence("%(option)s %(value)s is less than %(ago)s ago", option, value, ago)
+        raise WrongUse(accepting(fault, Sentence("%(days)sd or older", days)))
     return before
 
 

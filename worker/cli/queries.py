@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
+from worker.cli.declare import WrongUse, one_of
 from worker.cli.listing import Form, Listing, Paged, write_csv
 from worker.cli.output import (
     AsJson,
@@ -32,6 +32,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import OUTCOMES, Pick, Reason
+from worker.domain.records.sentences import N_, Sentence
 from worker.settings.rules import rules_of
 from worker.views.queries import Plan, WholeQuery, read_plans, read_query, recent_queries
 
@@ -40,11 +41,14 @@ Row = dict[str, Any]
 _PLAN_COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 _ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
 
+# What the next query is; `make messages` looks for them here.
+_WORKS = (N_("batch"), N_("suspects"), N_("single"))
+
 
 def _read_outcomes(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         if value not in OUTCOMES:
-            raise typer.BadParameter(f"{value!r} is not one of: {', '.join(OUTCOMES)}")
+            raise WrongUse(Sentence("%(value)s is not one of: %(words)s", repr(value), ", ".join(OUTCOMES)))
     return values
 
 
@@ -96,7 +100,9 @@ def query(query_id: QueryId, utc: InUtc = False, *, form: Form) -> None:
     with session(utc=utc) as opened, opened.database.snapshot() as connection:
         found = read_query(connection, query_id)
     if found is None:
-        raise CommandError(f"there is no query {query_id}; `reconciler queries` lists the newest ones")
+        raise CommandError(
+            Sentence("there is no query %(query)s; `reconciler queries` lists the newest ones", query_id)
+        )
     if form.as_json:
         print_json({"query": found.query, "orders": found.orders, "added_items": found.added})
     elif form.as_csv:
@@ -216,34 +222,36 @@ def _planned(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> di
     }
 
 
-def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
-    """Why an order is in the next query, in words."""
+def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> Sentence:
+    """Why an order is in the next query."""
     if pick is None:
-        return "suspect: it is polled with its group only"
+        return Sentence("suspect: it is polled with its group only")
     match pick.reason:
         case Reason.CHECKED:
-            return "a check was requested"
+            return Sentence("a check was requested")
         case Reason.LONGEST_DUE:
-            return f"due for longest: {duration_text((now - order.due_at).total_seconds())}"
+            return Sentence("due for longest: %(lasts)s", duration_text((now - order.due_at).total_seconds()))
         case Reason.SPARE:
             polled = (now - (order.queried_at or order.submitted_at)).total_seconds()
-            return f"not due, in a position that is free: polled {duration_text(polled)} ago"
+            return Sentence("not due, in a position that is free: polled %(lasts)s ago", duration_text(polled))
         case Reason.ALONE:
-            return "its turn to be polled alone"
+            return Sentence("its turn to be polled alone")
         case Reason.PRIORITY:
-            priority = f"a poll saves {duration_text(pick.priority)} of delay"
+            priority = Sentence("a poll saves %(lasts)s of delay", duration_text(pick.priority))
             if order.queried_at is not None:
-                return f"polled {duration_text((now - order.queried_at).total_seconds())} ago: {priority}"
+                return Sentence(
+                    "polled %(lasts)s ago: %(why)s", duration_text((now - order.queried_at).total_seconds()), priority
+                )
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never polled, {duration_text(past)} past its grace: {priority}"
+            return Sentence("never polled, %(lasts)s past its grace: %(why)s", duration_text(past), priority)
 
 
 def _print_plan(response: Mapping[str, Any]) -> None:
     out = console()
     if response["waits"]:
-        say(f"{response['account']}: not now: {response['waits']}.")
+        say(Sentence("%(account)s: not now: %(why)s.", response["account"], response["waits"]))
     if not response["orders"]:
-        say(f"{response['account']}: no order is due.")
+        say(Sentence("%(account)s: no order is due.", response["account"]))
         return
     shown, count = len(response["orders"]), response["order_count"]
     orders = counted(count, "order")
@@ -274,10 +282,10 @@ def _plan_row(line: Mapping[str, Any]) -> dict[str, object]:
 
 _QUERIES = Listing(
     rows="queries",
-    none="No such queries.",
+    none=Sentence("No such queries."),
     csv=csv_columns.QUERIES,
     columns=("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said"),
     table_row=_table_row,
     long_texts=("said",),
-    hint=". One query with its orders: reconciler query ID",
+    hint=N_("More follow: --after %(row)s. One query with its orders: reconciler query ID"),
 )

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from worker.adapters.log import configure_logging
+from worker.adapters.text_files import os_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
+from worker.domain.records.sentences import N_, Fault, Sentence
 from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
@@ -104,9 +106,8 @@ def _check_address(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CommandError(
-                f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or --port"
-            ) from None
+            message = N_("cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port")
+            raise CommandError(Sentence(message, host, port, os_words(error))) from None
 
 
 def _print_address(url: str, key: str) -> None:
@@ -118,47 +119,56 @@ def _print_address(url: str, key: str) -> None:
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 
 
-def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> str:
+def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> Sentence:
     in_file = settings.accounts_file is not None and account in settings.accounts_file.accounts
-    where = f"callback_token in the table [{account}] of the accounts file" if in_file else "RECONCILER_CALLBACK_TOKEN"
+    in_table = Sentence("callback_token in the table %(table)s of the accounts file", f"[{account}]")
+    where = in_table if in_file else "RECONCILER_CALLBACK_TOKEN"
     if is_change:
-        return (
-            f"To change to it: put a blank and {token} behind the present token in {where}, start `reconciler serve`"
-            " again, give the platform the new path, then take the old token out."
+        message = N_(
+            "To change to it: put a blank and %(token)s behind the present token in %(where)s, start"
+            " `reconciler serve` again, give the platform the new path, then take the old token out."
         )
-    return f"The path works once {where} is {token}, and `reconciler serve` was started after that."
+        return Sentence(message, token, where)
+    return Sentence(
+        "The path works once %(where)s is %(token)s, and `reconciler serve` was started after that.", where, token
+    )
 
 
-def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator[str]:
+def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator[Sentence]:
     is_open = not is_loopback_name(host)
     if Part.CALLBACKS in parts and not settings.callback_tokens:
-        yield "no account has a token, so every callback is answered 404: see `reconciler callback-url`"
+        yield Sentence("no account has a token, so every callback is answered 404: see `reconciler callback-url`")
     if is_open:
-        yield (
-            f"{host} can be reached from other machines: a proxy that buffers requests has to stand before it, or slow"
-            " senders take all threads; docs/deployment.md has nginx and Caddy"
+        message = N_(
+            "%(host)s can be reached from other machines: a proxy that buffers requests has to stand"
+            " before it, or slow senders take all threads; docs/deployment.md has nginx and Caddy"
         )
+        yield Sentence(message, host)
     if Part.OPERATE in parts:
         yield from _warnings_of_console(settings, is_open)
 
 
-def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[str]:
+def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[Sentence]:
     if is_open:
         yield (
-            "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"
-            " the certificate"
+            Sentence(
+                "this program speaks plain http, and people sign in at the console over https only: the proxy"
+                " has to have the certificate"
+            )
         )
     if settings.users_file is None:
         if is_open:
             yield (
-                "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
-                " add`; until then the address that is printed opens it"
+                Sentence(
+                    "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler"
+                    " user add`; until then the address that is printed opens it"
+                )
             )
         return
     try:
         if not read_users(settings.users_file):
-            yield "there is no user who could sign in at the console: `reconciler user add` adds one"
+            yield Sentence("there is no user who could sign in at the console: `reconciler user add` adds one")
         if fault := mode_fault(settings.users_file):
             yield fault
-    except ValueError as error:
-        yield f"no user can sign in at the console: {error}"
+    except Fault as wrong:
+        yield Sentence("no user can sign in at the console: %(why)s", wrong.sentence)

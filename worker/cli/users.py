@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import os_words
 from worker.adapters.users_file import editing, read_users
 from worker.cli.app import CommandError
-from worker.cli.declare import new_group
+from worker.cli.declare import WrongUse, new_group
 from worker.cli.output import (
     AsJson,
     console,
@@ -23,18 +24,18 @@ from worker.cli.output import (
 )
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.sentences import N_, Fault, Sentence
 from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
-_NO_FILE = (
+_NO_FILE = Sentence(
     "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
 )
-_MAY = {Role.READ: "may look at everything", Role.ACT: "may look at everything, and act"}
 
 
 def _read_name(value: str) -> str:
     if fault := actor_fault(value):
-        raise typer.BadParameter(f"{value[:64]!r} {fault}")
+        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:64]), fault))
     return value
 
 
@@ -61,7 +62,11 @@ def add(name: Name, role: RoleOption) -> None:
         if name in users:
             raise _is_there(name)
         users[name] = added
-    say(f"{name} can sign in, and {_MAY[role]}.", err=True)
+    reads, acts = (
+        N_("%(name)s can sign in, and may look at everything."),
+        N_("%(name)s can sign in, and may look at everything, and act."),
+    )
+    say(Sentence(acts if role is Role.ACT else reads, name), err=True)
 
 
 def list_users(as_json: AsJson = False) -> None:
@@ -77,7 +82,7 @@ def list_users(as_json: AsJson = False) -> None:
     elif rows:
         print_table(console(), ("name", "role"), rows, ids=("name",))
     else:
-        say("There is no user yet: `reconciler user add` adds one.", err=True)
+        say(Sentence("There is no user yet: `reconciler user add` adds one."), err=True)
 
 
 def password(name: Name) -> None:
@@ -90,7 +95,7 @@ def password(name: Name) -> None:
     password_hash = _ask_for_password()
     with _editing() as users:
         users[name] = replace(_known(users, name), password_hash=password_hash)
-    say(f"{name} has another password, and has to sign in again.", err=True)
+    say(Sentence("%(name)s has another password, and has to sign in again.", name), err=True)
 
 
 def change_role(name: Name, role: RoleOption) -> None:
@@ -101,7 +106,8 @@ def change_role(name: Name, role: RoleOption) -> None:
     """
     with _editing() as users:
         users[name] = replace(_known(users, name), role=role)
-    say(f"{name} {_MAY[role]}.", err=True)
+    reads, acts = N_("%(name)s may look at everything."), N_("%(name)s may look at everything, and act.")
+    say(Sentence(acts if role is Role.ACT else reads, name), err=True)
 
 
 def remove(name: Name) -> None:
@@ -112,7 +118,7 @@ def remove(name: Name) -> None:
     """
     with _editing() as users:
         del users[_known(users, name).name]
-    say(f"{name} cannot sign in any more.", err=True)
+    say(Sentence("%(name)s cannot sign in any more.", name), err=True)
 
 
 def _path() -> Path:
@@ -126,8 +132,8 @@ def _users() -> Mapping[str, User]:
     path = _path()
     try:
         return read_users(path) if path.exists() else {}
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    except Fault as fault:
+        raise CommandError(fault.sentence) from None
 
 
 @contextmanager
@@ -136,20 +142,23 @@ def _editing() -> Iterator[dict[str, User]]:
     try:
         with editing(path) as users:
             yield users
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    except Fault as fault:
+        raise CommandError(fault.sentence) from None
     except OSError as error:
-        raise CommandError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from None
+        raise CommandError(Sentence("%(path)s cannot be written (%(why)s)", path, os_words(error))) from None
 
 
 def _known(users: Mapping[str, User], name: str) -> User:
     if name not in users:
-        raise CommandError(f"there is no user {one_line(name)}; the file names: {', '.join(users) or 'none'}")
+        message = N_("there is no user %(name)s; the file names: %(names)s")
+        raise CommandError(Sentence(message, one_line(name), ", ".join(users) or Sentence("none")))
     return users[name]
 
 
 def _is_there(name: str) -> CommandError:
-    return CommandError(f"there is a user {one_line(name)} already: `user password` and `user role` change it")
+    return CommandError(
+        Sentence("there is a user %(name)s already: `user password` and `user role` change it", one_line(name))
+    )
 
 
 def _ask_for_password() -> str:
@@ -158,14 +167,14 @@ def _ask_for_password() -> str:
         from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if fault := password_fault(given):
-        raise CommandError(f"the password {fault}")
+        raise CommandError(Sentence("the password %(fault)s", fault))
     return hash_of(given)
 
 
 def _from_terminal() -> str:
     given = getpass.getpass(f"Password ({PASSWORD_RULE}): ")
     if not password_fault(given) and getpass.getpass("Once more: ") != given:
-        raise CommandError("the two differ: nothing was changed")
+        raise CommandError(Sentence("the two differ: nothing was changed"))
     return given
 
 

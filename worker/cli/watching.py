@@ -33,6 +33,7 @@ from worker.database.transactions import Database, DatabaseError
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Sentence
 from worker.domain.records.watching import Finding, Level
 from worker.domain.watching.monitoring import check
 from worker.domain.watching.workers import tick_allowance
@@ -214,7 +215,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
     elif form.as_csv:
         write_csv(csv_columns.TODO, todo_rows(groups))
     elif not groups:
-        say("Nothing needs a person.")
+        say(Sentence("Nothing needs a person."))
     else:
         _show_todo(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):

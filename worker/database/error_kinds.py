@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from worker.adapters.clock import Throttle
 from worker.adapters.safe_text import first_words
+from worker.domain.records.sentences import Sentence
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -24,48 +25,52 @@ log = structlog.stdlib.get_logger(__name__)
 class ErrorKind(Enum):
     """Each with its `action` in the log, its words for a person, and what to do about it."""
 
-    LOCKED = ("database_locked", "a lock in the database was not to be had in time", "try again")
+    LOCKED = ("database_locked", Sentence("a lock in the database was not to be had in time"), Sentence("try again"))
     """Somebody holds a row, a table or (SQLite) the file."""
-    CONTENDED = ("database_locked", "others changed the same rows at the same moment", "try again")
+    CONTENDED = ("database_locked", Sentence("others changed the same rows at the same moment"), Sentence("try again"))
     """A deadlock, or a snapshot that was too old."""
-    FULL = ("database_full", "the database's disk is full", "make room on it")
+    FULL = ("database_full", Sentence("the database's disk is full"), Sentence("make room on it"))
     """A disk, a tablespace or a quota."""
     READ_ONLY = (
         "database_read_only",
-        "the database is read-only",
-        "see that RECONCILER_DATABASE_URL names the primary, and that its user may write",
+        Sentence("the database is read-only"),
+        Sentence("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
     )
     """A standby, a server or a session that is set so, or a file that may not be written."""
     CONNECTIONS = (
         "database_connections",
-        "the database has too many connections",
-        "raise its limit, or start fewer workers and processes",
+        Sentence("the database has too many connections"),
+        Sentence("raise its limit, or start fewer workers and processes"),
     )
     """A limit of the server, of the role, of the database or of a pooler."""
-    POOL = ("database_connections", "all connections of this process are in use", "see what keeps the database busy")
+    POOL = (
+        "database_connections",
+        Sentence("all connections of this process are in use"),
+        Sentence("see what keeps the database busy"),
+    )
     """Our own pool is empty: its connections wait for locks or for a silent server."""
     REFUSED = (
         "database_refused",
-        "the database refuses the connection",
-        "see that user, password and name in RECONCILER_DATABASE_URL are right",
+        Sentence("the database refuses the connection"),
+        Sentence("see that user, password and name in RECONCILER_DATABASE_URL are right"),
     )
     """It answers, but refuses to let us in."""
     RIGHTS = (
         "database_rights",
-        "the database's role lacks a right",
-        'grant it, as "A role that may not change tables" in docs/deployment.md does',
+        Sentence("the database's role lacks a right"),
+        Sentence('grant it, as "A role that may not change tables" in docs/deployment.md does'),
     )
     """It lets us in, but this role may not read or write a table, or use a sequence."""
     UNREACHABLE = (
         "database_unavailable",
-        "the database is away",
-        "see that it runs, and that RECONCILER_DATABASE_URL is right",
+        Sentence("the database is away"),
+        Sentence("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
     """No connection, one that broke, silence, or a server that starts or stops."""
-    OTHER = ("database_failed", "the database reports an error", "see its own log")
+    OTHER = ("database_failed", Sentence("the database reports an error"), Sentence("see its own log"))
     """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
 
-    def __init__(self, action: str, words: str, remedy: str) -> None:
+    def __init__(self, action: str, words: Sentence, remedy: Sentence) -> None:
         self.action = action
         self.words = words
         self.remedy = remedy

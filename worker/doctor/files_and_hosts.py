@@ -11,6 +11,7 @@ from worker.adapters.safe_text import first_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.doctor.finding import Check, fatal, ok, warning
 from worker.domain.records.notifications import EndpointSettings, Webhook
+from worker.domain.records.sentences import Fault, Sentence, about, parted, then
 from worker.settings import Settings
 
 _OURS = "celery_settings.py"
@@ -25,25 +26,35 @@ def shadow() -> Check | None:
         return None
     return fatal(
         "working_folder",
-        f"celery -A worker loads {spec.origin} here, and not this program",
-        "rename it, or start in another folder",
+        Sentence("celery -A worker loads %(path)s here, and not this program", spec.origin),
+        Sentence("rename it, or start in another folder"),
     )
 
 
 def console_check(users_file: Path | None) -> Check:
     """Who opens it: people who sign in, or who have the key that `serve` prints."""
     if users_file is None:
-        return ok("console", "no file of users: it opens by the address with a key that `reconciler serve` prints")
+        return ok(
+            "console", Sentence("no file of users: it opens by the address with a key that `reconciler serve` prints")
+        )
     try:
         users, fault = read_users(users_file), mode_fault(users_file)
-    except ValueError as error:
-        return warning("console", f"no user can sign in: {error}", "correct the file of RECONCILER_USERS_FILE")
+    except Fault as wrong:
+        return warning(
+            "console",
+            Sentence("no user can sign in: %(why)s", wrong.sentence),
+            Sentence("correct the file of RECONCILER_USERS_FILE"),
+        )
     if not users:
-        return warning("console", f"no user can sign in: {users_file} has none", "add one with `reconciler user add`")
+        return warning(
+            "console",
+            Sentence("no user can sign in: %(path)s has none", users_file),
+            Sentence("add one with `reconciler user add`"),
+        )
     if fault:
-        detail, _, remedy = fault.rpartition(": ")
-        return warning("console", detail, remedy)
-    return ok("console", f"everybody signs in: {'1 user' if len(users) == 1 else f'{len(users)} users'}")
+        return warning("console", *(parted(fault) or (fault, fault)))
+    one = Sentence("everybody signs in: 1 user")
+    return ok("console", one if len(users) == 1 else Sentence("everybody signs in: %(count)s users", len(users)))
 
 
 def host_check(host: str, resolve: Callable[[], str]) -> Check:
@@ -51,7 +62,7 @@ def host_check(host: str, resolve: Callable[[], str]) -> Check:
     words, has_address = _address_of(host, resolve)
     if has_address:
         return ok("platform_host", words)
-    remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
+    remedy = Sentence("see that RECONCILER_PLATFORM_URL is right, and that this host resolves names")
     return warning("platform_host", words, remedy)
 
 
@@ -61,13 +72,14 @@ def certificates_checks(settings: Settings) -> list[Check]:
         return []
     authorities = platform_authorities(settings.platform_ca_file, os.environ)
     if authorities.path is None:
-        return [ok("platform_certificate", "checked by the public authorities")]
+        return [ok("platform_certificate", Sentence("checked by the public authorities"))]
     fault = authorities_fault(authorities.path)
     if fault is None:
         named = f"{authorities.path} ({authorities.named_by})"
-        return [ok("platform_certificate", f"checked by the authorities in {named}")]
-    remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
-    return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
+        return [ok("platform_certificate", Sentence("checked by the authorities in %(path)s", named))]
+    why = Sentence("%(name)s %(fault)s", authorities.named_by, fault)
+    remedy = Sentence("let %(name)s name a file of certificates in PEM form, or unset it", authorities.named_by)
+    return [fatal("platform_certificate", Sentence("%(what)s (%(why)s)", why, authorities.path), remedy)]
 
 
 def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
@@ -89,30 +101,35 @@ def endpoint_checks(
 def _checks(endpoint: EndpointSettings, addresses: Mapping[str, Callable[[], str]]) -> list[Check]:
     target, account = endpoint.target, endpoint.account
     if not isinstance(target, Webhook):
-        return [ok("notify_endpoint", f"{account}: {target.shown}")]
+        return [ok("notify_endpoint", about(account, target.shown))]
     host = urlsplit(target.url).hostname or ""
     words, has_address = _address_of(host, addresses[host])
     if has_address:
-        found = ok("notify_endpoint", f"{account}: {target.shown}: {words}; {_secrets(target)}")
+        said = then(words, _secrets(target))
+        found = ok("notify_endpoint", about(account, about(target.shown, said)))
     else:
-        remedy = "see that the URL is right, and that this host resolves names"
-        found = warning("notify_endpoint", f"{account}: {words}", remedy)
+        remedy = Sentence("see that the URL is right, and that this host resolves names")
+        found = warning("notify_endpoint", about(account, words), remedy)
     if target.url.startswith("https:") or not target.allow_http:
         return [found]
-    open_to_all = f"{account}: {target.shown} is http, and the network on the way can read every phone number"
-    return [found, warning("notify_endpoint", open_to_all, "use https, unless the network is yours alone")]
+    open_to_all = Sentence(
+        "%(account)s: %(url)s is http, and the network on the way can read every phone number", account, target.shown
+    )
+    return [found, warning("notify_endpoint", open_to_all, Sentence("use https, unless the network is yours alone"))]
 
 
-def _secrets(target: Webhook) -> str:
+def _secrets(target: Webhook) -> Sentence:
     if len(target.secrets) == 1:
-        return "one secret signs"
-    return "two secrets sign: take the old one out once the receiver knows the new one"
+        return Sentence("one secret signs")
+    return Sentence("two secrets sign: take the old one out once the receiver knows the new one")
 
 
-def _address_of(host: str, resolve: Callable[[], str]) -> tuple[str, bool]:
+def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
     """A host with its address, or with why it has none; and whether it has one."""
     try:
         address = resolve()
     except (OSError, UnicodeError) as error:
-        return f"{host} cannot be resolved ({first_words(error)})", False
-    return f"{host} is an address" if address == host else f"{host} has the address {address}", True
+        return Sentence("%(host)s cannot be resolved (%(why)s)", host, first_words(error)), False
+    if address == host:
+        return Sentence("%(host)s is an address", host), True
+    return Sentence("%(host)s has the address %(address)s", host, address), True

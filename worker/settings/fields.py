@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
+from worker.domain.records.sentences import Fault, Sentence
 from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
@@ -23,7 +24,9 @@ Seconds = Annotated[
         ge=SHORTEST_SECONDS,
         le=LONGEST_SECONDS,
         allow_inf_nan=False,
-        description=f"seconds from {SHORTEST_SECONDS} to {LONGEST_SECONDS}, fractions allowed",
+        description=Sentence(
+            "seconds from %(least)s to %(most)s, fractions allowed", SHORTEST_SECONDS, LONGEST_SECONDS
+        ),
     ),
 ]
 
@@ -31,7 +34,7 @@ Seconds = Annotated[
 class SettingsError(Exception):
     """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
+    def __init__(self, faults: tuple[Sentence, ...]) -> None:
         self.faults = faults
         super().__init__("\n".join(faults))
 
@@ -48,7 +51,7 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` alone is a directory of the database
-        raise ValueError("is not a known time zone") from None
+        raise Fault(Sentence("is not a known time zone")) from None
     return value
 
 
@@ -61,19 +64,20 @@ def _secretly(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
-def unset(rule: str) -> Any:
+def unset(rule: Sentence) -> Any:
     """The default of a setting that may be left out, with what is accepted."""
     return Field(default=None, description=rule)
 
 
 def flag() -> Any:
     """The default of a switch."""
-    return Field(default=False, description="true or false")
+    return Field(default=False, description=Sentence("true or false"))
 
 
 def whole(default: int, least: int, most: int) -> Any:
     """The default of a number without fractions, and its range."""
-    return Field(default=default, ge=least, le=most, description=f"a whole number from {least} to {most}")
+    why = Sentence("a whole number from %(least)s to %(most)s", least, most)
+    return Field(default=default, ge=least, le=most, description=why)
 
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]

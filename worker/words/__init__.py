@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.domain.records.coded_texts import N_ as N_
+from worker.domain.records.sentences import N_ as N_
+from worker.domain.records.sentences import Sentence
 
 _UNITS = (
     (172_800.0, 86_400.0, N_("%(count)s days")),
@@ -18,6 +19,15 @@ _UNITS = (
 )
 """From so many seconds on a duration is said in a unit of so many seconds."""
 _ONE = {"%(count)s hours": N_("1 hour"), "%(count)s seconds": N_("1 second")}
+
+
+def lasting(seconds: float) -> Sentence:
+    """A duration to two digits or so, in the unit that a person would take."""
+    seconds = max(0.0, seconds)
+    _, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
+    count = seconds / length
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return Sentence(_ONE[message]) if shown == "1" else Sentence(message, shown)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +46,13 @@ class Skin:
         translated = self.translate(message)
         return translated % {name: self._shown(value) for name, value in values.items()} if values else translated
 
+    def say(self, sentence: Sentence) -> str:
+        """A sentence in the language of its reader."""
+        return self.text(sentence.message, **sentence.values)
+
     def _shown(self, value: object) -> object:
+        if isinstance(value, Sentence):
+            return self.say(value)
         if isinstance(value, timedelta):
             return self.duration(value.total_seconds())
         return f"{value:,}" if isinstance(value, int) else value
@@ -46,12 +62,8 @@ class Skin:
         return self.text(message, **{name: self.translate(said) for name, said in self.remedies.items()}, **values)
 
     def duration(self, seconds: float) -> str:
-        """A duration to two digits or so, in the unit that a person would take."""
-        seconds = max(0.0, seconds)
-        _, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
-        count = seconds / length
-        shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-        return self.text(_ONE[message]) if shown == "1" else self.text(message, count=shown)
+        """A duration, as `lasting` has it."""
+        return self.say(lasting(seconds))
 
     def moment(self, time: datetime, now: datetime) -> str:
         """A time and how far ahead it lies; `now` for one that has passed."""

@@ -1,5 +1,6 @@
 """The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
 
+import ast
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Entry:
 
 
 _HELD = tomllib.loads((files("worker.words") / "catalogue.toml").read_text("utf-8"))
+_MARKS = ("N_", "Sentence", "text")
 _KINDS: tuple[type[Enum], ...] = (
     *(OrderState, Attention, TodoKind, ActKind, EventKind, Source, Lane, IdKind, TrafficStatus, NotificationState),
     *(EventType, TransportKind, DeliveryOutcome, Condition, BackOffReason, FindingKind, Wait, Trust, Level, Role),
@@ -52,8 +54,6 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
 }
 FINDINGS = _entries(_HELD["finding"])
 """By its stable name, what a finding is called, and what follows."""
-SAID = frozenset[str]((*_HELD["fault"]["parts"], *_HELD["said"]["parts"]))
-"""What lines say that tell what is wrong with input, what a command refuses and what the doctor finds."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
 """How a query ended (`platform_queries.outcome`)."""
 COLUMNS: Mapping[str, str] = _HELD["column"]
@@ -97,11 +97,15 @@ def extract(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, N
     return ((0, None, message, []) for message in _messages(tomllib.load(source)))
 
 
+def extract_marked(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
+    """Each message that code marks. Babel's own extractor does not see a mark within the arguments of a call."""
+    for node in ast.walk(ast.parse(source.read())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in _MARKS:
+            for message in node.args[:1]:
+                if isinstance(message, ast.Constant) and isinstance(message.value, str):
+                    yield node.lineno, None, message.value, []
+
+
 def _messages(table: dict[str, Any]) -> Iterator[str]:
     for held in table.values():
-        if isinstance(held, dict):
-            yield from _messages(held)
-        elif isinstance(held, list):
-            yield from held
-        else:
-            yield held
+        yield from _messages(held) if isinstance(held, dict) else (held,)

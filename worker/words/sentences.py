@@ -1,11 +1,9 @@
 """What is said in sentences: by an event or an act, of what monitoring finds and how an endpoint fares, and of what
 happens to an order next."""
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
 from types import MappingProxyType
 
 from worker.domain.notifications.endpoint_watch import Condition, EndpointView, unsent_since
@@ -13,10 +11,11 @@ from worker.domain.orders.verdicts import Verdict
 from worker.domain.records.accounts import AccountState, Pause, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode, worded
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.records.watching import BackOffReason, Finding, FindingKind
+from worker.domain.records.sentences import Sentence
+from worker.domain.records.watching import BackOffReason, Finding
 from worker.domain.watching.next_step import NextStep, Step, Wait
-from worker.words import N_, Skin
-from worker.words.catalogue import ENTRIES, FINDINGS, SAID, message, name, name_of
+from worker.words import N_, Skin, lasting
+from worker.words.catalogue import ENTRIES, FINDINGS, message, name, name_of
 
 _NAMES: Mapping[str, type[StrEnum]] = MappingProxyType(
     {"state": OrderState, "attention": Attention, "raised": Attention, "shown": Attention, "by": Source}
@@ -25,14 +24,6 @@ _NAMES: Mapping[str, type[StrEnum]] = MappingProxyType(
 _WHO = (N_("the platform"), N_("a query"), N_("a callback"))
 """What `who` may be."""
 _TIMES = ("time", "until")
-_JOINED = (
-    *(N_("%(what)s; accepted: %(rule)s"), N_("%(what)s (%(why)s): %(do)s"), N_("RECONCILER_%(name)s %(fault)s")),
-    *(N_("%(what)s: %(reason)s"), N_("%(what)s (%(why)s)")),
-)
-"""How two parts of a sentence are joined."""
-_LONGEST = 2_000
-_MOST_PARTS = 100
-"""A longer sentence, or further parts of one, are shown as they are: they quote what others have written."""
 _TRIED_AGAIN = (Condition.IN_DOUBT, Condition.RESTING, Condition.FAILING)
 _NOTHING = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
 DELETED = N_("It was deleted meanwhile.")
@@ -45,61 +36,6 @@ def detail_text(detail: str | None, skin: Skin) -> str:
     names = {name: name_of(_NAMES[name], one, skin) for name, one in detail.values.items() if name in _NAMES}
     names |= {name: skin.translate(one) for name, one in detail.values.items() if one in _WHO}
     return worded(detail.code, {**detail.values, **names, **_times(detail, skin)}, skin.translate)
-
-
-def sentence_in_words(line: str, skin: Skin) -> str:
-    """What a command refuses, what the doctor finds, or what is wrong with input, as it is stored: in words of `skin`;
-    itself where another release or another program has written it."""
-    return line if len(line) > _LONGEST else _in_words(line, skin, {}) or line
-
-
-def _in_words(part: str, skin: Skin, parts: dict[str, str | None]) -> str | None:
-    """`parts` are those that were tried: several forms have the same ones, and theirs again."""
-    if part not in parts and len(parts) < _MOST_PARTS:
-        parts[part] = None
-        parts[part] = _tried(part, skin, parts)
-    return parts.get(part)
-
-
-def _tried(part: str, skin: Skin, parts: dict[str, str | None]) -> str | None:
-    if part in SAID:
-        return skin.text(part)
-    field, colon, said = part.partition(": ")
-    if colon and not field.endswith("; accepted") and (reason := _in_words(said, skin, parts)):
-        # An open quote: the colon stands in what others have written.
-        named = _in_words(field, skin, parts) or ("" if " " in field or field.count("'") % 2 else field)
-        if named:
-            return skin.text(N_("%(what)s: %(reason)s"), what=named, reason=reason)
-    # A search for its longest text is quick, and leaves few forms to try.
-    fitting = ((template, form) for template, (known, form) in _forms().items() if known in part)
-    return next(filter(None, (_filled(*one, part, skin, parts) for one in fitting)), None)
-
-
-def _filled(template: str, form: re.Pattern[str], part: str, skin: Skin, parts: dict[str, str | None]) -> str | None:
-    found = form.fullmatch(part)
-    known = {} if found is None else {name: _in_words(one, skin, parts) for name, one in found.groupdict().items()}
-    if found is None or (template in _JOINED and not any(known.values())):
-        return None
-    values = {name: said or found[name] for name, said in known.items()}
-    names = {name: name_of(_NAMES[name], one, skin) for name, one in values.items() if name in _NAMES}
-    return skin.text(template, **{**values, **names})
-
-
-@cache
-def _forms() -> Mapping[str, tuple[str, re.Pattern[str]]]:
-    """Of each sentence that has places the longest text between them, and its form; those with the longest text first,
-    since others may fit it, too."""
-    place = re.compile(r"%\\?\((\w+)\\?\)s")
-    known = (*SAID, TextCode.IS_NOT_PENDING.value, *map(message, FindingKind))
-    placed = [part for part in known if "%" in part]
-    longest_first = sorted(placed, key=lambda part: (-len(place.sub("", part)), part))
-    return {
-        part: (
-            max(place.sub("\0", part).split("\0"), key=len),
-            re.compile(place.sub(r"(?P<\1>.+?)", re.escape(part)), re.DOTALL),
-        )
-        for part in (_JOINED[0], *longest_first, *_JOINED[1:])
-    }
 
 
 def proof_in_words(verdict: Verdict | None, skin: Skin) -> str:
@@ -132,6 +68,12 @@ def clause_of(finding: Finding, skin: Skin) -> str:
     if "by" in values:
         values["by"] = _who(values["by"], skin)
     return skin.text(message(finding.kind), **values)
+
+
+def sentence_of(finding: Finding) -> Sentence:
+    """What is found of the database, without a full stop."""
+    values = (lasting(one.total_seconds()) for one in finding.values.values() if isinstance(one, timedelta))
+    return Sentence(message(finding.kind), *values)
 
 
 def finding_in_words(finding: Finding, skin: Skin) -> str:

@@ -5,9 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.orders.settlement import poll_again_now
+from worker.domain.records.coded_texts import TextCode
 from worker.domain.records.incoming import Directory, Rejection
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
+from worker.domain.records.sentences import N_, Sentence, about
+
+# What an order may be that is not pending; `make messages` looks for them here.
+_STATES = (N_("cancelled"), N_("unresolved"), N_("succeeded"), N_("failed"))
 
 Reference = tuple[int, object, OrderKey]
 """Index in the list, payload, key."""
@@ -48,7 +53,8 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
     result = ReferenceResult()
     for order, (index, payload, key) in _named(references, orders, result):
         if order.state is not OrderState.PENDING:
-            error = f"order {key}: is {order.state.value}, not pending; reopen it first"
+            why = Sentence(TextCode.IS_NOT_PENDING.value, Sentence(order.state.value))
+            error = about(Sentence("order %(order)s", key), why)
             result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
             continue
         after = replace(poll_again_now(order, now), check_requested_at=now)
@@ -68,9 +74,10 @@ def _named(
         if len(named) == 1:
             found.append((by_id[named[0]], (index, payload, key)))
             continue
-        error = f"order {key}: " + (
-            "its ids belong to two different orders" if named else "is not known; enqueue it first"
+        why = (
+            Sentence("its ids belong to two different orders") if named else Sentence("is not known; enqueue it first")
         )
+        error = about(Sentence("order %(order)s", key), why)
         result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
     return found
 

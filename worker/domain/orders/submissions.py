@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
+from worker.domain.records.sentences import N_, Sentence, about, accepting, to_json
 from worker.domain.wire.fields import (
-    AMOUNT_RULE,
     MOBILE_RULE,
     id_fault,
     json_type,
@@ -32,14 +32,21 @@ MAX_LIST = 1000
 AHEAD_ALLOWED = timedelta(minutes=5)
 
 _FIRST_YEAR = 2000
-_TIME_RULE = (
+_TIME_RULE = Sentence(
     "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
 )
+_TEXT_OF_AMOUNT = Sentence(
+    "a string that holds a decimal of zero or more, at most four decimals and ten digits before the point"
+)
+# What lists may hold; `make messages` looks for them here.
+_LISTS = (N_("orders"), N_("callbacks"))
 ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 _LONGEST_PAYLOAD = 1_000_000
 _LONGEST_ERRORS = 10_000
-_GONE = "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
+_GONE = Sentence(
+    "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
+)
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
@@ -47,16 +54,17 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
     if isinstance(items, Unread):
         errors = items.errors
     elif not isinstance(items, list):
-        errors = (f"{what}: must be a list, not {json_type(items)}",)
+        errors = (about(Sentence(what), Sentence("must be a list, not %(type)s", json_type(items))),)
     elif not 1 <= len(items) <= MAX_LIST:
-        errors = (f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts",)
+        fault = Sentence("the list has %(count)s items", len(items))
+        errors = (about(Sentence(what), accepting(fault, Sentence("1 to 1000, send more in parts"))),)
     else:
         return items, ()
     return [], (Rejection(index=None, payload=items, errors=errors),)
 
 
 def read_items(
-    items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
+    items: object, what: str, read: Callable[[object], Item | tuple[Sentence, ...]]
 ) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
     """Check each item of a task's list: (index, payload, read item) of the good ones, the rejections of the others.
 
@@ -74,17 +82,17 @@ def read_items(
     return good, refused
 
 
-def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:
+def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[Sentence, ...]:
     """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
     if isinstance(item, Unread):
         return item.errors
     if not isinstance(item, Mapping):
-        return (f"order: must be an object, not {json_type(item)}",)
-    faults: list[str] = _unknown_fields(item, ORDER_FIELDS)
+        return (about(Sentence("order"), _no_object(item)),)
+    faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
     # A reference may name one: an earlier release took such orders in.
     faults.extend(
-        f"{field}: {name} is how commands name a row; accepted: any other id"
+        about(field, accepting(Sentence("%(value)s is how commands name a row", name), Sentence("any other id")))
         for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
         if name is not None and names_a_row(name)
     )
@@ -92,17 +100,18 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
     amount = _read_expected_amount(item.get("expected_amount"), faults)
     submitted_at = _read_time(item.get("submitted_at"), now, faults)
     if item.get("request_id") is None and item.get("custom_parm") is not None and item.get("mobile") is None:
-        faults.append("mobile: is missing; an order known by custom_parm alone needs it, as the only witness")
+        why = Sentence("is missing; an order known by custom_parm alone needs it, as the only witness")
+        faults.append(about("mobile", why))
     if faults:
         return tuple(faults)
     return Submission(key=key, mobile=mobile, expected_amount=amount, submitted_at=submitted_at)
 
 
-def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[str, ...]:
+def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[Sentence, ...]:
     """Check one reference to an order; returns its key, or every fault that it has."""
     if not isinstance(item, Mapping):
-        return (f"reference: must be an object, not {json_type(item)}",)
-    faults: list[str] = _unknown_fields(item, _REFERENCE_FIELDS)
+        return (about(Sentence("reference"), _no_object(item)),)
+    faults: list[Sentence] = _unknown_fields(item, _REFERENCE_FIELDS)
     key = _read_key(item, accounts, faults)
     return tuple(faults) or key
 
@@ -122,44 +131,52 @@ def _key_named_in(payload: object) -> OrderKey | None:
     return OrderKey(**ids) if "account" in ids and len(ids) > 1 else None
 
 
-def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:
-    return [f"{_shown(name)}: is not a known field; accepted: {', '.join(known)}" for name in item if name not in known]
+def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[Sentence]:
+    return [about(_shown(name), _unknown_field(known)) for name in item if name not in known]
 
 
-def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[str]) -> OrderKey:
+def _unknown_field(known: Collection[str]) -> Sentence:
+    return accepting(Sentence("is not a known field"), ", ".join(known))
+
+
+def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[Sentence]) -> OrderKey:
     account = item.get("account")
     account = DEFAULT_ACCOUNT if account is None else account
     request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
     if not (isinstance(account, str) and account in accounts):
-        configured = ", ".join(sorted(accounts)) or "none"
-        faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
+        configured = ", ".join(sorted(accounts)) or Sentence("none")
+        unknown = id_fault(account) or accepting(Sentence("%(value)s is not configured", account), configured)
+        faults.append(about("account", unknown))
     for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := order_id_fault(value)):
-            faults.append(f"{name}: {fault}")
+            faults.append(about(name, fault))
     if request_id is None and custom_parm is None:
-        faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
+        missing = accepting(Sentence("is missing"), Sentence("request_id, custom_parm, or both"))
+        faults.append(about("request_id", missing))
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
 
 
-def _read_mobile(value: object, faults: list[str]) -> str | None:
+def _read_mobile(value: object, faults: list[Sentence]) -> str | None:
     if value is None:
         return None
     mobile = normalise_mobile(value) if isinstance(value, str) else None
     if mobile is None:
-        faults.append(f"mobile: {_shown(value)} is no mobile number; accepted: {MOBILE_RULE}")
+        fault = accepting(Sentence("%(value)s is no mobile number", _shown(value)), MOBILE_RULE)
+        faults.append(about("mobile", fault))
     return mobile
 
 
-def _read_expected_amount(value: object, faults: list[str]) -> Decimal | None:
+def _read_expected_amount(value: object, faults: list[Sentence]) -> Decimal | None:
     if value is None:
         return None
     amount = read_amount(value) if isinstance(value, str) else None
     if amount is None:
-        faults.append(f"expected_amount: {_shown(value)} is no amount; accepted: a string that holds {AMOUNT_RULE}")
+        fault = accepting(Sentence("%(value)s is no amount", _shown(value)), _TEXT_OF_AMOUNT)
+        faults.append(about("expected_amount", fault))
     return amount
 
 
-def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
+def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime:
     if value is None:
         return now
     try:
@@ -169,12 +186,13 @@ def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
     except ValueError:
         time = None
     if time is None or time.utcoffset() is None:
-        faults.append(f"submitted_at: {_shown(value)} is no time with an offset; accepted: {_TIME_RULE}")
+        fault = Sentence("%(value)s is no time with an offset", _shown(value))
+        faults.append(about("submitted_at", accepting(fault, _TIME_RULE)))
         return now
     is_ahead = time - now > AHEAD_ALLOWED
     if is_ahead or time.year < _FIRST_YEAR:
-        fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
-        faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
+        message = N_("%(value)s is more than 5 minutes ahead") if is_ahead else N_("%(value)s is too long ago")
+        faults.append(about("submitted_at", accepting(Sentence(message, _shown(value)), _TIME_RULE)))
         return now
     # Databases accept fewer offsets than Python does.
     return time.astimezone(UTC)
@@ -184,6 +202,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _no_object(value: object) -> Sentence:
+    """The fault of a value that is no object."""
+    return Sentence("must be an object, not %(type)s", json_type(value))
+
+
 def _shown(value: object) -> str:
     # Only text is quoted: Python cannot write very long numbers or very deep lists. repr() shows Chinese as it is, and
     # escapes what cannot be seen.
@@ -191,11 +214,20 @@ def _shown(value: object) -> str:
 
 
 def _texts_of(rejection: Rejection) -> RefusedText:
-    payload, errors = _json(rejection.payload), "\n".join(rejection.errors)
+    payload, said = _json(rejection.payload), list(rejection.errors)
+    errors = "\n".join(said)
     if len(payload) > _LONGEST_PAYLOAD:
-        shortened = f"payload: shortened; kept are the first {_LONGEST_PAYLOAD} of {len(payload)} characters"
+        message = N_("shortened; kept are the first %(kept)s of %(all)s characters")
+        shortened = about(Sentence("payload"), Sentence(message, _LONGEST_PAYLOAD, len(payload)))
+        said.append(shortened)
         errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
-    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=storable(errors, _LONGEST_ERRORS))
+    kept = storable(errors, _LONGEST_ERRORS)
+    lines = set(kept.split("\n"))
+    return RefusedText(
+        payload=storable(payload, _LONGEST_PAYLOAD),
+        errors=kept,
+        errors_said=to_json(one for one in said if one in lines),
+    )
 
 
 def _json(payload: object) -> str:
@@ -247,7 +279,7 @@ class Retried:
     """Items that were taken in, or were known already."""
     rejections: list[Rejection] = field(default_factory=list)
     """Those that were refused once more, and are kept again."""
-    fault: str | None = None
+    fault: Sentence | None = None
     """Why nothing was tried."""
     keys: list[OrderKey] = field(default_factory=list)
     """Of orders for which kept callbacks may wait."""
@@ -258,25 +290,25 @@ def gone() -> Retried:
     return Retried(fault=_GONE)
 
 
-def read_refused(source: str, payload: str, errors: str) -> RefusedInput | str:
+def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sentence:
     """What a refused row held; or why it cannot be tried once more."""
     if errors.startswith("message:"):
         # The row holds the message's own form, not a list of items.
-        return "is a message that was refused unread: have it sent again"
+        return Sentence("is a message that was refused unread: have it sent again")
     kind = _KIND_OF.get(source)
     if kind is None:
-        return f"came from {source}, which is not retried: have it sent again"
+        return Sentence("came from %(origin)s, which is not retried: have it sent again", source)
     try:
         held = json.loads(payload)
     except (ValueError, RecursionError):
-        return "was kept in part only, or is no JSON: have it sent again"
+        return Sentence("was kept in part only, or is no JSON: have it sent again")
     items = held if isinstance(held, list) else [held]
     if not items:
-        return "is an empty list: there is nothing to retry"
+        return Sentence("is an empty list: there is nothing to retry")
     parts = tuple(items[start : start + MAX_LIST] for start in range(0, len(items), MAX_LIST))
     return RefusedInput(kind=kind, parts=parts, is_list=isinstance(held, list))
 
 
-def errors_of(rejections: Sequence[Rejection]) -> list[str]:
+def errors_of(rejections: Sequence[Rejection]) -> list[Sentence]:
     """The faults of what was refused once more, for a person."""
     return [error for rejection in rejections for error in rejection.errors]

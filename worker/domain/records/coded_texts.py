@@ -11,10 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-
-def N_(message: str) -> str:
-    """Mark a sentence that catalogues translate: `make messages` looks for this name."""
-    return message
+from worker.domain.records.sentences import N_
 
 
 @unique

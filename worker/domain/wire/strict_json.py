@@ -10,11 +10,19 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from worker.domain.records.incoming import storable
+from worker.domain.records.sentences import N_, Refusal, Sentence
 
 MAX_DEPTH = 16
 """Levels of nesting; the platform's own answers have at most three."""
 WORDS_LIMIT = 2000
 """Characters of an item's own words that are kept."""
+
+# What Python's reader says; catalogues translate it.
+_MESSAGES = (
+    *(N_("Expecting value"), N_("Expecting property name enclosed in double quotes"), N_("Extra data")),
+    *(N_("Expecting ':' delimiter"), N_("Expecting ',' delimiter"), N_("Unterminated string starting at")),
+    N_("Invalid control character at"),
+)
 
 # A string is one token, so that brackets inside it do not count. The quantifiers are possessive and the closing quote
 # is optional: no input makes this scan more than linear, an unterminated string full of escaped quotes included.
@@ -27,7 +35,7 @@ class JsonNumber(str):
     __slots__ = ()
 
 
-class JsonFault(Exception):
+class JsonFault(Refusal):
     """Text that is not JSON as we accept it; `str()` says why, without quoting the text."""
 
 
@@ -43,7 +51,9 @@ def parse(text: str) -> object:
             parse_constant=_constant,
         )
     except json.JSONDecodeError as error:
-        raise JsonFault(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise JsonFault(
+            Sentence("not JSON: %(why)s at character %(position)s", Sentence(error.msg), error.pos)
+        ) from None
 
 
 def words_of(value: object) -> str:
@@ -59,7 +69,7 @@ def _check_depth(text: str) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise JsonFault(f"nested deeper than {MAX_DEPTH} levels")
+                raise JsonFault(Sentence("nested deeper than %(count)s levels", MAX_DEPTH))
         elif first in "]}":
             depth -= 1
 
@@ -67,12 +77,12 @@ def _check_depth(text: str) -> None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise JsonFault("an object says one key twice")
+        raise JsonFault(Sentence("an object says one key twice"))
     return fields
 
 
 def _constant(name: str) -> object:
-    raise JsonFault(f"{name} is not JSON")
+    raise JsonFault(Sentence("%(value)s is not JSON", name))
 
 
 def _written(value: object, levels: int) -> str:
