@@ -15,7 +15,7 @@ from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import RowsHeld, is_transient
 from worker.domain.records.incoming import Unread
-from worker.domain.records.sentences import quoted
+from worker.domain.records.sentences import _
 from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
@@ -118,5 +118,5 @@ def _unread(sent: object) -> Unread | None:
         return None
     # A sender may forge this: it is refused as well, and must not fill the log.
     known = {str(one): one for one in (*TOO_LARGE, shortened(fields.get("bytes")))}
-    said = (known.get(error) or quoted(error[:_LONGEST_ERROR]) for error in errors[:_MOST_ERRORS])
+    said = (known.get(error) or _("%(error)s", error[:_LONGEST_ERROR]) for error in errors[:_MOST_ERRORS])
     return Unread(text=text, errors=tuple(said))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import certifi
 
 from worker.adapters.text_files import os_words
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, _
 
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -59,7 +59,7 @@ def tls_context(path: str | None) -> ssl.SSLContext:
 
 def authorities_file_fault(path: str) -> Sentence | None:
     """`authorities_fault`, where only a file is accepted."""
-    return Sentence("is a folder") if os.path.isdir(path) else authorities_fault(path)
+    return _("is a folder") if os.path.isdir(path) else authorities_fault(path)
 
 
 def authorities_fault(path: str) -> Sentence | None:
@@ -73,8 +73,8 @@ def authorities_fault(path: str) -> Sentence | None:
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError:
-        return Sentence("holds no certificate that can be read")
+        return _("holds no certificate that can be read")
     except OSError as error:
-        return Sentence("cannot be read (%(why)s)", os_words(error))
+        return _("cannot be read (%(why)s)", os_words(error))
     # A list of revoked certificates can be loaded as well.
-    return None if context.cert_store_stats()["x509"] else Sentence("holds no certificate that can be read")
+    return None if context.cert_store_stats()["x509"] else _("holds no certificate that can be read")

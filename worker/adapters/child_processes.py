@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Self, TypeVar
 
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, _
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals by which a person, a supervisor or a closing terminal tells a program to end."""
@@ -81,8 +81,8 @@ class Child:
         """How it ended."""
         status = self._process.wait()
         if status >= 0:
-            return Sentence("%(name)s ended with status %(status)s", self.name, status)
-        return Sentence("%(name)s ended with signal %(signal)s", self.name, -status)
+            return _("%(name)s ended with status %(status)s", self.name, status)
+        return _("%(name)s ended with signal %(signal)s", self.name, -status)
 
     @property
     def pid(self) -> int:

@@ -5,10 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from worker.domain.records.sentences import N_, Fault, Sentence
-
-# What operating systems say; catalogues translate it.
-_OF_SYSTEM = (N_("No such file or directory"), N_("Permission denied"), N_("Is a directory"))
+from worker.domain.records.sentences import Fault, Sentence
 
 
 def read_text(path: Path, most_bytes: int) -> str:
@@ -17,13 +14,13 @@ def read_text(path: Path, most_bytes: int) -> str:
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
     except (OSError, ValueError) as error:
-        raise Fault(Sentence("cannot be read (%(why)s)", os_words(error))) from None
+        raise Fault("cannot be read (%(why)s)", os_words(error)) from None
     if len(content) > most_bytes:
-        raise Fault(Sentence("has more than %(size)s KiB", most_bytes >> 10))
+        raise Fault("has more than %(size)s KiB", most_bytes >> 10)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Fault(Sentence("is not UTF-8 text")) from None
+        raise Fault("is not UTF-8 text") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -35,10 +32,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         # Only the position: the parser's message may quote the line, and with it a token.
         position = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
         if position is None:
-            raise Fault(Sentence("is not valid TOML")) from None
-        line_and_column = Sentence("line %(line)s, column %(column)s", *position.groups())
-        place = line_and_column if position[1] else Sentence("end of document")
-        raise Fault(Sentence("is not valid TOML (at %(place)s)", place)) from None
+            raise Fault("is not valid TOML") from None
+        if position[1] is None:
+            raise Fault("is not valid TOML (at end of document)") from None
+        raise Fault("is not valid TOML (at line %(line)s, column %(column)s)", *position.groups()) from None
 
 
 def os_words(error: Exception) -> Sentence:

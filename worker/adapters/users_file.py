@@ -16,7 +16,7 @@ from pathlib import Path
 
 from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.sentences import N_, Fault, Sentence, about
+from worker.domain.records.sentences import Fault, Sentence, _, about
 from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
@@ -29,7 +29,7 @@ def read_users(path: Path) -> Mapping[str, User]:
     try:
         tables = read_toml(path)
     except Fault as fault:
-        raise Fault(Sentence("%(name)s %(fault)s", path, fault.sentence)) from None
+        raise Fault("%(name)s %(fault)s", path, fault.sentence) from None
     return {name: _user(path, name, table) for name, table in tables.items()}
 
 
@@ -38,7 +38,7 @@ def mode_fault(path: Path) -> Sentence | None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & (stat.S_IRWXO | stat.S_IWGRP):
         return None
-    return about(Sentence("%(path)s is for others, too", path), Sentence("chmod 600 %(path)s", path))
+    return about(_("%(path)s is for others, too", path), _("chmod 600 %(path)s", path))
 
 
 @contextmanager
@@ -61,21 +61,18 @@ def editing(path: Path) -> Iterator[dict[str, User]]:
 def _user(path: Path, name: str, table: object) -> User:
     shown = repr(name[:64])
     if not isinstance(table, dict):
-        raise Fault(Sentence("%(path)s has the key %(key)s outside of any user's table", path, shown))
+        raise Fault("%(path)s has the key %(key)s outside of any user's table", path, shown)
     if fault := actor_fault(name):
-        raise Fault(Sentence("%(path)s has a user %(name)s, which %(fault)s", path, shown, fault))
+        raise Fault("%(path)s has a user %(name)s, which %(fault)s", path, shown, fault)
     if unknown := sorted(table.keys() - _KEYS):
-        raise Fault(
-            Sentence("%(path)s has a user %(name)s with the unknown key %(key)s", path, shown, repr(unknown[0][:64]))
-        )
+        raise Fault("%(path)s has a user %(name)s with the unknown key %(key)s", path, shown, repr(unknown[0][:64]))
     password, role = table.get("password"), table.get("role")
     if not isinstance(password, str) or not _HASH.fullmatch(password):
-        message = N_("%(path)s has a user %(name)s without a hashed password: `reconciler user password` sets one")
-        raise Fault(Sentence(message, path, shown))
-    if role not in tuple(Role):
         raise Fault(
-            Sentence("%(path)s has a user %(name)s whose role is not one of %(names)s", path, shown, ", ".join(Role))
+            "%(path)s has a user %(name)s without a hashed password: `reconciler user password` sets one", path, shown
         )
+    if role not in tuple(Role):
+        raise Fault("%(path)s has a user %(name)s whose role is not one of %(names)s", path, shown, ", ".join(Role))
     return User(name=name, password_hash=password, role=Role(role))
 
 

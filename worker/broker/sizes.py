@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeGuard
 
-from worker.domain.records.sentences import N_, Sentence, about, accepting
+from worker.domain.records.sentences import Sentence, _
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes of a message's body, unpacked. A list of 1000 orders is well below a megabyte."""
@@ -31,10 +31,10 @@ UNREAD = "unread"
 its size."""
 
 _LARGE = 1024 * 1024
-_MESSAGE, _ACCEPTED = Sentence("message"), Sentence("a list of 1 to 1000, send more in parts")
+_ACCEPTED = _("a list of 1 to 1000, send more in parts")
 TOO_LARGE = (
-    about(_MESSAGE, accepting(Sentence("its body is longer than %(count)s bytes", LARGEST_BODY), _ACCEPTED)),
-    about(_MESSAGE, accepting(Sentence("its body holds more than %(count)s JSON values", MOST_VALUES), _ACCEPTED)),
+    _("message: its body is longer than %(count)s bytes; accepted: %(rule)s", LARGEST_BODY, _ACCEPTED),
+    _("message: its body holds more than %(count)s JSON values; accepted: %(rule)s", MOST_VALUES, _ACCEPTED),
 )
 """Why a message is refused unread."""
 
@@ -49,8 +49,7 @@ class Oversized(ValueError):
 
 def shortened(size: object) -> Sentence:
     """What is said of a message of this many bytes that is kept in part."""
-    message = N_("shortened; kept are the first %(kept)s characters of %(all)s or more bytes")
-    return about(Sentence("payload"), Sentence(message, MOST_KEPT, size))
+    return _("payload: shortened; kept are the first %(kept)s characters of %(all)s or more bytes", MOST_KEPT, size)
 
 
 def _text_of(sent: str | bytes | memoryview) -> str:

@@ -25,7 +25,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, _
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
 from worker.views.acts import ActSearch, recent_acts
 
@@ -33,14 +33,14 @@ from worker.views.acts import ActSearch, recent_acts
 def read_actor(value: str | None) -> str | None:
     """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := actor_fault(value)):
-        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value), fault))
+        raise WrongUse("%(name)s %(fault)s", repr(value), fault)
     return value
 
 
 def read_reason(value: str | None) -> str | None:
     """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := reason_fault(value)):
-        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:40]), fault))
+        raise WrongUse("%(name)s %(fault)s", repr(value[:40]), fault)
     return value
 
 
@@ -76,9 +76,12 @@ class Act:
         """Print the outcome as JSON, with `dry_run` where it was only tried."""
         print_json({**response, **({"dry_run": True} if self.dry_run else {})})
 
-    def say(self, what: Sentence) -> None:
+    def say(self, message: str, *values: object) -> None:
         """Print the outcome for a person."""
-        say(Sentence("Nothing was changed. Without --dry-run: %(what)s", what) if self.dry_run else what)
+        if self.dry_run:
+            say("Nothing was changed. Without --dry-run: %(what)s", Sentence(message, *values))
+        else:
+            say("%(what)s", Sentence(message, *values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ def system_user() -> str:
         # A container's user may be a bare number.
         name = ""
     if actor_fault(name):
-        raise CommandError(Sentence("the system's user has no name here: give --by NAME"), status=2)
+        raise CommandError("the system's user has no name here: give --by NAME", status=2)
     return name
 
 
@@ -113,7 +116,7 @@ def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterat
 def require_answer(*, yes: bool) -> None:
     """Raise CommandError where a question would have to be asked, and there is no terminal."""
     if not yes and not sys.stdin.isatty():
-        raise CommandError(Sentence("a question needs a terminal: add --yes, or --dry-run to see it only"), status=2)
+        raise CommandError("a question needs a terminal: add --yes, or --dry-run to see it only", status=2)
 
 
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
@@ -123,7 +126,7 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
         if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
             why = why.having(order=None)
         said = detail_of(why) if isinstance(why, CodedText) else in_words(why)
-        typer.echo(text("Refused: %(ref)s: %(why)s", ref=one_line(ref), why=one_line(said or "")), err=True)
+        typer.echo(text("Refused: %(ref)s: %(why)s", one_line(ref), one_line(said or "")), err=True)
 
 
 def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
@@ -131,19 +134,14 @@ def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
 
     Without a terminal there is no answer: `--yes` is needed.
     """
-    say(what, err=True)
+    say("%(what)s", what, err=True)
     require_answer(yes=yes)
     if yes:
         return
     # Not by click, which writes a part of the question to standard output, where the data goes.
     typer.echo(f"{in_words(question)} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError(Sentence("nothing was changed"))
-
-
-def of_orders(count: int, of_one: str, of_many: str, *values: str) -> Sentence:
-    """What is said of a number of orders, by a message for one or one for several."""
-    return Sentence(of_one if count == 1 else of_many, counted(count, "order"), *values)
+        raise CommandError("nothing was changed")
 
 
 @dataclass(kw_only=True)
@@ -175,7 +173,9 @@ class ActOnOrders:
     def selected(self, found: Sequence[int], what: Sentence, question: Sentence, *, yes: bool) -> dict[int, str]:
         """By row id: the orders that a filter has selected, once a person has said yes. `what` says what they are."""
         if found and not self.act.dry_run:
-            confirm(what, question, yes=yes)
+            orders = counted(len(found), "order")
+            one, many = _("%(orders)s is %(what)s.", orders, what), _("%(orders)s are %(what)s.", orders, what)
+            confirm(one if len(found) == 1 else many, question, yes=yes)
         return {order_id: f"id:{order_id}" for order_id in found}
 
     def do(self, kind: ActKind, orders: dict[int, str], decide: Decide) -> None:
@@ -189,11 +189,11 @@ class ActOnOrders:
         for order_id, why in refusals.items():
             self.refuse(orders[order_id], why)
 
-    def end(self, key: str, is_now: str, are_now: str, *values: str) -> NoReturn:
-        """Print what was done, as `key` in JSON or by one of these messages for one order or several; ends the
-        command."""
+    def end(self, key: str, is_now: Sentence, are_now: Sentence) -> NoReturn:
+        """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
         count = len(self.changes)
-        self.end_with({key: count}, of_orders(count, is_now, are_now, *values))
+        words = _("%(orders)s %(now)s.", counted(count, "order"), is_now if count == 1 else are_now)
+        self.end_with({key: count}, words)
 
     def end_with(self, response: Mapping[str, Any], words: Sentence) -> NoReturn:
         """Print what was done, and what was refused; ends the command."""
@@ -201,7 +201,7 @@ class ActOnOrders:
             self.act.print_json({**response, "rejected": self.rejected})
         else:
             say_refused(self.rejected)
-            self.act.say(words)
+            self.act.say("%(what)s", words)
         raise typer.Exit(1 if self.rejected else 0)
 
 
@@ -264,7 +264,7 @@ def _table_row(act: Row) -> dict[str, object]:
 
 _ACTS = Listing(
     rows="acts",
-    none=Sentence("No operator has acted yet."),
+    none=_("No operator has acted yet."),
     csv=csv_columns.ACTS,
     columns=("at", "actor", "act", "account", "orders", "detail", "reason"),
     table_row=_table_row,

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from worker.adapters.safe_text import first_line, one_line
 from worker.cli.declare import add, help_and_examples, new_app, set_callback
-from worker.domain.records.sentences import Refusal, Sentence
+from worker.domain.records.sentences import Refusal, Sentence, _
 
 EXIT_INTERRUPTED = 130
 
@@ -71,8 +71,8 @@ _COMMANDS = {
 class CommandError(Refusal):
     """A command could not do its work; its sentence says what to do."""
 
-    def __init__(self, sentence: Sentence, *, status: int = 1) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, *values: object, status: int = 1) -> None:
+        super().__init__(message, *values)
         self.status = status
 
 
@@ -93,7 +93,7 @@ class OneLineGroup(TyperGroup):
         run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
         # In a context of its own: what one command sets, time zone and language, is not there for the next in this
         # process.
-        status = Context().run(_status_of, run, sys.argv[1:] if args is None else args)
+        status = Context().run(_status_of, run)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -130,16 +130,16 @@ class Commands(OneLineGroup):
         return TyperGroup(commands=listed, **same)
 
 
-def _status_of(run: Callable[[], Any], arguments: Sequence[str]) -> Any:
+def _status_of(run: Callable[[], Any]) -> Any:
     try:
         return run()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        return _report(error, arguments)
+        return _report(error)
 
 
-def _report(error: Exception, arguments: Sequence[str]) -> int:
+def _report(error: Exception) -> int:
     """Print what went wrong; returns the exit status."""
     from worker.database.revisions import MigrationError
     from worker.settings import SettingsError
@@ -154,12 +154,12 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
         return _print_error(error.sentence, 1)
     # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
     if hasattr(error, "format_message"):
-        return _print_usage_error(error, arguments)
+        return _print_usage_error(error)
     what = f"{type(error).__name__}: {first_line(error)}"
-    return _print_error(Sentence("this should not happen (%(what)s); please report it", what), 1)
+    return _print_error(_("this should not happen (%(what)s); please report it", what), 1)
 
 
-def _print_usage_error(error: Any, arguments: Sequence[str]) -> int:
+def _print_usage_error(error: Any) -> int:
     from worker.cli.usage_errors import usage_fault
 
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -167,8 +167,7 @@ def _print_usage_error(error: Any, arguments: Sequence[str]) -> int:
         typer.echo(error.format_message(), err=True)
     else:
         command = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
-        fault = usage_fault(error, arguments)
-        _print_error(Sentence("%(why)s; see: %(command)s --help", fault, command), error.exit_code)
+        _print_error(_("%(why)s; see: %(command)s --help", usage_fault(error), command), error.exit_code)
     return int(error.exit_code)
 
 
@@ -176,7 +175,7 @@ def _print_error(message: Sentence, status: int) -> int:
     # Loaded here: it takes long, and `reconciler --help` needs none of it.
     from worker.cli.output import in_words, text
 
-    typer.echo(text("Error: %(what)s", what=one_line(in_words(message))), err=True)
+    typer.echo(text("Error: %(what)s", one_line(in_words(message))), err=True)
     return status
 
 

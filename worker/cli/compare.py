@@ -17,7 +17,7 @@ from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.cli.declare import STDIN, WrongUse, file_or_stdin
 from worker.cli.listing import Form, write_csv
-from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
+from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, say, stored_name, text
 from worker.cli.session import Session, account_option, require_known, say_deleted, session
 from worker.cli.times import Days
 from worker.domain.finance.report import StatementRow, UnreadableRow
@@ -32,11 +32,10 @@ from worker.domain.finance.statements import (
     state_words,
 )
 from worker.domain.records.orders import OrderState
-from worker.domain.records.sentences import Fault, Sentence, about
+from worker.domain.records.sentences import Fault
 from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
-from worker.words import N_
 from worker.words.catalogue import means
 
 OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--amount-column"}
@@ -90,7 +89,7 @@ class StatementWords:
         try:
             words = state_words({state: texts or () for state, texts in given.items()})
         except Fault as fault:
-            raise WrongUse(fault.sentence) from None
+            raise WrongUse("%(why)s", fault.sentence) from None
         return read_rows(file, columns, words)
 
 
@@ -124,9 +123,8 @@ def compare(
         # A row without an order may be of any day.
         say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
-            raise CommandError(
-                Sentence("no row of the statement can be read; line %(line)s: %(why)s", found.differences[0].line, why)
-            )
+            line = found.differences[0].line
+            raise CommandError("no row of the statement can be read; line %(line)s: %(why)s", line, why)
     if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
@@ -141,7 +139,7 @@ def _opened(statement: Path) -> BinaryIO:
     try:
         return statement.open("rb")
     except OSError as error:
-        raise CommandError(Sentence("%(path)s cannot be read (%(why)s)", statement, os_words(error))) from None
+        raise CommandError("%(path)s cannot be read (%(why)s)", statement, os_words(error)) from None
 
 
 @contextmanager
@@ -151,18 +149,17 @@ def _faults_told() -> Iterator[None]:
         yield
     except NoHeader as fault:
         options = ", ".join(f"{option} NAME" for option in OPTIONS.values())
-        raise CommandError(about(fault.sentence, Sentence("give %(options)s", options)), status=2) from None
+        raise CommandError("%(what)s: give %(options)s", fault.sentence, options, status=2) from None
     except StatementFault as fault:
-        raise CommandError(fault.sentence) from None
+        raise CommandError("%(why)s", fault.sentence) from None
 
 
 def _only_account(opened: Session) -> str:
     """The account that a statement is of where no option says so."""
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
-        raise CommandError(
-            Sentence("there are %(accounts)s: say with --account whose the statement is", ", ".join(names)), status=2
-        )
+        listed = ", ".join(names)
+        raise CommandError("there are %(accounts)s: say with --account whose the statement is", listed, status=2)
     return names[0]
 
 
@@ -199,11 +196,11 @@ def _show(found: Comparison, limit: int) -> None:
         sums[stored_name("our orders of other days", "Our orders of other days")] = found.other_days
     rows = [{"of": name, **_sum(one, "count")} for name, one in sums.items()]
     period = found.period
-    days = text("%(first)s to %(last)s", first=period.first, last=period.last)
+    days = text("%(first)s to %(last)s", period.first, period.last)
     print_table(out, ("of", "count", "succeeded", "amount"), rows, title=days)
     if not found.differences:
         agreeing = counted(found.agreeing, "row")
-        typer.echo(text("Nothing differs: %(rows)s agree, and no order of the period is missing.", rows=agreeing))
+        typer.echo(text("Nothing differs: %(rows)s agree, and no order of the period is missing.", agreeing))
         return
     kinds = [
         {"kind": kind, "count": count, "yuan": _signed(found.excess_of(kind)), "means": means(kind, SKIN)}
@@ -215,8 +212,8 @@ def _show(found: Comparison, limit: int) -> None:
     alike = Counter(one.why for one in found.differences if one.why is not None)
     said_once = {why: count for why, count in alike.most_common() if count > _FEW_ALIKE}
     for why, count in said_once.items():
-        line = N_("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.")
-        typer.echo(text(line, rows=counted(count, "row"), why=in_words(why)))
+        unread = counted(count, "row")
+        say("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.", unread, why)
     listed = [one for one in found.differences if one.why not in said_once]
     shown = [
         {**_row(one), "order": one.request_id or one.custom_parm, "why": one.why and in_words(one.why)}
@@ -225,10 +222,9 @@ def _show(found: Comparison, limit: int) -> None:
     columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
     print_table(out, columns, shown, ids=("order",), long_texts=("why",), listed="differences")
     if len(listed) > limit:
-        typer.echo(text("%(count)s more: --limit, --csv or --json shows them.", count=len(listed) - limit))
-    total = _signed(found.amount_difference)
-    line = N_("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.")
-    typer.echo(text(line, rows=counted(found.agreeing, "row"), total=total))
+        typer.echo(text("%(count)s more: --limit, --csv or --json shows them.", len(listed) - limit))
+    agreeing, total = counted(found.agreeing, "row"), _signed(found.amount_difference)
+    say("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.", agreeing, total)
 
 
 def _signed(amount: Decimal) -> str:

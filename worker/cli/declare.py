@@ -19,8 +19,8 @@ _EXAMPLES = "Examples:"
 class WrongUse(typer.BadParameter):
     """An option or an argument was used wrongly; the sentence says how."""
 
-    def __init__(self, sentence: Sentence) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, *values: object) -> None:
+        super().__init__(Sentence(message, *values))
 
 
 def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
@@ -74,7 +74,7 @@ def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
 def file_or_stdin(value: Path) -> Path:
     """For `callback`: a file that is there, or standard input. Raises WrongUse for any other."""
     if value != STDIN and (not value.exists() or value.is_dir()):
-        raise WrongUse(Sentence("there is no file %(path)s", value))
+        raise WrongUse("there is no file %(path)s", value)
     return value
 
 

@@ -62,8 +62,8 @@ def doctor_summary(checks: Sequence[Check]) -> str:
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
     said = counted(warnings, "warning") if warnings else text("no warning")
     if fatal:
-        return text("%(fatal)s fatal, %(warnings)s: the worker does not start.", fatal=fatal, warnings=said)
-    return text("Nothing is fatal; %(warnings)s.", warnings=said) if warnings else text("All is well.")
+        return text("%(fatal)s fatal, %(warnings)s: the worker does not start.", fatal, said)
+    return text("Nothing is fatal; %(warnings)s.", said) if warnings else text("All is well.")
 
 
 def _examined() -> list[Check]:

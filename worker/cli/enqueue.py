@@ -26,7 +26,7 @@ from worker.cli.output import (
 )
 from worker.cli.session import session
 from worker.domain.orders.submissions import ORDER_FIELDS
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence, _
 from worker.intake import Intake
 from worker.settings.rules import app_ids_of, rules_of
 
@@ -60,9 +60,7 @@ def _read_columns(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         column, _, name = value.partition("=")
         if column not in ORDER_FIELDS or not name.strip():
-            raise WrongUse(
-                Sentence("%(value)s is not FIELD=NAME with one of: %(names)s", repr(value), ", ".join(ORDER_FIELDS))
-            )
+            raise WrongUse("%(value)s is not FIELD=NAME with one of: %(names)s", repr(value), ", ".join(ORDER_FIELDS))
     return values
 
 
@@ -92,8 +90,8 @@ class Tally:
     @property
     def sentence(self) -> Sentence:
         """What became of them."""
-        message = N_("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused")
-        return Sentence(message, f"{self.accepted:,}", f"{self.duplicates:,}", f"{self.rejected:,}")
+        counts = (f"{one:,}" for one in (self.accepted, self.duplicates, self.rejected))
+        return _("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused", *counts)
 
 
 def enqueue(
@@ -126,11 +124,16 @@ def enqueue(
     try:
         _enqueue_file(file, kind, _columns(column or (), pass_over), refused, tally)
     except OSError as error:
-        raise CommandError(Sentence("%(path)s cannot be read (%(why)s)", file, os_words(error))) from None
+        raise CommandError("%(path)s cannot be read (%(why)s)", file, os_words(error)) from None
     except CommandError as error:
-        message = N_("%(why)s (%(count)s lines were processed before; run it again: known orders count as duplicates)")
-        so_far = Sentence(message, error.sentence, f"{tally.lines:,}")
-        raise CommandError(so_far if tally.lines else error.sentence, status=error.status) from None
+        if not tally.lines:
+            raise
+        raise CommandError(
+            "%(why)s (%(count)s lines were processed before; run it again: known orders count as duplicates)",
+            error.sentence,
+            f"{tally.lines:,}",
+            status=error.status,
+        ) from None
     _print_tally(tally, refused, time.monotonic() - started, as_json)
     raise typer.Exit(1 if tally.rejected else 0)
 
@@ -138,7 +141,7 @@ def enqueue(
 def _format_of(file: Path) -> Format:
     kind = _BY_EXTENSION.get(file.suffix.lower())
     if kind is None:
-        raise WrongUse(Sentence("FILE's name does not say what it holds: give --format csv or --format jsonl"))
+        raise WrongUse("FILE's name does not say what it holds: give --format csv or --format jsonl")
     return kind
 
 
@@ -196,7 +199,6 @@ def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: b
         path = str(refused.path) if refused.count else None
         print_json({**asdict(tally), "rejected_file": path, "seconds": round(seconds, 3)})
         return
-    message = N_("%(count)s lines read in %(seconds)s s: %(tally)s.")
-    say(Sentence(message, f"{tally.lines:,}", f"{seconds:,.1f}", tally.sentence))
+    say("%(count)s lines read in %(seconds)s s: %(tally)s.", f"{tally.lines:,}", f"{seconds:,.1f}", tally.sentence)
     if refused.count:
-        say(Sentence("Refused lines, with reasons: %(path)s", refused.path))
+        say("Refused lines, with reasons: %(path)s", refused.path)

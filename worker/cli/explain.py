@@ -114,11 +114,11 @@ def print_explanation(response: Mapping[str, Any]) -> None:
     print_fields(out, {**read_as, "no_answer": response["why_no_answer"], "items": response["item_count"]})
     out.print()
     for number, item in enumerate(response["items"], start=1):
-        where = "" if item["key"] is None else text(", under the key %(key)s", key=item["key"])
+        where = "" if item["key"] is None else text(", under the key %(key)s", item["key"])
         order = item["about"] or text("an order that was not polled")
-        fault = text(". Nothing of it is believed: %(fault)s", fault=item["fault"]) if item["fault"] else ""
+        fault = text(". Nothing of it is believed: %(fault)s", item["fault"]) if item["fault"] else ""
         rows = [{**one, "use": text("is read") if one["is_read"] else text("ignored")} for one in item["fields"]]
-        title = text("Item %(number)s%(where)s, about %(order)s", number=number, where=where, order=order) + fault
+        title = text("Item %(number)s%(where)s, about %(order)s", number, where, order) + fault
         print_table(out, ("key", "value", "use"), rows, title=title, long_texts=("value",))
     if response["orders"]:
         rows = [{"order": one["polled_id"], "proves": one["in_words"]} for one in response["orders"]]

@@ -26,7 +26,7 @@ from worker.cli.session import Accounts, Session, say_deleted
 from worker.cli.times import TIME_RULE, Day, Days
 from worker.domain.finance.report import Period
 from worker.domain.records import csv_columns
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import _
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
 from worker.operations.dismiss_rejected import dismiss_rejected
@@ -125,13 +125,13 @@ def unmatched(
 
 def _check_usage(ids: list[int], retry: bool, dismiss: bool, *, is_named: bool, has_two_times: bool) -> None:
     if (retry and dismiss) or has_two_times:
-        raise WrongUse(Sentence("give either --retry or --dismiss, and either --since or --day"))
+        raise WrongUse("give either --retry or --dismiss, and either --since or --day")
     if retry and not ids:
-        raise WrongUse(Sentence("--retry needs the ids of the rows to retry"))
+        raise WrongUse("--retry needs the ids of the rows to retry")
     if dismiss and bool(ids) == is_named:
-        raise WrongUse(Sentence("--dismiss needs the ids of the rows to dismiss, or --source and --day"))
+        raise WrongUse("--dismiss needs the ids of the rows to dismiss, or --source and --day")
     if len(ids) > 1 and not (retry or dismiss):
-        raise WrongUse(Sentence("one ID is shown at a time; several are for --retry and --dismiss"))
+        raise WrongUse("one ID is shown at a time; several are for --retry and --dismiss")
 
 
 def _dismiss(
@@ -144,16 +144,13 @@ def _dismiss(
         with opened.database.read() as connection:
             ids = [*open_rejected_ids(connection, sources, day)]
         if ids:
-            confirm(
-                Sentence("%(rows)s of %(which)s will be dismissed.", counted(len(ids), "row"), which),
-                Sentence("Dismiss what was refused?"),
-                yes=yes,
-            )
+            what = _("%(rows)s of %(which)s will be dismissed.", counted(len(ids), "row"), which)
+            confirm(what, _("Dismiss what was refused?"), yes=yes)
     done = dismiss_rejected(opened.database, who, ids, which)
     if as_json:
         print_json({"dismissed": done})
     else:
-        say(Sentence("%(count)s of %(rows)s dismissed.", f"{done:,}", counted(len(ids), "row")))
+        say("%(count)s of %(rows)s dismissed.", f"{done:,}", counted(len(ids), "row"))
     raise typer.Exit(1 if done < len(ids) else 0)
 
 
@@ -166,9 +163,9 @@ def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> No
     else:
         for answer in refused:
             why = text("; ").join(one_line(in_words(one)) for one in answer["errors"])
-            say(Sentence("Refused: row %(row)s: %(why)s", answer["id"], why), err=True)
+            say("Refused: row %(row)s: %(why)s", answer["id"], why, err=True)
         done = sum(answer["done"] for answer in answers)
-        say(Sentence("%(items)s of %(rows)s taken in.", counted(done, "item"), counted(len(answers), "row")))
+        say("%(items)s of %(rows)s taken in.", counted(done, "item"), counted(len(answers), "row"))
     raise typer.Exit(1 if refused else 0)
 
 
@@ -176,9 +173,7 @@ def _show_one(opened: Session, row_id: int, page: Paged) -> None:
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)
     if row is None:
-        raise CommandError(
-            Sentence("there is no refused row %(row)s; `reconciler rejected` lists the newest ones", row_id)
-        )
+        raise CommandError("there is no refused row %(row)s; `reconciler rejected` lists the newest ones", row_id)
     if page.as_json:
         print_json(row)
     elif page.as_csv:
@@ -201,7 +196,7 @@ def _short(text: str) -> str:
 
 _REJECTED = Listing(
     rows="rows",
-    none=Sentence("There are none."),
+    none=_("There are none."),
     csv=csv_columns.REJECTED,
     columns=csv_columns.REJECTED,
     table_row=_table_row,

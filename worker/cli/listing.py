@@ -25,7 +25,7 @@ from worker.cli.output import (
     shown_zone,
 )
 from worker.cli.session import Session, session
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
 from worker.words.languages import translations
 
@@ -56,7 +56,7 @@ Headers = Annotated[
 def require_one_format(as_json: bool, as_csv: bool) -> None:
     """Raise WrongUse where two forms of output are asked for."""
     if as_json and as_csv:
-        raise WrongUse(Sentence("give either --json or --csv"))
+        raise WrongUse("give either --json or --csv")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
@@ -94,8 +94,8 @@ class Listing:
     title: str | None = None
     at_once: int = ROWS_AT_ONCE
     """How many rows of a complete CSV are read at once."""
-    hint: str = N_("More follow: --after %(row)s")
-    """The message that says how to show the next page."""
+    hint: str = ""
+    """What is said behind the option that shows the next page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Form:
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
         if self.headers and not self.as_csv:
-            raise WrongUse(Sentence("--headers goes with --csv"))
+            raise WrongUse("--headers goes with --csv")
 
 
 def limit_option(page_rows: int, most: int) -> Any:
@@ -164,13 +164,14 @@ class Paged(Form):
             before()
             _print_rows(listing, rows, is_complete=not page.is_partial)
         if has_more:
-            say(Sentence(listing.hint, rows[-1]["id"]), err=True)
+            say("More follow: --after %(row)s%(hint)s", rows[-1]["id"], listing.hint, err=True)
         if page.searched is not None:
-            message = N_(
-                "The search took too long and covers at most the newest %(count)s rows: narrow it with another option."
-                " --csv without --limit reads to the end."
+            say(
+                "The search took too long and covers at most the newest %(count)s rows: narrow it with"
+                " another option. --csv without --limit reads to the end.",
+                f"{page.searched:,}",
+                err=True,
             )
-            say(Sentence(message, f"{page.searched:,}"), err=True)
             # Rows may be missing.
             raise typer.Exit(3)
 
@@ -187,4 +188,4 @@ def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> 
             listed=listing.rows,
         )
     elif is_complete:
-        say(listing.none)
+        say("%(none)s", listing.none)

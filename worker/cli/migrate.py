@@ -28,7 +28,7 @@ from worker.database.migrations import (
 )
 from worker.database.revisions import revision_of, revisions
 from worker.database.transactions import Database
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import _
 
 To = Annotated[
     str | None,
@@ -57,7 +57,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
       reconciler migrate --to 0007
     """
     if sql and as_json:
-        raise WrongUse(Sentence("give either --sql or --json"))
+        raise WrongUse("give either --sql or --json")
     target = target_of(to)
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
@@ -74,25 +74,22 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
         after = _revision(url)
     _print_end(shown, before, after, as_json)
     if target != target_of(None):
-        message = N_("This release's worker needs revision %(revision)s, and does not start on this one.")
-        say(Sentence(message, target_of(None)), err=True)
+        needed = target_of(None)
+        say("This release's worker needs revision %(revision)s, and does not start on this one.", needed, err=True)
 
 
 def _print_end(shown: str, before: str | None, after: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"database": shown, "from": before, "to": after})
     elif before == after:
-        say(Sentence("%(url)s is at revision %(revision)s already.", shown, after or "base"))
+        say("%(url)s is at revision %(revision)s already.", shown, after or "base")
     else:
-        message = N_("%(url)s: from %(before)s to revision %(after)s.")
-        say(Sentence(message, shown, before or Sentence("an empty database"), after or "base"))
+        say("%(url)s: from %(before)s to revision %(after)s.", shown, before or _("an empty database"), after or "base")
 
 
 def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:
     if way is Direction.DOWN:
-        raise CommandError(
-            Sentence("--sql prints the way up alone: only a way down that runs can see what would be lost")
-        )
+        raise CommandError("--sql prints the way up alone: only a way down that runs can see what would be lost")
     typer.echo(upgrade_sql(url, before, target), nl=False)
 
 
@@ -102,9 +99,9 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
     if not yes:
         question = f"Take {shown} down from {before} to {target}? All workers have to be stopped"
         if not sys.stdin.isatty():
-            raise CommandError(Sentence("a question needs a terminal: stop all workers, then add --yes"), status=2)
+            raise CommandError("a question needs a terminal: stop all workers, then add --yes", status=2)
         if not typer.confirm(question, err=True):
-            raise CommandError(Sentence("nothing was changed"))
+            raise CommandError("nothing was changed")
     downgrade(url, target)
 
 

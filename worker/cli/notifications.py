@@ -25,7 +25,7 @@ from worker.cli.session import OneAccount, Session, account_names
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence, _
 from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.words.sentences import endpoint_in_words
@@ -65,7 +65,7 @@ def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
 
 
 def _ago(time: datetime, now: datetime) -> str:
-    return text("for %(lasts)s", lasts=now - time)
+    return text("for %(lasts)s", now - time)
 
 
 def _endpoint_row(view: EndpointView) -> Row:
@@ -125,13 +125,13 @@ def notifications(
 def _is_act(ctx: typer.Context) -> bool:
     """Whether a command follows. Raises WrongUse where it would lose options that stand before it."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
-        raise WrongUse(Sentence("options of `%(command)s` stand behind it", ctx.invoked_subcommand))
+        raise WrongUse("options of `%(command)s` stand behind it", ctx.invoked_subcommand)
     return ctx.invoked_subcommand is not None
 
 
 def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
     if pending and gave_up:
-        raise WrongUse(Sentence("give one of --pending and --gave-up"))
+        raise WrongUse("give one of --pending and --gave-up")
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
@@ -146,7 +146,7 @@ def pause(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             pause_notifications(opened.database, who, account)
-    words = Sentence("%(account)s is sent nothing until `reconciler notifications resume %(name)s`.", account, account)
+    words = _("%(account)s is sent nothing until `reconciler notifications resume %(account)s`.", account)
     _end("pause", account, act, words)
 
 
@@ -161,7 +161,7 @@ def resume(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             resume_notifications(opened.database, who, account)
-    _end("resume", account, act, Sentence("%(account)s is notified of its orders again.", account))
+    _end("resume", account, act, _("%(account)s is notified of its orders again.", account))
 
 
 def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
@@ -178,18 +178,13 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
         view = _endpoint_of(opened, account, or_rest=True)
         removed = view.count.pending + view.count.gave_up
         if not act.dry_run:
-            sent = counted(removed, "notification")
-            waits = Sentence("%(notifications)s of %(account)s will never be sent.", sent, account)
-            if view.endpoint is not None:
-                message = N_("%(notifications)s of %(account)s to %(url)s will never be sent.")
-                waits = Sentence(message, sent, account, view.endpoint.shown)
-            confirm(waits, Sentence("Forget the endpoint?"), yes=yes or not removed)
-            _, removed = forget_endpoint(opened.database, who, account)
-    words = Sentence(
-        "%(account)s has no endpoint any more; %(notifications)s went with it.",
-        account,
-        counted(removed, "notification"),
-    )
+            to = "" if view.endpoint is None else _(" to %(url)s", view.endpoint.shown)
+            unsent = counted(removed, "notification")
+            waits = _("%(notifications)s of %(account)s%(to)s will never be sent.", unsent, account, to)
+            confirm(waits, _("Forget the endpoint?"), yes=yes or not removed)
+            removed = forget_endpoint(opened.database, who, account)[1]
+    gone = counted(removed, "notification")
+    words = _("%(account)s has no endpoint any more; %(notifications)s went with it.", account, gone)
     _end("forget", account, act, words, removed=removed)
 
 
@@ -197,7 +192,7 @@ def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
     if endpoints:
         show_endpoints(console(), endpoints, now)
     else:
-        say(Sentence("No notifications are sent: docs/notifications.md says how to set that up."))
+        say("No notifications are sent: docs/notifications.md says how to set that up.")
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
@@ -209,7 +204,7 @@ def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> End
         if view.account == account and (view.endpoint or (or_rest and view.count.pending + view.count.gave_up)):
             return view
     raise CommandError(
-        Sentence("the account %(account)s has no endpoint; `reconciler notifications` lists those that have", account)
+        "the account %(account)s has no endpoint; `reconciler notifications` lists those that have", account
     )
 
 
@@ -217,12 +212,12 @@ def _end(name: str, account: str, act: Act, words: Sentence, **more: object) -> 
     if act.as_json:
         act.print_json({"account": account, "act": name, **more})
     else:
-        act.say(words)
+        act.say("%(what)s", words)
 
 
 _NOTIFICATIONS = Listing(
     rows="notifications",
-    none=Sentence("No such notifications."),
+    none=_("No such notifications."),
     csv=csv_columns.NOTIFICATIONS,
     columns=("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer"),
     table_row=notification_row,

@@ -14,7 +14,6 @@ from worker.cli.session import check_database, errors_in_one_line, read_settings
 from worker.database.transactions import Database
 from worker.domain.notifications.events import body_of_test
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, EndpointSettings
-from worker.domain.records.sentences import N_, Sentence
 from worker.operations.save_orders import new_event_id
 from worker.settings import Settings
 
@@ -70,16 +69,16 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
 def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
     endpoints = settings.endpoints
     if not endpoints:
-        raise CommandError(
-            Sentence("the settings name no endpoint: docs/notifications.md says how to set one"), status=2
-        )
+        raise CommandError("the settings name no endpoint: docs/notifications.md says how to set one", status=2)
     if account is None:
         if len(endpoints) > 1:
-            raise CommandError(Sentence("name the account: one of %(accounts)s", ", ".join(endpoints)), status=2)
+            raise CommandError("name the account: one of %(accounts)s", ", ".join(endpoints), status=2)
         return next(iter(endpoints.values()))
     if account not in endpoints:
-        message = N_("the account %(account)s has no endpoint in the settings; these have: %(accounts)s")
-        raise CommandError(Sentence(message, account, ", ".join(endpoints)))
+        having = ", ".join(endpoints)
+        raise CommandError(
+            "the account %(account)s has no endpoint in the settings; these have: %(accounts)s", account, having
+        )
     return endpoints[account]
 
 

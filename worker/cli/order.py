@@ -26,7 +26,7 @@ from worker.cli.output import (
 from worker.cli.session import Session, account_option, require_known, session
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import DeliveryOutcome
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence, _, joined
 from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
@@ -60,7 +60,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     with session(utc=utc or as_json) as opened:
         found = named_orders(opened, account, [ref])[ref]
         if isinstance(found, Sentence):
-            raise CommandError(found)
+            raise CommandError("%(why)s", found)
         rules, sids = rules_of(opened.settings), sids_of(opened.settings)
         allowance = tick_allowance(opened.settings.check_tick_seconds, opened.settings.tick_seconds)
         story = read_story(opened.database, found, sids, allowance, rules)
@@ -80,7 +80,7 @@ def _show_order(story: Story, rules: Rules) -> None:
     if outlook is None:
         typer.echo(text(DELETED))
     else:
-        typer.echo(text("Next: %(what)s", what=next_in_words(outlook.next_step, outlook.now, SKIN)))
+        typer.echo(text("Next: %(what)s", next_in_words(outlook.next_step, outlook.now, SKIN)))
         for step in outlook.next_step.steps:
             typer.echo(f"- {wait_in_words(step, outlook.state, outlook.now, rules, SKIN)}")
     told = [notification_row(one) for one in story.notifications]
@@ -93,7 +93,7 @@ def _show_order(story: Story, rules: Rules) -> None:
         if rows:
             print_table(out, columns, rows, title=title, long_texts=_NOTES, listed=listed)
         else:
-            out.print(text("%(what)s: none yet.", what=title))
+            out.print(text("%(what)s: none yet.", title))
 
 
 def _event_columns(events: Sequence[Row]) -> Sequence[str]:
@@ -107,7 +107,7 @@ def _event_row(event: Row) -> dict[str, object]:
     parts = [*(event[name] for name in ("traffic_sts", "ori_amount", "remark")), detail_of(event["detail"])]
     said = [part for part in parts if part is not None]
     if event["repeats"]:
-        said.append(text("said %(count)s times more", count=event["repeats"]))
+        said.append(text("said %(count)s times more", event["repeats"]))
     change = f"{value_text(before)} > {value_text(after)}" if before != after and before is not None else None
     return {**event, "by": event["actor"], "query": event["query_id"], "change": change, "said": " | ".join(said)}
 
@@ -116,7 +116,7 @@ def _query_row(query: Row) -> dict[str, object]:
     answer = [str(query[name]) for name in ("http_status", "status_code", "status_msg") if query[name] is not None]
     outcome = outcome_name(query["outcome"])
     is_answered = query["outcome"] == "answered"
-    how = outcome if is_answered or not answer else text("%(what)s (%(why)s)", what=outcome, why=" ".join(answer))
+    how = outcome if is_answered or not answer else text("%(what)s (%(why)s)", outcome, " ".join(answer))
     this_order = text("left out") if query["absent"] else text("was answered") if is_answered else None
     return {**query, "outcome": how, "orders": query["order_count"], "this_order": this_order}
 
@@ -177,13 +177,12 @@ def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | Sent
     """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
-        ids = Sentence("the id of order %(order)s", " and ".join(f"id:{other['id']}" for other in others))
-        meant = ids
+        meant = [_("the id of order %(order)s", f"id:{other['id']}") for other in others]
         if row is not None:
             own = f"{row['account']}:{row['request_id'] or row['custom_parm']}"
-            meant = Sentence("the row of order %(order)s and %(other)s", own, ids)
-        return Sentence("%(ref)s is %(meant)s: name the order by another of its ids", reference, meant)
-    return row or Sentence("there is no order %(ref)s; `reconciler orders` lists the newest ones", reference)
+            meant.insert(0, _("the row of order %(order)s", own))
+        return _("%(ref)s is %(meant)s: name the order by another of its ids", reference, joined(meant))
+    return row or _("there is no order %(ref)s; `reconciler orders` lists the newest ones", reference)
 
 
 def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
@@ -193,12 +192,15 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
         return named[0]
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
-        return Sentence("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
+        return _("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    message = N_("there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account")
-    why = Sentence(message, shown, one_line(account))
+    why = _(
+        "there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account",
+        shown,
+        one_line(account),
+    )
     if normalise_mobile(reference) is not None:
-        return Sentence("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
+        return _("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
     return why

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acts import Act, ReasonedAct, Yes, acting_on_orders, of_orders
+from worker.cli.acts import Act, ReasonedAct, Yes, acting_on_orders
 from worker.cli.declare import WrongUse
 from worker.cli.order import REF_HELP, Account, References
 from worker.cli.output import (
@@ -22,7 +22,7 @@ from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
-from worker.domain.records.sentences import N_, Sentence, accepting
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_written_amount
 from worker.operations.resend import resend as send_once_more
 from worker.views.notifications import orders_changed_since, orders_given_up
@@ -38,7 +38,7 @@ class FinalState(StrEnum):
 
 def _read_amount(value: str | None) -> str | None:
     if value is not None and read_written_amount(value) is None:
-        raise WrongUse(accepting(Sentence("%(value)s is no amount", repr(value)), AMOUNT_RULE))
+        raise WrongUse("%(value)s is no amount; accepted: %(rule)s", repr(value), AMOUNT_RULE)
     return value
 
 
@@ -93,28 +93,18 @@ def resolve(
     """
     charged = None if amount is None else read_written_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
-        raise WrongUse(Sentence("a succeeded order needs --amount, what the platform charged"))
+        raise WrongUse("a succeeded order needs --amount, what the platform charged")
     with acting_on_orders(act) as acting:
         decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
         acting.do(ActKind.RESOLVE, acting.named(account, refs), decide)
     for change in acting.changes:
         _say_other_amount(change.after, charged)
     if charged is None:
-        acting.end("resolved", N_("%(orders)s is failed."), N_("%(orders)s are failed."))
-    one, many = _RESOLVED[state]
-    acting.end("resolved", one, many, amount_text(charged))
-
-
-_RESOLVED = {
-    FinalState.SUCCEEDED: (
-        N_("%(orders)s is succeeded, %(amount)s yuan."),
-        N_("%(orders)s are succeeded, %(amount)s yuan each."),
-    ),
-    FinalState.FAILED: (
-        N_("%(orders)s is failed, %(amount)s yuan."),
-        N_("%(orders)s are failed, %(amount)s yuan each."),
-    ),
-}
+        acting.end("resolved", _("is failed"), _("are failed"))
+    yuan = amount_text(charged)
+    if state is FinalState.FAILED:
+        acting.end("resolved", _("is failed, %(amount)s yuan", yuan), _("are failed, %(amount)s yuan each", yuan))
+    acting.end("resolved", _("is succeeded, %(amount)s yuan", yuan), _("are succeeded, %(amount)s yuan each", yuan))
 
 
 def reopen(
@@ -137,16 +127,16 @@ def reopen(
       reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run
     """
     if bool(refs) == unresolved or (since is not None and not unresolved):
-        raise WrongUse(Sentence("name orders, or select them by --unresolved, with --since or without"))
+        raise WrongUse("name orders, or select them by --unresolved, with --since or without")
     with acting_on_orders(act, needs_accounts=True) as acting:
         if refs:
             named = acting.named(account, refs, only_configured=True)
             acting.do(ActKind.REOPEN, named, partial(acts.reopen, force=force))
         else:
             found, became = _unresolved(acting.opened, account, since)
-            selected = acting.selected(found, became, Sentence("Reopen them all?"), yes=yes)
+            selected = acting.selected(found, became, _("Reopen them all?"), yes=yes)
             acting.do(ActKind.REOPEN, selected, acts.reopen_unresolved)
-    acting.end("reopened", N_("%(orders)s is pending again."), N_("%(orders)s are pending again."))
+    acting.end("reopened", _("is pending again"), _("are pending again"))
 
 
 def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
@@ -160,7 +150,7 @@ def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
     """
     with acting_on_orders(act) as acting:
         acting.do(ActKind.CANCEL, acting.named(account, refs), acts.cancel)
-    acting.end("cancelled", N_("%(orders)s is cancelled."), N_("%(orders)s are cancelled."))
+    acting.end("cancelled", _("is cancelled"), _("are cancelled"))
 
 
 def dismiss(
@@ -181,7 +171,7 @@ def dismiss(
       reconciler dismiss --attention amount_mismatch --account shop --reason "statement of May" --dry-run
     """
     if bool(refs) == (attention is not None):
-        raise WrongUse(Sentence("name orders, or select them by --attention"))
+        raise WrongUse("name orders, or select them by --attention")
     with acting_on_orders(act) as acting:
         if attention is None:
             acting.do(ActKind.DISMISS, acting.named(account, refs or ()), acts.dismiss)
@@ -189,11 +179,10 @@ def dismiss(
             require_known(acting.opened, () if account is None else (account,))
             with acting.opened.database.read() as connection:
                 found = with_attention(connection, attention, account)
-            one, many = N_("%(orders)s is shown for %(reason)s."), N_("%(orders)s are shown for %(reason)s.")
-            what = of_orders(len(found), one, many, attention.value)
-            selected = acting.selected(found, what, Sentence("Dismiss them all?"), yes=yes)
+            what = _("shown for %(reason)s", attention.value)
+            selected = acting.selected(found, what, _("Dismiss them all?"), yes=yes)
             acting.do(ActKind.DISMISS, selected, partial(acts.dismiss_selected, reason=attention))
-    acting.end("dismissed", N_("%(orders)s needs no person any more."), N_("%(orders)s need no person any more."))
+    acting.end("dismissed", _("needs no person any more"), _("need no person any more"))
 
 
 def check(refs: References, account: Account = "default", *, act: Act) -> None:
@@ -207,7 +196,7 @@ def check(refs: References, account: Account = "default", *, act: Act) -> None:
     """
     with acting_on_orders(act, needs_accounts=True) as acting:
         acting.do(ActKind.CHECK, acting.named(account, refs, only_configured=True), acts.check)
-    acting.end("queued", N_("%(orders)s will be polled next."), "%(orders)s will be polled next.")
+    acting.end("queued", _("will be polled next"), _("will be polled next"))
 
 
 def resend(
@@ -232,31 +221,28 @@ def resend(
       reconciler resend --since 2d --reason "the billing system was restored" --yes
     """
     if bool(refs) + gave_up + (since is not None) != 1:
-        raise WrongUse(Sentence("name orders, or select them by --gave-up or by --since"))
+        raise WrongUse("name orders, or select them by --gave-up or by --since")
     with acting_on_orders(act) as acting:
         if refs:
             orders = acting.named(account, refs)
         else:
             found = _given_up_or_changed(acting.opened, account, since)
-            what = of_orders(len(found), N_("%(orders)s is selected."), N_("%(orders)s are selected."))
-            orders = acting.selected(found, what, Sentence("Send all of these once more?"), yes=yes)
+            orders = acting.selected(found, _("selected"), _("Send all of these once more?"), yes=yes)
         again = made = 0
         for done in send_once_more(acting.opened.database, act.operator(), list(orders), renew=renew):
             again, made = again + done.again, made + done.made
             acting.refuse_all(orders, done.refusals)
     sent = counted(again + made, "notification")
-    words = Sentence("%(notifications)s will be sent.", sent)
+    words = _("%(notifications)s will be sent.", sent)
     if made:
-        words = Sentence("%(notifications)s will be sent, %(count)s of them under new ids.", sent, f"{made:,}")
+        words = _("%(notifications)s will be sent, %(count)s of them under new ids.", sent, f"{made:,}")
     acting.end_with({"resent": again, "made": made}, words)
 
 
 def _say_other_amount(order: Order, charged: Decimal | None) -> None:
     if None not in (charged, order.expected_amount) and charged != order.expected_amount:
         expected, given = (amount_text(one) for one in (order.expected_amount, charged) if one is not None)
-        warn(
-            Sentence("order %(order)s: charged %(charged)s, and %(expected)s was expected", order.key, given, expected)
-        )
+        warn("order %(order)s: charged %(charged)s, and %(expected)s was expected", order.key, given, expected)
 
 
 def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], Sentence]:
@@ -266,10 +252,7 @@ def _unresolved(opened: Session, account: str | None, since: str | None) -> tupl
     accounts = list(opened.settings.accounts) if account is None else [account]
     with opened.database.read() as connection:
         found = unresolved_since(connection, start, accounts)
-    if start is None:
-        return found, of_orders(len(found), N_("%(orders)s is unresolved."), N_("%(orders)s are unresolved."))
-    one, many = N_("%(orders)s is unresolved since %(time)s."), N_("%(orders)s are unresolved since %(time)s.")
-    return found, of_orders(len(found), one, many, time_text(start))
+    return found, _("unresolved") if start is None else _("unresolved since %(time)s", time_text(start))
 
 
 def _given_up_or_changed(opened: Session, account: str | None, since: str | None) -> Sequence[int]:
@@ -278,5 +261,5 @@ def _given_up_or_changed(opened: Session, account: str | None, since: str | None
     with opened.database.read() as connection:
         if start is None:
             return orders_given_up(connection, account)
-        say(Sentence("Changed since %(time)s:", time_text(start)), err=True)
+        say("Changed since %(time)s:", time_text(start), err=True)
         return orders_changed_since(connection, start, account)

@@ -21,14 +21,14 @@ from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.domain.orders.submissions import ORDER_FIELDS
-from worker.domain.records.sentences import N_, Refusal, Sentence, about, accepting
+from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536
 _SHOWN_OF_LONGER = 1000
 _HEAD_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_COLUMNS = Sentence("%(names)s, or what --column FIELD=NAME says", ", ".join(ORDER_FIELDS))
+_COLUMNS = _("%(names)s, or what --column FIELD=NAME says", ", ".join(ORDER_FIELDS))
 _SMALL_WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -123,8 +123,9 @@ class RefusedLines:
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
-        message = N_("%(path)s cannot be written (%(why)s): choose another path with --rejected")
-        return CommandError(Sentence(message, self.path, os_words(error)))
+        return CommandError(
+            "%(path)s cannot be written (%(why)s): choose another path with --rejected", self.path, os_words(error)
+        )
 
 
 class _RawLine(NamedTuple):
@@ -164,26 +165,26 @@ def _read(line: _RawLine, encoding: str, read: Callable[[str], object]) -> Line:
         return Line(number=line.number, text=whole, end=line.end, order=read(_decoded(line.raw, encoding)))
     except _Unreadable as fault:
         shown = whole if len(line.raw) <= LONGEST_LINE_BYTES else whole[:_SHOWN_OF_LONGER] + "..."
-        return Line(number=line.number, text=shown, end=line.end, error=about(Sentence("line"), fault.sentence))
+        return Line(number=line.number, text=shown, end=line.end, error=_("line: %(why)s", fault.sentence))
 
 
 def _decoded(raw: bytes, encoding: str) -> str:
     if len(raw) > LONGEST_LINE_BYTES:
-        too_long = Sentence("is longer than %(count)s bytes", f"{LONGEST_LINE_BYTES:,}")
-        raise _Unreadable(accepting(too_long, Sentence("one order a line")))
+        raise _Unreadable("is longer than %(count)s bytes; accepted: one order a line", f"{LONGEST_LINE_BYTES:,}")
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.upper()
-        fault = Sentence("byte %(byte)s is not %(encoding)s", error.start + 1, name)
-        raise _Unreadable(accepting(fault, Sentence("%(encoding)s text", name))) from None
+        raise _Unreadable(
+            "byte %(byte)s is not %(encoding)s; accepted: %(encoding)s text", error.start + 1, name
+        ) from None
 
 
 def _read_json(text: str) -> object:
     try:
         value = parse(text)
     except JsonFault as fault:
-        raise _Unreadable(accepting(fault.sentence, Sentence("one JSON object a line"))) from None
+        raise _Unreadable("%(why)s; accepted: one JSON object a line", fault.sentence) from None
     # Numbers were kept as text. Ids and amounts are strings by contract: a number must be refused as one.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
@@ -198,8 +199,7 @@ def _read_cells(text: str, delimiter: str = ",") -> list[str]:
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
-        fault = Sentence("not CSV: %(why)s", error)
-        raise _Unreadable(accepting(fault, Sentence("one order a line, fields separated by commas"))) from None
+        raise _Unreadable("not CSV: %(why)s; accepted: one order a line, fields separated by commas", error) from None
 
 
 def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
@@ -215,13 +215,14 @@ def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Hea
     try:
         _read_cells(_decoded(line.raw, encoding))
     except _Unreadable as fault:
-        raise CommandError(
-            Sentence("the header, line %(line)s, cannot be read: %(why)s", line.number, fault.sentence)
-        ) from None
+        raise CommandError("the header, line %(line)s, cannot be read: %(why)s", line.number, fault.sentence) from None
     if header is None:
         shown = one_line(first_names(text))
-        none = Sentence("no header names request_id or custom_parm; the first row has %(names)s", shown)
-        raise CommandError(accepting(none, _COLUMNS))
+        raise CommandError(
+            "no header names request_id or custom_parm; the first row has %(names)s; accepted: %(columns)s",
+            shown,
+            _COLUMNS,
+        )
     _check_header(header, columns)
     return header
 
@@ -230,15 +231,15 @@ def _check_header(header: Header, columns: Columns) -> None:
     known = {place for places in header.places.values() for place in places}
     for place, name in enumerate(header.names):
         if place not in known and name and not columns.passes_over:
-            fault = Sentence("the header, line %(line)s, names a column %(name)s", header.line, repr(name))
-            raise CommandError(accepting(fault, Sentence("%(rule)s. --pass-over leaves others out", _COLUMNS)))
+            unknown = _("the header, line %(line)s, names a column %(name)s", header.line, repr(name))
+            raise CommandError("%(what)s; accepted: %(rule)s. --pass-over leaves others out", unknown, _COLUMNS)
     for column, places in header.places.items():
         if len(places) > 1:
-            fault = Sentence("the header, line %(line)s, names the column %(name)s twice", header.line, column)
-            raise CommandError(accepting(fault, _COLUMNS))
+            twice = _("the header, line %(line)s, names the column %(name)s twice", header.line, column)
+            raise CommandError("%(what)s; accepted: %(rule)s", twice, _COLUMNS)
     if missing := [column for column in columns.names if not header.places[column]]:
         lacked = repr(columns.names[missing[0]])
-        raise CommandError(Sentence("the header, line %(line)s, lacks %(name)s", header.line, lacked))
+        raise CommandError("the header, line %(line)s, lacks %(name)s", header.line, lacked)
 
 
 class _RowReader:
@@ -251,8 +252,6 @@ class _RowReader:
         header = self._header
         cells = _read_cells(text, header.delimiter)
         if len(cells) != len(header.names):
-            raise _Unreadable(
-                Sentence("has %(count)s columns, while the header has %(header)s", len(cells), len(header.names))
-            )
+            raise _Unreadable("has %(count)s columns, while the header has %(header)s", len(cells), len(header.names))
         held = {column: plain_cell(cells[places[0]]) for column, places in header.places.items() if places}
         return {column: cell for column, cell in held.items() if cell}

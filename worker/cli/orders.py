@@ -20,7 +20,7 @@ from worker.cli.session import Accounts, Session, require_known, say_deleted
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.sentences import N_, Sentence, accepting
+from worker.domain.records.sentences import _
 from worker.domain.wire.fields import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.views.orders import OrderSearch, count_orders, find_orders, key_of
 
@@ -39,20 +39,20 @@ _IDS = ("request_id", "custom_parm")
 
 def _read_attention(value: str | None) -> str | None:
     if value is not None and value != _ANY and value not in list(Attention):
-        raise WrongUse(Sentence("%(value)s is not one of: %(words)s", repr(value), f"{_ANY}, {_REASONS}"))
+        raise WrongUse("%(value)s is not one of: %(words)s", repr(value), f"{_ANY}, {_REASONS}")
     return value
 
 
 def _read_mobile(value: str | None) -> str | None:
     mobile = normalise_mobile(value) if value is not None else None
     if value is not None and mobile is None:
-        raise WrongUse(accepting(Sentence("%(value)s is no mobile number", repr(value)), MOBILE_RULE))
+        raise WrongUse("%(value)s is no mobile number; accepted: %(rule)s", repr(value), MOBILE_RULE)
     return mobile
 
 
 def _read_prefix(value: str | None) -> str | None:
     if value is not None and (fault := id_fault(value)):
-        raise WrongUse(Sentence("the start of an id %(fault)s", fault))
+        raise WrongUse("the start of an id %(fault)s", fault)
     return value
 
 
@@ -134,7 +134,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
       reconciler orders --summary --since 7d
     """
     if summary and page.after:
-        raise WrongUse(Sentence("--summary counts all that match; leave --after out"))
+        raise WrongUse("--summary counts all that match; leave --after out")
     with page.session() as opened:
         wanted = filters.search(opened)
         since = wanted.since or wanted.settled_since
@@ -145,11 +145,12 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
             return
         with opened.database.snapshot() as connection:
             if page.after is not None and key_of(connection, page.after, wanted) is None:
-                message = N_("there is no order id:%(row)s; --after takes the id of the last order of a page")
-                raise CommandError(Sentence(message, page.after))
+                raise CommandError(
+                    "there is no order id:%(row)s; --after takes the id of the last order of a page", page.after
+                )
             found = page.read(_ORDERS, partial(find_orders, connection, wanted))
         say_deleted(opened, since)
-    rows = Sentence("orders submitted") if wanted.time_columns[0] == "submitted_at" else Sentence("final orders")
+    rows = "orders submitted" if wanted.time_columns[0] == "submitted_at" else "final orders"
     page.show(replace(_ORDERS, rows=rows, columns=_columns(both_ids=filters.prefix is not None)), found)
 
 
@@ -178,15 +179,15 @@ def _show_counts(counts: Sequence[Row], page: Paged) -> None:
     elif page.as_csv:
         write_csv(columns, counts)
     elif not counts:
-        say(Sentence("No orders."))
+        say("No orders.")
     else:
         print_table(console(), columns, counts, ids=("account",))
-        say(Sentence("%(count)s orders.", f"{total:,}"))
+        say("%(count)s orders.", f"{total:,}")
 
 
 _ORDERS = Listing(
-    rows=Sentence("orders submitted"),
-    none=Sentence("No such orders."),
+    rows="orders submitted",
+    none=_("No such orders."),
     csv=csv_columns.ORDERS,
     columns=_COLUMNS[0],
     table_row=_table_row,

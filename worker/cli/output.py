@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.adapters import shown_values
-from worker.adapters.safe_text import CONTROLS, Redactor, one_line
+from worker.adapters.safe_text import CONTROLS, one_line
 from worker.domain.records.sentences import N_, Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
@@ -116,14 +116,12 @@ SKIN = Skin(translate=_translate, remedies=COMMANDS, time=time_text)
 """The command line, in the language of who reads it; in English where a program does."""
 duration_text = SKIN.duration
 text = SKIN.text
-
-
 in_words = SKIN.say
 
 
-def say(sentence: Sentence, *, err: bool = False) -> None:
+def say(message: str, *values: object, err: bool = False) -> None:
     """Print a sentence."""
-    typer.echo(in_words(sentence), err=err)
+    typer.echo(in_words(Sentence(message, *values)), err=err)
 
 
 def detail_of(detail: str | None) -> str | None:
@@ -157,9 +155,9 @@ def header(column: str, listed: str = "") -> str:
     return stored_name(column.replace("_", " "), column_title(column, listed))
 
 
-def warn(sentence: Sentence, redactor: Redactor | None = None) -> None:
+def warn(message: str, *values: object) -> None:
     """Print a warning on standard error."""
-    typer.echo(text("Warning: %(what)s", what=one_line(in_words(sentence), redactor)), err=True)
+    typer.echo(text("Warning: %(what)s", one_line(in_words(Sentence(message, *values)))), err=True)
 
 
 pause_in_words = partial(sentences.pause_in_words, skin=SKIN)

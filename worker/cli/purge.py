@@ -26,7 +26,7 @@ from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
-from worker.domain.records.sentences import N_, Sentence, accepting
+from worker.domain.records.sentences import _
 from worker.operations.act_by_hand import LongAct
 from worker.operations.purge import PURGED_FROM, Purged, purge_orders
 from worker.operations.purge import purge as purge_received
@@ -54,7 +54,7 @@ def archive(arguments: Ignored = None) -> None:
     Examples:
       reconciler archive
     """
-    warn(Sentence("There is no archive any more. `reconciler purge --orders AGE` deletes old orders."))
+    warn("There is no archive any more. `reconciler purge --orders AGE` deletes old orders.")
 
 
 def purge(
@@ -83,7 +83,7 @@ def purge(
     """
     require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
-        raise WrongUse(Sentence("give either --older-than or --orders"))
+        raise WrongUse("give either --older-than or --orders")
     who = act.operator()
     with acting_session(utc=utc) as opened:
         if orders is None:
@@ -105,13 +105,11 @@ def purge(
 
 def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
     if "recharge_orders" in found:
-        what = Sentence(
-            "Settled before %(time)s: %(orders)s.", time_text(before), counted(found["recharge_orders"], "order")
-        )
+        what = _("Settled before %(time)s: %(orders)s.", time_text(before), counted(found["recharge_orders"], "order"))
     else:
         old = counted(sum(found.values()), "row")
-        what = Sentence("Old and referred to by nothing: %(rows)s from before %(time)s.", old, time_text(before))
-    confirm(what, Sentence("Delete?"), yes=False)
+        what = _("Old and referred to by nothing: %(rows)s from before %(time)s.", old, time_text(before))
+    confirm(what, _("Delete?"), yes=False)
 
 
 def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
@@ -122,19 +120,18 @@ def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str,
         write_csv(("table", "rows"), listed)
     else:
         print_table(console(), ("table", "rows"), listed)
-        deleted = N_("%(rows)s from before %(time)s deleted in %(seconds)s s.")
-        would = N_("%(rows)s from before %(time)s would be deleted in %(seconds)s s.")
-        rows = counted(sum(counts.values()), "row")
-        say(Sentence(would if act.dry_run else deleted, rows, time_text(before), f"{seconds:,.1f}"))
+        rows, what = counted(sum(counts.values()), "row"), _("would be deleted") if act.dry_run else _("deleted")
+        lasted = f"{seconds:,.1f}"
+        say("%(rows)s from before %(time)s %(what)s in %(seconds)s s.", rows, time_text(before), what, lasted)
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
     """The time that an option names. Raises WrongUse where it is younger than the least age."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
-        ago = Sentence("%(count)s days", days)
-        fault = Sentence("%(option)s %(value)s is less than %(ago)s ago", option, value, ago)
-        raise WrongUse(accepting(fault, Sentence("%(days)sd or older", days)))
+        raise WrongUse(
+            "%(option)s %(value)s is less than %(days)s days ago; accepted: %(days)sd or older", option, value, days
+        )
     return before
 
 

@@ -15,7 +15,6 @@ from worker.cli.app import CommandError
 from worker.cli.output import say
 from worker.cli.session import check_database, read_settings
 from worker.doctor.files_and_hosts import shadow
-from worker.domain.records.sentences import Sentence
 from worker.settings.rules import rules_of
 
 # Beyond the longest time of a query and its write-back.
@@ -41,7 +40,7 @@ def run(concurrency: Concurrency = None) -> None:
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     if (found := shadow()) is not None:
-        raise CommandError(found.sentence)
+        raise CommandError("%(why)s", found.sentence)
     celery = [sys.executable, "-m", "celery", "-A", "worker"]
     processes = [] if concurrency is None else ["--concurrency", str(concurrency)]
     rules = rules_of(settings)
@@ -52,7 +51,7 @@ def run(concurrency: Concurrency = None) -> None:
         stopping=_print_stopping,
     )
     if culprit is not None:
-        raise CommandError(Sentence("%(culprit)s, so both are stopped; what it wrote above says why", culprit.end))
+        raise CommandError("%(culprit)s, so both are stopped; what it wrote above says why", culprit.end)
 
 
 def run_together(
@@ -99,8 +98,8 @@ def _report_end(child: Child, events: queue.SimpleQueue[Child | int]) -> None:
 
 def _print_started(children: Collection[Child]) -> None:
     listed = ", ".join(map(str, children))
-    say(Sentence("Started %(programs)s. Ctrl-C stops them.", listed), err=True)
+    say("Started %(programs)s. Ctrl-C stops them.", listed, err=True)
 
 
 def _print_stopping() -> None:
-    say(Sentence("Stopping: a query that is under way is finished first. Ctrl-C again stops at once."), err=True)
+    say("Stopping: a query that is under way is finished first. Ctrl-C again stops at once.", err=True)

@@ -21,7 +21,7 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import _
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
@@ -81,8 +81,9 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     configure_logging(
         logging.getLevelName(logging.ERROR), settings.log_format, zone=settings.zone, secrets=settings.secrets
     )
+    shown = partial(one_line, redactor=Redactor(settings.secrets))
     for warning in settings.warnings:
-        warn(warning, Redactor(settings.secrets))
+        warn("%(what)s", warning.with_each(shown))
     return settings
 
 
@@ -92,7 +93,7 @@ def say_deleted(opened: Session, since: datetime | None = None) -> None:
     with opened.database.read() as connection:
         before = read_deleted_before(connection)
     if before is not None and (since is None or since < before):
-        say(Sentence("Orders from before %(time)s were deleted.", time_text(before)), err=True)
+        say("Orders from before %(time)s were deleted.", time_text(before), err=True)
 
 
 @contextmanager
@@ -103,25 +104,27 @@ def web_packages() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name not in _WEB_PACKAGES:
             raise
-        message = N_("the package %(package)s is not installed: pip install 'recharge-reconciler[%(extra)s]'")
-        raise CommandError(Sentence(message, error.name, "web")) from None
+        raise CommandError(
+            "the package %(package)s is not installed: pip install 'recharge-reconciler[%(extra)s]'", error.name, "web"
+        ) from None
 
 
 def check_database(settings: Settings) -> None:
     """Raise CommandError where the database cannot be used as it is."""
     redactor = Redactor(settings.secrets)
-    shown = redactor.text(shown_url(settings.database_dsn))
+    shown, hint = redactor.text(shown_url(settings.database_dsn)), hint_on_default(settings, "database_url")
     with errors_in_one_line(settings):
         missing = missing_file(settings.database_dsn)
         if missing is not None:
-            why = Sentence("there is no database at %(path)s (%(url)s) yet: run `reconciler migrate`", missing, shown)
-            raise CommandError(Sentence("%(what)s%(hint)s", why, hint_on_default(settings, "database_url")))
+            raise CommandError(
+                "there is no database at %(path)s (%(url)s) yet: run `reconciler migrate`%(hint)s", missing, shown, hint
+            )
         try:
             check_at_head(settings.database_dsn)
         except NotAtHead as error:
-            why = Sentence("%(what)s (RECONCILER_DATABASE_URL is %(url)s)", error.sentence, shown)
-            hint = hint_on_default(settings, "database_url")
-            raise CommandError(Sentence("%(what)s%(hint)s", why, hint)) from None
+            raise CommandError(
+                "%(what)s (RECONCILER_DATABASE_URL is %(url)s)%(hint)s", error.sentence, shown, hint
+            ) from None
 
 
 @contextmanager
@@ -133,8 +136,7 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
         kind = kind_of(error) or (ErrorKind.CONTENDED if is_contention(error) else None)
         if kind is None:
             raise
-        message = N_("%(what)s (%(why)s): %(do)s")
-        raise CommandError(Sentence(message, kind.words, words_of(error, settings), kind.remedy)) from None
+        raise CommandError("%(what)s (%(why)s): %(do)s", kind.words, words_of(error, settings), kind.remedy) from None
 
 
 def words_of(error: Exception, settings: Settings) -> str:
@@ -149,9 +151,9 @@ def require_configured(settings: Settings, accounts: Collection[str]) -> None:
     """Raise CommandError for an account that the settings do not name."""
     for name in accounts:
         if name not in settings.accounts:
-            known = ", ".join(settings.accounts) or Sentence("none")
+            known = ", ".join(settings.accounts) or _("none")
             raise CommandError(
-                Sentence("there is no account %(account)s; the settings name: %(accounts)s", one_line(name), known)
+                "there is no account %(account)s; the settings name: %(accounts)s", one_line(name), known
             )
 
 

@@ -9,14 +9,14 @@ import typer
 
 from worker.cli.declare import WrongUse
 from worker.domain.finance.report import Period
-from worker.domain.records.sentences import N_, Sentence, accepting
+from worker.domain.records.sentences import Sentence, _
 
-AGE_RULE = Sentence("an age such as 90m, 12h or 7d")
-TIME_RULE = Sentence(
+AGE_RULE = _("an age such as 90m, 12h or 7d")
+TIME_RULE = _(
     "today or yesterday (from midnight on), an age such as 90m, 12h or 7d, or ISO 8601, such as 2016-01-31T18:05"
     " (in RECONCILER_TIMEZONE where it has no offset)"
 )
-TIME_AHEAD_RULE = Sentence(
+TIME_AHEAD_RULE = _(
     "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00 (in"
     " RECONCILER_TIMEZONE where it has no offset)"
 )
@@ -62,8 +62,7 @@ def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: Sentence
         named = datetime.fromisoformat(value)
         return (named if named.utcoffset() is not None else named.replace(tzinfo=zone)).astimezone(now.tzinfo)
     except (ValueError, OverflowError):
-        fault = Sentence("%(value)s is no time", f"{option} {value!r}")
-        raise WrongUse(accepting(fault, rule)) from None
+        raise WrongUse("%(option)s %(value)s is no time; accepted: %(rule)s", option, repr(value), rule) from None
 
 
 _LONGEST_DAYS = 3700
@@ -72,8 +71,9 @@ _RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago
 
 def _read_date(value: str | None) -> str | None:
     if value is not None and _day(value, date.max) is None:
-        message = N_("%(value)s is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago")
-        raise WrongUse(Sentence(message, repr(value)))
+        raise WrongUse(
+            "%(value)s is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago", repr(value)
+        )
     return value
 
 
@@ -116,11 +116,11 @@ class Days:
         assert begins is not None
         assert ends is not None
         if not 0 <= (ends - begins).days < _LONGEST_DAYS:
-            raise WrongUse(Sentence("--to %(last)s is not within ten years after --from %(first)s", ends, begins))
+            raise WrongUse("--to %(last)s is not within ten years after --from %(first)s", ends, begins)
         try:
             return Period(first=begins, last=ends, zone=zone)
         except OverflowError:
-            raise WrongUse(Sentence("--from %(first)s to %(last)s is outside of the calendar", begins, ends)) from None
+            raise WrongUse("--from %(first)s to %(last)s is outside of the calendar", begins, ends) from None
 
 
 def _day(value: str, today: date) -> date | None:

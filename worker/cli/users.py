@@ -24,18 +24,14 @@ from worker.cli.output import (
 )
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.sentences import N_, Fault, Sentence
+from worker.domain.records.sentences import Fault, _
 from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
-
-_NO_FILE = Sentence(
-    "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
-)
 
 
 def _read_name(value: str) -> str:
     if fault := actor_fault(value):
-        raise WrongUse(Sentence("%(name)s %(fault)s", repr(value[:64]), fault))
+        raise WrongUse("%(name)s %(fault)s", repr(value[:64]), fault)
     return value
 
 
@@ -62,11 +58,7 @@ def add(name: Name, role: RoleOption) -> None:
         if name in users:
             raise _is_there(name)
         users[name] = added
-    reads, acts = (
-        N_("%(name)s can sign in, and may look at everything."),
-        N_("%(name)s can sign in, and may look at everything, and act."),
-    )
-    say(Sentence(acts if role is Role.ACT else reads, name), err=True)
+    say("%(name)s can sign in, and may look at everything%(acts)s.", name, _may_act(role), err=True)
 
 
 def list_users(as_json: AsJson = False) -> None:
@@ -82,7 +74,7 @@ def list_users(as_json: AsJson = False) -> None:
     elif rows:
         print_table(console(), ("name", "role"), rows, ids=("name",))
     else:
-        say(Sentence("There is no user yet: `reconciler user add` adds one."), err=True)
+        say("There is no user yet: `reconciler user add` adds one.", err=True)
 
 
 def password(name: Name) -> None:
@@ -95,7 +87,7 @@ def password(name: Name) -> None:
     password_hash = _ask_for_password()
     with _editing() as users:
         users[name] = replace(_known(users, name), password_hash=password_hash)
-    say(Sentence("%(name)s has another password, and has to sign in again.", name), err=True)
+    say("%(name)s has another password, and has to sign in again.", name, err=True)
 
 
 def change_role(name: Name, role: RoleOption) -> None:
@@ -106,8 +98,7 @@ def change_role(name: Name, role: RoleOption) -> None:
     """
     with _editing() as users:
         users[name] = replace(_known(users, name), role=role)
-    reads, acts = N_("%(name)s may look at everything."), N_("%(name)s may look at everything, and act.")
-    say(Sentence(acts if role is Role.ACT else reads, name), err=True)
+    say("%(name)s may look at everything%(acts)s.", name, _may_act(role), err=True)
 
 
 def remove(name: Name) -> None:
@@ -118,13 +109,20 @@ def remove(name: Name) -> None:
     """
     with _editing() as users:
         del users[_known(users, name).name]
-    say(Sentence("%(name)s cannot sign in any more.", name), err=True)
+    say("%(name)s cannot sign in any more.", name, err=True)
+
+
+def _may_act(role: Role) -> str:
+    return _(", and act") if role is Role.ACT else ""
 
 
 def _path() -> Path:
     path = read_settings().users_file
     if path is None:
-        raise CommandError(_NO_FILE)
+        raise CommandError(
+            "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as"
+            " /etc/reconciler/users.toml"
+        )
     return path
 
 
@@ -133,7 +131,7 @@ def _users() -> Mapping[str, User]:
     try:
         return read_users(path) if path.exists() else {}
     except Fault as fault:
-        raise CommandError(fault.sentence) from None
+        raise CommandError("%(why)s", fault.sentence) from None
 
 
 @contextmanager
@@ -143,22 +141,21 @@ def _editing() -> Iterator[dict[str, User]]:
         with editing(path) as users:
             yield users
     except Fault as fault:
-        raise CommandError(fault.sentence) from None
+        raise CommandError("%(why)s", fault.sentence) from None
     except OSError as error:
-        raise CommandError(Sentence("%(path)s cannot be written (%(why)s)", path, os_words(error))) from None
+        raise CommandError("%(path)s cannot be written (%(why)s)", path, os_words(error)) from None
 
 
 def _known(users: Mapping[str, User], name: str) -> User:
     if name not in users:
-        message = N_("there is no user %(name)s; the file names: %(names)s")
-        raise CommandError(Sentence(message, one_line(name), ", ".join(users) or Sentence("none")))
+        raise CommandError(
+            "there is no user %(name)s; the file names: %(names)s", one_line(name), ", ".join(users) or _("none")
+        )
     return users[name]
 
 
 def _is_there(name: str) -> CommandError:
-    return CommandError(
-        Sentence("there is a user %(name)s already: `user password` and `user role` change it", one_line(name))
-    )
+    return CommandError("there is a user %(name)s already: `user password` and `user role` change it", one_line(name))
 
 
 def _ask_for_password() -> str:
@@ -167,14 +164,14 @@ def _ask_for_password() -> str:
         from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if fault := password_fault(given):
-        raise CommandError(Sentence("the password %(fault)s", fault))
+        raise CommandError("the password %(fault)s", fault)
     return hash_of(given)
 
 
 def _from_terminal() -> str:
     given = getpass.getpass(f"Password ({PASSWORD_RULE}): ")
     if not password_fault(given) and getpass.getpass("Once more: ") != given:
-        raise CommandError(Sentence("the two differ: nothing was changed"))
+        raise CommandError("the two differ: nothing was changed")
     return given
 
 

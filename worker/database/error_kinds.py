@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from worker.adapters.clock import Throttle
 from worker.adapters.safe_text import first_words
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, _
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,49 +25,49 @@ log = structlog.stdlib.get_logger(__name__)
 class ErrorKind(Enum):
     """Each with its `action` in the log, its words for a person, and what to do about it."""
 
-    LOCKED = ("database_locked", Sentence("a lock in the database was not to be had in time"), Sentence("try again"))
+    LOCKED = ("database_locked", _("a lock in the database was not to be had in time"), _("try again"))
     """Somebody holds a row, a table or (SQLite) the file."""
-    CONTENDED = ("database_locked", Sentence("others changed the same rows at the same moment"), Sentence("try again"))
+    CONTENDED = ("database_locked", _("others changed the same rows at the same moment"), _("try again"))
     """A deadlock, or a snapshot that was too old."""
-    FULL = ("database_full", Sentence("the database's disk is full"), Sentence("make room on it"))
+    FULL = ("database_full", _("the database's disk is full"), _("make room on it"))
     """A disk, a tablespace or a quota."""
     READ_ONLY = (
         "database_read_only",
-        Sentence("the database is read-only"),
-        Sentence("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
+        _("the database is read-only"),
+        _("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
     )
     """A standby, a server or a session that is set so, or a file that may not be written."""
     CONNECTIONS = (
         "database_connections",
-        Sentence("the database has too many connections"),
-        Sentence("raise its limit, or start fewer workers and processes"),
+        _("the database has too many connections"),
+        _("raise its limit, or start fewer workers and processes"),
     )
     """A limit of the server, of the role, of the database or of a pooler."""
     POOL = (
         "database_connections",
-        Sentence("all connections of this process are in use"),
-        Sentence("see what keeps the database busy"),
+        _("all connections of this process are in use"),
+        _("see what keeps the database busy"),
     )
     """Our own pool is empty: its connections wait for locks or for a silent server."""
     REFUSED = (
         "database_refused",
-        Sentence("the database refuses the connection"),
-        Sentence("see that user, password and name in RECONCILER_DATABASE_URL are right"),
+        _("the database refuses the connection"),
+        _("see that user, password and name in RECONCILER_DATABASE_URL are right"),
     )
     """It answers, but refuses to let us in."""
     RIGHTS = (
         "database_rights",
-        Sentence("the database's role lacks a right"),
-        Sentence('grant it, as "A role that may not change tables" in docs/deployment.md does'),
+        _("the database's role lacks a right"),
+        _('grant it, as "A role that may not change tables" in docs/deployment.md does'),
     )
     """It lets us in, but this role may not read or write a table, or use a sequence."""
     UNREACHABLE = (
         "database_unavailable",
-        Sentence("the database is away"),
-        Sentence("see that it runs, and that RECONCILER_DATABASE_URL is right"),
+        _("the database is away"),
+        _("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
     """No connection, one that broke, silence, or a server that starts or stops."""
-    OTHER = ("database_failed", Sentence("the database reports an error"), Sentence("see its own log"))
+    OTHER = ("database_failed", _("the database reports an error"), _("see its own log"))
     """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
 
     def __init__(self, action: str, words: Sentence, remedy: Sentence) -> None:

@@ -25,7 +25,7 @@ from worker.database.column_types import UtcDateTime
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, newer, revisions, script_location
 from worker.database.transactions import Database, is_contention
-from worker.domain.records.sentences import N_, Sentence, quoted
+from worker.domain.records.sentences import N_, Sentence
 
 BASE = "base"
 """No revision at all: an empty database."""
@@ -149,8 +149,13 @@ def target_of(revision: str | None) -> str:
     if revision in (None, "head"):
         return known[-1]
     if revision != BASE and revision not in known:
-        message = N_("there is no revision %(revision)s; this release knows %(first)s to %(last)s, and %(base)s")
-        raise MigrationError(Sentence(message, repr(revision), known[0], known[-1], BASE))
+        raise MigrationError(
+            "there is no revision %(revision)s; this release knows %(first)s to %(last)s, and %(base)s",
+            repr(revision),
+            known[0],
+            known[-1],
+            BASE,
+        )
     return revision or known[-1]
 
 
@@ -162,7 +167,7 @@ def direction(before: str | None, target: str) -> Direction:
     order = [BASE, *revisions()]
     start = before or BASE
     if start not in order:
-        raise MigrationError(newer(start))
+        raise newer(start)
     way = order.index(target) - order.index(start)
     return Direction.UP if way > 0 else Direction.DOWN if way < 0 else Direction.NONE
 
@@ -183,8 +188,13 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
             # Not the database's own word for now: MariaDB's is in the time zone of the session.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
-                message = N_("the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s")
-                raise MigrationError(Sentence(message, target, table, Sentence(what), Sentence(remedy)))
+                raise MigrationError(
+                    "the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s",
+                    target,
+                    table,
+                    Sentence(what),
+                    Sentence(remedy),
+                )
 
 
 @contextmanager
@@ -192,7 +202,7 @@ def _errors_in_our_words() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise MigrationError(quoted(error)) from None
+        raise MigrationError("%(why)s", error) from None
 
 
 @contextmanager
@@ -222,9 +232,7 @@ def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SE
         if isinstance(error, IntegrityError) or not is_contention(error):
             raise
         raise MigrationError(
-            Sentence(
-                "a table is in use by another session: run the same command again later, and start nothing before that"
-            )
+            "a table is in use by another session: run the same command again later, and start nothing before that"
         ) from error
 
 
@@ -238,9 +246,7 @@ def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> No
     while not connection.exec_driver_sql(_TRY_LOCKS[kind]).scalar_one():
         connection.commit()
         if time.monotonic() > give_up:
-            raise MigrationError(
-                Sentence("another migration is under way: run `reconciler migrate` again when it has ended")
-            )
+            raise MigrationError("another migration is under way: run `reconciler migrate` again when it has ended")
         time.sleep(_POLL_SECONDS)
     # Both outlive the transaction; Alembic begins one for each revision.
     connection.commit()

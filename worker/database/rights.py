@@ -17,7 +17,7 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import VERSIONS
 from worker.database.tables import ACTS, BUDGETS, CURSORS, DEPLOYMENT, METADATA, OBSERVATIONS, SCHEDULES, STATES, TOTALS
 from worker.database.transactions import Database
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, _
 
 _READ = ("SELECT",)
 _KEEP = ("SELECT", "INSERT", "UPDATE")
@@ -78,10 +78,10 @@ class MissingRights:
     is_superuser: bool = False
 
     @property
-    def sentence(self) -> Sentence:
+    def words(self) -> Sentence:
         """What it lacks, as a clause."""
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
-        return Sentence("the role %(role)s lacks %(rights)s", self.role, listed or Sentence("nothing"))
+        return _("the role %(role)s lacks %(rights)s", self.role, listed or _("nothing"))
 
 
 def needed_rights() -> Mapping[str, Sequence[str]]:
@@ -150,4 +150,4 @@ def missing_rights_words(url: str) -> Sentence | None:
         found = read_missing_rights(url)
     except SQLAlchemyError:
         return None
-    return found.sentence if found.rights else None
+    return found.words if found.rights else None

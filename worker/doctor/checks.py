@@ -10,7 +10,7 @@ from worker.database.rights import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.records.sentences import N_, Sentence, about, quoted
+from worker.domain.records.sentences import N_, Sentence, _, about
 from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 from worker.operations.maintain_slots import longer_window_remedy
@@ -33,11 +33,9 @@ def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> 
     """
     faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
     if are_platforms and faults:
-        return [
-            warning("credentials", fault, Sentence("copy it from the platform's console again")) for fault in faults
-        ]
-    count = Sentence("1 account") if len(accounts) == 1 else Sentence("%(count)s accounts", len(accounts))
-    return [ok("credentials", about(count, ", ".join(accounts)))]
+        return [warning("credentials", fault, _("copy it from the platform's console again")) for fault in faults]
+    count = _("1 account") if len(accounts) == 1 else _("%(count)s accounts", len(accounts))
+    return [ok("credentials", "%(count)s: %(names)s", count, ", ".join(accounts))]
 
 
 def clock(ahead_seconds: float) -> Check:
@@ -45,15 +43,12 @@ def clock(ahead_seconds: float) -> Check:
     ahead, behind = N_("%(seconds)s s ahead of this host's clock"), N_("%(seconds)s s behind this host's clock")
     distance = Sentence(ahead if ahead_seconds > 0 else behind, f"{abs(ahead_seconds):,.3f}")
     if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
-        return ok("database_clock", distance)
-    return warning(
-        "database_clock",
-        Sentence(
-            "%(distance)s; after a change of hosts the database's clock alone says when the next query may be sent",
-            distance,
-        ),
-        Sentence("let NTP keep the clocks of both hosts"),
+        return ok("database_clock", "%(distance)s", distance)
+    detail = _(
+        "%(distance)s; after a change of hosts the database's clock alone says when the next query may be sent",
+        distance,
     )
+    return warning("database_clock", detail, _("let NTP keep the clocks of both hosts"))
 
 
 def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
@@ -62,20 +57,19 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
     `windows`: of each account SID the longest, all in seconds; None where they could not be read.
     """
     if windows is None:
-        return warning(
-            "query_window",
-            Sentence("query_budgets could not be read"),
-            Sentence("let this role read and write our tables"),
-        )
+        unread = _("query_budgets could not be read")
+        return warning("query_window", unread, _("let this role read and write our tables"))
     longer = [name for name, one in accounts.items() if is_longer(windows.get(one.account_sid, 0.0), own)]
     if not longer:
-        return ok("query_window", quoted(f"{own:g} s"))
+        return ok("query_window", "%(value)s", f"{own:g} s")
     longest = max(windows[accounts[name].account_sid] for name in longer)
-    message = N_(
-        "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s, but a worker with a window of %(longest)s s has"
-        " sent queries for %(accounts)s on this database, so this worker would send none"
+    detail = _(
+        "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s, but a worker with a window of %(longest)s s has sent"
+        " queries for %(accounts)s on this database, so this worker would send none",
+        f"{own:g}",
+        f"{longest:g}",
+        ", ".join(longer),
     )
-    detail = Sentence(message, f"{own:g}", f"{longest:g}", ", ".join(longer))
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 
 
@@ -85,53 +79,46 @@ def rights(found: MissingRights | Exception) -> Check:
     if isinstance(found, Exception):
         kind, why = kind_of(found), first_words(found)
         if kind is None or kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED):
-            return _unread(
-                name, Sentence("could not be tried"), why, Sentence("try again once nothing holds our tables")
-            )
-        return fatal(WRITES, Sentence("%(what)s (%(why)s)", kind.words, why), kind.remedy)
+            return _unread(name, _("could not be tried"), why, _("try again once nothing holds our tables"))
+        return fatal(WRITES, _("%(what)s (%(why)s)", kind.words, why), kind.remedy)
     if found.rights:
-        return fatal(name, found.sentence, ErrorKind.RIGHTS.remedy)
+        return fatal(name, found.words, ErrorKind.RIGHTS.remedy)
     if found.is_superuser:
-        detail = Sentence(
-            "the role %(role)s is a superuser: anyone who gets its password rules the whole server", found.role
-        )
-        return warning(
-            name, detail, Sentence('use another, as "A role that may not change tables" in docs/deployment.md does')
-        )
-    return ok(name, Sentence("the role %(role)s may read and write each table", found.role))
+        detail = _("the role %(role)s is a superuser: anyone who gets its password rules the whole server", found.role)
+        remedy = _('use another, as "A role that may not change tables" in docs/deployment.md does')
+        return warning(name, detail, remedy)
+    return ok(name, "the role %(role)s may read and write each table", found.role)
 
 
 def identity(changes: DatabaseChanges | None) -> Check:
     """Whether the database is the one that the slots were written in; None where that could not be read."""
     name = "database_identity"
     if changes is None:
-        return skipped(name, Sentence("the slots could not be read"))
+        return skipped(name, "the slots could not be read")
     words = next(map(sentence_of, database_findings(changes)), None)
     if words is None:
-        return ok(name, Sentence("the one that the slots were written in"))
+        return ok(name, "the one that the slots were written in")
     if changes_too_often(changes):
-        return fatal(
-            name, words, Sentence("see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")
-        )
-    return warning(name, words, Sentence('see "After a failover or a restore of the database" in docs/reliability.md'))
+        return fatal(name, words, _("see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one"))
+    return warning(name, words, _('see "After a failover or a restore of the database" in docs/reliability.md'))
 
 
 def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
     """Whether every worker process runs the version of this program; None where they could not be read."""
     if workers is None:
-        return skipped("versions", Sentence("worker_processes could not be read"))
+        return skipped("versions", "worker_processes could not be read")
     others = sorted({f"{row.host}: {row.version or '?'}" for row in workers if row.version != own})
     if not others:
-        return ok("versions", quoted(own))
-    detail = Sentence("this program is %(own)s, and workers run another version (%(others)s)", own, ", ".join(others))
-    return warning("versions", detail, Sentence("stop all of them, install one version everywhere, and start them"))
+        return ok("versions", "%(value)s", own)
+    detail = _("this program is %(own)s, and workers run another version (%(others)s)", own, ", ".join(others))
+    return warning("versions", detail, _("stop all of them, install one version everywhere, and start them"))
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
     """Whether a committed row survives a power cut, by the database's settings; None is one that could not be read."""
-    remedy = Sentence("see in the server's own settings that a commit reaches the disk")
+    remedy = _("see in the server's own settings that a commit reaches the disk")
     return [
-        _unread(name, Sentence("could not be read"), None, remedy) if value is None else _durable(name, value)
+        _unread(name, _("could not be read"), None, remedy) if value is None else _durable(name, value)
         for name, value in settings.items()
     ]
 
@@ -139,29 +126,25 @@ def durability(settings: Mapping[str, str | None]) -> list[Check]:
 def encoding(name: str) -> Check:
     """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
     if name == "UTF8":
-        return ok("database_encoding", quoted(name))
-    cannot = N_("%(name)s: such a database cannot hold what the platform writes")
-    checks_none = N_("%(name)s: such a database cannot hold what the platform writes and checks none of it")
-    return fatal(
-        "database_encoding",
-        Sentence(checks_none if name == "SQL_ASCII" else cannot, name),
-        Sentence("make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump"),
-    )
+        return ok("database_encoding", "%(value)s", name)
+    detail = _("%(name)s: such a database cannot hold what the platform writes", name)
+    if name == "SQL_ASCII":
+        detail = _("%(name)s: such a database cannot hold what the platform writes and checks none of it", name)
+    remedy = _("make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump")
+    return fatal("database_encoding", detail, remedy)
 
 
 def sessions(is_kept: bool | None) -> Check:
     """Whether a connection to PostgreSQL keeps its session; None where that could not be checked."""
     name = "database_sessions"
     if is_kept is None:
-        return skipped(name, Sentence("no second connection could be made"))
+        return skipped(name, "no second connection could be made")
     if is_kept:
-        return ok(name, Sentence("each connection keeps its own"))
+        return ok(name, "each connection keeps its own")
     return warning(
         name,
-        Sentence(
-            "a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others"
-        ),
-        Sentence("set pool_mode = session for this database (PgBouncer), or connect to the server itself"),
+        _("a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others"),
+        _("set pool_mode = session for this database (PgBouncer), or connect to the server itself"),
     )
 
 
@@ -174,70 +157,63 @@ def of_broker(name: str, value: Any, why_unread: str | None) -> Check:
 def _broker_rights(refused: Sequence[str]) -> Check:
     name = "broker_rights"
     if refused:
-        detail = Sentence("no message is taken in, or some get lost: refused are %(commands)s", ", ".join(refused))
+        detail = _("no message is taken in, or some get lost: refused are %(commands)s", ", ".join(refused))
         return warning(name, detail, _PERMIT)
-    return ok(name, Sentence("the user may do all that the worker does"))
+    return ok(name, "the user may do all that the worker does")
 
 
 def _maxmemory_policy(policy: str) -> Check:
     name = "maxmemory_policy"
     if policy == "noeviction":
-        return ok(name, quoted(policy))
-    lost = (
-        Sentence("answers that callers wait for")
-        if policy.startswith("volatile-")
-        else Sentence("orders on their way to the table")
-    )
-    return warning(
-        name,
-        Sentence("%(policy)s: when its memory is full, %(lost)s are dropped", policy, lost),
-        Sentence("set maxmemory-policy noeviction"),
-    )
+        return ok(name, "%(value)s", policy)
+    lost = _("orders on their way to the table")
+    if policy.startswith("volatile-"):
+        lost = _("answers that callers wait for")
+    detail = _("%(policy)s: when its memory is full, %(lost)s are dropped", policy, lost)
+    return warning(name, detail, _("set maxmemory-policy noeviction"))
 
 
 def _persistence(kind: str) -> Check:
     name = "persistence"
     if kind == "aof":
-        return ok(name, quoted("appendonly yes"))
+        return ok(name, "%(value)s", "appendonly yes")
     if kind == "snapshots":
-        return ok(
-            name, Sentence("snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
-        )
-    detail = Sentence("no persistence: when the server restarts, orders on their way to the table are lost")
-    return warning(name, detail, Sentence("set appendonly yes"))
+        return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
+    detail = _("no persistence: when the server restarts, orders on their way to the table are lost")
+    return warning(name, detail, _("set appendonly yes"))
 
 
 def _default_queue(waiting: int) -> Check:
     name = "default_queue"
     if not waiting:
-        return ok(name, Sentence("no message waits in Celery's default queue"))
-    one = Sentence("1 message waits in Celery's default queue, celery, which this worker does not consume")
-    many = N_("%(count)s messages wait in Celery's default queue, celery, which this worker does not consume")
-    why = Sentence('if they are for it, have their sender name queue="reconciler.orders", and send them again')
-    return warning(name, one if waiting == 1 else Sentence(many, f"{waiting:,}"), why)
+        return ok(name, "no message waits in Celery's default queue")
+    count = _("1 message waits") if waiting == 1 else _("%(count)s messages wait", f"{waiting:,}")
+    detail = _("%(messages)s in Celery's default queue, celery, which this worker does not consume", count)
+    remedy = _('if they are for it, have their sender name queue="reconciler.orders", and send them again')
+    return warning(name, detail, remedy)
 
 
-_PERMIT = Sentence('permit it, as "The smallest rights at Redis" in docs/deployment.md does')
+_PERMIT = _('permit it, as "The smallest rights at Redis" in docs/deployment.md does')
 BROKER: Mapping[str, tuple[Sentence, Sentence, Callable[[Any], Check]]] = {
-    "broker_rights": (Sentence("could not be tried"), _PERMIT, _broker_rights),
+    "broker_rights": (_("could not be tried"), _PERMIT, _broker_rights),
     "maxmemory_policy": (
-        Sentence("could not be read"),
-        Sentence("see in the server's own settings that it is noeviction"),
+        _("could not be read"),
+        _("see in the server's own settings that it is noeviction"),
         _maxmemory_policy,
     ),
     "persistence": (
-        Sentence("unknown: it could not be read"),
-        Sentence("see in the server's own settings that it is on"),
+        _("unknown: it could not be read"),
+        _("see in the server's own settings that it is on"),
         _persistence,
     ),
     "queues": (
-        Sentence("the worker cannot declare a queue, and takes nothing in"),
-        Sentence('delete that queue once it is empty, and see "Redis or RabbitMQ" in docs/scaling.md'),
-        lambda _: ok("queues", Sentence("the worker can declare them")),
+        _("the worker cannot declare a queue, and takes nothing in"),
+        _('delete that queue once it is empty, and see "Redis or RabbitMQ" in docs/scaling.md'),
+        lambda _declared: ok("queues", "the worker can declare them"),
     ),
     "default_queue": (
-        Sentence("unknown: it could not be read"),
-        Sentence("see that no message waits in the queue celery"),
+        _("unknown: it could not be read"),
+        _("see that no message waits in the queue celery"),
         _default_queue,
     ),
 }
@@ -248,44 +224,40 @@ declares them; whether callers forget to name the queue, so that messages wait i
 
 
 def _form_faults(account: Credentials, name: str) -> Iterator[Sentence]:
-    for what, value in ((Sentence("account SID"), account.account_sid), (Sentence("app id"), account.app_id)):
+    for what, value in ((_("account SID"), account.account_sid), (_("app id"), account.app_id)):
         if not _ISSUED.fullmatch(value):
-            yield Sentence(
+            yield _(
                 "the %(what)s of account %(account)s is not 32 letters and digits, as the platform issues them",
                 what,
                 name,
             )
     token = account.auth_token
     if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
-        yield Sentence("the auth token of account %(account)s is no token, but its placeholder, SID or app id", name)
+        yield _("the auth token of account %(account)s is no token, but its placeholder, SID or app id", name)
 
 
 def _unread(name: str, detail: Sentence, why: str | None, remedy: Sentence) -> Check:
-    return warning(name, Sentence("%(what)s (%(why)s)", detail, why) if why else detail, remedy)
+    return warning(name, _("%(what)s (%(why)s)", detail, why) if why else detail, remedy)
 
 
 def _durable(name: str, value: str) -> Check:
-    lost = Sentence("commits, orders and the record that a query was sent among them")
+    lost = _("commits, orders and the record that a query was sent among them")
     match name, value:
         case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
-            return ok(name, quoted(value))
+            return ok(name, "%(value)s", value)
         # Only MariaDB has 3: it flushes at every commit, and more.
         case "innodb_flush_log_at_trx_commit", "1" | "3":
-            return ok(name, quoted(value))
+            return ok(name, "%(value)s", value)
         case "synchronous_commit", "local" | "remote_write":
-            message = N_("%(value)s: enough for a single server; a failover to a standby may lose the last commits")
-            return ok(name, Sentence(message, value))
+            return ok(
+                name, "%(value)s: enough for a single server; a failover to a standby may lose the last commits", value
+            )
         case "fsync", _:
-            detail, remedy = (
-                Sentence("a power cut can destroy the database"),
-                Sentence("set fsync = on, and reload the server's settings"),
-            )
+            detail = _("a power cut can destroy the database")
+            remedy = _("set fsync = on, and reload the server's settings")
         case "synchronous_commit", _:
-            detail = Sentence("a crash can lose the last %(lost)s", lost)
-            remedy = Sentence("set synchronous_commit = on, for the server or with ALTER ROLE")
+            detail = _("a crash can lose the last %(lost)s", lost)
+            remedy = _("set synchronous_commit = on, for the server or with ALTER ROLE")
         case _:
-            detail, remedy = (
-                Sentence("a crash can lose the last second's %(lost)s", lost),
-                Sentence("set %(name)s = 1", name),
-            )
+            detail, remedy = _("a crash can lose the last second's %(lost)s", lost), _("set %(name)s = 1", name)
     return warning(name, about(value, detail), remedy)

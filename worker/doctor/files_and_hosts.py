@@ -11,7 +11,7 @@ from worker.adapters.safe_text import first_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.doctor.finding import Check, fatal, ok, warning
 from worker.domain.records.notifications import EndpointSettings, Webhook
-from worker.domain.records.sentences import Fault, Sentence, about, parted, then
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.settings import Settings
 
 _OURS = "celery_settings.py"
@@ -24,45 +24,35 @@ def shadow() -> Check | None:
     # A folder without __init__.py has no origin, and comes after every package.
     if spec is None or spec.origin is None or Path(spec.origin).with_name(_OURS).exists():
         return None
-    return fatal(
-        "working_folder",
-        Sentence("celery -A worker loads %(path)s here, and not this program", spec.origin),
-        Sentence("rename it, or start in another folder"),
-    )
+    detail = _("celery -A worker loads %(path)s here, and not this program", spec.origin)
+    return fatal("working_folder", detail, _("rename it, or start in another folder"))
 
 
 def console_check(users_file: Path | None) -> Check:
     """Who opens it: people who sign in, or who have the key that `serve` prints."""
     if users_file is None:
-        return ok(
-            "console", Sentence("no file of users: it opens by the address with a key that `reconciler serve` prints")
-        )
+        return ok("console", "no file of users: it opens by the address with a key that `reconciler serve` prints")
     try:
         users, fault = read_users(users_file), mode_fault(users_file)
     except Fault as wrong:
-        return warning(
-            "console",
-            Sentence("no user can sign in: %(why)s", wrong.sentence),
-            Sentence("correct the file of RECONCILER_USERS_FILE"),
-        )
+        detail = _("no user can sign in: %(why)s", wrong.sentence)
+        return warning("console", detail, _("correct the file of RECONCILER_USERS_FILE"))
     if not users:
-        return warning(
-            "console",
-            Sentence("no user can sign in: %(path)s has none", users_file),
-            Sentence("add one with `reconciler user add`"),
-        )
+        detail = _("no user can sign in: %(path)s has none", users_file)
+        return warning("console", detail, _("add one with `reconciler user add`"))
     if fault:
-        return warning("console", *(parted(fault) or (fault, fault)))
-    one = Sentence("everybody signs in: 1 user")
-    return ok("console", one if len(users) == 1 else Sentence("everybody signs in: %(count)s users", len(users)))
+        return warning("console", *fault.parts)
+    if len(users) == 1:
+        return ok("console", "everybody signs in: 1 user")
+    return ok("console", "everybody signs in: %(count)s users", len(users))
 
 
 def host_check(host: str, resolve: Callable[[], str]) -> Check:
     """Whether the platform's host has an address; `resolve` gives one, or raises as a resolver does."""
     words, has_address = _address_of(host, resolve)
     if has_address:
-        return ok("platform_host", words)
-    remedy = Sentence("see that RECONCILER_PLATFORM_URL is right, and that this host resolves names")
+        return ok("platform_host", "%(host)s", words)
+    remedy = _("see that RECONCILER_PLATFORM_URL is right, and that this host resolves names")
     return warning("platform_host", words, remedy)
 
 
@@ -72,14 +62,14 @@ def certificates_checks(settings: Settings) -> list[Check]:
         return []
     authorities = platform_authorities(settings.platform_ca_file, os.environ)
     if authorities.path is None:
-        return [ok("platform_certificate", Sentence("checked by the public authorities"))]
+        return [ok("platform_certificate", "checked by the public authorities")]
     fault = authorities_fault(authorities.path)
     if fault is None:
         named = f"{authorities.path} ({authorities.named_by})"
-        return [ok("platform_certificate", Sentence("checked by the authorities in %(path)s", named))]
-    why = Sentence("%(name)s %(fault)s", authorities.named_by, fault)
-    remedy = Sentence("let %(name)s name a file of certificates in PEM form, or unset it", authorities.named_by)
-    return [fatal("platform_certificate", Sentence("%(what)s (%(why)s)", why, authorities.path), remedy)]
+        return [ok("platform_certificate", "checked by the authorities in %(path)s", named)]
+    detail = _("%(name)s %(fault)s (%(path)s)", authorities.named_by, fault, authorities.path)
+    remedy = _("let %(name)s name a file of certificates in PEM form, or unset it", authorities.named_by)
+    return [fatal("platform_certificate", detail, remedy)]
 
 
 def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
@@ -101,27 +91,26 @@ def endpoint_checks(
 def _checks(endpoint: EndpointSettings, addresses: Mapping[str, Callable[[], str]]) -> list[Check]:
     target, account = endpoint.target, endpoint.account
     if not isinstance(target, Webhook):
-        return [ok("notify_endpoint", about(account, target.shown))]
+        return [ok("notify_endpoint", "%(account)s: %(url)s", account, target.shown)]
     host = urlsplit(target.url).hostname or ""
     words, has_address = _address_of(host, addresses[host])
     if has_address:
-        said = then(words, _secrets(target))
-        found = ok("notify_endpoint", about(account, about(target.shown, said)))
+        secrets = _secrets(target)
+        found = ok("notify_endpoint", "%(name)s: %(url)s: %(host)s; %(secrets)s", account, target.shown, words, secrets)
     else:
-        remedy = Sentence("see that the URL is right, and that this host resolves names")
-        found = warning("notify_endpoint", about(account, words), remedy)
+        remedy = _("see that the URL is right, and that this host resolves names")
+        found = warning("notify_endpoint", _("%(account)s: %(what)s", account, words), remedy)
     if target.url.startswith("https:") or not target.allow_http:
         return [found]
-    open_to_all = Sentence(
-        "%(account)s: %(url)s is http, and the network on the way can read every phone number", account, target.shown
-    )
-    return [found, warning("notify_endpoint", open_to_all, Sentence("use https, unless the network is yours alone"))]
+    remedy = _("use https, unless the network is yours alone")
+    is_open = _("%(url)s is http, and the network on the way can read every phone number", target.shown)
+    return [found, warning("notify_endpoint", _("%(account)s: %(what)s", account, is_open), remedy)]
 
 
 def _secrets(target: Webhook) -> Sentence:
     if len(target.secrets) == 1:
-        return Sentence("one secret signs")
-    return Sentence("two secrets sign: take the old one out once the receiver knows the new one")
+        return _("one secret signs")
+    return _("two secrets sign: take the old one out once the receiver knows the new one")
 
 
 def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
@@ -129,7 +118,7 @@ def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
     try:
         address = resolve()
     except (OSError, UnicodeError) as error:
-        return Sentence("%(host)s cannot be resolved (%(why)s)", host, first_words(error)), False
+        return _("%(host)s cannot be resolved (%(why)s)", host, first_words(error)), False
     if address == host:
-        return Sentence("%(host)s is an address", host), True
-    return Sentence("%(host)s has the address %(address)s", host, address), True
+        return _("%(host)s is an address", host), True
+    return _("%(host)s has the address %(address)s", host, address), True

@@ -49,9 +49,9 @@ class Check:
         return replace(self, detail=self.detail.with_each(shown), remedy=remedy)
 
 
-def ok(name: str, detail: Sentence) -> Check:
+def ok(name: str, message: str, *values: object) -> Check:
     """A check that found nothing to do."""
-    return Check(name=name, status=Status.OK, detail=detail)
+    return Check(name=name, status=Status.OK, detail=Sentence(message, *values))
 
 
 def warning(name: str, detail: Sentence, remedy: Sentence) -> Check:
@@ -64,6 +64,6 @@ def fatal(name: str, detail: Sentence, remedy: Sentence) -> Check:
     return Check(name=name, status=Status.FATAL, detail=detail, remedy=remedy)
 
 
-def skipped(name: str, why: Sentence) -> Check:
-    """A check that could not be made."""
-    return Check(name=name, status=Status.SKIPPED, detail=why)
+def skipped(name: str, message: str, *values: object) -> Check:
+    """A check that could not be made, and why."""
+    return Check(name=name, status=Status.SKIPPED, detail=Sentence(message, *values))

@@ -88,7 +88,7 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     """Read the server, the revision, the slots and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
     where there is none."""
     if (missing := missing_file(url)) is not None:
-        raise NoDatabaseFile(Sentence("there is no file %(path)s yet", missing))
+        raise NoDatabaseFile("there is no file %(path)s yet", missing)
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         server = read_server(database, HostClock().now)
     # With a connection of its own, after the first is closed: a role may be allowed a single one.

@@ -35,7 +35,7 @@ from worker.domain.records.accounts import (
     SlotKey,
     SlotRow,
 )
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence, _
 from worker.stores.accounts import (
     add_slot,
     lock_rows,
@@ -188,11 +188,12 @@ def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, floa
 
 def longer_window_remedy(our_window: float, their_window: float) -> Sentence:
     """What a person does where a slot's row has a longer window than this worker; both in seconds."""
-    message = N_(
+    return _(
         "set RECONCILER_QUERY_WINDOW_SECONDS to %(theirs)s; or, once no worker with that window runs any"
-        " more, lower it with `reconciler limit --window %(own)s`"
+        " more, lower it with `reconciler limit --window %(own)s`",
+        f"{their_window:g}",
+        f"{our_window:g}",
     )
-    return Sentence(message, f"{their_window:g}", f"{our_window:g}")
 
 
 @retry_contention

@@ -14,7 +14,7 @@ from typing import Any
 from worker.adapters.text_files import read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.sentences import N_, Fault, Sentence, about, accepting
+from worker.domain.records.sentences import Fault, Faults, Sentence, _, about, accepting
 from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.tokens_and_sign_ins import read_tokens
 from worker.domain.wire.fields import ID_RULE, bare_id_fault
@@ -26,10 +26,10 @@ from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""
 
-SID_RULE = Sentence("1 to 64 ASCII letters, digits, dots, dashes and underscores")
-TOKEN_RULE = Sentence("1 to 256 printable ASCII characters, no white space")
-FAILED_AMOUNT_RULE = Sentence("charged or echoed")
-FILE_RULE = Sentence(
+SID_RULE = _("1 to 64 ASCII letters, digits, dots, dashes and underscores")
+TOKEN_RULE = _("1 to 256 printable ASCII characters, no white space")
+FAILED_AMOUNT_RULE = _("charged or echoed")
+FILE_RULE = _(
     'a TOML file with one table per account: [NAME] and account_sid, auth_token and app_id, each a "string", and where'
     " its notifications go: notify_url with notify_secret, or notify_task; where its callbacks come in over HTTP:"
     " callback_token; what an amount beside a failure means: failed_amount, charged or echoed;"
@@ -66,11 +66,11 @@ class AccountsFile:
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
-        """Read a file. Raises `Fault` where it cannot be read or an entry is wrong."""
+        """Read a file. Raises `Fault` if it cannot be read, and `Faults` if entries are wrong."""
         try:
             tables = read_toml(path)
         except Fault as fault:
-            raise Fault(Sentence("names a file that %(fault)s", fault.sentence)) from None
+            raise Fault("names a file that %(fault)s", fault.sentence) from None
         faults: list[Sentence] = []
         files: list[Path] = []
         for name, table in tables.items():
@@ -80,7 +80,7 @@ class AccountsFile:
                 faults += (_wrong_key(name, f"{key}{SUFFIX}", fault) for key, fault in secrets.faults.items())
             faults += _table_faults(name, table)
         if faults:
-            raise Fault(*faults)
+            raise Faults(faults)
         accounts = {name: Credentials(**{key: table[key] for key in _KEYS}) for name, table in tables.items()}
         endpoints = {name: notify.endpoint_of(name, table) for name, table in tables.items()}
         warnings = [*mode_warnings(path), *(line for file in files for line in secret_mode_warnings(file))]
@@ -119,7 +119,7 @@ def callback_tokens(text: str) -> str:
 def app_id(text: str) -> str:
     """An application's id. Raises `Fault`."""
     if fault := bare_id_fault(text):
-        raise Fault(fault)
+        raise Fault("%(why)s", fault)
     return text
 
 
@@ -141,7 +141,7 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
     for name, credentials in accounts.items():
         first = seen.setdefault((credentials.account_sid, credentials.app_id), name)
         if first != name:
-            yield Sentence(
+            yield _(
                 "makes the accounts %(first)s and %(second)s the same: they share the account SID and the app id",
                 repr(first),
                 repr(name),
@@ -158,20 +158,23 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
     for name, credentials in accounts.items():
         first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
         if token != credentials.auth_token:
-            message = N_("the accounts %(first)s and %(second)s share an account SID but have different auth tokens")
-            yield Sentence(message, repr(first), repr(name))
+            yield _(
+                "the accounts %(first)s and %(second)s share an account SID but have different auth tokens",
+                repr(first),
+                repr(name),
+            )
 
 
-def mode_warnings(path: Path, holds: str = Sentence("auth tokens")) -> Iterator[Sentence]:
+def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentence]:
     """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
-        said = Sentence("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
-        yield about(said, Sentence("chmod 600 %(path)s", path))
+        said = _("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
+        yield about(said, _("chmod 600 %(path)s", path))
 
 
 def secret_mode_warnings(path: Path) -> Iterator[Sentence]:
     """The same of a file that holds one secret."""
-    return mode_warnings(path, Sentence("a secret"))
+    return mode_warnings(path, _("a secret"))
 
 
 def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
@@ -187,18 +190,18 @@ def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
 
 def _table_faults(name: str, table: object) -> Iterator[Sentence]:
     if not isinstance(table, dict):
-        yield Sentence("has the key %(key)s outside of any account's table", _short(name))
+        yield _("has the key %(key)s outside of any account's table", _short(name))
         return
     account = _short(name)
     if fault := bare_id_fault(name):
-        yield Sentence("has an account %(account)s whose name %(fault)s", account, fault)
+        yield _("has an account %(account)s whose name %(fault)s", account, fault)
     for key in _KEYS:
         if key not in table:
-            yield Sentence("has an account %(account)s that lacks %(key)s", account, key)
+            yield _("has an account %(account)s that lacks %(key)s", account, key)
     for key, fault in _wrong_values(table):
         yield _wrong_key(name, key, fault)
     for key in table.keys() - _CHECKS.keys():
-        yield Sentence("has an account %(account)s with the unknown key %(key)s", account, _short(key))
+        yield _("has an account %(account)s with the unknown key %(key)s", account, _short(key))
 
 
 def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]:
@@ -208,7 +211,7 @@ def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]
         value = table.get(key, _ABSENT.get(key))
         try:
             if key in table and key not in _NO_TEXTS and not isinstance(value, str):
-                raise Fault(Sentence("is not a string"))
+                raise Fault("is not a string")
             given[key] = check(value) if key in table else value
         except Fault as wrong:
             why = wrong.sentence
@@ -220,7 +223,7 @@ def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]
 
 def _failed_amount(value: object) -> object:
     if value not in list(FailedAmount):
-        raise Fault(Sentence("is not %(rule)s", FAILED_AMOUNT_RULE))
+        raise Fault("is not %(rule)s", FAILED_AMOUNT_RULE)
     return value
 
 
@@ -237,7 +240,7 @@ _ABSENT: Mapping[str, object] = {"notify_allow_http": False}
 
 
 def _wrong_key(name: str, key: str, fault: Sentence) -> Sentence:
-    return Sentence("has an account %(account)s whose %(key)s %(fault)s", _short(name), key, fault)
+    return _("has an account %(account)s whose %(key)s %(fault)s", _short(name), key, fault)
 
 
 def _short(name: str) -> str:

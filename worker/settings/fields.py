@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
-from worker.domain.records.sentences import Fault, Sentence
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
@@ -24,19 +24,13 @@ Seconds = Annotated[
         ge=SHORTEST_SECONDS,
         le=LONGEST_SECONDS,
         allow_inf_nan=False,
-        description=Sentence(
-            "seconds from %(least)s to %(most)s, fractions allowed", SHORTEST_SECONDS, LONGEST_SECONDS
-        ),
+        description=_("seconds from %(least)s to %(most)s, fractions allowed", SHORTEST_SECONDS, LONGEST_SECONDS),
     ),
 ]
 
 
-class SettingsError(Exception):
+class SettingsError(Faults):
     """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
-
-    def __init__(self, faults: tuple[Sentence, ...]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(faults))
 
 
 def _upper(value: object) -> object:
@@ -51,7 +45,7 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` alone is a directory of the database
-        raise Fault(Sentence("is not a known time zone")) from None
+        raise Fault("is not a known time zone") from None
     return value
 
 
@@ -71,13 +65,13 @@ def unset(rule: Sentence) -> Any:
 
 def flag() -> Any:
     """The default of a switch."""
-    return Field(default=False, description=Sentence("true or false"))
+    return Field(default=False, description=_("true or false"))
 
 
 def whole(default: int, least: int, most: int) -> Any:
     """The default of a number without fractions, and its range."""
-    why = Sentence("a whole number from %(least)s to %(most)s", least, most)
-    return Field(default=default, ge=least, le=most, description=why)
+    rule = _("a whole number from %(least)s to %(most)s", least, most)
+    return Field(default=default, ge=least, le=most, description=rule)
 
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]

@@ -13,22 +13,20 @@ from typing import Any
 
 from worker.adapters.certificates import authorities_file_fault
 from worker.domain.records.notifications import CeleryTask, EndpointSettings, EventType, Webhook
-from worker.domain.records.sentences import N_, Fault, Sentence
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.settings import addresses
 
-URL_RULE = Sentence(
-    "https://HOST/PATH, no user, password or fragment; http:// on this machine, or where HTTP is allowed"
-)
-SECRET_RULE = Sentence(
+URL_RULE = _("https://HOST/PATH, no user, password or fragment; http:// on this machine, or where HTTP is allowed")
+SECRET_RULE = _(
     "whsec_ and the padded base64 of 24 to 64 bytes; two of these with a blank between them, while one is changed"
 )
-TASK_RULE = Sentence(
+TASK_RULE = _(
     "the name of a Celery task, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
 )
-QUEUE_RULE = Sentence(
+QUEUE_RULE = _(
     "the name of a queue, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
 )
-EVENTS_RULE = Sentence("some of %(names)s, separated by commas; or not set, which is all of them", ", ".join(EventType))
+EVENTS_RULE = _("some of %(names)s, separated by commas; or not set, which is all of them", ", ".join(EventType))
 
 SECRET_KEYS: Mapping[str, str] = {
     "notify_url": "https://stand.in",
@@ -52,7 +50,7 @@ def webhook_url(text: str) -> str:
     """An http or https URL of a receiver. Raises `Fault`."""
     addresses.http_parts(text)
     if "#" in text:
-        raise Fault(Sentence("holds a fragment"))
+        raise Fault("holds a fragment")
     return text
 
 
@@ -60,24 +58,25 @@ def webhook_secret(text: str) -> str:
     """One or two secrets, with one blank between them. Raises `Fault`."""
     words = text.split()
     if len(words) not in (1, 2):
-        raise Fault(Sentence("is neither one secret nor two with a blank between them"))
+        raise Fault("is neither one secret nor two with a blank between them")
     for word in words:
         if not word.startswith(_SECRET):
-            raise Fault(Sentence("holds a secret that does not begin with %(start)s", _SECRET))
+            raise Fault("holds a secret that does not begin with %(start)s", _SECRET)
         try:
             key = base64.b64decode(word.removeprefix(_SECRET), validate=True)
         except (binascii.Error, ValueError):
-            raise Fault(Sentence("holds a secret that is not padded base64 after %(start)s", _SECRET)) from None
+            raise Fault("holds a secret that is not padded base64 after %(start)s", _SECRET) from None
         if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
-            message = N_("holds a secret of fewer than %(fewest)s or more than %(most)s bytes")
-            raise Fault(Sentence(message, _FEWEST_BYTES, _MOST_BYTES))
+            raise Fault(
+                "holds a secret of fewer than %(fewest)s or more than %(most)s bytes", _FEWEST_BYTES, _MOST_BYTES
+            )
     return " ".join(words)
 
 
 def task_name(text: str) -> str:
     """A task's or a queue's name. Raises `Fault`."""
     if text.startswith(OUR_PREFIX):
-        raise Fault(Sentence("begins with %(start)s, as the worker's own do", OUR_PREFIX))
+        raise Fault("begins with %(start)s, as the worker's own do", OUR_PREFIX)
     return addresses.of_form(_NAME, text)
 
 
@@ -85,14 +84,14 @@ def event_types(text: str) -> str:
     """Types of events, joined by commas without blanks. Raises `Fault`."""
     words = [word.strip() for word in text.split(",")]
     if not set(words) <= set(EventType):
-        raise Fault(Sentence("names an event that there is not"))
+        raise Fault("names an event that there is not")
     return ",".join(dict.fromkeys(words))
 
 
 def ca_file(path: str) -> str:
     """A file of certificates. Raises `Fault`."""
     if fault := authorities_file_fault(path):
-        raise Fault(fault)
+        raise Fault("%(why)s", fault)
     return path
 
 
@@ -105,23 +104,23 @@ def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str],
     to_url, to_task = given.get("notify_url"), given.get("notify_task")
     is_set = bool(given.get(key))
     if key == "notify_url" and to_url and given.get("notify_allow_http") is False and _is_open(to_url):
-        return Sentence(
+        return _(
             "is an http URL beyond this machine, which anybody on the way can read: use https, or set"
             " %(name)s to true where the network is yours",
             shown("notify_allow_http"),
         )
     if key == "notify_secret" and "notify_url" in given and is_set is not bool(to_url):
-        with_url = N_("is not set, though %(name)s is: every request is signed with it")
-        without = N_("is set, though %(name)s is not: every request is signed with it")
-        return Sentence(without if is_set else with_url, shown("notify_url"))
+        if is_set:
+            return _("is set, though %(name)s is not: every request is signed with it", shown("notify_url"))
+        return _("is not set, though %(name)s is: every request is signed with it", shown("notify_url"))
     if key == "notify_task" and to_task and to_url:
-        return Sentence("is set, and so is %(name)s: keep one of the two", shown("notify_url"))
+        return _("is set, and so is %(name)s: keep one of the two", shown("notify_url"))
     if key in ("notify_queue", "notify_broker_url") and is_set and "notify_task" in given and not to_task:
-        return Sentence("is set, though %(name)s is not", shown("notify_task"))
+        return _("is set, though %(name)s is not", shown("notify_task"))
     if key == "notify_ca_file" and is_set and "notify_url" in given and not to_url:
-        return Sentence("is set, though %(name)s is not", shown("notify_url"))
+        return _("is set, though %(name)s is not", shown("notify_url"))
     if key == "notify_events" and is_set and {"notify_url", "notify_task"} <= given.keys() and not (to_url or to_task):
-        return Sentence("is set, though neither %(name)s nor %(other)s is", shown("notify_url"), shown("notify_task"))
+        return _("is set, though neither %(name)s nor %(other)s is", shown("notify_url"), shown("notify_task"))
     return None
 
 
@@ -165,7 +164,7 @@ def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
 
 def _switch(value: object) -> object:
     if not isinstance(value, bool):
-        raise Fault(Sentence("is neither true nor false"))
+        raise Fault("is neither true nor false")
     return value
 
 

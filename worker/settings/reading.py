@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
-from worker.domain.records.sentences import N_, Fault, Sentence, accepting, then
+from worker.domain.records.sentences import Fault, Faults, Sentence, _, accepting
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
@@ -41,17 +41,17 @@ _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 # Pydantic's kinds of fault, in words that complete "RECONCILER_... ".
 _WORDS = {
-    "greater_than_equal": Sentence("is too small"),
-    "less_than_equal": Sentence("is too large"),
-    "finite_number": Sentence("is not a finite number"),
-    "float_parsing": Sentence("is not a number"),
-    "int_parsing": Sentence("is not a whole number"),
-    "int_parsing_size": Sentence("is too large"),
-    "int_from_float": Sentence("is not a whole number"),
-    "bool_parsing": Sentence("is neither true nor false"),
-    "literal_error": Sentence("is none of the accepted words"),
-    "enum": Sentence("is none of the accepted words"),
-    "string_pattern_mismatch": Sentence("has characters that are not accepted, or too many"),
+    "greater_than_equal": _("is too small"),
+    "less_than_equal": _("is too large"),
+    "finite_number": _("is not a finite number"),
+    "float_parsing": _("is not a number"),
+    "int_parsing": _("is not a whole number"),
+    "int_parsing_size": _("is too large"),
+    "int_from_float": _("is not a whole number"),
+    "bool_parsing": _("is neither true nor false"),
+    "literal_error": _("is none of the accepted words"),
+    "enum": _("is none of the accepted words"),
+    "string_pattern_mismatch": _("has characters that are not accepted, or too many"),
 }
 
 
@@ -106,8 +106,8 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     except ValidationError as error:
         faults = tuple(_fault_lines(error.errors(), secrets))
     except (OSError, UnicodeDecodeError) as error:
-        fault = Sentence("%(path)s cannot be read (%(why)s)", env_file, type(error).__name__)
-        faults = (accepting(fault, Sentence("UTF-8 text, one NAME=value a line")),)
+        fault = _("%(path)s cannot be read (%(why)s)", env_file, type(error).__name__)
+        faults = (accepting(fault, _("UTF-8 text, one NAME=value a line")),)
     else:
         faults = tuple(_fault_lines([], secrets))
         if not faults:
@@ -131,18 +131,20 @@ def hint_on_folder() -> str:
     """Beside the lack of a setting; empty where there is an `.env`."""
     if Path(".env").exists():
         return ""
-    return Sentence(" (there is no .env in %(folder)s; if you have one, call the command in its folder)", _folder())
+    return _(" (there is no .env in %(folder)s; if you have one, call the command in its folder)", _folder())
 
 
 def hint_on_default(settings: Settings, name: str) -> str:
     """Beside the value of `database_url` or `broker_url`; empty where it was set, or could have been in an `.env`."""
     if name in settings.model_fields_set or Path(".env").exists():
         return ""
-    message = N_(
-        "; that is the default %(name)s, as there is no .env in %(folder)s and %(setting)s is not set:"
-        " if you have an .env, call the command in its folder"
+    return _(
+        "; that is the default %(name)s, as there is no .env in %(folder)s and %(setting)s is not set: if you"
+        " have an .env, call the command in its folder",
+        name.removesuffix("_url"),
+        _folder(),
+        f"{PREFIX}{name.upper()}",
     )
-    return Sentence(message, name.removesuffix("_url"), _folder(), f"{PREFIX}{name.upper()}")
 
 
 def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:
@@ -161,8 +163,8 @@ def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Itera
             continue
         yield from _lines_of(detail, field, from_file=field in secrets.values)
     for field, fault in of_files.items():
-        said = Sentence("%(name)s %(fault)s", f"{PREFIX}{field.upper()}{SUFFIX.upper()}", fault)
-        yield accepting(said, Sentence("a file that holds nothing but the secret"))
+        said = _("%(name)s %(fault)s", f"{PREFIX}{field.upper()}{SUFFIX.upper()}", fault)
+        yield accepting(said, _("a file that holds nothing but the secret"))
 
 
 def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[Sentence]:
@@ -170,11 +172,12 @@ def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[
     name = f"{PREFIX}{field.upper()}"
     named = f"{name} (from {name}{SUFFIX.upper()})" if from_file else name
     own = detail.get("ctx", {}).get("error")
-    unexplained = _WORDS.get(detail["type"], Sentence("has a value of the wrong kind"))
-    for fault in own.sentences if isinstance(own, Fault) else (unexplained,):
-        said = Sentence("%(name)s %(fault)s", named, fault)
+    unexplained = _WORDS.get(detail["type"], _("has a value of the wrong kind"))
+    alone = own.sentence if isinstance(own, Fault) else unexplained
+    for fault in own.faults if isinstance(own, Faults) else (alone,):
+        said = _("%(name)s %(fault)s", named, fault)
         if field not in _NEVER_SHOWN:
-            said = Sentence("%(what)s (%(why)s)", said, _shown(detail["input"]))
+            said = _("%(what)s (%(why)s)", said, _shown(detail["input"]))
         yield accepting(said, accepted or "")
 
 
@@ -185,7 +188,7 @@ def _shown(value: object) -> str:
 
 def _file_warnings(env_file: str | Path | None, in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     if env_file is not None and any(_is_secret(name.upper(), value or "") for name, value in in_file.items()):
-        yield from mode_warnings(Path(env_file), Sentence("passwords or tokens"))
+        yield from mode_warnings(Path(env_file), _("passwords or tokens"))
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -198,8 +201,8 @@ def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
             close = _nearest(name, VARIABLES)
-            said = Sentence("%(name)s is set, but there is no such setting", name)
-            yield then(said, Sentence("did you mean %(other)s?", close)) if close else said
+            said = _("%(name)s is set, but there is no such setting", name)
+            yield _("%(what)s; %(do)s", said, _("did you mean %(other)s?", close)) if close else said
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:

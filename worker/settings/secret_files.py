@@ -47,9 +47,9 @@ def read_secret_files(given: Mapping[str, object], names: Collection[str], folde
             continue
         try:
             if name in given:
-                raise Fault(Sentence("is set, and so is the setting itself: keep one of the two"))
+                raise Fault("is set, and so is the setting itself: keep one of the two")
             if not isinstance(named, str):
-                raise Fault(Sentence("is not a string"))
+                raise Fault("is not a string")
             values[name] = _read_secret(folder / named)
         except Fault as fault:
             faults[name] = fault.sentence
@@ -63,7 +63,7 @@ def _read_secret(path: Path) -> str:
     try:
         text = read_text(path, _MAX_BYTES).removesuffix("\n").removesuffix("\r")
     except Fault as fault:
-        raise Fault(Sentence("names a file that %(fault)s", fault.sentence)) from None
+        raise Fault("names a file that %(fault)s", fault.sentence) from None
     if not text:
-        raise Fault(Sentence("names a file that is empty"))
+        raise Fault("names a file that is empty")
     return text

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.records.sentences import N_ as N_
-from worker.domain.records.sentences import Sentence
+from worker.domain.records.sentences import Sentence, in_places
 
 _UNITS = (
     (172_800.0, 86_400.0, N_("%(count)s days")),
@@ -24,7 +24,7 @@ _ONE = {"%(count)s hours": N_("1 hour"), "%(count)s seconds": N_("1 second")}
 def lasting(seconds: float) -> Sentence:
     """A duration to two digits or so, in the unit that a person would take."""
     seconds = max(0.0, seconds)
-    _, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
+    _least, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
     count = seconds / length
     shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
     return Sentence(_ONE[message]) if shown == "1" else Sentence(message, shown)
@@ -41,14 +41,17 @@ class Skin:
     time: Callable[[datetime], str] = str
     """A time, in the zone of its reader."""
 
-    def text(self, message: str, **values: object) -> str:
+    def text(self, message: str, *values: object) -> str:
         """The message in the language of its reader, with the values in its places, such as %(count)s."""
-        translated = self.translate(message)
-        return translated % {name: self._shown(value) for name, value in values.items()} if values else translated
+        return self._filled(message, in_places(message, values) if values else {})
 
     def say(self, sentence: Sentence) -> str:
         """A sentence in the language of its reader."""
-        return self.text(sentence.message, **sentence.values)
+        return self._filled(sentence.message, sentence.values)
+
+    def _filled(self, message: str, values: Mapping[str, object]) -> str:
+        translated = self.translate(message)
+        return translated % {name: self._shown(value) for name, value in values.items()} if values else translated
 
     def _shown(self, value: object) -> object:
         if isinstance(value, Sentence):
@@ -59,7 +62,7 @@ class Skin:
 
     def advice(self, message: str, **values: object) -> str:
         """The same, with what its reader does in the places of remedies."""
-        return self.text(message, **{name: self.translate(said) for name, said in self.remedies.items()}, **values)
+        return self._filled(message, {name: self.translate(said) for name, said in self.remedies.items()} | values)
 
     def duration(self, seconds: float) -> str:
         """A duration, as `lasting` has it."""
@@ -69,8 +72,8 @@ class Skin:
         """A time and how far ahead it lies; `now` for one that has passed."""
         wait = (time - now).total_seconds()
         if wait <= 0:
-            return self.text(N_("now"))
-        return self.text(N_("%(time)s (in %(duration)s)"), time=self.time(time), duration=self.duration(wait))
+            return self.text("now")
+        return self.text("%(time)s (in %(duration)s)", self.time(time), self.duration(wait))
 
 
 ENGLISH = Skin(translate=lambda message: message)

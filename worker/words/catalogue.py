@@ -1,12 +1,10 @@
 """The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
 
-import ast
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from importlib.resources import files
-from typing import Any, BinaryIO
 
 from worker.domain.finance.report import Grouping
 from worker.domain.finance.statements import DifferenceKind, PeriodBy
@@ -37,7 +35,6 @@ class Entry:
 
 
 _HELD = tomllib.loads((files("worker.words") / "catalogue.toml").read_text("utf-8"))
-_MARKS = ("N_", "Sentence", "text")
 _KINDS: tuple[type[Enum], ...] = (
     *(OrderState, Attention, TodoKind, ActKind, EventKind, Source, Lane, IdKind, TrafficStatus, NotificationState),
     *(EventType, TransportKind, DeliveryOutcome, Condition, BackOffReason, FindingKind, Wait, Trust, Level, Role),
@@ -61,6 +58,8 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
 """The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
+TYPER_MESSAGES: Sequence[str] = _HELD["others"]["typer"]
+"""What Typer says of a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
 """By its name, how a reader does what a message asks for: by a command, or in the console."""
 
@@ -90,22 +89,3 @@ def means(value: Enum, skin: Skin) -> str:
 def remedy(value: Enum, skin: Skin) -> str:
     """What to do about it."""
     return skin.advice(ENTRIES[type(value)][value].do)
-
-
-def extract(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
-    """Each message of the catalogue, as Babel takes it for `make messages`."""
-    return ((0, None, message, []) for message in _messages(tomllib.load(source)))
-
-
-def extract_marked(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
-    """Each message that code marks. Babel's own extractor does not see a mark within the arguments of a call."""
-    for node in ast.walk(ast.parse(source.read())):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in _MARKS:
-            for message in node.args[:1]:
-                if isinstance(message, ast.Constant) and isinstance(message.value, str):
-                    yield node.lineno, None, message.value, []
-
-
-def _messages(table: dict[str, Any]) -> Iterator[str]:
-    for held in table.values():
-        yield from _messages(held) if isinstance(held, dict) else (held,)

@@ -41,9 +41,9 @@ def detail_text(detail: str | None, skin: Skin) -> str:
 def proof_in_words(verdict: Verdict | None, skin: Skin) -> str:
     """What an answer proves about an order, without a full stop; None: the answer leaves the order out."""
     if verdict is None:
-        return skin.text(N_("left out of the answer, which proves nothing"))
+        return skin.text("left out of the answer, which proves nothing")
     proved, reason = name(verdict.effect, skin), detail_text(verdict.reason, skin)
-    return skin.text(N_("%(what)s: %(reason)s"), what=proved, reason=reason) if reason else proved
+    return skin.text("%(what)s: %(reason)s", proved, reason) if reason else proved
 
 
 def with_times(detail: str | None, skin: Skin) -> str | None:
@@ -67,7 +67,7 @@ def clause_of(finding: Finding, skin: Skin) -> str:
         values["endpoint"] = endpoint_in_words(view, skin)
     if "by" in values:
         values["by"] = _who(values["by"], skin)
-    return skin.text(message(finding.kind), **values)
+    return skin.advice(message(finding.kind), **values)
 
 
 def sentence_of(finding: Finding) -> Sentence:
@@ -81,21 +81,21 @@ def finding_in_words(finding: Finding, skin: Skin) -> str:
     clause = clause_of(finding, skin)
     if finding.account is None:
         return clause
-    return skin.text(N_("%(account)s: %(what)s"), account=finding.account, what=clause)
+    return skin.text("%(account)s: %(what)s", finding.account, clause)
 
 
 def finding_in_sentences(finding: Finding, skin: Skin) -> str:
     """What is found and what follows, without its account."""
     clause = clause_of(finding, skin)
-    found = skin.text(N_("%(what)s."), what=clause[:1].upper() + clause[1:])
-    return skin.text(N_("%(means)s %(do)s"), means=found, do=skin.advice(FINDINGS[finding.name].do))
+    found = skin.text("%(what)s.", clause[:1].upper() + clause[1:])
+    return skin.text("%(means)s %(do)s", found, skin.advice(FINDINGS[finding.name].do))
 
 
 def endpoint_in_words(view: EndpointView, skin: Skin) -> str:
     """How an endpoint fares, without a full stop."""
     endpoint, now = view.endpoint, view.now
     due = None if endpoint is None else unsent_since(endpoint, view.count, now)
-    clause = skin.text(
+    clause = skin.advice(
         ENTRIES[Condition][view.condition].means,
         by=_who(endpoint and endpoint.paused_by, skin),
         due=due and now - due,
@@ -104,36 +104,36 @@ def endpoint_in_words(view: EndpointView, skin: Skin) -> str:
     failing = None if endpoint is None else endpoint.failing_since
     if failing is None or view.condition not in _TRIED_AGAIN:
         return clause
-    return skin.text(N_("%(what)s, failing for %(lasts)s"), what=clause, lasts=now - failing)
+    return skin.text("%(what)s, failing for %(lasts)s", clause, now - failing)
 
 
 def next_in_words(following: NextStep, now: datetime, skin: Skin) -> str:
     """When an order is polled next."""
     waits = {step.wait for step in following.steps}
     if waits & _NOTHING:
-        return skin.text(N_("Nothing happens by itself."))
+        return skin.text("Nothing happens by itself.")
     if Wait.IN_FLIGHT in waits:
-        return skin.text(N_("The answer of a query that includes it."))
+        return skin.text("The answer of a query that includes it.")
     if following.polled_at is None:
-        return skin.text(N_("A poll, but when cannot be told."))
+        return skin.text("A poll, but when cannot be told.")
     until = skin.moment(following.polled_at, now)
     if following.is_at_the_earliest:
-        return skin.text(N_("A poll, at the earliest: %(until)s."), until=until)
-    return skin.text(N_("A poll, as soon as a worker ticks: %(until)s."), until=until)
+        return skin.text("A poll, at the earliest: %(until)s.", until)
+    return skin.text("A poll, as soon as a worker ticks: %(until)s.", until)
 
 
 def wait_in_words(step: Step, state: AccountState, now: datetime, rules: Rules, skin: Skin) -> str:
     """Why it is not polled yet. `state` is its account's."""
     held = state.pause(now)
     plans = (one for one in state.planned_pauses(now) if one.paused_until == step.until)
-    times = [{"time": skin.time(one.paused_at), "until": skin.time(one.ends_at)} for one in plans]
+    times = [(skin.time(one.paused_at), skin.time(one.ends_at)) for one in plans]
     budget = N_("one query in %(seconds)s s") if rules.slots == 1 else N_("%(slots)s queries in %(seconds)s s")
     return skin.advice(
         message(step.wait),
         until="" if step.until is None else skin.moment(step.until, now),
         paused=pause_in_words(held, skin) if held else "",
-        planned=skin.text(TextCode.FROM_UNTIL.value, **times[0]) if times else "",
-        budget=skin.text(budget, slots=rules.slots, seconds=format(rules.spacing_seconds, "g")),
+        planned=skin.text(TextCode.FROM_UNTIL.value, *times[0]) if times else "",
+        budget=skin.advice(budget, slots=rules.slots, seconds=format(rules.spacing_seconds, "g")),
         count=step.count or 0,
         per_query=step.per_query,
     )
@@ -143,13 +143,13 @@ def pause_in_words(pause: Pause, skin: Skin) -> str:
     """Who paused an account, since when, until when and why, as a clause."""
     until, reason = pause.paused_until, pause.pause_reason
     return skin.text(
-        N_("paused by %(by)s since %(since)s, until %(until)s%(why)s"),
-        by=_who(pause.paused_by, skin),
-        since=skin.time(pause.paused_at),
-        until=skin.text(N_("an operator ends it")) if until is None else skin.time(until),
-        why="" if reason is None else skin.text(N_(": %(reason)s"), reason=reason),
+        "paused by %(by)s since %(since)s, until %(until)s%(why)s",
+        _who(pause.paused_by, skin),
+        skin.time(pause.paused_at),
+        skin.text("an operator ends it") if until is None else skin.time(until),
+        "" if reason is None else skin.text(": %(reason)s", reason),
     )
 
 
 def _who(name: object, skin: Skin) -> object:
-    return name or skin.text(N_("an operator"))
+    return name or skin.text("an operator")

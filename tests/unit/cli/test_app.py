@@ -46,9 +46,9 @@ def reconciler() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (CommandError(Sentence("no such thing: make one")), 1, "Error: no such thing: make one\n"),
-        (CommandError(Sentence("used\nwrongly"), status=2), 2, "Error: used wrongly\n"),
-        (NotAtHead(Sentence("run `reconciler migrate`")), 1, "Error: run `reconciler migrate`\n"),
+        (CommandError("no such thing: make one"), 1, "Error: no such thing: make one\n"),
+        (CommandError("used\nwrongly", status=2), 2, "Error: used wrongly\n"),
+        (NotAtHead("run `reconciler migrate`"), 1, "Error: run `reconciler migrate`\n"),
         (SettingsError((Sentence("A is wrong"), Sentence("B is wrong"))), 1, "Error: A is wrong\nError: B is wrong\n"),
         (typer.BadParameter("no"), 2, "Error: Invalid value: no; see: reconciler fail --help\n"),
         (typer.Exit(3), 3, ""),

@@ -5,9 +5,9 @@ from worker.doctor.finding import fatal, ok, skipped, warning
 from worker.domain.records.sentences import Sentence
 
 FOUND = [
-    ok("database", Sentence("answers")),
+    ok("database", "answers"),
     fatal("database_revision", Sentence("behind this release"), Sentence("run `reconciler migrate`")),
-    skipped("maxmemory_policy", Sentence("the broker does not answer")),
+    skipped("maxmemory_policy", "the broker does not answer"),
 ]
 
 
@@ -30,7 +30,7 @@ def test_on_a_terminal_lines_are_wrapped_beneath_each_other() -> None:
 
 def test_the_last_line_sums_up_the_findings() -> None:
     careful = warning("fsync", Sentence("off"), Sentence("set fsync = on"))
-    assert doctor_summary([ok("fsync", Sentence("on"))]) == "All is well."
+    assert doctor_summary([ok("fsync", "on")]) == "All is well."
     assert doctor_summary([careful]) == "Nothing is fatal; 1 warning."
     assert doctor_summary([careful, careful, *FOUND]) == "1 fatal, 2 warnings: the worker does not start."
     assert doctor_summary(FOUND) == "1 fatal, no warning: the worker does not start."

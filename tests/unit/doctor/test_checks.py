@@ -8,7 +8,7 @@ from worker.adapters.safe_text import Redactor
 from worker.doctor import checks
 from worker.doctor.finding import Status, ok, warning
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.records.sentences import Sentence, quoted
+from worker.domain.records.sentences import Sentence
 from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 
@@ -119,12 +119,16 @@ def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
 
 
 def test_a_finding_is_a_line_that_says_what_to_do() -> None:
-    assert str(ok("fsync", Sentence("on"))) == "on"
+    assert str(ok("fsync", "on")) == "on"
     assert str(warning("fsync", Sentence("off"), Sentence("set fsync = on"))) == "off: set fsync = on"
 
 
 def test_what_is_shown_holds_no_secret_and_no_control_character() -> None:
-    found = warning("broker", quoted("it said\n'\x1b[2Jsesame-street'"), quoted("open sesame-street"))
+    found = warning(
+        "broker",
+        Sentence("%(words)s", "it said\n'\x1b[2Jsesame-street'"),
+        Sentence("open %(gate)s", "sesame-street"),
+    )
     check = found.shown_with(Redactor(["sesame-street"]))
     assert (check.detail, check.remedy) == (r"it said '\x1b[2J***'", "open ***")
 

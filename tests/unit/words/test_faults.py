@@ -14,7 +14,7 @@ from worker.domain.orders.enqueueing import differences
 from worker.domain.orders.submissions import gone, read_items, read_list, read_order, read_refused, refused_texts
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import OrderKey, OrderState
-from worker.domain.records.sentences import Sentence, from_json, quoted, to_json
+from worker.domain.records.sentences import Sentence, from_json, to_json
 from worker.words import ENGLISH, Skin
 from worker.words.languages import translations
 
@@ -90,7 +90,7 @@ def test_a_fault_that_a_table_holds_is_said_again() -> None:
     assert "不是手机号" in CHINESE.say(read)
 
 
-@pytest.mark.parametrize("held", [None, "[]", to_json([quoted("another line")])])
+@pytest.mark.parametrize("held", [None, "[]", to_json([Sentence("another line")])])
 def test_a_line_whose_message_no_table_holds_stands_as_it_is(held: str | None) -> None:
     lines = "mobile: is empty; accepted: 100%(what)s\n\nan archived order that was not moved back"
     assert CHINESE.say(from_json(lines, held)) == lines

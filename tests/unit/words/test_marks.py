@@ -1,7 +1,7 @@
 """A sentence for people has a mark where it is written, by which `make messages` finds it.
 
-Types hold most of it: whatever refuses, warns or finds takes a `Sentence`. This holds what types cannot see: that its
-message is a literal or was marked, and that what it is told as a value is no sentence without a mark.
+What takes a sentence takes a message, which is a literal, and its values. Types hold the rest: what refuses, warns or
+finds takes a `Sentence` otherwise.
 """
 
 import ast
@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from babel.messages.extract import DEFAULT_KEYWORDS
 
 import worker
+from tests.unit.words.test_words import KEYWORDS
 from worker.cli.app import CommandError
-from worker.domain.records.sentences import Fault, Sentence, about, lines_of, parted, quoted, then
+from worker.domain.records.sentences import Fault, Faults, Sentence, about, joined, lines_of
 from worker.words import ENGLISH, Skin
 from worker.words.languages import translations
 
@@ -24,7 +26,12 @@ CHINESE = Skin(translate=translations("zh").gettext)
 # They speak English, or are asked by programs.
 APART = ("demo", "simulator")
 WORDS = re.compile("[a-z]{2} [a-z]{2}")
-MADE = "worker/domain/records/sentences.py"
+# What takes a literal. `text` says at once what may be marked elsewhere.
+TAKERS = {
+    name: (at or (1,))[0] for name, at in KEYWORDS.items() if name not in ("text", *DEFAULT_KEYWORDS) or name == "_"
+}
+# Their own definitions, and `Skin.say`, which says a sentence.
+NONE_OF_THEM = re.compile(r"\w+\.say|SKIN\.\w+")
 
 
 def calls() -> Iterator[tuple[str, ast.Call, str]]:
@@ -35,6 +42,15 @@ def calls() -> Iterator[tuple[str, ast.Call, str]]:
                 if isinstance(node, ast.Call):
                     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                     yield name, node, f"{file.relative_to(WORKER.parent)}:{node.lineno}"
+
+
+def taken() -> Iterator[tuple[ast.expr | None, list[ast.expr], str]]:
+    """The message and the values of each call that takes them, and where it stands."""
+    for name, node, place in calls():
+        of_skin = NONE_OF_THEM.fullmatch(ast.unparse(node.func)) and ast.unparse(node.func) != "act.say"
+        if name in TAKERS and not of_skin:
+            at = TAKERS[name] - 1
+            yield (node.args[at] if len(node.args) > at else None), node.args[at + 1 :], place
 
 
 def written(node: ast.AST) -> str:
@@ -51,54 +67,30 @@ def written(node: ast.AST) -> str:
     return ""
 
 
-def test_the_message_of_a_sentence_is_a_literal_or_was_marked() -> None:
-    made = [(node.args[0], place) for name, node, place in calls() if name == "Sentence" and node.args]
-    assert len(made) > 300
-    named = (ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.IfExp)
-    # What an operating system says, and what a finding is called: marked where they are listed.
-    made = [one for one in made if "text_files.py" not in one[1] and "words/sentences.py" not in one[1]]
-    wrong = [place for message, place in made if not isinstance(message, named) and not place.startswith(MADE)]
+def test_a_message_is_a_literal() -> None:
+    messages = [(message, place) for message, _, place in taken()]
+    assert len(messages) > 500
+    wrong = [place for one, place in messages if not (isinstance(one, ast.Constant) and isinstance(one.value, str))]
     assert wrong == []
 
 
-def message_of(node: ast.Call, marked: dict[str, str]) -> str | None:
-    """The message of a sentence; None if it is not written in its function."""
-    match node.args[0]:
-        case ast.Constant(value=str(message)):
-            return message
-        case ast.Name(id=name):
-            return marked.get(name)
-    return None
+def test_a_message_of_a_sentence_that_is_no_literal_was_marked_where_it_is_written() -> None:
+    made = [(node.args[0], place) for name, node, place in calls() if name == "Sentence"]
+    assert len(made) > 10
+    assert [place for message, place in made if written(message).strip() or isinstance(message, ast.JoinedStr)] == []
 
 
-def test_a_sentence_has_as_many_values_as_places() -> None:
-    checked = 0
-    for file in sorted(WORKER.rglob("*.py")):
-        marked: dict[str, str] = {}
-        nodes = (
-            node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Assign | ast.Call)
-        )
-        for node in sorted(nodes, key=lambda one: (one.lineno, one.col_offset)):
-            if isinstance(node, ast.Assign):
-                if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call) and node.value.args:
-                    marked[node.targets[0].id] = written(node.value.args[0])
-            elif getattr(node.func, "id", "") == "Sentence" and (message := message_of(node, marked)):
-                places = set(re.findall(r"%\((\w+)\)s", message))
-                has_any = any(isinstance(one, ast.Starred) for one in node.args)
-                assert len(node.args) == 1 + len(places) or has_any, f"{file}:{node.lineno}"
-                checked += 1
-    assert checked > 300
+def test_a_message_has_as_many_values_as_places() -> None:
+    for message, values, place in taken():
+        if not any(isinstance(one, ast.Starred) for one in values):
+            places = set(re.findall(r"%\((\w+)\)s", written(message) if message else ""))
+            # N_ marks a message whose values are given later.
+            assert len(values) in (len(places), 0), place
 
 
-def test_no_value_and_no_refusal_is_a_sentence_without_a_mark() -> None:
-    unmarked = {
-        place: said
-        for name, node, place in calls()
-        for at, argument in enumerate(node.args)
-        if (name == "Sentence" and at) or name in ("quoted", "about", "accepting")
-        if WORDS.search(said := written(argument))
-    }
-    assert {place: said for place, said in unmarked.items() if said != "appendonly yes"} == {}
+def test_no_value_is_a_sentence_without_a_mark() -> None:
+    unmarked = {place: said for _, values, place in taken() for one in values if WORDS.search(said := written(one))}
+    assert set(unmarked.values()) == {"appendonly yes"}
 
 
 def test_a_command_refuses_by_sentences() -> None:
@@ -112,11 +104,16 @@ def pickled(one: Sentence) -> Sentence:
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
 def test_a_sentence_is_copied_and_pickled_with_its_values(again: Callable[[Sentence], Sentence]) -> None:
-    one = about("100%", Sentence("is longer than %(count)s bytes", 9))
+    one = about("100%", Sentence("has more than %(size)s KiB", 9))
     other = again(one)
     assert (other, other.message, other.values) == (one, one.message, one.values)
-    assert CHINESE.say(other) == CHINESE.say(one) == "100%：超过 9 字节"
-    assert pickle.loads(pickle.dumps(CommandError(one, status=2))).sentence == one  # noqa: S301  # our own bytes
+    assert CHINESE.say(other) == CHINESE.say(one) == "100%：超过 9 KiB"
+
+
+def test_a_refusal_is_pickled_with_its_sentence() -> None:
+    one = CommandError("%(value)s is no time", "%(x)s", status=2)
+    other = pickle.loads(pickle.dumps(one))  # noqa: S301  # our own bytes
+    assert (str(other), other.sentence.values, other.status) == ("%(x)s is no time", {"value": "%(x)s"}, 2)
 
 
 def test_a_sentence_takes_a_value_for_each_place() -> None:
@@ -125,18 +122,25 @@ def test_a_sentence_takes_a_value_for_each_place() -> None:
     assert Sentence("%(path)s, again %(path)s, 100%%", "x") == "x, again x, 100%"
 
 
-def test_several_sentences_are_lines() -> None:
-    both = lines_of([quoted("100%"), Sentence("is empty")])
-    assert (both, ENGLISH.say(both), CHINESE.say(both)) == ("100%\nis empty", "100%\nis empty", "100%\n为空")
-    fault = Fault(Sentence("is empty"), Sentence("has no valid host"))
-    assert (str(fault), fault.sentence) == ("is empty\nhas no valid host", "is empty")
+def test_several_sentences_are_lines_or_one() -> None:
+    both = [Sentence("100%"), Sentence("is empty")]
+    lines = lines_of(both)
+    assert (lines, ENGLISH.say(lines), CHINESE.say(lines)) == ("100%\nis empty", "100%\nis empty", "100%\n为空")
+    assert (joined(both), joined(both[1:])) == ("100% and is empty", "is empty")
+    faults = Faults(both)
+    assert (str(faults), faults.faults) == ("100%\nis empty", tuple(both))
 
 
-def test_a_sentence_is_parted_into_what_is_wrong_and_what_to_do() -> None:
+def test_a_refusal_says_its_sentence() -> None:
+    fault = Fault("is longer than %(count)s bytes", 9)
+    assert (str(fault), fault.sentence.message) == ("is longer than 9 bytes", "is longer than %(count)s bytes")
+
+
+def test_the_parts_of_a_sentence_are_those_that_are_sentences() -> None:
     wrong, remedy = Sentence("is empty"), Sentence("chmod 600 %(path)s", "x: y; z")
-    assert parted(about(wrong, remedy)) == parted(then(wrong, remedy)) == (wrong, remedy)
-    assert parted(about("x", remedy)) is None
-    assert parted(remedy) is None
+    assert about(wrong, remedy).parts == [wrong, remedy]
+    assert about("x", remedy).parts == [remedy]
+    assert remedy.parts == []
 
 
 def test_each_value_may_be_changed() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.answers import Report
 from worker.domain.records.incoming import Rejection, Trust, storable
-from worker.domain.records.sentences import Refusal, Sentence, about, accepting
+from worker.domain.records.sentences import Refusal, Sentence, _, about
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
@@ -30,7 +30,6 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined",
 LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
 _LONGEST_SHOWN = 64
-_CALLBACK = Sentence("callback")
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
@@ -46,7 +45,7 @@ def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
     """
     whole = body.removeprefix(codecs.BOM_UTF8).strip(_BLANK)
     if not whole:
-        raise BodyFault(Sentence("the body is empty"))
+        raise BodyFault("the body is empty")
     if whole.startswith(b"{"):
         (text,) = _decoded([whole], content_type)
         return _object_in(text)
@@ -63,7 +62,7 @@ def _object_in(text: str) -> Mapping[str, object]:
     try:
         return cast(Mapping[str, object], parse(text))
     except JsonFault as fault:
-        raise BodyFault(fault.sentence) from None
+        raise BodyFault("%(why)s", fault.sentence) from None
 
 
 def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
@@ -73,14 +72,12 @@ def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
             body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS
         )
     except ValueError:
-        raise BodyFault(
-            Sentence("the body is no JSON, and has more than %(count)s form fields", _MOST_FIELDS)
-        ) from None
+        raise BodyFault("the body is no JSON, and has more than %(count)s form fields", _MOST_FIELDS) from None
     words = _decoded([word.encode("latin-1") for pair in pairs for word in pair], content_type)
     fields: dict[str, str] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         if fields.setdefault(name, value) != value:
-            raise BodyFault(Sentence("the form says one field twice, with different values"))
+            raise BodyFault("the form says one field twice, with different values")
     return fields
 
 
@@ -89,7 +86,7 @@ def _item_in(fields: Mapping[str, str]) -> Mapping[str, object]:
         return fields
     in_json = [value for value in fields.values() if value.lstrip().startswith("{")]
     if len(in_json) != 1:
-        raise BodyFault(Sentence("the body is neither a JSON object nor a form that holds one or its fields"))
+        raise BodyFault("the body is neither a JSON object nor a form that holds one or its fields")
     return _object_in(in_json[0])
 
 
@@ -103,7 +100,7 @@ def _decoded(words: Sequence[bytes], content_type: str | None) -> list[str]:
         except (ValueError, LookupError):
             # Other bytes, an unknown label, or one of a codec that gives no text.
             continue
-    raise BodyFault(Sentence("the body is text in no encoding: neither UTF-8, nor as it is labelled, nor GB18030"))
+    raise BodyFault("the body is text in no encoding: neither UTF-8, nor as it is labelled, nor GB18030")
 
 
 def _encodings(content_type: str | None) -> Iterator[str]:
@@ -148,29 +145,28 @@ def receive(account: str, app_id: str, body: bytes, content_type: str | None, tr
     try:
         payload = read_body(body, content_type)
     except BodyFault as fault:
-        return _refused(account, payload, (about(_CALLBACK, fault.sentence),))
+        return _refused(account, payload, (_("callback: %(why)s", fault.sentence),))
     callback = read_callback(payload)
     if isinstance(callback, tuple):
         return _refused(account, payload, callback)
     named = callback.report.app_id
     if named not in (None, app_id):
-        other = Sentence("%(value)s is not that of this account", storable(str(named), _LONGEST_SHOWN))
-        return _refused(account, payload, (about("appid", other),))
+        shown = storable(str(named), _LONGEST_SHOWN)
+        return _refused(account, payload, (_("appid: %(value)s is not that of this account", shown),))
     return replace(callback, account=account, trust=trust)
 
 
 def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
     """Read one callback body; returns it, or why it cannot be kept for an order. Never raises."""
     if not isinstance(item, Mapping):
-        return (about(_CALLBACK, Sentence("must be an object, not %(type)s", json_type(item))),)
+        return (_("callback: must be an object, not %(type)s", json_type(item)),)
     try:
         payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
     except (TypeError, ValueError, RecursionError):
         # Very long integers and very deep nesting, for instance: Python can read more than it can write.
-        unwritable = accepting(Sentence("cannot be written as JSON"), Sentence("the platform's own body, parsed"))
-        return (about(_CALLBACK, unwritable),)
+        return (_("callback: cannot be written as JSON; accepted: the platform's own body, parsed"),)
     if len(payload_text) > LONGEST_PAYLOAD:
-        return (about(_CALLBACK, Sentence("is longer than %(count)s characters", LONGEST_PAYLOAD)),)
+        return (_("callback: is longer than %(count)s characters", LONGEST_PAYLOAD),)
     report = read_report(item)
     faults = [
         about(field, fault)
@@ -178,11 +174,10 @@ def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
         if value is not None and (fault := id_fault(value))
     ]
     if report.request_id is None and report.custom_parm is None:
-        missing = accepting(Sentence("is missing"), Sentence("requestId, customParm, or both"))
-        faults.append(about("requestId", missing))
+        faults.append(_("requestId: is missing; accepted: requestId, customParm, or both"))
     return tuple(faults) or Callback(report=report, payload=item, payload_text=payload_text)
 
 
 def _refused(account: str, payload: object, errors: tuple[Sentence, ...]) -> Rejection:
-    address = about(Sentence("address"), Sentence("that of account %(account)s", account))
-    return Rejection(index=None, payload=payload, errors=(*errors, address))
+    errors = (*errors, _("address: that of account %(account)s", account))
+    return Rejection(index=None, payload=payload, errors=errors)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
-from worker.domain.records.sentences import N_, Fault, Sentence, about, accepting
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_written_amount
 
 
@@ -101,7 +101,7 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
     for state, texts in given.items():
         for text in texts:
             if words.setdefault(_plain(text), state) is not state:
-                raise Fault(Sentence("the word %(word)s stands for two states", repr(text)))
+                raise Fault("the word %(word)s stands for two states", repr(text))
     usual = {_plain(text): state for state, texts in USUAL_WORDS.items() for text in texts}
     return {**usual, **words}
 
@@ -115,19 +115,17 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
     """Read the three cells of a row. Spreadsheets and banks decorate numbers: `'2016...`, `￥1,234.50`, `2.94元`."""
     named = plain_id(request_id)
     if id_fault := order_id_fault(named):
-        return UnreadableRow(line=line, request_id=named, why=about(Sentence("request id"), id_fault))
+        return UnreadableRow(line=line, request_id=named, why=_("request id: %(why)s", id_fault))
     read_state = words.get(_plain(state))
     if read_state is None:
-        why = Sentence("%(value)s is no word that an option explains", repr(state.strip()))
-        return UnreadableRow(line=line, request_id=named, why=about(Sentence("state"), why))
+        why = _("state: %(value)s is no word that an option explains", repr(state.strip()))
+        return UnreadableRow(line=line, request_id=named, why=why)
     written = plain_id(amount)
     read = read_written_amount(written)
     if read is None and written:
         # 2,94 may be 2.94 or 294.
-        has_comma = N_("%(value)s has a comma that separates no thousands")
-        message = has_comma if "," in written else "%(value)s is no amount"
-        fault = Sentence(message, repr(amount.strip()))
-        why = about(Sentence("amount"), accepting(fault, AMOUNT_RULE))
+        fault = _("has a comma that separates no thousands") if "," in written else _("is no amount")
+        why = _("amount: %(value)s %(fault)s; accepted: %(rule)s", repr(amount.strip()), fault, AMOUNT_RULE)
         return UnreadableRow(line=line, request_id=named, why=why)
     return StatementRow(line=line, request_id=named, state=read_state, amount=read)
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.orders.settlement import poll_again_now
-from worker.domain.records.coded_texts import TextCode
 from worker.domain.records.incoming import Directory, Rejection
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
-from worker.domain.records.sentences import N_, Sentence, about
+from worker.domain.records.sentences import N_, Sentence, _
 
 # What an order may be that is not pending; `make messages` looks for them here.
 _STATES = (N_("cancelled"), N_("unresolved"), N_("succeeded"), N_("failed"))
@@ -35,7 +34,7 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
     `orders` are all that the references name.
     """
     result = ReferenceResult()
-    for order, _ in _named(references, orders, result):
+    for order, _reference in _named(references, orders, result):
         if order.state.may_settle and order.id not in result.changes:
             after = order.no_longer_polled(OrderState.CANCELLED)
             result.changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
@@ -53,8 +52,8 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
     result = ReferenceResult()
     for order, (index, payload, key) in _named(references, orders, result):
         if order.state is not OrderState.PENDING:
-            why = Sentence(TextCode.IS_NOT_PENDING.value, Sentence(order.state.value))
-            error = about(Sentence("order %(order)s", key), why)
+            is_now = Sentence(order.state.value)
+            error = _("order %(order)s: is %(state)s, not pending; reopen it first", key, is_now)
             result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
             continue
         after = replace(poll_again_now(order, now), check_requested_at=now)
@@ -74,10 +73,8 @@ def _named(
         if len(named) == 1:
             found.append((by_id[named[0]], (index, payload, key)))
             continue
-        why = (
-            Sentence("its ids belong to two different orders") if named else Sentence("is not known; enqueue it first")
-        )
-        error = about(Sentence("order %(order)s", key), why)
+        why = _("its ids belong to two different orders") if named else _("is not known; enqueue it first")
+        error = _("order %(order)s: %(why)s", key, why)
         result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
     return found
 

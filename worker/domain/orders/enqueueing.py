@@ -9,14 +9,10 @@ from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
-from worker.domain.records.sentences import N_, Sentence, about
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.scheduling.poll_schedule import first_due
 
-_TWO_ORDERS = about(
-    "request_id, custom_parm",
-    Sentence("belong to two different known orders; send a new order under ids of its own"),
-)
-_DIFFERS = N_("%(value)s differs from the known order's %(known)s; send a new order under ids of its own")
+_TWO_ORDERS = _("request_id, custom_parm: belong to two different known orders; send a new order under ids of its own")
 
 Listed = Sequence[tuple[int, object, Submission]]
 """Submissions as (index in the list, payload, submission)."""
@@ -79,7 +75,12 @@ def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
         ("expected_amount", order.expected_amount, submission.expected_amount),
     )
     return tuple(
-        about(field, Sentence(_DIFFERS, sent, known))
+        _(
+            "%(field)s: %(value)s differs from the known order's %(known)s; send a new order under ids of its own",
+            field,
+            sent,
+            known,
+        )
         for field, known, sent in pairs
         if known is not None and sent is not None and known != sent
     )

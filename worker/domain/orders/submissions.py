@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.sentences import N_, Sentence, about, accepting, to_json
+from worker.domain.records.sentences import N_, Sentence, _, about, to_json
 from worker.domain.wire.fields import (
+    AMOUNT_RULE,
     MOBILE_RULE,
     id_fault,
     json_type,
@@ -32,11 +33,8 @@ MAX_LIST = 1000
 AHEAD_ALLOWED = timedelta(minutes=5)
 
 _FIRST_YEAR = 2000
-_TIME_RULE = Sentence(
+_TIME_RULE = _(
     "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
-)
-_TEXT_OF_AMOUNT = Sentence(
-    "a string that holds a decimal of zero or more, at most four decimals and ten digits before the point"
 )
 # What lists may hold; `make messages` looks for them here.
 _LISTS = (N_("orders"), N_("callbacks"))
@@ -44,9 +42,7 @@ ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at"
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 _LONGEST_PAYLOAD = 1_000_000
 _LONGEST_ERRORS = 10_000
-_GONE = Sentence(
-    "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
-)
+_GONE = _("is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them")
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
@@ -54,10 +50,10 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
     if isinstance(items, Unread):
         errors = items.errors
     elif not isinstance(items, list):
-        errors = (about(Sentence(what), Sentence("must be a list, not %(type)s", json_type(items))),)
+        errors = (_("%(what)s: must be a list, not %(type)s", Sentence(what), json_type(items)),)
     elif not 1 <= len(items) <= MAX_LIST:
-        fault = Sentence("the list has %(count)s items", len(items))
-        errors = (about(Sentence(what), accepting(fault, Sentence("1 to 1000, send more in parts"))),)
+        named, count = Sentence(what), len(items)
+        errors = (_("%(what)s: the list has %(count)s items; accepted: 1 to 1000, send more in parts", named, count),)
     else:
         return items, ()
     return [], (Rejection(index=None, payload=items, errors=errors),)
@@ -87,12 +83,12 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
     if isinstance(item, Unread):
         return item.errors
     if not isinstance(item, Mapping):
-        return (about(Sentence("order"), _no_object(item)),)
+        return (_("order: must be an object, not %(type)s", json_type(item)),)
     faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
     # A reference may name one: an earlier release took such orders in.
     faults.extend(
-        about(field, accepting(Sentence("%(value)s is how commands name a row", name), Sentence("any other id")))
+        _("%(what)s: %(value)s is how commands name a row; accepted: any other id", field, name)
         for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
         if name is not None and names_a_row(name)
     )
@@ -100,8 +96,7 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
     amount = _read_expected_amount(item.get("expected_amount"), faults)
     submitted_at = _read_time(item.get("submitted_at"), now, faults)
     if item.get("request_id") is None and item.get("custom_parm") is not None and item.get("mobile") is None:
-        why = Sentence("is missing; an order known by custom_parm alone needs it, as the only witness")
-        faults.append(about("mobile", why))
+        faults.append(_("mobile: is missing; an order known by custom_parm alone needs it, as the only witness"))
     if faults:
         return tuple(faults)
     return Submission(key=key, mobile=mobile, expected_amount=amount, submitted_at=submitted_at)
@@ -110,7 +105,7 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
 def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[Sentence, ...]:
     """Check one reference to an order; returns its key, or every fault that it has."""
     if not isinstance(item, Mapping):
-        return (about(Sentence("reference"), _no_object(item)),)
+        return (_("reference: must be an object, not %(type)s", json_type(item)),)
     faults: list[Sentence] = _unknown_fields(item, _REFERENCE_FIELDS)
     key = _read_key(item, accounts, faults)
     return tuple(faults) or key
@@ -132,11 +127,12 @@ def _key_named_in(payload: object) -> OrderKey | None:
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[Sentence]:
-    return [about(_shown(name), _unknown_field(known)) for name in item if name not in known]
-
-
-def _unknown_field(known: Collection[str]) -> Sentence:
-    return accepting(Sentence("is not a known field"), ", ".join(known))
+    rule = ", ".join(known)
+    return [
+        _("%(name)s: is not a known field; accepted: %(names)s", _shown(name), rule)
+        for name in item
+        if name not in known
+    ]
 
 
 def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[Sentence]) -> OrderKey:
@@ -144,15 +140,14 @@ def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: lis
     account = DEFAULT_ACCOUNT if account is None else account
     request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
     if not (isinstance(account, str) and account in accounts):
-        configured = ", ".join(sorted(accounts)) or Sentence("none")
-        unknown = id_fault(account) or accepting(Sentence("%(value)s is not configured", account), configured)
+        configured = ", ".join(sorted(accounts)) or _("none")
+        unknown = id_fault(account) or _("%(value)s is not configured; accepted: %(rule)s", account, configured)
         faults.append(about("account", unknown))
     for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := order_id_fault(value)):
             faults.append(about(name, fault))
     if request_id is None and custom_parm is None:
-        missing = accepting(Sentence("is missing"), Sentence("request_id, custom_parm, or both"))
-        faults.append(about("request_id", missing))
+        faults.append(_("request_id: is missing; accepted: request_id, custom_parm, or both"))
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
 
 
@@ -161,8 +156,7 @@ def _read_mobile(value: object, faults: list[Sentence]) -> str | None:
         return None
     mobile = normalise_mobile(value) if isinstance(value, str) else None
     if mobile is None:
-        fault = accepting(Sentence("%(value)s is no mobile number", _shown(value)), MOBILE_RULE)
-        faults.append(about("mobile", fault))
+        faults.append(_("mobile: %(value)s is no mobile number; accepted: %(rule)s", _shown(value), MOBILE_RULE))
     return mobile
 
 
@@ -171,8 +165,13 @@ def _read_expected_amount(value: object, faults: list[Sentence]) -> Decimal | No
         return None
     amount = read_amount(value) if isinstance(value, str) else None
     if amount is None:
-        fault = accepting(Sentence("%(value)s is no amount", _shown(value)), _TEXT_OF_AMOUNT)
-        faults.append(about("expected_amount", fault))
+        faults.append(
+            _(
+                "expected_amount: %(value)s is no amount; accepted: a string that holds %(rule)s",
+                _shown(value),
+                AMOUNT_RULE,
+            )
+        )
     return amount
 
 
@@ -186,13 +185,14 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
     except ValueError:
         time = None
     if time is None or time.utcoffset() is None:
-        fault = Sentence("%(value)s is no time with an offset", _shown(value))
-        faults.append(about("submitted_at", accepting(fault, _TIME_RULE)))
+        faults.append(
+            _("submitted_at: %(value)s is no time with an offset; accepted: %(rule)s", _shown(value), _TIME_RULE)
+        )
         return now
     is_ahead = time - now > AHEAD_ALLOWED
     if is_ahead or time.year < _FIRST_YEAR:
-        message = N_("%(value)s is more than 5 minutes ahead") if is_ahead else N_("%(value)s is too long ago")
-        faults.append(about("submitted_at", accepting(Sentence(message, _shown(value)), _TIME_RULE)))
+        fault = _("more than 5 minutes ahead") if is_ahead else _("too long ago")
+        faults.append(_("submitted_at: %(value)s is %(fault)s; accepted: %(rule)s", _shown(value), fault, _TIME_RULE))
         return now
     # Databases accept fewer offsets than Python does.
     return time.astimezone(UTC)
@@ -200,11 +200,6 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _no_object(value: object) -> Sentence:
-    """The fault of a value that is no object."""
-    return Sentence("must be an object, not %(type)s", json_type(value))
 
 
 def _shown(value: object) -> str:
@@ -217,8 +212,9 @@ def _texts_of(rejection: Rejection) -> RefusedText:
     payload, said = _json(rejection.payload), list(rejection.errors)
     errors = "\n".join(said)
     if len(payload) > _LONGEST_PAYLOAD:
-        message = N_("shortened; kept are the first %(kept)s of %(all)s characters")
-        shortened = about(Sentence("payload"), Sentence(message, _LONGEST_PAYLOAD, len(payload)))
+        shortened = _(
+            "payload: shortened; kept are the first %(kept)s of %(all)s characters", _LONGEST_PAYLOAD, len(payload)
+        )
         said.append(shortened)
         errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
     kept = storable(errors, _LONGEST_ERRORS)
@@ -294,17 +290,17 @@ def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sente
     """What a refused row held; or why it cannot be tried once more."""
     if errors.startswith("message:"):
         # The row holds the message's own form, not a list of items.
-        return Sentence("is a message that was refused unread: have it sent again")
+        return _("is a message that was refused unread: have it sent again")
     kind = _KIND_OF.get(source)
     if kind is None:
-        return Sentence("came from %(origin)s, which is not retried: have it sent again", source)
+        return _("came from %(origin)s, which is not retried: have it sent again", source)
     try:
         held = json.loads(payload)
     except (ValueError, RecursionError):
-        return Sentence("was kept in part only, or is no JSON: have it sent again")
+        return _("was kept in part only, or is no JSON: have it sent again")
     items = held if isinstance(held, list) else [held]
     if not items:
-        return Sentence("is an empty list: there is nothing to retry")
+        return _("is an empty list: there is nothing to retry")
     parts = tuple(items[start : start + MAX_LIST] for start in range(0, len(items), MAX_LIST))
     return RefusedInput(kind=kind, parts=parts, is_list=isinstance(held, list))
 

@@ -18,7 +18,7 @@ from operator import attrgetter
 from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, AccountState, Rules
 from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
@@ -268,14 +268,17 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
     if len(orders) == 1:
         return None
     if len({(order.account, order.id_kind) for order in orders}) > 1:
-        return Sentence("the orders are of several accounts or kinds of id: name those of one")
+        return _("the orders are of several accounts or kinds of id: name those of one")
     if state.configuration_refused or state.one_item_mode:
-        return Sentence("this account polls one order a query at present: name one")
+        return _("this account polls one order a query at present: name one")
     if len(orders) > rules.batch_size:
-        message = N_("a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(count)s")
-        return Sentence(message, rules.batch_size, len(orders))
+        return _(
+            "a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(count)s",
+            rules.batch_size,
+            len(orders),
+        )
     apart = [f"id:{order.id}" for order in orders if order.lane.is_apart and order.state.may_settle]
-    return Sentence("polled apart from others, so name each alone: %(orders)s", ", ".join(apart)) if apart else None
+    return _("polled apart from others, so name each alone: %(orders)s", ", ".join(apart)) if apart else None
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:

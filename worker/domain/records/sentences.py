@@ -3,37 +3,37 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 _PLACE = re.compile(r"%\((\w+)\)s")
 
 
 def N_(message: str) -> str:
-    """Mark a message that catalogues translate: `make messages` looks for this name."""
+    """Mark a message that is translated later; `make messages` looks for this name."""
     return message
 
 
-_ABOUT = N_("%(what)s: %(reason)s")
-_NEXT = N_("%(what)s; %(do)s")
+def in_places(message: str, values: Iterable[T]) -> dict[str, T]:
+    """Values by the names of a message's places, such as %(count)s, whose order they have."""
+    return dict(zip(dict.fromkeys(_PLACE.findall(message)), values, strict=True))
 
 
 class Sentence(str):
-    """A message in English, with a value in each place; `make messages` looks for this name.
-
-    Places have names, such as %(count)s. A value may be a sentence, too.
-    """
+    """A message in English, which is a literal, with a value in each place. A value may be a sentence, too."""
 
     __slots__ = ("message", "values")
     message: str
     values: Mapping[str, str]
 
     def __new__(cls, message: str, *values: object) -> Self:
-        """The message is written here, or was marked with `N_`. Values are in the order of its places."""
-        texts = [one if isinstance(one, str) else str(one) for one in values]
-        named = dict(zip(dict.fromkeys(_PLACE.findall(message)), texts, strict=True))
-        one = super().__new__(cls, message % named if named else message)
-        one.message, one.values = message, MappingProxyType(named)
+        """Values are in the order of the message's places."""
+        texts = in_places(message, (one if isinstance(one, str) else str(one) for one in values))
+        one = super().__new__(cls, message % texts if texts else message)
+        one.message, one.values = message, MappingProxyType(texts)
         return one
 
     def with_each(self, change: Callable[[str], str]) -> "Sentence":
@@ -41,56 +41,59 @@ class Sentence(str):
         changed = (one.with_each(change) if isinstance(one, Sentence) else change(one) for one in self.values.values())
         return Sentence(self.message, *changed)
 
+    @property
+    def parts(self) -> list["Sentence"]:
+        """The values that are sentences, such as the lines of one that `lines_of` has made."""
+        return [one for one in self.values.values() if isinstance(one, Sentence)]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """For `copy` and `pickle`."""
         return type(self), (self.message, *self.values.values())
 
 
+_ = Sentence
+
+
 class Refusal(Exception):
-    """What is refused, and why; `str()` has a sentence on each line."""
+    """What is refused, and why: a message with its values, as a sentence has them."""
 
-    def __init__(self, *sentences: Sentence) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+    def __init__(self, message: str, *values: object) -> None:
+        super().__init__(message, *values)
+        self.sentence = Sentence(message, *values)
 
-    @property
-    def sentence(self) -> Sentence:
-        """The first sentence, or the only one."""
-        return self.sentences[0]
+    def __str__(self) -> str:
+        return self.sentence
 
 
 class Fault(Refusal, ValueError):
     """What is wrong with a value: the rest of a sentence that begins with the value's name."""
 
 
+class Faults(ValueError):
+    """Several of them; `str()` has each on a line."""
+
+    def __init__(self, faults: Iterable[Sentence]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
 def accepting(fault: Sentence, rule: str) -> Sentence:
     """A fault with what is accepted instead."""
-    return Sentence("%(what)s; accepted: %(rule)s", fault, rule)
-
-
-def then(what: Sentence, do: str) -> Sentence:
-    """A sentence with what to do."""
-    return Sentence(_NEXT, what, do)
+    return _("%(what)s; accepted: %(rule)s", fault, rule)
 
 
 def about(what: str, said: str) -> Sentence:
-    """A sentence with what it is about."""
-    return Sentence(_ABOUT, what, said)
+    """A sentence with what it is about, or what is wrong with what to do."""
+    return _("%(what)s: %(reason)s", what, said)
 
 
-def parted(said: Sentence) -> tuple[Sentence, Sentence] | None:
-    """The two sentences that a sentence joins, such as what is wrong and what to do; None if it does not."""
-    parts = tuple(one for one in said.values.values() if isinstance(one, Sentence))
-    return parts if said.message in (_ABOUT, _NEXT) and len(parts) == 2 else None
-
-
-def quoted(text: object) -> Sentence:
-    """What others have written, or a value, as it is."""
-    return Sentence("%(value)s", text)
+def joined(sentences: Iterable[Sentence]) -> Sentence:
+    """One sentence or more, with "and" between them."""
+    return reduce(lambda first, second: _("%(first)s and %(second)s", first, second), sentences)
 
 
 def lines_of(sentences: Sequence[Sentence]) -> Sentence:
-    """Sentences as one, each on a line; its values are the lines."""
+    """Sentences as one, each on a line."""
     return Sentence("\n".join(f"%({number})s" for number in range(len(sentences))), *sentences)
 
 
@@ -109,7 +112,7 @@ def from_json(lines: str, held: str | None) -> Sentence:
     A line stands as it is if `held`, the JSON beside the lines, has no sentence that reads like it.
     """
     said = {str(one): one for one in map(_from_list, json.loads(held or "[]"))}
-    return lines_of([said.get(line) or quoted(line) for line in lines.split("\n")])
+    return lines_of([said.get(line) or _("%(line)s", line) for line in lines.split("\n")])
 
 
 def _from_list(held: Any) -> Any:

@@ -19,7 +19,6 @@ from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malfor
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
 from worker.domain.records.orders import IdKind
-from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
@@ -160,7 +159,7 @@ def read_answer(
 def parsed(body: bytes, content_type: str | None) -> object:
     """The body as JSON. Raises JsonFault where it is none, or too long."""
     if len(body) > BODY_LIMIT:
-        raise JsonFault(Sentence("longer than %(count)s bytes", BODY_LIMIT))
+        raise JsonFault("longer than %(count)s bytes", BODY_LIMIT)
     return parse(_decoded(body, content_type))
 
 
@@ -201,7 +200,7 @@ def _decoded(body: bytes, content_type: str | None) -> str:
     try:
         return body.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise JsonFault(Sentence("not %(encoding)s, at byte %(byte)s", encoding, error.start)) from None
+        raise JsonFault("not %(encoding)s, at byte %(byte)s", encoding, error.start) from None
 
 
 def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bool:

@@ -12,15 +12,15 @@ from decimal import Decimal
 from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
-from worker.domain.records.sentences import Sentence, accepting
+from worker.domain.records.sentences import N_, Sentence, _, accepting
 from worker.domain.wire.strict_json import words_of
 
 MAX_ID_LENGTH = 64
-ID_RULE = Sentence("1 to 64 characters, no comma, quote, bracket, white space or control character")
+ID_RULE = _("1 to 64 characters, no comma, quote, bracket, white space or control character")
 FEWEST_DIGITS_SHOWN = 4
 """A masked number that shows fewer digits is no evidence."""
-MOBILE_RULE = Sentence("11 digits; blanks, dashes and a leading +86 or 86 are allowed")
-AMOUNT_RULE = Sentence("a decimal of zero or more, at most four decimals and ten digits before the point")
+MOBILE_RULE = _("11 digits; blanks, dashes and a leading +86 or 86 are allowed")
+AMOUNT_RULE = _("a decimal of zero or more, at most four decimals and ten digits before the point")
 
 # Nearly every id matches this: a check of each character was a quarter of the time that enqueueing an order took.
 _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
@@ -57,14 +57,14 @@ def bare_id_fault(value: object) -> Sentence | None:
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return None
     if not isinstance(value, str):
-        return Sentence("must be a string, not %(type)s", json_type(value))
+        return _("must be a string, not %(type)s", json_type(value))
     if not value:
-        return Sentence("is empty")
+        return _("is empty")
     if len(value) > MAX_ID_LENGTH:
-        return Sentence("has %(count)s characters", len(value))
+        return _("has %(count)s characters", len(value))
     for character in value:
         if character in _FORBIDDEN or character.isspace() or unicodedata.category(character).startswith("C"):
-            return Sentence("contains %(value)s", ascii(character))
+            return _("contains %(value)s", ascii(character))
     return None
 
 
@@ -75,9 +75,10 @@ def order_id_fault(value: object) -> Sentence | None:
     """
     fault = id_fault(value)
     if fault is None and isinstance(value, str) and _REWRITTEN.fullmatch(value):
-        return accepting(
-            Sentence("%(value)s is a number that a spreadsheet has rewritten, and its last digits may be lost", value),
-            Sentence("the id as it was given: format the column as text, and fill it from the source again"),
+        return _(
+            "%(value)s is a number that a spreadsheet has rewritten, and its last digits may be lost;"
+            " accepted: the id as it was given: format the column as text, and fill it from the source again",
+            value,
         )
     return fault
 
@@ -170,13 +171,11 @@ def amount_text(amount: Decimal) -> str:
 
 def json_type(value: object) -> Sentence:
     """The name that JSON gives to a value's type, for messages."""
-    return _TYPES.get(type(value)) or Sentence(type(value).__name__)
+    names = {str: N_("a string"), bool: N_("a boolean"), int: N_("a number"), float: N_("a number")}
+    names |= {list: N_("a list"), dict: N_("an object"), type(None): N_("null")}
+    return Sentence(names.get(type(value), type(value).__name__))
 
 
-_TYPES: Mapping[type, Sentence] = {
-    **{str: Sentence("a string"), bool: Sentence("a boolean"), int: Sentence("a number"), float: Sentence("a number")},
-    **{list: Sentence("a list"), dict: Sentence("an object"), type(None): Sentence("null")},
-}
 REMARK_LIMIT = 500
 """Characters of a remark that are kept."""
 FIELD_LIMIT = 255

@@ -10,19 +10,12 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from worker.domain.records.incoming import storable
-from worker.domain.records.sentences import N_, Refusal, Sentence
+from worker.domain.records.sentences import Refusal, Sentence
 
 MAX_DEPTH = 16
 """Levels of nesting; the platform's own answers have at most three."""
 WORDS_LIMIT = 2000
 """Characters of an item's own words that are kept."""
-
-# What Python's reader says; catalogues translate it.
-_MESSAGES = (
-    *(N_("Expecting value"), N_("Expecting property name enclosed in double quotes"), N_("Extra data")),
-    *(N_("Expecting ':' delimiter"), N_("Expecting ',' delimiter"), N_("Unterminated string starting at")),
-    N_("Invalid control character at"),
-)
 
 # A string is one token, so that brackets inside it do not count. The quantifiers are possessive and the closing quote
 # is optional: no input makes this scan more than linear, an unterminated string full of escaped quotes included.
@@ -51,9 +44,7 @@ def parse(text: str) -> object:
             parse_constant=_constant,
         )
     except json.JSONDecodeError as error:
-        raise JsonFault(
-            Sentence("not JSON: %(why)s at character %(position)s", Sentence(error.msg), error.pos)
-        ) from None
+        raise JsonFault("not JSON: %(why)s at character %(position)s", Sentence(error.msg), error.pos) from None
 
 
 def words_of(value: object) -> str:
@@ -69,7 +60,7 @@ def _check_depth(text: str) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise JsonFault(Sentence("nested deeper than %(count)s levels", MAX_DEPTH))
+                raise JsonFault("nested deeper than %(count)s levels", MAX_DEPTH)
         elif first in "]}":
             depth -= 1
 
@@ -77,12 +68,12 @@ def _check_depth(text: str) -> None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise JsonFault(Sentence("an object says one key twice"))
+        raise JsonFault("an object says one key twice")
     return fields
 
 
 def _constant(name: str) -> object:
-    raise JsonFault(Sentence("%(value)s is not JSON", name))
+    raise JsonFault("%(value)s is not JSON", name)
 
 
 def _written(value: object, levels: int) -> str:

@@ -222,7 +222,7 @@ def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> t
 
 def sum_name(state: OrderState | None, sums: Sums) -> str:
     """Of which orders these are the sums; None: of all."""
-    return text("%(what)s (%(count)s)", what=text("Total") if state is None else word(state), count=sums.count)
+    return text("%(what)s (%(count)s)", text("Total") if state is None else word(state), sums.count)
 
 
 def column_name(file: str, column: str) -> str:

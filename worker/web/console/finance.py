@@ -134,7 +134,7 @@ def _period(filters: Filters) -> Period:
         raise Refused(text("Please choose the days."))
     last = last or first
     if not 0 <= (last - first).days < _MOST_DAYS:
-        raise Refused(text("Please choose up to %(most)s days, the last not before the first.", most=_MOST_DAYS))
+        raise Refused(text("Please choose up to %(most)s days, the last not before the first.", _MOST_DAYS))
     return Period(first=first, last=last, zone=filters.zone)
 
 

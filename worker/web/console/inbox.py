@@ -73,7 +73,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
         intake = Intake(database, rules_of(settings), app_ids_of(settings))
         answer: Any = intake.retry_rejected(row["id"], actor=who.name)
         # Where all of it was taken in, its own page is gone.
-        return text("Taken in: %(count)s.", count=answer["done"]), [in_words(one) for one in answer["errors"]]
+        return text("Taken in: %(count)s.", answer["done"]), [in_words(one) for one in answer["errors"]]
 
     return ActPage(
         title=word(ActKind.RETRY),
@@ -97,7 +97,7 @@ def _dismiss_page(settings: Settings, database: Database, row: Mapping[str, Any]
         about = [(text("Came by"), row["source"]), (text("Day"), f"{day}"), (text("Open rows"), f"{len(ids):,}")]
 
     def do(who: Operator) -> Done:
-        return text("Dismissed: %(count)s.", count=dismiss_rejected(database, who, ids, which))
+        return text("Dismissed: %(count)s.", dismiss_rejected(database, who, ids, which))
 
     return ActPage(
         title=word(ActKind.DISMISS_REJECTED),
