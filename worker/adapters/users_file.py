@@ -65,7 +65,7 @@ def _user(path: Path, name: str, table: object) -> User:
     if fault := actor_fault(name):
         raise Fault("%(path)s has a user %(name)s, which %(fault)s", path, shown, fault)
     if unknown := sorted(table.keys() - _KEYS):
-        raise Fault("%(path)s has a user %(name)s with the unknown key %(key)s", path, shown, repr(unknown[0][:64]))
+        raise Fault("%(path)s has a user %(name)s with the unknown key %(key)r", path, shown, unknown[0][:64])
     password, role = table.get("password"), table.get("role")
     if not isinstance(password, str) or not _HASH.fullmatch(password):
         raise Fault(

@@ -49,7 +49,7 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 def read_lasts(value: str | None) -> str | None:
     """For `callback`: a duration. Raises WrongUse for any other text."""
     if value is not None and read_duration(value) is None:
-        raise WrongUse("%(value)s is no duration; accepted: %(rule)s", repr(value), AGE_RULE)
+        raise WrongUse("%(value)r is no duration; accepted: %(rule)s", value, AGE_RULE)
     return value
 
 

@@ -33,14 +33,14 @@ from worker.views.acts import ActSearch, recent_acts
 def read_actor(value: str | None) -> str | None:
     """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := actor_fault(value)):
-        raise WrongUse("%(name)s %(fault)s", repr(value), fault)
+        raise WrongUse("%(name)r %(fault)s", value, fault)
     return value
 
 
 def read_reason(value: str | None) -> str | None:
     """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := reason_fault(value)):
-        raise WrongUse("%(name)s %(fault)s", repr(value[:40]), fault)
+        raise WrongUse("%(name)r %(fault)s", value[:40], fault)
     return value
 
 

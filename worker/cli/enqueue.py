@@ -60,7 +60,7 @@ def _read_columns(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         column, _, name = value.partition("=")
         if column not in ORDER_FIELDS or not name.strip():
-            raise WrongUse("%(value)s is not FIELD=NAME with one of: %(names)s", repr(value), ", ".join(ORDER_FIELDS))
+            raise WrongUse("%(value)r is not FIELD=NAME with one of: %(names)s", value, ", ".join(ORDER_FIELDS))
     return values
 
 

@@ -38,7 +38,7 @@ class FinalState(StrEnum):
 
 def _read_amount(value: str | None) -> str | None:
     if value is not None and read_written_amount(value) is None:
-        raise WrongUse("%(value)s is no amount; accepted: %(rule)s", repr(value), AMOUNT_RULE)
+        raise WrongUse("%(value)r is no amount; accepted: %(rule)s", value, AMOUNT_RULE)
     return value
 
 

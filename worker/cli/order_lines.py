@@ -231,7 +231,7 @@ def _check_header(header: Header, columns: Columns) -> None:
     known = {place for places in header.places.values() for place in places}
     for place, name in enumerate(header.names):
         if place not in known and name and not columns.passes_over:
-            unknown = _("the header, line %(line)s, names a column %(name)s", header.line, repr(name))
+            unknown = _("the header, line %(line)s, names a column %(name)r", header.line, name)
             raise CommandError("%(what)s; accepted: %(rule)s. --pass-over leaves others out", unknown, _COLUMNS)
     for column, places in header.places.items():
         if len(places) > 1:

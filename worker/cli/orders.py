@@ -39,14 +39,14 @@ _IDS = ("request_id", "custom_parm")
 
 def _read_attention(value: str | None) -> str | None:
     if value is not None and value != _ANY and value not in list(Attention):
-        raise WrongUse("%(value)s is not one of: %(words)s", repr(value), f"{_ANY}, {_REASONS}")
+        raise WrongUse("%(value)r is not one of: %(words)s", value, f"{_ANY}, {_REASONS}")
     return value
 
 
 def _read_mobile(value: str | None) -> str | None:
     mobile = normalise_mobile(value) if value is not None else None
     if value is not None and mobile is None:
-        raise WrongUse("%(value)s is no mobile number; accepted: %(rule)s", repr(value), MOBILE_RULE)
+        raise WrongUse("%(value)r is no mobile number; accepted: %(rule)s", value, MOBILE_RULE)
     return mobile
 
 

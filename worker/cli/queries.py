@@ -32,7 +32,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import OUTCOMES, Pick, Reason
-from worker.domain.records.sentences import N_, Sentence, _
+from worker.domain.records.sentences import Sentence, _
 from worker.settings.rules import rules_of
 from worker.views.queries import Plan, WholeQuery, read_plans, read_query, recent_queries
 
@@ -41,14 +41,11 @@ Row = dict[str, Any]
 _PLAN_COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 _ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
 
-# What the next query is; `make messages` looks for them here.
-_WORKS = (N_("batch"), N_("suspects"), N_("single"))
-
 
 def _read_outcomes(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         if value not in OUTCOMES:
-            raise WrongUse("%(value)s is not one of: %(words)s", repr(value), ", ".join(OUTCOMES))
+            raise WrongUse("%(value)r is not one of: %(words)s", value, ", ".join(OUTCOMES))
     return values
 
 

@@ -62,7 +62,7 @@ def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: Sentence
         named = datetime.fromisoformat(value)
         return (named if named.utcoffset() is not None else named.replace(tzinfo=zone)).astimezone(now.tzinfo)
     except (ValueError, OverflowError):
-        raise WrongUse("%(option)s %(value)s is no time; accepted: %(rule)s", option, repr(value), rule) from None
+        raise WrongUse("%(option)s %(value)r is no time; accepted: %(rule)s", option, value, rule) from None
 
 
 _LONGEST_DAYS = 3700
@@ -72,7 +72,7 @@ _RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago
 def _read_date(value: str | None) -> str | None:
     if value is not None and _day(value, date.max) is None:
         raise WrongUse(
-            "%(value)s is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago", repr(value)
+            "%(value)r is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago", value
         )
     return value
 

@@ -31,7 +31,7 @@ from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
 def _read_name(value: str) -> str:
     if fault := actor_fault(value):
-        raise WrongUse("%(name)s %(fault)s", repr(value[:64]), fault)
+        raise WrongUse("%(name)r %(fault)s", value[:64], fault)
     return value
 
 

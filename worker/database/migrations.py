@@ -150,8 +150,8 @@ def target_of(revision: str | None) -> str:
         return known[-1]
     if revision != BASE and revision not in known:
         raise MigrationError(
-            "there is no revision %(revision)s; this release knows %(first)s to %(last)s, and %(base)s",
-            repr(revision),
+            "there is no revision %(revision)r; this release knows %(first)s to %(last)s, and %(base)s",
+            revision,
             known[0],
             known[-1],
             BASE,

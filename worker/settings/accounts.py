@@ -142,9 +142,9 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
         first = seen.setdefault((credentials.account_sid, credentials.app_id), name)
         if first != name:
             yield _(
-                "makes the accounts %(first)s and %(second)s the same: they share the account SID and the app id",
-                repr(first),
-                repr(name),
+                "makes the accounts %(first)r and %(second)r the same: they share the account SID and the app id",
+                first,
+                name,
             )
 
 
@@ -159,9 +159,9 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
         first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
         if token != credentials.auth_token:
             yield _(
-                "the accounts %(first)s and %(second)s share an account SID but have different auth tokens",
-                repr(first),
-                repr(name),
+                "the accounts %(first)r and %(second)r share an account SID but have different auth tokens",
+                first,
+                name,
             )
 
 

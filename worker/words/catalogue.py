@@ -58,7 +58,7 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
 """The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
-TYPER_MESSAGES: Sequence[str] = _HELD["others"]["typer"]
+TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
 """What Typer says of a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
 """By its name, how a reader does what a message asks for: by a command, or in the console."""

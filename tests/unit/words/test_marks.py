@@ -83,7 +83,7 @@ def test_a_message_of_a_sentence_that_is_no_literal_was_marked_where_it_is_writt
 def test_a_message_has_as_many_values_as_places() -> None:
     for message, values, place in taken():
         if not any(isinstance(one, ast.Starred) for one in values):
-            places = set(re.findall(r"%\((\w+)\)s", written(message) if message else ""))
+            places = set(re.findall(r"%\((\w+)\)[sr]", written(message) if message else ""))
             # N_ marks a message whose values are given later.
             assert len(values) in (len(places), 0), place
 

@@ -101,7 +101,7 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
     for state, texts in given.items():
         for text in texts:
             if words.setdefault(_plain(text), state) is not state:
-                raise Fault("the word %(word)s stands for two states", repr(text))
+                raise Fault("the word %(word)r stands for two states", text)
     usual = {_plain(text): state for state, texts in USUAL_WORDS.items() for text in texts}
     return {**usual, **words}
 
@@ -118,14 +118,14 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
         return UnreadableRow(line=line, request_id=named, why=_("request id: %(why)s", id_fault))
     read_state = words.get(_plain(state))
     if read_state is None:
-        why = _("state: %(value)s is no word that an option explains", repr(state.strip()))
+        why = _("state: %(value)r is no word that an option explains", state.strip())
         return UnreadableRow(line=line, request_id=named, why=why)
     written = plain_id(amount)
     read = read_written_amount(written)
     if read is None and written:
         # 2,94 may be 2.94 or 294.
         fault = _("has a comma that separates no thousands") if "," in written else _("is no amount")
-        why = _("amount: %(value)s %(fault)s; accepted: %(rule)s", repr(amount.strip()), fault, AMOUNT_RULE)
+        why = _("amount: %(value)r %(fault)s; accepted: %(rule)s", amount.strip(), fault, AMOUNT_RULE)
         return UnreadableRow(line=line, request_id=named, why=why)
     return StatementRow(line=line, request_id=named, state=read_state, amount=read)
 

@@ -8,10 +8,7 @@ from worker.domain.orders.settlement import poll_again_now
 from worker.domain.records.incoming import Directory, Rejection
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
-from worker.domain.records.sentences import N_, Sentence, _
-
-# What an order may be that is not pending; `make messages` looks for them here.
-_STATES = (N_("cancelled"), N_("unresolved"), N_("succeeded"), N_("failed"))
+from worker.domain.records.sentences import Sentence, _
 
 Reference = tuple[int, object, OrderKey]
 """Index in the list, payload, key."""

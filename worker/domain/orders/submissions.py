@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.sentences import N_, Sentence, _, about, to_json
+from worker.domain.records.sentences import Sentence, _, about, to_json
 from worker.domain.wire.fields import (
     AMOUNT_RULE,
     MOBILE_RULE,
@@ -36,8 +36,6 @@ _FIRST_YEAR = 2000
 _TIME_RULE = _(
     "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
 )
-# What lists may hold; `make messages` looks for them here.
-_LISTS = (N_("orders"), N_("callbacks"))
 ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 _LONGEST_PAYLOAD = 1_000_000

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
-_PLACE = re.compile(r"%\((\w+)\)s")
+_PLACE = re.compile(r"%\((\w+)\)[sr]")
 
 
 def N_(message: str) -> str:
