@@ -16,7 +16,7 @@ from pathlib import Path
 
 from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.sentences import Fault, Sentence, _, about
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
@@ -38,7 +38,7 @@ def mode_fault(path: Path) -> Sentence | None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & (stat.S_IRWXO | stat.S_IWGRP):
         return None
-    return about(_("%(path)s is for others, too", path), _("chmod 600 %(path)s", path))
+    return _("%(what)s: %(do)s", _("%(path)s is for others, too", path), _("chmod 600 %(path)s", path))
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _user(path: Path, name: str, table: object) -> User:
     password, role = table.get("password"), table.get("role")
     if not isinstance(password, str) or not _HASH.fullmatch(password):
         raise Fault(
-            "%(path)s has a user %(name)s without a hashed password: `reconciler user password` sets one", path, shown
+            "%(file)s has a user %(who)s without a hashed password: `reconciler user password` sets one", path, shown
         )
     if role not in tuple(Role):
         raise Fault("%(path)s has a user %(name)s whose role is not one of %(names)s", path, shown, ", ".join(Role))

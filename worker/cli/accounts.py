@@ -206,9 +206,8 @@ def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
 
 
 def _resumed_in_words(account: str, done: Resumed) -> Sentence:
-    ended = [
-        _("it was paused by %(who)s", one.paused_by or _("an operator")) for one in done.before.pauses_on(done.now)
-    ]
+    pauses = done.before.pauses_on(done.now)
+    ended = [_("it was paused by %(who)s", one.paused_by or _("an operator")) for one in pauses]
     if done.ended_back_off is not None:
         ended.append(_("it backed off until %(end)s", time_text(done.ended_back_off)))
     what = joined(ended)

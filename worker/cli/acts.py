@@ -126,7 +126,7 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
         if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
             why = why.having(order=None)
         said = detail_of(why) if isinstance(why, CodedText) else in_words(why)
-        typer.echo(text("Refused: %(ref)s: %(why)s", one_line(ref), one_line(said or "")), err=True)
+        say("Refused: %(ref)s: %(why)s", one_line(ref), one_line(said or ""), err=True)
 
 
 def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:

@@ -200,7 +200,7 @@ def _show(found: Comparison, limit: int) -> None:
     print_table(out, ("of", "count", "succeeded", "amount"), rows, title=days)
     if not found.differences:
         agreeing = counted(found.agreeing, "row")
-        typer.echo(text("Nothing differs: %(rows)s agree, and no order of the period is missing.", agreeing))
+        say("Nothing differs: %(rows)s agree, and no order of the period is missing.", agreeing)
         return
     kinds = [
         {"kind": kind, "count": count, "yuan": _signed(found.excess_of(kind)), "means": means(kind, SKIN)}
@@ -222,7 +222,7 @@ def _show(found: Comparison, limit: int) -> None:
     columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
     print_table(out, columns, shown, ids=("order",), long_texts=("why",), listed="differences")
     if len(listed) > limit:
-        typer.echo(text("%(count)s more: --limit, --csv or --json shows them.", len(listed) - limit))
+        say("%(count)s more: --limit, --csv or --json shows them.", f"{len(listed) - limit:,}")
     agreeing, total = counted(found.agreeing, "row"), _signed(found.amount_difference)
     say("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.", agreeing, total)
 

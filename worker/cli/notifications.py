@@ -203,9 +203,7 @@ def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> End
     for view in views:
         if view.account == account and (view.endpoint or (or_rest and view.count.pending + view.count.gave_up)):
             return view
-    raise CommandError(
-        "the account %(account)s has no endpoint; `reconciler notifications` lists those that have", account
-    )
+    raise CommandError("the account %(who)s has no endpoint; `reconciler notifications` lists those that have", account)
 
 
 def _end(name: str, account: str, act: Act, words: Sentence, **more: object) -> None:

@@ -75,10 +75,8 @@ def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
             raise CommandError("name the account: one of %(accounts)s", ", ".join(endpoints), status=2)
         return next(iter(endpoints.values()))
     if account not in endpoints:
-        having = ", ".join(endpoints)
-        raise CommandError(
-            "the account %(account)s has no endpoint in the settings; these have: %(accounts)s", account, having
-        )
+        known = ", ".join(endpoints)
+        raise CommandError("the account %(who)s has no endpoint in the settings; these have: %(names)s", account, known)
     return endpoints[account]
 
 

@@ -175,9 +175,7 @@ def _decoded(raw: bytes, encoding: str) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.upper()
-        raise _Unreadable(
-            "byte %(byte)s is not %(encoding)s; accepted: %(encoding)s text", error.start + 1, name
-        ) from None
+        raise _Unreadable("byte %(byte)s is not %(name)s; accepted: %(name)s text", error.start + 1, name) from None
 
 
 def _read_json(text: str) -> object:

@@ -130,7 +130,7 @@ def _old_enough(opened: Session, option: str, value: str) -> datetime:
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
         raise WrongUse(
-            "%(option)s %(value)s is less than %(days)s days ago; accepted: %(days)sd or older", option, value, days
+            "%(name)s %(age)s is less than %(days)s days ago; accepted: %(days)sd or older", option, value, days
         )
     return before
 

@@ -152,9 +152,7 @@ def require_configured(settings: Settings, accounts: Collection[str]) -> None:
     for name in accounts:
         if name not in settings.accounts:
             known = ", ".join(settings.accounts) or _("none")
-            raise CommandError(
-                "there is no account %(account)s; the settings name: %(accounts)s", one_line(name), known
-            )
+            raise CommandError("there is no account %(name)s; the settings name: %(names)s", one_line(name), known)
 
 
 def require_known(opened: Session, accounts: Collection[str]) -> None:

@@ -43,9 +43,7 @@ def check_at_head(url: str) -> None:
         raise NotAtHead("%(what)s: %(do)s", _NOT_MIGRATED, _MIGRATE)
     needed = revisions()[-1]
     if heads != {needed}:
-        behind = _(
-            "the database is at revision %(revision)s, but this release needs %(needed)s", _listed(heads), needed
-        )
+        behind = _("the database is at revision %(found)s, but this release needs %(needed)s", _listed(heads), needed)
         raise NotAtHead("%(what)s: %(do)s", behind, _MIGRATE)
 
 

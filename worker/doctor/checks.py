@@ -10,7 +10,7 @@ from worker.database.rights import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
-from worker.domain.records.sentences import N_, Sentence, _, about
+from worker.domain.records.sentences import N_, Sentence, _
 from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 from worker.operations.maintain_slots import longer_window_remedy
@@ -227,9 +227,7 @@ def _form_faults(account: Credentials, name: str) -> Iterator[Sentence]:
     for what, value in ((_("account SID"), account.account_sid), (_("app id"), account.app_id)):
         if not _ISSUED.fullmatch(value):
             yield _(
-                "the %(what)s of account %(account)s is not 32 letters and digits, as the platform issues them",
-                what,
-                name,
+                "the %(what)s of account %(name)s is not 32 letters and digits, as the platform issues them", what, name
             )
     token = account.auth_token
     if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
@@ -260,4 +258,4 @@ def _durable(name: str, value: str) -> Check:
             remedy = _("set synchronous_commit = on, for the server or with ALTER ROLE")
         case _:
             detail, remedy = _("a crash can lose the last second's %(lost)s", lost), _("set %(name)s = 1", name)
-    return warning(name, about(value, detail), remedy)
+    return warning(name, _("%(what)s: %(reason)s", value, detail), remedy)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 from worker.adapters.safe_text import Redactor, one_line
-from worker.domain.records.sentences import Sentence, about
+from worker.domain.records.sentences import Sentence, _
 
 
 class Status(StrEnum):
@@ -34,17 +35,14 @@ class Check:
     @property
     def sentence(self) -> Sentence:
         """What was found and what to do."""
-        return self.detail if self.remedy is None else about(self.detail, self.remedy)
+        return self.detail if self.remedy is None else _("%(what)s: %(reason)s", self.detail, self.remedy)
 
     def __str__(self) -> str:
         return self.sentence
 
     def shown_with(self, redactor: Redactor) -> "Check":
         """The same with secrets removed: it quotes servers, whose messages may hold a password."""
-
-        def shown(text: str) -> str:
-            return one_line(text, redactor)
-
+        shown = partial(one_line, redactor=redactor)
         remedy = None if self.remedy is None else self.remedy.with_each(shown)
         return replace(self, detail=self.detail.with_each(shown), remedy=remedy)
 

@@ -14,7 +14,7 @@ from typing import Any
 from worker.adapters.text_files import read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.sentences import Fault, Faults, Sentence, _, about, accepting
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.tokens_and_sign_ins import read_tokens
 from worker.domain.wire.fields import ID_RULE, bare_id_fault
@@ -159,9 +159,7 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
         first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
         if token != credentials.auth_token:
             yield _(
-                "the accounts %(first)r and %(second)r share an account SID but have different auth tokens",
-                first,
-                name,
+                "the accounts %(one)r and %(other)r share an account SID but have different auth tokens", first, name
             )
 
 
@@ -169,7 +167,7 @@ def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentenc
     """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
         said = _("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
-        yield about(said, _("chmod 600 %(path)s", path))
+        yield _("%(what)s: %(do)s", said, _("chmod 600 %(path)s", path))
 
 
 def secret_mode_warnings(path: Path) -> Iterator[Sentence]:
@@ -215,7 +213,8 @@ def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]
             given[key] = check(value) if key in table else value
         except Fault as wrong:
             why = wrong.sentence
-            yield key, accepting(why, CALLBACK_TOKEN_RULE) if key == "callback_token" else why
+            accepted = _("%(why)s; accepted: %(rule)s", why, CALLBACK_TOKEN_RULE)
+            yield key, accepted if key == "callback_token" else why
         else:
             if fault := notify.combination_fault(key, given, str):
                 yield key, fault

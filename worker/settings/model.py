@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
-from worker.domain.records.sentences import Fault, Faults, Sentence, _, about
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.wire.fields import ID_RULE
 from worker.domain.wire.query_request import Credentials
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         """`accounts`, for a program that needs one. Raises SettingsError where there is none."""
         if not self.accounts:
             remedy = _("set %(names)s, or RECONCILER_ACCOUNTS_FILE%(hint)s", _TRIO, self._hint())
-            raise SettingsError((about(_("no account is configured"), remedy),))
+            raise SettingsError([_("%(what)s: %(do)s", _("no account is configured"), remedy)])
         return self.accounts
 
     def _hint(self) -> str:

@@ -68,7 +68,7 @@ def webhook_secret(text: str) -> str:
             raise Fault("holds a secret that is not padded base64 after %(start)s", _SECRET) from None
         if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
             raise Fault(
-                "holds a secret of fewer than %(fewest)s or more than %(most)s bytes", _FEWEST_BYTES, _MOST_BYTES
+                "holds a secret of fewer than %(least)s or more than %(most)s bytes", _FEWEST_BYTES, _MOST_BYTES
             )
     return " ".join(words)
 

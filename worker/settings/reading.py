@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
-from worker.domain.records.sentences import Fault, Faults, Sentence, _, accepting
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
@@ -106,8 +106,8 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     except ValidationError as error:
         faults = tuple(_fault_lines(error.errors(), secrets))
     except (OSError, UnicodeDecodeError) as error:
-        fault = _("%(path)s cannot be read (%(why)s)", env_file, type(error).__name__)
-        faults = (accepting(fault, _("UTF-8 text, one NAME=value a line")),)
+        why = type(error).__name__
+        faults = (_("%(path)s cannot be read (%(why)s); accepted: UTF-8 text, one NAME=value a line", env_file, why),)
     else:
         faults = tuple(_fault_lines([], secrets))
         if not faults:
@@ -163,8 +163,8 @@ def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Itera
             continue
         yield from _lines_of(detail, field, from_file=field in secrets.values)
     for field, fault in of_files.items():
-        said = _("%(name)s %(fault)s", f"{PREFIX}{field.upper()}{SUFFIX.upper()}", fault)
-        yield accepting(said, _("a file that holds nothing but the secret"))
+        name = f"{PREFIX}{field.upper()}{SUFFIX.upper()}"
+        yield _("%(name)s %(fault)s; accepted: a file that holds nothing but the secret", name, fault)
 
 
 def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[Sentence]:
@@ -175,10 +175,8 @@ def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[
     unexplained = _WORDS.get(detail["type"], _("has a value of the wrong kind"))
     alone = own.sentence if isinstance(own, Fault) else unexplained
     for fault in own.faults if isinstance(own, Faults) else (alone,):
-        said = _("%(name)s %(fault)s", named, fault)
-        if field not in _NEVER_SHOWN:
-            said = _("%(what)s (%(why)s)", said, _shown(detail["input"]))
-        yield accepting(said, accepted or "")
+        shown = "" if field in _NEVER_SHOWN else _(" (%(value)s)", _shown(detail["input"]))
+        yield _("%(name)s %(fault)s%(shown)s; accepted: %(rule)s", named, fault, shown, accepted)
 
 
 def _shown(value: object) -> str:

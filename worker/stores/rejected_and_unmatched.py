@@ -102,11 +102,8 @@ def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
 
 def rewrite_refused(connection: Connection, rejected_id: int, refused: RefusedText) -> None:
     """Write why a locked row was refused once more."""
-    connection.execute(
-        update(REJECTED)
-        .where(REJECTED.c.id == rejected_id)
-        .values(errors=refused.errors, errors_said=refused.errors_said)
-    )
+    written = {"errors": refused.errors, "errors_said": refused.errors_said}
+    connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(written))
 
 
 def drop_refused(connection: Connection, rejected_id: int) -> None:

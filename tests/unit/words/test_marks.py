@@ -17,7 +17,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS
 import worker
 from tests.unit.words.test_words import KEYWORDS
 from worker.cli.app import CommandError
-from worker.domain.records.sentences import Fault, Faults, Sentence, about, joined, lines_of
+from worker.domain.records.sentences import Fault, Faults, Sentence, joined, lines_of
 from worker.words import ENGLISH, Skin
 from worker.words.languages import translations
 
@@ -104,7 +104,7 @@ def pickled(one: Sentence) -> Sentence:
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
 def test_a_sentence_is_copied_and_pickled_with_its_values(again: Callable[[Sentence], Sentence]) -> None:
-    one = about("100%", Sentence("has more than %(size)s KiB", 9))
+    one = Sentence("%(what)s: %(reason)s", "100%", Sentence("has more than %(size)s KiB", 9))
     other = again(one)
     assert (other, other.message, other.values) == (one, one.message, one.values)
     assert CHINESE.say(other) == CHINESE.say(one) == "100%：超过 9 KiB"
@@ -138,11 +138,13 @@ def test_a_refusal_says_its_sentence() -> None:
 
 def test_the_parts_of_a_sentence_are_those_that_are_sentences() -> None:
     wrong, remedy = Sentence("is empty"), Sentence("chmod 600 %(path)s", "x: y; z")
-    assert about(wrong, remedy).parts == [wrong, remedy]
-    assert about("x", remedy).parts == [remedy]
+    assert Sentence("%(what)s: %(reason)s", wrong, remedy).parts == [wrong, remedy]
+    assert Sentence("%(what)s: %(reason)s", "x", remedy).parts == [remedy]
     assert remedy.parts == []
 
 
 def test_each_value_may_be_changed() -> None:
-    said = about("it", Sentence("is longer than %(count)s bytes", 9)).with_each(lambda value: f"<{value}>")
+    said = Sentence("%(what)s: %(reason)s", "it", Sentence("is longer than %(count)s bytes", 9)).with_each(
+        lambda value: f"<{value}>"
+    )
     assert said == "<it>: is longer than <9> bytes"

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.answers import Report
 from worker.domain.records.incoming import Rejection, Trust, storable
-from worker.domain.records.sentences import Refusal, Sentence, _, about
+from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
@@ -169,7 +169,7 @@ def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
         return (_("callback: is longer than %(count)s characters", LONGEST_PAYLOAD),)
     report = read_report(item)
     faults = [
-        about(field, fault)
+        _("%(what)s: %(reason)s", field, fault)
         for field, value in (("requestId", report.request_id), ("customParm", report.custom_parm))
         if value is not None and (fault := id_fault(value))
     ]

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.sentences import Sentence, _, about, to_json
+from worker.domain.records.sentences import Sentence, _, to_json
 from worker.domain.wire.fields import (
     AMOUNT_RULE,
     MOBILE_RULE,
@@ -140,10 +140,10 @@ def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: lis
     if not (isinstance(account, str) and account in accounts):
         configured = ", ".join(sorted(accounts)) or _("none")
         unknown = id_fault(account) or _("%(value)s is not configured; accepted: %(rule)s", account, configured)
-        faults.append(about("account", unknown))
+        faults.append(_("%(what)s: %(reason)s", "account", unknown))
     for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := order_id_fault(value)):
-            faults.append(about(name, fault))
+            faults.append(_("%(what)s: %(reason)s", name, fault))
     if request_id is None and custom_parm is None:
         faults.append(_("request_id: is missing; accepted: request_id, custom_parm, or both"))
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
@@ -184,7 +184,7 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
         time = None
     if time is None or time.utcoffset() is None:
         faults.append(
-            _("submitted_at: %(value)s is no time with an offset; accepted: %(rule)s", _shown(value), _TIME_RULE)
+            _("submitted_at: %(given)s is no time with an offset; accepted: %(rule)s", _shown(value), _TIME_RULE)
         )
         return now
     is_ahead = time - now > AHEAD_ALLOWED

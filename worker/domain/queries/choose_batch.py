@@ -273,9 +273,7 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
         return _("this account polls one order a query at present: name one")
     if len(orders) > rules.batch_size:
         return _(
-            "a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(count)s",
-            rules.batch_size,
-            len(orders),
+            "a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(all)s", rules.batch_size, len(orders)
         )
     apart = [f"id:{order.id}" for order in orders if order.lane.is_apart and order.state.may_settle]
     return _("polled apart from others, so name each alone: %(orders)s", ", ".join(apart)) if apart else None

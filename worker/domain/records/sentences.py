@@ -77,16 +77,6 @@ class Faults(ValueError):
         super().__init__("\n".join(self.faults))
 
 
-def accepting(fault: Sentence, rule: str) -> Sentence:
-    """A fault with what is accepted instead."""
-    return _("%(what)s; accepted: %(rule)s", fault, rule)
-
-
-def about(what: str, said: str) -> Sentence:
-    """A sentence with what it is about, or what is wrong with what to do."""
-    return _("%(what)s: %(reason)s", what, said)
-
-
 def joined(sentences: Iterable[Sentence]) -> Sentence:
     """One sentence or more, with "and" between them."""
     return reduce(lambda first, second: _("%(first)s and %(second)s", first, second), sentences)

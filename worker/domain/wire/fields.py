@@ -12,7 +12,7 @@ from decimal import Decimal
 from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
-from worker.domain.records.sentences import N_, Sentence, _, accepting
+from worker.domain.records.sentences import N_, Sentence, _
 from worker.domain.wire.strict_json import words_of
 
 MAX_ID_LENGTH = 64
@@ -49,7 +49,7 @@ _WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
 def id_fault(value: object) -> Sentence | None:
     """Why a value cannot be an id or an account name, and what can; None if it can."""
     fault = bare_id_fault(value)
-    return None if fault is None else accepting(fault, ID_RULE)
+    return None if fault is None else _("%(why)s; accepted: %(rule)s", fault, ID_RULE)
 
 
 def bare_id_fault(value: object) -> Sentence | None:
