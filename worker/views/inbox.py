@@ -111,5 +111,5 @@ def _recent(
 
 
 def _in_sentences(rows: Sequence[Row]) -> list[Row]:
-    """Refused rows, with what is wrong with them as `lines_of` sentences."""
+    """Refused rows, with what is wrong with them as a sentence whose parts are the lines."""
     return [{**row, "errors": from_json(row["errors"], row.pop("errors_said"))} for row in rows]

@@ -62,7 +62,7 @@ def faults() -> Iterator[Sentence]:
     ]
     yield from (fault for one in check_all(references, [known], NOW).rejections for fault in one.errors)
     (kept,) = refused_texts([Rejection(index=None, payload="1" * 1_000_001, errors=())])
-    lines = from_json(kept.errors, kept.errors_said).values.values()
+    lines = from_json(kept.errors, kept.errors_said).parts
     for said in (*filter(None, lines), gone().fault, *(read_refused(*one) for one in REFUSED)):
         assert isinstance(said, Sentence)
         yield said

@@ -17,7 +17,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS
 import worker
 from tests.unit.words.test_words import KEYWORDS
 from worker.cli.app import CommandError
-from worker.domain.records.sentences import Fault, Faults, Sentence, joined, lines_of
+from worker.domain.records.sentences import Fault, Faults, Sentence, from_json, joined, to_json
 from worker.words import ENGLISH, Skin
 from worker.words.languages import translations
 
@@ -124,7 +124,7 @@ def test_a_sentence_takes_a_value_for_each_place() -> None:
 
 def test_several_sentences_are_lines_or_one() -> None:
     both = [Sentence("100%"), Sentence("is empty")]
-    lines = lines_of(both)
+    lines = from_json("100%\nis empty", to_json(both))
     assert (lines, ENGLISH.say(lines), CHINESE.say(lines)) == ("100%\nis empty", "100%\nis empty", "100%\n为空")
     assert (joined(both), joined(both[1:])) == ("100% and is empty", "is empty")
     faults = Faults(both)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
@@ -43,7 +43,7 @@ class Sentence(str):
 
     @property
     def parts(self) -> list["Sentence"]:
-        """The values that are sentences, such as the lines of one that `lines_of` has made."""
+        """The values that are sentences."""
         return [one for one in self.values.values() if isinstance(one, Sentence)]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,11 +82,6 @@ def joined(sentences: Iterable[Sentence]) -> Sentence:
     return reduce(lambda first, second: _("%(first)s and %(second)s", first, second), sentences)
 
 
-def lines_of(sentences: Sequence[Sentence]) -> Sentence:
-    """Sentences as one, each on a line."""
-    return Sentence("\n".join(f"%({number})s" for number in range(len(sentences))), *sentences)
-
-
 def to_json(sentences: Iterable[Sentence]) -> str:
     """What a table holds beside the lines: of each sentence a list of its message and values."""
     return json.dumps([_to_list(one) for one in sentences], separators=(",", ":"))
@@ -97,12 +92,13 @@ def _to_list(held: str) -> object:
 
 
 def from_json(lines: str, held: str | None) -> Sentence:
-    """The lines that a table holds, as `lines_of` sentences.
+    """The lines that a table holds, as one sentence whose parts they are.
 
     A line stands as it is if `held`, the JSON beside the lines, has no sentence that reads like it.
     """
     said = {str(one): one for one in map(_from_list, json.loads(held or "[]"))}
-    return lines_of([said.get(line) or _("%(line)s", line) for line in lines.split("\n")])
+    parts = [said.get(line) or _("%(line)s", line) for line in lines.split("\n")]
+    return Sentence("\n".join(f"%({number})s" for number in range(len(parts))), *parts)
 
 
 def _from_list(held: Any) -> Any:
