@@ -26,11 +26,11 @@ from rich.text import Text
 
 from worker.adapters import shown_values
 from worker.adapters.safe_text import CONTROLS, one_line
-from worker.domain.records.sentences import N_, Sentence
+from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
 from worker.words import Skin, sentences
-from worker.words.catalogue import COMMANDS, ENTRIES, HEADERS, QUERY_OUTCOMES, message
+from worker.words.catalogue import COMMANDS, COUNTED, ENTRIES, HEADERS, QUERY_OUTCOMES, message
 from worker.words.languages import ENGLISH, translations
 
 # A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
@@ -163,19 +163,9 @@ def warn(message: str, *values: object) -> None:
 pause_in_words = partial(sentences.pause_in_words, skin=SKIN)
 
 
-_COUNTED = {
-    "order": (N_("%(count)s order"), N_("%(count)s orders")),
-    "notification": (N_("%(count)s notification"), N_("%(count)s notifications")),
-    "row": (N_("%(count)s row"), N_("%(count)s rows")),
-    "slot": (N_("%(count)s slot"), N_("%(count)s slots")),
-    "item": (N_("%(count)s item"), N_("%(count)s items")),
-    "warning": (N_("%(count)s warning"), N_("%(count)s warnings")),
-}
-
-
 def counted(count: int, word: str) -> Sentence:
     """A number of things: `1 order`, `2,000 orders`."""
-    return Sentence(_COUNTED[word][count != 1], f"{count:,}")
+    return Sentence(COUNTED[word][count != 1], f"{count:,}")
 
 
 def console() -> Console:

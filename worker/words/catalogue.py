@@ -58,6 +58,8 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
 """The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
+COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
+"""By its name, what one thing and what several of them are."""
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
 """What Typer says of a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))

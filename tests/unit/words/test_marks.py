@@ -30,7 +30,7 @@ WORDS = re.compile("[a-z]{2} [a-z]{2}")
 TAKERS = {
     name: (at or (1,))[0] for name, at in KEYWORDS.items() if name not in ("text", *DEFAULT_KEYWORDS) or name == "_"
 }
-# Their own definitions, and `Skin.say`, which says a sentence.
+# `Skin.say` takes a sentence.
 NONE_OF_THEM = re.compile(r"\w+\.say|SKIN\.\w+")
 
 

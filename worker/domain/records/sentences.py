@@ -13,7 +13,7 @@ _PLACE = re.compile(r"%\((\w+)\)[sr]")
 
 
 def N_(message: str) -> str:
-    """Mark a message that is translated later; `make messages` looks for this name."""
+    """Mark a message that is translated later."""
     return message
 
 
@@ -51,6 +51,7 @@ class Sentence(str):
         return type(self), (self.message, *self.values.values())
 
 
+# gettext's name: by it and others (pyproject.toml) `make messages` finds messages.
 _ = Sentence
 
 
