@@ -128,12 +128,9 @@ def enqueue(
     except CommandError as error:
         if not tally.lines:
             raise
-        raise CommandError(
-            "%(why)s (%(count)s lines were processed before; run it again: known orders count as duplicates)",
-            error.sentence,
-            f"{tally.lines:,}",
-            status=error.status,
-        ) from None
+        count = f"{tally.lines:,}"
+        before = _("%(count)s lines were processed before; run it again: known orders count as duplicates", count)
+        raise CommandError("%(what)s (%(why)s)", error.sentence, before, status=error.status) from None
     _print_tally(tally, refused, time.monotonic() - started, as_json)
     raise typer.Exit(1 if tally.rejected else 0)
 

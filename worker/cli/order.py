@@ -196,11 +196,8 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    why = _(
-        "there is no order %(ref)s in the account %(account)s; enqueue it first, or give its --account",
-        shown,
-        one_line(account),
-    )
+    whose = one_line(account)
+    why = _("there is no order %(ref)s in the account %(name)s; enqueue it first, or give its --account", shown, whose)
     if normalise_mobile(reference) is not None:
         return _("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
     return why

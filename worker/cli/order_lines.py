@@ -215,12 +215,8 @@ def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Hea
     except _Unreadable as fault:
         raise CommandError("the header, line %(line)s, cannot be read: %(why)s", line.number, fault.sentence) from None
     if header is None:
-        shown = one_line(first_names(text))
-        raise CommandError(
-            "no header names request_id or custom_parm; the first row has %(names)s; accepted: %(columns)s",
-            shown,
-            _COLUMNS,
-        )
+        none = _("no header names request_id or custom_parm; the first row has %(names)s", one_line(first_names(text)))
+        raise CommandError("%(what)s; accepted: %(rule)s", none, _COLUMNS)
     _check_header(header, columns)
     return header
 

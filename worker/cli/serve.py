@@ -106,11 +106,9 @@ def _check_address(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            why = os_words(error)
             raise CommandError(
-                "cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port",
-                host,
-                port,
-                os_words(error),
+                "cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port", host, port, why
             ) from None
 
 

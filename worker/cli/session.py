@@ -122,9 +122,8 @@ def check_database(settings: Settings) -> None:
         try:
             check_at_head(settings.database_dsn)
         except NotAtHead as error:
-            raise CommandError(
-                "%(what)s (RECONCILER_DATABASE_URL is %(url)s)%(hint)s", error.sentence, shown, hint
-            ) from None
+            why = error.sentence
+            raise CommandError("%(what)s (RECONCILER_DATABASE_URL is %(url)s)%(hint)s", why, shown, hint) from None
 
 
 @contextmanager

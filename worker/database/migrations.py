@@ -188,12 +188,9 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
             # Not the database's own word for now: MariaDB's is in the time zone of the session.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
+                lost, to_do = Sentence(what), Sentence(remedy)
                 raise MigrationError(
-                    "the way down to %(revision)s would lose of %(table)s %(what)s: %(do)s",
-                    target,
-                    table,
-                    Sentence(what),
-                    Sentence(remedy),
+                    "the way down to %(target)s would lose of %(table)s %(what)s: %(do)s", target, table, lost, to_do
                 )
 
 

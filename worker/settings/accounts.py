@@ -142,7 +142,7 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
         first = seen.setdefault((credentials.account_sid, credentials.app_id), name)
         if first != name:
             yield _(
-                "makes the accounts %(first)r and %(second)r the same: they share the account SID and the app id",
+                "makes the accounts %(one)r and %(two)r the same: they share the account SID and the app id",
                 first,
                 name,
             )

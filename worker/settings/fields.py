@@ -27,6 +27,7 @@ Seconds = Annotated[
         description=_("seconds from %(least)s to %(most)s, fractions allowed", SHORTEST_SECONDS, LONGEST_SECONDS),
     ),
 ]
+ZONE_RULE = _("an IANA time zone's name, such as Asia/Shanghai")
 
 
 class SettingsError(Faults):

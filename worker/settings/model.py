@@ -19,6 +19,7 @@ from worker.domain.wire.query_request import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
 from worker.settings.fields import (
+    ZONE_RULE,
     AccountSid,
     AppId,
     AuthToken,
@@ -81,9 +82,7 @@ class Settings(BaseSettings):
         description=_("1 to 32 ASCII letters, digits, dots, dashes and underscores, such as 201512 or 201612"),
     )
     platform_bracketed_ids: bool = flag()
-    platform_timezone: ZoneName = Field(
-        default="Asia/Shanghai", description=_("an IANA time zone's name, such as Asia/Shanghai")
-    )
+    platform_timezone: ZoneName = Field(default="Asia/Shanghai", description=ZONE_RULE)
 
     platform_ca_file: CaFile | None = unset(_("a file of one or more certificates in PEM form"))
 
@@ -131,9 +130,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field(default="INFO", description=_("DEBUG, INFO, WARNING, ERROR or CRITICAL"))
     log_format: LogFormat = Field(default="console", description=_("console or json"))
     language: Language | None = unset(_("en or zh"))
-    timezone: ZoneName = Field(
-        default="Asia/Shanghai", description=_("an IANA time zone's name, such as Asia/Shanghai")
-    )
+    timezone: ZoneName = Field(default="Asia/Shanghai", description=ZONE_RULE)
     check_tick_seconds: Seconds = 30.0
     check_backlog_windows: int = whole(60, 1, 1_000_000)
     check_attention_orders: int = Field(default=1, ge=1, description=_("a whole number from 1 up"))
@@ -176,11 +173,9 @@ class Settings(BaseSettings):
         has_no_account = "account_sid" in info.data and info.data["account_sid"] is None
         if value is not None and key in ("notify_url", "notify_task", "callback_token") and has_no_account:
             raise Fault(
-                "is set, though %(name)s is not: it belongs to that account alone; others have %(key)s in"
-                " their table of %(file)s",
-                f"{PREFIX}ACCOUNT_SID",
+                "is set, though RECONCILER_ACCOUNT_SID is not: it belongs to that account alone; others have %(key)s in"
+                " their table of RECONCILER_ACCOUNTS_FILE",
                 key,
-                f"{PREFIX}ACCOUNTS_FILE",
             )
         given = {name: _plain(one) for name, one in (*info.data.items(), (key, value))}
         if fault := notify.combination_fault(key, given, lambda name: f"{PREFIX}{name.upper()}"):

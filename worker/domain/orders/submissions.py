@@ -125,12 +125,8 @@ def _key_named_in(payload: object) -> OrderKey | None:
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[Sentence]:
-    rule = ", ".join(known)
-    return [
-        _("%(name)s: is not a known field; accepted: %(names)s", _shown(name), rule)
-        for name in item
-        if name not in known
-    ]
+    unknown, rule = (_shown(name) for name in item if name not in known), ", ".join(known)
+    return [_("%(name)s: is not a known field; accepted: %(names)s", name, rule) for name in unknown]
 
 
 def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[Sentence]) -> OrderKey:
@@ -163,13 +159,9 @@ def _read_expected_amount(value: object, faults: list[Sentence]) -> Decimal | No
         return None
     amount = read_amount(value) if isinstance(value, str) else None
     if amount is None:
-        faults.append(
-            _(
-                "expected_amount: %(value)s is no amount; accepted: a string that holds %(rule)s",
-                _shown(value),
-                AMOUNT_RULE,
-            )
-        )
+        shown = _shown(value)
+        why = _("expected_amount: %(value)s is no amount; accepted: a string that holds %(rule)s", shown, AMOUNT_RULE)
+        faults.append(why)
     return amount
 
 
@@ -183,9 +175,8 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
     except ValueError:
         time = None
     if time is None or time.utcoffset() is None:
-        faults.append(
-            _("submitted_at: %(given)s is no time with an offset; accepted: %(rule)s", _shown(value), _TIME_RULE)
-        )
+        shown = _shown(value)
+        faults.append(_("submitted_at: %(given)s is no time with an offset; accepted: %(rule)s", shown, _TIME_RULE))
         return now
     is_ahead = time - now > AHEAD_ALLOWED
     if is_ahead or time.year < _FIRST_YEAR:
@@ -210,18 +201,14 @@ def _texts_of(rejection: Rejection) -> RefusedText:
     payload, said = _json(rejection.payload), list(rejection.errors)
     errors = "\n".join(said)
     if len(payload) > _LONGEST_PAYLOAD:
-        shortened = _(
-            "payload: shortened; kept are the first %(kept)s of %(all)s characters", _LONGEST_PAYLOAD, len(payload)
-        )
+        kept, whole = _LONGEST_PAYLOAD, len(payload)
+        shortened = _("payload: shortened; kept are the first %(kept)s of %(all)s characters", kept, whole)
         said.append(shortened)
         errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
-    kept = storable(errors, _LONGEST_ERRORS)
-    lines = set(kept.split("\n"))
-    return RefusedText(
-        payload=storable(payload, _LONGEST_PAYLOAD),
-        errors=kept,
-        errors_said=to_json(one for one in said if one in lines),
-    )
+    errors = storable(errors, _LONGEST_ERRORS)
+    lines = set(errors.split("\n"))
+    errors_said = to_json(one for one in said if one in lines)
+    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=errors, errors_said=errors_said)
 
 
 def _json(payload: object) -> str:

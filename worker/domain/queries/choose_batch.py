@@ -272,9 +272,8 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
     if state.configuration_refused or state.one_item_mode:
         return _("this account polls one order a query at present: name one")
     if len(orders) > rules.batch_size:
-        return _(
-            "a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(all)s", rules.batch_size, len(orders)
-        )
+        most, count = rules.batch_size, len(orders)
+        return _("a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(all)s", most, count)
     apart = [f"id:{order.id}" for order in orders if order.lane.is_apart and order.state.may_settle]
     return _("polled apart from others, so name each alone: %(orders)s", ", ".join(apart)) if apart else None
 
