@@ -77,7 +77,7 @@ $(WORDS): worker/words/locale/zh.po $(STAMP)
 	@touch $@
 
 messages: setup ## Find the words that people read, and add those that are new to the catalogues
-	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/cli worker/web worker/words worker/domain/records
+	@$(BIN)/pybabel -q extract -F pyproject.toml --no-location --sort-output --omit-header -o .messages.pot worker
 	@for catalogue in worker/words/locale/*.po; do \
 	    $(BIN)/pybabel -q update -i .messages.pot -o "$$catalogue" -l "$$(basename "$$catalogue" .po)" \
 	        --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header; \

@@ -1,16 +1,19 @@
 """What is made when the project is built or installed.
 
-The compiled catalogues of words, which the wheel holds; the version between releases; and the description on a package
-index: README.md, where no link is relative to a file beside it.
+The compiled catalogues of words, which the wheel holds, and the messages that they translate; the version between
+releases; and the description on a package index: README.md, where no link is relative to a file beside it.
 """
 
+import ast
 import os
 import re
+import tomllib
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
@@ -18,6 +21,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 BASE_URL = "RECONCILER_RELEASE_BASE_URL"
 """The environment's variable with the address under which the release's files are shown, with a slash at its end."""
 
+_PLACE = re.compile(r"%\(\w+\)s")
 _RELATIVE_LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?!https?:|#)(?P<target>[^)]+)\)")
 
 
@@ -79,6 +83,37 @@ def compiled_words(source: Path) -> bytes:
     compiled = BytesIO()
     write_mo(compiled, catalogue)
     return compiled.getvalue()
+
+
+def messages_of_code(
+    source: BinaryIO, keywords: Collection[str], *_: object, **__: object
+) -> Iterator[tuple[int, str, list[str | None], list[str]]]:
+    """What Python code calls by one of these names, with the texts among its arguments, as Babel takes them.
+
+    What is only a place, such as %(why)s, is no message. Babel's own extractor takes other texts for messages, too.
+    """
+    for node in ast.walk(ast.parse(source.read())):
+        name = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and name in keywords:
+            yield node.lineno, name, [_message(argument) for argument in node.args], []
+
+
+def _message(argument: ast.expr) -> str | None:
+    text = argument.value if isinstance(argument, ast.Constant) else None
+    return text if isinstance(text, str) and not _PLACE.fullmatch(text) else None
+
+
+def messages_of_catalogue(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
+    """The messages of `worker/words/catalogue.toml`, as Babel takes them."""
+    return ((0, None, message, []) for message in _texts_in(tomllib.load(source)))
+
+
+def _texts_in(held: Any) -> Iterator[str]:
+    if isinstance(held, str):
+        yield held
+    else:
+        for one in held.values() if isinstance(held, dict) else held:
+            yield from _texts_in(one)
 
 
 def described(readme: str, base_url: str) -> str:

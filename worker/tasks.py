@@ -10,11 +10,12 @@ from celery import Task
 from celery.exceptions import Reject
 
 from worker.adapters.clock import Throttle
-from worker.broker.sizes import UNREAD
+from worker.broker.sizes import TOO_LARGE, UNREAD, shortened
 from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import RowsHeld, is_transient
 from worker.domain.records.incoming import Unread
+from worker.domain.records.sentences import _
 from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
@@ -116,4 +117,6 @@ def _unread(sent: object) -> Unread | None:
     if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):
         return None
     # A sender may forge this: it is refused as well, and must not fill the log.
-    return Unread(text=text, errors=tuple(error[:_LONGEST_ERROR] for error in errors[:_MOST_ERRORS]))
+    known = {str(one): one for one in (*TOO_LARGE, shortened(fields.get("bytes")))}
+    said = (known.get(error) or _("%(error)s", error[:_LONGEST_ERROR]) for error in errors[:_MOST_ERRORS])
+    return Unread(text=text, errors=tuple(said))

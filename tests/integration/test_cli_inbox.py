@@ -13,6 +13,7 @@ from tests.support.reconciling import Workbench
 from tests.support.settled_orders import callback
 from worker.database.tables import REJECTED
 from worker.domain.records.incoming import Unread
+from worker.domain.records.sentences import Sentence
 
 
 def refuse_account(bench: Workbench, *request_ids: str) -> None:
@@ -141,7 +142,7 @@ def test_a_retried_order_meets_the_callback_that_came_first(cli: CommandLine, be
 
 
 def test_what_was_kept_in_part_is_not_retried(cli: CommandLine, bench: Workbench) -> None:
-    bench.intake.enqueue_orders(Unread(text='[{"request_id": "1"', errors=("too large",)))
+    bench.intake.enqueue_orders(Unread(text='[{"request_id": "1"', errors=(Sentence("too large"),)))
     (row_id,) = rejected_ids(cli)
     assert "have it sent again" in cli.run("rejected", "--retry", row_id, status=1).stderr
     assert rejected_ids(cli) == [row_id]

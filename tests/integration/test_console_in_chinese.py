@@ -25,6 +25,7 @@ from worker.domain.records.notifications import DeliveryOutcome, EventType, Noti
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source, TrafficStatus
 from worker.domain.records.queries import OUTCOMES
+from worker.domain.records.sentences import to_json
 from worker.operations.write_heartbeat import host_name
 
 # It opens some 800 pages.
@@ -115,7 +116,7 @@ def fill(bench: Workbench) -> None:
         bench.run(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row).values(state=state, **told, **at))
     for number, fault in enumerate(dict.fromkeys(faults())):
         came = {"received_at": now - timedelta(seconds=number), "source": "reconciler.enqueue_orders", "payload": "{}"}
-        bench.run(insert(REJECTED).values(**came, errors=fault, repeats=number))
+        bench.run(insert(REJECTED).values(**came, errors=fault, errors_said=to_json([fault]), repeats=number))
     for number, trust in enumerate(Trust):
         called = {"account": "default", "request_id": f"9{number}", "payload": "{}", "repeats": 1, "trust": trust}
         bench.run(insert(UNMATCHED).values(**called, received_at=now - timedelta(days=2)))

@@ -26,7 +26,7 @@ from worker.domain.records.queries import Query
 
 FOLDER = Path(__file__).parents[1] / "upgrades"
 REVISIONS = [file.stem.removeprefix("revision_") for file in sorted(FOLDER.glob("revision_*.sql"))]
-NEVER_RUN = {"0002", "0003", "0010", "0012", "0025", "0026", "0027", "0028", "0029", "0030", "0032", "0033"}
+NEVER_RUN = {"0002", "0003", "0010", "0012", "0025", "0026", "0027", "0028", "0029", "0030", "0032", "0033", "0034"}
 """The revisions on which, as they are now, no program of `main` ever ran."""
 REWRITTEN = {
     ("recharge_orders", "lane"),

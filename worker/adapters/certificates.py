@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import certifi
 
+from worker.adapters.text_files import os_words
+from worker.domain.records.sentences import Sentence, _
+
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -54,12 +57,12 @@ def tls_context(path: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=path)
 
 
-def authorities_file_fault(path: str) -> str | None:
+def authorities_file_fault(path: str) -> Sentence | None:
     """`authorities_fault`, where only a file is accepted."""
-    return "is a folder" if os.path.isdir(path) else authorities_fault(path)
+    return _("is a folder") if os.path.isdir(path) else authorities_fault(path)
 
 
-def authorities_fault(path: str) -> str | None:
+def authorities_fault(path: str) -> Sentence | None:
     """Why a path names no authorities, completing a sentence that begins with its variable; None where it does.
 
     A folder is not read here: OpenSSL reads it by name when it checks a certificate.
@@ -70,8 +73,8 @@ def authorities_fault(path: str) -> str | None:
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError:
-        return "holds no certificate that can be read"
+        return _("holds no certificate that can be read")
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return _("cannot be read (%(why)s)", os_words(error))
     # A list of revoked certificates can be loaded as well.
-    return None if context.cert_store_stats()["x509"] else "holds no certificate that can be read"
+    return None if context.cert_store_stats()["x509"] else _("holds no certificate that can be read")

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Self, TypeVar
 
+from worker.domain.records.sentences import Sentence, _
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals by which a person, a supervisor or a closing terminal tells a program to end."""
 
@@ -72,10 +74,15 @@ class Child:
             group.children.append(self)
 
     def __str__(self) -> str:
-        status = self._process.poll()
-        if status is None:
-            return f"{self.name} (process {self.pid})"
-        return f"{self.name} ended with {f'status {status}' if status >= 0 else f'signal {-status}'}"
+        return f"{self.name} (process {self.pid})" if self._process.poll() is None else self.end
+
+    @property
+    def end(self) -> Sentence:
+        """How it ended."""
+        status = self._process.wait()
+        if status >= 0:
+            return _("%(name)s ended with status %(status)s", self.name, status)
+        return _("%(name)s ended with signal %(signal)s", self.name, -status)
 
     @property
     def pid(self) -> int:

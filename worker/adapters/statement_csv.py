@@ -10,17 +10,17 @@ from worker.adapters.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, 
 from worker.adapters.safe_text import one_line
 from worker.domain.finance.report import StatementRow, UnreadableRow
 from worker.domain.finance.statements import StateWords, plain_id, read_row
+from worker.domain.records.sentences import Refusal, _
 
 COLUMNS = ("request_id", "state", "amount")
 _HEAD_CHARACTERS = 1 << 18
 # A row is held as its cells, of which each takes more than the comma behind it.
 _ROW_CHARACTERS = 1 << 16
-_NO_CSV = "line {} of the statement is no CSV: save it as CSV again"
-_UNREADABLE = "the statement is neither UTF-8 nor GB18030: save it as CSV in one of these"
+_UNREADABLE = _("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these")
 
 
-class StatementFault(Exception):
-    """The file is no statement that can be read. `str()` says why, in parts that catalogues translate."""
+class StatementFault(Refusal):
+    """The file is no statement that can be read."""
 
 
 class NoHeader(StatementFault):
@@ -43,11 +43,11 @@ def read_rows(
     try:
         head = text.read(_HEAD_CHARACTERS)
     except UnicodeDecodeError:
-        raise StatementFault(_UNREADABLE) from None
+        raise StatementFault("%(why)s", _UNREADABLE) from None
     header = find_header(head, names, lambda places: all(len(found) == 1 for found in places.values()))
     if header is None:
         shown = one_line(first_names(head))
-        raise NoHeader(f"the statement has no header that names each column once; its first row has {shown}")
+        raise NoHeader("the statement has no header that names each column once; its first row has %(names)s", shown)
     text.seek(0)
     rows = ((line, row) for line, row in _rows_below(text, header) if any(cell.strip() for cell in row))
     return (_read(line, row, header, words) for line, row in rows)
@@ -58,7 +58,7 @@ def _read(line: int, row: Sequence[str], header: Header, words: StateWords) -> S
     # 2,94 without quotes is two cells, and the amount would be the first of them.
     width = len(header.names)
     if any(cell.strip() for cell in row[width:]):
-        why = f"row: it has {len(row)} cells, while the header has {width}"
+        why = _("row: it has %(count)s cells, while the header has %(header)s", len(row), width)
         return UnreadableRow(line=line, request_id=plain_id(named["request_id"]), why=why)
     return read_row(line, named["request_id"], named["state"], named["amount"], words)
 
@@ -73,7 +73,7 @@ def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, l
             line = text.readline(left + 1)
             left -= len(line)
             if left < 0:
-                raise StatementFault(_NO_CSV.format(number))
+                raise _no_csv(number)
             if not line:
                 return
             yield line
@@ -85,9 +85,13 @@ def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, l
             if rows.line_num > header.line:
                 yield rows.line_num, row
     except csv.Error:
-        raise StatementFault(_NO_CSV.format(rows.line_num)) from None
+        raise _no_csv(rows.line_num) from None
     except UnicodeDecodeError:
-        raise StatementFault(_UNREADABLE) from None
+        raise StatementFault("%(why)s", _UNREADABLE) from None
     finally:
         # The file is its caller's to close.
         text.detach()
+
+
+def _no_csv(line: int) -> StatementFault:
+    return StatementFault("line %(line)s of the statement is no CSV: save it as CSV again", line)

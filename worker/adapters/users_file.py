@@ -1,6 +1,6 @@
 """The file of the people who may sign in at the console: a table for each, with a hashed password.
 
-Faults are ValueErrors of one line, without a hash. Those who edit the file at once come one after another, and a
+A `Fault` is one line, without a hash. Those who edit the file at once come one after another, and a
 program that reads it sees it as it was before or after.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
@@ -24,25 +25,27 @@ _HASH = re.compile(r"[!-~]{1,512}")
 
 
 def read_users(path: Path) -> Mapping[str, User]:
-    """The users by name, in the file's order. Raises ValueError where the file cannot be read or an entry is wrong."""
+    """The users by name, in the file's order. Raises `Fault` where the file cannot be read or an entry is wrong."""
     try:
         tables = read_toml(path)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from None
+    except Fault as fault:
+        raise Fault("%(name)s %(fault)s", path, fault.sentence) from None
     return {name: _user(path, name, table) for name, table in tables.items()}
 
 
-def mode_fault(path: Path) -> str | None:
+def mode_fault(path: Path) -> Sentence | None:
     """What is wrong with who may read or write the file, or None. Raises OSError where there is no file."""
     mode = stat.S_IMODE(path.stat().st_mode)
-    return f"{path} is for others, too: chmod 600 {path}" if mode & (stat.S_IRWXO | stat.S_IWGRP) else None
+    if not mode & (stat.S_IRWXO | stat.S_IWGRP):
+        return None
+    return _("%(what)s: %(do)s", _("%(path)s is for others, too", path), _("chmod 600 %(path)s", path))
 
 
 @contextmanager
 def editing(path: Path) -> Iterator[dict[str, User]]:
     """The users, to be changed: what they are at the end is written, unless an exception ends it.
 
-    No other program edits meanwhile. Raises ValueError as `read_users` does, and OSError where the file cannot be
+    No other program edits meanwhile. Raises `Fault` as `read_users` does, and OSError where the file cannot be
     written.
     """
     path = path.resolve()
@@ -58,16 +61,18 @@ def editing(path: Path) -> Iterator[dict[str, User]]:
 def _user(path: Path, name: str, table: object) -> User:
     shown = repr(name[:64])
     if not isinstance(table, dict):
-        raise ValueError(f"{path} has the key {shown} outside of any user's table")
+        raise Fault("%(path)s has the key %(key)s outside of any user's table", path, shown)
     if fault := actor_fault(name):
-        raise ValueError(f"{path} has a user {shown}, which {fault}")
+        raise Fault("%(path)s has a user %(name)s, which %(fault)s", path, shown, fault)
     if unknown := sorted(table.keys() - _KEYS):
-        raise ValueError(f"{path} has a user {shown} with the unknown key {unknown[0][:64]!r}")
+        raise Fault("%(path)s has a user %(name)s with the unknown key %(key)r", path, shown, unknown[0][:64])
     password, role = table.get("password"), table.get("role")
     if not isinstance(password, str) or not _HASH.fullmatch(password):
-        raise ValueError(f"{path} has a user {shown} without a hashed password: `reconciler user password` sets one")
+        raise Fault(
+            "%(file)s has a user %(who)s without a hashed password: `reconciler user password` sets one", path, shown
+        )
     if role not in tuple(Role):
-        raise ValueError(f"{path} has a user {shown} whose role is not one of {', '.join(Role)}")
+        raise Fault("%(path)s has a user %(name)s whose role is not one of %(names)s", path, shown, ", ".join(Role))
     return User(name=name, password_hash=password, role=Role(role))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeGuard
 
+from worker.domain.records.sentences import Sentence, _
+
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes of a message's body, unpacked. A list of 1000 orders is well below a megabyte."""
 LARGEST_ITEM = 12 * 1024 * 1024
@@ -25,9 +27,16 @@ LONGEST_NAME = 255
 """Characters of a queue's name: kombu's own limit on RabbitMQ."""
 
 UNREAD = "unread"
-"""The named argument with a message that is refused unread: an object with `text`, its start, and `errors`."""
+"""The named argument with a message that is refused unread: an object with `text`, its start, `errors`, and `bytes`,
+its size."""
 
 _LARGE = 1024 * 1024
+_ACCEPTED = _("a list of 1 to 1000, send more in parts")
+TOO_LARGE = (
+    _("message: its body is longer than %(count)s bytes; accepted: %(rule)s", LARGEST_BODY, _ACCEPTED),
+    _("message: its body holds more than %(count)s JSON values; accepted: %(rule)s", MOST_VALUES, _ACCEPTED),
+)
+"""Why a message is refused unread."""
 
 # A string is one token, so that its content does not count. The quantifiers are possessive and the closing quote is
 # optional: on any text the scan is linear, and needs no memory.
@@ -36,6 +45,11 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,:]', re.DOTALL)
 
 class Oversized(ValueError):
     """JSON that is not read, because it is too large; `str()` says how, without any of it."""
+
+
+def shortened(size: object) -> Sentence:
+    """What is said of a message of this many bytes that is kept in part."""
+    return _("payload: shortened; kept are the first %(kept)s characters of %(all)s or more bytes", MOST_KEPT, size)
 
 
 def _text_of(sent: str | bytes | memoryview) -> str:

@@ -16,7 +16,7 @@ from kombu.message import Message
 from kombu.utils import json
 
 from worker.adapters.safe_text import first_words
-from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_name
+from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_name, shortened
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -153,7 +153,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
     faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
     if len(text) == MOST_KEPT:
         # A packed body is unpacked up to the limit, and no further.
-        faults.append(f"payload: shortened; kept are the first {MOST_KEPT} characters of {len(body)} or more bytes")
+        faults.append(shortened(len(body)))
     log.error(
         "a message was refused unread: its start is kept with the refused orders",
         action="message_refused",
@@ -161,7 +161,8 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
         id=brief.repr(message.headers.get("id")),
         error=str(error),
     )
-    return _Sent(fields=message.headers, args=[], kwargs={UNREAD: {"text": text, "errors": faults}}, embedded=None)
+    unread = {"text": text, "errors": faults, "bytes": len(body)}
+    return _Sent(fields=message.headers, args=[], kwargs={UNREAD: unread}, embedded=None)
 
 
 def _payload(message: Any) -> object:

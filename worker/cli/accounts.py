@@ -9,6 +9,7 @@ import typer
 
 from worker.adapters.clock import HostClock
 from worker.cli.acts import Act, ReasonedAct, acting_session
+from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
     InUtc,
@@ -22,6 +23,7 @@ from worker.cli.session import account_names, require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
 from worker.domain.accounts.pauses import Resumed, pause_fault
 from worker.domain.records.accounts import AccountState, Pause, SlotRow
+from worker.domain.records.sentences import Sentence, _, joined
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
 from worker.operations.maintain_slots import lower_windows
 from worker.settings import Settings
@@ -45,9 +47,9 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 
 
 def read_lasts(value: str | None) -> str | None:
-    """For `callback`: a duration. Raises BadParameter for any other text."""
+    """For `callback`: a duration. Raises WrongUse for any other text."""
     if value is not None and read_duration(value) is None:
-        raise typer.BadParameter(f"{value!r} is no duration; accepted: {AGE_RULE}")
+        raise WrongUse("%(value)r is no duration; accepted: %(rule)s", value, AGE_RULE)
     return value
 
 
@@ -109,9 +111,9 @@ def pause(
       reconciler pause shop --reason "ticket 77" --by ann
     """
     if bool(accounts) == every:
-        raise typer.BadParameter("name accounts, or give --all")
+        raise WrongUse("name accounts, or give --all")
     if (from_ is not None and until is None) or (lasts is not None and until is not None):
-        raise typer.BadParameter("--from needs --until, and --for is instead of both")
+        raise WrongUse("--from needs --until, and --for is instead of both")
     who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         names = list(dict.fromkeys(accounts or opened.settings.accounts))
@@ -124,15 +126,15 @@ def pause(
     if act.as_json:
         act.print_json(paused[0] if len(paused) == 1 and not every else {"accounts": paused})
         return
-    for one, (_, state) in zip(paused, done, strict=True):
-        act.say(_paused_in_words(one, is_planned=not state.pauses[-1].has_begun(now)))
+    for one, (_before, state) in zip(paused, done, strict=True):
+        act.say("%(what)s", _paused_in_words(one, is_planned=not state.pauses[-1].has_begun(now)))
 
 
 def _period(from_: str | None, until: str | None, now: datetime, zone: tzinfo) -> tuple[datetime | None, ...]:
     begins = None if from_ is None else read_time_ahead("--from", from_, now, zone)
     ends = None if until is None else read_time_ahead("--until", until, begins or now, zone)
     if ends is not None and (fault := pause_fault(begins, ends, now)):
-        raise typer.BadParameter(fault.value)
+        raise WrongUse("%(why)s", Sentence(fault.value))
     return begins and max(begins, now), ends
 
 
@@ -155,14 +157,14 @@ def _planned(plan: Pause) -> dict[str, Any]:
     return {key: getattr(plan, name) for key, name in zip(PLANNED, _PAUSE, strict=True)}
 
 
-def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> str:
+def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> Sentence:
     if is_planned:
         begins, ends = time_text(paused["planned_from"]), time_text(paused["planned_until"])
-        return f"{paused['account']} is to be paused from {begins} until {ends}."
-    again = ", which replaces its earlier pause" if paused["replaced"] else ""
+        return _("%(account)s is to be paused from %(begin)s until %(end)s.", paused["account"], begins, ends)
+    again = _(", which replaces its earlier pause") if paused["replaced"] else ""
     ends = paused["paused_until"]
-    until = "until it is resumed" if ends is None else f"until {time_text(ends)}"
-    return f"{paused['account']} is paused {until}{again}."
+    until = _("until it is resumed") if ends is None else _("until %(time)s", time_text(ends))
+    return _("%(account)s is paused %(until)s%(again)s.", paused["account"], until, again)
 
 
 def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *, act: Act) -> None:
@@ -186,11 +188,11 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
     if act.as_json:
         act.print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until})
     elif done.is_resumed:
-        act.say(_resumed_in_words(account, done))
+        act.say("%(what)s", _resumed_in_words(account, done))
     elif done.waits_until is not None:
-        say(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
+        say("%(account)s is not paused. %(why)s", account, _asked_to_wait(done.waits_until))
     else:
-        say(f"{account} is not paused and does not back off: nothing to resume.")
+        say("%(account)s is not paused and does not back off: nothing to resume.", account)
 
 
 def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
@@ -198,22 +200,24 @@ def _say_cancelled(act: Act, account: str, plans: Sequence[Pause]) -> None:
         act.print_json({"account": account, "cancelled": bool(plans)})
         return
     for one in plans:
-        act.say(f"{account} is not to be paused from {time_text(one.paused_at)} any more.")
+        act.say("%(account)s is not to be paused from %(begin)s any more.", account, time_text(one.paused_at))
     if not plans:
-        say(f"No pause of {account} is planned: nothing to cancel.")
+        say("No pause of %(account)s is planned: nothing to cancel.", account)
 
 
-def _resumed_in_words(account: str, done: Resumed) -> str:
-    ended = [f"it was paused by {one.paused_by or 'an operator'}" for one in done.before.pauses_on(done.now)]
+def _resumed_in_words(account: str, done: Resumed) -> Sentence:
+    pauses = done.before.pauses_on(done.now)
+    ended = [_("it was paused by %(who)s", one.paused_by or _("an operator")) for one in pauses]
     if done.ended_back_off is not None:
-        ended.append(f"it backed off until {time_text(done.ended_back_off)}")
+        ended.append(_("it backed off until %(end)s", time_text(done.ended_back_off)))
+    what = joined(ended)
     if done.waits_until is not None:
-        return f"{account} is resumed: {' and '.join(ended)}. {_asked_to_wait(done.waits_until)}"
-    return f"{account} is polled again; {' and '.join(ended)}."
+        return _("%(account)s is resumed: %(what)s. %(why)s", account, what, _asked_to_wait(done.waits_until))
+    return _("%(account)s is polled again; %(what)s.", account, what)
 
 
-def _asked_to_wait(until: datetime) -> str:
-    return f"The platform asked to wait until {time_text(until)}: no operator can end that."
+def _asked_to_wait(until: datetime) -> Sentence:
+    return _("The platform asked to wait until %(end)s: no operator can end that.", time_text(until))
 
 
 def hold(utc: InUtc = False, *, act: Act) -> None:
@@ -234,7 +238,7 @@ def hold(utc: InUtc = False, *, act: Act) -> None:
         act.print_json({"slots": [_held(row, names) for row in held]})
     elif held:
         latest = max(row.slot.due_at for row in held)
-        act.say(f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
+        act.say("%(slots)s held: no query before %(time)s.", counted(len(held), "slot"), time_text(latest))
     else:
         say("No slot has a row yet: each begins with a full reservation, once a worker starts.")
 
@@ -266,14 +270,16 @@ def limit(window: Window, as_json: AsJson = False) -> None:
 
 def _check_window(window: float, settings: Settings) -> None:
     if not math.isfinite(window):
-        raise typer.BadParameter("--window takes a number of seconds")
+        raise WrongUse("--window takes a number of seconds")
     if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
-        raise typer.BadParameter(
-            f"--window {window:g} is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
+        shown = f"{window:g}"
+        raise WrongUse(
+            "--window %(value)s is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback", shown
         )
     if window < (own := settings.query_window_seconds):
-        warning = f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again"
-        warn(warning)
+        warn(
+            "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s here, and a worker with it raises the window again", f"{own:g}"
+        )
 
 
 def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
@@ -283,7 +289,8 @@ def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
 
 def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) -> None:
     if not lowered:
-        say(f"No slot has a window longer than {window:g} s: nothing to lower.")
+        say("No slot has a window longer than %(window)s s: nothing to lower.", f"{window:g}")
         return
-    longest = max(before.slot.window_seconds for before, _ in lowered)
-    say(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
+    longest = max(before.slot.window_seconds for before, _after in lowered)
+    slots, now, before = counted(len(lowered), "slot"), f"{window:g}", f"{longest:g}"
+    say("The window of %(slots)s is %(window)s s now, and was up to %(longest)s s.", slots, now, before)

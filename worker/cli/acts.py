@@ -14,6 +14,7 @@ import typer
 from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import one_line
 from worker.cli.app import CommandError
+from worker.cli.declare import WrongUse
 from worker.cli.listing import Listing, Paged, Row, limit_option
 from worker.cli.order import find_in_parts
 from worker.cli.output import AsJson, counted, detail_of, in_words, print_json, say, shown_zone, text, word_of
@@ -24,21 +25,22 @@ from worker.domain.records import csv_columns
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.order_changes import Change
+from worker.domain.records.sentences import Sentence, _
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
 from worker.views.acts import ActSearch, recent_acts
 
 
 def read_actor(value: str | None) -> str | None:
-    """For `callback`: a name that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := actor_fault(value)):
-        raise typer.BadParameter(f"{value!r} {fault}")
+        raise WrongUse("%(name)r %(fault)s", value, fault)
     return value
 
 
 def read_reason(value: str | None) -> str | None:
-    """For `callback`: a reason that can be recorded. Raises BadParameter for any other."""
+    """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
     if value is not None and (fault := reason_fault(value)):
-        raise typer.BadParameter(f"{value[:40]!r} {fault}")
+        raise WrongUse("%(name)r %(fault)s", value[:40], fault)
     return value
 
 
@@ -74,9 +76,12 @@ class Act:
         """Print the outcome as JSON, with `dry_run` where it was only tried."""
         print_json({**response, **({"dry_run": True} if self.dry_run else {})})
 
-    def say(self, what: str) -> None:
+    def say(self, message: str, *values: object) -> None:
         """Print the outcome for a person."""
-        say(f"Nothing was changed. Without --dry-run: {what}" if self.dry_run else what)
+        if self.dry_run:
+            say("Nothing was changed. Without --dry-run: %(what)s", Sentence(message, *values))
+        else:
+            say("%(what)s", Sentence(message, *values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +126,15 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
         if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
             why = why.having(order=None)
         said = detail_of(why) if isinstance(why, CodedText) else in_words(why)
-        typer.echo(text("Refused: %(ref)s: %(why)s", ref=one_line(ref), why=one_line(said or "")), err=True)
+        say("Refused: %(ref)s: %(why)s", one_line(ref), one_line(said or ""), err=True)
 
 
-def confirm(what: str, question: str, *, yes: bool) -> None:
+def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
     """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
 
     Without a terminal there is no answer: `--yes` is needed.
     """
-    say(what, err=True)
+    say("%(what)s", what, err=True)
     require_answer(yes=yes)
     if yes:
         return
@@ -148,7 +153,7 @@ class ActOnOrders:
     changes: list[Change] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
-    def refuse(self, ref: str, why: str) -> None:
+    def refuse(self, ref: str, why: Sentence | CodedText) -> None:
         """Note why an order was refused."""
         self.rejected.append({"ref": ref, "errors": [why]})
 
@@ -157,7 +162,7 @@ class ActOnOrders:
         the settings do not name."""
         found: dict[int, str] = {}
         for ref, row in find_in_parts(self.opened, account or "default", refs):
-            if isinstance(row, str):
+            if isinstance(row, Sentence):
                 self.refuse(ref, row)
             elif only_configured and (why := account_refusal(row["account"], self.opened.settings.accounts)):
                 self.refuse(ref, why)
@@ -165,10 +170,12 @@ class ActOnOrders:
                 found[row["id"]] = ref
         return found
 
-    def selected(self, found: Sequence[int], what: str, question: str, *, yes: bool) -> dict[int, str]:
+    def selected(self, found: Sequence[int], what: Sentence, question: Sentence, *, yes: bool) -> dict[int, str]:
         """By row id: the orders that a filter has selected, once a person has said yes. `what` says what they are."""
         if found and not self.act.dry_run:
-            confirm(f"{counted(len(found), 'order')} {'is' if len(found) == 1 else 'are'} {what}.", question, yes=yes)
+            orders = counted(len(found), "order")
+            one, many = _("%(orders)s is %(what)s.", orders, what), _("%(orders)s are %(what)s.", orders, what)
+            confirm(one if len(found) == 1 else many, question, yes=yes)
         return {order_id: f"id:{order_id}" for order_id in found}
 
     def do(self, kind: ActKind, orders: dict[int, str], decide: Decide) -> None:
@@ -177,23 +184,24 @@ class ActOnOrders:
             self.changes += done.changes
             self.refuse_all(orders, done.refusals)
 
-    def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, str]) -> None:
+    def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, CodedText]) -> None:
         """Note why orders were refused, by row id."""
         for order_id, why in refusals.items():
             self.refuse(orders[order_id], why)
 
-    def end(self, key: str, is_now: str, are_now: str) -> NoReturn:
+    def end(self, key: str, is_now: Sentence, are_now: Sentence) -> NoReturn:
         """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
         count = len(self.changes)
-        self.end_with({key: count}, f"{counted(count, 'order')} {is_now if count == 1 else are_now}.")
+        words = _("%(orders)s %(now)s.", counted(count, "order"), is_now if count == 1 else are_now)
+        self.end_with({key: count}, words)
 
-    def end_with(self, response: Mapping[str, Any], words: str) -> NoReturn:
+    def end_with(self, response: Mapping[str, Any], words: Sentence) -> NoReturn:
         """Print what was done, and what was refused; ends the command."""
         if self.act.as_json:
             self.act.print_json({**response, "rejected": self.rejected})
         else:
             say_refused(self.rejected)
-            self.act.say(words)
+            self.act.say("%(what)s", words)
         raise typer.Exit(1 if self.rejected else 0)
 
 
@@ -256,7 +264,7 @@ def _table_row(act: Row) -> dict[str, object]:
 
 _ACTS = Listing(
     rows="acts",
-    none="No operator has acted yet.",
+    none=_("No operator has acted yet."),
     csv=csv_columns.ACTS,
     columns=("at", "actor", "act", "account", "orders", "detail", "reason"),
     table_row=_table_row,

@@ -4,7 +4,6 @@ status; no traceback.
 A command's module is loaded when it runs: `reconciler --help` is quick.
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -22,11 +21,9 @@ from typer.main import get_command
 
 from worker.adapters.safe_text import first_line, one_line
 from worker.cli.declare import add, help_and_examples, new_app, set_callback
+from worker.domain.records.sentences import Refusal, Sentence, _
 
 EXIT_INTERRUPTED = 130
-
-# Typer checks options by pydantic, which begins a choice's message with this.
-_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
     "migrate": "worker.cli.migrate:migrate",
@@ -71,11 +68,11 @@ _COMMANDS = {
 """The module and the function of each, and the group where it has commands of its own."""
 
 
-class CommandError(Exception):
-    """A command could not do its work; `str()` is one line that says what to do."""
+class CommandError(Refusal):
+    """A command could not do its work; its sentence says what to do."""
 
-    def __init__(self, message: str, *, status: int = 1) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *values: object, status: int = 1) -> None:
+        super().__init__(message, *values)
         self.status = status
 
 
@@ -148,34 +145,37 @@ def _report(error: Exception) -> int:
     from worker.settings import SettingsError
 
     if isinstance(error, CommandError):
-        return _print_error(str(error), error.status)
+        return _print_error(error.sentence, error.status)
     if isinstance(error, SettingsError):
         for fault in error.faults:
             _print_error(fault, 1)
         return 1
     if isinstance(error, MigrationError):
-        return _print_error(str(error), 1)
+        return _print_error(error.sentence, 1)
     # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
     if hasattr(error, "format_message"):
         return _print_usage_error(error)
-    return _print_error(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
+    what = f"{type(error).__name__}: {first_line(error)}"
+    return _print_error(_("this should not happen (%(what)s); please report it", what), 1)
 
 
 def _print_usage_error(error: Any) -> int:
-    message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+    from worker.cli.usage_errors import usage_fault
+
     if type(error).__name__ == "NoArgsIsHelpError":
         # The message is the whole help.
-        typer.echo(message, err=True)
+        typer.echo(error.format_message(), err=True)
     else:
-        _print_error(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
+        command = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+        _print_error(_("%(why)s; see: %(command)s --help", usage_fault(error), command), error.exit_code)
     return int(error.exit_code)
 
 
-def _print_error(message: str, status: int) -> int:
+def _print_error(message: Sentence, status: int) -> int:
     # Loaded here: it takes long, and `reconciler --help` needs none of it.
     from worker.cli.output import in_words, text
 
-    typer.echo(text("Error: %(what)s", what=in_words(one_line(message))), err=True)
+    typer.echo(text("Error: %(what)s", one_line(in_words(message))), err=True)
     return status
 
 

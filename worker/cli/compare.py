@@ -13,10 +13,11 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
+from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
-from worker.cli.declare import STDIN, file_or_stdin
+from worker.cli.declare import STDIN, WrongUse, file_or_stdin
 from worker.cli.listing import Form, write_csv
-from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, stored_name, text
+from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, say, stored_name, text
 from worker.cli.session import Session, account_option, require_known, say_deleted, session
 from worker.cli.times import Days
 from worker.domain.finance.report import StatementRow, UnreadableRow
@@ -31,10 +32,10 @@ from worker.domain.finance.statements import (
     state_words,
 )
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Fault
 from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
-from worker.words import N_
 from worker.words.catalogue import means
 
 OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--amount-column"}
@@ -82,13 +83,13 @@ class StatementWords:
     pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
 
     def rows(self, file: BinaryIO) -> Iterator[StatementRow | UnreadableRow]:
-        """The rows of a statement. Raises BadParameter for a word of two states, StatementFault as `read_rows` does."""
+        """The rows of a statement. Raises WrongUse for a word of two states, StatementFault as `read_rows` does."""
         given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
         columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
         try:
             words = state_words({state: texts or () for state, texts in given.items()})
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+        except Fault as fault:
+            raise WrongUse("%(why)s", fault.sentence) from None
         return read_rows(file, columns, words)
 
 
@@ -122,7 +123,8 @@ def compare(
         # A row without an order may be of any day.
         say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
-            raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
+            line = found.differences[0].line
+            raise CommandError("no row of the statement can be read; line %(line)s: %(why)s", line, why)
     if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
@@ -137,7 +139,7 @@ def _opened(statement: Path) -> BinaryIO:
     try:
         return statement.open("rb")
     except OSError as error:
-        raise CommandError(f"{statement} cannot be read ({error.strerror})") from None
+        raise CommandError("%(path)s cannot be read (%(why)s)", statement, os_words(error)) from None
 
 
 @contextmanager
@@ -147,16 +149,17 @@ def _faults_told() -> Iterator[None]:
         yield
     except NoHeader as fault:
         options = ", ".join(f"{option} NAME" for option in OPTIONS.values())
-        raise CommandError(f"{fault}: give {options}", status=2) from None
+        raise CommandError("%(what)s: give %(options)s", fault.sentence, options, status=2) from None
     except StatementFault as fault:
-        raise CommandError(str(fault)) from None
+        raise CommandError("%(why)s", fault.sentence) from None
 
 
 def _only_account(opened: Session) -> str:
     """The account that a statement is of where no option says so."""
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
-        raise CommandError(f"there are {', '.join(names)}: say with --account whose the statement is", status=2)
+        listed = ", ".join(names)
+        raise CommandError("there are %(accounts)s: say with --account whose the statement is", listed, status=2)
     return names[0]
 
 
@@ -193,11 +196,11 @@ def _show(found: Comparison, limit: int) -> None:
         sums[stored_name("our orders of other days", "Our orders of other days")] = found.other_days
     rows = [{"of": name, **_sum(one, "count")} for name, one in sums.items()]
     period = found.period
-    days = text("%(first)s to %(last)s", first=period.first, last=period.last)
+    days = text("%(first)s to %(last)s", period.first, period.last)
     print_table(out, ("of", "count", "succeeded", "amount"), rows, title=days)
     if not found.differences:
         agreeing = counted(found.agreeing, "row")
-        typer.echo(text("Nothing differs: %(rows)s agree, and no order of the period is missing.", rows=agreeing))
+        say("Nothing differs: %(rows)s agree, and no order of the period is missing.", agreeing)
         return
     kinds = [
         {"kind": kind, "count": count, "yuan": _signed(found.excess_of(kind)), "means": means(kind, SKIN)}
@@ -206,11 +209,11 @@ def _show(found: Comparison, limit: int) -> None:
     ]
     title = stored_name("What differs", "Differences")
     print_table(out, ("kind", "count", "yuan", "means"), kinds, title=title, listed="differences")
-    alike = Counter(one.why for one in found.differences if one.kind is DifferenceKind.UNREADABLE)
+    alike = Counter(one.why for one in found.differences if one.why is not None)
     said_once = {why: count for why, count in alike.most_common() if count > _FEW_ALIKE}
     for why, count in said_once.items():
-        line = N_("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.")
-        typer.echo(text(line, rows=counted(count, "row"), why=in_words(why)))
+        unread = counted(count, "row")
+        say("%(rows)s cannot be read, %(why)s: see --succeeded, --failed and --pending.", unread, why)
     listed = [one for one in found.differences if one.why not in said_once]
     shown = [
         {**_row(one), "order": one.request_id or one.custom_parm, "why": one.why and in_words(one.why)}
@@ -219,10 +222,9 @@ def _show(found: Comparison, limit: int) -> None:
     columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
     print_table(out, columns, shown, ids=("order",), long_texts=("why",), listed="differences")
     if len(listed) > limit:
-        typer.echo(text("%(count)s more: --limit, --csv or --json shows them.", count=len(listed) - limit))
-    total = _signed(found.amount_difference)
-    line = N_("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.")
-    typer.echo(text(line, rows=counted(found.agreeing, "row"), total=total))
+        say("%(count)s more: --limit, --csv or --json shows them.", f"{len(listed) - limit:,}")
+    agreeing, total = counted(found.agreeing, "row"), _signed(found.amount_difference)
+    say("%(rows)s of the statement agree. Statement minus our orders: %(total)s yuan.", agreeing, total)
 
 
 def _signed(amount: Decimal) -> str:

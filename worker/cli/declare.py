@@ -9,9 +9,18 @@ from typing import Any, get_type_hints
 
 import typer
 
+from worker.domain.records.sentences import Sentence
+
 STDIN = Path("-")
 """The file that names standard input."""
 _EXAMPLES = "Examples:"
+
+
+class WrongUse(typer.BadParameter):
+    """An option or an argument was used wrongly; the sentence says how."""
+
+    def __init__(self, message: str, *values: object) -> None:
+        super().__init__(Sentence(message, *values))
 
 
 def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
@@ -63,9 +72,9 @@ def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 def file_or_stdin(value: Path) -> Path:
-    """For `callback`: a file that is there, or standard input. Raises BadParameter for any other."""
+    """For `callback`: a file that is there, or standard input. Raises WrongUse for any other."""
     if value != STDIN and (not value.exists() or value.is_dir()):
-        raise typer.BadParameter(f"there is no file {value}")
+        raise WrongUse("there is no file %(path)s", value)
     return value
 
 

@@ -49,9 +49,7 @@ def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, 
     drawn: list[tuple[str, str]] = []
     for check in checks:
         label = set_cell_size(text(_LABELS[check.status][0]), _LABEL_WIDTH)
-        said = in_words(check.detail)
-        if check.remedy is not None:
-            said = text("%(what)s: %(reason)s", what=said, reason=in_words(check.remedy))
+        said = in_words(check.sentence)
         text_width = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
         first, *more = [said] if text_width is None else wrapped(said, text_width, breaks_words=False)
         drawn.append((label, f"{check.name:<{name_width}}{first}"))
@@ -64,8 +62,8 @@ def doctor_summary(checks: Sequence[Check]) -> str:
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
     said = counted(warnings, "warning") if warnings else text("no warning")
     if fatal:
-        return text("%(fatal)s fatal, %(warnings)s: the worker does not start.", fatal=fatal, warnings=said)
-    return text("Nothing is fatal; %(warnings)s.", warnings=said) if warnings else text("All is well.")
+        return text("%(fatal)s fatal, %(warnings)s: the worker does not start.", fatal, said)
+    return text("Nothing is fatal; %(warnings)s.", said) if warnings else text("All is well.")
 
 
 def _examined() -> list[Check]:

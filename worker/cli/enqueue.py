@@ -13,17 +13,20 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
+from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
-from worker.cli.declare import STDIN, file_or_stdin
+from worker.cli.declare import STDIN, WrongUse, file_or_stdin
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import (
     AsJson,
+    in_words,
     print_json,
     progress,
     say,
 )
 from worker.cli.session import session
 from worker.domain.orders.submissions import ORDER_FIELDS
+from worker.domain.records.sentences import Sentence, _
 from worker.intake import Intake
 from worker.settings.rules import app_ids_of, rules_of
 
@@ -57,7 +60,7 @@ def _read_columns(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         column, _, name = value.partition("=")
         if column not in ORDER_FIELDS or not name.strip():
-            raise typer.BadParameter(f"{value!r} is not FIELD=NAME with one of: {', '.join(ORDER_FIELDS)}")
+            raise WrongUse("%(value)r is not FIELD=NAME with one of: %(names)s", value, ", ".join(ORDER_FIELDS))
     return values
 
 
@@ -84,8 +87,11 @@ class Tally:
     duplicates: int = 0
     rejected: int = 0
 
-    def __str__(self) -> str:
-        return f"{self.accepted:,} accepted, {self.duplicates:,} duplicates, {self.rejected:,} refused"
+    @property
+    def sentence(self) -> Sentence:
+        """What became of them."""
+        counts = (f"{one:,}" for one in (self.accepted, self.duplicates, self.rejected))
+        return _("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused", *counts)
 
 
 def enqueue(
@@ -118,10 +124,13 @@ def enqueue(
     try:
         _enqueue_file(file, kind, _columns(column or (), pass_over), refused, tally)
     except OSError as error:
-        raise CommandError(f"{file} cannot be read ({error.strerror})") from None
+        raise CommandError("%(path)s cannot be read (%(why)s)", file, os_words(error)) from None
     except CommandError as error:
-        so_far = f"{tally.lines:,} lines were processed before; run it again: known orders count as duplicates"
-        raise CommandError(f"{error} ({so_far})" if tally.lines else str(error), status=error.status) from None
+        if not tally.lines:
+            raise
+        count = f"{tally.lines:,}"
+        before = _("%(count)s lines were processed before; run it again: known orders count as duplicates", count)
+        raise CommandError("%(what)s (%(why)s)", error.sentence, before, status=error.status) from None
     _print_tally(tally, refused, time.monotonic() - started, as_json)
     raise typer.Exit(1 if tally.rejected else 0)
 
@@ -129,7 +138,7 @@ def enqueue(
 def _format_of(file: Path) -> Format:
     kind = _BY_EXTENSION.get(file.suffix.lower())
     if kind is None:
-        raise typer.BadParameter("FILE's name does not say what it holds: give --format csv or --format jsonl")
+        raise WrongUse("FILE's name does not say what it holds: give --format csv or --format jsonl")
     return kind
 
 
@@ -150,7 +159,7 @@ def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLi
         remaining = read_lines(stream, kind, columns)
         while lines := list(islice(remaining, LIST_LENGTH)):
             _enqueue_list(intake, lines, opened.settings.zone, refused, tally)
-            show(str(tally), lines[-1].end)
+            show(in_words(tally.sentence), lines[-1].end)
 
 
 def _enqueue_list(intake: Intake, lines: list[Line], zone: tzinfo, refused: RefusedLines, tally: Tally) -> None:
@@ -187,6 +196,6 @@ def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: b
         path = str(refused.path) if refused.count else None
         print_json({**asdict(tally), "rejected_file": path, "seconds": round(seconds, 3)})
         return
-    say(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
+    say("%(count)s lines read in %(seconds)s s: %(tally)s.", f"{tally.lines:,}", f"{seconds:,.1f}", tally.sentence)
     if refused.count:
-        say(f"Refused lines, with reasons: {refused.path}")
+        say("Refused lines, with reasons: %(path)s", refused.path)

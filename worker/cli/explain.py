@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.adapters.safe_text import Redactor, report_text
-from worker.cli.output import SKIN, AsJson, console, in_words, print_fields, print_json, print_table, text, word_of
+from worker.cli.output import SKIN, AsJson, console, print_fields, print_json, print_table, text, word_of
 from worker.domain.queries.assumptions import Standing, standings
 from worker.domain.queries.explain_answer import Explanation, asked_of
 from worker.domain.records.accounts import Rules
@@ -17,7 +17,7 @@ from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.fields import is_known_key, read_amount
 from worker.domain.wire.strict_json import words_of
 from worker.words.catalogue import name
-from worker.words.sentences import proof_in_words
+from worker.words.sentences import detail_text, proof_in_words
 
 
 class IdColumn(StrEnum):
@@ -78,7 +78,7 @@ def to_response(reply: Explanation, redactor: Redactor) -> dict[str, Any]:
             {
                 "key": shown(item.key),
                 "about": shown(reply.order_of(report)),
-                "fault": shown(report.fault),
+                "fault": shown(report.fault and detail_text(report.fault, SKIN)),
                 "fields": [
                     {"key": shown(key), "value": shown(words_of(held), key), "is_read": _is_read(key, report)}
                     for key, held in item.fields.items()
@@ -111,15 +111,14 @@ def print_explanation(response: Mapping[str, Any]) -> None:
     """Print an explanation for a person."""
     out = console()
     read_as = {"shape": response["shape_in_words"], "charset": response["charset_in_words"]}
-    why = in_words(response["why_no_answer"]) if response["why_no_answer"] else None
-    print_fields(out, {**read_as, "no_answer": why, "items": response["item_count"]})
+    print_fields(out, {**read_as, "no_answer": response["why_no_answer"], "items": response["item_count"]})
     out.print()
     for number, item in enumerate(response["items"], start=1):
-        where = "" if item["key"] is None else text(", under the key %(key)s", key=item["key"])
+        where = "" if item["key"] is None else text(", under the key %(key)s", item["key"])
         order = item["about"] or text("an order that was not polled")
-        fault = text(". Nothing of it is believed: %(fault)s", fault=in_words(item["fault"])) if item["fault"] else ""
+        fault = text(". Nothing of it is believed: %(fault)s", item["fault"]) if item["fault"] else ""
         rows = [{**one, "use": text("is read") if one["is_read"] else text("ignored")} for one in item["fields"]]
-        title = text("Item %(number)s%(where)s, about %(order)s", number=number, where=where, order=order) + fault
+        title = text("Item %(number)s%(where)s, about %(order)s", number, where, order) + fault
         print_table(out, ("key", "value", "use"), rows, title=title, long_texts=("value",))
     if response["orders"]:
         rows = [{"order": one["polled_id"], "proves": one["in_words"]} for one in response["orders"]]

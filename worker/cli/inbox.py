@@ -10,6 +10,7 @@ from worker.adapters.safe_text import one_line
 from worker.adapters.shown_values import indented_json
 from worker.cli.acts import By, Reason, Yes, confirm, system_user
 from worker.cli.app import CommandError
+from worker.cli.declare import WrongUse
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
     console,
@@ -19,11 +20,13 @@ from worker.cli.output import (
     print_json,
     print_table,
     say,
+    text,
 )
 from worker.cli.session import Accounts, Session, say_deleted
 from worker.cli.times import TIME_RULE, Day, Days
 from worker.domain.finance.report import Period
 from worker.domain.records import csv_columns
+from worker.domain.records.sentences import _
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
 from worker.operations.dismiss_rejected import dismiss_rejected
@@ -122,13 +125,13 @@ def unmatched(
 
 def _check_usage(ids: list[int], retry: bool, dismiss: bool, *, is_named: bool, has_two_times: bool) -> None:
     if (retry and dismiss) or has_two_times:
-        raise typer.BadParameter("give either --retry or --dismiss, and either --since or --day")
+        raise WrongUse("give either --retry or --dismiss, and either --since or --day")
     if retry and not ids:
-        raise typer.BadParameter("--retry needs the ids of the rows to retry")
+        raise WrongUse("--retry needs the ids of the rows to retry")
     if dismiss and bool(ids) == is_named:
-        raise typer.BadParameter("--dismiss needs the ids of the rows to dismiss, or --source and --day")
+        raise WrongUse("--dismiss needs the ids of the rows to dismiss, or --source and --day")
     if len(ids) > 1 and not (retry or dismiss):
-        raise typer.BadParameter("one ID is shown at a time; several are for --retry and --dismiss")
+        raise WrongUse("one ID is shown at a time; several are for --retry and --dismiss")
 
 
 def _dismiss(
@@ -141,12 +144,13 @@ def _dismiss(
         with opened.database.read() as connection:
             ids = [*open_rejected_ids(connection, sources, day)]
         if ids:
-            confirm(f"{counted(len(ids), 'row')} of {which} will be dismissed.", "Dismiss what was refused?", yes=yes)
+            what = _("%(rows)s of %(which)s will be dismissed.", counted(len(ids), "row"), which)
+            confirm(what, _("Dismiss what was refused?"), yes=yes)
     done = dismiss_rejected(opened.database, who, ids, which)
     if as_json:
         print_json({"dismissed": done})
     else:
-        say(f"{done:,} of {counted(len(ids), 'row')} dismissed.")
+        say("%(count)s of %(rows)s dismissed.", f"{done:,}", counted(len(ids), "row"))
     raise typer.Exit(1 if done < len(ids) else 0)
 
 
@@ -158,9 +162,10 @@ def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> No
         print_json(answers)
     else:
         for answer in refused:
-            say(f"Refused: row {answer['id']}: {one_line('; '.join(answer['errors']))}", err=True)
+            why = text("; ").join(one_line(in_words(one)) for one in answer["errors"])
+            say("Refused: row %(row)s: %(why)s", answer["id"], why, err=True)
         done = sum(answer["done"] for answer in answers)
-        say(f"{counted(done, 'item')} of {counted(len(answers), 'row')} taken in.")
+        say("%(items)s of %(rows)s taken in.", counted(done, "item"), counted(len(answers), "row"))
     raise typer.Exit(1 if refused else 0)
 
 
@@ -168,7 +173,7 @@ def _show_one(opened: Session, row_id: int, page: Paged) -> None:
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)
     if row is None:
-        raise CommandError(f"there is no refused row {row_id}; `reconciler rejected` lists the newest ones")
+        raise CommandError("there is no refused row %(row)s; `reconciler rejected` lists the newest ones", row_id)
     if page.as_json:
         print_json(row)
     elif page.as_csv:
@@ -176,7 +181,7 @@ def _show_one(opened: Session, row_id: int, page: Paged) -> None:
     else:
         out = console()
         print_fields(out, {name: row[name] for name in ("id", "received_at", "source", "repeats", "is_open")})
-        print_table(out, ("fault",), [{"fault": in_words(fault)} for fault in row["errors"].split("\n")])
+        print_table(out, ("fault",), [{"fault": one} for one in in_words(row["errors"]).split("\n")])
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 
@@ -191,7 +196,7 @@ def _short(text: str) -> str:
 
 _REJECTED = Listing(
     rows="rows",
-    none="There are none.",
+    none=_("There are none."),
     csv=csv_columns.REJECTED,
     columns=csv_columns.REJECTED,
     table_row=_table_row,

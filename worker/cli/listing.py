@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from worker.adapters.csv_cells import csv_parts
+from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
     InUtc,
@@ -24,6 +25,7 @@ from worker.cli.output import (
     shown_zone,
 )
 from worker.cli.session import Session, session
+from worker.domain.records.sentences import Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
 from worker.words.languages import translations
 
@@ -52,9 +54,9 @@ Headers = Annotated[
 
 
 def require_one_format(as_json: bool, as_csv: bool) -> None:
-    """Raise BadParameter where two forms of output are asked for."""
+    """Raise WrongUse where two forms of output are asked for."""
     if as_json and as_csv:
-        raise typer.BadParameter("give either --json or --csv")
+        raise WrongUse("give either --json or --csv")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
@@ -80,7 +82,7 @@ class Listing:
 
     rows: str
     """What its rows are called in a sentence."""
-    none: str
+    none: Sentence
     """What is said where there are none."""
     csv: Sequence[str]
     columns: Sequence[str]
@@ -98,7 +100,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The options that say in which form a command prints what it shows. Raises BadParameter where there are two."""
+    """The options that say in which form a command prints what it shows. Raises WrongUse where there are two."""
 
     as_json: AsJson = False
     as_csv: AsCsv = False
@@ -107,7 +109,7 @@ class Form:
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
         if self.headers and not self.as_csv:
-            raise typer.BadParameter("--headers goes with --csv")
+            raise WrongUse("--headers goes with --csv")
 
 
 def limit_option(page_rows: int, most: int) -> Any:
@@ -162,11 +164,12 @@ class Paged(Form):
             before()
             _print_rows(listing, rows, is_complete=not page.is_partial)
         if has_more:
-            say(f"More follow: --after {rows[-1]['id']}{listing.hint}", err=True)
+            say("More follow: --after %(row)s%(hint)s", rows[-1]["id"], listing.hint, err=True)
         if page.searched is not None:
             say(
-                f"The search took too long and covers at most the newest {page.searched:,} rows: narrow it with another"
-                " option. --csv without --limit reads to the end.",
+                "The search took too long and covers at most the newest %(count)s rows: narrow it with"
+                " another option. --csv without --limit reads to the end.",
+                f"{page.searched:,}",
                 err=True,
             )
             # Rows may be missing.
@@ -185,4 +188,4 @@ def _print_rows(listing: Listing, rows: Sequence[Row], *, is_complete: bool) -> 
             listed=listing.rows,
         )
     elif is_complete:
-        say(listing.none)
+        say("%(none)s", listing.none)

@@ -8,7 +8,7 @@ import typer
 
 from worker.adapters.safe_text import Redactor
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
+from worker.cli.declare import WrongUse, one_of
 from worker.cli.output import (
     AsJson,
     print_json,
@@ -28,6 +28,7 @@ from worker.database.migrations import (
 )
 from worker.database.revisions import revision_of, revisions
 from worker.database.transactions import Database
+from worker.domain.records.sentences import _
 
 To = Annotated[
     str | None,
@@ -56,7 +57,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
       reconciler migrate --to 0007
     """
     if sql and as_json:
-        raise typer.BadParameter("give either --sql or --json")
+        raise WrongUse("give either --sql or --json")
     target = target_of(to)
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
@@ -73,16 +74,17 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
         after = _revision(url)
     _print_end(shown, before, after, as_json)
     if target != target_of(None):
-        say(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
+        needed = target_of(None)
+        say("This release's worker needs revision %(revision)s, and does not start on this one.", needed, err=True)
 
 
 def _print_end(shown: str, before: str | None, after: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"database": shown, "from": before, "to": after})
     elif before == after:
-        say(f"{shown} is at revision {after or 'base'} already.")
+        say("%(url)s is at revision %(revision)s already.", shown, after or "base")
     else:
-        say(f"{shown}: from {before or 'an empty database'} to revision {after or 'base'}.")
+        say("%(url)s: from %(before)s to revision %(after)s.", shown, before or _("an empty database"), after or "base")
 
 
 def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from worker.cli.acts import Act, Yes, acting_session, confirm
 from worker.cli.app import CommandError
-from worker.cli.declare import new_group
+from worker.cli.declare import WrongUse, new_group
 from worker.cli.listing import Listing, Paged
 from worker.cli.order import notification_row
 from worker.cli.output import (
@@ -25,6 +25,7 @@ from worker.cli.session import OneAccount, Session, account_names
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.sentences import Sentence, _
 from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.words.sentences import endpoint_in_words
@@ -64,7 +65,7 @@ def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
 
 
 def _ago(time: datetime, now: datetime) -> str:
-    return text("for %(lasts)s", lasts=now - time)
+    return text("for %(lasts)s", now - time)
 
 
 def _endpoint_row(view: EndpointView) -> Row:
@@ -122,15 +123,15 @@ def notifications(
 
 
 def _is_act(ctx: typer.Context) -> bool:
-    """Whether a command follows. Raises BadParameter where it would lose options that stand before it."""
+    """Whether a command follows. Raises WrongUse where it would lose options that stand before it."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
-        raise typer.BadParameter(f"options of `{ctx.invoked_subcommand}` stand behind it")
+        raise WrongUse("options of `%(command)s` stand behind it", ctx.invoked_subcommand)
     return ctx.invoked_subcommand is not None
 
 
 def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
     if pending and gave_up:
-        raise typer.BadParameter("give one of --pending and --gave-up")
+        raise WrongUse("give one of --pending and --gave-up")
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
@@ -145,7 +146,8 @@ def pause(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             pause_notifications(opened.database, who, account)
-    _end("pause", account, act, f"{account} is sent nothing until `reconciler notifications resume {account}`.")
+    words = _("%(account)s is sent nothing until `reconciler notifications resume %(account)s`.", account)
+    _end("pause", account, act, words)
 
 
 def resume(account: Account, *, act: Act) -> None:
@@ -159,7 +161,7 @@ def resume(account: Account, *, act: Act) -> None:
         _endpoint_of(opened, account)
         if not act.dry_run:
             resume_notifications(opened.database, who, account)
-    _end("resume", account, act, f"{account} is notified of its orders again.")
+    _end("resume", account, act, _("%(account)s is notified of its orders again.", account))
 
 
 def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
@@ -176,11 +178,13 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
         view = _endpoint_of(opened, account, or_rest=True)
         removed = view.count.pending + view.count.gave_up
         if not act.dry_run:
-            to = "" if view.endpoint is None else f" to {view.endpoint.shown}"
-            waits = f"{counted(removed, 'notification')} of {account}{to} will never be sent."
-            confirm(waits, "Forget the endpoint?", yes=yes or not removed)
-            _, removed = forget_endpoint(opened.database, who, account)
-    words = f"{account} has no endpoint any more; {counted(removed, 'notification')} went with it."
+            to = "" if view.endpoint is None else _(" to %(url)s", view.endpoint.shown)
+            unsent = counted(removed, "notification")
+            waits = _("%(notifications)s of %(account)s%(to)s will never be sent.", unsent, account, to)
+            confirm(waits, _("Forget the endpoint?"), yes=yes or not removed)
+            removed = forget_endpoint(opened.database, who, account)[1]
+    gone = counted(removed, "notification")
+    words = _("%(account)s has no endpoint any more; %(notifications)s went with it.", account, gone)
     _end("forget", account, act, words, removed=removed)
 
 
@@ -199,19 +203,19 @@ def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> End
     for view in views:
         if view.account == account and (view.endpoint or (or_rest and view.count.pending + view.count.gave_up)):
             return view
-    raise CommandError(f"the account {account} has no endpoint; `reconciler notifications` lists those that have")
+    raise CommandError("the account %(who)s has no endpoint; `reconciler notifications` lists those that have", account)
 
 
-def _end(name: str, account: str, act: Act, words: str, **more: object) -> None:
+def _end(name: str, account: str, act: Act, words: Sentence, **more: object) -> None:
     if act.as_json:
         act.print_json({"account": account, "act": name, **more})
     else:
-        act.say(words)
+        act.say("%(what)s", words)
 
 
 _NOTIFICATIONS = Listing(
     rows="notifications",
-    none="No such notifications.",
+    none=_("No such notifications."),
     csv=csv_columns.NOTIFICATIONS,
     columns=("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer"),
     table_row=notification_row,

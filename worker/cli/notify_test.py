@@ -72,10 +72,11 @@ def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
         raise CommandError("the settings name no endpoint: docs/notifications.md says how to set one", status=2)
     if account is None:
         if len(endpoints) > 1:
-            raise CommandError(f"name the account: one of {', '.join(endpoints)}", status=2)
+            raise CommandError("name the account: one of %(accounts)s", ", ".join(endpoints), status=2)
         return next(iter(endpoints.values()))
     if account not in endpoints:
-        raise CommandError(f"the account {account} has no endpoint in the settings; these have: {', '.join(endpoints)}")
+        known = ", ".join(endpoints)
+        raise CommandError("the account %(who)s has no endpoint in the settings; these have: %(names)s", account, known)
     return endpoints[account]
 
 

@@ -26,6 +26,7 @@ from worker.cli.output import (
 from worker.cli.session import Session, account_option, require_known, session
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.sentences import Sentence, _, joined
 from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
@@ -58,8 +59,8 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     """
     with session(utc=utc or as_json) as opened:
         found = named_orders(opened, account, [ref])[ref]
-        if isinstance(found, str):
-            raise CommandError(found)
+        if isinstance(found, Sentence):
+            raise CommandError("%(why)s", found)
         rules, sids = rules_of(opened.settings), sids_of(opened.settings)
         allowance = tick_allowance(opened.settings.check_tick_seconds, opened.settings.tick_seconds)
         story = read_story(opened.database, found, sids, allowance, rules)
@@ -79,7 +80,7 @@ def _show_order(story: Story, rules: Rules) -> None:
     if outlook is None:
         typer.echo(text(DELETED))
     else:
-        typer.echo(text("Next: %(what)s", what=next_in_words(outlook.next_step, outlook.now, SKIN)))
+        typer.echo(text("Next: %(what)s", next_in_words(outlook.next_step, outlook.now, SKIN)))
         for step in outlook.next_step.steps:
             typer.echo(f"- {wait_in_words(step, outlook.state, outlook.now, rules, SKIN)}")
     told = [notification_row(one) for one in story.notifications]
@@ -92,7 +93,7 @@ def _show_order(story: Story, rules: Rules) -> None:
         if rows:
             print_table(out, columns, rows, title=title, long_texts=_NOTES, listed=listed)
         else:
-            out.print(text("%(what)s: none yet.", what=title))
+            out.print(text("%(what)s: none yet.", title))
 
 
 def _event_columns(events: Sequence[Row]) -> Sequence[str]:
@@ -106,7 +107,7 @@ def _event_row(event: Row) -> dict[str, object]:
     parts = [*(event[name] for name in ("traffic_sts", "ori_amount", "remark")), detail_of(event["detail"])]
     said = [part for part in parts if part is not None]
     if event["repeats"]:
-        said.append(text("said %(count)s times more", count=event["repeats"]))
+        said.append(text("said %(count)s times more", event["repeats"]))
     change = f"{value_text(before)} > {value_text(after)}" if before != after and before is not None else None
     return {**event, "by": event["actor"], "query": event["query_id"], "change": change, "said": " | ".join(said)}
 
@@ -115,7 +116,7 @@ def _query_row(query: Row) -> dict[str, object]:
     answer = [str(query[name]) for name in ("http_status", "status_code", "status_msg") if query[name] is not None]
     outcome = outcome_name(query["outcome"])
     is_answered = query["outcome"] == "answered"
-    how = outcome if is_answered or not answer else text("%(what)s (%(why)s)", what=outcome, why=" ".join(answer))
+    how = outcome if is_answered or not answer else text("%(what)s (%(why)s)", outcome, " ".join(answer))
     this_order = text("left out") if query["absent"] else text("was answered") if is_answered else None
     return {**query, "outcome": how, "orders": query["order_count"], "this_order": this_order}
 
@@ -148,7 +149,7 @@ def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
     }
 
 
-def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | Sentence]:
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
     Raises CommandError for an unknown account, where a reference needs one.
@@ -166,34 +167,37 @@ def named_orders(opened: Session, account: str, references: Sequence[str]) -> di
     return {reference: by_row.get(reference) or _only(reference, account, rows) for reference in references}
 
 
-def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | str]]:
+def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | Sentence]]:
     """The same for any number of references, some hundred of them at once. Raises CommandError as it does."""
     for start in range(0, len(references), _FOUND_AT_ONCE):
         yield from named_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
 
 
-def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:
+def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | Sentence:
     """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
-        meant = [] if row is None else [f"the row of order {row['account']}:{row['request_id'] or row['custom_parm']}"]
-        meant += [f"the id of order id:{other['id']}" for other in others]
-        return f"{reference} is {' and '.join(meant)}: name the order by another of its ids"
-    return row or f"there is no order {reference}; `reconciler orders` lists the newest ones"
+        meant = [_("the id of order %(order)s", f"id:{other['id']}") for other in others]
+        if row is not None:
+            own = f"{row['account']}:{row['request_id'] or row['custom_parm']}"
+            meant.insert(0, _("the row of order %(order)s", own))
+        return _("%(ref)s is %(meant)s: name the order by another of its ids", reference, joined(meant))
+    return row or _("there is no order %(ref)s; `reconciler orders` lists the newest ones", reference)
 
 
-def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
     shown = one_line(reference)
     if len(named) == 1:
         return named[0]
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
-        return f"{shown} names two orders, {listed}: use one of these"
+        return _("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    why = f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
+    whose = one_line(account)
+    why = _("there is no order %(ref)s in the account %(name)s; enqueue it first, or give its --account", shown, whose)
     if normalise_mobile(reference) is not None:
-        return f"{why}; a phone number? `reconciler orders --mobile` finds the orders of one"
+        return _("%(why)s; a phone number? `reconciler orders --mobile` finds the orders of one", why)
     return why

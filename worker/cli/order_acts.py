@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.acts import Act, ReasonedAct, Yes, acting_on_orders
+from worker.cli.declare import WrongUse
 from worker.cli.order import REF_HELP, Account, References
 from worker.cli.output import (
     counted,
@@ -21,6 +22,7 @@ from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_written_amount
 from worker.operations.resend import resend as send_once_more
 from worker.views.notifications import orders_changed_since, orders_given_up
@@ -36,7 +38,7 @@ class FinalState(StrEnum):
 
 def _read_amount(value: str | None) -> str | None:
     if value is not None and read_written_amount(value) is None:
-        raise typer.BadParameter(f"{value!r} is no amount; accepted: {AMOUNT_RULE}")
+        raise WrongUse("%(value)r is no amount; accepted: %(rule)s", value, AMOUNT_RULE)
     return value
 
 
@@ -91,15 +93,18 @@ def resolve(
     """
     charged = None if amount is None else read_written_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
-        raise typer.BadParameter("a succeeded order needs --amount, what the platform charged")
+        raise WrongUse("a succeeded order needs --amount, what the platform charged")
     with acting_on_orders(act) as acting:
         decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
         acting.do(ActKind.RESOLVE, acting.named(account, refs), decide)
     for change in acting.changes:
         _say_other_amount(change.after, charged)
-    words = state.value if charged is None else f"{state.value}, {amount_text(charged)} yuan"
-    each = words if charged is None else f"{state.value}, {amount_text(charged)} yuan each"
-    acting.end("resolved", f"is {words}", f"are {each}")
+    if charged is None:
+        acting.end("resolved", _("is failed"), _("are failed"))
+    yuan = amount_text(charged)
+    if state is FinalState.FAILED:
+        acting.end("resolved", _("is failed, %(amount)s yuan", yuan), _("are failed, %(amount)s yuan each", yuan))
+    acting.end("resolved", _("is succeeded, %(amount)s yuan", yuan), _("are succeeded, %(amount)s yuan each", yuan))
 
 
 def reopen(
@@ -122,16 +127,16 @@ def reopen(
       reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run
     """
     if bool(refs) == unresolved or (since is not None and not unresolved):
-        raise typer.BadParameter("name orders, or select them by --unresolved, with --since or without")
+        raise WrongUse("name orders, or select them by --unresolved, with --since or without")
     with acting_on_orders(act, needs_accounts=True) as acting:
         if refs:
             named = acting.named(account, refs, only_configured=True)
             acting.do(ActKind.REOPEN, named, partial(acts.reopen, force=force))
         else:
             found, became = _unresolved(acting.opened, account, since)
-            selected = acting.selected(found, became, "Reopen them all?", yes=yes)
+            selected = acting.selected(found, became, _("Reopen them all?"), yes=yes)
             acting.do(ActKind.REOPEN, selected, acts.reopen_unresolved)
-    acting.end("reopened", "is pending again", "are pending again")
+    acting.end("reopened", _("is pending again"), _("are pending again"))
 
 
 def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
@@ -145,7 +150,7 @@ def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
     """
     with acting_on_orders(act) as acting:
         acting.do(ActKind.CANCEL, acting.named(account, refs), acts.cancel)
-    acting.end("cancelled", "is cancelled", "are cancelled")
+    acting.end("cancelled", _("is cancelled"), _("are cancelled"))
 
 
 def dismiss(
@@ -166,7 +171,7 @@ def dismiss(
       reconciler dismiss --attention amount_mismatch --account shop --reason "statement of May" --dry-run
     """
     if bool(refs) == (attention is not None):
-        raise typer.BadParameter("name orders, or select them by --attention")
+        raise WrongUse("name orders, or select them by --attention")
     with acting_on_orders(act) as acting:
         if attention is None:
             acting.do(ActKind.DISMISS, acting.named(account, refs or ()), acts.dismiss)
@@ -174,9 +179,10 @@ def dismiss(
             require_known(acting.opened, () if account is None else (account,))
             with acting.opened.database.read() as connection:
                 found = with_attention(connection, attention, account)
-            selected = acting.selected(found, f"shown for {attention.value}", "Dismiss them all?", yes=yes)
+            what = _("shown for %(reason)s", attention.value)
+            selected = acting.selected(found, what, _("Dismiss them all?"), yes=yes)
             acting.do(ActKind.DISMISS, selected, partial(acts.dismiss_selected, reason=attention))
-    acting.end("dismissed", "needs no person any more", "need no person any more")
+    acting.end("dismissed", _("needs no person any more"), _("need no person any more"))
 
 
 def check(refs: References, account: Account = "default", *, act: Act) -> None:
@@ -190,7 +196,7 @@ def check(refs: References, account: Account = "default", *, act: Act) -> None:
     """
     with acting_on_orders(act, needs_accounts=True) as acting:
         acting.do(ActKind.CHECK, acting.named(account, refs, only_configured=True), acts.check)
-    acting.end("queued", "will be polled next", "will be polled next")
+    acting.end("queued", _("will be polled next"), _("will be polled next"))
 
 
 def resend(
@@ -215,35 +221,38 @@ def resend(
       reconciler resend --since 2d --reason "the billing system was restored" --yes
     """
     if bool(refs) + gave_up + (since is not None) != 1:
-        raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
+        raise WrongUse("name orders, or select them by --gave-up or by --since")
     with acting_on_orders(act) as acting:
         if refs:
             orders = acting.named(account, refs)
         else:
             found = _given_up_or_changed(acting.opened, account, since)
-            orders = acting.selected(found, "selected", "Send all of these once more?", yes=yes)
+            orders = acting.selected(found, _("selected"), _("Send all of these once more?"), yes=yes)
         again = made = 0
         for done in send_once_more(acting.opened.database, act.operator(), list(orders), renew=renew):
             again, made = again + done.again, made + done.made
             acting.refuse_all(orders, done.refusals)
-    new = f", {made:,} of them under new ids" if made else ""
-    acting.end_with({"resent": again, "made": made}, f"{counted(again + made, 'notification')} will be sent{new}.")
+    sent = counted(again + made, "notification")
+    words = _("%(notifications)s will be sent.", sent)
+    if made:
+        words = _("%(notifications)s will be sent, %(count)s of them under new ids.", sent, f"{made:,}")
+    acting.end_with({"resent": again, "made": made}, words)
 
 
 def _say_other_amount(order: Order, charged: Decimal | None) -> None:
     if None not in (charged, order.expected_amount) and charged != order.expected_amount:
         expected, given = (amount_text(one) for one in (order.expected_amount, charged) if one is not None)
-        warn(f"order {order.key}: charged {given}, and {expected} was expected")
+        warn("order %(order)s: charged %(charged)s, and %(expected)s was expected", order.key, given, expected)
 
 
-def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], str]:
+def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], Sentence]:
     """The unresolved orders of the settings' accounts or of one, and what they are in words."""
     require_configured(opened.settings, () if account is None else (account,))
     start = opened.time_of("--since", since)
     accounts = list(opened.settings.accounts) if account is None else [account]
     with opened.database.read() as connection:
         found = unresolved_since(connection, start, accounts)
-    return found, "unresolved" if start is None else f"unresolved since {time_text(start)}"
+    return found, _("unresolved") if start is None else _("unresolved since %(time)s", time_text(start))
 
 
 def _given_up_or_changed(opened: Session, account: str | None, since: str | None) -> Sequence[int]:
@@ -252,5 +261,5 @@ def _given_up_or_changed(opened: Session, account: str | None, since: str | None
     with opened.database.read() as connection:
         if start is None:
             return orders_given_up(connection, account)
-        say(f"Changed since {time_text(start)}:", err=True)
+        say("Changed since %(time)s:", time_text(start), err=True)
         return orders_changed_since(connection, start, account)

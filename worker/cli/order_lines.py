@@ -18,15 +18,17 @@ from typing import BinaryIO, NamedTuple, Self, TextIO
 
 from worker.adapters.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.domain.orders.submissions import ORDER_FIELDS
+from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536
 _SHOWN_OF_LONGER = 1000
 _HEAD_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_ACCEPTED = f"accepted: {', '.join(ORDER_FIELDS)}, or what --column FIELD=NAME says"
+_COLUMNS = _("%(names)s, or what --column FIELD=NAME says", ", ".join(ORDER_FIELDS))
 _SMALL_WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -49,7 +51,7 @@ class Line:
     """How many bytes of the file were read up to its end."""
     order: object = None
     """Its content; whether that is an order is checked later."""
-    error: str | None = None
+    error: Sentence | None = None
     """Why it cannot be read."""
 
 
@@ -63,8 +65,8 @@ class Columns:
     """Whether columns of other names are passed over."""
 
 
-class _Unreadable(Exception):
-    """A line cannot be read; `str()` says why."""
+class _Unreadable(Refusal):
+    """A line cannot be read."""
 
 
 def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -> Iterator[Line]:
@@ -121,7 +123,9 @@ class RefusedLines:
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
-        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another path with --rejected")
+        return CommandError(
+            "%(path)s cannot be written (%(why)s): choose another path with --rejected", self.path, os_words(error)
+        )
 
 
 class _RawLine(NamedTuple):
@@ -161,24 +165,24 @@ def _read(line: _RawLine, encoding: str, read: Callable[[str], object]) -> Line:
         return Line(number=line.number, text=whole, end=line.end, order=read(_decoded(line.raw, encoding)))
     except _Unreadable as fault:
         shown = whole if len(line.raw) <= LONGEST_LINE_BYTES else whole[:_SHOWN_OF_LONGER] + "..."
-        return Line(number=line.number, text=shown, end=line.end, error=f"line: {fault}")
+        return Line(number=line.number, text=shown, end=line.end, error=_("line: %(why)s", fault.sentence))
 
 
 def _decoded(raw: bytes, encoding: str) -> str:
     if len(raw) > LONGEST_LINE_BYTES:
-        raise _Unreadable(f"is longer than {LONGEST_LINE_BYTES:,} bytes; accepted: one order a line")
+        raise _Unreadable("is longer than %(count)s bytes; accepted: one order a line", f"{LONGEST_LINE_BYTES:,}")
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.upper()
-        raise _Unreadable(f"byte {error.start + 1} is not {name}; accepted: {name} text") from None
+        raise _Unreadable("byte %(byte)s is not %(name)s; accepted: %(name)s text", error.start + 1, name) from None
 
 
 def _read_json(text: str) -> object:
     try:
         value = parse(text)
     except JsonFault as fault:
-        raise _Unreadable(f"{fault}; accepted: one JSON object a line") from None
+        raise _Unreadable("%(why)s; accepted: one JSON object a line", fault.sentence) from None
     # Numbers were kept as text. Ids and amounts are strings by contract: a number must be refused as one.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
@@ -193,7 +197,7 @@ def _read_cells(text: str, delimiter: str = ",") -> list[str]:
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise _Unreadable(f"not CSV: {error}; accepted: one order a line, fields separated by commas") from None
+        raise _Unreadable("not CSV: %(why)s; accepted: one order a line, fields separated by commas", error) from None
 
 
 def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
@@ -209,10 +213,10 @@ def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Hea
     try:
         _read_cells(_decoded(line.raw, encoding))
     except _Unreadable as fault:
-        raise CommandError(f"the header, line {line.number}, cannot be read: {fault}") from None
+        raise CommandError("the header, line %(line)s, cannot be read: %(why)s", line.number, fault.sentence) from None
     if header is None:
-        why = f"no header names request_id or custom_parm; the first row has {first_names(text)}; {_ACCEPTED}"
-        raise CommandError(one_line(why))
+        none = _("no header names request_id or custom_parm; the first row has %(names)s", one_line(first_names(text)))
+        raise CommandError("%(what)s; accepted: %(rule)s", none, _COLUMNS)
     _check_header(header, columns)
     return header
 
@@ -221,13 +225,15 @@ def _check_header(header: Header, columns: Columns) -> None:
     known = {place for places in header.places.values() for place in places}
     for place, name in enumerate(header.names):
         if place not in known and name and not columns.passes_over:
-            why = f"the header, line {header.line}, names a column {name!r}; {_ACCEPTED}"
-            raise CommandError(one_line(f"{why}. --pass-over leaves others out"))
+            unknown = _("the header, line %(line)s, names a column %(name)r", header.line, name)
+            raise CommandError("%(what)s; accepted: %(rule)s. --pass-over leaves others out", unknown, _COLUMNS)
     for column, places in header.places.items():
         if len(places) > 1:
-            raise CommandError(f"the header, line {header.line}, names the column {column} twice; {_ACCEPTED}")
+            twice = _("the header, line %(line)s, names the column %(name)s twice", header.line, column)
+            raise CommandError("%(what)s; accepted: %(rule)s", twice, _COLUMNS)
     if missing := [column for column in columns.names if not header.places[column]]:
-        raise CommandError(one_line(f"the header, line {header.line}, lacks {columns.names[missing[0]]!r}"))
+        lacked = repr(columns.names[missing[0]])
+        raise CommandError("the header, line %(line)s, lacks %(name)s", header.line, lacked)
 
 
 class _RowReader:
@@ -240,6 +246,6 @@ class _RowReader:
         header = self._header
         cells = _read_cells(text, header.delimiter)
         if len(cells) != len(header.names):
-            raise _Unreadable(f"has {len(cells)} columns, while the header has {len(header.names)}")
+            raise _Unreadable("has %(count)s columns, while the header has %(header)s", len(cells), len(header.names))
         held = {column: plain_cell(cells[places[0]]) for column, places in header.places.items() if places}
         return {column: cell for column, cell in held.items() if cell}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
+from worker.cli.declare import WrongUse, one_of
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
     console,
@@ -20,6 +20,7 @@ from worker.cli.session import Accounts, Session, require_known, say_deleted
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.sentences import _
 from worker.domain.wire.fields import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.views.orders import OrderSearch, count_orders, find_orders, key_of
 
@@ -38,20 +39,20 @@ _IDS = ("request_id", "custom_parm")
 
 def _read_attention(value: str | None) -> str | None:
     if value is not None and value != _ANY and value not in list(Attention):
-        raise typer.BadParameter(f"{value!r} is not one of: {_ANY}, {_REASONS}")
+        raise WrongUse("%(value)r is not one of: %(words)s", value, f"{_ANY}, {_REASONS}")
     return value
 
 
 def _read_mobile(value: str | None) -> str | None:
     mobile = normalise_mobile(value) if value is not None else None
     if value is not None and mobile is None:
-        raise typer.BadParameter(f"{value!r} is no mobile number; accepted: {MOBILE_RULE}")
+        raise WrongUse("%(value)r is no mobile number; accepted: %(rule)s", value, MOBILE_RULE)
     return mobile
 
 
 def _read_prefix(value: str | None) -> str | None:
     if value is not None and (fault := id_fault(value)):
-        raise typer.BadParameter(f"the start of an id {fault}")
+        raise WrongUse("the start of an id %(fault)s", fault)
     return value
 
 
@@ -98,7 +99,7 @@ class Filters:
     settled_until: SettledUntil = None
 
     def search(self, opened: Session) -> OrderSearch:
-        """The search for them. Raises CommandError for an unknown account, BadParameter for what is no time."""
+        """The search for them. Raises CommandError for an unknown account, WrongUse for what is no time."""
         require_known(opened, self.account or ())
         reasons = list(Attention) if self.attention == _ANY else [Attention(self.attention)] if self.attention else []
         return OrderSearch(
@@ -133,7 +134,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
       reconciler orders --summary --since 7d
     """
     if summary and page.after:
-        raise typer.BadParameter("--summary counts all that match; leave --after out")
+        raise WrongUse("--summary counts all that match; leave --after out")
     with page.session() as opened:
         wanted = filters.search(opened)
         since = wanted.since or wanted.settled_since
@@ -145,7 +146,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
         with opened.database.snapshot() as connection:
             if page.after is not None and key_of(connection, page.after, wanted) is None:
                 raise CommandError(
-                    f"there is no order id:{page.after}; --after takes the id of the last order of a page"
+                    "there is no order id:%(row)s; --after takes the id of the last order of a page", page.after
                 )
             found = page.read(_ORDERS, partial(find_orders, connection, wanted))
         say_deleted(opened, since)
@@ -181,12 +182,12 @@ def _show_counts(counts: Sequence[Row], page: Paged) -> None:
         say("No orders.")
     else:
         print_table(console(), columns, counts, ids=("account",))
-        say(f"{total:,} orders.")
+        say("%(count)s orders.", f"{total:,}")
 
 
 _ORDERS = Listing(
     rows="orders submitted",
-    none="No such orders.",
+    none=_("No such orders."),
     csv=csv_columns.ORDERS,
     columns=_COLUMNS[0],
     table_row=_table_row,

@@ -25,11 +25,12 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.adapters import shown_values
-from worker.adapters.safe_text import CONTROLS
+from worker.adapters.safe_text import CONTROLS, one_line
+from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
 from worker.words import Skin, sentences
-from worker.words.catalogue import COMMANDS, ENTRIES, HEADERS, QUERY_OUTCOMES, message
+from worker.words.catalogue import COMMANDS, COUNTED, ENTRIES, HEADERS, QUERY_OUTCOMES, message
 from worker.words.languages import ENGLISH, translations
 
 # A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
@@ -115,16 +116,12 @@ SKIN = Skin(translate=_translate, remedies=COMMANDS, time=time_text)
 """The command line, in the language of who reads it; in English where a program does."""
 duration_text = SKIN.duration
 text = SKIN.text
+in_words = SKIN.say
 
 
-def in_words(sentence: object) -> str:
-    """What is refused or found, in the language of who reads it."""
-    return str(sentence) if spoken_language() == ENGLISH else sentences.sentence_in_words(str(sentence), SKIN)
-
-
-def say(sentence: str, *, err: bool = False) -> None:
-    """Print a sentence of ours, which is in English."""
-    typer.echo(in_words(sentence), err=err)
+def say(message: str, *values: object, err: bool = False) -> None:
+    """Print a sentence."""
+    typer.echo(in_words(Sentence(message, *values)), err=err)
 
 
 def detail_of(detail: str | None) -> str | None:
@@ -158,18 +155,17 @@ def header(column: str, listed: str = "") -> str:
     return stored_name(column.replace("_", " "), column_title(column, listed))
 
 
-def warn(sentence: str) -> None:
+def warn(message: str, *values: object) -> None:
     """Print a warning on standard error."""
-    typer.echo(text("Warning: %(what)s", what=in_words(sentence)), err=True)
+    typer.echo(text("Warning: %(what)s", one_line(in_words(Sentence(message, *values)))), err=True)
 
 
 pause_in_words = partial(sentences.pause_in_words, skin=SKIN)
 
 
-def counted(count: int, word: str) -> str:
+def counted(count: int, word: str) -> Sentence:
     """A number of things: `1 order`, `2,000 orders`."""
-    message = f"%(count)s {word}{'' if count == 1 else 's'}"
-    return text(message, count=count)
+    return Sentence(COUNTED[word][count != 1], f"{count:,}")
 
 
 def console() -> Console:

@@ -19,7 +19,7 @@ from worker.cli.acts import Act, ActOnOrders, Yes, acting_on_orders, confirm
 from worker.cli.app import CommandError
 from worker.cli.explain import print_explanation, to_response
 from worker.cli.order import Account, References
-from worker.cli.output import console, counted, duration_text, print_fields, progress, text
+from worker.cli.output import console, counted, in_words, print_fields, progress, text
 from worker.cli.queries import show_query, waits_in_words
 from worker.cli.session import Session
 from worker.cli.times import AGE_RULE, read_duration
@@ -30,6 +30,7 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.answers import Malformed
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
+from worker.domain.records.sentences import _
 from worker.domain.wire.query_request import MAX_IDS, WireRequest
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
@@ -39,7 +40,7 @@ from worker.runtime import Parts, make_reconciler, open_database
 from worker.settings.rules import app_ids_of, rules_of, slots_of
 from worker.views.accounts import read_state
 from worker.views.queries import read_query, read_wait
-from worker.words import N_
+from worker.words import lasting
 
 _LONGEST_NAP = 1.0
 _READ = ("answered", "refused", "malformed", "http_error")
@@ -64,10 +65,11 @@ def poll(
     """
     with acting_on_orders(act, needs_accounts=True) as acting:
         orders, who = _name_orders(acting, account, refs), act.operator()
-        what = f"One query polls {counted(len(orders), 'order')} of {orders[0].account} at the platform."
+        count = counted(len(orders), "order")
+        what = _("One query polls %(orders)s of %(account)s at the platform.", count, orders[0].account)
         if act.dry_run:
             acting.end_with({"orders": len(orders)}, what)
-        confirm(what, "Send it?", yes=yes)
+        confirm(what, _("Send it?"), yes=yes)
         seen: list[Exchanged] = []
         until = time.monotonic() + (read_duration(wait) or timedelta()).total_seconds()
         query = _poll(acting.opened, orders, who, seen.append, until)
@@ -80,18 +82,21 @@ def _name_orders(acting: ActOnOrders, account: str, refs: Sequence[str]) -> Sequ
     named = acting.named(account, refs, only_configured=True)
     orders = read_orders_to_poll(acting.opened.database, named)
     for order_id in named.keys() - {order.id for order in orders}:
-        acting.refuse(named[order_id], "was deleted meanwhile")
+        acting.refuse(named[order_id], _("was deleted meanwhile"))
     if acting.rejected:
-        acting.end_with({"query": None}, "Nothing was sent.")
+        acting.end_with({"query": None}, _("Nothing was sent."))
     alike: dict[tuple[str, str], list[int]] = {}
     for order in orders:
         alike.setdefault((order.account, order.id_kind.value), []).append(order.id)
     if len(alike) > 1:
         parts = (f"{name} by {kind}: {' '.join(f'id:{one}' for one in ids)}" for (name, kind), ids in alike.items())
-        why = f"one query polls orders of one account and one kind of id; split them: {'; '.join(sorted(parts))}"
-        raise CommandError(why, status=2)
+        raise CommandError(
+            "one query polls orders of one account and one kind of id; split them: %(parts)s",
+            "; ".join(sorted(parts)),
+            status=2,
+        )
     if len(orders) > MAX_IDS:
-        raise CommandError(f"a query polls at most {MAX_IDS} orders, not {len(orders)}", status=2)
+        raise CommandError("a query polls at most %(most)s orders, not %(count)s", MAX_IDS, len(orders), status=2)
     return orders
 
 
@@ -116,15 +121,14 @@ def _poll(
                 return query
             if opening.in_seconds == math.inf and maintenance.longer_windows:
                 longer = maintenance.longer_windows[0]
-                raise CommandError(f"nothing was sent: {longer_window_remedy(longer.our_window, longer.its_window)}")
-            held_for, opens = (
-                N_("another query polls one of them, for at most %(lasts)s"),
-                N_("the slot opens in %(lasts)s"),
-            )
-            what = text(held_for if held else opens, lasts=duration_text(waits))
+                remedy = longer_window_remedy(longer.our_window, longer.its_window)
+                raise CommandError("nothing was sent: %(why)s", remedy)
+            what = _("the slot opens in %(lasts)s", lasting(waits))
+            if held:
+                what = _("another query polls one of them, for at most %(lasts)s", lasting(waits))
             if time.monotonic() + waits > until:
-                raise CommandError(text("nothing was sent: %(what)s, which is longer than --wait", what=what))
-            show(what, 0)
+                raise CommandError("nothing was sent: %(what)s, which is longer than --wait", what)
+            show(in_words(what), 0)
             # A slot that is open, and was not given to us, is another's at the moment.
             time.sleep(min(waits or _LONGEST_NAP, _LONGEST_NAP))
 
@@ -142,11 +146,11 @@ def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
     orders = read_orders_to_poll(opened.database, [order.id for order in named])
     why = refuse_together(orders, state, rules)
     if state.is_paused(now) or state.is_backed_off(now):
-        why = text("%(account)s: %(what)s", account=account, what=waits_in_words(state, slot_due_at, now))
+        why = _("%(account)s: %(what)s", account, waits_in_words(state, slot_due_at, now))
     elif len(orders) < len(named):
-        why = "an order was deleted since it was named"
+        why = _("an order was deleted since it was named")
     if why:
-        raise CommandError(f"nothing was sent: {why}")
+        raise CommandError("nothing was sent: %(why)s", why)
     return max(((one.due_at - now).total_seconds() for one in orders if one.is_leased(now)), default=0.0)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from worker.adapters import shown_values
 from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
+from worker.cli.declare import WrongUse
 from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
     InUtc,
@@ -25,6 +26,7 @@ from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.sentences import _
 from worker.operations.act_by_hand import LongAct
 from worker.operations.purge import PURGED_FROM, Purged, purge_orders
 from worker.operations.purge import purge as purge_received
@@ -81,7 +83,7 @@ def purge(
     """
     require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
-        raise typer.BadParameter("give either --older-than or --orders")
+        raise WrongUse("give either --older-than or --orders")
     who = act.operator()
     with acting_session(utc=utc) as opened:
         if orders is None:
@@ -103,11 +105,11 @@ def purge(
 
 def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
     if "recharge_orders" in found:
-        what = f"Settled before {time_text(before)}: {counted(found['recharge_orders'], 'order')}."
+        what = _("Settled before %(time)s: %(orders)s.", time_text(before), counted(found["recharge_orders"], "order"))
     else:
         old = counted(sum(found.values()), "row")
-        what = f"Old and referred to by nothing: {old} from before {time_text(before)}."
-    confirm(what, "Delete?", yes=False)
+        what = _("Old and referred to by nothing: %(rows)s from before %(time)s.", old, time_text(before))
+    confirm(what, _("Delete?"), yes=False)
 
 
 def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
@@ -118,15 +120,18 @@ def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str,
         write_csv(("table", "rows"), listed)
     else:
         print_table(console(), ("table", "rows"), listed)
-        rows, what = counted(sum(counts.values()), "row"), "would be deleted" if act.dry_run else "deleted"
-        say(f"{rows} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+        rows, what = counted(sum(counts.values()), "row"), _("would be deleted") if act.dry_run else _("deleted")
+        lasted = f"{seconds:,.1f}"
+        say("%(rows)s from before %(time)s %(what)s in %(seconds)s s.", rows, time_text(before), what, lasted)
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
-    """The time that an option names. Raises BadParameter where it is younger than the least age."""
+    """The time that an option names. Raises WrongUse where it is younger than the least age."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
-        raise typer.BadParameter(f"{option} {value} is less than {days} days ago; accepted: {days}d or older")
+        raise WrongUse(
+            "%(name)s %(age)s is less than %(days)s days ago; accepted: %(days)sd or older", option, value, days
+        )
     return before
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
+from worker.cli.declare import WrongUse, one_of
 from worker.cli.listing import Form, Listing, Paged, write_csv
 from worker.cli.output import (
     AsJson,
@@ -32,6 +32,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import OUTCOMES, Pick, Reason
+from worker.domain.records.sentences import Sentence, _
 from worker.settings.rules import rules_of
 from worker.views.queries import Plan, WholeQuery, read_plans, read_query, recent_queries
 
@@ -44,7 +45,7 @@ _ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
 def _read_outcomes(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         if value not in OUTCOMES:
-            raise typer.BadParameter(f"{value!r} is not one of: {', '.join(OUTCOMES)}")
+            raise WrongUse("%(value)r is not one of: %(words)s", value, ", ".join(OUTCOMES))
     return values
 
 
@@ -96,7 +97,7 @@ def query(query_id: QueryId, utc: InUtc = False, *, form: Form) -> None:
     with session(utc=utc) as opened, opened.database.snapshot() as connection:
         found = read_query(connection, query_id)
     if found is None:
-        raise CommandError(f"there is no query {query_id}; `reconciler queries` lists the newest ones")
+        raise CommandError("there is no query %(query)s; `reconciler queries` lists the newest ones", query_id)
     if form.as_json:
         print_json({"query": found.query, "orders": found.orders, "added_items": found.added})
     elif form.as_csv:
@@ -195,7 +196,7 @@ def waits_in_words(state: AccountState, slot_due_at: datetime | None, now: datet
     if until <= now:
         return None
     why = text("the account backs off") if backs_off_until == until else text("the window of the last query runs")
-    return text("%(why)s until %(until)s, %(lasts)s more", why=why, until=time_text(until), lasts=until - now)
+    return text("%(why)s until %(until)s, %(lasts)s more", why, time_text(until), until - now)
 
 
 def _planned(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
@@ -216,46 +217,47 @@ def _planned(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> di
     }
 
 
-def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
-    """Why an order is in the next query, in words."""
+def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> Sentence:
+    """Why an order is in the next query."""
     if pick is None:
-        return "suspect: it is polled with its group only"
+        return _("suspect: it is polled with its group only")
     match pick.reason:
         case Reason.CHECKED:
-            return "a check was requested"
+            return _("a check was requested")
         case Reason.LONGEST_DUE:
-            return f"due for longest: {duration_text((now - order.due_at).total_seconds())}"
+            return _("due for longest: %(lasts)s", duration_text((now - order.due_at).total_seconds()))
         case Reason.SPARE:
             polled = (now - (order.queried_at or order.submitted_at)).total_seconds()
-            return f"not due, in a position that is free: polled {duration_text(polled)} ago"
+            return _("not due, in a position that is free: polled %(lasts)s ago", duration_text(polled))
         case Reason.ALONE:
-            return "its turn to be polled alone"
+            return _("its turn to be polled alone")
         case Reason.PRIORITY:
-            priority = f"a poll saves {duration_text(pick.priority)} of delay"
+            priority = _("a poll saves %(lasts)s of delay", duration_text(pick.priority))
             if order.queried_at is not None:
-                return f"polled {duration_text((now - order.queried_at).total_seconds())} ago: {priority}"
+                polled = (now - order.queried_at).total_seconds()
+                return _("polled %(lasts)s ago: %(why)s", duration_text(polled), priority)
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never polled, {duration_text(past)} past its grace: {priority}"
+            return _("never polled, %(lasts)s past its grace: %(why)s", duration_text(past), priority)
 
 
 def _print_plan(response: Mapping[str, Any]) -> None:
     out = console()
     if response["waits"]:
-        say(f"{response['account']}: not now: {response['waits']}.")
+        say("%(account)s: not now: %(why)s.", response["account"], response["waits"])
     if not response["orders"]:
-        say(f"{response['account']}: no order is due.")
+        say("%(account)s: no order is due.", response["account"])
         return
     shown, count = len(response["orders"]), response["order_count"]
     orders = counted(count, "order")
     title = text(
         "%(account)s: %(work)s by %(kind)s, %(orders)s",
-        account=response["account"],
-        work=text(response["work"]),
-        kind=response["id_kind"],
-        orders=orders,
+        response["account"],
+        text(response["work"]),
+        response["id_kind"],
+        orders,
     )
     if shown < count:
-        title += text(", the first %(count)s of them", count=shown)
+        title += text(", the first %(count)s of them", shown)
     rows = [_plan_row(line) for line in response["orders"]]
     print_table(out, _PLAN_COLUMNS, rows, title=title, ids=("order",), long_texts=("reason",))
 
@@ -266,7 +268,7 @@ def _plan_row(line: Mapping[str, Any]) -> dict[str, object]:
         "id": line["id"],
         "order": line["request_id"] or line["custom_parm"],
         "age": duration_text(line["age_seconds"]),
-        "last_poll": text("never") if polled is None else text("%(lasts)s ago", lasts=duration_text(polled)),
+        "last_poll": text("never") if polled is None else text("%(lasts)s ago", duration_text(polled)),
         "priority": None if not priority else duration_text(priority),
         "reason": in_words(line["in_words"]),
     }
@@ -274,10 +276,10 @@ def _plan_row(line: Mapping[str, Any]) -> dict[str, object]:
 
 _QUERIES = Listing(
     rows="queries",
-    none="No such queries.",
+    none=_("No such queries."),
     csv=csv_columns.QUERIES,
     columns=("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said"),
     table_row=_table_row,
     long_texts=("said",),
-    hint=". One query with its orders: reconciler query ID",
+    hint=_(". One query with its orders: reconciler query ID"),
 )

@@ -67,7 +67,7 @@ def _write_csv(read: Report, rows: list[dict[str, Any]]) -> None:
 def _show(read: Report, rows: list[dict[str, Any]]) -> None:
     out = console()
     first, last = read.period.first, read.period.last
-    days = f"{first}" if first == last else text("%(first)s to %(last)s", first=first, last=last)
+    days = f"{first}" if first == last else text("%(first)s to %(last)s", first, last)
     total = read.total.as_row()
     if read.by is not None:
         columns = (str(read.by), *_SHOWN)

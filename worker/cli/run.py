@@ -40,7 +40,7 @@ def run(concurrency: Concurrency = None) -> None:
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     if (found := shadow()) is not None:
-        raise CommandError(str(found))
+        raise CommandError("%(why)s", found.sentence)
     celery = [sys.executable, "-m", "celery", "-A", "worker"]
     processes = [] if concurrency is None else ["--concurrency", str(concurrency)]
     rules = rules_of(settings)
@@ -51,7 +51,7 @@ def run(concurrency: Concurrency = None) -> None:
         stopping=_print_stopping,
     )
     if culprit is not None:
-        raise CommandError(f"{culprit}, so both are stopped; what it wrote above says why")
+        raise CommandError("%(culprit)s, so both are stopped; what it wrote above says why", culprit.end)
 
 
 def run_together(
@@ -98,7 +98,7 @@ def _report_end(child: Child, events: queue.SimpleQueue[Child | int]) -> None:
 
 def _print_started(children: Collection[Child]) -> None:
     listed = ", ".join(map(str, children))
-    say(f"Started {listed}. Ctrl-C stops them.", err=True)
+    say("Started %(programs)s. Ctrl-C stops them.", listed, err=True)
 
 
 def _print_stopping() -> None:

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from worker.adapters.log import configure_logging
+from worker.adapters.text_files import os_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
@@ -58,7 +60,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     _check_address(host, port)
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
-        warn(warning)
+        warn("%(what)s", warning)
     # Before the processes are forked: they share it.
     key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
@@ -104,8 +106,9 @@ def _check_address(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            why = os_words(error)
             raise CommandError(
-                f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or --port"
+                "cannot listen on %(host)s, port %(port)s: %(why)s; choose another --host or --port", host, port, why
             ) from None
 
 
@@ -118,47 +121,51 @@ def _print_address(url: str, key: str) -> None:
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 
 
-def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> str:
+def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> Sentence:
     in_file = settings.accounts_file is not None and account in settings.accounts_file.accounts
-    where = f"callback_token in the table [{account}] of the accounts file" if in_file else "RECONCILER_CALLBACK_TOKEN"
+    in_table = _("callback_token in the table %(table)s of the accounts file", f"[{account}]")
+    where = in_table if in_file else "RECONCILER_CALLBACK_TOKEN"
     if is_change:
-        return (
-            f"To change to it: put a blank and {token} behind the present token in {where}, start `reconciler serve`"
-            " again, give the platform the new path, then take the old token out."
+        return _(
+            "To change to it: put a blank and %(token)s behind the present token in %(where)s, start"
+            " `reconciler serve` again, give the platform the new path, then take the old token out.",
+            token,
+            where,
         )
-    return f"The path works once {where} is {token}, and `reconciler serve` was started after that."
+    return _("The path works once %(where)s is %(token)s, and `reconciler serve` was started after that.", where, token)
 
 
-def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator[str]:
+def _warnings(settings: Settings, host: str, parts: frozenset[Part]) -> Iterator[Sentence]:
     is_open = not is_loopback_name(host)
     if Part.CALLBACKS in parts and not settings.callback_tokens:
-        yield "no account has a token, so every callback is answered 404: see `reconciler callback-url`"
+        yield _("no account has a token, so every callback is answered 404: see `reconciler callback-url`")
     if is_open:
-        yield (
-            f"{host} can be reached from other machines: a proxy that buffers requests has to stand before it, or slow"
-            " senders take all threads; docs/deployment.md has nginx and Caddy"
+        yield _(
+            "%(host)s can be reached from other machines: a proxy that buffers requests has to stand before"
+            " it, or slow senders take all threads; docs/deployment.md has nginx and Caddy",
+            host,
         )
     if Part.OPERATE in parts:
         yield from _warnings_of_console(settings, is_open)
 
 
-def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[str]:
+def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[Sentence]:
     if is_open:
-        yield (
+        yield _(
             "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"
             " the certificate"
         )
     if settings.users_file is None:
         if is_open:
-            yield (
+            yield _(
                 "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
                 " add`; until then the address that is printed opens it"
             )
         return
     try:
         if not read_users(settings.users_file):
-            yield "there is no user who could sign in at the console: `reconciler user add` adds one"
+            yield _("there is no user who could sign in at the console: `reconciler user add` adds one")
         if fault := mode_fault(settings.users_file):
             yield fault
-    except ValueError as error:
-        yield f"no user can sign in at the console: {error}"
+    except Fault as wrong:
+        yield _("no user can sign in at the console: %(why)s", wrong.sentence)

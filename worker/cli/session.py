@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, overload
 
 import typer
@@ -20,6 +21,7 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
+from worker.domain.records.sentences import _
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
@@ -66,7 +68,7 @@ class Session:
     @overload
     def time_of(self, option: str, value: str | None) -> datetime | None: ...
     def time_of(self, option: str, value: str | None) -> datetime | None:
-        """The time that an option names; None where it is not given. Raises BadParameter where it names none."""
+        """The time that an option names; None where it is not given. Raises WrongUse where it names none."""
         return None if value is None else read_time(option, value, self.now(), self.settings.zone)
 
 
@@ -79,8 +81,9 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     configure_logging(
         logging.getLevelName(logging.ERROR), settings.log_format, zone=settings.zone, secrets=settings.secrets
     )
+    shown = partial(one_line, redactor=Redactor(settings.secrets))
     for warning in settings.warnings:
-        warn(one_line(warning, Redactor(settings.secrets)))
+        warn("%(what)s", warning.with_each(shown))
     return settings
 
 
@@ -90,7 +93,7 @@ def say_deleted(opened: Session, since: datetime | None = None) -> None:
     with opened.database.read() as connection:
         before = read_deleted_before(connection)
     if before is not None and (since is None or since < before):
-        say(f"Orders from before {time_text(before)} were deleted.", err=True)
+        say("Orders from before %(time)s were deleted.", time_text(before), err=True)
 
 
 @contextmanager
@@ -102,25 +105,25 @@ def web_packages() -> Iterator[None]:
         if error.name not in _WEB_PACKAGES:
             raise
         raise CommandError(
-            f"the package {error.name} is not installed: pip install 'recharge-reconciler[web]'"
+            "the package %(package)s is not installed: pip install 'recharge-reconciler[%(extra)s]'", error.name, "web"
         ) from None
 
 
 def check_database(settings: Settings) -> None:
     """Raise CommandError where the database cannot be used as it is."""
     redactor = Redactor(settings.secrets)
-    shown = redactor.text(shown_url(settings.database_dsn))
+    shown, hint = redactor.text(shown_url(settings.database_dsn)), hint_on_default(settings, "database_url")
     with errors_in_one_line(settings):
         missing = missing_file(settings.database_dsn)
         if missing is not None:
-            why = f"there is no database at {missing} ({shown}) yet: run `reconciler migrate`"
-            raise CommandError(why + hint_on_default(settings, "database_url"))
+            raise CommandError(
+                "there is no database at %(path)s (%(url)s) yet: run `reconciler migrate`%(hint)s", missing, shown, hint
+            )
         try:
             check_at_head(settings.database_dsn)
         except NotAtHead as error:
-            raise CommandError(
-                f"{error} (RECONCILER_DATABASE_URL is {shown}){hint_on_default(settings, 'database_url')}"
-            ) from None
+            why = error.sentence
+            raise CommandError("%(what)s (RECONCILER_DATABASE_URL is %(url)s)%(hint)s", why, shown, hint) from None
 
 
 @contextmanager
@@ -132,14 +135,14 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
         kind = kind_of(error) or (ErrorKind.CONTENDED if is_contention(error) else None)
         if kind is None:
             raise
-        raise CommandError(f"{kind.words} ({words_of(error, settings)}): {kind.remedy}") from None
+        raise CommandError("%(what)s (%(why)s): %(do)s", kind.words, words_of(error, settings), kind.remedy) from None
 
 
 def words_of(error: Exception, settings: Settings) -> str:
     """What a database's error says, safe to show. Of a missing right servers name at most half: the other is read."""
     redactor = Redactor(settings.secrets)
     if kind_of(error) is ErrorKind.RIGHTS and (missing := missing_rights_words(settings.database_dsn)):
-        return one_line(missing, redactor)
+        return missing.with_each(partial(one_line, redactor=redactor))
     return first_line(error, redactor)
 
 
@@ -147,8 +150,8 @@ def require_configured(settings: Settings, accounts: Collection[str]) -> None:
     """Raise CommandError for an account that the settings do not name."""
     for name in accounts:
         if name not in settings.accounts:
-            known = ", ".join(settings.accounts) or "none"
-            raise CommandError(f"there is no account {one_line(name)}; the settings name: {known}")
+            known = ", ".join(settings.accounts) or _("none")
+            raise CommandError("there is no account %(name)s; the settings name: %(names)s", one_line(name), known)
 
 
 def require_known(opened: Session, accounts: Collection[str]) -> None:

@@ -153,7 +153,7 @@ def show(out: Console, response: Row) -> None:
         level = finding["level"]
         # The words hold an account's name, which is never to be read as markup.
         label = stored_name(level.upper(), catalogue.message(Level[level.upper()]))
-        said = text(": %(reason)s.", reason=finding["in_words"])
+        said = text(": %(reason)s.", finding["in_words"])
         out.print(Text.assemble((label, _LEVELS[level]), said), soft_wrap=True)
     if not found:
         out.print(text(_WELL))
@@ -202,7 +202,7 @@ def _workers_title(response: Row) -> str:
     beat = response["last_beat_at"]
     if beat is None:
         return text("Workers")
-    return text("Workers (last tick of beat: %(ago)s)", ago=_ago(beat, response["now"]))
+    return text("Workers (last tick of beat: %(ago)s)", _ago(beat, response["now"]))
 
 
 def _worker_row(row: Row, now: datetime) -> Row:
@@ -211,18 +211,19 @@ def _worker_row(row: Row, now: datetime) -> Row:
     ticked = text("none yet") if tick is None else _ago(tick, now)
     hanging = row["hanging_since"]
     silent = text("not known") if row["broker_asked_at"] is None else text("no answer yet")
-    distance = text("%(seconds)s s ahead") if offset > 0 else text("%(seconds)s s behind")
+    seconds = f"{abs(offset):.1f}"
+    distance = text("%(seconds)s s ahead", seconds) if offset > 0 else text("%(seconds)s s behind", seconds)
     return {
         **row,
-        "last_tick": ticked if hanging is None else text("hangs for %(lasts)s", lasts=now - hanging),
+        "last_tick": ticked if hanging is None else text("hangs for %(lasts)s", now - hanging),
         "waiting": text("not known") if row["orders_waiting"] is None else f"{row['orders_waiting']:,}",
-        "broker": silent if answered is None else text("answered %(ago)s", ago=_ago(answered, now)),
-        "clock": distance % {"seconds": f"{abs(offset):.1f}"} if abs(offset) >= 0.1 else text("right"),
+        "broker": silent if answered is None else text("answered %(ago)s", _ago(answered, now)),
+        "clock": distance if abs(offset) >= 0.1 else text("right"),
     }
 
 
 def _ago(moment: datetime, now: datetime) -> str:
-    return text("%(lasts)s ago", lasts=duration_text(_rest((now - moment).total_seconds())))
+    return text("%(lasts)s ago", duration_text(_rest((now - moment).total_seconds())))
 
 
 def _mark(account: Row, now: datetime) -> str:
@@ -237,7 +238,7 @@ def _slot_row(slot: Row, marks: Mapping[str, str]) -> Row:
     seconds = slot["next_query_in_seconds"]
     return {
         **slot,
-        "accounts": listed or text("not configured: %(sid)s", sid=slot["account_sid"]),
+        "accounts": listed or text("not configured: %(sid)s", slot["account_sid"]),
         "next_query": text("paused") if seconds is None else _when(seconds),
     }
 
@@ -249,7 +250,7 @@ def _orders_row(account: Row, now: datetime) -> Row:
     return {
         **account,
         **numbers,
-        "oldest_due": None if oldest is None else text("for %(lasts)s", lasts=now - oldest),
+        "oldest_due": None if oldest is None else text("for %(lasts)s", now - oldest),
         "drained_in": drained_in if account["due"] else None,
     }
 
@@ -264,13 +265,13 @@ def _queries_row(account: Row, now: datetime) -> Row:
         "last_query": query.get("sent_at"),
         "ended": " ".join([outcome_name(query.get("outcome")), *words]).strip(),
         "settled": query.get("settled_count"),
-        "last_batches": batches and text("%(batches)s of %(most)s", batches=batches, most=account["batch_size"]),
+        "last_batches": batches and text("%(batches)s of %(most)s", batches, account["batch_size"]),
     }
 
 
 def _manner(account: Row, now: datetime) -> str:
     if pauses := account["pauses"]:
-        return text("not: %(why)s", why="; ".join(pause_in_words(Pause(**one)) for one in pauses))
+        return text("not: %(why)s", "; ".join(pause_in_words(Pause(**one)) for one in pauses))
     if account["is_served"] is False:
         return text("not: no running worker has it")
     if account["is_served"] is None and not account["is_configured"]:
@@ -279,11 +280,11 @@ def _manner(account: Row, now: datetime) -> str:
     is_alone = account["one_item_mode"] or account["configuration_refused"]
     manner = text("one order a query") if is_alone else text("batches")
     if until is None or until <= now:
-        return text("%(manner)s, customParm is echoed", manner=manner) if account["echoes_custom_parm"] else manner
+        return text("%(manner)s, customParm is echoed", manner) if account["echoes_custom_parm"] else manner
     failures, why = account["failures_in_row"], account["backoff_reason"] or text("backs off")
-    row = text(", %(count)s failures in a row", count=failures) if failures > 1 else ""
+    row = text(", %(count)s failures in a row", failures) if failures > 1 else ""
     seconds = math.ceil((until - now).total_seconds())
-    more = text("%(why)s: %(seconds)s s more, until %(until)s", why=why, seconds=seconds, until=time_text(until))
+    more = text("%(why)s: %(seconds)s s more, until %(until)s", why, seconds, time_text(until))
     return more + row
 
 
@@ -298,10 +299,7 @@ def _settled_row(account: Row) -> Row:
 
 
 def _by_source(counts: Mapping[str, int]) -> str:
-    by = [
-        text("%(count)s by %(source)s", count=count, source=word_of(Source, one))
-        for one, count in sorted(counts.items())
-    ]
+    by = [text("%(count)s by %(source)s", count, word_of(Source, one)) for one, count in sorted(counts.items())]
     return text(", ").join(by) or text("none")
 
 
@@ -324,4 +322,4 @@ def _rest(seconds: float) -> float:
 
 def _when(seconds: float) -> str:
     """What `_rest` says, in words."""
-    return text("in %(seconds)s s", seconds=format(seconds, ",")) if seconds else text("now")
+    return text("in %(seconds)s s", format(seconds, ",")) if seconds else text("now")

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.declare import WrongUse
 from worker.domain.finance.report import Period
+from worker.domain.records.sentences import Sentence, _
 
-AGE_RULE = "an age such as 90m, 12h or 7d"
-TIME_RULE = (
-    f"today or yesterday (from midnight on), {AGE_RULE}, or ISO 8601, such as 2016-01-31T18:05"
+AGE_RULE = _("an age such as 90m, 12h or 7d")
+TIME_RULE = _(
+    "today or yesterday (from midnight on), an age such as 90m, 12h or 7d, or ISO 8601, such as 2016-01-31T18:05"
     " (in RECONCILER_TIMEZONE where it has no offset)"
 )
-TIME_AHEAD_RULE = (
-    "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00"
-    " (in RECONCILER_TIMEZONE where it has no offset)"
+TIME_AHEAD_RULE = _(
+    "a time of day such as 23:00 (the next), or ISO 8601, such as 2016-01-31T23:00 (in"
+    " RECONCILER_TIMEZONE where it has no offset)"
 )
 
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -39,7 +41,7 @@ def named_day(value: str, today: date) -> date | None:
 
 
 def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: a day's begin, so long before `now`, or that moment. Raises BadParameter."""
+    """The time that an option names: a day's begin, so long before `now`, or that moment. Raises WrongUse."""
     if (age := read_duration(value)) is not None:
         return now - age
     if (day := named_day(value, now.astimezone(zone).date())) is not None:
@@ -48,19 +50,19 @@ def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
 
 
 def read_time_ahead(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: the first such time of day after `now`, or that moment. Raises BadParameter."""
+    """The time that an option names: the first such time of day after `now`, or that moment. Raises WrongUse."""
     if not _TIME_OF_DAY.fullmatch(value):
         return _moment(option, value, now, zone, TIME_AHEAD_RULE)
     today = datetime.combine(now.astimezone(zone).date(), time.fromisoformat(value), zone)
     return (today if today > now else today + timedelta(days=1)).astimezone(now.tzinfo)
 
 
-def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: str) -> datetime:
+def _moment(option: str, value: str, now: datetime, zone: tzinfo, rule: Sentence) -> datetime:
     try:
         named = datetime.fromisoformat(value)
         return (named if named.utcoffset() is not None else named.replace(tzinfo=zone)).astimezone(now.tzinfo)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{option} {value!r} is no time; accepted: {rule}") from None
+        raise WrongUse("%(option)s %(value)r is no time; accepted: %(rule)s", option, value, rule) from None
 
 
 _LONGEST_DAYS = 3700
@@ -69,7 +71,9 @@ _RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago
 
 def _read_date(value: str | None) -> str | None:
     if value is not None and _day(value, date.max) is None:
-        raise typer.BadParameter(f"{value!r} is not {_RULE}")
+        raise WrongUse(
+            "%(value)r is not a date such as 2016-01-31, today or yesterday, or 7d for seven days ago", value
+        )
     return value
 
 
@@ -105,18 +109,18 @@ class Days:
     to: To = None
 
     def period(self, zone: tzinfo, now: datetime) -> Period:
-        """The period that they name. Raises BadParameter where it ends before it begins."""
+        """The period that they name. Raises WrongUse where it ends before it begins."""
         today = now.astimezone(zone).date()
         begins = _day(self.from_ or "yesterday", today)
         ends = begins if self.to is None else _day(self.to, today)
         assert begins is not None
         assert ends is not None
         if not 0 <= (ends - begins).days < _LONGEST_DAYS:
-            raise typer.BadParameter(f"--to {ends} is not within ten years after --from {begins}")
+            raise WrongUse("--to %(last)s is not within ten years after --from %(first)s", ends, begins)
         try:
             return Period(first=begins, last=ends, zone=zone)
         except OverflowError:
-            raise typer.BadParameter(f"--from {begins} to {ends} is outside of the calendar") from None
+            raise WrongUse("--from %(first)s to %(last)s is outside of the calendar", begins, ends) from None
 
 
 def _day(value: str, today: date) -> date | None:

@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import os_words
 from worker.adapters.users_file import editing, read_users
 from worker.cli.app import CommandError
-from worker.cli.declare import new_group
+from worker.cli.declare import WrongUse, new_group
 from worker.cli.output import (
     AsJson,
     console,
@@ -23,18 +24,14 @@ from worker.cli.output import (
 )
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.sentences import Fault, _
 from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
-
-_NO_FILE = (
-    "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
-)
-_MAY = {Role.READ: "may look at everything", Role.ACT: "may look at everything, and act"}
 
 
 def _read_name(value: str) -> str:
     if fault := actor_fault(value):
-        raise typer.BadParameter(f"{value[:64]!r} {fault}")
+        raise WrongUse("%(name)r %(fault)s", value[:64], fault)
     return value
 
 
@@ -61,7 +58,7 @@ def add(name: Name, role: RoleOption) -> None:
         if name in users:
             raise _is_there(name)
         users[name] = added
-    say(f"{name} can sign in, and {_MAY[role]}.", err=True)
+    say("%(name)s can sign in, and may look at everything%(acts)s.", name, _may_act(role), err=True)
 
 
 def list_users(as_json: AsJson = False) -> None:
@@ -90,7 +87,7 @@ def password(name: Name) -> None:
     password_hash = _ask_for_password()
     with _editing() as users:
         users[name] = replace(_known(users, name), password_hash=password_hash)
-    say(f"{name} has another password, and has to sign in again.", err=True)
+    say("%(name)s has another password, and has to sign in again.", name, err=True)
 
 
 def change_role(name: Name, role: RoleOption) -> None:
@@ -101,7 +98,7 @@ def change_role(name: Name, role: RoleOption) -> None:
     """
     with _editing() as users:
         users[name] = replace(_known(users, name), role=role)
-    say(f"{name} {_MAY[role]}.", err=True)
+    say("%(name)s may look at everything%(acts)s.", name, _may_act(role), err=True)
 
 
 def remove(name: Name) -> None:
@@ -112,13 +109,20 @@ def remove(name: Name) -> None:
     """
     with _editing() as users:
         del users[_known(users, name).name]
-    say(f"{name} cannot sign in any more.", err=True)
+    say("%(name)s cannot sign in any more.", name, err=True)
+
+
+def _may_act(role: Role) -> str:
+    return _(", and act") if role is Role.ACT else ""
 
 
 def _path() -> Path:
     path = read_settings().users_file
     if path is None:
-        raise CommandError(_NO_FILE)
+        raise CommandError(
+            "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as"
+            " /etc/reconciler/users.toml"
+        )
     return path
 
 
@@ -126,8 +130,8 @@ def _users() -> Mapping[str, User]:
     path = _path()
     try:
         return read_users(path) if path.exists() else {}
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    except Fault as fault:
+        raise CommandError("%(why)s", fault.sentence) from None
 
 
 @contextmanager
@@ -136,20 +140,22 @@ def _editing() -> Iterator[dict[str, User]]:
     try:
         with editing(path) as users:
             yield users
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    except Fault as fault:
+        raise CommandError("%(why)s", fault.sentence) from None
     except OSError as error:
-        raise CommandError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from None
+        raise CommandError("%(path)s cannot be written (%(why)s)", path, os_words(error)) from None
 
 
 def _known(users: Mapping[str, User], name: str) -> User:
     if name not in users:
-        raise CommandError(f"there is no user {one_line(name)}; the file names: {', '.join(users) or 'none'}")
+        raise CommandError(
+            "there is no user %(name)s; the file names: %(names)s", one_line(name), ", ".join(users) or _("none")
+        )
     return users[name]
 
 
 def _is_there(name: str) -> CommandError:
-    return CommandError(f"there is a user {one_line(name)} already: `user password` and `user role` change it")
+    return CommandError("there is a user %(name)s already: `user password` and `user role` change it", one_line(name))
 
 
 def _ask_for_password() -> str:
@@ -158,7 +164,7 @@ def _ask_for_password() -> str:
         from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if fault := password_fault(given):
-        raise CommandError(f"the password {fault}")
+        raise CommandError("the password %(fault)s", fault)
     return hash_of(given)
 
 

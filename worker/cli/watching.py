@@ -41,7 +41,6 @@ from worker.settings import SettingsError
 from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
 from worker.views.watching import Status, read_liveness, read_status
-from worker.words import N_
 from worker.words.catalogue import means, remedy
 from worker.words.sentences import finding_in_words
 
@@ -219,8 +218,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
         _show_todo(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):
         most = limit or _ITEMS
-        hint = N_("Of each reason at most %(most)s are shown: a higher --limit shows more, --csv alone all.")
-        typer.echo(text(hint, most=str(most)), err=True)
+        say("Of each reason at most %(most)s are shown: a higher --limit shows more, --csv alone all.", most, err=True)
 
 
 def _todo_response(group: TodoGroup) -> dict[str, object]:
@@ -237,10 +235,10 @@ def _todo_response(group: TodoGroup) -> dict[str, object]:
 def _show_todo(groups: Sequence[TodoGroup]) -> None:
     out = console()
     for group in groups:
-        count = text("more than %(count)s", count=group.count) if group.is_more else f"{group.count:,}"
-        title = text("%(what)s: %(reason)s", what=value_text(group.reason), reason=count)
+        count = text("more than %(count)s", group.count) if group.is_more else f"{group.count:,}"
+        title = text("%(what)s: %(reason)s", value_text(group.reason), count)
         out.print(Text(title, style="bold"))
-        to_do = text("%(means)s %(do)s", means=means(group.reason, SKIN), do=remedy(group.reason, SKIN))
+        to_do = text("%(means)s %(do)s", means(group.reason, SKIN), remedy(group.reason, SKIN))
         for line in wrapped(to_do, min(out.width, 120)):
             out.print(line, soft_wrap=True)
         rows = [{**item, **_shown_item(group.kind, item)} for item in group.items]

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from worker.adapters.clock import Throttle
 from worker.adapters.safe_text import first_words
+from worker.domain.records.sentences import Sentence, _
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -24,48 +25,52 @@ log = structlog.stdlib.get_logger(__name__)
 class ErrorKind(Enum):
     """Each with its `action` in the log, its words for a person, and what to do about it."""
 
-    LOCKED = ("database_locked", "a lock in the database was not to be had in time", "try again")
+    LOCKED = ("database_locked", _("a lock in the database was not to be had in time"), _("try again"))
     """Somebody holds a row, a table or (SQLite) the file."""
-    CONTENDED = ("database_locked", "others changed the same rows at the same moment", "try again")
+    CONTENDED = ("database_locked", _("others changed the same rows at the same moment"), _("try again"))
     """A deadlock, or a snapshot that was too old."""
-    FULL = ("database_full", "the database's disk is full", "make room on it")
+    FULL = ("database_full", _("the database's disk is full"), _("make room on it"))
     """A disk, a tablespace or a quota."""
     READ_ONLY = (
         "database_read_only",
-        "the database is read-only",
-        "see that RECONCILER_DATABASE_URL names the primary, and that its user may write",
+        _("the database is read-only"),
+        _("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
     )
     """A standby, a server or a session that is set so, or a file that may not be written."""
     CONNECTIONS = (
         "database_connections",
-        "the database has too many connections",
-        "raise its limit, or start fewer workers and processes",
+        _("the database has too many connections"),
+        _("raise its limit, or start fewer workers and processes"),
     )
     """A limit of the server, of the role, of the database or of a pooler."""
-    POOL = ("database_connections", "all connections of this process are in use", "see what keeps the database busy")
+    POOL = (
+        "database_connections",
+        _("all connections of this process are in use"),
+        _("see what keeps the database busy"),
+    )
     """Our own pool is empty: its connections wait for locks or for a silent server."""
     REFUSED = (
         "database_refused",
-        "the database refuses the connection",
-        "see that user, password and name in RECONCILER_DATABASE_URL are right",
+        _("the database refuses the connection"),
+        _("see that user, password and name in RECONCILER_DATABASE_URL are right"),
     )
     """It answers, but refuses to let us in."""
     RIGHTS = (
         "database_rights",
-        "the database's role lacks a right",
-        'grant it, as "A role that may not change tables" in docs/deployment.md does',
+        _("the database's role lacks a right"),
+        _('grant it, as "A role that may not change tables" in docs/deployment.md does'),
     )
     """It lets us in, but this role may not read or write a table, or use a sequence."""
     UNREACHABLE = (
         "database_unavailable",
-        "the database is away",
-        "see that it runs, and that RECONCILER_DATABASE_URL is right",
+        _("the database is away"),
+        _("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
     """No connection, one that broke, silence, or a server that starts or stops."""
-    OTHER = ("database_failed", "the database reports an error", "see its own log")
+    OTHER = ("database_failed", _("the database reports an error"), _("see its own log"))
     """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
 
-    def __init__(self, action: str, words: str, remedy: str) -> None:
+    def __init__(self, action: str, words: Sentence, remedy: Sentence) -> None:
         self.action = action
         self.words = words
         self.remedy = remedy

@@ -23,25 +23,26 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from worker.database.column_types import UtcDateTime
 from worker.database.engine import missing_file
-from worker.database.revisions import MigrationError, revisions, script_location
+from worker.database.revisions import MigrationError, newer, revisions, script_location
 from worker.database.transactions import Database, is_contention
+from worker.domain.records.sentences import N_, Sentence
 
 BASE = "base"
 """No revision at all: an empty database."""
 
 # (the revision below which it is lost, table, which rows hold it, what it is, what to do). Each condition begins with a
 # column: a database of another revision may not have that column.
-_KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
-_CANCEL_THEM = (
+_KEEP_A_COPY = N_("keep a copy, empty that column, then migrate down again")
+_CANCEL_THEM = N_(
     "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
 )
-_NOTHING_LEFT = "to begin again, drop the database and make an empty one"
+_NOTHING_LEFT = N_("to begin again, drop the database and make an empty one")
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     (
         "0033",
         "deployment",
         "orders_deleted_before IS NOT NULL",
-        "the time before which orders were deleted (orders_deleted_before)",
+        N_("the time before which orders were deleted (orders_deleted_before)"),
         _KEEP_A_COPY,
     ),
     (
@@ -49,41 +50,43 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
         "account_pauses",
         "paused_until IS NULL OR paused_until > :now"
         " GROUP BY account, is_planned AND paused_at > :now HAVING count(*) > 1",
-        "all but one pause or plan of an account",
+        N_("all but one pause or plan of an account"),
         _CANCEL_THEM,
     ),
-    ("0024", "account_pauses", "is_planned AND paused_at > :now", "the planned pauses", _CANCEL_THEM),
-    ("0024", "account_states", "planned_until > :now", "the planned pauses", _CANCEL_THEM),
-    ("0015", "recharge_orders", "amount_is_price", "which amounts are no charge (amount_is_price)", _KEEP_A_COPY),
+    ("0024", "account_pauses", "is_planned AND paused_at > :now", N_("the planned pauses"), _CANCEL_THEM),
+    ("0024", "account_states", "planned_until > :now", N_("the planned pauses"), _CANCEL_THEM),
+    ("0015", "recharge_orders", "amount_is_price", N_("which amounts are no charge (amount_is_price)"), _KEEP_A_COPY),
     (
         "0010",
         "unmatched_callbacks",
         "trust = 'check'",
-        "which callbacks may settle nothing (trust)",
-        "delete those rows, since queries settle their orders, then migrate down again",
+        N_("which callbacks may settle nothing (trust)"),
+        N_("delete those rows, since queries settle their orders, then migrate down again"),
     ),
     (
         "0009",
         "notifications",
         "state <> 'delivered'",
-        "what was not delivered yet",
-        "let the worker deliver them (`reconciler notifications`, `resend --gave-up`), or remove them by"
-        " `reconciler notifications forget ACCOUNT`, then migrate down again",
+        N_("what was not delivered yet"),
+        N_(
+            "let the worker deliver them (`reconciler notifications`, `resend --gave-up`), or remove them by"
+            " `reconciler notifications forget ACCOUNT`, then migrate down again"
+        ),
     ),
-    ("0008", "order_events", "actor IS NOT NULL", "the names of those who acted on orders (actor)", _KEEP_A_COPY),
+    ("0008", "order_events", "actor IS NOT NULL", N_("the names of those who acted on orders (actor)"), _KEEP_A_COPY),
     *(
         (
             "0008",
             table,
             "paused_until > :now",
-            "the end of a pause (paused_until)",
-            "`reconciler resume` the account, or pause it without an end, then migrate down again",
+            N_("the end of a pause (paused_until)"),
+            N_("`reconciler resume` the account, or pause it without an end, then migrate down again"),
         )
         for table in ("account_pauses", "account_states")
     ),
-    ("0008", "recharge_orders", "reopened_at IS NOT NULL", "when orders were reopened (reopened_at)", _KEEP_A_COPY),
+    ("0008", "recharge_orders", "reopened_at IS NOT NULL", N_("when orders were reopened (reopened_at)"), _KEEP_A_COPY),
     *(
-        ("0001", table, "id IS NOT NULL", "all that it holds", _NOTHING_LEFT)
+        ("0001", table, "id IS NOT NULL", N_("all that it holds"), _NOTHING_LEFT)
         for table in ("recharge_orders", "order_events", "platform_queries", "rejected_orders", "unmatched_callbacks")
     ),
 )
@@ -147,7 +150,11 @@ def target_of(revision: str | None) -> str:
         return known[-1]
     if revision != BASE and revision not in known:
         raise MigrationError(
-            f"there is no revision {revision!r}; this release knows {known[0]} to {known[-1]}, and {BASE}"
+            "there is no revision %(revision)r; this release knows %(first)s to %(last)s, and %(base)s",
+            revision,
+            known[0],
+            known[-1],
+            BASE,
         )
     return revision or known[-1]
 
@@ -160,10 +167,7 @@ def direction(before: str | None, target: str) -> Direction:
     order = [BASE, *revisions()]
     start = before or BASE
     if start not in order:
-        raise MigrationError(
-            f"the database is newer than this release, which does not know its revision {start}:"
-            " install the release that migrated it, or a newer one"
-        )
+        raise newer(start)
     way = order.index(target) - order.index(start)
     return Direction.UP if way > 0 else Direction.DOWN if way < 0 else Direction.NONE
 
@@ -184,7 +188,10 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
             # Not the database's own word for now: MariaDB's is in the time zone of the session.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
-                raise MigrationError(f"the way down to {target} would lose of {table} {what}: {remedy}")
+                lost, to_do = Sentence(what), Sentence(remedy)
+                raise MigrationError(
+                    "the way down to %(target)s would lose of %(table)s %(what)s: %(do)s", target, table, lost, to_do
+                )
 
 
 @contextmanager
@@ -192,7 +199,7 @@ def _errors_in_our_words() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise MigrationError(str(error)) from None
+        raise MigrationError("%(why)s", error) from None
 
 
 @contextmanager

@@ -12,12 +12,18 @@ from sqlalchemy import Connection, column, inspect, select, table
 
 from worker.database.engine import missing_file
 from worker.database.transactions import ANSWER_SECONDS, Database
+from worker.domain.records.sentences import Refusal, _
 
 VERSIONS = table("alembic_version", column("version_num"))
 """Alembic's own table, of one row."""
 
 
-class MigrationError(Exception):
+_MIGRATE = _("run `reconciler migrate`")
+_INSTALL_AGAIN = _("install recharge-reconciler again")
+_NOT_MIGRATED = _("the database has not been migrated yet")
+
+
+class MigrationError(Refusal):
     """The database cannot be migrated, or cannot be used as it is; `str()` says what to do."""
 
 
@@ -29,17 +35,16 @@ def check_at_head(url: str) -> None:
     """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
     if missing_file(url):
         # To connect would make the file, readable by everybody.
-        raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
+        raise NotAtHead("%(what)s: %(do)s", _NOT_MIGRATED, _MIGRATE)
     with Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1) as database, database.read() as connection:
         heads = _revisions_of(connection)
     _refuse_unknown(heads)
     if not heads:
-        raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
+        raise NotAtHead("%(what)s: %(do)s", _NOT_MIGRATED, _MIGRATE)
     needed = revisions()[-1]
     if heads != {needed}:
-        raise NotAtHead(
-            f"the database is at revision {_listed(heads)}, but this release needs {needed}: run `reconciler migrate`"
-        )
+        behind = _("the database is at revision %(found)s, but this release needs %(needed)s", _listed(heads), needed)
+        raise NotAtHead("%(what)s: %(do)s", behind, _MIGRATE)
 
 
 @cache
@@ -52,7 +57,7 @@ def revisions() -> tuple[str, ...]:
     folder = script_location() / "versions"
     known = tuple(sorted(file.name.partition("_")[0] for file in folder.glob("[0-9]*.py")))
     if not known:
-        raise MigrationError(f"there is no migration in {folder}: install recharge-reconciler again")
+        raise MigrationError("%(what)s: %(do)s", _("there is no migration in %(folder)s", folder), _INSTALL_AGAIN)
     return known
 
 
@@ -81,10 +86,16 @@ def refuse_newer(connection: Connection) -> None:
 
 def _refuse_unknown(found: set[str]) -> None:
     if unknown := found - set(revisions()):
-        raise NotAtHead(
-            f"the database is newer than this release, which does not know its revision {_listed(unknown)}:"
-            " install the release that migrated it, or a newer one"
-        )
+        raise newer(_listed(unknown))
+
+
+def newer(revision: str) -> NotAtHead:
+    """The refusal of a database that is at a revision of a newer release."""
+    return NotAtHead(
+        "%(what)s: %(do)s",
+        _("the database is newer than this release, which does not know its revision %(revision)s", revision),
+        _("install the release that migrated it, or a newer one"),
+    )
 
 
 def script_location() -> Path:
@@ -93,7 +104,8 @@ def script_location() -> Path:
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():
             return folder
-    raise MigrationError(f"the migrations are missing beside {package}: install recharge-reconciler again")
+    missing = _("the migrations are missing beside %(folder)s", package)
+    raise MigrationError("%(what)s: %(do)s", missing, _INSTALL_AGAIN)
 
 
 def _revisions_of(connection: Connection) -> set[str]:

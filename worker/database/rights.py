@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Executable, TableClause, delete, false, insert, null, select, text, update
+from sqlalchemy import Connection, Executable, TableClause, delete, false, insert, null, select, update
+from sqlalchemy import text as sql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import VERSIONS
 from worker.database.tables import ACTS, BUDGETS, CURSORS, DEPLOYMENT, METADATA, OBSERVATIONS, SCHEDULES, STATES, TOTALS
 from worker.database.transactions import Database
+from worker.domain.records.sentences import Sentence, _
 
 _READ = ("SELECT",)
 _KEEP = ("SELECT", "INSERT", "UPDATE")
@@ -32,7 +34,7 @@ _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
 _LOCK_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
 # An identity's sequence needs no right. A sequence is not tried: an id would be spent each time.
-_SEQUENCES = text(
+_SEQUENCES = sql(
     """
     SELECT sequence.relname
     FROM pg_depend AS owned
@@ -67,7 +69,7 @@ class _Try(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingRights:
-    """What a role lacks; `str()` is a clause that names it."""
+    """What a role lacks."""
 
     role: str
     """As the server names it."""
@@ -75,9 +77,11 @@ class MissingRights:
     """By table or sequence; empty where nothing is missing."""
     is_superuser: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> Sentence:
+        """What it lacks, as a clause."""
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
-        return f"the role {self.role} lacks {listed or 'nothing'}"
+        return _("the role %(role)s lacks %(rights)s", self.role, listed or _("nothing"))
 
 
 def needed_rights() -> Mapping[str, Sequence[str]]:
@@ -139,11 +143,11 @@ def _are_permitted(connection: Connection, tries: Sequence[_Try]) -> bool:
     return True
 
 
-def missing_rights_words(url: str) -> str | None:
+def missing_rights_words(url: str) -> Sentence | None:
     """What a role lacks, for the message of a statement that was refused; None where no right to our tables is missing,
     or where that cannot be found out."""
     try:
         found = read_missing_rights(url)
     except SQLAlchemyError:
         return None
-    return str(found) if found.rights else None
+    return found.words if found.rights else None

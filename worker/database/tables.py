@@ -369,6 +369,9 @@ REJECTED = _table(
     _optional("custom_parm", OrderId),
     # Until somebody dismisses it, or its order is taken in.
     _required("is_open", Boolean, server_default=YES),
+    # JSON: a list of the errors with their messages and values (`worker/domain/records/sentences.py`). Null in rows of
+    # before 0035.
+    _optional("errors_said", LongText),
     Index("ix_rejected_orders_received_at", "received_at"),
     Index("ix_rejected_orders_open", "is_open", "received_at"),
     Index("ix_rejected_orders_request_id", "request_id", "account"),

@@ -10,11 +10,11 @@ from worker.database.rights import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.sentences import N_, Sentence, _
 from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 from worker.operations.maintain_slots import longer_window_remedy
-from worker.words import ENGLISH
-from worker.words.sentences import finding_in_words
+from worker.words.sentences import sentence_of
 
 WRITES = "database_writes"
 """Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""
@@ -33,21 +33,22 @@ def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> 
     """
     faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
     if are_platforms and faults:
-        return [warning("credentials", fault, "copy it from the platform's console again") for fault in faults]
-    count = "1 account" if len(accounts) == 1 else f"{len(accounts)} accounts"
-    return [ok("credentials", f"{count}: {', '.join(accounts)}")]
+        return [warning("credentials", fault, _("copy it from the platform's console again")) for fault in faults]
+    count = _("1 account") if len(accounts) == 1 else _("%(count)s accounts", len(accounts))
+    return [ok("credentials", "%(count)s: %(names)s", count, ", ".join(accounts))]
 
 
 def clock(ahead_seconds: float) -> Check:
     """Whether the database's clock agrees with this host's; `ahead_seconds` is negative where it is behind."""
-    distance = f"{abs(ahead_seconds):,.3f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this host's clock"
+    ahead, behind = N_("%(seconds)s s ahead of this host's clock"), N_("%(seconds)s s behind this host's clock")
+    distance = Sentence(ahead if ahead_seconds > 0 else behind, f"{abs(ahead_seconds):,.3f}")
     if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
-        return ok("database_clock", distance)
-    return warning(
-        "database_clock",
-        f"{distance}; after a change of hosts the database's clock alone says when the next query may be sent",
-        "let NTP keep the clocks of both hosts",
+        return ok("database_clock", "%(distance)s", distance)
+    detail = _(
+        "%(distance)s; after a change of hosts the database's clock alone says when the next query may be sent",
+        distance,
     )
+    return warning("database_clock", detail, _("let NTP keep the clocks of both hosts"))
 
 
 def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
@@ -56,14 +57,18 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
     `windows`: of each account SID the longest, all in seconds; None where they could not be read.
     """
     if windows is None:
-        return warning("query_window", "query_budgets could not be read", "let this role read and write our tables")
+        unread = _("query_budgets could not be read")
+        return warning("query_window", unread, _("let this role read and write our tables"))
     longer = [name for name, one in accounts.items() if is_longer(windows.get(one.account_sid, 0.0), own)]
     if not longer:
-        return ok("query_window", f"{own:g} s")
+        return ok("query_window", "%(value)s", f"{own:g} s")
     longest = max(windows[accounts[name].account_sid] for name in longer)
-    detail = (
-        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has sent queries for"
-        f" {', '.join(longer)} on this database, so this worker would send none"
+    detail = _(
+        "RECONCILER_QUERY_WINDOW_SECONDS is %(own)s, but a worker with a window of %(longest)s s has sent"
+        " queries for %(accounts)s on this database, so this worker would send none",
+        f"{own:g}",
+        f"{longest:g}",
+        ", ".join(longer),
     )
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 
@@ -74,14 +79,15 @@ def rights(found: MissingRights | Exception) -> Check:
     if isinstance(found, Exception):
         kind, why = kind_of(found), first_words(found)
         if kind is None or kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED):
-            return _unread(name, "could not be tried", why, "try again once nothing holds our tables")
-        return fatal(WRITES, f"{kind.words} ({why})", kind.remedy)
+            return _unread(name, _("could not be tried"), why, _("try again once nothing holds our tables"))
+        return fatal(WRITES, _("%(what)s (%(why)s)", kind.words, why), kind.remedy)
     if found.rights:
-        return fatal(name, str(found), ErrorKind.RIGHTS.remedy)
+        return fatal(name, found.words, ErrorKind.RIGHTS.remedy)
     if found.is_superuser:
-        detail = f"the role {found.role} is a superuser: anyone who gets its password rules the whole server"
-        return warning(name, detail, 'use another, as "A role that may not change tables" in docs/deployment.md does')
-    return ok(name, f"the role {found.role} may read and write each table")
+        detail = _("the role %(role)s is a superuser: anyone who gets its password rules the whole server", found.role)
+        remedy = _('use another, as "A role that may not change tables" in docs/deployment.md does')
+        return warning(name, detail, remedy)
+    return ok(name, "the role %(role)s may read and write each table", found.role)
 
 
 def identity(changes: DatabaseChanges | None) -> Check:
@@ -89,12 +95,12 @@ def identity(changes: DatabaseChanges | None) -> Check:
     name = "database_identity"
     if changes is None:
         return skipped(name, "the slots could not be read")
-    words = "".join(finding_in_words(found, ENGLISH) for found in database_findings(changes))
-    if not words:
+    words = next(map(sentence_of, database_findings(changes)), None)
+    if words is None:
         return ok(name, "the one that the slots were written in")
     if changes_too_often(changes):
-        return fatal(name, words, "see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")
-    return warning(name, words, 'see "After a failover or a restore of the database" in docs/reliability.md')
+        return fatal(name, words, _("see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one"))
+    return warning(name, words, _('see "After a failover or a restore of the database" in docs/reliability.md'))
 
 
 def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
@@ -103,16 +109,16 @@ def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
         return skipped("versions", "worker_processes could not be read")
     others = sorted({f"{row.host}: {row.version or '?'}" for row in workers if row.version != own})
     if not others:
-        return ok("versions", own)
-    detail = f"this program is {own}, and workers run another version ({', '.join(others)})"
-    return warning("versions", detail, "stop all of them, install one version everywhere, and start them")
+        return ok("versions", "%(value)s", own)
+    detail = _("this program is %(own)s, and workers run another version (%(others)s)", own, ", ".join(others))
+    return warning("versions", detail, _("stop all of them, install one version everywhere, and start them"))
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
     """Whether a committed row survives a power cut, by the database's settings; None is one that could not be read."""
-    remedy = "see in the server's own settings that a commit reaches the disk"
+    remedy = _("see in the server's own settings that a commit reaches the disk")
     return [
-        _unread(name, "could not be read", None, remedy) if value is None else _durable(name, value)
+        _unread(name, _("could not be read"), None, remedy) if value is None else _durable(name, value)
         for name, value in settings.items()
     ]
 
@@ -120,13 +126,12 @@ def durability(settings: Mapping[str, str | None]) -> list[Check]:
 def encoding(name: str) -> Check:
     """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
     if name == "UTF8":
-        return ok("database_encoding", name)
-    return fatal(
-        "database_encoding",
-        f"{name}: such a database cannot hold what the platform writes"
-        f"{' and checks none of it' if name == 'SQL_ASCII' else ''}",
-        "make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump",
-    )
+        return ok("database_encoding", "%(value)s", name)
+    detail = _("%(name)s: such a database cannot hold what the platform writes", name)
+    if name == "SQL_ASCII":
+        detail = _("%(name)s: such a database cannot hold what the platform writes and checks none of it", name)
+    remedy = _("make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump")
+    return fatal("database_encoding", detail, remedy)
 
 
 def sessions(is_kept: bool | None) -> Check:
@@ -138,8 +143,8 @@ def sessions(is_kept: bool | None) -> Check:
         return ok(name, "each connection keeps its own")
     return warning(
         name,
-        "a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others",
-        "set pool_mode = session for this database (PgBouncer), or connect to the server itself",
+        _("a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others"),
+        _("set pool_mode = session for this database (PgBouncer), or connect to the server itself"),
     )
 
 
@@ -152,7 +157,7 @@ def of_broker(name: str, value: Any, why_unread: str | None) -> Check:
 def _broker_rights(refused: Sequence[str]) -> Check:
     name = "broker_rights"
     if refused:
-        detail = f"no message is taken in, or some get lost: refused are {', '.join(refused)}"
+        detail = _("no message is taken in, or some get lost: refused are %(commands)s", ", ".join(refused))
         return warning(name, detail, _PERMIT)
     return ok(name, "the user may do all that the worker does")
 
@@ -160,54 +165,55 @@ def _broker_rights(refused: Sequence[str]) -> Check:
 def _maxmemory_policy(policy: str) -> Check:
     name = "maxmemory_policy"
     if policy == "noeviction":
-        return ok(name, policy)
-    lost = "answers that callers wait for" if policy.startswith("volatile-") else "orders on their way to the table"
-    return warning(name, f"{policy}: when its memory is full, {lost} are dropped", "set maxmemory-policy noeviction")
+        return ok(name, "%(value)s", policy)
+    lost = _("orders on their way to the table")
+    if policy.startswith("volatile-"):
+        lost = _("answers that callers wait for")
+    detail = _("%(policy)s: when its memory is full, %(lost)s are dropped", policy, lost)
+    return warning(name, detail, _("set maxmemory-policy noeviction"))
 
 
 def _persistence(kind: str) -> Check:
     name = "persistence"
     if kind == "aof":
-        return ok(name, "appendonly yes")
+        return ok(name, "%(value)s", "appendonly yes")
     if kind == "snapshots":
         return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
-    detail = "no persistence: when the server restarts, orders on their way to the table are lost"
-    return warning(name, detail, "set appendonly yes")
+    detail = _("no persistence: when the server restarts, orders on their way to the table are lost")
+    return warning(name, detail, _("set appendonly yes"))
 
 
 def _default_queue(waiting: int) -> Check:
     name = "default_queue"
     if not waiting:
         return ok(name, "no message waits in Celery's default queue")
-    return warning(
-        name,
-        f"{'1 message waits' if waiting == 1 else f'{waiting:,} messages wait'} in Celery's default queue, celery,"
-        " which this worker does not consume",
-        'if they are for it, have their sender name queue="reconciler.orders", and send them again',
-    )
+    count = _("1 message waits") if waiting == 1 else _("%(count)s messages wait", f"{waiting:,}")
+    detail = _("%(messages)s in Celery's default queue, celery, which this worker does not consume", count)
+    remedy = _('if they are for it, have their sender name queue="reconciler.orders", and send them again')
+    return warning(name, detail, remedy)
 
 
-_PERMIT = 'permit it, as "The smallest rights at Redis" in docs/deployment.md does'
-BROKER: Mapping[str, tuple[str, str, Callable[[Any], Check]]] = {
-    "broker_rights": ("could not be tried", _PERMIT, _broker_rights),
+_PERMIT = _('permit it, as "The smallest rights at Redis" in docs/deployment.md does')
+BROKER: Mapping[str, tuple[Sentence, Sentence, Callable[[Any], Check]]] = {
+    "broker_rights": (_("could not be tried"), _PERMIT, _broker_rights),
     "maxmemory_policy": (
-        "could not be read",
-        "see in the server's own settings that it is noeviction",
+        _("could not be read"),
+        _("see in the server's own settings that it is noeviction"),
         _maxmemory_policy,
     ),
     "persistence": (
-        "unknown: it could not be read",
-        "see in the server's own settings that it is on",
+        _("unknown: it could not be read"),
+        _("see in the server's own settings that it is on"),
         _persistence,
     ),
     "queues": (
-        "the worker cannot declare a queue, and takes nothing in",
-        'delete that queue once it is empty, and see "Redis or RabbitMQ" in docs/scaling.md',
-        lambda _: ok("queues", "the worker can declare them"),
+        _("the worker cannot declare a queue, and takes nothing in"),
+        _('delete that queue once it is empty, and see "Redis or RabbitMQ" in docs/scaling.md'),
+        lambda _declared: ok("queues", "the worker can declare them"),
     ),
     "default_queue": (
-        "unknown: it could not be read",
-        "see that no message waits in the queue celery",
+        _("unknown: it could not be read"),
+        _("see that no message waits in the queue celery"),
         _default_queue,
     ),
 }
@@ -217,34 +223,39 @@ accepted, when its memory is full and over a restart (`aof`, `snapshots`, `none`
 declares them; whether callers forget to name the queue, so that messages wait in Celery's own."""
 
 
-def _form_faults(account: Credentials, name: str) -> Iterator[str]:
-    for what, value in (("account SID", account.account_sid), ("app id", account.app_id)):
+def _form_faults(account: Credentials, name: str) -> Iterator[Sentence]:
+    for what, value in ((_("account SID"), account.account_sid), (_("app id"), account.app_id)):
         if not _ISSUED.fullmatch(value):
-            yield f"the {what} of account {name} is not 32 letters and digits, as the platform issues them"
+            yield _(
+                "the %(what)s of account %(name)s is not 32 letters and digits, as the platform issues them", what, name
+            )
     token = account.auth_token
     if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
-        yield f"the auth token of account {name} is no token, but its placeholder, SID or app id"
+        yield _("the auth token of account %(account)s is no token, but its placeholder, SID or app id", name)
 
 
-def _unread(name: str, detail: str, why: str | None, remedy: str) -> Check:
-    return warning(name, f"{detail} ({why})" if why else detail, remedy)
+def _unread(name: str, detail: Sentence, why: str | None, remedy: Sentence) -> Check:
+    return warning(name, _("%(what)s (%(why)s)", detail, why) if why else detail, remedy)
 
 
 def _durable(name: str, value: str) -> Check:
-    lost = "commits, orders and the record that a query was sent among them"
+    lost = _("commits, orders and the record that a query was sent among them")
     match name, value:
         case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
-            return ok(name, value)
+            return ok(name, "%(value)s", value)
         # Only MariaDB has 3: it flushes at every commit, and more.
         case "innodb_flush_log_at_trx_commit", "1" | "3":
-            return ok(name, value)
+            return ok(name, "%(value)s", value)
         case "synchronous_commit", "local" | "remote_write":
-            return ok(name, f"{value}: enough for a single server; a failover to a standby may lose the last commits")
+            return ok(
+                name, "%(value)s: enough for a single server; a failover to a standby may lose the last commits", value
+            )
         case "fsync", _:
-            detail, remedy = "a power cut can destroy the database", "set fsync = on, and reload the server's settings"
+            detail = _("a power cut can destroy the database")
+            remedy = _("set fsync = on, and reload the server's settings")
         case "synchronous_commit", _:
-            detail = f"a crash can lose the last {lost}"
-            remedy = "set synchronous_commit = on, for the server or with ALTER ROLE"
+            detail = _("a crash can lose the last %(lost)s", lost)
+            remedy = _("set synchronous_commit = on, for the server or with ALTER ROLE")
         case _:
-            detail, remedy = f"a crash can lose the last second's {lost}", f"set {name} = 1"
-    return warning(name, f"{value}: {detail}", remedy)
+            detail, remedy = _("a crash can lose the last second's %(lost)s", lost), _("set %(name)s = 1", name)
+    return warning(name, _("%(what)s: %(reason)s", value, detail), remedy)

@@ -1,6 +1,6 @@
 """Takes the readings, and makes findings of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from worker.adapters.safe_text import Redactor, first_words
@@ -28,13 +28,13 @@ from worker.doctor.readings import (
     resolve,
     start_reading,
 )
+from worker.domain.records.sentences import Sentence, _
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback
 from worker.settings.reading import hint_on_default
-from worker.words import ENGLISH
-from worker.words.sentences import finding_in_words
+from worker.words.sentences import sentence_of
 
-_FIX_SETTING = "fix it in the environment or in .env"
+_FIX_SETTING = _("fix it in the environment or in .env")
 _REPLY_SECONDS = 5.0
 _DATABASE_SECONDS = 15.0
 _BROKER_SECONDS = 10.0
@@ -102,23 +102,19 @@ def _shown(settings: Settings, found: list[Check]) -> list[Check]:
 def _settings_checks(settings: Settings) -> list[Check]:
     if not settings.warnings:
         return [ok("settings", "each has a value that is accepted")]
-    return [warning("settings", *_parted(text)) for text in settings.warnings]
+    return [warning("settings", *_parted(one)) for one in settings.warnings]
 
 
-def _parted(text: str) -> tuple[str, str]:
-    """What is wrong, and what to do, which many warnings and errors have after a colon or a semicolon."""
-    for separator in (": ", "; "):
-        if separator in text:
-            detail, _, remedy = text.rpartition(separator)
-            return detail, remedy
-    return text, _FIX_SETTING
+def _parted(said: Sentence) -> Sequence[Sentence]:
+    """What is wrong, and what to do."""
+    return said.parts if len(said.parts) == 2 else (said, _FIX_SETTING)
 
 
 def _credentials_checks(settings: Settings) -> list[Check]:
     try:
         accounts = settings.require_accounts()
     except SettingsError as error:
-        return [fatal("credentials", *_parted(str(error)))]
+        return [fatal("credentials", *_parted(error.faults[0]))]
     return checks.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
 
 
@@ -136,8 +132,9 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
     try:
         reading = read()
     except NoDatabaseFile as error:
-        remedy = "run `reconciler migrate`" + hint_on_default(settings, "database_url")
-        fault = fatal("database", f"{error} ({shown})", remedy)
+        hint = hint_on_default(settings, "database_url")
+        remedy = _("run `reconciler migrate`%(hint)s", hint)
+        fault = fatal("database", _("%(what)s (%(why)s)", error.sentence, shown), remedy)
     except Exception as error:  # Drivers raise errors of their own.
         fault = _unusable(settings, shown, error)
     else:
@@ -149,13 +146,13 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_
     behind, postgresql = reading.fault_of_revision, reading.server.postgresql
     at_head = ok("database_revision", "at head")
     found = [
-        ok("database", f"{shown} answers: {reading.server.version}"),
+        ok("database", "%(url)s answers: %(version)s", shown, reading.server.version),
         at_head if behind is None else fatal("database_revision", *_parted(behind)),
     ]
     if has_rights:
         unread = skipped("database_rights", "the database is not at head")
         found.append(unread if reading.rights is None else checks.rights(reading.rights))
-    found += [fatal(checks.WRITES, finding_in_words(one, ENGLISH), ErrorKind.FULL.remedy) for one in reading.full_disk]
+    found += [fatal(checks.WRITES, sentence_of(one), ErrorKind.FULL.remedy) for one in reading.full_disk]
     if behind is None:
         found.append(checks.window(settings.query_window_seconds, reading.windows, settings.accounts))
     else:
@@ -178,17 +175,18 @@ def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
 def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
     kind = kind_of(error)
     said = missing_rights_words(settings.database_dsn) if kind is ErrorKind.RIGHTS else None
-    words = said or first_words(error)
-    words = words if kind is None else f"{kind.words}: {words}"
-    return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
+    words: str = said or first_words(error)
+    why = words if kind is None else _("%(what)s: %(reason)s", kind.words, words)
+    remedy = (kind or ErrorKind.UNREACHABLE).remedy
+    return fatal("database", _("%(url)s cannot be used (%(why)s)", shown, why), remedy)
 
 
 def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
     try:
         reading = read()
     except Exception as error:  # Clients raise errors of their own.
-        remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
-        away = warning("broker", f"does not answer ({first_words(error)})", remedy)
+        remedy = _("see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it")
+        away = warning("broker", _("does not answer (%(why)s)", first_words(error)), remedy)
         return [away, *(skipped(name, "the broker does not answer") for name in checks.BROKER)]
     found = [checks.of_broker(name, *reply) for name, reply in reading.replies.items()]
-    return [ok("broker", f"{reading.url} answers"), *found]
+    return [ok("broker", "%(url)s answers", reading.url), *found]

@@ -11,6 +11,7 @@ from worker.adapters.safe_text import first_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.doctor.finding import Check, fatal, ok, warning
 from worker.domain.records.notifications import EndpointSettings, Webhook
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.settings import Settings
 
 _OURS = "celery_settings.py"
@@ -23,11 +24,8 @@ def shadow() -> Check | None:
     # A folder without __init__.py has no origin, and comes after every package.
     if spec is None or spec.origin is None or Path(spec.origin).with_name(_OURS).exists():
         return None
-    return fatal(
-        "working_folder",
-        f"celery -A worker loads {spec.origin} here, and not this program",
-        "rename it, or start in another folder",
-    )
+    detail = _("celery -A worker loads %(path)s here, and not this program", spec.origin)
+    return fatal("working_folder", detail, _("rename it, or start in another folder"))
 
 
 def console_check(users_file: Path | None) -> Check:
@@ -36,22 +34,25 @@ def console_check(users_file: Path | None) -> Check:
         return ok("console", "no file of users: it opens by the address with a key that `reconciler serve` prints")
     try:
         users, fault = read_users(users_file), mode_fault(users_file)
-    except ValueError as error:
-        return warning("console", f"no user can sign in: {error}", "correct the file of RECONCILER_USERS_FILE")
+    except Fault as wrong:
+        detail = _("no user can sign in: %(why)s", wrong.sentence)
+        return warning("console", detail, _("correct the file of RECONCILER_USERS_FILE"))
     if not users:
-        return warning("console", f"no user can sign in: {users_file} has none", "add one with `reconciler user add`")
+        detail = _("no user can sign in: %(path)s has none", users_file)
+        return warning("console", detail, _("add one with `reconciler user add`"))
     if fault:
-        detail, _, remedy = fault.rpartition(": ")
-        return warning("console", detail, remedy)
-    return ok("console", f"everybody signs in: {'1 user' if len(users) == 1 else f'{len(users)} users'}")
+        return warning("console", *fault.parts)
+    if len(users) == 1:
+        return ok("console", "everybody signs in: 1 user")
+    return ok("console", "everybody signs in: %(count)s users", len(users))
 
 
 def host_check(host: str, resolve: Callable[[], str]) -> Check:
     """Whether the platform's host has an address; `resolve` gives one, or raises as a resolver does."""
     words, has_address = _address_of(host, resolve)
     if has_address:
-        return ok("platform_host", words)
-    remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
+        return ok("platform_host", "%(host)s", words)
+    remedy = _("see that RECONCILER_PLATFORM_URL is right, and that this host resolves names")
     return warning("platform_host", words, remedy)
 
 
@@ -65,9 +66,10 @@ def certificates_checks(settings: Settings) -> list[Check]:
     fault = authorities_fault(authorities.path)
     if fault is None:
         named = f"{authorities.path} ({authorities.named_by})"
-        return [ok("platform_certificate", f"checked by the authorities in {named}")]
-    remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
-    return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
+        return [ok("platform_certificate", "checked by the authorities in %(path)s", named)]
+    detail = _("%(name)s %(fault)s (%(path)s)", authorities.named_by, fault, authorities.path)
+    remedy = _("let %(name)s name a file of certificates in PEM form, or unset it", authorities.named_by)
+    return [fatal("platform_certificate", detail, remedy)]
 
 
 def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
@@ -89,30 +91,34 @@ def endpoint_checks(
 def _checks(endpoint: EndpointSettings, addresses: Mapping[str, Callable[[], str]]) -> list[Check]:
     target, account = endpoint.target, endpoint.account
     if not isinstance(target, Webhook):
-        return [ok("notify_endpoint", f"{account}: {target.shown}")]
+        return [ok("notify_endpoint", "%(account)s: %(url)s", account, target.shown)]
     host = urlsplit(target.url).hostname or ""
     words, has_address = _address_of(host, addresses[host])
     if has_address:
-        found = ok("notify_endpoint", f"{account}: {target.shown}: {words}; {_secrets(target)}")
+        secrets = _secrets(target)
+        found = ok("notify_endpoint", "%(name)s: %(url)s: %(host)s; %(secrets)s", account, target.shown, words, secrets)
     else:
-        remedy = "see that the URL is right, and that this host resolves names"
-        found = warning("notify_endpoint", f"{account}: {words}", remedy)
+        remedy = _("see that the URL is right, and that this host resolves names")
+        found = warning("notify_endpoint", _("%(account)s: %(what)s", account, words), remedy)
     if target.url.startswith("https:") or not target.allow_http:
         return [found]
-    open_to_all = f"{account}: {target.shown} is http, and the network on the way can read every phone number"
-    return [found, warning("notify_endpoint", open_to_all, "use https, unless the network is yours alone")]
+    remedy = _("use https, unless the network is yours alone")
+    is_open = _("%(url)s is http, and the network on the way can read every phone number", target.shown)
+    return [found, warning("notify_endpoint", _("%(account)s: %(what)s", account, is_open), remedy)]
 
 
-def _secrets(target: Webhook) -> str:
+def _secrets(target: Webhook) -> Sentence:
     if len(target.secrets) == 1:
-        return "one secret signs"
-    return "two secrets sign: take the old one out once the receiver knows the new one"
+        return _("one secret signs")
+    return _("two secrets sign: take the old one out once the receiver knows the new one")
 
 
-def _address_of(host: str, resolve: Callable[[], str]) -> tuple[str, bool]:
+def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
     """A host with its address, or with why it has none; and whether it has one."""
     try:
         address = resolve()
     except (OSError, UnicodeError) as error:
-        return f"{host} cannot be resolved ({first_words(error)})", False
-    return f"{host} is an address" if address == host else f"{host} has the address {address}", True
+        return _("%(host)s cannot be resolved (%(why)s)", host, first_words(error)), False
+    if address == host:
+        return _("%(host)s is an address", host), True
+    return _("%(host)s has the address %(address)s", host, address), True

@@ -24,6 +24,7 @@ from worker.database.server import ServerReading, read_server
 from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.sentences import Refusal, Sentence
 from worker.domain.records.watching import Finding, WorkerRow
 from worker.operations.maintain_slots import longest_windows
 from worker.views.watching import database_changes, workers_and_full_disk
@@ -39,7 +40,7 @@ DEFAULT_QUEUE = "celery"
 _ANSWER_SECONDS = 5.0
 
 
-class NoDatabaseFile(Exception):
+class NoDatabaseFile(Refusal):
     """The file of a SQLite database does not exist; to connect to it would make it."""
 
 
@@ -48,7 +49,7 @@ class DatabaseReading:
     """A database that answers."""
 
     server: ServerReading
-    fault_of_revision: str | None
+    fault_of_revision: Sentence | None
     """Why the worker cannot use its tables, and what to do; None at head."""
     rights: MissingRights | Exception | None
     """What the role lacks, or the error that kept it from being tried; None where the database is not at head."""
@@ -87,14 +88,14 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     """Read the server, the revision, the slots and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
     where there is none."""
     if (missing := missing_file(url)) is not None:
-        raise NoDatabaseFile(f"there is no file {missing} yet")
+        raise NoDatabaseFile("there is no file %(path)s yet", missing)
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         server = read_server(database, HostClock().now)
     # With a connection of its own, after the first is closed: a role may be allowed a single one.
     try:
         check_at_head(url)
     except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
+        return DatabaseReading(server=server, fault_of_revision=error.sentence, rights=None, windows=None)
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         windows = longest_windows(database, slots_per_sid=slots_per_sid)
         changes = database_changes(database, sids, slots_per_sid)

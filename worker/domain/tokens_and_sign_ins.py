@@ -16,11 +16,14 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.records.users import Failures, SignIn, User
 from worker.domain.wire.fields import is_fit
 
-TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
-ADDRESS_RULE = (
+TOKEN_RULE = _(
+    "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
+)
+ADDRESS_RULE = _(
     "IPv4 and IPv6 addresses and networks, with commas or blanks between, such as 203.0.113.7, 198.51.100.0/24"
 )
 
@@ -41,7 +44,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1
 _BEARER = "bearer "
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1_000
-PASSWORD_RULE = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,} characters, no control character"
+PASSWORD_RULE = _("%(least)s to %(most)s characters, no control character", SHORTEST_PASSWORD, f"{LONGEST_PASSWORD:,}")
 IDLE = timedelta(minutes=30)
 """After so long without a page a sign-in ends."""
 LONGEST = timedelta(hours=12)
@@ -67,9 +70,9 @@ def read_tokens(text: str) -> tuple[str, ...]:
     """The tokens of an account: one, or two while one replaces the other. Raises ValueError, without the text."""
     tokens = tuple(text.split())
     if not 1 <= len(tokens) <= _MOST_TOKENS:
-        raise ValueError(f"holds {len(tokens)} tokens")
+        raise Fault("holds %(count)s tokens", len(tokens))
     if not all(map(_TOKEN.fullmatch, tokens)):
-        raise ValueError("holds a token that is too short or too long, or has other characters")
+        raise Fault("holds a token that is too short or too long, or has other characters")
     return tokens
 
 
@@ -102,9 +105,9 @@ def read_networks(text: str) -> tuple[Network, ...]:
         try:
             networks.append(_unmapped_network(ip_network(word, strict=False)))
         except ValueError:
-            raise ValueError("holds a word that is neither an address nor a network") from None
+            raise Fault("holds a word that is neither an address nor a network") from None
     if not networks:
-        raise ValueError("names no address")
+        raise Fault("names no address")
     return tuple(networks)
 
 
@@ -187,10 +190,10 @@ def _is_loopback(text: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def password_fault(password: str) -> str | None:
+def password_fault(password: str) -> Sentence | None:
     """Why a text cannot be a password, or None where it can."""
     is_password = is_fit(password, LONGEST_PASSWORD, SHORTEST_PASSWORD)
-    return None if is_password else f"cannot be taken; accepted: {PASSWORD_RULE}"
+    return None if is_password else _("cannot be taken; accepted: %(rule)s", PASSWORD_RULE)
 
 
 def digest_of(secret: str) -> str:

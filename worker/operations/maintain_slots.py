@@ -35,6 +35,7 @@ from worker.domain.records.accounts import (
     SlotKey,
     SlotRow,
 )
+from worker.domain.records.sentences import Sentence, _
 from worker.stores.accounts import (
     add_slot,
     lock_rows,
@@ -185,11 +186,13 @@ def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, floa
         return None
 
 
-def longer_window_remedy(our_window: float, their_window: float) -> str:
+def longer_window_remedy(our_window: float, their_window: float) -> Sentence:
     """What a person does where a slot's row has a longer window than this worker; both in seconds."""
-    return (
-        f"set RECONCILER_QUERY_WINDOW_SECONDS to {their_window:g}; or, once no worker with that window runs any more,"
-        f" lower it with `reconciler limit --window {our_window:g}`"
+    return _(
+        "set RECONCILER_QUERY_WINDOW_SECONDS to %(theirs)s; or, once no worker with that window runs any"
+        " more, lower it with `reconciler limit --window %(own)s`",
+        f"{their_window:g}",
+        f"{our_window:g}",
     )
 
 

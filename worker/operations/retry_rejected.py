@@ -10,6 +10,7 @@ from worker.domain.records.accounts import Rules
 from worker.domain.records.acts import ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
+from worker.domain.records.sentences import Sentence
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
 from worker.operations.record_callbacks import record_callbacks_within
@@ -40,7 +41,7 @@ def retry_rejected(
         if row is None:
             return gone()
         held = read_refused(row.source, row.payload, row.errors)
-        if isinstance(held, str):
+        if isinstance(held, Sentence):
             return Retried(fault=held)
         now = database.now(connection)
         result = Retried()
@@ -49,7 +50,7 @@ def retry_rejected(
             _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
         refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
-            rewrite_refused(connection, rejected_id, refused[0].errors)
+            rewrite_refused(connection, rejected_id, refused[0])
         else:
             keep_refused(connection, refused, row.source, now)
             drop_refused(connection, rejected_id)

@@ -1,7 +1,7 @@
 """The accounts at the platform: the credentials' form, and the file that names them.
 
-Faults are raised as in `worker.settings.addresses`: a ValueError, a fault a line, each of which completes the sentence
-"RECONCILER_... " and holds no value of a credential.
+Faults are raised as in `worker.settings.addresses`: a `Fault`, each of whose sentences completes "RECONCILER_... " and
+holds no value of a credential.
 """
 
 import re
@@ -14,9 +14,10 @@ from typing import Any
 from worker.adapters.text_files import read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.domain.tokens_and_sign_ins import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.tokens_and_sign_ins import read_tokens
-from worker.domain.wire.fields import ID_RULE, id_fault
+from worker.domain.wire.fields import ID_RULE, bare_id_fault
 from worker.domain.wire.query_request import Credentials
 from worker.settings import notify
 from worker.settings.addresses import of_form
@@ -25,15 +26,16 @@ from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""
 
-SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
-TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
-FAILED_AMOUNT_RULE = "charged or echoed"
-FILE_RULE = (
+SID_RULE = _("1 to 64 ASCII letters, digits, dots, dashes and underscores")
+TOKEN_RULE = _("1 to 256 printable ASCII characters, no white space")
+FAILED_AMOUNT_RULE = _("charged or echoed")
+FILE_RULE = _(
     'a TOML file with one table per account: [NAME] and account_sid, auth_token and app_id, each a "string", and where'
     " its notifications go: notify_url with notify_secret, or notify_task; where its callbacks come in over HTTP:"
-    f" callback_token; what an amount beside a failure means: failed_amount, {FAILED_AMOUNT_RULE};"
+    " callback_token; what an amount beside a failure means: failed_amount, charged or echoed;"
     " auth_token_file, notify_url_file, notify_secret_file, notify_broker_url_file and"
-    f" callback_token_file may name files that hold these; NAME: {ID_RULE}"
+    " callback_token_file may name files that hold these; NAME: %(rule)s",
+    ID_RULE,
 )
 
 # The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
@@ -59,26 +61,26 @@ class AccountsFile:
     """The tokens of those accounts whose callbacks come in over HTTP."""
     failed_amounts: Mapping[str, FailedAmount] = field(default_factory=dict)
     """What an amount beside a failure means, of those accounts that say so."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Sentence, ...] = ()
     """What a person should know; the file can be used."""
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
-        """Read a file. Raises ValueError, a fault a line, where it cannot be read or an entry is wrong."""
+        """Read a file. Raises `Fault` if it cannot be read, and `Faults` if entries are wrong."""
         try:
             tables = read_toml(path)
-        except ValueError as error:
-            raise ValueError(f"names a file that {error}") from None
-        faults: list[str] = []
+        except Fault as fault:
+            raise Fault("names a file that %(fault)s", fault.sentence) from None
+        faults: list[Sentence] = []
         files: list[Path] = []
         for name, table in tables.items():
             if isinstance(table, dict):
                 secrets = _put_secrets(table, path.parent)
                 files += secrets.paths
-                faults += (f"{_whose(name)} whose {key}{SUFFIX} {fault}" for key, fault in secrets.faults.items())
+                faults += (_wrong_key(name, f"{key}{SUFFIX}", fault) for key, fault in secrets.faults.items())
             faults += _table_faults(name, table)
         if faults:
-            raise ValueError("\n".join(faults))
+            raise Faults(faults)
         accounts = {name: Credentials(**{key: table[key] for key in _KEYS}) for name, table in tables.items()}
         endpoints = {name: notify.endpoint_of(name, table) for name, table in tables.items()}
         warnings = [*mode_warnings(path), *(line for file in files for line in secret_mode_warnings(file))]
@@ -99,25 +101,25 @@ class AccountsFile:
 
 
 def account_sid(text: str) -> str:
-    """An account SID. Raises ValueError."""
+    """An account SID. Raises `Fault`."""
     return of_form(_SID, text)
 
 
 def auth_token(text: str) -> str:
-    """An auth token. Raises ValueError."""
+    """An auth token. Raises `Fault`."""
     return of_form(_TOKEN, text)
 
 
 def callback_tokens(text: str) -> str:
-    """The tokens of callbacks, as they are given. Raises ValueError."""
+    """The tokens of callbacks, as they are given. Raises `Fault`."""
     read_tokens(text)
     return text
 
 
 def app_id(text: str) -> str:
-    """An application's id. Raises ValueError."""
-    if fault := id_fault(text):
-        raise ValueError(fault.partition("; accepted")[0])
+    """An application's id. Raises `Fault`."""
+    if fault := bare_id_fault(text):
+        raise Fault("%(why)s", fault)
     return text
 
 
@@ -130,7 +132,7 @@ def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
     return {DEFAULT_ACCOUNT: credentials}
 
 
-def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:
+def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
     """A fault for each account that has the SID and the app id of one before it.
 
     A callback names its application only, and would match both.
@@ -139,10 +141,14 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:
     for name, credentials in accounts.items():
         first = seen.setdefault((credentials.account_sid, credentials.app_id), name)
         if first != name:
-            yield f"makes the accounts {first!r} and {name!r} the same: they share the account SID and the app id"
+            yield _(
+                "makes the accounts %(one)r and %(two)r the same: they share the account SID and the app id",
+                first,
+                name,
+            )
 
 
-def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[str]:
+def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
     """A warning for each account whose token differs from that of another account of the same SID.
 
     The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: two tokens
@@ -152,18 +158,21 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[str]:
     for name, credentials in accounts.items():
         first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
         if token != credentials.auth_token:
-            yield f"the accounts {first!r} and {name!r} share an account SID but have different auth tokens"
+            yield _(
+                "the accounts %(one)r and %(other)r share an account SID but have different auth tokens", first, name
+            )
 
 
-def mode_warnings(path: Path, holds: str = "auth tokens") -> Iterator[str]:
+def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentence]:
     """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
-        yield f"{path} holds {holds} and can be read by every user of this machine: chmod 600 {path}"
+        said = _("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
+        yield _("%(what)s: %(do)s", said, _("chmod 600 %(path)s", path))
 
 
-def secret_mode_warnings(path: Path) -> Iterator[str]:
+def secret_mode_warnings(path: Path) -> Iterator[Sentence]:
     """The same of a file that holds one secret."""
-    return mode_warnings(path, "a secret")
+    return mode_warnings(path, _("a secret"))
 
 
 def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
@@ -177,33 +186,35 @@ def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
     return secrets
 
 
-def _table_faults(name: str, table: object) -> Iterator[str]:
+def _table_faults(name: str, table: object) -> Iterator[Sentence]:
     if not isinstance(table, dict):
-        yield f"has the key {_short(name)} outside of any account's table"
+        yield _("has the key %(key)s outside of any account's table", _short(name))
         return
-    whose = _whose(name)
-    if fault := id_fault(name):
-        yield f"{whose} whose name {fault.partition('; accepted')[0]}"
+    account = _short(name)
+    if fault := bare_id_fault(name):
+        yield _("has an account %(account)s whose name %(fault)s", account, fault)
     for key in _KEYS:
         if key not in table:
-            yield f"{whose} that lacks {key}"
+            yield _("has an account %(account)s that lacks %(key)s", account, key)
     for key, fault in _wrong_values(table):
-        yield f"{whose} whose {key} {fault}"
+        yield _wrong_key(name, key, fault)
     for key in table.keys() - _CHECKS.keys():
-        yield f"{whose} with the unknown key {_short(key)}"
+        yield _("has an account %(account)s with the unknown key %(key)s", account, _short(key))
 
 
-def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]:
     """Each key that is wrong, with why."""
     given: dict[str, object] = {}
     for key, check in _CHECKS.items():
         value = table.get(key, _ABSENT.get(key))
         try:
             if key in table and key not in _NO_TEXTS and not isinstance(value, str):
-                raise ValueError("is not a string")
+                raise Fault("is not a string")
             given[key] = check(value) if key in table else value
-        except ValueError as error:
-            yield key, f"{error}; accepted: {CALLBACK_TOKEN_RULE}" if key == "callback_token" else str(error)
+        except Fault as wrong:
+            why = wrong.sentence
+            accepted = _("%(why)s; accepted: %(rule)s", why, CALLBACK_TOKEN_RULE)
+            yield key, accepted if key == "callback_token" else why
         else:
             if fault := notify.combination_fault(key, given, str):
                 yield key, fault
@@ -211,7 +222,7 @@ def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 def _failed_amount(value: object) -> object:
     if value not in list(FailedAmount):
-        raise ValueError(f"is not {FAILED_AMOUNT_RULE}")
+        raise Fault("is not %(rule)s", FAILED_AMOUNT_RULE)
     return value
 
 
@@ -227,8 +238,8 @@ _NO_TEXTS = ("notify_allow_http", "failed_amount")
 _ABSENT: Mapping[str, object] = {"notify_allow_http": False}
 
 
-def _whose(name: str) -> str:
-    return f"has an account {_short(name)}"
+def _wrong_key(name: str, key: str, fault: Sentence) -> Sentence:
+    return _("has an account %(account)s whose %(key)s %(fault)s", _short(name), key, fault)
 
 
 def _short(name: str) -> str:

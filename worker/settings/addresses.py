@@ -10,15 +10,22 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Address, ip_address
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from worker.domain.records.sentences import Fault, _
 from worker.domain.tokens_and_sign_ins import read_networks
 
-DATABASE_RULE = (
+DATABASE_RULE = _(
     "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"
     " special characters in the password percent-encoded"
 )
-BROKER_RULE = "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, amqp://USER:PASSWORD@HOST/VHOST or amqps://..."
-RESULT_RULE = "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, rpc:// or db+ before a database URL; or not set"
-PLATFORM_RULE = "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
+BROKER_RULE = _(
+    "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, amqp://USER:PASSWORD@HOST/VHOST or amqps://..."
+)
+RESULT_RULE = _(
+    "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, rpc:// or db+ before a database URL; or not set"
+)
+PLATFORM_RULE = _(
+    "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
+)
 
 # The drivers that this project installs. psycopg2 or mysqlclient behind the same names would behave differently.
 _DRIVERS = {
@@ -51,10 +58,10 @@ def database_url(text: str) -> str:
     """A SQLAlchemy URL with its driver named: psycopg 3, PyMySQL (always utf8mb4) or SQLite's own."""
     parts = _DATABASE_URL.fullmatch(text)
     if parts is None or _CONTROLS.search(text):
-        raise ValueError("is not a database URL")
+        raise Fault("is not a database URL")
     driver = _DRIVERS.get(parts["scheme"])
     if driver is None:
-        raise ValueError("names a database or a driver that is not supported")
+        raise Fault("names a database or a driver that is not supported")
     query = parse_qs(parts["query"] or "", keep_blank_values=True)
     url = driver + text.removeprefix(parts["scheme"])
     if driver == "sqlite":
@@ -68,7 +75,7 @@ def broker_url(text: str) -> str:
     """A broker's URL, or several joined by semicolons, which kombu tries in turn."""
     for part in _NEXT_URL.split(text):
         if split_url(part).scheme not in _BROKERS:
-            raise ValueError("names a broker that is not supported")
+            raise Fault("names a broker that is not supported")
     return text
 
 
@@ -77,7 +84,7 @@ def result_backend(text: str) -> str:
     if text.startswith("db+"):
         return "db+" + database_url(text.removeprefix("db+"))
     if split_url(text).scheme not in _RESULT_BACKENDS:
-        raise ValueError("names a result backend that is not supported")
+        raise Fault("names a result backend that is not supported")
     return text
 
 
@@ -85,28 +92,29 @@ def platform_url(text: str) -> str:
     """The platform's base URL without a slash at its end."""
     parts = http_parts(text)
     if "?" in text or "#" in text:
-        raise ValueError("holds a query or a fragment")
+        raise Fault("holds a query or a fragment")
     if not _PATH.fullmatch(parts.path):
-        raise ValueError("has a path with characters that do not belong in one")
+        raise Fault("has a path with characters that do not belong in one")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def http_parts(text: str) -> SplitResult:
-    """The parts of an http or https URL that names a host, and neither a user nor a password. Raises ValueError."""
+    """The parts of an http or https URL that names a host, and neither a user nor a password. Raises `Fault`."""
     parts = split_url(text)
     if parts.scheme not in {"http", "https"}:
-        raise ValueError("is neither an http nor an https URL")
+        raise Fault("is neither an http nor an https URL")
     if "@" in parts.netloc:
-        raise ValueError("holds a user name or a password")
+        raise Fault("holds a user name or a password")
     if not _is_host(parts.hostname):
-        raise ValueError("has no valid host")
+        raise Fault("has no valid host")
     return parts
 
 
 def of_form(form: re.Pattern[str], text: str) -> str:
     """A text that has this form."""
     if not form.fullmatch(text):
-        raise ValueError("has characters that are not accepted, or too many" if text else "is empty")
+        fault = _("has characters that are not accepted, or too many") if text else _("is empty")
+        raise Fault("%(why)s", fault)
     return text
 
 
@@ -142,17 +150,17 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def split_url(text: str) -> SplitResult:
-    """The parts of a text that is a URL of printable ASCII. Raises ValueError."""
+    """The parts of a text that is a URL of printable ASCII. Raises `Fault`."""
     # urlsplit drops line ends and tabs without an error: the checked text would differ from the one that is used.
     if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
-        raise ValueError("contains white space or a character that does not belong in a URL")
+        raise Fault("contains white space or a character that does not belong in a URL")
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises ValueError where the port is no number
     except ValueError:
-        raise ValueError("is not a URL") from None
+        raise Fault("is not a URL") from None
     if "://" not in text:
-        raise ValueError("is not a URL")
+        raise Fault("is not a URL")
     return parts
 
 
@@ -164,14 +172,14 @@ def _is_host(name: str | None) -> bool:
 def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:
     if name in {"", ":memory:"} or name.startswith("file::memory:") or "memory" in query.get("mode", []):
         # Every process would have a database of its own, and a restart would lose when the last query was sent.
-        raise ValueError("is a database in memory, which no two processes share and which is lost with its process")
+        raise Fault("is a database in memory, which no two processes share and which is lost with its process")
 
 
 def _with_full_unicode(url: str, name: str, query: dict[str, list[str]]) -> str:
     if not name:
-        raise ValueError("names no database after the host")
+        raise Fault("names no database after the host")
     if query.get("charset", ["utf8mb4"]) != ["utf8mb4"]:
-        raise ValueError("asks for a charset other than utf8mb4, which cannot hold every remark of the platform")
+        raise Fault("asks for a charset other than utf8mb4, which cannot hold every remark of the platform")
     if "charset" in query:
         return url
     return f"{url}{'&' if query else '?'}charset=utf8mb4"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
@@ -23,17 +24,14 @@ Seconds = Annotated[
         ge=SHORTEST_SECONDS,
         le=LONGEST_SECONDS,
         allow_inf_nan=False,
-        description=f"seconds from {SHORTEST_SECONDS} to {LONGEST_SECONDS}, fractions allowed",
+        description=_("seconds from %(least)s to %(most)s, fractions allowed", SHORTEST_SECONDS, LONGEST_SECONDS),
     ),
 ]
+ZONE_RULE = _("an IANA time zone's name, such as Asia/Shanghai")
 
 
-class SettingsError(Exception):
+class SettingsError(Faults):
     """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
-
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(faults))
 
 
 def _upper(value: object) -> object:
@@ -48,7 +46,7 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` alone is a directory of the database
-        raise ValueError("is not a known time zone") from None
+        raise Fault("is not a known time zone") from None
     return value
 
 
@@ -61,19 +59,20 @@ def _secretly(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
-def unset(rule: str) -> Any:
+def unset(rule: Sentence) -> Any:
     """The default of a setting that may be left out, with what is accepted."""
     return Field(default=None, description=rule)
 
 
 def flag() -> Any:
     """The default of a switch."""
-    return Field(default=False, description="true or false")
+    return Field(default=False, description=_("true or false"))
 
 
 def whole(default: int, least: int, most: int) -> Any:
     """The default of a number without fractions, and its range."""
-    return Field(default=default, ge=least, le=most, description=f"a whole number from {least} to {most}")
+    rule = _("a whole number from %(least)s to %(most)s", least, most)
+    return Field(default=default, ge=least, le=most, description=rule)
 
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]

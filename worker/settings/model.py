@@ -12,12 +12,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.wire.fields import ID_RULE
 from worker.domain.wire.query_request import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
 from worker.settings.fields import (
+    ZONE_RULE,
     AccountSid,
     AppId,
     AuthToken,
@@ -49,7 +51,7 @@ from worker.settings.fields import (
 PREFIX = "RECONCILER_"
 _LIMIT_WINDOW_SECONDS = 60.0
 _NO_FILE = account_rules.AccountsFile(path=Path(), accounts={})
-_TRIO = f"{PREFIX}ACCOUNT_SID, {PREFIX}AUTH_TOKEN and {PREFIX}APP_ID"
+_TRIO = _("RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID")
 
 
 class Settings(BaseSettings):
@@ -77,21 +79,19 @@ class Settings(BaseSettings):
     platform_version: str = Field(
         default="201512",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
-        description="1 to 32 ASCII letters, digits, dots, dashes and underscores, such as 201512 or 201612",
+        description=_("1 to 32 ASCII letters, digits, dots, dashes and underscores, such as 201512 or 201612"),
     )
     platform_bracketed_ids: bool = flag()
-    platform_timezone: ZoneName = Field(
-        default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai"
-    )
+    platform_timezone: ZoneName = Field(default="Asia/Shanghai", description=ZONE_RULE)
 
-    platform_ca_file: CaFile | None = unset("a file of one or more certificates in PEM form")
+    platform_ca_file: CaFile | None = unset(_("a file of one or more certificates in PEM form"))
 
     failed_amount: MeaningOfAmount = Field(default=FailedAmount.CHARGED, description=account_rules.FAILED_AMOUNT_RULE)
 
     # Before the file, whose accounts must differ from the one made of these three.
-    account_sid: AccountSid | None = unset(f"{account_rules.SID_RULE}; all of {_TRIO}, or none")
-    auth_token: AuthToken | None = unset(f"{account_rules.TOKEN_RULE}; all of {_TRIO}, or none")
-    app_id: AppId | None = unset(f"{ID_RULE}; all of {_TRIO}, or none")
+    account_sid: AccountSid | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.SID_RULE, _TRIO))
+    auth_token: AuthToken | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.TOKEN_RULE, _TRIO))
+    app_id: AppId | None = unset(_("%(rule)s; all of %(names)s, or none", ID_RULE, _TRIO))
     accounts_file: NamedAccounts | None = unset(account_rules.FILE_RULE)
 
     # Of the account of these three alone. Each is checked against those before it.
@@ -102,19 +102,19 @@ class Settings(BaseSettings):
     notify_queue: TaskName | None = unset(notify.QUEUE_RULE)
     notify_broker_url: BrokerUrl | None = unset(addresses.BROKER_RULE)
     notify_events: EventTypes | None = unset(notify.EVENTS_RULE)
-    notify_ca_file: CaFile | None = unset("a file of one or more certificates in PEM form")
+    notify_ca_file: CaFile | None = unset(_("a file of one or more certificates in PEM form"))
     notify_keep_days: int = whole(7, 1, 3650)
 
     # Of the same account alone.
     callback_token: CallbackToken | None = unset(TOKEN_RULE)
-    callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description="settle or check")
+    callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description=_("settle or check"))
     callback_allow: Networks | None = unset(ADDRESS_RULE)
     callback_reply: str = Field(
-        default="Success", pattern=r"^[ -~]{0,1000}$", description="0 to 1000 printable ASCII characters"
+        default="Success", pattern=r"^[ -~]{0,1000}$", description=_("0 to 1000 printable ASCII characters")
     )
     trusted_proxies: int = whole(0, 0, 10)
 
-    users_file: Path | None = unset("the path of a file that `reconciler user add` writes")
+    users_file: Path | None = unset(_("the path of a file that `reconciler user add` writes"))
     metrics_token: CallbackToken | None = unset(TOKEN_RULE)
     metrics_allow: Networks | None = unset(ADDRESS_RULE)
 
@@ -127,16 +127,16 @@ class Settings(BaseSettings):
     connect_timeout_seconds: Seconds = 5.0
     request_deadline_seconds: Seconds = 30.0
     tick_seconds: Seconds = 1.0
-    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    log_format: LogFormat = Field(default="console", description="console or json")
-    language: Language | None = unset("en or zh")
-    timezone: ZoneName = Field(default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai")
+    log_level: LogLevel = Field(default="INFO", description=_("DEBUG, INFO, WARNING, ERROR or CRITICAL"))
+    log_format: LogFormat = Field(default="console", description=_("console or json"))
+    language: Language | None = unset(_("en or zh"))
+    timezone: ZoneName = Field(default="Asia/Shanghai", description=ZONE_RULE)
     check_tick_seconds: Seconds = 30.0
     check_backlog_windows: int = whole(60, 1, 1_000_000)
-    check_attention_orders: int = Field(default=1, ge=1, description="a whole number from 1 up")
+    check_attention_orders: int = Field(default=1, ge=1, description=_("a whole number from 1 up"))
     check_notify_seconds: Seconds = 600.0
 
-    _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
 
     # Plain arguments, which the fields check: a type checker would require SecretStr where text will do.
     def __init__(self, **values: Any) -> None:
@@ -148,7 +148,9 @@ class Settings(BaseSettings):
         # A SID that is itself wrong is absent from `data`, and has its own line in the message.
         if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
             sid = f"{PREFIX}ACCOUNT_SID"
-            raise ValueError(f"is not set, though {sid} is" if value is None else f"is set, though {sid} is not")
+            if value is None:
+                raise Fault("is not set, though %(name)s is", sid)
+            raise Fault("is set, though %(name)s is not", sid)
         return value
 
     @field_validator("accounts_file")
@@ -159,9 +161,9 @@ class Settings(BaseSettings):
         own = account_rules.default_account(info.data)
         named = (value or _NO_FILE).accounts
         if own.keys() & named.keys():
-            raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already: rename one;")
-        if faults := "\n".join(account_rules.conflicts({**own, **named})):
-            raise ValueError(faults)
+            raise Fault("has an account 'default', which RECONCILER_ACCOUNT_SID configures already: rename one;")
+        if faults := tuple(account_rules.conflicts({**own, **named})):
+            raise Faults(faults)
         return value
 
     @field_validator(*notify.CHECKS, "callback_token")
@@ -170,13 +172,14 @@ class Settings(BaseSettings):
         key = info.field_name or ""
         has_no_account = "account_sid" in info.data and info.data["account_sid"] is None
         if value is not None and key in ("notify_url", "notify_task", "callback_token") and has_no_account:
-            raise ValueError(
-                f"is set, though {PREFIX}ACCOUNT_SID is not: it belongs to that account alone;"
-                f" others have {key} in their table of {PREFIX}ACCOUNTS_FILE"
+            raise Fault(
+                "is set, though RECONCILER_ACCOUNT_SID is not: it belongs to that account alone; others have %(key)s in"
+                " their table of RECONCILER_ACCOUNTS_FILE",
+                key,
             )
         given = {name: _plain(one) for name, one in (*info.data.items(), (key, value))}
         if fault := notify.combination_fault(key, given, lambda name: f"{PREFIX}{name.upper()}"):
-            raise ValueError(fault)
+            raise Fault("%(why)s", fault)
         return value
 
     @field_validator("query_window_seconds")
@@ -185,9 +188,9 @@ class Settings(BaseSettings):
         # A window scaled down for a test must never reach the real platform, which allows one query a minute.
         url = info.data.get("platform_url")
         if value < _LIMIT_WINDOW_SECONDS and url is not None and not addresses.is_loopback(url):
-            raise ValueError(
-                f"is under 60 while the host of {PREFIX}PLATFORM_URL is not loopback"
-                " (localhost, 127.0.0.0/8 or ::1), so that 60 is the least"
+            raise Fault(
+                "is under 60 while the host of RECONCILER_PLATFORM_URL is not loopback (localhost,"
+                " 127.0.0.0/8 or ::1), so that 60 is the least"
             )
         return value
 
@@ -235,8 +238,13 @@ class Settings(BaseSettings):
     def require_accounts(self) -> Mapping[str, Credentials]:
         """`accounts`, for a program that needs one. Raises SettingsError where there is none."""
         if not self.accounts:
-            raise SettingsError((f"no account is configured: set {_TRIO}, or {PREFIX}ACCOUNTS_FILE",))
+            remedy = _("set %(names)s, or RECONCILER_ACCOUNTS_FILE%(hint)s", _TRIO, self._hint())
+            raise SettingsError([_("%(what)s: %(do)s", _("no account is configured"), remedy)])
         return self.accounts
+
+    def _hint(self) -> str:
+        """What a person may have overlooked if no account is configured."""
+        return ""
 
     @property
     def endpoints(self) -> Mapping[str, EndpointSettings]:
@@ -284,11 +292,11 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys([*tokens, *passwords, *of_endpoints]))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Sentence, ...]:
         """What a person should know at start; the program can run. A line each, without secrets."""
         return (*self._warnings, *self._named.warnings, *account_rules.token_warnings(self.accounts))
 
-    def with_warnings(self, warnings: tuple[str, ...]) -> Self:
+    def with_warnings(self, warnings: tuple[Sentence, ...]) -> Self:
         """A copy with these warnings, such as unknown variables, before its own."""
         copy = self.model_copy()
         copy._warnings = warnings  # noqa: SLF001  # a copy of this very object

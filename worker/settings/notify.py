@@ -1,7 +1,7 @@
 """Where an account's notifications go: the same settings as variables of the account `default`, and as keys of a table
 in the file of accounts.
 
-Faults are raised as in `worker.settings.addresses`: a ValueError that completes the sentence "RECONCILER_... ", and
+Faults are raised as in `worker.settings.addresses`: a `Fault` that completes the sentence "RECONCILER_... ", and
 shows no part of a URL or a secret.
 """
 
@@ -13,17 +13,20 @@ from typing import Any
 
 from worker.adapters.certificates import authorities_file_fault
 from worker.domain.records.notifications import CeleryTask, EndpointSettings, EventType, Webhook
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.settings import addresses
 
-URL_RULE = "https://HOST/PATH, no user, password or fragment; http:// on this machine, or where HTTP is allowed"
-SECRET_RULE = (
+URL_RULE = _("https://HOST/PATH, no user, password or fragment; http:// on this machine, or where HTTP is allowed")
+SECRET_RULE = _(
     "whsec_ and the padded base64 of 24 to 64 bytes; two of these with a blank between them, while one is changed"
 )
-TASK_RULE = (
+TASK_RULE = _(
     "the name of a Celery task, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
 )
-QUEUE_RULE = "the name of a queue, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
-EVENTS_RULE = f"some of {', '.join(EventType)}, separated by commas; or not set, which is all of them"
+QUEUE_RULE = _(
+    "the name of a queue, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
+)
+EVENTS_RULE = _("some of %(names)s, separated by commas; or not set, which is all of them", ", ".join(EventType))
 
 SECRET_KEYS: Mapping[str, str] = {
     "notify_url": "https://stand.in",
@@ -44,53 +47,55 @@ _LONG_PATH = 16
 
 
 def webhook_url(text: str) -> str:
-    """An http or https URL of a receiver. Raises ValueError."""
+    """An http or https URL of a receiver. Raises `Fault`."""
     addresses.http_parts(text)
     if "#" in text:
-        raise ValueError("holds a fragment")
+        raise Fault("holds a fragment")
     return text
 
 
 def webhook_secret(text: str) -> str:
-    """One or two secrets, with one blank between them. Raises ValueError."""
+    """One or two secrets, with one blank between them. Raises `Fault`."""
     words = text.split()
     if len(words) not in (1, 2):
-        raise ValueError("is neither one secret nor two with a blank between them")
+        raise Fault("is neither one secret nor two with a blank between them")
     for word in words:
         if not word.startswith(_SECRET):
-            raise ValueError(f"holds a secret that does not begin with {_SECRET}")
+            raise Fault("holds a secret that does not begin with %(start)s", _SECRET)
         try:
             key = base64.b64decode(word.removeprefix(_SECRET), validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError(f"holds a secret that is not padded base64 after {_SECRET}") from None
+            raise Fault("holds a secret that is not padded base64 after %(start)s", _SECRET) from None
         if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
-            raise ValueError(f"holds a secret of fewer than {_FEWEST_BYTES} or more than {_MOST_BYTES} bytes")
+            raise Fault(
+                "holds a secret of fewer than %(least)s or more than %(most)s bytes", _FEWEST_BYTES, _MOST_BYTES
+            )
     return " ".join(words)
 
 
 def task_name(text: str) -> str:
-    """A task's or a queue's name. Raises ValueError."""
+    """A task's or a queue's name. Raises `Fault`."""
     if text.startswith(OUR_PREFIX):
-        raise ValueError(f"begins with {OUR_PREFIX}, as the worker's own do")
+        raise Fault("begins with %(start)s, as the worker's own do", OUR_PREFIX)
     return addresses.of_form(_NAME, text)
 
 
 def event_types(text: str) -> str:
-    """Types of events, joined by commas without blanks. Raises ValueError."""
+    """Types of events, joined by commas without blanks. Raises `Fault`."""
     words = [word.strip() for word in text.split(",")]
     if not set(words) <= set(EventType):
-        raise ValueError("names an event that there is not")
+        raise Fault("names an event that there is not")
     return ",".join(dict.fromkeys(words))
 
 
 def ca_file(path: str) -> str:
-    """A file of certificates. Raises ValueError."""
+    """A file of certificates. Raises `Fault`."""
     if fault := authorities_file_fault(path):
-        raise ValueError(fault)
+        raise Fault("%(why)s", fault)
     return path
 
 
-def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str], str]) -> str | None:
+def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str], str]) -> Sentence | None:
     """Why a setting does not go with those before it, or None where it does.
 
     `given` holds the plain values of this one and of those before it; one that is wrong by itself is missing.
@@ -99,21 +104,23 @@ def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str],
     to_url, to_task = given.get("notify_url"), given.get("notify_task")
     is_set = bool(given.get(key))
     if key == "notify_url" and to_url and given.get("notify_allow_http") is False and _is_open(to_url):
-        return (
-            "is an http URL beyond this machine, which anybody on the way can read: use https,"
-            f" or set {shown('notify_allow_http')} to true where the network is yours"
+        return _(
+            "is an http URL beyond this machine, which anybody on the way can read: use https, or set"
+            " %(name)s to true where the network is yours",
+            shown("notify_allow_http"),
         )
     if key == "notify_secret" and "notify_url" in given and is_set is not bool(to_url):
-        own, other = ("is set", "is not") if is_set else ("is not set", "is")
-        return f"{own}, though {shown('notify_url')} {other}: every request is signed with it"
+        if is_set:
+            return _("is set, though %(name)s is not: every request is signed with it", shown("notify_url"))
+        return _("is not set, though %(name)s is: every request is signed with it", shown("notify_url"))
     if key == "notify_task" and to_task and to_url:
-        return f"is set, and so is {shown('notify_url')}: keep one of the two"
+        return _("is set, and so is %(name)s: keep one of the two", shown("notify_url"))
     if key in ("notify_queue", "notify_broker_url") and is_set and "notify_task" in given and not to_task:
-        return f"is set, though {shown('notify_task')} is not"
+        return _("is set, though %(name)s is not", shown("notify_task"))
     if key == "notify_ca_file" and is_set and "notify_url" in given and not to_url:
-        return f"is set, though {shown('notify_url')} is not"
+        return _("is set, though %(name)s is not", shown("notify_url"))
     if key == "notify_events" and is_set and {"notify_url", "notify_task"} <= given.keys() and not (to_url or to_task):
-        return f"is set, though neither {shown('notify_url')} nor {shown('notify_task')} is"
+        return _("is set, though neither %(name)s nor %(other)s is", shown("notify_url"), shown("notify_task"))
     return None
 
 
@@ -157,7 +164,7 @@ def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
 
 def _switch(value: object) -> object:
     if not isinstance(value, bool):
-        raise ValueError("is neither true nor false")
+        raise Fault("is neither true nor false")
     return value
 
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
-from worker.domain.wire.query_request import Credentials
+from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
@@ -41,17 +41,17 @@ _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 # Pydantic's kinds of fault, in words that complete "RECONCILER_... ".
 _WORDS = {
-    "greater_than_equal": "is too small",
-    "less_than_equal": "is too large",
-    "finite_number": "is not a finite number",
-    "float_parsing": "is not a number",
-    "int_parsing": "is not a whole number",
-    "int_parsing_size": "is too large",
-    "int_from_float": "is not a whole number",
-    "bool_parsing": "is neither true nor false",
-    "literal_error": "is none of the accepted words",
-    "enum": "is none of the accepted words",
-    "string_pattern_mismatch": "has characters that are not accepted, or too many",
+    "greater_than_equal": _("is too small"),
+    "less_than_equal": _("is too large"),
+    "finite_number": _("is not a finite number"),
+    "float_parsing": _("is not a number"),
+    "int_parsing": _("is not a whole number"),
+    "int_parsing_size": _("is too large"),
+    "int_from_float": _("is not a whole number"),
+    "bool_parsing": _("is neither true nor false"),
+    "literal_error": _("is none of the accepted words"),
+    "enum": _("is none of the accepted words"),
+    "string_pattern_mismatch": _("has characters that are not accepted, or too many"),
 }
 
 
@@ -73,11 +73,8 @@ class _FromEnvironment(Settings):
         """
         return (sources["init_settings"], sources["env_settings"], sources["dotenv_settings"])
 
-    def require_accounts(self) -> Mapping[str, Credentials]:
-        try:
-            return super().require_accounts()
-        except SettingsError as error:
-            raise SettingsError((f"{error}{hint_on_folder()}",)) from None
+    def _hint(self) -> str:
+        return hint_on_folder()
 
 
 def _holds_secret(annotation: object) -> bool:
@@ -109,7 +106,8 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     except ValidationError as error:
         faults = tuple(_fault_lines(error.errors(), secrets))
     except (OSError, UnicodeDecodeError) as error:
-        faults = (f"{env_file} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line",)
+        why = type(error).__name__
+        faults = (_("%(path)s cannot be read (%(why)s); accepted: UTF-8 text, one NAME=value a line", env_file, why),)
     else:
         faults = tuple(_fault_lines([], secrets))
         if not faults:
@@ -133,16 +131,19 @@ def hint_on_folder() -> str:
     """Beside the lack of a setting; empty where there is an `.env`."""
     if Path(".env").exists():
         return ""
-    return f" (there is no .env in {_folder()}; if you have one, call the command in its folder)"
+    return _(" (there is no .env in %(folder)s; if you have one, call the command in its folder)", _folder())
 
 
 def hint_on_default(settings: Settings, name: str) -> str:
     """Beside the value of `database_url` or `broker_url`; empty where it was set, or could have been in an `.env`."""
     if name in settings.model_fields_set or Path(".env").exists():
         return ""
-    return (
-        f"; that is the default {name.removesuffix('_url')}, as there is no .env in {_folder()} and"
-        f" {PREFIX}{name.upper()} is not set: if you have an .env, call the command in its folder"
+    return _(
+        "; that is the default %(name)s, as there is no .env in %(folder)s and %(setting)s is not set: if you"
+        " have an .env, call the command in its folder",
+        name.removesuffix("_url"),
+        _folder(),
+        f"{PREFIX}{name.upper()}",
     )
 
 
@@ -152,7 +153,7 @@ def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:
     return {name.lower().removeprefix(PREFIX.lower()): value for name, value in both.items() if value}
 
 
-def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Iterator[str]:
+def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Iterator[Sentence]:
     """A line for each fault, in the order of the settings."""
     of_files = dict(secrets.faults)
     for detail in details:
@@ -162,17 +163,20 @@ def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Itera
             continue
         yield from _lines_of(detail, field, from_file=field in secrets.values)
     for field, fault in of_files.items():
-        yield f"{PREFIX}{field.upper()}{SUFFIX.upper()} {fault}; accepted: a file that holds nothing but the secret"
+        name = f"{PREFIX}{field.upper()}{SUFFIX.upper()}"
+        yield _("%(name)s %(fault)s; accepted: a file that holds nothing but the secret", name, fault)
 
 
-def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[str]:
+def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[Sentence]:
     accepted = Settings.model_fields[field].description
     name = f"{PREFIX}{field.upper()}"
     named = f"{name} (from {name}{SUFFIX.upper()})" if from_file else name
     own = detail.get("ctx", {}).get("error")
-    for fault in str(own).splitlines() if own else [_WORDS.get(detail["type"], "has a value of the wrong kind")]:
-        shown = "" if field in _NEVER_SHOWN else f" ({_shown(detail['input'])})"
-        yield f"{named} {fault}{shown}; accepted: {accepted}"
+    unexplained = _WORDS.get(detail["type"], _("has a value of the wrong kind"))
+    alone = own.sentence if isinstance(own, Fault) else unexplained
+    for fault in own.faults if isinstance(own, Faults) else (alone,):
+        shown = "" if field in _NEVER_SHOWN else _(" (%(value)s)", _shown(detail["input"]))
+        yield _("%(name)s %(fault)s%(shown)s; accepted: %(rule)s", named, fault, shown, accepted)
 
 
 def _shown(value: object) -> str:
@@ -180,9 +184,9 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
-def _file_warnings(env_file: str | Path | None, in_file: Mapping[str, str | None]) -> Iterator[str]:
+def _file_warnings(env_file: str | Path | None, in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     if env_file is not None and any(_is_secret(name.upper(), value or "") for name, value in in_file.items()):
-        yield from mode_warnings(Path(env_file), "passwords or tokens")
+        yield from mode_warnings(Path(env_file), _("passwords or tokens"))
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -191,11 +195,12 @@ def _is_secret(name: str, value: str) -> bool:
     )
 
 
-def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[str]:
+def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
             close = _nearest(name, VARIABLES)
-            yield f"{name} is set, but there is no such setting" + (f"; did you mean {close}?" if close else "")
+            said = _("%(name)s is set, but there is no such setting", name)
+            yield _("%(what)s; %(do)s", said, _("did you mean %(other)s?", close)) if close else said
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:

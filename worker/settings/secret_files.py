@@ -5,7 +5,7 @@ A setting that holds a secret can be given by a file: `RECONCILER_AUTH_TOKEN_FIL
 `secrets_dir` reads every file of one folder by the setting's name, which neither mixes with variables nor tells when
 both are given.
 
-Faults are told as in `worker.settings.addresses`: ValueError, completing the sentence "RECONCILER_..._FILE ". They show
+Faults are told as in `worker.settings.addresses`: a `Fault`, completing the sentence "RECONCILER_..._FILE ". They show
 neither the content nor the path, which is the secret itself where somebody took one variable for the other.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.adapters.text_files import read_text
+from worker.domain.records.sentences import Fault, Sentence
 
 SUFFIX = "_file"
 """What a setting's name, or a key's, has at its end where it names a file."""
@@ -27,7 +28,7 @@ class SecretFiles:
 
     values: Mapping[str, str]
     """Setting to content."""
-    faults: Mapping[str, str]
+    faults: Mapping[str, Sentence]
     """Setting to why it cannot be had from a file: completes the sentence "RECONCILER_..._FILE "."""
     paths: tuple[Path, ...]
     """The files that were read."""
@@ -38,7 +39,7 @@ def read_secret_files(given: Mapping[str, object], names: Collection[str], folde
     by a key; a relative path counts from the folder.
     """
     values: dict[str, str] = {}
-    faults: dict[str, str] = {}
+    faults: dict[str, Sentence] = {}
     paths: list[Path] = []
     for name in names:
         named = given.get(f"{name}{SUFFIX}")
@@ -46,23 +47,23 @@ def read_secret_files(given: Mapping[str, object], names: Collection[str], folde
             continue
         try:
             if name in given:
-                raise ValueError("is set, and so is the setting itself: keep one of the two")
+                raise Fault("is set, and so is the setting itself: keep one of the two")
             if not isinstance(named, str):
-                raise ValueError("is not a string")
+                raise Fault("is not a string")
             values[name] = _read_secret(folder / named)
-        except ValueError as error:
-            faults[name] = str(error)
+        except Fault as fault:
+            faults[name] = fault.sentence
         else:
             paths.append(folder / named)
     return SecretFiles(values=values, faults=faults, paths=tuple(paths))
 
 
 def _read_secret(path: Path) -> str:
-    """A file's content without the line end that editors and `echo` leave. Raises ValueError."""
+    """A file's content without the line end that editors and `echo` leave. Raises `Fault`."""
     try:
         text = read_text(path, _MAX_BYTES).removesuffix("\n").removesuffix("\r")
-    except ValueError as error:
-        raise ValueError(f"names a file that {error}") from None
+    except Fault as fault:
+        raise Fault("names a file that %(fault)s", fault.sentence) from None
     if not text:
-        raise ValueError("names a file that is empty")
+        raise Fault("names a file that is empty")
     return text

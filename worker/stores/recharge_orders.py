@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, case, func, select, text, update
+from sqlalchemy import Connection, Row, Select, Update, case, func, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -150,7 +150,7 @@ def _locking(kind: str, waits: bool) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
     locking = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
     # MySQL, for which this is a comment, waits for 10 s.
-    return locking if waits or kind not in ("mysql", "mariadb") else locking.suffix_with(text("/*M! WAIT 1 */"))
+    return locking if waits or kind not in ("mysql", "mariadb") else locking.suffix_with("/*M! WAIT 1 */")
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:

@@ -37,12 +37,16 @@ class KeptCallback(NamedTuple):
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
     """Store refused input; `source` is the task or command that sent it."""
     rows = [
-        {"received_at": now, "source": source, "payload": one.payload, "errors": one.errors}
+        {"received_at": now, "source": source, **_texts_of(one)}
         | {name: getattr(one.key, name, None) for name in ("account", "request_id", "custom_parm")}
         for one in refused
     ]
     if rows:
         connection.execute(insert(REJECTED), rows)
+
+
+def _texts_of(refused: RefusedText) -> dict[str, str | None]:
+    return {name: getattr(refused, name) for name in ("payload", "errors", "errors_said")}
 
 
 def close_refused(connection: Connection, ids: Collection[int]) -> int:
@@ -72,7 +76,7 @@ def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], so
 
     Raises IntegrityError where somebody else has stored the same at this moment.
     """
-    rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
+    rows = [{"received_at": now, "source": source, **_texts_of(one)} for one in refused]
     # The errors name the account where the address did.
     named = [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows]
     # In one order, so that processes that keep the same do not wait for each other in a circle.
@@ -96,9 +100,10 @@ def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
     return None if row is None else RefusedRow(*row)
 
 
-def rewrite_refused(connection: Connection, rejected_id: int, errors: str) -> None:
+def rewrite_refused(connection: Connection, rejected_id: int, refused: RefusedText) -> None:
     """Write why a locked row was refused once more."""
-    connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(errors=errors))
+    written = {"errors": refused.errors, "errors_said": refused.errors_said}
+    connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(written))
 
 
 def drop_refused(connection: Connection, rejected_id: int) -> None:

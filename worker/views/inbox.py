@@ -1,6 +1,7 @@
 """Refused input and unmatched callbacks, as lists and one by one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.tables import REJECTED, UNMATCHED
 from worker.domain.finance.report import Period
+from worker.domain.records.sentences import from_json
 from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, between, read_page, rows_by_id
 
 Row = dict[str, Any]
@@ -76,7 +78,7 @@ def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Ro
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
     """A refused row, whole."""
-    return next(iter(rows_by_id(connection, REJECTED, [rejected_id], REJECTED.c)), None)
+    return next(iter(_in_sentences(rows_by_id(connection, REJECTED, [rejected_id], REJECTED.c))), None)
 
 
 def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
@@ -104,4 +106,10 @@ def _recent(
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
     listed = Listed(key=key, within=within, filters=filters, newest=_SEARCHED)
-    return read_page(connection, listed, table, table.c, after=last, most=most, seconds=seconds)
+    page = read_page(connection, listed, table, table.c, after=last, most=most, seconds=seconds)
+    return page if table is UNMATCHED else replace(page, rows=_in_sentences(page.rows))
+
+
+def _in_sentences(rows: Sequence[Row]) -> list[Row]:
+    """Refused rows, with what is wrong with them as a sentence whose parts are the lines."""
+    return [{**row, "errors": from_json(row["errors"], row.pop("errors_said"))} for row in rows]

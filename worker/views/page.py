@@ -39,7 +39,7 @@ _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
 # Without statistics, as after a restore, PostgreSQL expects few rows of each filter: for each page it would read and
 # sort all rows that match.
-_KEEP_ORDER = text(
+_KEEP_ORDER = (
     "SELECT set_config('enable_sort', 'off', true) WHERE NOT EXISTS"
     " (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = :name)"
 )
@@ -142,7 +142,7 @@ def read_page(
 
     def find(older: Key | None) -> list[Key]:
         if connection.dialect.name == "postgresql" and not listed.has_few:
-            connection.execute(_KEEP_ORDER, {"name": table.name})
+            connection.execute(text(_KEEP_ORDER), {"name": table.name})
         found = connection.execute(listed.keys(connection, after=after, newer_than=older, most=most))
         return [tuple(row) for row in found]
 

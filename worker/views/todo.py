@@ -268,7 +268,7 @@ def _notification(row: Row) -> Row:
 
 
 def _refused_input(row: Row) -> Row:
-    return _item(row["id"], None, str(row["id"]), row["received_at"], row["errors"].partition("\n")[0])
+    return _item(row["id"], None, str(row["id"]), row["received_at"], row["errors"].parts[0])
 
 
 def _callback(row: Row) -> Row:

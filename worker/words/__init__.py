@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.domain.records.coded_texts import N_ as N_
+from worker.domain.records.sentences import N_ as N_
+from worker.domain.records.sentences import Sentence, in_places
 
 _UNITS = (
     (172_800.0, 86_400.0, N_("%(count)s days")),
@@ -18,6 +19,15 @@ _UNITS = (
 )
 """From so many seconds on a duration is said in a unit of so many seconds."""
 _ONE = {"%(count)s hours": N_("1 hour"), "%(count)s seconds": N_("1 second")}
+
+
+def lasting(seconds: float) -> Sentence:
+    """A duration to two digits or so, in the unit that a person would take."""
+    seconds = max(0.0, seconds)
+    _least, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
+    count = seconds / length
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return Sentence(_ONE[message]) if shown == "1" else Sentence(message, shown)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,34 +41,39 @@ class Skin:
     time: Callable[[datetime], str] = str
     """A time, in the zone of its reader."""
 
-    def text(self, message: str, **values: object) -> str:
+    def text(self, message: str, *values: object) -> str:
         """The message in the language of its reader, with the values in its places, such as %(count)s."""
+        return self._filled(message, in_places(message, values) if values else {})
+
+    def say(self, sentence: Sentence) -> str:
+        """A sentence in the language of its reader."""
+        return self._filled(sentence.message, sentence.values)
+
+    def _filled(self, message: str, values: Mapping[str, object]) -> str:
         translated = self.translate(message)
         return translated % {name: self._shown(value) for name, value in values.items()} if values else translated
 
     def _shown(self, value: object) -> object:
+        if isinstance(value, Sentence):
+            return self.say(value)
         if isinstance(value, timedelta):
             return self.duration(value.total_seconds())
         return f"{value:,}" if isinstance(value, int) else value
 
     def advice(self, message: str, **values: object) -> str:
         """The same, with what its reader does in the places of remedies."""
-        return self.text(message, **{name: self.translate(said) for name, said in self.remedies.items()}, **values)
+        return self._filled(message, {name: self.translate(said) for name, said in self.remedies.items()} | values)
 
     def duration(self, seconds: float) -> str:
-        """A duration to two digits or so, in the unit that a person would take."""
-        seconds = max(0.0, seconds)
-        _, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
-        count = seconds / length
-        shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-        return self.text(_ONE[message]) if shown == "1" else self.text(message, count=shown)
+        """A duration, as `lasting` has it."""
+        return self.say(lasting(seconds))
 
     def moment(self, time: datetime, now: datetime) -> str:
         """A time and how far ahead it lies; `now` for one that has passed."""
         wait = (time - now).total_seconds()
         if wait <= 0:
-            return self.text(N_("now"))
-        return self.text(N_("%(time)s (in %(duration)s)"), time=self.time(time), duration=self.duration(wait))
+            return self.text("now")
+        return self.text("%(time)s (in %(duration)s)", self.time(time), self.duration(wait))
 
 
 ENGLISH = Skin(translate=lambda message: message)

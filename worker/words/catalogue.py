@@ -1,11 +1,10 @@
 """The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from importlib.resources import files
-from typing import Any, BinaryIO
 
 from worker.domain.finance.report import Grouping
 from worker.domain.finance.statements import DifferenceKind, PeriodBy
@@ -52,8 +51,6 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
 }
 FINDINGS = _entries(_HELD["finding"])
 """By its stable name, what a finding is called, and what follows."""
-SAID = frozenset[str]((*_HELD["fault"]["parts"], *_HELD["said"]["parts"]))
-"""What lines say that tell what is wrong with input, what a command refuses and what the doctor finds."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
 """How a query ended (`platform_queries.outcome`)."""
 COLUMNS: Mapping[str, str] = _HELD["column"]
@@ -61,6 +58,10 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
 """The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
+COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
+"""By its name, what one thing and what several of them are."""
+TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
+"""What Typer says of a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
 """By its name, how a reader does what a message asks for: by a command, or in the console."""
 
@@ -90,18 +91,3 @@ def means(value: Enum, skin: Skin) -> str:
 def remedy(value: Enum, skin: Skin) -> str:
     """What to do about it."""
     return skin.advice(ENTRIES[type(value)][value].do)
-
-
-def extract(source: BinaryIO, *_: object, **__: object) -> Iterator[tuple[int, None, str, list[str]]]:
-    """Each message of the catalogue, as Babel takes it for `make messages`."""
-    return ((0, None, message, []) for message in _messages(tomllib.load(source)))
-
-
-def _messages(table: dict[str, Any]) -> Iterator[str]:
-    for held in table.values():
-        if isinstance(held, dict):
-            yield from _messages(held)
-        elif isinstance(held, list):
-            yield from held
-        else:
-            yield held

@@ -12,6 +12,7 @@ from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.installation import STATED
 from worker.cli.app import CommandError, Commands, OneLineGroup, app
 from worker.database.revisions import NotAtHead
+from worker.domain.records.sentences import Sentence
 from worker.settings import SettingsError
 
 LISTED = """
@@ -48,7 +49,7 @@ def reconciler() -> None:
         (CommandError("no such thing: make one"), 1, "Error: no such thing: make one\n"),
         (CommandError("used\nwrongly", status=2), 2, "Error: used wrongly\n"),
         (NotAtHead("run `reconciler migrate`"), 1, "Error: run `reconciler migrate`\n"),
-        (SettingsError(("A is wrong", "B is wrong")), 1, "Error: A is wrong\nError: B is wrong\n"),
+        (SettingsError((Sentence("A is wrong"), Sentence("B is wrong"))), 1, "Error: A is wrong\nError: B is wrong\n"),
         (typer.BadParameter("no"), 2, "Error: Invalid value: no; see: reconciler fail --help\n"),
         (typer.Exit(3), 3, ""),
         (KeyboardInterrupt(), 130, ""),

@@ -11,6 +11,7 @@ import typer
 
 from worker.cli.listing import Listing, Paged, require_one_format, write_csv
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Sentence
 from worker.views.page import Page
 
 
@@ -66,7 +67,7 @@ def test_json_and_csv_at_once_are_refused() -> None:
 
 @pytest.mark.parametrize("form", [{}, {"as_json": True}, {"as_csv": True, "limit": 5}])
 def test_a_list_that_was_searched_in_part_says_so(form: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    listing = Listing(rows="orders submitted", none="No such orders.", csv=("id",), columns=("id",))
+    listing = Listing(rows="orders submitted", none=Sentence("No such orders."), csv=("id",), columns=("id",))
     with pytest.raises(typer.Exit) as ended:
         Paged(**form).show(listing, Page(rows=[], searched=2_000))
     assert ended.value.exit_code == 3

@@ -8,6 +8,7 @@ from worker.adapters.safe_text import Redactor
 from worker.doctor import checks
 from worker.doctor.finding import Status, ok, warning
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.sentences import Sentence
 from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 
@@ -36,8 +37,8 @@ def test_a_clock_that_is_off_by_more_is_a_warning_that_says_which_way(ahead: flo
 @pytest.mark.parametrize(
     ("name", "safe", "unsafe"),
     [
-        ("fsync", ["on"], ["off", None]),
-        ("synchronous_commit", ["on", "remote_apply", "local", "remote_write"], ["off", None]),
+        ("fsync", ["on"], [Sentence("off"), None]),
+        ("synchronous_commit", ["on", "remote_apply", "local", "remote_write"], [Sentence("off"), None]),
         ("innodb_flush_log_at_trx_commit", ["1", "3"], ["0", "2", None]),
     ],
 )
@@ -119,11 +120,15 @@ def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
 
 def test_a_finding_is_a_line_that_says_what_to_do() -> None:
     assert str(ok("fsync", "on")) == "on"
-    assert str(warning("fsync", "off", "set fsync = on")) == "off: set fsync = on"
+    assert str(warning("fsync", Sentence("off"), Sentence("set fsync = on"))) == "off: set fsync = on"
 
 
 def test_what_is_shown_holds_no_secret_and_no_control_character() -> None:
-    found = warning("broker", "it said\n'\x1b[2Jsesame-street'", "open sesame-street")
+    found = warning(
+        "broker",
+        Sentence("%(words)s", "it said\n'\x1b[2Jsesame-street'"),
+        Sentence("open %(gate)s", "sesame-street"),
+    )
     check = found.shown_with(Redactor(["sesame-street"]))
     assert (check.detail, check.remedy) == (r"it said '\x1b[2J***'", "open ***")
 

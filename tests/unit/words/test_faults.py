@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.domain.builders import NOW, make_order
+from worker.broker.sizes import TOO_LARGE, shortened
 from worker.domain.callbacks.bodies import receive
 from worker.domain.orders.cancellations_and_checks import check_all
 from worker.domain.orders.enqueueing import differences
 from worker.domain.orders.submissions import gone, read_items, read_list, read_order, read_refused, refused_texts
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import OrderKey, OrderState
+from worker.domain.records.sentences import Sentence, from_json, to_json
 from worker.words import ENGLISH, Skin
 from worker.words.languages import translations
-from worker.words.sentences import sentence_in_words
 
 CHINESE = Skin(translate=translations("zh").gettext)
 NAMES = re.compile(
@@ -42,7 +43,7 @@ BODIES += [b'{"requestId": "1", "1": "' + b"1" * 20_000 + b'"}', b'{"remark": "1
 REFUSED = [("水", "{}", ""), ("reconciler enqueue", "[", ""), ("reconciler enqueue", "[]", ""), ("", "", "message: 1")]
 
 
-def faults() -> Iterator[str]:
+def faults() -> Iterator[Sentence]:
     for one in (read_list({}, "orders"), read_list([], "callbacks"), read_list([1] * 1001, "orders")):
         yield from one[1][0].errors
     _, refused = read_items(ORDERS, "orders", lambda item: read_order(item, {"default"}, AT))
@@ -51,7 +52,6 @@ def faults() -> Iterator[str]:
         received = receive("default", "8", body, "charset=undefined", Trust.SETTLE)
         assert isinstance(received, Rejection), body
         yield from received.errors
-    yield from refused_texts([Rejection(index=None, payload="1" * 1_000_001, errors=())])[0].errors.splitlines()
     known = make_order(custom_parm="1", state=OrderState.SUCCEEDED)
     sent = read_order({"request_id": known.request_id, "custom_parm": "2"}, {"default"}, AT)
     assert not isinstance(sent, tuple)
@@ -61,24 +61,45 @@ def faults() -> Iterator[str]:
         (1, {}, OrderKey(account="default", request_id="9")),
     ]
     yield from (fault for one in check_all(references, [known], NOW).rejections for fault in one.errors)
-    yield gone().fault or ""
-    yield from (str(read_refused(*one)) for one in REFUSED)
-    yield "message: its body is longer than 9 bytes; accepted: a list of 1 to 1000, send more in parts"
-    yield "payload: shortened; kept are the first 9 characters of 99 or more bytes"
+    (kept,) = refused_texts([Rejection(index=None, payload="1" * 1_000_001, errors=())])
+    lines = from_json(kept.errors, kept.errors_said).parts
+    for said in (*filter(None, lines), gone().fault, *(read_refused(*one) for one in REFUSED)):
+        assert isinstance(said, Sentence)
+        yield said
+    yield from (*TOO_LARGE, shortened(99))
 
 
 @pytest.mark.parametrize("fault", dict.fromkeys(faults()))
-def test_a_fault_is_said_in_the_language_of_its_reader(fault: str) -> None:
-    assert sentence_in_words(fault, ENGLISH).casefold() == fault.casefold()
-    said = sentence_in_words(fault, CHINESE)
+def test_a_fault_is_said_in_the_language_of_its_reader(fault: Sentence) -> None:
+    assert ENGLISH.say(fault) == fault
+    said = CHINESE.say(fault)
     words = re.sub(r"'.*?'|[A-Z0-9-]+T\S+|default:\S+", "", said)
     assert not re.search("[A-Za-z]{2}|[一-鿿][,:;()]", NAMES.sub("", words)), said
 
 
-def test_a_fault_may_quote_what_looks_like_very_many_faults() -> None:
-    quoted = "x: " * 20
-    _, (refused,) = read_items([{"request_id": "1", "mobile": quoted}], "orders", lambda one: read_order(one, {}, AT))
-    said = next(sentence_in_words(fault, CHINESE) for fault in refused.errors if fault.startswith("mobile"))
-    assert said.startswith(f"mobile：{quoted!r} 不是手机号")
-    for others in ("x: " * 9_000, "x: " * 600, "x y (a: " * 250, "x y (" * 400):
-        assert sentence_in_words(others, CHINESE) == others
+def refused_order() -> tuple[Sentence, ...]:
+    refused = read_order({"custom_parm": "mobile: is empty", "mobile": "100%s (x)\0"}, {"default"}, AT)
+    assert isinstance(refused, tuple)
+    return refused
+
+
+def test_a_fault_that_a_table_holds_is_said_again() -> None:
+    (kept,) = refused_texts([Rejection(index=0, payload=1, errors=refused_order())])
+    read = from_json(kept.errors, kept.errors_said)
+    assert (read, CHINESE.say(read)) == (kept.errors, "\n".join(map(CHINESE.say, refused_order())))
+    assert "不是手机号" in CHINESE.say(read)
+
+
+@pytest.mark.parametrize("held", [None, "[]", to_json([Sentence("another line")])])
+def test_a_line_whose_message_no_table_holds_stands_as_it_is(held: str | None) -> None:
+    lines = "mobile: is empty; accepted: 100%(what)s\n\nan archived order that was not moved back"
+    assert CHINESE.say(from_json(lines, held)) == lines
+
+
+def test_a_line_that_was_cut_stands_as_it_is() -> None:
+    many = [Sentence("is longer than %(count)s bytes", number) for number in range(1_000)]
+    (kept,) = refused_texts([Rejection(index=0, payload=1, errors=tuple(many))])
+    *whole, cut = CHINESE.say(from_json(kept.errors, kept.errors_said)).split("\n")
+    assert len(kept.errors) == 10_000
+    assert many[len(whole)].startswith(cut)
+    assert whole == [CHINESE.say(one) for one in many[: len(whole)]]

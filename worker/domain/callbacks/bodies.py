@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from worker.domain.records.answers import Report
 from worker.domain.records.incoming import Rejection, Trust, storable
+from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
@@ -32,7 +33,7 @@ _LONGEST_SHOWN = 64
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
-class BodyFault(Exception):
+class BodyFault(Refusal):
     """A body that holds no item; `str()` says why, without quoting the body."""
 
 
@@ -61,7 +62,7 @@ def _object_in(text: str) -> Mapping[str, object]:
     try:
         return cast(Mapping[str, object], parse(text))
     except JsonFault as fault:
-        raise BodyFault(str(fault)) from None
+        raise BodyFault("%(why)s", fault.sentence) from None
 
 
 def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
@@ -71,7 +72,7 @@ def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
             body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS
         )
     except ValueError:
-        raise BodyFault(f"the body is no JSON, and has more than {_MOST_FIELDS} form fields") from None
+        raise BodyFault("the body is no JSON, and has more than %(count)s form fields", _MOST_FIELDS) from None
     words = _decoded([word.encode("latin-1") for pair in pairs for word in pair], content_type)
     fields: dict[str, str] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
@@ -144,39 +145,39 @@ def receive(account: str, app_id: str, body: bytes, content_type: str | None, tr
     try:
         payload = read_body(body, content_type)
     except BodyFault as fault:
-        return _refused(account, payload, (f"callback: {fault}",))
+        return _refused(account, payload, (_("callback: %(why)s", fault.sentence),))
     callback = read_callback(payload)
     if isinstance(callback, tuple):
         return _refused(account, payload, callback)
     named = callback.report.app_id
     if named not in (None, app_id):
-        return _refused(
-            account, payload, (f"appid: {storable(str(named), _LONGEST_SHOWN)} is not that of this account",)
-        )
+        shown = storable(str(named), _LONGEST_SHOWN)
+        return _refused(account, payload, (_("appid: %(value)s is not that of this account", shown),))
     return replace(callback, account=account, trust=trust)
 
 
-def read_callback(item: object) -> Callback | tuple[str, ...]:
+def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
     """Read one callback body; returns it, or why it cannot be kept for an order. Never raises."""
     if not isinstance(item, Mapping):
-        return (f"callback: must be an object, not {json_type(item)}",)
+        return (_("callback: must be an object, not %(type)s", json_type(item)),)
     try:
         payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
     except (TypeError, ValueError, RecursionError):
         # Very long integers and very deep nesting, for instance: Python can read more than it can write.
-        return ("callback: cannot be written as JSON; accepted: the platform's own body, parsed",)
+        return (_("callback: cannot be written as JSON; accepted: the platform's own body, parsed"),)
     if len(payload_text) > LONGEST_PAYLOAD:
-        return (f"callback: is longer than {LONGEST_PAYLOAD} characters",)
+        return (_("callback: is longer than %(count)s characters", LONGEST_PAYLOAD),)
     report = read_report(item)
     faults = [
-        f"{field}: {fault}"
+        _("%(what)s: %(reason)s", field, fault)
         for field, value in (("requestId", report.request_id), ("customParm", report.custom_parm))
         if value is not None and (fault := id_fault(value))
     ]
     if report.request_id is None and report.custom_parm is None:
-        faults.append("requestId: is missing; accepted: requestId, customParm, or both")
+        faults.append(_("requestId: is missing; accepted: requestId, customParm, or both"))
     return tuple(faults) or Callback(report=report, payload=item, payload_text=payload_text)
 
 
-def _refused(account: str, payload: object, errors: tuple[str, ...]) -> Rejection:
-    return Rejection(index=None, payload=payload, errors=(*errors, f"address: that of account {account}"))
+def _refused(account: str, payload: object, errors: tuple[Sentence, ...]) -> Rejection:
+    errors = (*errors, _("address: that of account %(account)s", account))
+    return Rejection(index=None, payload=payload, errors=errors)

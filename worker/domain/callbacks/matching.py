@@ -19,11 +19,12 @@ from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
+from worker.domain.records.sentences import _
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = CodedText(TextCode.TWO_ORDERS)
-_NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
+_NO_ACCOUNT = _("appid: is missing or unknown, and no single account follows from the ids; send it with its appid")
 # What a callback leaves behind with an order that it does not settle.
 _REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
 

@@ -14,6 +14,7 @@ from math import ceil
 from typing import Any
 
 from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.sentences import Sentence
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
@@ -81,7 +82,7 @@ class UnreadableRow:
     line: int
     request_id: str
     """As it stands there."""
-    why: str
+    why: Sentence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Fault, Sentence, _
 from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_written_amount
 
 
@@ -54,7 +55,7 @@ class Difference:
     custom_parm: str | None = None
     state: OrderState | None = None
     charged_amount: Decimal | None = None
-    why: str | None = None
+    why: Sentence | None = None
     """Of a row that cannot be read."""
 
     @property
@@ -100,7 +101,7 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
     for state, texts in given.items():
         for text in texts:
             if words.setdefault(_plain(text), state) is not state:
-                raise ValueError(f"the word {text!r} stands for two states")
+                raise Fault("the word %(word)r stands for two states", text)
     usual = {_plain(text): state for state, texts in USUAL_WORDS.items() for text in texts}
     return {**usual, **words}
 
@@ -113,19 +114,18 @@ def plain_id(cell: str) -> str:
 def read_row(line: int, request_id: str, state: str, amount: str, words: StateWords) -> StatementRow | UnreadableRow:
     """Read the three cells of a row. Spreadsheets and banks decorate numbers: `'2016...`, `￥1,234.50`, `2.94元`."""
     named = plain_id(request_id)
-    if fault := order_id_fault(named):
-        return UnreadableRow(line=line, request_id=named, why=f"request id: {fault}")
+    if id_fault := order_id_fault(named):
+        return UnreadableRow(line=line, request_id=named, why=_("request id: %(why)s", id_fault))
     read_state = words.get(_plain(state))
     if read_state is None:
-        return UnreadableRow(
-            line=line, request_id=named, why=f"state: {state.strip()!r} is no word that an option explains"
-        )
+        why = _("state: %(value)r is no word that an option explains", state.strip())
+        return UnreadableRow(line=line, request_id=named, why=why)
     written = plain_id(amount)
     read = read_written_amount(written)
     if read is None and written:
         # 2,94 may be 2.94 or 294.
-        fault = "has a comma that separates no thousands" if "," in written else "is no amount"
-        why = f"amount: {amount.strip()!r} {fault}; accepted: {AMOUNT_RULE}"
+        fault = _("has a comma that separates no thousands") if "," in written else _("is no amount")
+        why = _("amount: %(value)r %(fault)s; accepted: %(rule)s", amount.strip(), fault, AMOUNT_RULE)
         return UnreadableRow(line=line, request_id=named, why=why)
     return StatementRow(line=line, request_id=named, state=read_state, amount=read)
 

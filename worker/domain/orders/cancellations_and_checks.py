@@ -8,6 +8,7 @@ from worker.domain.orders.settlement import poll_again_now
 from worker.domain.records.incoming import Directory, Rejection
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
+from worker.domain.records.sentences import Sentence, _
 
 Reference = tuple[int, object, OrderKey]
 """Index in the list, payload, key."""
@@ -30,7 +31,7 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
     `orders` are all that the references name.
     """
     result = ReferenceResult()
-    for order, _ in _named(references, orders, result):
+    for order, _reference in _named(references, orders, result):
         if order.state.may_settle and order.id not in result.changes:
             after = order.no_longer_polled(OrderState.CANCELLED)
             result.changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
@@ -48,7 +49,8 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
     result = ReferenceResult()
     for order, (index, payload, key) in _named(references, orders, result):
         if order.state is not OrderState.PENDING:
-            error = f"order {key}: is {order.state.value}, not pending; reopen it first"
+            is_now = Sentence(order.state.value)
+            error = _("order %(order)s: is %(state)s, not pending; reopen it first", key, is_now)
             result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
             continue
         after = replace(poll_again_now(order, now), check_requested_at=now)
@@ -68,9 +70,8 @@ def _named(
         if len(named) == 1:
             found.append((by_id[named[0]], (index, payload, key)))
             continue
-        error = f"order {key}: " + (
-            "its ids belong to two different orders" if named else "is not known; enqueue it first"
-        )
+        why = _("its ids belong to two different orders") if named else _("is not known; enqueue it first")
+        error = _("order %(order)s: %(why)s", key, why)
         result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
     return found
 

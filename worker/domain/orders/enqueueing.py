@@ -9,9 +9,10 @@ from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.scheduling.poll_schedule import first_due
 
-_TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"
+_TWO_ORDERS = _("request_id, custom_parm: belong to two different known orders; send a new order under ids of its own")
 
 Listed = Sequence[tuple[int, object, Submission]]
 """Submissions as (index in the list, payload, submission)."""
@@ -65,7 +66,7 @@ def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: 
     )
 
 
-def differences(order: Order, submission: Submission) -> tuple[str, ...]:
+def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
     """The fields in which a submission differs from what the order's row has; amounts compare by value."""
     pairs = (
         ("request_id", order.request_id, submission.key.request_id),
@@ -74,7 +75,12 @@ def differences(order: Order, submission: Submission) -> tuple[str, ...]:
         ("expected_amount", order.expected_amount, submission.expected_amount),
     )
     return tuple(
-        f"{field}: {sent} differs from the known order's {known}; send a new order under ids of its own"
+        _(
+            "%(field)s: %(value)s differs from the known order's %(known)s; send a new order under ids of its own",
+            field,
+            sent,
+            known,
+        )
         for field, known, sent in pairs
         if known is not None and sent is not None and known != sent
     )
@@ -136,7 +142,7 @@ class _KnownOrders:
 
     def enter(
         self, index: int, submission: Submission, now: datetime, rules: Rules, result: EnqueueResult
-    ) -> tuple[str, ...]:
+    ) -> tuple[Sentence, ...]:
         """Enter the submission at an index of the list; returns why it is refused, if it is."""
         named = self._directory.holders(submission.key)
         if len(named) > 1:

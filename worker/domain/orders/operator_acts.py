@@ -14,12 +14,13 @@ from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.wire.fields import amount_text, is_fit
 
 MAX_ACTOR_LENGTH = 64
 MAX_REASON_LENGTH = 1_000
-ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
-REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
+ACTOR_RULE = _("1 to %(most)s characters, no control character, no blank at either end", MAX_ACTOR_LENGTH)
+REASON_RULE = _("1 to %(most)s characters on one line", f"{MAX_REASON_LENGTH:,}")
 
 _SEEN = (
     *("account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts", "remark"),
@@ -32,16 +33,16 @@ Standing = tuple[OrderState, Attention | None]
 """How an order stands, as a list shows it."""
 
 
-def actor_fault(name: str) -> str | None:
+def actor_fault(name: str) -> Sentence | None:
     """Why a text cannot be an operator's name, or None where it can."""
     is_name = name.strip() == name and is_fit(name, MAX_ACTOR_LENGTH)
-    return None if is_name else f"is no name; accepted: {ACTOR_RULE}"
+    return None if is_name else _("is no name; accepted: %(rule)s", ACTOR_RULE)
 
 
-def reason_fault(reason: str) -> str | None:
+def reason_fault(reason: str) -> Sentence | None:
     """Why a text cannot be a reason, or None where it can."""
     is_reason = bool(reason.strip()) and is_fit(reason, MAX_REASON_LENGTH)
-    return None if is_reason else f"is no reason; accepted: {REASON_RULE}"
+    return None if is_reason else _("is no reason; accepted: %(rule)s", REASON_RULE)
 
 
 def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bool:

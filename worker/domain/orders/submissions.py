@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
+from worker.domain.records.sentences import Sentence, _, to_json
 from worker.domain.wire.fields import (
     AMOUNT_RULE,
     MOBILE_RULE,
@@ -32,14 +33,14 @@ MAX_LIST = 1000
 AHEAD_ALLOWED = timedelta(minutes=5)
 
 _FIRST_YEAR = 2000
-_TIME_RULE = (
+_TIME_RULE = _(
     "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
 )
 ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 _LONGEST_PAYLOAD = 1_000_000
 _LONGEST_ERRORS = 10_000
-_GONE = "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
+_GONE = _("is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them")
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
@@ -47,16 +48,17 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
     if isinstance(items, Unread):
         errors = items.errors
     elif not isinstance(items, list):
-        errors = (f"{what}: must be a list, not {json_type(items)}",)
+        errors = (_("%(what)s: must be a list, not %(type)s", Sentence(what), json_type(items)),)
     elif not 1 <= len(items) <= MAX_LIST:
-        errors = (f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts",)
+        named, count = Sentence(what), len(items)
+        errors = (_("%(what)s: the list has %(count)s items; accepted: 1 to 1000, send more in parts", named, count),)
     else:
         return items, ()
     return [], (Rejection(index=None, payload=items, errors=errors),)
 
 
 def read_items(
-    items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
+    items: object, what: str, read: Callable[[object], Item | tuple[Sentence, ...]]
 ) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
     """Check each item of a task's list: (index, payload, read item) of the good ones, the rejections of the others.
 
@@ -74,17 +76,17 @@ def read_items(
     return good, refused
 
 
-def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:
+def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[Sentence, ...]:
     """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
     if isinstance(item, Unread):
         return item.errors
     if not isinstance(item, Mapping):
-        return (f"order: must be an object, not {json_type(item)}",)
-    faults: list[str] = _unknown_fields(item, ORDER_FIELDS)
+        return (_("order: must be an object, not %(type)s", json_type(item)),)
+    faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
     # A reference may name one: an earlier release took such orders in.
     faults.extend(
-        f"{field}: {name} is how commands name a row; accepted: any other id"
+        _("%(what)s: %(value)s is how commands name a row; accepted: any other id", field, name)
         for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
         if name is not None and names_a_row(name)
     )
@@ -92,17 +94,17 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
     amount = _read_expected_amount(item.get("expected_amount"), faults)
     submitted_at = _read_time(item.get("submitted_at"), now, faults)
     if item.get("request_id") is None and item.get("custom_parm") is not None and item.get("mobile") is None:
-        faults.append("mobile: is missing; an order known by custom_parm alone needs it, as the only witness")
+        faults.append(_("mobile: is missing; an order known by custom_parm alone needs it, as the only witness"))
     if faults:
         return tuple(faults)
     return Submission(key=key, mobile=mobile, expected_amount=amount, submitted_at=submitted_at)
 
 
-def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[str, ...]:
+def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[Sentence, ...]:
     """Check one reference to an order; returns its key, or every fault that it has."""
     if not isinstance(item, Mapping):
-        return (f"reference: must be an object, not {json_type(item)}",)
-    faults: list[str] = _unknown_fields(item, _REFERENCE_FIELDS)
+        return (_("reference: must be an object, not %(type)s", json_type(item)),)
+    faults: list[Sentence] = _unknown_fields(item, _REFERENCE_FIELDS)
     key = _read_key(item, accounts, faults)
     return tuple(faults) or key
 
@@ -122,44 +124,48 @@ def _key_named_in(payload: object) -> OrderKey | None:
     return OrderKey(**ids) if "account" in ids and len(ids) > 1 else None
 
 
-def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:
-    return [f"{_shown(name)}: is not a known field; accepted: {', '.join(known)}" for name in item if name not in known]
+def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[Sentence]:
+    unknown, rule = (_shown(name) for name in item if name not in known), ", ".join(known)
+    return [_("%(name)s: is not a known field; accepted: %(names)s", name, rule) for name in unknown]
 
 
-def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[str]) -> OrderKey:
+def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[Sentence]) -> OrderKey:
     account = item.get("account")
     account = DEFAULT_ACCOUNT if account is None else account
     request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
     if not (isinstance(account, str) and account in accounts):
-        configured = ", ".join(sorted(accounts)) or "none"
-        faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
+        configured = ", ".join(sorted(accounts)) or _("none")
+        unknown = id_fault(account) or _("%(value)s is not configured; accepted: %(rule)s", account, configured)
+        faults.append(_("%(what)s: %(reason)s", "account", unknown))
     for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := order_id_fault(value)):
-            faults.append(f"{name}: {fault}")
+            faults.append(_("%(what)s: %(reason)s", name, fault))
     if request_id is None and custom_parm is None:
-        faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
+        faults.append(_("request_id: is missing; accepted: request_id, custom_parm, or both"))
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
 
 
-def _read_mobile(value: object, faults: list[str]) -> str | None:
+def _read_mobile(value: object, faults: list[Sentence]) -> str | None:
     if value is None:
         return None
     mobile = normalise_mobile(value) if isinstance(value, str) else None
     if mobile is None:
-        faults.append(f"mobile: {_shown(value)} is no mobile number; accepted: {MOBILE_RULE}")
+        faults.append(_("mobile: %(value)s is no mobile number; accepted: %(rule)s", _shown(value), MOBILE_RULE))
     return mobile
 
 
-def _read_expected_amount(value: object, faults: list[str]) -> Decimal | None:
+def _read_expected_amount(value: object, faults: list[Sentence]) -> Decimal | None:
     if value is None:
         return None
     amount = read_amount(value) if isinstance(value, str) else None
     if amount is None:
-        faults.append(f"expected_amount: {_shown(value)} is no amount; accepted: a string that holds {AMOUNT_RULE}")
+        shown = _shown(value)
+        why = _("expected_amount: %(value)s is no amount; accepted: a string that holds %(rule)s", shown, AMOUNT_RULE)
+        faults.append(why)
     return amount
 
 
-def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
+def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime:
     if value is None:
         return now
     try:
@@ -169,12 +175,13 @@ def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
     except ValueError:
         time = None
     if time is None or time.utcoffset() is None:
-        faults.append(f"submitted_at: {_shown(value)} is no time with an offset; accepted: {_TIME_RULE}")
+        shown = _shown(value)
+        faults.append(_("submitted_at: %(given)s is no time with an offset; accepted: %(rule)s", shown, _TIME_RULE))
         return now
     is_ahead = time - now > AHEAD_ALLOWED
     if is_ahead or time.year < _FIRST_YEAR:
-        fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
-        faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
+        fault = _("more than 5 minutes ahead") if is_ahead else _("too long ago")
+        faults.append(_("submitted_at: %(value)s is %(fault)s; accepted: %(rule)s", _shown(value), fault, _TIME_RULE))
         return now
     # Databases accept fewer offsets than Python does.
     return time.astimezone(UTC)
@@ -191,11 +198,17 @@ def _shown(value: object) -> str:
 
 
 def _texts_of(rejection: Rejection) -> RefusedText:
-    payload, errors = _json(rejection.payload), "\n".join(rejection.errors)
+    payload, said = _json(rejection.payload), list(rejection.errors)
+    errors = "\n".join(said)
     if len(payload) > _LONGEST_PAYLOAD:
-        shortened = f"payload: shortened; kept are the first {_LONGEST_PAYLOAD} of {len(payload)} characters"
+        kept, whole = _LONGEST_PAYLOAD, len(payload)
+        shortened = _("payload: shortened; kept are the first %(kept)s of %(all)s characters", kept, whole)
+        said.append(shortened)
         errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
-    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=storable(errors, _LONGEST_ERRORS))
+    errors = storable(errors, _LONGEST_ERRORS)
+    lines = set(errors.split("\n"))
+    errors_said = to_json(one for one in said if one in lines)
+    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=errors, errors_said=errors_said)
 
 
 def _json(payload: object) -> str:
@@ -247,7 +260,7 @@ class Retried:
     """Items that were taken in, or were known already."""
     rejections: list[Rejection] = field(default_factory=list)
     """Those that were refused once more, and are kept again."""
-    fault: str | None = None
+    fault: Sentence | None = None
     """Why nothing was tried."""
     keys: list[OrderKey] = field(default_factory=list)
     """Of orders for which kept callbacks may wait."""
@@ -258,25 +271,25 @@ def gone() -> Retried:
     return Retried(fault=_GONE)
 
 
-def read_refused(source: str, payload: str, errors: str) -> RefusedInput | str:
+def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sentence:
     """What a refused row held; or why it cannot be tried once more."""
     if errors.startswith("message:"):
         # The row holds the message's own form, not a list of items.
-        return "is a message that was refused unread: have it sent again"
+        return _("is a message that was refused unread: have it sent again")
     kind = _KIND_OF.get(source)
     if kind is None:
-        return f"came from {source}, which is not retried: have it sent again"
+        return _("came from %(origin)s, which is not retried: have it sent again", source)
     try:
         held = json.loads(payload)
     except (ValueError, RecursionError):
-        return "was kept in part only, or is no JSON: have it sent again"
+        return _("was kept in part only, or is no JSON: have it sent again")
     items = held if isinstance(held, list) else [held]
     if not items:
-        return "is an empty list: there is nothing to retry"
+        return _("is an empty list: there is nothing to retry")
     parts = tuple(items[start : start + MAX_LIST] for start in range(0, len(items), MAX_LIST))
     return RefusedInput(kind=kind, parts=parts, is_list=isinstance(held, list))
 
 
-def errors_of(rejections: Sequence[Rejection]) -> list[str]:
+def errors_of(rejections: Sequence[Rejection]) -> list[Sentence]:
     """The faults of what was refused once more, for a person."""
     return [error for rejection in rejections for error in rejection.errors]

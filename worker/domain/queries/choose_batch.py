@@ -18,6 +18,7 @@ from operator import attrgetter
 from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, AccountState, Rules
 from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
@@ -258,7 +259,7 @@ def spare_pages(kind: IdKind) -> Pages:
     return Pages(first=(), not_due=tuple(((Lane.BATCH, kind, bucket), SPARE_PAGE_SIZE) for bucket in range(1, BUCKETS)))
 
 
-def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) -> str | None:
+def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) -> Sentence | None:
     """Why one query may not poll these orders, which a person has named; None where it may, as it always may for one.
 
     What a batch shows of an order counts by its lane: an order that is polled apart from others stays apart, also
@@ -267,13 +268,14 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
     if len(orders) == 1:
         return None
     if len({(order.account, order.id_kind) for order in orders}) > 1:
-        return "the orders are of several accounts or kinds of id: name those of one"
+        return _("the orders are of several accounts or kinds of id: name those of one")
     if state.configuration_refused or state.one_item_mode:
-        return "this account polls one order a query at present: name one"
+        return _("this account polls one order a query at present: name one")
     if len(orders) > rules.batch_size:
-        return f"a batch holds at most {rules.batch_size} orders (RECONCILER_BATCH_SIZE), not {len(orders)}"
+        most, count = rules.batch_size, len(orders)
+        return _("a batch holds at most %(most)s orders (RECONCILER_BATCH_SIZE), not %(all)s", most, count)
     apart = [f"id:{order.id}" for order in orders if order.lane.is_apart and order.state.may_settle]
-    return f"polled apart from others, so name each alone: {', '.join(apart)}" if apart else None
+    return _("polled apart from others, so name each alone: %(orders)s", ", ".join(apart)) if apart else None
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:

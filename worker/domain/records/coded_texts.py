@@ -11,10 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-
-def N_(message: str) -> str:
-    """Mark a sentence that catalogues translate: `make messages` looks for this name."""
-    return message
+from worker.domain.records.sentences import N_
 
 
 @unique
@@ -180,13 +177,13 @@ class CodedText(str):
         return CodedText(self.code, **{name: one for name, one in {**self.values, **more}.items() if one is not None})
 
 
-def worded(code: TextCode, values: Mapping[str, str], say: Callable[[str], str] = str) -> str:
-    """The sentence of a code; `say` translates its parts, whose places are filled afterwards."""
+def worded(code: TextCode, values: Mapping[str, str], translate: Callable[[str], str] = str) -> str:
+    """The sentence of a code; `translate` is given its parts, whose places are filled afterwards."""
 
     def said(parts: Mapping[str, str]) -> list[str]:
-        return [say(part) for name, part in parts.items() if name in values]
+        return [translate(part) for name, part in parts.items() if name in values]
 
-    sentence = say(code.value).replace("%(done)s", say(N_(", ")).join(said(_DONE)))
+    sentence = translate(code.value).replace("%(done)s", translate(N_(", ")).join(said(_DONE)))
     return "".join((*said(_BEFORE), sentence, *said(_BEHIND))) % values
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.records.orders import Order, OrderKey
+from worker.domain.records.sentences import Sentence
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -41,7 +42,7 @@ class Unread:
 
     text: str
     """Its start."""
-    errors: tuple[str, ...]
+    errors: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +52,7 @@ class Rejection:
     index: int | None
     """Its index in the list; None where the list itself was refused."""
     payload: object
-    errors: tuple[str, ...]
+    errors: tuple[Sentence, ...]
 
     def as_answer(self) -> dict[str, object]:
         """The form in a task's answer."""
@@ -65,6 +66,8 @@ class RefusedText(NamedTuple):
     """JSON."""
     errors: str
     """One a line."""
+    errors_said: str | None = None
+    """The same as JSON, with their messages and values."""
     key: OrderKey | None = None
     """What an order calls itself that was refused; None for other input, and where it names no id."""
 

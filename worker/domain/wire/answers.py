@@ -159,7 +159,7 @@ def read_answer(
 def parsed(body: bytes, content_type: str | None) -> object:
     """The body as JSON. Raises JsonFault where it is none, or too long."""
     if len(body) > BODY_LIMIT:
-        raise JsonFault(f"longer than {BODY_LIMIT} bytes")
+        raise JsonFault("longer than %(count)s bytes", BODY_LIMIT)
     return parse(_decoded(body, content_type))
 
 
@@ -200,7 +200,7 @@ def _decoded(body: bytes, content_type: str | None) -> str:
     try:
         return body.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise JsonFault(f"not {encoding}, at byte {error.start}") from None
+        raise JsonFault("not %(encoding)s, at byte %(byte)s", encoding, error.start) from None
 
 
 def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bool:

@@ -12,14 +12,15 @@ from decimal import Decimal
 from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import storable
+from worker.domain.records.sentences import N_, Sentence, _
 from worker.domain.wire.strict_json import words_of
 
 MAX_ID_LENGTH = 64
-ID_RULE = "1 to 64 characters, no comma, quote, bracket, white space or control character"
+ID_RULE = _("1 to 64 characters, no comma, quote, bracket, white space or control character")
 FEWEST_DIGITS_SHOWN = 4
 """A masked number that shows fewer digits is no evidence."""
-MOBILE_RULE = "11 digits; blanks, dashes and a leading +86 or 86 are allowed"
-AMOUNT_RULE = "a decimal of zero or more, at most four decimals and ten digits before the point"
+MOBILE_RULE = _("11 digits; blanks, dashes and a leading +86 or 86 are allowed")
+AMOUNT_RULE = _("a decimal of zero or more, at most four decimals and ten digits before the point")
 
 # Nearly every id matches this: a check of each character was a quarter of the time that enqueueing an order took.
 _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
@@ -45,32 +46,39 @@ _FULL_WIDTH = str.maketrans("０１２３４５６７８９．，￥", "01234567
 _WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
 
 
-def id_fault(value: object) -> str | None:
-    """Why a value cannot be an id or an account name, or None where it can."""
+def id_fault(value: object) -> Sentence | None:
+    """Why a value cannot be an id or an account name, and what can; None if it can."""
+    fault = bare_id_fault(value)
+    return None if fault is None else _("%(why)s; accepted: %(rule)s", fault, ID_RULE)
+
+
+def bare_id_fault(value: object) -> Sentence | None:
+    """Why a value cannot be an id or an account name; None if it can."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return None
     if not isinstance(value, str):
-        return f"must be a string, not {json_type(value)}; accepted: {ID_RULE}"
+        return _("must be a string, not %(type)s", json_type(value))
     if not value:
-        return f"is empty; accepted: {ID_RULE}"
+        return _("is empty")
     if len(value) > MAX_ID_LENGTH:
-        return f"has {len(value)} characters; accepted: {ID_RULE}"
+        return _("has %(count)s characters", len(value))
     for character in value:
         if character in _FORBIDDEN or character.isspace() or unicodedata.category(character).startswith("C"):
-            return f"contains {character!a}; accepted: {ID_RULE}"
+            return _("contains %(value)s", ascii(character))
     return None
 
 
-def order_id_fault(value: object) -> str | None:
+def order_id_fault(value: object) -> Sentence | None:
     """Why a value cannot be the id of an order that is sent to us, or None where it can.
 
     Stricter than `id_fault`: in a callback or an answer such an id matches no order, which does no harm.
     """
     fault = id_fault(value)
     if fault is None and isinstance(value, str) and _REWRITTEN.fullmatch(value):
-        return (
-            f"{value} is a number that a spreadsheet has rewritten, and its last digits may be lost; accepted: the id"
-            " as it was given: format the column as text, and fill it from the source again"
+        return _(
+            "%(value)s is a number that a spreadsheet has rewritten, and its last digits may be lost;"
+            " accepted: the id as it was given: format the column as text, and fill it from the source again",
+            value,
         )
     return fault
 
@@ -161,10 +169,11 @@ def amount_text(amount: Decimal) -> str:
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
-def json_type(value: object) -> str:
+def json_type(value: object) -> Sentence:
     """The name that JSON gives to a value's type, for messages."""
-    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+    names = {str: N_("a string"), bool: N_("a boolean"), int: N_("a number"), float: N_("a number")}
+    names |= {list: N_("a list"), dict: N_("an object"), type(None): N_("null")}
+    return Sentence(names.get(type(value), type(value).__name__))
 
 
 REMARK_LIMIT = 500

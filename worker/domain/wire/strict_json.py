@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from worker.domain.records.incoming import storable
+from worker.domain.records.sentences import Refusal, Sentence
 
 MAX_DEPTH = 16
 """Levels of nesting; the platform's own answers have at most three."""
@@ -27,7 +28,7 @@ class JsonNumber(str):
     __slots__ = ()
 
 
-class JsonFault(Exception):
+class JsonFault(Refusal):
     """Text that is not JSON as we accept it; `str()` says why, without quoting the text."""
 
 
@@ -43,7 +44,7 @@ def parse(text: str) -> object:
             parse_constant=_constant,
         )
     except json.JSONDecodeError as error:
-        raise JsonFault(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise JsonFault("not JSON: %(why)s at character %(position)s", Sentence(error.msg), error.pos) from None
 
 
 def words_of(value: object) -> str:
@@ -59,7 +60,7 @@ def _check_depth(text: str) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise JsonFault(f"nested deeper than {MAX_DEPTH} levels")
+                raise JsonFault("nested deeper than %(count)s levels", MAX_DEPTH)
         elif first in "]}":
             depth -= 1
 
@@ -72,7 +73,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _constant(name: str) -> object:
-    raise JsonFault(f"{name} is not JSON")
+    raise JsonFault("%(value)s is not JSON", name)
 
 
 def _written(value: object, levels: int) -> str:

@@ -57,7 +57,7 @@ def pause_in_words(pause: Pause | None) -> str:
     if pause is None:
         return ""
     until = shown_time(pause.paused_until) or "…"
-    when = text("from %(time)s until %(until)s", time=shown_time(pause.paused_at), until=until)
+    when = text("from %(time)s until %(until)s", shown_time(pause.paused_at), until)
     return text(", ").join(filter(None, (when, pause.paused_by, pause.pause_reason)))
 
 
@@ -95,8 +95,8 @@ def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
     _, state = pause_accounts(database, who, [account], lasts=_PAUSES.get(lasts))[0]
     until = state.pauses[-1].paused_until
     if until is None:
-        return text("Done: %(account)s is paused until somebody resumes it.", account=account)
-    return text("Done: %(account)s is paused until %(time)s.", account=account, time=shown_time(until))
+        return text("Done: %(account)s is paused until somebody resumes it.", account)
+    return text("Done: %(account)s is paused until %(time)s.", account, shown_time(until))
 
 
 def _resume_page(database: Database, account: str) -> ActPage:
@@ -126,9 +126,9 @@ def _resume_page(database: Database, account: str) -> ActPage:
 def _resume(database: Database, who: Operator, account: str) -> str:
     until = resume_account(database, who, account).waits_until
     if until is None:
-        return text("Done: %(account)s is polled again.", account=account)
-    words = {"account": account, "time": shown_time(until)}
-    return text("Done: %(account)s is polled again from %(time)s on, as the platform asked.", **words)
+        return text("Done: %(account)s is polled again.", account)
+    time = shown_time(until)
+    return text("Done: %(account)s is polled again from %(time)s on, as the platform asked.", account, time)
 
 
 def _hold_page(database: Database, settings: Settings) -> ActPage:
@@ -139,7 +139,7 @@ def _hold_page(database: Database, settings: Settings) -> ActPage:
         if not held:
             return text("No slot has a row yet: each begins with a full reservation.")
         latest = max(row.slot.due_at for row in held)
-        return text("Done: no query before %(time)s.", time=shown_time(latest))
+        return text("Done: no query before %(time)s.", shown_time(latest))
 
     return ActPage(
         title=word(ActKind.HOLD),

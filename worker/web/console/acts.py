@@ -243,9 +243,9 @@ def _reason_field(page: ActPage, *, is_required: bool) -> Field:
     value = typed("reason")
     fault = ""
     if request.method == "POST" and (value or is_required) and reason_fault(value):
-        fault = text("Say why: 1 to %(most)s characters on one line.", most=MAX_REASON_LENGTH)
+        fault = text("Say why: 1 to %(most)s characters on one line.", MAX_REASON_LENGTH)
         if page.reason_label:
-            fault = text("Write 1 to %(most)s characters on one line.", most=MAX_REASON_LENGTH)
+            fault = text("Write 1 to %(most)s characters on one line.", MAX_REASON_LENGTH)
     label = page.reason_label or text("Reason")
     return Field(name="reason", label=label, value=value, fault=fault, is_required=is_required)
 
@@ -262,7 +262,7 @@ def _show(page: ActPage) -> Response:
 
 def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
     """Go on to a page, which says what was done."""
-    more = [text("and %(count)s more", count=len(refused) - _MOST_SAID)] if len(refused) > _MOST_SAID else []
+    more = [text("and %(count)s more", len(refused) - _MOST_SAID)] if len(refused) > _MOST_SAID else []
     listed = [one[:_LONGEST_SAID] for one in refused[:_MOST_SAID]] + more
     g.done = quote(json.dumps({"said": said[:_LONGEST_SAID], "refused": listed}), safe="")
     return make_response(redirect(f"{url_for('console.overview')}{path}", 303))

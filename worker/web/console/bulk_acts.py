@@ -112,9 +112,7 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
         (" · ".join(filter(None, map(word, standing or ()))) or text("no longer there"), f"{len(ids):,}")
         for standing, ids in plan.standings()
     ]
-    is_more = text(
-        "More match: these are the first %(count)s of the list. Do it again for the others.", count=plan.count
-    )
+    is_more = text("More match: these are the first %(count)s of the list. Do it again for the others.", plan.count)
     return ActPage(
         title=word(kind),
         meaning=meaning(kind),
@@ -132,7 +130,7 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
         warnings=[*([is_more] if plan.is_more else []), *said_of_unlisted(database, wanted)],
         refused=" ".join(filters.faults) or ("" if plan.count else text("There are none.")),
         back=local_path(request.args.get("next", "/orders"))[1:],
-        button=text("%(act)s: %(count)s orders", act=word(kind), count=plan.count),
+        button=text("%(act)s: %(count)s orders", word(kind), plan.count),
         do=lambda who: _go_on(settings, database, who, kind, plan),
     )
 

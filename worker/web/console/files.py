@@ -26,10 +26,11 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.sentences import Sentence
 from worker.domain.watching.todo import TodoKind
 from worker.views.orders import SummedOrders
 from worker.views.page import ROWS_AT_ONCE, Bound, OrNothing, Page, every_row
-from worker.web.console.translations import detail_word, outcome_word, text, word, word_of
+from worker.web.console.translations import detail_word, in_words, outcome_word, text, word, word_of
 from worker.web.xlsx import XlsxFile, write_xlsx
 from worker.words import N_
 from worker.words.catalogue import COLUMNS
@@ -221,7 +222,7 @@ def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> t
 
 def sum_name(state: OrderState | None, sums: Sums) -> str:
     """Of which orders these are the sums; None: of all."""
-    return text("%(what)s (%(count)s)", what=text("Total") if state is None else word(state), count=sums.count)
+    return text("%(what)s (%(count)s)", text("Total") if state is None else word(state), sums.count)
 
 
 def column_name(file: str, column: str) -> str:
@@ -239,4 +240,6 @@ def _in_words(column: str, value: Any) -> object:
         return text("yes") if value else text("no")
     if isinstance(value, int) and column.endswith("id"):
         return str(value)
+    if isinstance(value, Sentence):
+        return in_words(value)
     return detail_word(value) if isinstance(value, CodedText) else value

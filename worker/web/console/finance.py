@@ -27,7 +27,7 @@ from worker.settings import Settings
 from worker.views.finance import Check, compare_statement, read_report
 from worker.web.console.files import ListFile, column_name, wanted_format, whole_file
 from worker.web.console.lists import Filters
-from worker.web.console.translations import faults_in_words, text
+from worker.web.console.translations import in_words, text
 from worker.words import N_
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         try:
             found = _compared(filters, list(settings.accounts), database, readings)
         except StatementFault as fault:
-            return _refused(Refused(*faults_in_words(str(fault))))
+            return _refused(Refused(in_words(fault.sentence)))
         except Refused as why:
             return _refused(why)
         if wanted_format():
@@ -134,7 +134,7 @@ def _period(filters: Filters) -> Period:
         raise Refused(text("Please choose the days."))
     last = last or first
     if not 0 <= (last - first).days < _MOST_DAYS:
-        raise Refused(text("Please choose up to %(most)s days, the last not before the first.", most=_MOST_DAYS))
+        raise Refused(text("Please choose up to %(most)s days, the last not before the first.", _MOST_DAYS))
     return Period(first=first, last=last, zone=filters.zone)
 
 
@@ -165,10 +165,10 @@ def _compared(filters: Filters, configured: list[str], database: Database, readi
     rows = read_rows(sent.stream, {name: filters.word(f"{name}_column") for name in COLUMNS}, words)  # type: ignore[arg-type]  # werkzeug names any stream of bytes
     found = readings.read(lambda check: compare_statement(database, rows, period, accounts, f"{by}_at", check))
     if found.differences and not found.statement.count and (why := found.differences[0].why):
-        raise Refused(text("No row of the statement can be read:"), *faults_in_words(why))
+        raise Refused(text("No row of the statement can be read:"), in_words(why))
     return found
 
 
 def _difference_row(one: Difference) -> dict[str, Any]:
     row = {name: getattr(one, name) for name in DIFFERENCE_COLUMNS}
-    return {**row, "why": "".join(faults_in_words(one.why or ""))}
+    return {**row, "why": in_words(one.why) if one.why else ""}

@@ -19,7 +19,7 @@ from worker.settings.rules import app_ids_of, rules_of
 from worker.views.inbox import LONG_ROWS_AT_ONCE, open_rejected_ids, recent_rejected, recent_unmatched, rejected_by_id
 from worker.web.console.acts import ActPage, Done, add_act
 from worker.web.console.lists import List, add_list, storable
-from worker.web.console.translations import faults_in_words, meaning, shown_time, text, word
+from worker.web.console.translations import in_words, meaning, shown_time, text, word
 
 _LONGEST_SHOWN = 2_000
 
@@ -73,7 +73,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
         intake = Intake(database, rules_of(settings), app_ids_of(settings))
         answer: Any = intake.retry_rejected(row["id"], actor=who.name)
         # Where all of it was taken in, its own page is gone.
-        return text("Taken in: %(count)s.", count=answer["done"]), faults_in_words("\n".join(answer["errors"]))
+        return text("Taken in: %(count)s.", answer["done"]), [in_words(one) for one in answer["errors"]]
 
     return ActPage(
         title=word(ActKind.RETRY),
@@ -97,7 +97,7 @@ def _dismiss_page(settings: Settings, database: Database, row: Mapping[str, Any]
         about = [(text("Came by"), row["source"]), (text("Day"), f"{day}"), (text("Open rows"), f"{len(ids):,}")]
 
     def do(who: Operator) -> Done:
-        return text("Dismissed: %(count)s.", count=dismiss_rejected(database, who, ids, which))
+        return text("Dismissed: %(count)s.", dismiss_rejected(database, who, ids, which))
 
     return ActPage(
         title=word(ActKind.DISMISS_REJECTED),
@@ -115,6 +115,6 @@ def _about(row: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         (text("Row"), str(row["id"])),
         (text("Received at"), shown_time(row["received_at"])),
         (text("Came by"), row["source"]),
-        (text("Faults"), "\n".join(faults_in_words(row["errors"]))),
+        (text("Faults"), in_words(row["errors"])),
         (text("Input"), row["payload"][:_LONGEST_SHOWN]),
     ]

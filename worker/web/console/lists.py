@@ -164,7 +164,7 @@ class Filters:
     def _refuse(self, value: str) -> None:
         # What is not filled in is no fault.
         if value:
-            self.faults.append(text("“%(value)s” cannot be read here, and was left out.", value=value[:100]))
+            self.faults.append(text("“%(value)s” cannot be read here, and was left out.", value[:100]))
 
 
 def storable(row_id: int) -> int:

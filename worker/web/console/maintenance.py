@@ -108,8 +108,8 @@ def _plan(
     database: Database, who: Operator, accounts: Sequence[str], begins: datetime | None, ends: datetime | None
 ) -> str:
     pause_accounts(database, who, accounts, begins=begins, ends=ends)
-    words = {"account": text(", ").join(accounts), "since": shown_time(begins), "time": shown_time(ends)}
-    return text("Done: %(account)s is to be paused from %(since)s until %(time)s.", **words)
+    named, since, until = text(", ").join(accounts), shown_time(begins), shown_time(ends)
+    return text("Done: %(account)s is to be paused from %(since)s until %(time)s.", named, since, until)
 
 
 def _time_field(name: str, label: str, proposed: datetime, fault: str = "") -> Field:
@@ -132,7 +132,7 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
 
     def do(who: Operator) -> str:
         done = cancel_planned_pauses(database, who, accounts, shown)
-        return text("Done: the planned pause of %(account)s is cancelled.", account=text(", ").join(done))
+        return text("Done: the planned pause of %(account)s is cancelled.", text(", ").join(done))
 
     return ActPage(
         title=text("Cancel the planned pause"),

@@ -92,7 +92,7 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),
         ]
-    never_sent = text("%(count)s notifications will never be sent.", count=waiting + gave_up)
+    never_sent = text("%(count)s notifications will never be sent.", waiting + gave_up)
     return ActPage(
         title=word(kind),
         meaning=meaning(kind),
@@ -105,9 +105,7 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
 
 
 def _act(database: Database, who: Operator, act: str, account: str) -> str:
-    removed = 0
     if act == "forget":
-        _, removed = forget_endpoint(database, who, account)
-    else:
-        (pause_notifications if act == "pause" else resume_notifications)(database, who, account)
-    return text(_ACTS[act][1], account=account, count=removed)
+        return text(_ACTS[act][1], account, forget_endpoint(database, who, account)[1])
+    (pause_notifications if act == "pause" else resume_notifications)(database, who, account)
+    return text(_ACTS[act][1], account)

@@ -79,7 +79,7 @@ def _named(kind: ActKind, state: OrderState) -> tuple[str, str]:
 def _who(event: Row) -> str:
     """Who did what happened to an order."""
     if event["actor"]:
-        return text("operator %(name)s", name=event["actor"])
+        return text("operator %(name)s", event["actor"])
     return word(Source.WORKER if event["kind"] in _BY_WORKER else event["source"])
 
 
@@ -96,9 +96,9 @@ def _changes(events: Sequence[Row]) -> list[str]:
     return [
         text(
             "%(time)s, %(who)s: %(what)s",
-            time=shown_time(event["at"]),
-            who=_who(event),
-            what=" → ".join(dict.fromkeys((word(event["kind"]), word(event["to_state"])))),
+            shown_time(event["at"]),
+            _who(event),
+            " → ".join(dict.fromkeys((word(event["kind"]), word(event["to_state"])))),
         )
         for event in events[known:]
     ]
@@ -203,7 +203,7 @@ def _result_fields(order: Order) -> list[Field]:
 def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[str]:
     """What is lost, or what speaks against a result that was typed."""
     if _clears_result(kind, order.state):
-        return [text("This is lost: %(result)s", result=detail_word(acts.result_of(order)))]
+        return [text("This is lost: %(result)s", detail_word(acts.result_of(order)))]
     if kind is not ActKind.RESOLVE:
         return []
     warnings = []
@@ -211,8 +211,8 @@ def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[st
     if values["state"] == OrderState.FAILED and amount:
         warnings.append(text("A failed order with a charge: has the platform really kept the money?"))
     if amount is not None and expected is not None and amount != expected:
-        places = {"amount": amount_text(amount), "expected": amount_text(expected)}
-        warnings.append(text("￥%(amount)s is not the expected amount of ￥%(expected)s.", **places))
+        yuan = amount_text(amount), amount_text(expected)
+        warnings.append(text("￥%(amount)s is not the expected amount of ￥%(expected)s.", *yuan))
     if order.lease_token is not None:
         warnings.append(text("A query is under way for it; what it brings will settle nothing any more."))
     return warnings
@@ -239,7 +239,7 @@ def _do(database: Database, who: Operator, kind: ActKind, order: Order, heard: i
         return acts.unless_changed(found, act, seen=order, decide=_decision(kind, values))
 
     refused = [detail_word(why) for why in do_to_orders(database, who, kind, [order.id], decide).values()]
-    return (text("Nothing was done."), refused) if refused else text("Done: %(act)s.", act=_named(kind, order.state)[0])
+    return (text("Nothing was done."), refused) if refused else text("Done: %(act)s.", _named(kind, order.state)[0])
 
 
 def _decision(kind: ActKind, values: Mapping[str, str]) -> Decide:

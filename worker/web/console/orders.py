@@ -31,7 +31,6 @@ from worker.web.console.files import ListFile, list_file, sum_name, wanted_forma
 from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts
 from worker.web.console.translations import SKIN, text
-from worker.words import N_
 from worker.words.sentences import DELETED, next_in_words, wait_in_words
 
 REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
@@ -118,8 +117,9 @@ def said_of_unlisted(database: Database, wanted: OrderSearch) -> list[str]:
         return []
     with database.read() as connection:
         count = unlisted_of_act(connection, wanted.act_key)
-    said = N_("These are the newest orders of the act; %(count)s others are not in the list.")
-    return [text(said, count=count)] if count else []
+    return (
+        [text("These are the newest orders of the act; %(count)s others are not in the list.", count)] if count else []
+    )
 
 
 def search_of(filters: Filters) -> OrderSearch:

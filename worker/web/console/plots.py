@@ -164,9 +164,9 @@ def _states(plots: Plots, zone: ZoneInfo) -> Chart:
         line=Series(name=text("Orders submitted"), kind="submitted", values=plots.submitted),
         note=text(
             "Submitted: %(submitted)s. Succeeded: %(succeeded)s. Failed: %(failed)s.",
-            submitted=sum(plots.submitted),
-            succeeded=sum(plots.succeeded),
-            failed=sum(plots.failed),
+            sum(plots.submitted),
+            sum(plots.succeeded),
+            sum(plots.failed),
         ),
     )
 
@@ -180,7 +180,7 @@ def _backlog(plots: Plots, zone: ZoneInfo) -> Chart:
         description=text("Orders without a result at each time. Line: those that are due now."),
         bars=[Series(name=text("Pending"), kind="pending", values=plots.backlog)],
         level=Series(name=text("Due now"), kind="due", values=[plots.due]),
-        note=text("Pending now: %(pending)s. Due now: %(due)s.", pending=plots.pending, due=plots.due),
+        note=text("Pending now: %(pending)s. Due now: %(due)s.", plots.pending, plots.due),
     )
 
 
@@ -199,7 +199,7 @@ def _delays(plots: Plots) -> Chart:
         labels=[*(text(name) for name in _DELAY_NAMES), text("longer")],
         ticks=range(len(_DELAY_NAMES) + 1),
         bars=[Series(name=text(words), kind=kind, values=values) for (kind, words), values in sums.items()],
-        note=text("Of the last %(count)s settled orders.", count=count),
+        note=text("Of the last %(count)s settled orders.", count),
     )
 
 

@@ -99,7 +99,7 @@ def _signed_in(access: Access, tried: Try, user: User) -> Response:
 
 def _locked(access: Access, until: datetime, now: datetime) -> Response:
     minutes = max(1, -(-(until - now).total_seconds() // 60))
-    answer = _form(access, text(WAIT, minutes=round(minutes)), 429)
+    answer = _form(access, text(WAIT, round(minutes)), 429)
     answer.headers["Retry-After"] = f"{(until - now).total_seconds():.0f}"
     return answer
 

@@ -12,11 +12,12 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.words import Skin, catalogue
 from worker.words.catalogue import FINDINGS, PAGES, QUERY_OUTCOMES
 from worker.words.languages import ENGLISH, translations
-from worker.words.sentences import detail_text, sentence_in_words
+from worker.words.sentences import detail_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
@@ -44,12 +45,13 @@ text = SKIN.text
 word = partial(catalogue.name, skin=SKIN)
 word_of = partial(catalogue.name_of, skin=SKIN)
 meaning = partial(catalogue.means, skin=SKIN)
+in_words = SKIN.say
 detail_word = partial(detail_text, skin=SKIN)
 
 
-def faults_in_words(errors: str, most: int | None = None) -> list[str]:
+def lines_in_words(errors: Sentence, most: int | None = None) -> list[str]:
     """What is wrong with refused input, line by line: all of it, or so many lines."""
-    return [sentence_in_words(line, SKIN) for line in errors.splitlines()[:most]]
+    return in_words(errors).split("\n")[:most]
 
 
 def outcome_word(outcome: str | None) -> str:
@@ -90,7 +92,8 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
             finding=finding_word,
             act=partial(word_of, ActKind),
             detail=detail_word,
-            faults=faults_in_words,
+            lines=lines_in_words,
+            said=in_words,
         )
         state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 

@@ -109,7 +109,7 @@ def _order_id(database: Database, account: str, number: str) -> int:
 def _said(kind: ActKind, done: Decided | None) -> Done:
     if isinstance(done, CodedText):
         return text("Nothing was done."), [detail_word(done)]
-    return text("Done: %(act)s.", act=word(kind))
+    return text("Done: %(act)s.", word(kind))
 
 
 def _about(row: Mapping[str, Any]) -> list[tuple[str, str | None]]:

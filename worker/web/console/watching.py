@@ -140,8 +140,5 @@ def _next_query(slot: Mapping[str, Any], states: Sequence[AccountState], now: da
 
 
 def _by_source(counts: Mapping[str, int]) -> str:
-    by = [
-        text("%(count)s by %(source)s", count=count, source=word_of(Source, source))
-        for source, count in sorted(counts.items())
-    ]
+    by = [text("%(count)s by %(source)s", count, word_of(Source, source)) for source, count in sorted(counts.items())]
     return text(", ").join(by) or text("none")

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.finance.statements import Comparison, DifferenceKind, read_row, state_words
 from worker.domain.records.orders import OrderState
+from worker.domain.records.sentences import Sentence
 
 PERIOD = Period(first=date(2016, 1, 31), last=date(2016, 1, 31), zone=UTC)
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ def order(
 
 
 def unreadable(number: int, line: int = 1) -> UnreadableRow:
-    return UnreadableRow(line=line, request_id=f"r{number}", why="amount")
+    return UnreadableRow(line=line, request_id=f"r{number}", why=Sentence("amount"))
 
 
 def row(
@@ -120,7 +121,7 @@ def test_an_order_of_another_day_is_matched_and_summed_apart(at: datetime | None
 
 
 def test_an_unreadable_row_is_told_and_counts_nowhere() -> None:
-    comparison = compared([UnreadableRow(line=3, request_id="合计", why="state")], [])
+    comparison = compared([UnreadableRow(line=3, request_id="合计", why=Sentence("state"))], [])
     (found,) = comparison.differences
     assert (found.kind, found.line, found.request_id, found.why) == (DifferenceKind.UNREADABLE, 3, "合计", "state")
     assert (comparison.statement.count, found.excess) == (0, Decimal(0))

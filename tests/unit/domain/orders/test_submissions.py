@@ -25,6 +25,7 @@ from worker.domain.orders.submissions import (
 )
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
 from worker.domain.records.orders import Attention, OrderKey, OrderState
+from worker.domain.records.sentences import Sentence
 
 ACCOUNTS = ("default", "north")
 FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]
@@ -70,7 +71,10 @@ def test_what_cannot_be_retried_says_why(source: str, payload: str, errors: str,
 
 
 def test_what_is_refused_once_more_names_its_faults() -> None:
-    refused = [Rejection(index=0, payload=1, errors=("a", "b")), Rejection(index=1, payload=2, errors=("c",))]
+    refused = [
+        Rejection(index=0, payload=1, errors=(Sentence("a"), Sentence("b"))),
+        Rejection(index=1, payload=2, errors=(Sentence("c"),)),
+    ]
     assert errors_of(refused) == ["a", "b", "c"]
     assert "retried already" in str(gone().fault)
 
@@ -252,7 +256,7 @@ def test_a_list_of_1_to_1000_is_accepted(count: int) -> None:
     ids=["no list", "empty", "too long"],
 )
 def test_any_other_input_is_one_refusal_that_holds_all_of_it(given: object, fault: str) -> None:
-    refusal = Rejection(index=None, payload=given, errors=(f"orders: {fault}",))
+    refusal = Rejection(index=None, payload=given, errors=(Sentence(f"orders: {fault}"),))
     assert read_list(given, "orders") == ([], (refusal,))
     assert refusal.as_answer() == {"index": None, "errors": [f"orders: {fault}"]}
 
@@ -265,7 +269,7 @@ def test_the_good_items_of_a_list_are_taken_and_each_other_is_refused_by_its_ind
 
 
 def test_what_was_refused_unread_is_one_refusal_with_its_errors() -> None:
-    unread = Unread(text="[[", errors=("message: too large",))
+    unread = Unread(text="[[", errors=(Sentence("message: too large"),))
     assert read_list(unread, "orders") == ([], (Rejection(index=None, payload=unread, errors=unread.errors),))
     assert read_order(unread, ACCOUNTS, NOW) == unread.errors
 
@@ -340,18 +344,21 @@ def test_an_amount_that_is_expected_after_the_order_succeeded_is_compared_all_th
 
 
 def kept(payload: object, *errors: str) -> RefusedText:
-    (text,) = refused_texts([Rejection(index=0, payload=payload, errors=errors)])
+    sentences = tuple(map(Sentence, errors))
+    (text,) = refused_texts([Rejection(index=0, payload=payload, errors=sentences)])
     return text
 
 
 def test_refused_input_is_kept_as_json_with_an_error_a_line() -> None:
     assert kept({"request_id": "查"}, "request_id: odd", "account: unknown") == RefusedText(
-        payload='{"request_id": "查"}', errors="request_id: odd\naccount: unknown"
+        payload='{"request_id": "查"}',
+        errors="request_id: odd\naccount: unknown",
+        errors_said='[["request_id: odd"],["account: unknown"]]',
     )
 
 
 def test_each_rejection_has_texts_of_its_own_in_their_order() -> None:
-    rejections = [Rejection(index=number, payload=number, errors=(f"{number}",)) for number in range(3)]
+    rejections = [Rejection(index=number, payload=number, errors=(Sentence(str(number)),)) for number in range(3)]
     assert [text.payload for text in refused_texts(rejections)] == ["0", "1", "2"]
 
 
@@ -387,5 +394,7 @@ def test_what_is_nested_too_deeply_for_json_is_described_in_words() -> None:
     ],
 )
 def test_a_refused_order_is_kept_with_the_key_that_it_names(payload: object, key: OrderKey | None) -> None:
-    (text,) = refused_texts([Rejection(index=0, payload=payload, errors=("mobile: is wrong",))], are_orders=True)
+    (text,) = refused_texts(
+        [Rejection(index=0, payload=payload, errors=(Sentence("mobile: is wrong"),))], are_orders=True
+    )
     assert text.key == key
