@@ -20,6 +20,7 @@ from worker.database.tables import REJECTED
 from worker.database.transactions import RowsHeld
 from worker.domain.records.orders import OrderState
 from worker.intake import Intake
+from worker.operations.enqueue import enqueue
 
 pytestmark = pytest.mark.databases("postgresql", "mariadb")
 
@@ -187,6 +188,34 @@ def test_the_wait_of_other_transactions_is_as_long_as_before(bench: Workbench) -
     with held(bench.url, "r1"), pytest.raises(RowsHeld):
         intake.check_orders([{"request_id": "r1"}])
     assert wait() == before
+
+
+def test_a_kept_callback_of_a_locked_order_waits_alone(bench: Workbench) -> None:
+    names = ["r1", "r2", "r3", "r4"]
+    for name in names:
+        bench.intake.record_callbacks([callback(name)])
+    # As left by a process that was killed between its commit and its match.
+    enqueue(bench.database, bench.rules, bench.app_ids, [{"request_id": name} for name in names], "test")
+    intake = intake_of_a_worker(bench)
+    with held(bench.url, "r1", "r3"):
+        for _ in range(3):
+            with at_most(5):
+                intake.match_some_callbacks()
+        settled = [order.request_id for order in bench.orders() if order.state is OrderState.SUCCEEDED]
+        assert settled == ["r2", "r4"]
+    for _ in range(2):
+        intake.match_some_callbacks()
+    assert {order.state for order in bench.orders()} == {OrderState.SUCCEEDED}
+
+
+def test_a_new_order_is_committed_though_its_callback_names_a_locked_one_too(bench: Workbench) -> None:
+    bench.add("r0")
+    bench.intake.record_callbacks([{**callback("r1"), "customParm": "c1"}])
+    bench.run("UPDATE recharge_orders SET custom_parm = 'c1'")
+    intake = intake_of_a_worker(bench)
+    with held(bench.url, "r0"), at_most(5):
+        done: dict[str, Any] = intake.enqueue_orders([{"request_id": "r1"}])
+    assert done["accepted"] == 1
 
 
 def test_callbacks_checks_and_cancellations_of_a_locked_order_change_nothing_until_it_is_free(bench: Workbench) -> None:
