@@ -190,6 +190,19 @@ def test_the_wait_of_other_transactions_is_as_long_as_before(bench: Workbench) -
     assert wait() == before
 
 
+@pytest.mark.databases("mariadb")
+def test_a_session_that_is_lost_in_such_a_wait_is_replaced(bench: Workbench) -> None:
+    losses = iter([execute])
+
+    def lose_once(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO recharge_orders"):
+            next(losses, lambda *_: None)(bench.url, f"KILL {cursor.connection.thread_id()}")
+
+    sqlalchemy.event.listen(bench.database.engine, "before_cursor_execute", lose_once)
+    done: dict[str, Any] = intake_of_a_worker(bench).enqueue_orders([{"request_id": "r1"}])
+    assert (done["accepted"], next(losses, None)) == (1, None)
+
+
 def test_a_kept_callback_of_a_locked_order_waits_alone(bench: Workbench) -> None:
     names = ["r1", "r2", "r3", "r4"]
     for name in names:
