@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -40,7 +41,8 @@ class Intake:
     def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str], *, waits: bool = True) -> None:
         """`app_ids` are the configured accounts, with the app id of each.
 
-        If it does not wait, the operations of tasks raise RowsHeld where somebody else holds orders locked.
+        If it does not wait, the operations of tasks raise RowsHeld where somebody else holds orders locked; kept
+        callbacks of such orders are left to later ticks.
         """
         self._database = database
         self._rules = rules
@@ -156,16 +158,26 @@ class Intake:
         Call it after the commit that made the orders, or their ids, known: an order and its callback may commit at the
         same moment, and neither transaction sees the other's row.
         """
-        while keys:
-            waiting = find_callbacks_for(self._database, keys)
-            # An order that learns an id by its callback may have another one waiting under that id.
-            keys = self._match(waiting) if waiting else []
+        with suppress(RowsHeld):
+            while keys:
+                waiting = find_callbacks_for(self._database, keys)
+                # An order that learns an id by its callback may have another one waiting under that id.
+                keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
         """Match a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
         matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
-        if matching:
+        if not matching:
+            return
+        try:
             self.match_callbacks(self._match(matching))
+        except RowsHeld:
+            # One at a time, up to the first whose order is held. The next tick goes on after it: a tick must not wait
+            # for many locks.
+            with suppress(RowsHeld):
+                for kept_id in matching:
+                    self._match_from = kept_id
+                    self.match_callbacks(self._match([kept_id]))
 
     def _note_commit(self, answer: Answer) -> dict[str, object]:
         """Note that a list is committed; returns the counts of its answer, for the log."""
@@ -173,7 +185,7 @@ class Intake:
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:
-        count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
+        count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids, waits=self._waits)
         if count:
             log.info("kept callbacks matched", action="callbacks_matched", count=count)
         return learned

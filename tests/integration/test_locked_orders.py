@@ -1,9 +1,10 @@
 """Orders that a person holds locked in a transaction that stays open: what needs them waits, and all else comes in."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from worker.database.tables import REJECTED
 from worker.database.transactions import RowsHeld
 from worker.domain.records.orders import OrderState
 from worker.intake import Intake
+from worker.operations.enqueue import enqueue
 
 pytestmark = pytest.mark.databases("postgresql", "mariadb")
 
@@ -32,13 +34,27 @@ def held(url: str, *names: str) -> Iterator[None]:
     listed = ", ".join(f"'{name}'" for name in names)
     ids = column_of(url, f"SELECT id FROM recharge_orders WHERE account = 'default' AND request_id IN ({listed})")
     assert len(ids) == len(names)
+    # By their row ids: by another index MariaDB locks the gaps before them as well.
+    with left_open(url, f"SELECT id FROM recharge_orders WHERE id IN ({', '.join(map(str, ids))}) FOR UPDATE"):
+        yield
+
+
+@contextmanager
+def left_open(url: str, statement: str) -> Iterator[None]:
+    """A person's transaction that has made this statement, and does nothing more."""
     with session(url) as person:
-        person.exec_driver_sql("BEGIN")
-        # By their row ids: by another index MariaDB locks the gaps before them as well.
-        listed = ", ".join(map(str, ids))
-        person.exec_driver_sql(f"SELECT id FROM recharge_orders WHERE id IN ({listed}) FOR UPDATE").close()
+        for one in ("BEGIN", statement):
+            person.exec_driver_sql(one).close()
         yield
         person.exec_driver_sql("ROLLBACK")
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """What is done within takes no longer: 20 s, where it waits for a lock as a transaction of ours usually does."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
 
 
 def callback(request_id: str) -> dict[str, str]:
@@ -128,6 +144,91 @@ def test_what_is_new_in_a_list_comes_in_though_another_order_of_it_waits(bench: 
     assert [(order.request_id, order.custom_parm) for order in bench.orders()] == [("r1", "c1"), ("r2", None)]
     assert [event["kind"] for event in bench.events_of("r1")] == ["filled_in"]
     assert len(bench.rows(REJECTED)) == 2
+
+
+@pytest.mark.parametrize("statement", ["UPDATE recharge_orders SET remark = 'x'", "DELETE FROM recharge_orders"])
+def test_what_a_person_is_changing_holds_up_no_new_order(bench: Workbench, statement: str) -> None:
+    intake = intake_of_a_worker(bench)
+    (known,) = bench.add("r1")
+    # PostgreSQL cannot tell yet whether an order that is sent again is new.
+    waits = pytest.raises(RowsHeld) if bench.database.kind == "postgresql" else nullcontext()
+    with left_open(bench.url, f"{statement} WHERE id = {known.id}"):
+        for names in (["r1"], ["r1", "r2"], ["r1", "r2", "r3"]):
+            with at_most(5), waits:
+                intake.enqueue_orders([{"request_id": name} for name in names])
+        assert [order.request_id for order in bench.orders()] == ["r1", "r2", "r3"]
+    done: dict[str, Any] = intake.enqueue_orders([{"request_id": name} for name in ("r1", "r2", "r4")])
+    assert (done["accepted"], done["duplicates"]) == (1, 2)
+
+
+@pytest.mark.databases("mariadb")
+def test_a_new_order_in_a_locked_gap_waits_at_the_end_of_the_queue(bench: Workbench) -> None:
+    intake = intake_of_a_worker(bench)
+    bench.add("r1", "r3")
+    # By its index, as on a long table: a person need not name the account.
+    locks = "SELECT id FROM recharge_orders FORCE INDEX (uq_recharge_orders_request_id_account)"
+    with left_open(bench.url, f"{locks} WHERE request_id IN ('r1', 'r3') FOR UPDATE"):
+        for _ in range(2):
+            with at_most(5), pytest.raises(RowsHeld):
+                intake.enqueue_orders([{"request_id": "r2"}])
+    done: dict[str, Any] = intake.enqueue_orders([{"request_id": "r2"}])
+    assert done["accepted"] == 1
+
+
+def test_the_wait_of_other_transactions_is_as_long_as_before(bench: Workbench) -> None:
+    shown = {"postgresql": "SHOW lock_timeout", "mysql": "SELECT @@innodb_lock_wait_timeout"}[bench.database.kind]
+
+    def wait() -> object:
+        with bench.database.read() as connection:
+            return connection.exec_driver_sql(shown).scalar_one()
+
+    before = wait()
+    intake = intake_of_a_worker(bench)
+    intake.enqueue_orders([{"request_id": "r1"}])
+    with held(bench.url, "r1"), pytest.raises(RowsHeld):
+        intake.check_orders([{"request_id": "r1"}])
+    assert wait() == before
+
+
+@pytest.mark.databases("mariadb")
+def test_a_session_that_is_lost_in_such_a_wait_is_replaced(bench: Workbench) -> None:
+    losses = iter([execute])
+
+    def lose_once(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO recharge_orders"):
+            next(losses, lambda *_: None)(bench.url, f"KILL {cursor.connection.thread_id()}")
+
+    sqlalchemy.event.listen(bench.database.engine, "before_cursor_execute", lose_once)
+    done: dict[str, Any] = intake_of_a_worker(bench).enqueue_orders([{"request_id": "r1"}])
+    assert (done["accepted"], next(losses, None)) == (1, None)
+
+
+def test_a_kept_callback_of_a_locked_order_waits_alone(bench: Workbench) -> None:
+    names = ["r1", "r2", "r3", "r4"]
+    for name in names:
+        bench.intake.record_callbacks([callback(name)])
+    # As left by a process that was killed between its commit and its match.
+    enqueue(bench.database, bench.rules, bench.app_ids, [{"request_id": name} for name in names], "test")
+    intake = intake_of_a_worker(bench)
+    with held(bench.url, "r1", "r3"):
+        for _ in range(3):
+            with at_most(5):
+                intake.match_some_callbacks()
+        settled = [order.request_id for order in bench.orders() if order.state is OrderState.SUCCEEDED]
+        assert settled == ["r2", "r4"]
+    for _ in range(2):
+        intake.match_some_callbacks()
+    assert {order.state for order in bench.orders()} == {OrderState.SUCCEEDED}
+
+
+def test_a_new_order_is_committed_though_its_callback_names_a_locked_one_too(bench: Workbench) -> None:
+    bench.add("r0")
+    bench.intake.record_callbacks([{**callback("r1"), "customParm": "c1"}])
+    bench.run("UPDATE recharge_orders SET custom_parm = 'c1'")
+    intake = intake_of_a_worker(bench)
+    with held(bench.url, "r0"), at_most(5):
+        done: dict[str, Any] = intake.enqueue_orders([{"request_id": "r1"}])
+    assert done["accepted"] == 1
 
 
 def test_callbacks_checks_and_cancellations_of_a_locked_order_change_nothing_until_it_is_free(bench: Workbench) -> None:

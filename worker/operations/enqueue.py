@@ -43,7 +43,8 @@ def enqueue(
     inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
     kept callbacks may wait for `result.keys`.
 
-    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in.
+    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in, or a row or a
+    gap that an insertion waits for.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -58,10 +59,12 @@ def enqueue(
 def insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> EnqueueResult:
     """Insert what is new in a list, and nothing else: `enqueue` has to follow. The arguments are as there.
 
-    After the return kept callbacks may wait for `result.keys`.
+    After the return kept callbacks may wait for `result.keys`. Raises RowsHeld if somebody else's transaction holds up
+    even the new orders.
     """
     with database.write() as connection:
-        result = enqueue_within(connection, rules, app_ids, orders, database.now(connection), fills_in=False)
+        now = database.now(connection)
+        result = enqueue_within(connection, rules, app_ids, orders, now, fills_in=False, waits=False)
         close_refused_of(connection, result.keys)
         return result
 
@@ -81,7 +84,8 @@ def enqueue_within(
     """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
     `rank` is that of the notifications."""
     submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
-    inserted = _insert_unknown(connection, submissions, now, rules)
+    # It would wait for a known order that somebody else changes.
+    inserted = _insert_unknown(connection, submissions, now, rules, waits=waits) if fills_in else set[OrderKey]()
     result, rest = after_insertion(submissions, inserted)
     if rest:
         # Without a lock: an order that a submission repeats is not changed, and somebody else may hold it for long.
@@ -93,7 +97,7 @@ def enqueue_within(
         _lock_as_read(connection, [change.before for change in result.changes], waits=waits)
     else:
         result.changes, result.keys = [], [one.key for one in arrived]
-    insert_orders(connection, result.new, now)
+    insert_orders(connection, result.new, now, waits=waits)
     arrivals = [(one.key.account, one.submitted_at) for one in arrived]
     add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
@@ -108,7 +112,9 @@ def _lock_as_read(connection: Connection, orders: Sequence[Order], *, waits: boo
         raise RaceLost("an order was changed before it was locked")
 
 
-def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:
+def _insert_unknown(
+    connection: Connection, submissions: Listed, now: datetime, rules: Rules, *, waits: bool
+) -> set[OrderKey]:
     """Insert the new orders in one statement without a search before it, where the database can; returns their keys.
 
     Only where no id is named twice.
@@ -118,4 +124,4 @@ def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, 
     ordered = sorted([one for _, _, one in submissions], key=lambda one: insertion_order(one.key))
     due = [first_due(one.submitted_at, rules) for one in ordered]
     alike = new_order(ordered[0], now, rules, order_id=-1)
-    return insert_unknown(connection, ordered, due, alike, now)
+    return insert_unknown(connection, ordered, due, alike, now, waits=waits)

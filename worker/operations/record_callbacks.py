@@ -119,16 +119,18 @@ def save_within(
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def match_kept_callbacks(
-    database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int]
+    database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int], *, waits: bool = True
 ) -> tuple[int, list[OrderKey]]:
     """Settle orders from kept callbacks with these ids.
 
-    Returns how many callbacks found their orders, and the keys of orders that learned an id by this.
+    Returns how many callbacks found their orders, and the keys of orders that learned an id by this. Raises RowsHeld
+    as `record_callbacks` does.
     """
     with database.write() as connection:
         now = database.now(connection)
         readable = lock_readable(connection, kept_ids)
-        orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
+        keys = [key_in(account, callback) for _, account, callback in readable]
+        orders = lock_by_keys(connection, keys, waits=waits)
         matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         said = _said_before(connection, result.changes)
         if said:

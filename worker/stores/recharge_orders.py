@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +22,7 @@ from worker.database.bulk_statements import (
     one_of,
 )
 from worker.database.tables import EVENTS, ORDERS
-from worker.database.transactions import DatabaseError, RaceLost, RowsHeld, is_locked
+from worker.database.transactions import RaceLost, bounded_waits
 from worker.domain.records.coded_texts import to_columns
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
@@ -87,18 +88,27 @@ def _stored_bucket(order: Order) -> int:
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
-def insert_orders(connection: Connection, orders: Iterable[Order], now: datetime) -> None:
-    """Insert new orders, in the order given; the database gives their ids."""
-    insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
+def insert_orders(connection: Connection, orders: Collection[Order], now: datetime, *, waits: bool = True) -> None:
+    """Insert new orders, in the order given; the database gives their ids. Raises RowsHeld as `lock_by_ids` does."""
+    if orders:
+        with nullcontext() if waits else bounded_waits(connection):
+            insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
 
 
 def insert_unknown(
-    connection: Connection, submissions: Sequence[Submission], due: Sequence[datetime], alike: Order, now: datetime
+    connection: Connection,
+    submissions: Sequence[Submission],
+    due: Sequence[datetime],
+    alike: Order,
+    now: datetime,
+    *,
+    waits: bool = True,
 ) -> set[OrderKey]:
     """Insert the orders of which no row has either id, and leave the others alone; returns the keys of the new rows.
 
     `due` holds each order's `due_at`; `alike` is an order with the values that all share: to make an `Order` of each
-    takes four times as long.
+    takes four times as long. Raises RowsHeld as `lock_by_ids` does: PostgreSQL waits for whoever changes or deletes
+    one of the others.
     """
     keys = [submission.key for submission in submissions]
     amounts = [submission.expected_amount for submission in submissions]
@@ -113,27 +123,20 @@ def insert_unknown(
         "id_kind": [IdKind.CUSTOM_PARM if key.request_id is None else IdKind.REQUEST_ID for key in keys],
     }
     shared = {name: value for name, value in to_values(alike, now).items() if name not in columns}
-    inserted = insert_new(connection, ORDERS, columns, shared, ("account", "request_id", "custom_parm"))
+    with nullcontext() if waits else bounded_waits(connection):
+        inserted = insert_new(connection, ORDERS, columns, shared, ("account", "request_id", "custom_parm"))
     return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
 
 
 def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bool = True) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Without `waits` it gives up on a row that stays locked for 0.2 s (MariaDB: a second), which is longer than our own
-    transactions take, and raises RowsHeld.
+    Raises RowsHeld without `waits` if somebody else holds one of them (`bounded_waits`).
     """
     if not order_ids:
         return []
-    kind = connection.dialect.name
-    if not waits and kind == "postgresql":
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
-    try:
-        rows = connection.execute(_locking(kind, waits), {"ids": list(order_ids)}).all()
-    except DatabaseError as error:
-        if waits or not is_locked(error):
-            raise
-        raise RowsHeld("another session holds orders locked") from error
+    with nullcontext() if waits else bounded_waits(connection):
+        rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)}).all()
     return [to_order(row) for row in rows]
 
 
@@ -146,11 +149,9 @@ def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dic
 
 # Cached: SQLAlchemy takes longer to make it than the database to run it.
 @lru_cache(maxsize=8)
-def _locking(kind: str, waits: bool) -> Select[tuple[Any, ...]]:
+def _locking(kind: str) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
-    locking = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
-    # MySQL, for which this is a comment, waits for 10 s.
-    return locking if waits or kind not in ("mysql", "mariadb") else locking.suffix_with("/*M! WAIT 1 */")
+    return select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
