@@ -81,6 +81,19 @@ def test_without_the_setting_and_with_another_amount_it_is_a_charge(
     assert [row["amount_is_price"] for row in bench.rows(ORDERS)] == [False, False]
 
 
+def test_a_price_becomes_a_charge_when_the_order_is_sent_again_with_another_expected_amount(
+    bench: Workbench, echoing: Workbench, cli: CommandLine
+) -> None:
+    settle(echoing)
+    put_endpoint(bench)
+    echoing.enqueue({"request_id": "priceless", "expected_amount": "5.00"})
+    order = echoing.order("priceless")
+    assert (order.amount_is_price, order.attention) == (False, Attention.AMOUNT_MISMATCH)
+    (told,) = told_of(bench)
+    assert (told.data["amount_is_price"], told.data["attention"]) == (False, "amount_mismatch")
+    assert cli.json("report", *DAY)["charged_amount"] == "2.94"
+
+
 def test_an_order_that_is_reopened_loses_its_price(echoing: Workbench, cli: CommandLine) -> None:
     settle(echoing)
     cli.run("reopen", "polled", "--force", "--by", "ann", "--reason", "x")

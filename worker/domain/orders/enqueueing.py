@@ -89,7 +89,8 @@ def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
 def fill_in(order: Order, submission: Submission) -> Order:
     """The order with the fields that its row lacked and a submission holds; nothing is overwritten.
 
-    An expected amount that comes after the order has succeeded is compared with the amount that was charged.
+    An expected amount that comes after the order has settled is compared as if it had been known then: with the charge
+    of a success, and with the price of a failure, which another amount makes a charge.
     """
     filled = replace(
         order.with_request_id(submission.key.request_id),
@@ -97,9 +98,11 @@ def fill_in(order: Order, submission: Submission) -> Order:
         mobile=order.mobile or submission.mobile,
         expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
     )
-    is_settled = filled.state is OrderState.SUCCEEDED and filled.expected_amount is not None
-    if is_settled and order.expected_amount is None and filled.expected_amount != filled.ori_amount:
-        return replace(filled, attention=gravest(filled.attention, Attention.AMOUNT_MISMATCH))
+    is_new = order.expected_amount is None and filled.expected_amount is not None
+    is_compared = filled.state is OrderState.SUCCEEDED or filled.amount_is_price
+    if is_new and is_compared and filled.expected_amount != filled.ori_amount:
+        attention = gravest(filled.attention, Attention.AMOUNT_MISMATCH)
+        return replace(filled, amount_is_price=False, attention=attention)
     return filled
 
 

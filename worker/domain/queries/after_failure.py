@@ -160,14 +160,16 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
 
 def _polled_no_more(order: Order, context: FailureContext) -> Order:
     """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
-    failed alone, it joins no batch when the next callback names it (`poll_after_callback`). `queried_at` knows answered
-    queries alone, so the interval of callbacks is counted from this one here."""
+    failed alone, it joins no batch when it is polled again (`poll_unresolved_at`). `queried_at` knows answered queries
+    alone, so the interval of callbacks is counted from this one here."""
+    query, again_at = context.query, unresolved_again_at(context.query.sent_at, context.rules)
     after = order.no_longer_polled(
-        OrderState.UNRESOLVED,
-        failures_alone=max(1, order.failures_alone),
-        callback_check_after=unresolved_again_at(context.query.sent_at, context.rules),
+        OrderState.UNRESOLVED, failures_alone=max(1, order.failures_alone), callback_check_after=again_at
     )
-    requested_at = context.query.requested_since(order)
+    requested_at = query.requested_since(order)
+    if requested_at is None and order.check_requested_at is not None and not query.is_alone:
+        # Another order may be the cause, so the request stays; a query of its own then ends it.
+        requested_at = again_at
     return after if requested_at is None else poll_unresolved_at(after, max(context.now, requested_at))
 
 

@@ -34,7 +34,17 @@ The record was NOT FOUND | 没有该 订单 | 上游查无此单 | 您查询的�
 订单编号错误 | 訂單編號有誤 | 订单号码有误 | 未发现该订单 | 没有发现该订单 | 查询结果为空 | 查询为空 | 未查到相关信息 |
 未接收到此订单 | 无此笔充值 | 该笔充值不存在 | 该笔充值查不到 | 请求号不存在 | requestId不存在 | 没有满足条件的订单 |
 No data found | Invalid order number | invalid order id | order unknown | order is missing | Unknown request id |
-the order is not in our system | Nothing found for this order
+the order is not in our system | Nothing found for this order |
+无效订单号 | 无效的订单号 | 无效订单编号 | 非法订单号 | 未知订单号 | 无效单号 | 无效流水号 | 无效的请求ID |
+请求ID不存在 | 请求ID错误 | 請求號不存在 | 订单号无效 | 訂單號無效 | 订单号非法 | 订单号：2016010000000219无效 |
+订单号码无效 | 订单号无效，手机号不匹配 | 流水号无效 | 无效订单 | 无效的订单，请核实 | 未知订单 | 订单无效 |
+订单未知 | 非法订单 | 订单未受理 | 该订单尚未受理，请稍后再查 | 未受理该订单 | 尚未受理该订单 | 没有受理过此订单 |
+未受理此单 |
+订单未创建 | 订单未生成 | 未生成订单 | 订单丢失 | 订单已丢失 | 訂單丟失 | 订单信息丢失 | 订单尚未入库 | 訂單未入庫 |
+查單無 | 查单：无 | 查询失败 无效订单 | 该单为无效订单 | 查该订单无 | 订单为空 | order id invalid |
+Order number is invalid | order no. 2016 is invalid | invalid order | INVALID_ORDER | order is invalid |
+Invalid order, please contact customer service | invalid request id | request id invalid | request not found |
+The request was not found | request doesn't exist | RequestNotFound | no such request
 """)
 FAILURES = phrases("""
 号码不存在 | 手机号码不存在 | 手机号不存在 | 此号码不存在 | 该号码不存在或已停机 | 无此套餐 | 无此产品 |
@@ -55,7 +65,22 @@ no stock | MSISDN_NOT_FOUND | account does not exist | NO SUCH USER | E0042 | �
 身份信息不存在 | 订单已存在 | 号码不存在，请核对订单 | 该订单的手机号码不存在 | invalid number |
 subscriber does not exist | order rejected | 未发现该号码 | 订单金额有误 | invalid order amount | 充值金额为空 |
 号码为空 | 未查到身份信息 | 无此笔套餐 | 笔数超限 | data package not found | no data plan | invalid phone number |
-请求超时
+请求超时 |
+账单不存在 | 账单号不存在 | 未找到账单 | 話單不存在 | 话单查询不到 | 账单号错误 | 账单号无效 | 产品无效 | 号码无效 |
+无效产品 | 无效用户 | 未知产品 | 非法号码 | 无效金额 | 无效请求 | 非法请求 | 无效单价 | 无效交易 | 交易无效 |
+数据无效 | 无效数据 | 订单充值失败 | 订单金额无效 | 无效订单金额 | 无效的订单充值金额 | 订单状态未知 |
+未知订单状态 | 订单未知错误 | 订单未知原因失败 | 订单信息无效 | 订单手机号无效 | 订单产品无效 | 订单参数非法 |
+订单非法操作 | 无效订单类型 | 无效订单手机号 | 无效订单：号码不存在 | 订单无效，余额不足 |
+订单无效，该手机号已停机 | 订单失败：无效号码 | 订单号2016无效号码 | 订单号123错误号码 | 订单未受理：余额不足 |
+订单未受理成功 | 运营商未受理该订单 | 上游未受理此单 | 渠道尚未受理该订单 | 未受理 | 交易未受理 | 号码未受理 |
+订单未收到运营商回执 | 订单未完成 | 订单未支付 | 订单已失效 | 订单已过期 | 订单已作废 | 查单无法完成 |
+查询订单无响应 | 查单无权限 | 订单金额为空 | 订单号码为空 | 产品未入库 | 资料丢失 | 号码无效 订单失败 |
+产品无效 订单已退款 | 手机号无效 订单号：123 | 号码未受理 订单失败 | 参数非法 订单关闭 |
+MOBILE_INVALID-ORDER_FAILED | 订单号2016 无效的手机号 | 订单号码归属地未知 | 该订单为空号 | 查询为空号 |
+order failed: invalid number | order invalid: wrong mobile number | invalid order: insufficient balance |
+invalid order type | invalid order status | order amount invalid | invalid amount | order invalid number |
+order id 2016: invalid number | invalid request | invalid transaction | invalid product | request failed |
+request timeout | request failed: number not found | 查询不到 | not found
 """)
 
 
@@ -79,7 +104,9 @@ def test_a_phrase_about_anything_else_is_a_failed_recharge(remark: str) -> None:
     assert verdict_of(remark).effect is Effect.FAILED
 
 
-@pytest.mark.parametrize("filler", ["单", "记录", "订单号", "没有的", "order ", "查"])
+@pytest.mark.parametrize(
+    "filler", ["单", "记录", "订单号", "没有的", "order ", "查", "订单号 ", "订单未", "无效的", "invalid "]
+)
 def test_a_remark_made_to_be_searched_for_long_is_judged_within_half_a_second(filler: str) -> None:
     remark = (filler * 500)[:500]
     start = process_time()

@@ -343,6 +343,26 @@ def test_an_amount_that_is_expected_after_the_order_succeeded_is_compared_all_th
     assert (filled.state, filled.attention) == (OrderState.SUCCEEDED, attention)
 
 
+@pytest.mark.parametrize(
+    ("expected", "is_price", "attention"),
+    [("2.9400", True, None), (None, True, None), ("5.00", False, Attention.AMOUNT_MISMATCH)],
+)
+def test_the_price_of_a_failed_order_is_a_charge_once_another_amount_is_expected(
+    expected: str | None, attention: Attention | None, *, is_price: bool
+) -> None:
+    order = make_order(state=OrderState.FAILED, ori_amount=Decimal("2.94"), amount_is_price=True, settled_at=NOW)
+    filled = fill_in(order, read(expected_amount=expected))
+    assert (filled.state, filled.amount_is_price, filled.attention) == (OrderState.FAILED, is_price, attention)
+
+
+@pytest.mark.parametrize("charged", ["2.94", "0", None])
+def test_what_a_failed_order_was_charged_is_not_compared_with_an_amount_that_is_expected_later(
+    charged: str | None,
+) -> None:
+    order = make_order(state=OrderState.FAILED, ori_amount=charged and Decimal(charged), settled_at=NOW)
+    assert fill_in(order, read(expected_amount="5.00")) == replace(order, expected_amount=Decimal("5.00"))
+
+
 def kept(payload: object, *errors: str) -> RefusedText:
     sentences = tuple(map(Sentence, errors))
     (text,) = refused_texts([Rejection(index=0, payload=payload, errors=sentences)])

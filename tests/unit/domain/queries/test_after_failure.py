@@ -350,15 +350,25 @@ def test_an_unresolved_order_stays_due_after_a_failure_that_is_not_its_fault(err
     assert after(failed([*BATCH, HINTED], error), 9) == HINTED
 
 
-@pytest.mark.parametrize("others", [BATCH, []], ids=["in a batch", "alone"])
-def test_an_unresolved_order_becomes_no_suspect_and_joins_no_batch_again(others: list[Order]) -> None:
-    effects = failed([*others, HINTED], REFUSED)
-    # The next callback has it polled ten windows after this query.
+def test_an_unresolved_order_whose_query_is_refused_is_polled_no_more() -> None:
+    # The next callback has it polled ten windows after this query, alone again.
     polled_no_more = replace(HINTED, check_requested_at=None, callback_check_after=SENT_AT + 10 * WINDOW)
-    assert after(effects, 9) == replace(polled_no_more, failures_alone=1)
-    assert all(after(effects, order.id).lane is Lane.SUSPECT for order in others)
-    given_up = replace(HINTED, failures_alone=3)
-    assert after(failed([given_up], REFUSED), 9).failures_alone == 3
+    assert after(failed([HINTED], REFUSED), 9) == replace(polled_no_more, failures_alone=1)
+    assert after(failed([replace(HINTED, failures_alone=3)], REFUSED), 9).failures_alone == 3
+
+
+def test_an_unresolved_order_whose_batch_is_refused_is_polled_once_more_alone() -> None:
+    effects, at = failed([*BATCH, HINTED], REFUSED), SENT_AT + 10 * WINDOW
+    alone = replace(HINTED, due_at=at, check_requested_at=at, callback_check_after=at, failures_alone=1)
+    assert after(effects, 9) == replace(alone, lane=Lane.ALONE)
+    assert all(after(effects, order.id).lane is Lane.SUSPECT for order in BATCH)
+    polled = failed([after(effects, 9)], REFUSED, sent_at=at)
+    assert after(polled, 9).check_requested_at is None
+
+
+def test_an_unresolved_order_that_no_callback_names_is_polled_no_more_after_its_batch() -> None:
+    # An operator had it polled.
+    assert after(failed([*BATCH, replace(HINTED, check_requested_at=None)], REFUSED), 9).check_requested_at is None
 
 
 def test_an_unresolved_order_stays_due_where_the_host_may_be_what_is_refused() -> None:
