@@ -117,6 +117,7 @@ def _unread(sent: object) -> Unread | None:
     if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):
         return None
     # A sender may forge this: it is refused as well, and must not fill the log.
-    known = {str(one): one for one in (*TOO_LARGE, shortened(fields.get("bytes")))}
+    size = fields.get("bytes")
+    known = {str(one): one for one in (*TOO_LARGE, shortened(size if isinstance(size, int) else 0))}
     said = (known.get(error) or _("%(error)s", error[:_LONGEST_ERROR]) for error in errors[:_MOST_ERRORS])
     return Unread(text=text, errors=tuple(said))

@@ -74,7 +74,7 @@ def authorities_fault(path: str) -> Sentence | None:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError:
         return _("holds no certificate that can be read")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _("cannot be read (%(why)s)", os_words(error))
     # A list of revoked certificates can be loaded as well.
     return None if context.cert_store_stats()["x509"] else _("holds no certificate that can be read")

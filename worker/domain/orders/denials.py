@@ -13,8 +13,8 @@ _PLAIN = str.maketrans(
     "無訂單號錄沒査記紀纪錯誤詢檢尋條筆編數據結該這對應關戶帳賬碼機電話產證餘額歸屬權請創庫丟’_-",
     "无订单号录没查记记记错误询检寻条笔编数据结该这对应关户账账码机电话产证余额归属权请创库丢'  ",
 )
-# What is not found: an order, by whatever name. 名单, 账单, 单位 and the like are no orders.
-_SLIP = "订?(?<![名菜清简账话])单(?![位月日])"
+# What is not found: an order, by whatever name. 名单, 清单, 单位 and the like are no orders.
+_SLIP = "订?(?<![名菜清简])单(?![位月日])"
 _ORDER = (
     rf"(?:{_SLIP}|笔充值|请求 ?(?:号|id)|(?:记录|流水|交易)(?!权|密码)|数据(?!套餐|流量|包|业务)|查?询?结果"
     r"|order|record|transaction|request ?id)"
@@ -47,12 +47,13 @@ _TAKE_IN = "(?:受理|入库|创建|生成)"
 _NOT_YET = "[尚还暂并]"
 # Another reason after these words: the order exists, and something about it is wrong.
 _REASON = (
-    rf"(?:充值)?(?:{_NUMBER}|{_PRODUCT}|金额|价格|状态|类型|时间|参数|来源|原因|错误|异常|操作|成功"
-    r"|amount|balance|price|value|type|status|parameter|fail|reject|cancel)"
+    rf"(?:充值)?(?:{_NUMBER}|{_PRODUCT}|金额|价格|数量|状态|类型|时间|参数|来源|原因|错误|异常|操作|成功|停机|空号|维护"
+    r"|卡(?![单在住])|地[市区]|amount|quantity|balance|price|value|denomination|type|status|parameter|card|pin|sim"
+    r"|fail|reject|cancel|declin)"
 )
 _NO_REASON = rf"(?!(?:\W|[的其该此]|无效|wrong|invalid|incorrect|insufficient|the )*{_REASON})"
 # The last character of another thing's name before these words: "number invalid, order failed", without the comma.
-_NAME_END = "[码号段机户员商道游餐品值额属地型态数因务名求]"
+_NAME_END = "[码号密段机户员商道游餐品值额份属地型态数因务名求]"
 _NO_OTHER = f"(?<!{_NAME_END})(?<!{_NAME_END}{_NOT_YET})"
 _OF_SOMETHING = re.compile(rf"{_NOT_FOUND}|{_NOT_THERE}|(?:无|没有?){_THIS}")
 _OF_AN_ORDER = re.compile(
@@ -68,7 +69,7 @@ _OF_AN_ORDER = re.compile(
     rf"|订单(?:(?:信息|数据|记录|已)*丢失|{_NOT_YET}?未{_TAKE_IN}){_NO_REASON}"
     rf"|{_NO_OTHER}(?:未|没有?){_TAKE_IN}过?{_WHICH}*{_SLIP}{_NO_REASON}"
     r"|(?:no ?data|nothing) ?found|order (?:is )?(?:unknown|missing)|order.{0,9}not in (?:our|the|this) system"
-    rf"|no ?such request|request ?(?:(?:is|was|does|can|could) ?)?(?:{_NOT_THERE}|{_NOT_FOUND})"
+    rf"|(?:no ?such request|request ?(?:(?:is|was|does|can|could) ?)?(?:{_NOT_THERE}|{_NOT_FOUND})){_NO_REASON}"
 )
 
 

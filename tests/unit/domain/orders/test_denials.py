@@ -44,7 +44,9 @@ the order is not in our system | Nothing found for this order |
 查單無 | 查单：无 | 查询失败 无效订单 | 该单为无效订单 | 查该订单无 | 订单为空 | order id invalid |
 Order number is invalid | order no. 2016 is invalid | invalid order | INVALID_ORDER | order is invalid |
 Invalid order, please contact customer service | invalid request id | request id invalid | request not found |
-The request was not found | request doesn't exist | RequestNotFound | no such request
+The request was not found | request doesn't exist | RequestNotFound | no such request |
+账单不存在 | 充值账单不存在 | 账单号不存在 | 未找到账单 | 話單不存在 | 账单号错误 | 该账单未找到，请稍后查询 |
+订单未受理，卡单
 """)
 FAILURES = phrases("""
 号码不存在 | 手机号码不存在 | 手机号不存在 | 此号码不存在 | 该号码不存在或已停机 | 无此套餐 | 无此产品 |
@@ -66,7 +68,10 @@ no stock | MSISDN_NOT_FOUND | account does not exist | NO SUCH USER | E0042 | �
 subscriber does not exist | order rejected | 未发现该号码 | 订单金额有误 | invalid order amount | 充值金额为空 |
 号码为空 | 未查到身份信息 | 无此笔套餐 | 笔数超限 | data package not found | no data plan | invalid phone number |
 请求超时 |
-账单不存在 | 账单号不存在 | 未找到账单 | 話單不存在 | 话单查询不到 | 账单号错误 | 账单号无效 | 产品无效 | 号码无效 |
+产品无效 | 号码无效 | 无效订单数量 | 订单无效:停机 | 无效订单（空号） | 订单未受理，地市维护中 | 卡密无效订单失败 |
+省份非法订单失败 | 订单号2016：无效卡 | 订单号2016，无效充值卡 | invalid order quantity | no such request type |
+order no 123456: invalid denomination | order no.123 - incorrect pin | order number 1234 invalid sim |
+request id 12345 is invalid card | request not found phone |
 无效产品 | 无效用户 | 未知产品 | 非法号码 | 无效金额 | 无效请求 | 非法请求 | 无效单价 | 无效交易 | 交易无效 |
 数据无效 | 无效数据 | 订单充值失败 | 订单金额无效 | 无效订单金额 | 无效的订单充值金额 | 订单状态未知 |
 未知订单状态 | 订单未知错误 | 订单未知原因失败 | 订单信息无效 | 订单手机号无效 | 订单产品无效 | 订单参数非法 |
