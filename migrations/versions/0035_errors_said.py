@@ -1,4 +1,4 @@
-"""Of each line of `rejected_orders.errors`, the message and values: so it can be said in another language."""
+"""Messages and values of the lines of `rejected_orders.errors`: by them these are said in another language."""
 
 from typing import Any
 

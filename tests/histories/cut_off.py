@@ -75,7 +75,7 @@ class CutOffSimulation:
     has_one_sid: bool = False
     """Whether the accounts share a SID; else each has its own."""
     slots: int = 1
-    """Of each SID."""
+    """How many each SID has."""
 
     def __post_init__(self) -> None:
         with self.database.write() as connection:

@@ -151,11 +151,15 @@ class Database:
 
 
 @contextmanager
-def bounded_waits(connection: Connection) -> Iterator[None]:
-    """Give up on a row that stays locked for 0.2 s (MariaDB: a second), which is longer than our own transactions take.
+def bounded_waits(connection: Connection, *, waits: bool) -> Iterator[None]:
+    """Give up on a row that stays locked for 0.2 s (MariaDB: a second), unless one `waits`.
 
-    Raises RowsHeld then. On PostgreSQL the bound lasts until the transaction ends. SQLite has no locked rows.
+    Our own transactions take less. Raises RowsHeld then. On PostgreSQL the bound lasts until the transaction ends.
+    SQLite has no locked rows.
     """
+    if waits:
+        yield
+        return
     is_mysql = connection.dialect.name in ("mysql", "mariadb")
     if is_mysql:
         setting = "SET @lock_seconds = @@innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1"

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
@@ -91,7 +90,7 @@ def _stored_bucket(order: Order) -> int:
 def insert_orders(connection: Connection, orders: Collection[Order], now: datetime, *, waits: bool = True) -> None:
     """Insert new orders, in the order given; the database gives their ids. Raises RowsHeld as `lock_by_ids` does."""
     if orders:
-        with nullcontext() if waits else bounded_waits(connection):
+        with bounded_waits(connection, waits=waits):
             insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
 
 
@@ -123,7 +122,7 @@ def insert_unknown(
         "id_kind": [IdKind.CUSTOM_PARM if key.request_id is None else IdKind.REQUEST_ID for key in keys],
     }
     shared = {name: value for name, value in to_values(alike, now).items() if name not in columns}
-    with nullcontext() if waits else bounded_waits(connection):
+    with bounded_waits(connection, waits=waits):
         inserted = insert_new(connection, ORDERS, columns, shared, ("account", "request_id", "custom_parm"))
     return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
 
@@ -135,7 +134,7 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bo
     """
     if not order_ids:
         return []
-    with nullcontext() if waits else bounded_waits(connection):
+    with bounded_waits(connection, waits=waits):
         rows = connection.execute(_locking(connection.dialect.name), {"ids": list(order_ids)}).all()
     return [to_order(row) for row in rows]
 

@@ -125,11 +125,13 @@ class CutOffHosts:
         # An answer in between came from another host: one of this host deletes the row.
         is_of_host = tries >= _REFUSALS_BEFORE_CUT_OFF and state.answered_by_either > row.answers_before
         if is_certain or is_of_host or row.host in self.refused_for_all:
-            return replace(row, since=self._now, tries=0, probe_at=self._now + self._rules.windows(_PROBE_WINDOWS))
+            return self._probed_later(replace(row, since=self._now, tries=0))
         return replace(row, tries=tries, probe_at=self._now + self._rules.windows(_HESITATION_WINDOWS))
 
     def _tried(self, row: CutOff) -> CutOff:
-        row = replace(row, tries=row.tries + 1)
+        return self._probed_later(replace(row, tries=row.tries + 1))
+
+    def _probed_later(self, row: CutOff) -> CutOff:
         return replace(row, probe_at=self._now + self._until_probe(row))
 
     def _last_try(self, row: CutOff) -> datetime:
