@@ -28,7 +28,7 @@ from worker.adapters.users_file import editing
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.users import Part, Role, User
+from worker.domain.records.operators import Part, Role, User
 from worker.web.app import WebProcess
 from worker.web.users import hash_of
 

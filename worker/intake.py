@@ -11,8 +11,8 @@ from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Rejection
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator

@@ -10,9 +10,16 @@ from worker.domain.queries.choose_batch import each_once
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Candidate, Pick
-from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
+from worker.domain.scheduling.ages_and_observations import (
+    BUCKETS,
+    NEVER,
+    Observations,
+    Poll,
+    ages_of,
+    bucket_of,
+    cohort_of,
+)
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
-from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
     exhausted,

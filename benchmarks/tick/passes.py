@@ -23,7 +23,7 @@ from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.orders import IdKind, Order
 from worker.domain.records.queries import Choice, Query, Work
 from worker.domain.wire.answers import read_answer

@@ -10,7 +10,7 @@ from worker.database.column_types import UtcDateTime
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import SlotKey
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.queries import Query
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants

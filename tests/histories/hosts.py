@@ -10,7 +10,7 @@ from tests.histories.world import BootClock, VirtualDatabase
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries.slots_and_clocks import is_too_late_to_send
 from worker.domain.records.accounts import Rules, SlotKey
-from worker.domain.records.answers import Answer, DeadlineExceeded, NotSent, QueryError, Unreachable
+from worker.domain.records.incoming import Answer, DeadlineExceeded, NotSent, QueryError, Unreachable
 from worker.domain.records.orders import IdKind
 from worker.domain.records.queries import Query
 from worker.domain.wire.answers import read_answer

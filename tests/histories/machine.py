@@ -17,7 +17,7 @@ from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import IdKind, OrderState
 from worker.domain.wire.fields import read_amount
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_accounts, resume_account

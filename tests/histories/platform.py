@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, QueryError
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.orders import IdKind
 
 Item = dict[str, object]

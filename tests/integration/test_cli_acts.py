@@ -17,7 +17,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.settled_orders import add_newest, add_settled
 from worker.database.tables import ACTS, BUDGETS, EVENTS
 from worker.domain.records.accounts import Pause
-from worker.domain.records.answers import HttpError, Refused
+from worker.domain.records.incoming import HttpError, Refused
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.operations.act_by_hand import Operator, resume_account
 

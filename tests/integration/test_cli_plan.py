@@ -9,7 +9,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.domain.records.accounts import Pause, Rules
-from worker.domain.records.answers import Refused, Unreachable
+from worker.domain.records.incoming import Refused, Unreachable
 
 pytestmark = pytest.mark.workbench(rules=Rules())
 

@@ -9,7 +9,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from tests.support.settled_orders import add_newest, callback
 from worker.database.tables import QUERIES, REJECTED
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import LongAct, Operator
 from worker.operations.purge import purge, purge_orders
 

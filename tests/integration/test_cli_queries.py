@@ -2,7 +2,7 @@
 
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
-from worker.domain.records.answers import Refused, Unreachable
+from worker.domain.records.incoming import Refused, Unreachable
 
 
 def send(bench: Workbench) -> None:

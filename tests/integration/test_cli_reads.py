@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
-from worker.domain.records.answers import Unreachable
+from worker.domain.records.incoming import Unreachable
 from worker.domain.records.orders import OrderState
 
 MOBILE = "18812340804"

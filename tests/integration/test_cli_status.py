@@ -14,7 +14,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.accounts import Pause, Rules
-from worker.domain.records.answers import HttpError, Refused, Unreachable
+from worker.domain.records.incoming import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Peers, host_name

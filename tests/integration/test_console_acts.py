@@ -19,10 +19,10 @@ from tests.support.reconciling import Workbench, item
 from tests.support.settled_orders import callback
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
-from worker.domain.records.answers import HttpError, Refused
+from worker.domain.records.incoming import HttpError, Refused
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.operators import Viewer
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.records.users import Viewer
 from worker.operations.record_callbacks import record_callbacks_within
 
 # Quick tests of the commands run the same statements on PostgreSQL.

@@ -18,10 +18,10 @@ from tests.unit.words.test_faults import faults
 from tests.unit.words.test_sentences import full
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.domain.records.accounts import AccountState, Pause
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode, to_columns
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source, TrafficStatus
 from worker.domain.records.queries import OUTCOMES

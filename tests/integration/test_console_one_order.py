@@ -14,7 +14,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, EVENTS
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState
 from worker.operations.act_by_hand import Operator, act_on_orders

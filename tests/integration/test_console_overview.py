@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 from worker.adapters.version import VERSION
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import AccountState, Pause
-from worker.domain.records.answers import HttpError
+from worker.domain.records.incoming import HttpError
 
 
 def shown(client: FlaskClient, path: str = "/", language: str = "en") -> str:

@@ -22,7 +22,7 @@ from tests.support.reconciling import Workbench
 from tests.support.templates import compiled_once
 from tests.support.visitors import ACTOR, READER, ConsoleProcess, Visitor, write_users
 from worker.database.tables import METADATA
-from worker.domain.records.users import Part
+from worker.domain.records.operators import Part
 from worker.settings import Settings
 from worker.web.app import WebProcess
 

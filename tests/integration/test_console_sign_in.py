@@ -11,7 +11,7 @@ import pytest
 from tests.support.sql import execute, rows_of
 from tests.support.visitors import ACTOR, PASSWORD, READER, ConsoleProcess, console_process, write_users
 from worker.adapters.users_file import editing
-from worker.domain.records.users import Role
+from worker.domain.records.operators import Role
 from worker.web.users import hash_of
 
 

@@ -15,8 +15,8 @@ from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived

@@ -17,8 +17,8 @@ from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import OrderState, version_at
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
 from worker.operations.flag_overdue import OverdueOrders

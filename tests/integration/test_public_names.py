@@ -34,8 +34,8 @@ from worker.cli.app import app
 from worker.cli.declare import add
 from worker.database.tables import METADATA
 from worker.demo.command import demo
+from worker.domain.records.operators import Part
 from worker.domain.records.orders import OrderState
-from worker.domain.records.users import Part
 from worker.settings import PREFIX, VARIABLES, Settings
 from worker.web.app import WebProcess
 from worker.web.metric_catalogue import CATALOGUE

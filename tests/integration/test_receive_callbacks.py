@@ -15,9 +15,8 @@ from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks.bodies import Callback, receive
 from worker.domain.orders.operator_acts import reopen
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import Act
-from worker.domain.records.answers import Refused
-from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.records.incoming import Refused, Rejection, Trust
+from worker.domain.records.operators import Act
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.reserve_slot import read_resting
 from worker.operations.save_orders import save_orders

@@ -20,7 +20,7 @@ from tests.support.sql import column_of, execute, session
 from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import check_at_head, revisions
 from worker.database.tables import ORDERS
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import IdKind, Order, OrderState
 from worker.domain.records.queries import Query
 

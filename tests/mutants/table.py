@@ -90,7 +90,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     ("operator_acts", "is_for_time = order.attention is Attention.TOO_OLD", "is_for_time = False"),
     ("bodies", "for order in orders if len(orders) == 1 else ():", "for order in orders:"),
-    ("enqueueing", "if is_settled and order.expected_amount is None and", "if is_settled and"),
+    ("enqueueing", "if is_new and is_compared and", "if is_compared and"),
     ("submissions", 'is not None and item.get("mobile") is None:', 'is None and item.get("mobile") is None:'),
     ("events", "return Rank.RESULT if orders == 1 else Rank.BULK", "return Rank.RESULT"),
     ("events", "version = change.before.next_version(now)", "version = change.before.version"),

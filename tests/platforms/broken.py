@@ -10,7 +10,7 @@ from tests.histories.hosts import Kinds
 from tests.platforms.deployment import Deployment
 from tests.platforms.run import SOUND
 from worker.database.transactions import Database
-from worker.domain.records.answers import Answer, QueryError, Report
+from worker.domain.records.incoming import Answer, QueryError, Report
 from worker.domain.records.orders import IdKind
 from worker.domain.records.queries import Query
 from worker.operations.write_back import WriteBack

@@ -7,7 +7,7 @@ from tests.histories.world import World
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.writing import Reply
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.records.answers import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Unreachable
+from worker.domain.records.incoming import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Unreachable
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.query_request import Credentials

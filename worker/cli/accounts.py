@@ -21,7 +21,7 @@ from worker.cli.output import (
 )
 from worker.cli.session import account_names, require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
-from worker.domain.accounts.pauses import Resumed, pause_fault
+from worker.domain.accounts.waits import Resumed, pause_fault
 from worker.domain.records.accounts import AccountState, Pause, SlotRow
 from worker.domain.records.sentences import Sentence, _, joined
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account

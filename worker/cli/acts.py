@@ -22,8 +22,8 @@ from worker.cli.session import Session, account_option, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.orders.operator_acts import account_refusal, actor_fault, reason_fault
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.sentences import Sentence, _
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders

@@ -26,8 +26,8 @@ from worker.cli.times import AGE_RULE, read_duration
 from worker.domain.queries.choose_batch import refuse_together
 from worker.domain.queries.explain_answer import Explanation
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
-from worker.domain.records.answers import Malformed
+from worker.domain.records.incoming import Malformed
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.domain.records.sentences import _

@@ -24,8 +24,8 @@ from worker.cli.output import (
 )
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.operators import ActKind
 from worker.domain.records.sentences import _
 from worker.operations.act_by_hand import LongAct
 from worker.operations.purge import PURGED_FROM, Purged, purge_orders

@@ -15,8 +15,8 @@ from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
+from worker.domain.records.operators import Part
 from worker.domain.records.sentences import Fault, Sentence, _
-from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
 

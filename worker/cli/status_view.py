@@ -21,10 +21,10 @@ from worker.cli.output import (
     time_text,
     word_of,
 )
-from worker.domain.accounts.back_off import may_query_at
+from worker.domain.accounts.waits import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
 from worker.domain.records.accounts import AccountState, Pause, Rules
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Attention, Source
 from worker.domain.records.watching import AccountOverview, Finding, Level, WorkerRow
 from worker.domain.watching.monitoring import (

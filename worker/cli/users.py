@@ -24,8 +24,8 @@ from worker.cli.output import (
 )
 from worker.cli.session import read_settings, web_packages
 from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.operators import Role, User
 from worker.domain.records.sentences import Fault, _
-from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
 

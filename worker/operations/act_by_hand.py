@@ -15,14 +15,14 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts.pauses import Resumed, pause, resume, without_pauses
+from worker.domain.accounts.waits import Resumed, pause, resume, without_pauses
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.operator_acts import Decided, Standing, refusal_of_selected
 from worker.domain.queries.slots_and_clocks import hold
 from worker.domain.records.accounts import AccountState, Pause, Rules, SlotRow
-from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
+from worker.domain.records.operators import Act, ActEntry, ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.notifications.events import rank_of
-from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.orders.billing_requests import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.orders.submissions import read_items, read_reference, refused_texts
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order

@@ -11,8 +11,8 @@ import structlog
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.notifications.resting_endpoints import enter, is_another_target, pause_endpoint, resume_endpoint
-from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.notifications import Endpoint, EndpointSettings
+from worker.domain.records.operators import Act, ActKind
 from worker.operations.act_by_hand import Operator
 from worker.stores.notifications import (
     add_endpoint,

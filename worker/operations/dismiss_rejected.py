@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import MOST_AT_ONCE, LongAct, Operator
 from worker.stores.rejected_and_unmatched import close_refused
 

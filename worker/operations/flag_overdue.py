@@ -8,7 +8,7 @@ import structlog
 
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
-from worker.domain.orders.giving_up import flag_overdue, overdue_before
+from worker.domain.orders.settlement import flag_overdue, overdue_before
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change

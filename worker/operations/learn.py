@@ -10,9 +10,8 @@ import structlog
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages_and_observations import Observations, ages_of
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, is_relearning_due
-from worker.domain.scheduling.observing import Observations
 from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of
 from worker.domain.scheduling.stored_json import (
     learned_text,

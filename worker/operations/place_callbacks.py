@@ -4,13 +4,12 @@ one transaction with the record of the act; so what is done twice is done once."
 from collections.abc import Mapping
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.callbacks.linking import link_callback
-from worker.domain.callbacks.matching import key_in
+from worker.domain.callbacks.matching import key_in, link_callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.operations.act_by_hand import Operator, entries_of, writing
 from worker.operations.record_callbacks import lock_readable

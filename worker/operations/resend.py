@@ -6,9 +6,9 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import Resend, choose_resends, notification_of_order
-from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.notifications import NewNotification, Rank
+from worker.domain.records.operators import Act, ActEntry, ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.act_by_hand import MOST_AT_ONCE, Operator

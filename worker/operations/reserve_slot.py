@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts.back_off import restart_stepped_backoff, waits
+from worker.domain.accounts.waits import restart_stepped_backoff, waits
 from worker.domain.queries.choose_batch import (
     INDEX_RANGES,
     accounts_in_turn,
@@ -25,7 +25,7 @@ from worker.domain.queries.choose_batch import (
 )
 from worker.domain.queries.slots_and_clocks import Permission, clamp, may_query, reserve
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotKey
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Pick, Query, Reason, Work
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.orders.cancellations_and_checks import cancel_all, check_all
+from worker.domain.orders.billing_requests import cancel_all, check_all
 from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, gone, read_refused, refused_texts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
+from worker.domain.records.operators import ActEntry, ActKind
 from worker.domain.records.sentences import Sentence
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within

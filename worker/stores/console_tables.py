@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.tables import FAILURES, SELECTIONS, SESSIONS
-from worker.domain.records.users import Failures, SignIn
+from worker.domain.records.operators import Failures, SignIn
 
 _SELECTION_KEPT = timedelta(hours=12)
 

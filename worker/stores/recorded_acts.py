@@ -8,8 +8,8 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from worker.database.bulk_statements import insert_rows
 from worker.database.tables import ACTS
-from worker.domain.records.acts import ActEntry
 from worker.domain.records.coded_texts import to_columns
+from worker.domain.records.operators import ActEntry
 
 
 def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:

@@ -11,7 +11,7 @@ from worker.database.bounded_statements import bounded
 from worker.database.bulk_statements import one_of
 from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
 from worker.domain.records.watching import NotificationCounts, PendingOrders
 from worker.stores.accounts import read_cut_off

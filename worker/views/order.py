@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, se
 
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code

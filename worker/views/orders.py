@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or
 from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
-from worker.domain.finance.amounts import Sums, amounts_of
+from worker.domain.finance.report import Sums, amounts_of
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func
 
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, STATES
 from worker.database.transactions import Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Pick

@@ -9,7 +9,7 @@ from flask import Response, g, request
 from markupsafe import Markup
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.records.users import SignIn, User, Viewer
+from worker.domain.records.operators import SignIn, User, Viewer
 from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     Address,

@@ -10,14 +10,12 @@ from worker.domain.finance.report import Grouping
 from worker.domain.finance.statements import DifferenceKind, PeriodBy
 from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.orders.verdicts import Effect
-from worker.domain.queries.assumptions import Assumption, Standing
-from worker.domain.records.acts import ActKind
-from worker.domain.records.answers import Charset, Shape
-from worker.domain.records.incoming import Trust
+from worker.domain.queries.explain_answer import Assumption, Standing
+from worker.domain.records.incoming import Charset, Shape, Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
+from worker.domain.records.operators import ActKind, Role
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, IdKind, Lane, OrderState, Source, TrafficStatus
-from worker.domain.records.users import Role
 from worker.domain.records.watching import BackOffReason, FindingKind, Level
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind

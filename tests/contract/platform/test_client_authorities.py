@@ -12,7 +12,7 @@ import pytest
 from tests.contract.platform.querying import failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
 from tests.support.dead_address import resolving_to
-from worker.domain.records.answers import Unreachable
+from worker.domain.records.incoming import Unreachable
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

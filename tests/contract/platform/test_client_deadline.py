@@ -15,7 +15,7 @@ from tests.support.dead_address import (
 from tests.support.reconciling import ManualClock
 from tests.support.waiting import eventually
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
 from worker.domain.records.orders import IdKind
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'

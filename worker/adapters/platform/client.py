@@ -21,8 +21,8 @@ from worker.adapters.clock import Clock
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange, Received, connect, exchange_once
 from worker.adapters.safe_text import MASK, Redactor
-from worker.domain.records.answers import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Report
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
@@ -200,7 +200,7 @@ class PlatformClient:
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never sends twice. Raises one of the errors in `worker.domain.records.answers`, and ValueError for ids that
+        Never sends twice. Raises one of the errors in `worker.domain.records.incoming`, and ValueError for ids that
         cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
         them.
         """

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from requests import exceptions as of_requests
 from urllib3 import exceptions as of_urllib3
 
-from worker.domain.records.answers import DeadlineExceeded, Malformed, QueryError, Unreachable
+from worker.domain.records.incoming import DeadlineExceeded, Malformed, QueryError, Unreachable
 
 # The platform, or the network to it, is slower than the deadline allows.
 _TOO_SLOW = (

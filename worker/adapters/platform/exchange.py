@@ -21,7 +21,7 @@ from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
 from worker.domain.queries.slots_and_clocks import is_too_late_to_send
-from worker.domain.records.answers import DeadlineExceeded, Malformed, NotSent
+from worker.domain.records.incoming import DeadlineExceeded, Malformed, NotSent
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.query_request import WireRequest
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from worker.domain.orders.settlement import poll_unresolved_at, settle, unresolved_again_at
 from worker.domain.orders.verdicts import Verdict, judge
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source, TrafficStatus, gravest
 

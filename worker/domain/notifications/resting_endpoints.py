@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.notifications.deliveries import EVENT_WAITS, LEASE, Fault, fault_of, wait_after
-from worker.domain.records.acts import Act
 from worker.domain.records.notifications import (
     EndedTry,
     Endpoint,
@@ -19,6 +18,7 @@ from worker.domain.records.notifications import (
     Permission,
     Rank,
 )
+from worker.domain.records.operators import Act
 
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=15)

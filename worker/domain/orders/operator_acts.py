@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from worker.domain.orders.settlement import poll_again_now
-from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.operators import Act, ActKind
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.records.sentences import Sentence, _

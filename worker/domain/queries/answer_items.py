@@ -7,8 +7,8 @@ from functools import cached_property
 
 from worker.domain.orders.verdicts import Effect, Verdict, judge
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Answer, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.orders import Attention, IdKind, Order, OrderKey
 from worker.domain.records.queries import Asked, Query
 from worker.domain.scheduling.poll_schedule import PollSchedule

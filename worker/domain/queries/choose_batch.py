@@ -19,7 +19,7 @@ from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDO
 from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
 from worker.domain.records.sentences import Sentence, _
-from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.ages_and_observations import BUCKETS
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
     exhausted,

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState, Opening, Rules
-from worker.domain.records.answers import HttpError, QueryError
+from worker.domain.records.incoming import HttpError, QueryError
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from math import inf, sqrt
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import Curve, ages_of, prior_curve
+from worker.domain.scheduling.ages_and_observations import Curve, ages_of, prior_curve
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, Factors, factors_of
 from worker.domain.scheduling.learning import Learned
 

@@ -12,10 +12,9 @@ from math import inf
 from typing import Any
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import Ages, ages_of
+from worker.domain.scheduling.ages_and_observations import Ages, Observations, Poll, ages_of, cohort_seconds
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
 from worker.domain.scheduling.learning import Cohort, Learned
-from worker.domain.scheduling.observing import Observations, Poll, cohort_seconds
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"

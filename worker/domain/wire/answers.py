@@ -15,9 +15,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
-from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malformed, Refused, Report, Shape
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.incoming import storable
+from worker.domain.records.incoming import EXCERPT_LIMIT, Answer, Charset, Malformed, Refused, Report, Shape, storable
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse

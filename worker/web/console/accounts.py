@@ -6,9 +6,9 @@ from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.accounts.pauses import resume
+from worker.domain.accounts.waits import resume
 from worker.domain.records.accounts import AccountState, Pause
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Operator, hold_slots, pause_accounts, resume_account
 from worker.settings import Settings
 from worker.settings.rules import rules_of, sids_of

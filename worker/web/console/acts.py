@@ -28,8 +28,7 @@ from flask import (
 from worker.database.transactions import Database, is_transient
 from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, actor_fault, reason_fault
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
-from worker.domain.records.users import Viewer
+from worker.domain.records.operators import ActKind, Viewer
 from worker.domain.wire.fields import read_written_amount
 from worker.operations.act_by_hand import Operator
 from worker.settings import Settings

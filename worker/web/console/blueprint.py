@@ -19,7 +19,7 @@ from worker.adapters.safe_text import first_words
 from worker.adapters.version import VERSION
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
-from worker.domain.records.users import Viewer
+from worker.domain.records.operators import Viewer
 from worker.settings import Settings
 from worker.views.orders import read_deleted_before
 from worker.web.access import MAY_NOT_ACT, OPEN, Access

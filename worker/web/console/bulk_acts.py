@@ -17,9 +17,9 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, render_template, request, url_for
 
 from worker.database.transactions import Database
-from worker.domain.finance.amounts import Sums
+from worker.domain.finance.report import Sums
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.operators import Act, ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
 from worker.operations.act_by_hand import MOST_AT_ONCE as MOST_IN_A_REQUEST
 from worker.operations.act_by_hand import Operator, Shown, keep_selection

@@ -21,10 +21,10 @@ from zoneinfo import ZoneInfo
 from flask import Response, g, render_template, request
 
 from worker.adapters.csv_cells import csv_parts
-from worker.domain.finance.amounts import Sums
-from worker.domain.records.acts import ActKind
+from worker.domain.finance.report import Sums
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.sentences import Sentence
 from worker.domain.watching.todo import TodoKind

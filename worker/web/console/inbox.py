@@ -10,7 +10,7 @@ from worker.adapters.shown_values import indented_json
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
 from worker.operations.dismiss_rejected import dismiss_rejected

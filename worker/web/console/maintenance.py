@@ -8,9 +8,9 @@ from functools import partial
 from flask import Blueprint, g, render_template, request
 
 from worker.database.transactions import Database
-from worker.domain.accounts.pauses import announced_pauses, pause_fault
+from worker.domain.accounts.waits import announced_pauses, pause_fault
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
 from worker.settings import Settings
 from worker.views.accounts import read_states

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, g, redirect, request
 
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.operators import ActKind
 from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.words import Skin, catalogue

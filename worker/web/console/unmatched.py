@@ -8,8 +8,8 @@ from flask import Blueprint, abort, render_template, request
 from worker.adapters.shown_values import indented_json
 from worker.database.transactions import Database
 from worker.domain.orders.operator_acts import Decided
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.wire.fields import id_fault, names_a_row, typed_number
 from worker.intake import Intake

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.accounts.back_off import may_query_at
+from worker.domain.accounts.waits import may_query_at
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Source
 from worker.domain.watching.monitoring import check, shared_budgets

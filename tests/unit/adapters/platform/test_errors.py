@@ -9,7 +9,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from worker.adapters.platform.errors import MEANING, describe, meaning_of
-from worker.domain.records.answers import DeadlineExceeded, Malformed, Unreachable
+from worker.domain.records.incoming import DeadlineExceeded, Malformed, Unreachable
 
 
 def exceptions_of(module: ModuleType) -> set[type[Exception]]:

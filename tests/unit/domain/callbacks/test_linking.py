@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.domain.builders import APP_ID, NOW, RULES, make_blind_order, make_order, make_report
 from worker.domain.callbacks.bodies import Callback
-from worker.domain.callbacks.linking import link_callback
-from worker.domain.records.acts import Act
+from worker.domain.callbacks.matching import link_callback
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Trust
+from worker.domain.records.operators import Act
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 

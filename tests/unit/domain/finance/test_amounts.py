@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from worker.domain.finance.amounts import Amounts, Sums, amounts_of
+from worker.domain.finance.report import Amounts, Sums, amounts_of
 from worker.domain.records.orders import OrderState
 
 EXPECTED, NAMED = Decimal("98.00"), Decimal("98.5001")

@@ -26,7 +26,6 @@ from worker.domain.notifications.resting_endpoints import (
     resume_endpoint,
     rows_needed,
 )
-from worker.domain.records.acts import Act
 from worker.domain.records.notifications import (
     CeleryTask,
     DeliveryOutcome,
@@ -40,6 +39,7 @@ from worker.domain.records.notifications import (
     Rank,
     Webhook,
 )
+from worker.domain.records.operators import Act
 
 GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook", secrets=("whsec_x",)))
 FRESH = GIVEN.as_endpoint()

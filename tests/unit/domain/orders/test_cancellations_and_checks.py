@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, make_order
-from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.orders.billing_requests import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.unit.domain.builders import MOBILE, NOW, RULES, make_order
-from worker.domain.orders.enqueueing import (
+from worker.domain.orders.billing_requests import (
     EnqueueResult,
     Listed,
     after_insertion,

@@ -20,10 +20,10 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders.giving_up import flag_overdue
+from worker.domain.orders.settlement import flag_overdue
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import DeadlineExceeded, HttpError, QueryError, Refused, Report
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, QueryError, Refused, Report
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.queries import Work

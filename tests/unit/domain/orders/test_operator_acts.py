@@ -21,7 +21,6 @@ from tests.unit.domain.builders import (
     make_query,
     make_report,
 )
-from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
     Decided,
     account_refusal,
@@ -41,14 +40,14 @@ from worker.domain.orders.operator_acts import (
     resolve,
     unless_changed,
 )
-from worker.domain.orders.settlement import settle
+from worker.domain.orders.settlement import flag_overdue, settle
 from worker.domain.orders.verdicts import judge
-from worker.domain.records.acts import Act, ActEntry, ActKind
-from worker.domain.records.answers import DeadlineExceeded
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import DeadlineExceeded
+from worker.domain.records.operators import Act, ActEntry, ActKind
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, TrafficStatus
-from worker.domain.scheduling.observing import observe_callbacks, observe_polls
+from worker.domain.scheduling.ages_and_observations import observe_callbacks, observe_polls
 
 ACT = Act(actor="ann", reason="ticket 77", now=NOW)
 AMOUNT = Decimal("2.94")

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
-from worker.domain.orders.enqueueing import differences, fill_in
+from worker.domain.orders.billing_requests import differences, fill_in
 from worker.domain.orders.submissions import (
     InputKind,
     RefusedInput,

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
 from worker.domain.orders.verdicts import Effect, Verdict, judge
-from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Attention, IdKind, Order
 
 

@@ -21,7 +21,7 @@ from tests.unit.domain.builders import (
 )
 from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import (
+from worker.domain.records.incoming import (
     DeadlineExceeded,
     HttpError,
     Malformed,

@@ -34,7 +34,7 @@ from worker.domain.queries.choose_batch import (
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, Reason, Work
-from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.ages_and_observations import BUCKETS
 from worker.domain.scheduling.pick_by_priority import PAGE_SIZE
 
 times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))

@@ -16,7 +16,7 @@ from tests.unit.domain.builders import NOW, RULES, WINDOW, make_order, make_quer
 from worker.domain.queries.after_failure import Blame
 from worker.domain.queries.cut_off_hosts import A_TICK, CutOffHosts
 from worker.domain.records.accounts import AccountState, Opening, SlotKey
-from worker.domain.records.answers import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import CutOff, PollingProcess

@@ -6,9 +6,8 @@ import pytest
 
 from tests.unit.domain.builders import APP_ID, MASKED, RULES, make_order, make_query
 from worker.domain.orders.verdicts import Effect, Verdict
-from worker.domain.queries.assumptions import Assumption, Standing, standings
-from worker.domain.queries.explain_answer import Explanation, asked_of
-from worker.domain.records.answers import Charset, QueryError, Shape
+from worker.domain.queries.explain_answer import Assumption, Explanation, Standing, asked_of, standings
+from worker.domain.records.incoming import Charset, QueryError, Shape
 from worker.domain.records.orders import Attention, IdKind
 
 CONFIRMED, CONTRADICTED, OPEN = Standing.CONFIRMED, Standing.CONTRADICTED, Standing.OPEN

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, make_state
-from worker.domain.accounts.back_off import (
+from worker.domain.accounts.waits import (
     back_off,
     end_back_off,
     end_wait,

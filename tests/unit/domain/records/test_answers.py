@@ -1,6 +1,6 @@
 import pytest
 
-from worker.domain.records.answers import (
+from worker.domain.records.incoming import (
     DeadlineExceeded,
     HttpError,
     Malformed,

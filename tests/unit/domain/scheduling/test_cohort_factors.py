@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, make_candidate
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages_and_observations import NEVER, Observations, Poll, ages_of, cohort_of, cohort_seconds
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, CohortFactors, Factors, factors_of
 from worker.domain.scheduling.learning import KEPT_WINDOWS, Learned
-from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of, cohort_seconds
 from worker.domain.scheduling.pick_by_priority import priority_of
 from worker.domain.scheduling.poll_schedule import compute_schedule, is_at_most_a_batch, schedule_of
 

@@ -8,7 +8,17 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
+from worker.domain.scheduling.ages_and_observations import (
+    COHORT_WINDOWS,
+    NEVER,
+    PRIOR_LOST_SHARE,
+    Curve,
+    Observations,
+    Poll,
+    ages_of,
+    cohort_of,
+    prior_curve,
+)
 from worker.domain.scheduling.learning import (
     HALF_LIFE_WINDOWS,
     KEPT_WINDOWS,
@@ -16,7 +26,6 @@ from worker.domain.scheduling.learning import (
     Learned,
     is_relearning_due,
 )
-from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()

@@ -7,10 +7,10 @@ from tests.unit.domain.builders import NOW, RULES, make_order
 from worker.domain.records.accounts import Rules
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState
-from worker.domain.scheduling.ages import ages_of
-from worker.domain.scheduling.observing import (
+from worker.domain.scheduling.ages_and_observations import (
     NEVER,
     Poll,
+    ages_of,
     cohort_of,
     is_seen_from_the_start,
     observe_arrivals,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.callbacks.bodies import read_body
-from worker.domain.records.answers import Answer, Malformed, Refused
+from worker.domain.records.incoming import Answer, Malformed, Refused
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, named_id, read_answer
 
