@@ -50,7 +50,7 @@ def choose_due(
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
     choice = choose(found, state, schedule, now, rules)
     if choice is not None and choice.exhausted:
-        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules.batch_size))
         choice = choose([*found, *more], state, schedule, now, rules)
     if choice is None or not (free := free_positions(choice, state, rules)):
         return choice

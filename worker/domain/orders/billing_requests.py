@@ -127,67 +127,35 @@ def enqueue_submissions(
     submissions: Listed, known: Sequence[Order], now: datetime, rules: Rules, result: EnqueueResult
 ) -> None:
     """Decide about one submission after the other, and add to the result. `known` are all orders that they name."""
-    orders = _KnownOrders(known)
+    before, directory = {order.id: order for order in known}, Directory(known)
+    orders = dict(before)
     for index, payload, submission in submissions:
-        errors = orders.enter(index, submission, now, rules, result)
+        named = directory.holders(submission.key)
+        order = orders[named[0]] if named else None
+        errors = (_TWO_ORDERS,) if len(named) > 1 else differences(order, submission) if order else ()
         if errors:
             result.rejections.append(Rejection(index=index, payload=payload, errors=errors))
-    result.new = sorted(orders.new.values(), key=lambda order: insertion_order(order.key))
-    result.changes = orders.changes(now)
-
-
-class _KnownOrders:
-    """The orders that a list can name, by either id, as the list is worked through."""
-
-    def __init__(self, known: Sequence[Order]) -> None:
-        self._known = {order.id: order for order in known}
-        self._now = dict(self._known)
-        self._directory = Directory(known)
-        self.new: dict[int, Order] = {}
-
-    def enter(
-        self, index: int, submission: Submission, now: datetime, rules: Rules, result: EnqueueResult
-    ) -> tuple[Sentence, ...]:
-        """Enter the submission at an index of the list; returns why it is refused, if it is."""
-        named = self._directory.holders(submission.key)
-        if len(named) > 1:
-            return (_TWO_ORDERS,)
-        if not named:
-            self._put(new_order(submission, now, rules, order_id=-1 - len(self.new)))
+            continue
+        if order is None:
+            entered = new_order(submission, now, rules, order_id=-1 - len(orders))
             result.accepted.append(index)
-            result.keys.append(submission.key)
-            return ()
-        (order_id,) = named
-        order = self.new.get(order_id) or self._now[order_id]
-        errors = differences(order, submission)
-        if errors:
-            return errors
-        filled = fill_in(order, submission)
-        if filled != order:
-            self._put(filled)
-            result.keys.append(filled.key)
-        result.duplicates.append(index)
-        return ()
+        else:
+            entered = fill_in(order, submission)
+            result.duplicates.append(index)
+        if entered != order:
+            orders[entered.id] = entered
+            directory.enter(entered.key, entered.id)
+            result.keys.append(entered.key)
+    new = (order for order in orders.values() if order.id not in before)
+    result.new = sorted(new, key=lambda order: insertion_order(order.key))
+    filled_in = (order for order in orders.values() if order != before.get(order.id, order))
+    result.changes = [_filled_in(before[order.id], order, now) for order in filled_in]
 
-    def changes(self, now: datetime) -> list[Change]:
-        """The known orders that were filled in."""
-        return [
-            Change.none(self._known[order.id]).record(
-                order,
-                EventKind.FILLED_IN,
-                source=Source.ENQUEUE,
-                at=now,
-                detail=CodedText(
-                    TextCode.FILLED_IN, request_id=str(order.request_id), custom_parm=str(order.custom_parm)
-                ),
-            )
-            for order in self._now.values()
-            if order != self._known[order.id]
-        ]
 
-    def _put(self, order: Order) -> None:
-        (self._now if order.id in self._known else self.new)[order.id] = order
-        self._directory.enter(order.key, order.id)
+def _filled_in(before: Order, after: Order, now: datetime) -> Change:
+    ids = {"request_id": str(after.request_id), "custom_parm": str(after.custom_parm)}
+    detail = CodedText(TextCode.FILLED_IN, **ids)
+    return Change.none(before).record(after, EventKind.FILLED_IN, source=Source.ENQUEUE, at=now, detail=detail)
 
 
 Reference = tuple[int, object, OrderKey]

@@ -11,15 +11,17 @@ since, or in the same answer. So a platform that denies everything, by a bug or 
 however long it does so.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from worker.domain.accounts.platform_habits import is_excused
 from worker.domain.orders.verdicts import Effect, Verdict
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.incoming import Answer
+from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.queries import Query
@@ -35,48 +37,41 @@ _EXPLAINED_BY_A_RESULT = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _SourcedVerdict:
-    """A verdict, with where it came from and when."""
-
-    verdict: Verdict
-    source: Source
-    now: datetime
-    query_id: int | None
-
-    def change(self, before: Order, after: Order, kind: EventKind) -> Change:
-        """A change of the order, with an event that holds the item as JSON."""
-        report, reason = self.verdict.report, self.verdict.reason
-        return Change.none(before).record(
-            after,
-            kind,
-            source=self.source,
-            at=self.now,
-            query_id=self.query_id,
-            traffic_sts=report.traffic_sts,
-            remark=report.remark,
-            ori_amount=report.ori_amount,
-            detail=reason.having(said=report.words) if reason else report.words,
-        )
+def record_report(
+    before: Order, after: Order, kind: EventKind, report: Report, *, reason: CodedText | None = None, **where: Any
+) -> Change:
+    """The change of an order by an item, with an event that holds the item as JSON. `where`: the event's source, time
+    and query."""
+    return Change.none(before).record(
+        after,
+        kind,
+        traffic_sts=report.traffic_sts,
+        remark=report.remark,
+        ori_amount=report.ori_amount,
+        detail=reason.having(said=report.words) if reason else report.words,
+        **where,
+    )
 
 
 def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, query_id: int | None = None) -> Change:
     """Apply a verdict. A final or cancelled order never changes its state, traffic_sts, remark or ori_amount."""
-    sourced = _SourcedVerdict(verdict=verdict, source=source, now=now, query_id=query_id)
+    record = partial(
+        record_report, order, report=verdict.report, reason=verdict.reason, source=source, at=now, query_id=query_id
+    )
     if verdict.effect is Effect.NONE:
-        change = sourced.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+        change = record(_shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
         return _due_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
-        return _compare_with_final(order, sourced)
+        return _compare_with_final(order, verdict, record)
     if verdict.effect is Effect.DUE_NOW:
-        change = sourced.change(order, order, EventKind.NOT_BELIEVED)
+        change = record(order, EventKind.NOT_BELIEVED)
         return _due_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
         reported = replace(named.not_denied(), **_said(verdict))
         is_new = reported != order
-        return sourced.change(order, reported, EventKind.REPORTED) if is_new else Change.none(order)
-    return sourced.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
+        return record(reported, EventKind.REPORTED) if is_new else Change.none(order)
+    return record(_final(named, verdict, source, now), EventKind.SETTLED)
 
 
 def poll_again_now(order: Order, now: datetime) -> Order:
@@ -130,10 +125,10 @@ def _shown_to_a_person(order: Order, attention: Attention | None) -> Order:
     return replace(order, attention=gravest(order.attention, attention))
 
 
-def _compare_with_final(order: Order, sourced: _SourcedVerdict) -> Change:
-    if not _contradicts(order, sourced.verdict):
-        return sourced.change(order, order, EventKind.IGNORED)
-    return sourced.change(order, _shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
+def _compare_with_final(order: Order, verdict: Verdict, record: Callable[[Order, EventKind], Change]) -> Change:
+    if not _contradicts(order, verdict):
+        return record(order, EventKind.IGNORED)
+    return record(_shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
 
 
 def _contradicts(order: Order, verdict: Verdict) -> bool:

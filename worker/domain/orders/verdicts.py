@@ -167,9 +167,10 @@ def judge(
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
     if conflict:
-        return _nothing(report, Attention.CONFLICTING_ANSWER, _beside_others(conflict, reports))
+        return settles_nothing(report, Attention.CONFLICTING_ANSWER, _beside_others(conflict, reports))
     if report.mobile and order.mobile and not masked_mobile_may_be(report.mobile, order.mobile):
-        return _nothing(report, Attention.MOBILE_MISMATCH, CodedText(TextCode.OTHER_MOBILE, mobile=report.mobile))
+        reason = CodedText(TextCode.OTHER_MOBILE, mobile=report.mobile)
+        return settles_nothing(report, Attention.MOBILE_MISMATCH, reason)
     match report.status:
         case TrafficStatus.RECHARGING:
             return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
@@ -179,7 +180,7 @@ def judge(
             return _failure(order, report, polled_by, echoes_price=echoes_price)
         case _:
             reason = CodedText(TextCode.UNKNOWN_STATUS, status=repr(report.traffic_sts))
-            return _nothing(report, Attention.UNKNOWN_STATUS, reason)
+            return settles_nothing(report, Attention.UNKNOWN_STATUS, reason)
 
 
 def _conflict(order: Order, reports: Sequence[Report], app_id: str) -> CodedText | None:
@@ -210,7 +211,7 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
         if is_callback and not report.has_amount_field:
             return Verdict(effect=Effect.DUE_NOW, report=report, reason=CodedText(TextCode.NO_AMOUNT))
         reason = CodedText(TextCode.AMOUNT_UNREADABLE, amount=repr(report.ori_amount))
-        return _nothing(report, Attention.CONFLICTING_ANSWER, reason)
+        return settles_nothing(report, Attention.CONFLICTING_ANSWER, reason)
     if order.expected_amount is not None and order.expected_amount != amount:
         charged, expected = amount_text(amount), amount_text(order.expected_amount)
         reason = CodedText(TextCode.AMOUNT_DIFFERS, charged=charged, expected=expected)
@@ -262,5 +263,6 @@ def _denial(report: Report, polled_by: IdKind | None, reason: TextCode) -> Verdi
     )
 
 
-def _nothing(report: Report, attention: Attention, reason: CodedText) -> Verdict:
+def settles_nothing(report: Report, attention: Attention, reason: CodedText) -> Verdict:
+    """The verdict on an item that is not believed."""
     return Verdict(effect=Effect.NONE, report=report, attention=attention, reason=reason)
