@@ -31,7 +31,6 @@ from worker.domain.scheduling.pick_by_priority import (
 )
 from worker.domain.scheduling.poll_schedule import (
     first_due,
-    is_at_most_a_batch,
     next_due,
     prior_schedule,
     schedule_of,
@@ -136,7 +135,7 @@ class Adaptive:
         now = at.timestamp()
         self.learned.fold(self.observations, now, self.rules)
         self.observations = Observations()
-        fits = is_at_most_a_batch(len(self.pending), self.rules)
+        fits = len(self.pending) <= self.rules.batch_size
         self.schedule = schedule_of(self.learned, now, self.rules, fits_one_batch=fits)
 
     def _bin(self, candidate: Candidate, at: datetime) -> int:

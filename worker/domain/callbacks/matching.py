@@ -8,7 +8,7 @@ more: where it shares no id with the order, the order's phone number.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -54,14 +54,6 @@ class CallbackResult:
     def keys(self) -> list[OrderKey]:
         """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
         return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
-
-
-def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_orders: Collection[str]) -> str | None:
-    """The account of a callback: by its appid; else the only one there is, or the only one that knows the order."""
-    possible = callback.accounts(app_ids)
-    if len(possible) == 1:
-        return possible[0]
-    return next(iter(accounts_with_orders)) if len(accounts_with_orders) == 1 else None
 
 
 def key_in(account: str, callback: Callback) -> OrderKey:
@@ -149,16 +141,19 @@ class CallbackMatcher:
         return each_once(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
-        """The account of a callback; None where it is ambiguous."""
+        """The account of a callback: by its appid; else the only one there is, or the only one that knows the order.
+        None if it is ambiguous."""
         possible, ids = callback.accounts(self._app_ids), {callback.report.request_id, callback.report.custom_parm}
-        if len(possible) > 1 and None not in ids:
+        if len(possible) == 1:
+            return possible[0]
+        if None not in ids:
             # Orders of other accounts may have one of both ids, too.
             exact = [one for one in self._accounts[callback.report.request_id] if self._has_both(one, callback)]
             if len(exact) == 1 and exact[0] in possible:
                 return exact[0]
         named = {account for name in ids - {None} for account in self._accounts[name] if account in possible}
         known = {account for account in named if self.orders_of(key_in(account, callback))}
-        return account_of(callback, self._app_ids, known)
+        return known.pop() if len(known) == 1 else None
 
     def _has_both(self, account: str, callback: Callback) -> bool:
         """Whether one order of the account has both ids of a callback."""

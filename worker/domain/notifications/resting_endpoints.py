@@ -210,8 +210,7 @@ class _Account:
 
 
 def _failed_in_row(endpoint: Endpoint) -> list[int]:
-    # Before revision 0018 an object, whose keys they were.
-    return [int(event) for event in json.loads(endpoint.failed_in_row or "[]")]
+    return list(json.loads(endpoint.failed_in_row or "[]"))
 
 
 def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:

@@ -111,11 +111,6 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: b
     )
 
 
-def is_at_most_a_batch(pending: int, rules: Rules) -> bool:
-    """Whether this number of pending orders fits into one batch."""
-    return pending <= rules.batch_size
-
-
 @lru_cache(maxsize=8)
 def prior_schedule(rules: Rules) -> PollSchedule:
     """The schedule before anything is learned of an account. Computed once for each `rules`."""

@@ -91,7 +91,7 @@ def _in_object(value: Mapping[str, object], polled: Collection[str]) -> Found | 
     with_objects = [held for held in lists if _objects(held)]
     if len(with_objects) == 1:
         return _listed(Shape.OBJECT_WITH_LIST, with_objects[0])
-    return Found(shape=Shape.NO_ITEMS, items=[]) if any(not held for held in lists) else None
+    return NO_ITEMS if any(not held for held in lists) else None
 
 
 def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | None:
