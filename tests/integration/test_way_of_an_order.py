@@ -25,7 +25,7 @@ from worker.simulator.server import Simulator
 from worker.tasks import enqueue_order
 
 PACKAGE = Path(worker.__file__).parent
-MOST_FILES = 92
+MOST_FILES = 89
 SETTINGS = {
     **ACCOUNT,
     "RECONCILER_NOTIFY_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -1,3 +1,5 @@
+"""Back-offs: how long they last, who ends them, and whether an account waits."""
+
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +18,6 @@ from worker.domain.accounts.waits import (
     waits,
 )
 from worker.domain.records.accounts import Pause, SlotKey
-from worker.domain.records.orders import IdKind
 
 
 def test_a_back_off_is_1_window_doubling_to_15() -> None:
@@ -124,11 +125,6 @@ def test_any_other_back_off_stays_as_does_a_pause() -> None:
     state = back_off(make_state(pauses=(Pause(paused_at=NOW + timedelta(days=9)),)), RULES, NOW, jitter=0.5)
     assert restart_stepped_backoff(state, NOW) == state
     assert restart_stepped_backoff(make_state(), NOW) == make_state()
-
-
-def test_successes_are_counted_by_id_kind() -> None:
-    state = make_state(answered_by_request_id=3, answered_by_custom_parm=5)
-    assert (state.answered(IdKind.REQUEST_ID), state.answered(IdKind.CUSTOM_PARM)) == (3, 5)
 
 
 def test_an_account_waits_while_it_is_paused_or_backs_off() -> None:

@@ -1,3 +1,5 @@
+"""What is observed of orders at their ages."""
+
 from dataclasses import replace
 from datetime import timedelta
 
