@@ -370,11 +370,6 @@ def test_refused_input_is_kept_as_json_with_an_error_a_line() -> None:
     )
 
 
-def test_each_rejection_has_texts_of_its_own_in_their_order() -> None:
-    rejections = [Rejection(index=number, payload=number, errors=(Sentence(str(number)),)) for number in range(3)]
-    assert [text.payload for text in refused_texts(rejections)] == ["0", "1", "2"]
-
-
 def test_what_was_not_read_is_kept_by_its_start() -> None:
     assert kept(Unread(text="[[1, 2", errors=())).payload == "[[1, 2"
 
