@@ -166,7 +166,8 @@ def account_of(callback: Callback, app_ids: dict[str, str], *accounts_with_order
 def test_the_account_of_a_callback_follows_from_its_appid_or_is_the_only_one_that_may_be_meant() -> None:
     assert account_of(callback(appid="app-north"), TWO, "default") == "north"
     assert account_of(callback(appid=None), ONE) == "default"
-    assert account_of(callback(appid=None), TWO, "north") == "north"
+    for one_id in ({}, {"customParm": None}):
+        assert account_of(callback(appid=None, **one_id), TWO, "north") == "north"
     for neither in ((), ("default", "north")):
         assert account_of(callback(appid=None), TWO, *neither) is None
 
