@@ -16,9 +16,9 @@ from worker.domain.records.incoming import Rejection
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator
+from worker.operations.act_on_kept_input import link_kept_callback, retry_rejected
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue, insert_new
-from worker.operations.place_callbacks import link_kept_callback
 from worker.operations.record_callbacks import (
     find_callbacks_for,
     find_callbacks_of_known_orders,
@@ -26,7 +26,6 @@ from worker.operations.record_callbacks import (
     receive_callbacks,
     record_callbacks,
 )
-from worker.operations.retry_rejected import retry_rejected
 
 Answer = dict[str, object]
 

@@ -16,13 +16,11 @@ from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
 from worker.intake import Intake
 from worker.operations.change_endpoints import EndpointComparison, EndpointEntry
-from worker.operations.count_metrics import MetricCounting
 from worker.operations.cut_off_hosts import ConnectionProbe, Turns
-from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.purge import OldDeliveries
 from worker.operations.reserve_slot import Grants, read_resting
+from worker.operations.upkeep import MetricCounting, OldDeliveries, OverdueOrders
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
 from worker.reconcile import Reconciler

@@ -23,7 +23,7 @@ from tests.support.visitors import ACTOR, console_process, write_users
 from worker.database.tables import ACTS, EVENTS, SELECTIONS
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.record_callbacks import record_callbacks_within
-from worker.stores.recorded_acts import read_orders_acted_on
+from worker.stores.operators import read_orders_acted_on
 
 ALL_UNRESOLVED = "scope=all&state=unresolved"
 

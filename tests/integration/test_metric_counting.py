@@ -10,7 +10,7 @@ from sqlalchemy import delete, event, insert, select, update
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds, count_totals
-from tests.support.settled_orders import add_newest
+from tests.support.settled_orders import a_purge, add_newest
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
@@ -19,8 +19,8 @@ from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.metric_counting import labels_of
-from worker.operations.count_metrics import ROWS_AT_ONCE, MetricCounting, count_further
 from worker.operations.purge import purge, purge_orders
+from worker.operations.upkeep import MOST_COUNTED, MetricCounting, count_further
 from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
@@ -144,17 +144,17 @@ def test_a_total_has_no_sample_before_a_tick_has_counted(bench: Workbench, scrap
 def test_counting_begins_with_the_newest_rows_all_of_which_are_shown_at_once(
     bench: Workbench, scrapers: list[Scraper]
 ) -> None:
-    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    refuse(bench, MOST_COUNTED + 500, long_ago(bench))
     count_totals(bench.database)
-    assert scrapers[0].samples()[SERVE_SAMPLE] == ROWS_AT_ONCE
-    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    assert scrapers[0].samples()[SERVE_SAMPLE] == MOST_COUNTED
+    refuse(bench, MOST_COUNTED + 500, long_ago(bench))
     counting = MetricCounting(bench.database, RULES)
     counting.count_some()
-    assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE
+    assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * MOST_COUNTED
     # It has not caught up, so the next tick continues; then it rests.
     for _ in range(2):
         counting.count_some()
-        assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE + 500
+        assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * MOST_COUNTED + 500
         refuse(bench, 1, long_ago(bench))
 
 
@@ -179,8 +179,8 @@ def test_neither_a_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None
     assert before[LAST_ANSWER_SAMPLE] == pytest.approx(at.timestamp() + 1, abs=0.01)
 
     add_newest(bench)
-    assert sum(one.rows for one in purge_orders(bench.database, long_ago(bench, days=30), dry_run=False)) == 3
-    purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), dry_run=False)}
+    assert sum(one.rows for one in purge_orders(bench.database, long_ago(bench, days=30), a_purge())) == 3
+    purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), a_purge())}
     assert purged["platform_queries"] == 3
     assert purged["rejected_orders"] == 5
     assert scraped() == before

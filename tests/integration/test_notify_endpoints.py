@@ -34,7 +34,7 @@ from worker.operations.change_endpoints import (
     pause_notifications,
     resume_notifications,
 )
-from worker.operations.purge import OldDeliveries
+from worker.operations.upkeep import OldDeliveries
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint

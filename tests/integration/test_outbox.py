@@ -21,7 +21,7 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.domain.records.orders import OrderState, version_at
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
-from worker.operations.flag_overdue import OverdueOrders
+from worker.operations.upkeep import OverdueOrders
 
 ANN = Operator(name="ann", reason="by hand")
 

@@ -14,9 +14,8 @@ from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, NOTIFICATIONS, REJECTED, UNMATCHED
 from worker.domain.records.accounts import AccountState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
+from worker.operations.act_on_kept_input import dismiss_kept_callback, dismiss_rejected
 from worker.operations.change_endpoints import pause_notifications
-from worker.operations.dismiss_rejected import dismiss_rejected
-from worker.operations.place_callbacks import dismiss_kept_callback
 
 pytestmark = pytest.mark.quick_on("sqlite")
 

@@ -17,9 +17,9 @@ from worker.database.migrations import upgrade
 from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.queries import Query
 from worker.domain.wire.query_request import Credentials
-from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
+from worker.operations.upkeep import OverdueOrders
 from worker.reconcile import Reconciler
 
 SID = "sid-1"

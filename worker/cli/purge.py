@@ -95,10 +95,10 @@ def purge(
         if not (act.dry_run or yes):
             # Before the rows are counted, which may take minutes.
             require_answer(yes=False)
-            _ask_to_delete(before, _counted(tables, delete(opened.database, before, dry_run=True)))
+            _ask_to_delete(before, _counted(tables, delete(opened.database, before, None)))
         started = time.monotonic()
         long_act = LongAct(who, ActKind.PURGE, code, time=shown_values.time_text(before, UTC))
-        counts = _counted(tables, delete(opened.database, before, dry_run=act.dry_run, act=long_act))
+        counts = _counted(tables, delete(opened.database, before, None if act.dry_run else long_act))
         long_act.log_end()
     _print_purged(act, as_csv, before, counts, time.monotonic() - started)
 

@@ -25,7 +25,7 @@ from worker.stores.notifications import (
     read_endpoints,
     save_endpoint,
 )
-from worker.stores.recorded_acts import add_acts
+from worker.stores.operators import add_acts
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from worker.stores.notifications import (
     read_endpoints,
     send_again,
 )
+from worker.stores.operators import add_acts
 from worker.stores.recharge_orders import lock_by_ids
-from worker.stores.recorded_acts import add_acts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

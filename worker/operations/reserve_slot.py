@@ -33,9 +33,9 @@ from worker.operations.act_by_hand import Operator, entries_of
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
 from worker.stores.accounts import lock_free_slot, lock_states, save_slot, save_state, save_turn
+from worker.stores.operators import add_acts
 from worker.stores.pending_orders import claim, lease, orders_by_id, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.recorded_acts import add_acts
 
 
 def choose_due(

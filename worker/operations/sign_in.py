@@ -22,7 +22,7 @@ from worker.domain.tokens_and_sign_ins import (
     one_more,
     wait_until,
 )
-from worker.stores import console_tables as store
+from worker.stores import operators as store
 
 _TOKEN_BYTES = 32
 

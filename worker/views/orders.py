@@ -23,8 +23,8 @@ from worker.domain.finance.amounts import Sums, amounts_of
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
+from worker.stores.operators import read_number_acted_on, read_orders_acted_on
 from worker.stores.recharge_orders import read_event_counts
-from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
 from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 

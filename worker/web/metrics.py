@@ -1,6 +1,6 @@
 """`/metrics`: what Prometheus scrapes, and where it is read.
 
-A scrape only reads: ticks of workers count the totals (`worker.operations.count_metrics`). Gauges are shared by all who
+A scrape only reads: ticks of workers count the totals (`worker.operations.upkeep`). Gauges are shared by all who
 ask within 15 seconds, totals are as they are now, and what takes so long is counted apart from scrapes.
 """
 

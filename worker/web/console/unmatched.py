@@ -14,7 +14,7 @@ from worker.domain.records.order_changes import Change
 from worker.domain.wire.fields import id_fault, names_a_row, typed_number
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
-from worker.operations.place_callbacks import dismiss_kept_callback
+from worker.operations.act_on_kept_input import dismiss_kept_callback
 from worker.settings import Settings
 from worker.settings.rules import app_ids_of, rules_of
 from worker.views.inbox import unmatched_by_id
