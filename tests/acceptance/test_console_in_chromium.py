@@ -35,7 +35,7 @@ from worker.operations.write_heartbeat import Heartbeat, host_name
 pytestmark = pytest.mark.slow
 
 # Names that stand in English on a Chinese page as well: of fields, formats, and what the tests have stored.
-NAMES = {"CSV", "Excel", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}
+NAMES = {"CSV", "Excel", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders"}
 NAMES |= {
     "dev",
     "mobile",
