@@ -19,7 +19,6 @@ from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
-from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.domain.records.sentences import _
 from worker.settings import Settings, SettingsError, load_settings
@@ -139,11 +138,8 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
 
 
 def words_of(error: Exception, settings: Settings) -> str:
-    """What a database's error says, safe to show. Of a missing right servers name at most half: the other is read."""
-    redactor = Redactor(settings.secrets)
-    if kind_of(error) is ErrorKind.RIGHTS and (missing := missing_rights_words(settings.database_dsn)):
-        return missing.with_each(partial(one_line, redactor=redactor))
-    return first_line(error, redactor)
+    """What a database's error says, safe to show."""
+    return first_line(error, Redactor(settings.secrets))
 
 
 def require_configured(settings: Settings, accounts: Collection[str]) -> None:

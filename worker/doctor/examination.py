@@ -7,7 +7,6 @@ from worker.adapters.safe_text import Redactor, first_words
 from worker.adapters.version import VERSION
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.rights import missing_rights_words
 from worker.database.server import durability_settings
 from worker.doctor import checks
 from worker.doctor.files_and_hosts import (
@@ -136,7 +135,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         remedy = _("run `reconciler migrate`%(hint)s", hint)
         fault = fatal("database", _("%(what)s (%(why)s)", error.sentence, shown), remedy)
     except Exception as error:  # Drivers raise errors of their own.
-        fault = _unusable(settings, shown, error)
+        fault = _unusable(shown, error)
     else:
         return _checks_of(settings, reading, shown, has_rights=bool(rights))
     return [fault, *(skipped(name, "the database cannot be used") for name in rest)]
@@ -172,10 +171,9 @@ def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
     return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 
 
-def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
+def _unusable(shown: str, error: Exception) -> Check:
     kind = kind_of(error)
-    said = missing_rights_words(settings.database_dsn) if kind is ErrorKind.RIGHTS else None
-    words: str = said or first_words(error)
+    words = first_words(error)
     why = words if kind is None else _("%(what)s: %(reason)s", kind.words, words)
     remedy = (kind or ErrorKind.UNREACHABLE).remedy
     return fatal("database", _("%(url)s cannot be used (%(why)s)", shown, why), remedy)

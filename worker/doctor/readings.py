@@ -19,8 +19,7 @@ from worker.broker.answers import connect, connection_to
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
-from worker.database.rights import MissingRights, read_missing_rights
-from worker.database.server import ServerReading, read_server
+from worker.database.server import MissingRights, ServerReading, read_missing_rights, read_server
 from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.domain.records.accounts import DatabaseChanges
