@@ -13,7 +13,6 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.databases import DatabaseServer
-from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from worker.database.migrations import upgrade, upgrade_sql
@@ -56,40 +55,19 @@ def test_migrate_prints_both_revisions_in_words(database_url: str) -> None:
 def test_migrate_goes_down_and_up_to_a_revision(migrated_database_url: str) -> None:
     cli = on(migrated_database_url)
     head = cli.json("migrate")["to"]
-    down = cli.run("migrate", "--to", "0006", "--yes")
-    assert down.stdout.endswith(f": from {head} to revision 0006.\n")
+    down = cli.run("migrate", "--to", "0023", "--yes")
+    assert down.stdout.endswith(f": from {head} to revision 0023.\n")
     assert down.stderr == f"This release's worker needs revision {head}, and does not start on this one.\n"
-    up = cli.json("migrate", "--to", "0007")
-    assert (up["from"], up["to"]) == ("0006", "0007")
+    up = cli.json("migrate", "--to", "0024")
+    assert (up["from"], up["to"]) == ("0023", "0024")
     assert cli.json("migrate")["to"] == head
     check_at_head(migrated_database_url)
 
 
 def test_a_way_down_needs_a_yes(migrated_database_url: str) -> None:
-    message = on(migrated_database_url).error("migrate", "--to", "0007", status=2)
+    message = on(migrated_database_url).error("migrate", "--to", "0023", status=2)
     assert message == "a question needs a terminal: stop all workers, then add --yes"
     check_at_head(migrated_database_url)
-
-
-def add_act(bench: Workbench) -> None:
-    bench.run("INSERT INTO operator_acts (at, actor, act) VALUES ('2016-01-31 12:00:00', 'li', 'hold')")
-
-
-def add_actor(bench: Workbench) -> None:
-    bench.intake.check_orders([{"request_id": "1"}])
-    bench.run("UPDATE order_events SET actor = 'li'")
-
-
-def reopen(bench: Workbench) -> None:
-    bench.run("UPDATE recharge_orders SET reopened_at = '2016-01-31 12:00:00'")
-
-
-def echo_price(bench: Workbench) -> None:
-    bench.run("UPDATE recharge_orders SET amount_is_price = (1 = 1)")
-
-
-def pause(bench: Workbench) -> None:
-    bench.put_pauses(Pause(paused_at=bench.now(), paused_until=FAR_AHEAD))
 
 
 def plan_pause(bench: Workbench, nights: int = 1) -> None:
@@ -111,30 +89,14 @@ def purge(bench: Workbench) -> None:
     bench.run("INSERT INTO deployment (id, orders_deleted_before) VALUES ('1', '2016-01-31 12:00:00')")
 
 
-def notify(bench: Workbench) -> None:
-    put_endpoint(bench)
-    bench.intake.cancel_orders([{"request_id": "1"}])
-
-
-def give_up(bench: Workbench) -> None:
-    notify(bench)
-    bench.run("UPDATE notifications SET state = 'gave_up'")
-
-
 @pytest.mark.parametrize(
     ("prepare", "target", "said"),
     [
-        (notify, "0008", "the way down to 0008 would lose of notifications what was not delivered yet"),
-        (give_up, "0008", "the way down to 0008 would lose of notifications what was not delivered yet"),
-        (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
-        (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
-        (echo_price, "0014", "the way down to 0014 would lose of recharge_orders which amounts are no charge"),
-        (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
-        (pause, "0007", "the way down to 0007 would lose of account_pauses the end of a pause"),
         (plan_pause, "0023", "the way down to 0023 would lose of account_pauses the planned pauses"),
         (plan_two_nights, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
         (pause_twice, "0031", "the way down to 0031 would lose of account_pauses all but one pause or plan"),
         (purge, "0031", "the way down to 0031 would lose of deployment the time before which orders were deleted"),
+        (lambda _: None, "0022", "no release needs revision 0022: the way down ends at 0023"),
         (
             lambda _: None,
             "base",
@@ -155,36 +117,19 @@ def test_a_way_down_that_would_lose_something_is_refused_in_one_line(
     assert len(cli.json("orders")) >= 1
 
 
-@pytest.mark.parametrize(
-    ("prepare", "target", "lost"),
-    [(pause, "0007", "the end of a pause"), (plan_pause, "0023", "the planned pauses")],
-)
-def test_a_way_down_in_two_steps_loses_as_little_as_one_in_one_step(
-    bench: Workbench, prepare: Callable[[Workbench], None], target: str, lost: str
-) -> None:
+def test_a_way_down_in_two_steps_loses_as_little_as_one_in_one_step(bench: Workbench) -> None:
     bench.add("1")
-    prepare(bench)
+    plan_pause(bench)
     kept = bench.state().pauses
     cli = on(bench.url)
     bench.close()
     cli.run("migrate", "--to", "0031", "--yes")
-    said = f"the way down to {target} would lose of account_states {lost}"
-    assert said in cli.error("migrate", "--to", target, "--yes")
+    said = "the way down to 0023 would lose of account_states the planned pauses"
+    assert said in cli.error("migrate", "--to", "0023", "--yes")
     cli.run("migrate")
     with closing(Workbench(bench.url)) as again:
         (back,) = again.state().pauses
     assert (replace(back, act_key=""),) == kept
-
-
-def test_notifications_that_were_delivered_may_go_with_their_tables(bench: Workbench) -> None:
-    bench.add("1")
-    notify(bench)
-    bench.run("UPDATE notifications SET state = 'delivered'")
-    cli = on(bench.url)
-    bench.close()
-    assert cli.json("migrate", "--to", "0008", "--yes")["to"] == "0008"
-    cli.run("migrate")
-    assert cli.json("notifications") == {"endpoints": [], "notifications": []}
 
 
 @pytest.mark.databases("sqlite")

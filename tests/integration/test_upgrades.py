@@ -40,6 +40,8 @@ REWRITTEN = {
 }
 """What a revision changes on the way up or down, as its own text says: 0006, 0007, 0018, 0031."""
 
+FIRST_RELEASED = "0023"
+"""The revision of 1.0.0, at which the way down ends."""
 READINGS = ("status", "orders", "todo", "plan", "queries", "rejected", "unmatched", "acts", "report", "notifications")
 
 Rows = Mapping[str, list[dict[str, Any]]]
@@ -177,19 +179,21 @@ def migrate_use_and_return(url: str, revision: str) -> None:
     check_at_head(url)
     after = without_archived(rows_of_all(url), before)
     assert common(after, before) == common(before, after)
-    downgrade(url, revision)
-    back = without_archived(rows_of_all(url), before)
-    assert common(back, before) == common(before, back)
+    if leads_back := revision >= FIRST_RELEASED:
+        downgrade(url, revision)
+        back = without_archived(rows_of_all(url), before)
+        assert common(back, before) == common(before, back)
+        upgrade(url)
 
-    upgrade(url)
     finals = final_orders(url)
     assert work(url)
     assert final_orders(url).items() >= finals.items()
     read(url)
 
-    finals = final_orders(url)
-    downgrade(url, revision)
-    assert final_orders(url) == finals
+    if leads_back:
+        finals = final_orders(url)
+        downgrade(url, revision)
+        assert final_orders(url) == finals
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="REV",
-        help="Up or down to this revision instead, such as 0007.",
+        help="Up or down to this revision instead, such as 0023.",
         autocompletion=one_of([BASE, *revisions()]),
     ),
 ]
@@ -54,7 +54,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
     Examples:
       reconciler migrate
       reconciler migrate --sql
-      reconciler migrate --to 0007
+      reconciler migrate --to 0023
     """
     if sql and as_json:
         raise WrongUse("give either --sql or --json")
