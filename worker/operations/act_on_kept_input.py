@@ -10,7 +10,6 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_contention, retry_until
 from worker.domain.callbacks.linking import link_callback
 from worker.domain.callbacks.matching import key_in
-from worker.domain.orders.cancellations_and_checks import cancel_all, check_all
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import InputKind, RefusedInput, Retried, gone, read_refused, refused_texts
 from worker.domain.records.accounts import Rules
@@ -21,7 +20,6 @@ from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.sentences import Sentence
 from worker.operations.act_by_hand import MOST_AT_ONCE, LongAct, Operator, entries_of, writing
-from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
 from worker.operations.record_callbacks import lock_readable, record_callbacks_within
 from worker.operations.save_orders import save_orders
@@ -91,12 +89,9 @@ def _take_in(
     if held.kind is InputKind.ORDERS:
         orders = enqueue_within(connection, rules, app_ids, part, now, received_at=received_at, rank=Rank.BULK)
         rejections, keys = orders.rejections, orders.keys
-    elif held.kind is InputKind.CALLBACKS:
+    else:
         callbacks = record_callbacks_within(connection, rules, app_ids, part, now, rank=Rank.BULK)
         rejections, keys = callbacks.rejections, list(callbacks.keys)
-    else:
-        decide = cancel_all if held.kind is InputKind.CANCELLATIONS else check_all
-        rejections, keys = decide_within(connection, app_ids, part, now, decide, Rank.BULK).rejections, []
     result.rejections += rejections
     result.keys += keys
     result.done += len(part) - len(rejections)

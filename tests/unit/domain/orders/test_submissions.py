@@ -37,8 +37,6 @@ FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "exp
         ("reconciler.enqueue_order", InputKind.ORDERS),
         ("reconciler enqueue", InputKind.ORDERS),
         ("reconciler.record_callbacks", InputKind.CALLBACKS),
-        ("reconciler.cancel_orders", InputKind.CANCELLATIONS),
-        ("reconciler check", InputKind.CHECKS),
     ],
 )
 def test_the_source_says_what_it_was(source: str, kind: InputKind) -> None:
@@ -58,6 +56,7 @@ def test_a_list_that_was_too_long_is_retried_in_parts() -> None:
     ("source", "payload", "errors", "fault"),
     [
         ("somebody else", "{}", "x", "not retried"),
+        ("reconciler.cancel_orders", "{}", "x", "not retried: have it sent again"),
         ("reconciler.enqueue_orders", '[{"request_id": "1"', "x", "kept in part"),
         ("reconciler.enqueue_orders", "[" * 100_000, "x", "kept in part"),
         ("reconciler.enqueue_orders", "[]", "x", "empty list"),
