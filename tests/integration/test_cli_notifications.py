@@ -204,7 +204,7 @@ def test_a_renewed_notification_has_a_newer_version_that_its_order_has_too(bench
     assert len(told_of(bench, "r1")) == 1
     (act,) = bench.rows(ACTS)
     assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "restored")
-    assert act["detail"].startswith("2 orders, under new versions: id:")
+    assert act["detail"] == "2 orders: r1, r2"
 
 
 def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli: CommandLine) -> None:

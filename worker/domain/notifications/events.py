@@ -182,18 +182,16 @@ def choose_resends(
     of_version = {(one.order_id, one.version): one for one in ordered}
     again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, CodedText]()
     for order_id in order_ids:
-        order, row = by_id.get(order_id), latest.get(order_id)
-        if (known := order or row) is None:
+        order = by_id.get(order_id)
+        if order is None:
             refusals[order_id] = CodedText(TextCode.NO_ORDER, number=f"id:{order_id}")
-        elif known.account not in endpoints:
-            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=known.account)
-        elif order is None and renew:
-            refusals[order_id] = CodedText(TextCode.NO_VERSION, order=order_id)
-        elif not renew and (same := row if order is None else of_version.get((order_id, order.version))) is not None:
+        elif order.account not in endpoints:
+            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=order.account)
+        elif not renew and (same := of_version.get((order_id, order.version))) is not None:
             again[same.id] = same
-        elif order is None or (event := _event_to_make(order, row)) is None:
-            refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key if order else order_id))
-        elif not endpoints[known.account].takes(event):
+        elif (event := _event_to_make(order, latest.get(order_id))) is None:
+            refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key))
+        elif not endpoints[order.account].takes(event):
             refusals[order_id] = CodedText(TextCode.TYPE_NOT_TAKEN, order=str(order.key), event=event)
         else:
             made.append((order, event))
