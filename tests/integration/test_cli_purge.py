@@ -70,17 +70,6 @@ def test_old_rows_go_and_what_a_history_refers_to_stays(
     assert set(cli.json("purge", "--yes", "--older-than", "400d")["rows"].values()) == {0}
 
 
-def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
-    """An answer may speak of an order that was not polled."""
-    bench.run(
-        "UPDATE order_events SET query_id = :query WHERE order_id = (SELECT id FROM recharge_orders"
-        " WHERE request_id = 'p')",
-        query=history["gone"],
-    )
-    assert cli.json("purge", "--yes", "--older-than", "400d", "--dry-run")["rows"]["platform_queries"] == 0
-    assert cli.json("purge", "--yes", "--older-than", "400d")["rows"]["platform_queries"] == 0
-
-
 def test_orders_that_revision_0033_could_not_move_stay(cli: CommandLine, bench: Workbench) -> None:
     """Each of their rows is the only copy of an order."""
     row = {"received_at": datetime.fromisoformat(f"{OLD}+00:00"), "payload": "{}", "errors": "it has no account"}

@@ -70,8 +70,8 @@ def purge(
     all gone; or with --orders settled orders, with their history and their notifications.
 
     An order goes if it was submitted, settled and changed last before the time. Orders that are pending, unresolved,
-    for a person to look at, or have an undelivered notification stay, and so does every query that the history of an
-    order refers to. A deleted order is not known any more: sent again, it is new.
+    for a person to look at, or have an undelivered notification stay, and so does every query that polled an order
+    which is still there. A deleted order is not known any more: sent again, it is new.
 
     Rows go in batches, each in a transaction of its own, so it may run beside the worker; a run that was interrupted is
     repeated. Before that the rows are counted, and you are asked; with --yes you are not.

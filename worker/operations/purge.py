@@ -19,7 +19,6 @@ from worker.stores.purging import (
     old_orders,
     old_queries,
     old_received,
-    queries_named_by,
 )
 
 MOST_AT_ONCE = 1_000
@@ -29,8 +28,6 @@ PURGED_FROM = timedelta(days=30)
 """Nothing younger is deleted: an order that is sent again after it was deleted is new, and is polled again."""
 # Each names up to a hundred orders, and all of these are looked up.
 _QUERIES_AT_ONCE = 100
-# An order may be submitted a few minutes ahead of the clock.
-_AHEAD = timedelta(minutes=10)
 
 
 class Purged(NamedTuple):
@@ -91,7 +88,6 @@ def _purge_received(database: Database, name: str, before: datetime, act: LongAc
 
 
 def _purge_queries(database: Database, before: datetime, act: LongAct | None) -> Iterator[int]:
-    named = _named_by_old_orders(database, before + _AHEAD)
     last = 0
     while True:
         # What an order of these ids has to do with an old query was so before: one that is sent again meanwhile is new.
@@ -102,22 +98,9 @@ def _purge_queries(database: Database, before: datetime, act: LongAct | None) ->
         if not found:
             return
         last = found[-1].id
-        gone = [query.id for query in found if query.id not in named and in_use.isdisjoint(query.ids)]
+        gone = [query.id for query in found if in_use.isdisjoint(query.ids)]
         delete = partial(delete_queries, ids=gone)
         yield len(gone) if act is None else _delete(database, "platform_queries", act, delete)
-
-
-def _named_by_old_orders(database: Database, before: datetime) -> set[int]:
-    """The queries that the histories of old orders name. Younger ones name no old query."""
-    named: set[int] = set()
-    last: Position | None = None
-    while True:
-        with database.read() as connection:
-            found = old_orders(connection, before, last, MOST_AT_ONCE)
-            named |= queries_named_by(connection, [order_id for _, order_id in found])
-        if not found:
-            return named
-        last = found[-1]
 
 
 @retry_contention
