@@ -27,7 +27,6 @@ from worker.stores.accounts import (
     drop_observations,
     first_with_observations,
     lock_learned,
-    read_account_computed_at,
     read_computed_at,
     read_oldest_observations,
     read_schedule_row,
@@ -59,7 +58,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
     To parse a text of 70 KB takes a while: this process caches what it has read.
     """
-    computed_at = read_account_computed_at(connection, account)
+    computed_at = read_computed_at(connection, [account]).get(account)
     if computed_at is None:
         return prior_schedule(rules)
     with _lock:

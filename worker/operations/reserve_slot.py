@@ -34,8 +34,9 @@ from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
 from worker.stores.accounts import lock_free_slot, lock_states, save_slot, save_state, save_turn
 from worker.stores.operators import add_acts
-from worker.stores.pending_orders import claim, lease, orders_by_id, read_candidates, read_dueness
+from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
+from worker.stores.recharge_orders import read_orders
 
 
 def choose_due(
@@ -87,7 +88,7 @@ Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | No
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
     """Those of these orders that are still there."""
     with database.read() as connection:
-        return orders_by_id(connection, order_ids)
+        return read_orders(connection, order_ids)
 
 
 class Grants:
@@ -178,7 +179,7 @@ def choose_named(
     """For `Grants`: orders of one account and id kind that a person has named, due or not, in any state; all of them or
     none. The act is recorded with the grant."""
     states = lock_states(connection, slot.app_ids)
-    orders = tuple(one for one in orders_by_id(connection, ids, locks=True) if not one.is_leased(now.database))
+    orders = tuple(one for one in read_orders(connection, ids, locks=True) if not one.is_leased(now.database))
     if len(orders) < len(ids):
         return None
     state = states[orders[0].account]

@@ -70,10 +70,10 @@ def to_order(row: Row[Any]) -> Order:
     return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
-def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """The orders with these row ids, without a lock."""
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
-    return [to_order(row) for row in connection.execute(chosen)]
+def read_orders(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
+    """The orders with these row ids, in any state; with `locks` locked, without those that others lock."""
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
+    return [to_order(row) for row in connection.execute(chosen.with_for_update(skip_locked=True) if locks else chosen)]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
@@ -286,20 +286,14 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     insert_rows(connection, EVENTS, [row | to_columns(row["detail"]) for row in rows])
 
 
-def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:
-    """The ids of the events that say the same by a callback, since the order was last reopened.
-
-    Of an order's events the last 200 are read; for those sayings that a person would be `shown`, all of them.
-    """
+def find_said(connection: Connection, sayings: Collection[Saying]) -> dict[Saying, int]:
+    """The ids of the events that say the same by a callback, since the order was last reopened: of an order the last
+    200 are read."""
     wanted, found = set(sayings), dict[Saying, int]()
     for order_id in sorted({saying.order_id for saying in wanted}):
         said = _said_since_reopened(order_id)
         for row in connection.execute(said.order_by(EVENTS.c.id.desc()).limit(_MOST_EVENTS_READ)):
             found[Saying(order_id, *row[1:])] = row[0]
-    for saying in set(shown) - found.keys():
-        same = (EVENTS.c.kind == saying.kind, EVENTS.c.detail == saying.detail)
-        for row in connection.execute(_said_since_reopened(saying.order_id).where(*same)):
-            found[Saying(saying.order_id, *row[1:])] = row[0]
     return {saying: event_id for saying, event_id in found.items() if saying in wanted}
 
 
