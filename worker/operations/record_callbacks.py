@@ -17,6 +17,7 @@ from worker.domain.callbacks.matching import (
     apply_kept_callbacks,
     key_in,
     sayings_of,
+    shown_sayings_of,
 )
 from worker.domain.orders.submissions import read_items, refused_texts
 from worker.domain.records.accounts import Rules
@@ -102,7 +103,7 @@ def decide_within(
 def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[Saying, int]:
     """The stored events that say the same as these changes: read under the locks of their orders."""
     sayings = sayings_of(changes)
-    return find_said(connection, sayings) if sayings else {}
+    return find_said(connection, sayings, shown_sayings_of(changes)) if sayings else {}
 
 
 def save_within(

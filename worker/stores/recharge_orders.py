@@ -286,14 +286,20 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     insert_rows(connection, EVENTS, [row | to_columns(row["detail"]) for row in rows])
 
 
-def find_said(connection: Connection, sayings: Collection[Saying]) -> dict[Saying, int]:
-    """The ids of the events that say the same by a callback, since the order was last reopened: of an order the last
-    200 are read."""
+def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:
+    """The ids of the events that say the same by a callback, since the order was last reopened.
+
+    Of an order's events the last 200 are read; for those sayings that a person would be `shown`, all of them.
+    """
     wanted, found = set(sayings), dict[Saying, int]()
     for order_id in sorted({saying.order_id for saying in wanted}):
         said = _said_since_reopened(order_id)
         for row in connection.execute(said.order_by(EVENTS.c.id.desc()).limit(_MOST_EVENTS_READ)):
             found[Saying(order_id, *row[1:])] = row[0]
+    for saying in set(shown) - found.keys():
+        same = (EVENTS.c.kind == saying.kind, EVENTS.c.detail == saying.detail)
+        for row in connection.execute(_said_since_reopened(saying.order_id).where(*same)):
+            found[Saying(saying.order_id, *row[1:])] = row[0]
     return {saying: event_id for saying, event_id in found.items() if saying in wanted}
 
 

@@ -213,6 +213,11 @@ def sayings_of(changes: Iterable[Change]) -> list[Saying]:
     return [saying for change in changes for event in change.events if (saying := _saying(event))]
 
 
+def shown_sayings_of(changes: Iterable[Change]) -> list[Saying]:
+    """Those of them by which a person would be shown an order."""
+    return sayings_of(change for change in changes if change.after.attention is not change.before.attention)
+
+
 def repeated_by(change: Change, said: Mapping[Saying, int]) -> list[int]:
     """The ids of the stored events that one callback repeats by this change; `said` are those there are."""
     return [said[saying] for saying in sayings_of([change]) if saying in said]

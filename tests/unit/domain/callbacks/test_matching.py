@@ -20,6 +20,7 @@ from worker.domain.callbacks.matching import (
     apply_kept_callbacks,
     key_in,
     sayings_of,
+    shown_sayings_of,
 )
 from worker.domain.records.incoming import Trust
 from worker.domain.records.order_changes import EventKind, Saying
@@ -52,6 +53,8 @@ def test_a_dismissed_late_conflict_does_not_come_back_by_the_same_callback() -> 
     first = applied(SETTLED)
     (change,) = first.changes
     assert change.after.attention is Attention.LATE_CONFLICT
+    assert shown_sayings_of(first.changes) == sayings_of(first.changes) != []
+    assert shown_sayings_of(applied(change.after).changes) == []
     dismissed = replace(change.after, attention=None)
     said = dict.fromkeys(sayings_of(first.changes), 42)
     again = applied(dismissed, said=said)
