@@ -36,7 +36,7 @@ from worker.stores.accounts import lock_free_slot, lock_states, save_slot, save_
 from worker.stores.operators import add_acts
 from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.recharge_orders import read_orders
+from worker.stores.recharge_orders import lock_free_orders, read_orders
 
 
 def choose_due(
@@ -179,7 +179,7 @@ def choose_named(
     """For `Grants`: orders of one account and id kind that a person has named, due or not, in any state; all of them or
     none. The act is recorded with the grant."""
     states = lock_states(connection, slot.app_ids)
-    orders = tuple(one for one in read_orders(connection, ids, locks=True) if not one.is_leased(now.database))
+    orders = tuple(one for one in lock_free_orders(connection, ids) if not one.is_leased(now.database))
     if len(orders) < len(ids):
         return None
     state = states[orders[0].account]
