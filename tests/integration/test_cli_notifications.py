@@ -131,7 +131,7 @@ def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Work
     assert first.row.event_id != again.row.event_id
     (act,) = bench.rows(ACTS)
     assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "ticket 7")
-    assert f"id:{bench.order('r1').id}" in act["detail"]
+    assert act["detail"] == "1 order: r1"
 
 
 def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_change(
