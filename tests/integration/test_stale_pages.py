@@ -28,7 +28,8 @@ def keep_callback(bench: Workbench) -> None:
 
 
 def refuse(bench: Workbench) -> None:
-    bench.intake.cancel_orders([{"request_id": "1"}])
+    kept = {"source": "reconciler enqueue", "payload": '{"request_id": "1"}', "errors": "once"}
+    bench.run(REJECTED.insert(), {**kept, "received_at": bench.now()})
 
 
 def back_off(bench: Workbench) -> None:
