@@ -12,7 +12,6 @@ import pytest
 from celery import Celery
 from kombu import Connection, Queue
 
-from tests.contract.platform.raw_server import CERTIFICATE
 from tests.support import services
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
@@ -243,25 +242,6 @@ def test_what_the_platform_would_not_know_is_a_warning(examine: Examine) -> None
     assert "RECONCILER_PLATFORM_URL" in found["platform_host"]["remedy"]
     assert (found["credentials"]["status"], "app id" in found["credentials"]["detail"]) == ("warning", True)
     assert TOKEN not in str(found)
-
-
-def test_the_authorities_for_an_https_platform_are_reported(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    assert "platform_certificate" not in examine()
-
-    def certificate(status: int = 0, **settings: str) -> dict[str, str]:
-        check: dict[str, str] = examine(status, platform_url="https://127.0.0.1:9", **settings)["platform_certificate"]
-        return check
-
-    found = certificate()
-    assert (found["status"], found["detail"]) == ("ok", "checked by the public authorities")
-    found = certificate(platform_ca_file=str(CERTIFICATE))
-    assert found["detail"] == f"checked by the authorities in {CERTIFICATE} (RECONCILER_PLATFORM_CA_FILE)"
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    found = certificate(1)
-    assert (found["status"], "unset it" in found["remedy"]) == ("fatal", True)
-    assert found["detail"].startswith("SSL_CERT_FILE cannot be read (No such file or directory)")
 
 
 def test_settings_that_cannot_be_used_are_fatal_and_the_rest_is_skipped() -> None:

@@ -18,10 +18,13 @@ from selectors import EVENT_WRITE, BaseSelector, DefaultSelector
 from typing import TYPE_CHECKING
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
 from worker.adapters.clock import Deadline
 
+BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
+"""What is raised where a connection breaks, or what comes over it is not HTTP. Any other error is a mistake of ours."""
 ATTEMPT_SECONDS = 0.25
 """After so long without a connection the next address is tried as well (RFC 8305, section 5)."""
 
@@ -155,8 +158,7 @@ class BoundedConnection:
         """Send a request; returns the answer when its headers are complete, its body neither read nor decoded.
 
         `is_answered_early`: whether an answer counts that came before the whole request was sent. Of an event it does
-        not: what was not sent was not accepted. Raises OSError, http.client.HTTPException, urllib3's HTTPError,
-        ValueError, and what the line raises.
+        not: what was not sent was not accepted. Raises the errors of `BROKEN`, and what the line raises.
         """
         early = (BrokenPipeError, ConnectionResetError) if is_answered_early else ()
         with suppress(*early):

@@ -11,7 +11,6 @@ from worker.database.rights import missing_rights_words
 from worker.database.server import durability_settings
 from worker.doctor import checks
 from worker.doctor.files_and_hosts import (
-    certificates_checks,
     console_check,
     endpoint_checks,
     host_check,
@@ -61,7 +60,6 @@ def examine(settings: Settings) -> list[Check]:
             *_running_checks(database),
             *_broker_checks(broker),
             host_check(host, address),
-            *certificates_checks(settings),
             *endpoint_checks(settings.endpoints, receivers),
             console_check(settings.users_file),
         ],
@@ -85,7 +83,7 @@ def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
     database = _database_checks(settings, lambda: _read_database(settings))
     lasting = [check for check in database if check.name != checks.WRITES]
-    return _shown(settings, [*_credentials_checks(settings), *lasting, *certificates_checks(settings)])
+    return _shown(settings, [*_credentials_checks(settings), *lasting])
 
 
 def examine_running(settings: Settings) -> list[Check]:

@@ -238,6 +238,20 @@ def test_a_platform_with_an_untrusted_certificate_is_unreachable() -> None:
     assert server.requests == []
 
 
+def test_a_certificate_for_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(http(BODY), tls=True) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(("127.0.0.1", port_of(server))))
+        error = failure("https://platform.invalid", Unreachable, ca_file=str(CERTIFICATE))
+    assert "Hostname mismatch" in str(error)
+    assert server.requests == []
+
+
+def test_a_host_name_that_ends_with_a_dot_is_the_one_in_the_certificate() -> None:
+    with RawServer(http(BODY), tls=True) as server:
+        answer = send_query(f"https://localhost.:{port_of(server)}", ca_file=str(CERTIFICATE))
+    assert answer.said["1"][0].traffic_sts == "1"
+
+
 def test_a_query_over_tls_is_answered_or_fails_as_without() -> None:
     trusted = str(CERTIFICATE)
     with RawServer(http(BODY), tls=True) as server:
@@ -272,14 +286,6 @@ def test_a_handshake_that_is_not_answered_ends_with_the_time_for_connecting() ->
     with socket.create_server(("127.0.0.1", 0)) as listener:
         took = seconds_of_failure(f"https://127.0.0.1:{listener.getsockname()[1]}", Unreachable, connect_timeout=0.3)
     assert took < 30
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://h", "h", "http://", "http://user:word@h", "http://h/?a=b", "http://h/#f", "", "http://user@h"]
-)
-def test_a_base_url_that_would_change_the_request_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="the platform's URL"):
-        client_of(url)
 
 
 def test_an_invalid_host_name_is_unreachable() -> None:

@@ -443,7 +443,7 @@ def test_authorities_of_the_platform_are_checked_when_the_settings_are_read(give
     Path("key.pem").write_text(CERTIFICATE.read_text().partition("-----END CERTIFICATE-----\n")[2])
     for name in ("empty.pem", "key.pem"):
         assert "holds no certificate that can be read" in given.fault(PLATFORM_CA_FILE=name)
-    assert "is a folder" in given.fault(PLATFORM_CA_FILE=".")
+    assert "cannot be read (Is a directory)" in given.fault(PLATFORM_CA_FILE=".")
 
 
 def test_accounts_file_that_cannot_be_read_is_reported(given: Given) -> None:

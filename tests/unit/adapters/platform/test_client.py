@@ -1,8 +1,12 @@
+import http.client
+import ssl
 from datetime import UTC, datetime
 
 import pytest
+import urllib3.exceptions
 
-from worker.adapters.platform.client import LONGEST_WAIT, wait_requested
+from worker.adapters.platform.client import LONGEST_WAIT, meaning_of, wait_requested
+from worker.domain.records.answers import DeadlineExceeded, Malformed, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -32,3 +36,22 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 )
 def test_a_wait_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
     assert wait_requested(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (urllib3.exceptions.ProtocolError(), Malformed),
+        (urllib3.exceptions.TimeoutError(), DeadlineExceeded),
+        (http.client.BadStatusLine("x"), Malformed),
+        (ConnectionResetError(), Malformed),
+        (TimeoutError(), DeadlineExceeded),
+        (ssl.SSLEOFError(), Malformed),
+        (UnicodeDecodeError("ascii", b"\xff", 0, 1, "x"), Malformed),
+    ],
+)
+def test_only_an_error_before_the_first_byte_means_that_nothing_was_sent(
+    error: Exception, meaning: type[Exception]
+) -> None:
+    assert type(meaning_of(error, sent=True)) is meaning
+    assert type(meaning_of(error, sent=False)) is Unreachable
