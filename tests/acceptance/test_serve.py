@@ -21,7 +21,7 @@ from tests.support.processes import SERVE, SHOW_FORKS, Program, environment, for
 from tests.support.raw_query import APP_ID
 from tests.support.sql import column_of, execute, rows_of
 from tests.support.waiting import eventually, locked_table
-from worker.adapters.version import VERSION
+from worker.adapters.log import VERSION
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
 from worker.intake import Intake

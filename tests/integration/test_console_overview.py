@@ -12,7 +12,7 @@ from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from tests.support.ticking import let_a_worker_tick
 from tests.support.waiting import eventually
-from worker.adapters.version import VERSION
+from worker.adapters.log import VERSION
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import AccountState, Pause
 from worker.domain.records.answers import HttpError

@@ -2,6 +2,8 @@
 
 Our records are written as `log.info("query answered", action="query_answered", ...)`: the words may change, the
 `action` never does, so dashboards and alerts can use it. A library's record has the action `library_log`.
+
+The first record of a program that goes on names its version.
 """
 
 import contextlib
@@ -10,6 +12,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import cache
+from importlib.metadata import version
 from typing import TextIO
 
 import structlog
@@ -17,6 +21,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker.adapters.safe_text import CONTROLS, Redactor, escape_controls
 
+VERSION = version("recharge-reconciler")
+"""Of the program that this process runs, read as it starts: what is installed later is not what runs."""
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"
 
@@ -74,6 +80,12 @@ def configure_logging(
     # Otherwise a warning is printed past the formatter: two lines that are no JSON.
     logging.captureWarnings(True)
     _configure_structlog(common)
+
+
+@cache
+def log_version() -> None:
+    """Log the version, once."""
+    structlog.stdlib.get_logger(__name__).info("started", action="started", version=VERSION)
 
 
 def _configure_structlog(common: list[Processor]) -> None:

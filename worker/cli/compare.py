@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from worker.adapters.statement_csv import NoHeader, StatementFault, read_rows
+from worker.adapters.csv_files import NoHeader, StatementFault, read_rows
 from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.cli.declare import STDIN, WrongUse, file_or_stdin

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from worker.adapters.csv_cells import csv_parts
+from worker.adapters.shown_values import csv_parts
 from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,

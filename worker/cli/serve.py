@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from worker.adapters.log import configure_logging
+from worker.adapters.log import configure_logging, log_version
 from worker.adapters.text_files import os_words
 from worker.adapters.users_file import mode_fault, read_users
-from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages

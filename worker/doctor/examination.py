@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from worker.adapters.log import VERSION
 from worker.adapters.safe_text import Redactor, first_words
-from worker.adapters.version import VERSION
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import missing_rights_words

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.adapters.text_files import read_toml
+from worker.adapters.text_files import SUFFIX, SecretFiles, read_secret_files, read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
@@ -21,7 +21,6 @@ from worker.domain.wire.fields import ID_RULE, bare_id_fault
 from worker.domain.wire.query_request import Credentials
 from worker.settings import notify
 from worker.settings.addresses import of_form
-from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""

@@ -21,11 +21,11 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import SUFFIX, SecretFiles, read_secret_files
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
-from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 # Variables of the test suite and the simulated platform, which a worker does not read.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")

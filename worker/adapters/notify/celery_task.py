@@ -14,7 +14,7 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import Clock, Deadline
-from worker.adapters.notify.connections_and_answers import AnswerText, KeptConnections
+from worker.adapters.notify import AnswerText, KeptConnections
 from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult
 

@@ -16,7 +16,7 @@ from urllib3.response import HTTPResponse
 from worker.adapters.bounded_http import BROKEN, BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
-from worker.adapters.notify.connections_and_answers import AnswerText, KeptConnections
+from worker.adapters.notify import AnswerText, KeptConnections
 from worker.adapters.platform.client import wait_requested
 from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook

@@ -15,8 +15,8 @@ import structlog
 from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
+from worker.adapters.log import VERSION
 from worker.adapters.safe_text import first_words
-from worker.adapters.version import VERSION
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.users import Viewer

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Response, g, render_template, request
 
-from worker.adapters.csv_cells import csv_parts
+from worker.adapters.shown_values import csv_parts
 from worker.domain.finance.amounts import Sums
 from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText

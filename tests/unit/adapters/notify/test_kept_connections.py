@@ -1,6 +1,6 @@
 """Connections that are kept: the latest first, none that was idle for long, none after the end."""
 
-from worker.adapters.notify.connections_and_answers import KeptConnections
+from worker.adapters.notify import KeptConnections
 
 
 class Line:
