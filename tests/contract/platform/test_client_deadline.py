@@ -181,7 +181,7 @@ def test_all_addresses_together_have_one_time_for_connecting(monkeypatch: pytest
     with dead_address() as port:
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*[(DEAD_HOST, port)] * 100))
         took = seconds_of_failure("http://platform.invalid", Unreachable, connect_timeout=0.4)
-    # With a time for each it would be 25 s or more.
+    # With a time for each it would be 40 s.
     assert took < 20
 
 
@@ -204,19 +204,10 @@ def test_a_query_is_sent_by_the_second_address_where_the_first_drops_connections
 
     with dead_address(host=dead_host) as dead_port, RawServer(reply) as server:
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to((dead_host, dead_port), ("127.0.0.1", port_of(server))))
-        assert send_query("http://platform.invalid").said["1"][0].traffic_sts == "1"
+        assert send_query("http://platform.invalid", connect_timeout=3.0).said["1"][0].traffic_sts == "1"
     assert (server.connections, len(server.requests)) == (1, 1)
     # The other attempt was over before the request.
     assert under_way == [0]
-
-
-def test_a_short_time_for_connecting_is_shared_by_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    with dead_address() as dead_port, RawServer(http(BODY)) as server:
-        dead = (DEAD_HOST, dead_port)
-        addresses = [*[dead] * 20, ("127.0.0.1", port_of(server)), *[dead] * 60]
-        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*addresses))
-        # Shared by all, the time comes to the live one after 1.2 s; at 0.25 s for each, after 5 s.
-        assert send_query("http://platform.invalid", connect_timeout=4.9).said["1"][0].traffic_sts == "1"
 
 
 def test_an_address_that_connects_at_once_is_the_only_one_tried(monkeypatch: pytest.MonkeyPatch) -> None:
