@@ -60,10 +60,8 @@ def configure_logging(
     are in `zone` with its offset, and in UTC for machines.
     Records go to `stream`, by default standard error, so that a command's data on standard output stays clean.
     Within Celery call it from the `setup_logging` signal: with a receiver there, Celery adds no handlers of its own.
-    Raises ValueError for another level or format.
+    Raises ValueError for another level.
     """
-    if log_format not in {"console", "json"}:
-        raise ValueError(f"log_format is {log_format!r}; accepted: console, json")
     target = stream if stream is not None else sys.stderr
     # Made before anything is replaced: a wrong level must not leave the process without logs.
     handler = _Handler(target)

@@ -494,26 +494,6 @@ def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> N
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("WINDOW", "QUERY_WINDOW_SECONDS"),
-        ("QUERY_WINDOW", "QUERY_WINDOW_SECONDS"),
-        ("WINDOW_SECONDS", "QUERY_WINDOW_SECONDS"),
-        ("DEADLINE", "REQUEST_DEADLINE_SECONDS"),
-        ("GRACE", "CALLBACK_GRACE_SECONDS"),
-        ("TICK", "TICK_SECONDS"),
-        ("TOKEN", "AUTH_TOKEN"),
-        ("SID", "ACCOUNT_SID"),
-        ("QUERYS_PER_WINDOW", "QUERIES_PER_WINDOW"),
-        ("DATABSE_URL", "DATABASE_URL"),
-    ],
-)
-def test_a_setting_is_found_by_some_of_its_words_or_nearly_its_name(given: Given, name: str, meant: str) -> None:
-    (warning,) = given.settings({name: "1"}).warnings
-    assert warning.endswith(f"did you mean RECONCILER_{meant}?")
-
-
 # -------------------------------------------------------------------------------------------------------- .env.example
 
 
