@@ -147,21 +147,6 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
             )
 
 
-def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
-    """A warning for each account whose token differs from that of another account of the same SID.
-
-    The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: two tokens
-    may be valid at once, for instance while one is replaced.
-    """
-    seen: dict[str, tuple[str, str]] = {}
-    for name, credentials in accounts.items():
-        first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
-        if token != credentials.auth_token:
-            yield _(
-                "the accounts %(one)r and %(other)r share an account SID but have different auth tokens", first, name
-            )
-
-
 def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentence]:
     """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
     if path.stat().st_mode & stat.S_IROTH:

@@ -11,7 +11,6 @@ from ipaddress import IPv4Network, IPv6Address, ip_address
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from worker.domain.records.sentences import Fault, _
-from worker.domain.tokens_and_sign_ins import read_networks
 
 DATABASE_RULE = _(
     "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"
@@ -115,12 +114,6 @@ def of_form(form: re.Pattern[str], text: str) -> str:
     if not form.fullmatch(text):
         fault = _("has characters that are not accepted, or too many") if text else _("is empty")
         raise Fault("%(why)s", fault)
-    return text
-
-
-def networks(text: str) -> str:
-    """A list of addresses and networks."""
-    read_networks(text)
     return text
 
 

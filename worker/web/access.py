@@ -65,7 +65,7 @@ class Access:
         return (
             self.is_local()
             or has_token(request.headers.get("Authorization"), settings.metrics_tokens)
-            or is_in_networks(self.client(), settings.metrics_networks)
+            or is_in_networks(self.client(), settings.metrics_allow or ())
             or self._is_signed_in()
         )
 

@@ -161,7 +161,7 @@ def _callback_rules(settings: Settings) -> CallbackRules:
         app_ids=app_ids_of(settings),
         tokens=settings.callback_tokens,
         trust=settings.callback_trust,
-        networks=settings.callback_networks,
+        networks=settings.callback_allow or (),
         trusted_proxies=settings.trusted_proxies,
         reply=settings.callback_reply,
     )

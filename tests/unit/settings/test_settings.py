@@ -393,14 +393,6 @@ def test_two_accounts_with_the_same_sid_and_app_id_are_refused(given: Given, own
     assert TOKEN not in message
 
 
-def test_two_accounts_may_share_a_sid_and_different_tokens_are_a_warning(given: Given) -> None:
-    text = '[north]\naccount_sid="abcdef"\nauth_token="another-token"\napp_id="app2"\n'
-    settings = given.settings(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
-    assert len(settings.accounts) == 2
-    (warning,) = settings.warnings
-    assert "'default' and 'north' share an account SID but have different auth tokens" in warning
-
-
 NORTH = '[north]\naccount_sid="s"\nauth_token="t"\napp_id="a"\n'
 OF_NORTH = "has an account 'north'"
 
