@@ -77,7 +77,7 @@ with suppress(ImportError):
 app = App("reconciler", control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
 # No task waits for a silent result backend, and no event for a silent broker.
-app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc", "db")}
+app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc")}
 app.events.dispatcher_cls = "worker.broker.consumer:SingleTryDispatcher"
 
 

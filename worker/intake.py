@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 
+from worker.adapters.clock import seconds_since
 from worker.database.transactions import Database, RowsHeld
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
@@ -53,7 +54,7 @@ class Intake:
 
     def seconds_since_commit(self) -> float | None:
         """How long ago a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
-        return None if self._committed_at is None else time.monotonic() - self._committed_at
+        return seconds_since(self._committed_at)
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 from tenacity.stop import stop_base
 
+from worker.adapters.clock import seconds_since
 from worker.database.engine import LOCK_SECONDS, make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
 
@@ -102,7 +103,7 @@ class Database:
 
     def seconds_since_full(self) -> float | None:
         """How long ago a write last failed here because the disk is full; None where none has."""
-        return None if self._full_at is None else time.monotonic() - self._full_at
+        return seconds_since(self._full_at)
 
     @property
     def engine(self) -> Engine:

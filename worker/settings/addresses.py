@@ -19,9 +19,7 @@ DATABASE_RULE = _(
 BROKER_RULE = _(
     "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, amqp://USER:PASSWORD@HOST/VHOST or amqps://..."
 )
-RESULT_RULE = _(
-    "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, rpc:// or db+ before a database URL; or not set"
-)
+RESULT_RULE = _("redis://HOST:PORT/DB, rediss://..., redis+socket://PATH or rpc://; or not set")
 PLATFORM_RULE = _(
     "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
 )
@@ -80,8 +78,6 @@ def broker_url(text: str) -> str:
 
 def result_backend(text: str) -> str:
     """A Celery result backend's URL."""
-    if text.startswith("db+"):
-        return "db+" + database_url(text.removeprefix("db+"))
     if split_url(text).scheme not in _RESULT_BACKENDS:
         raise Fault("names a result backend that is not supported")
     return text

@@ -134,7 +134,6 @@ def test_long_value_is_cut_and_control_characters_are_escaped(given: Given) -> N
         ("broker", "amqps://h;amqps://g", None),
         ("result", "redis://:p@h/1", None),
         ("result", "rpc://", None),
-        ("result", "db+postgresql://u:p@h/d", "db+postgresql+psycopg://u:p@h/d"),
         ("platform", "http://sandbox.ytx.net/", "http://sandbox.ytx.net"),
         ("platform", "https://proxy.example:8443/ytx/", "https://proxy.example:8443/ytx"),
         ("platform", "http://[::1]:80", None),
@@ -158,7 +157,7 @@ WRONG_URLS = {
     "BROKER_URL": [
         *("hunter2secret", "sqs://hunter2secret@h", "redis://h:hunter2secret/0", "redis:h", "redis://h 1"),
     ],
-    "RESULT_BACKEND": ["s3://hunter2secret"],
+    "RESULT_BACKEND": ["s3://hunter2secret", "db+sqlite:///hunter2secret"],
     "PLATFORM_URL": [
         *("api.ytx.net", "ftp://api.ytx.net", "http://", "http://api.ytx.net:99999", "http://api.ytx.net/a b"),
         *("http://user:hunter2secret@api.ytx.net", "http://api.ytx.net?key=hunter2secret"),
