@@ -34,9 +34,9 @@ SETTINGS = {
     # No tick begins a pass of its own.
     "RECONCILER_TICK_SECONDS": "60",
 }
-# Settings and log are passed by everything; the simulated platform is another program; the pauses that every page
-# announces are known only once a thread has read them.
-ASIDE = re.compile(r"settings/|simulator/|adapters/log|web/console/maintenance|domain/accounts/pauses")
+# Settings, their files and log are passed by everything; the simulated platform is another program; the pauses that
+# every page announces are known only once a thread has read them.
+ASIDE = re.compile(r"settings/|simulator/|adapters/(log|text_files)|web/console/maintenance|domain/accounts/pauses")
 OTHER_WORK = {"watchdog", "heartbeat", "broker-answers", "ticks", "connection-probe", "overview", "announcements"}
 """Threads of a process that work at no order: the last two read what every page shows."""
 
