@@ -1,7 +1,7 @@
 """An HTTP connection on which every read and write ends by a deadline, and no answer is longer than its bound.
 
-urllib3's pools, and requests above them, dial one address after the other, retry, follow redirects and read proxies and
-.netrc from the environment. A connection alone does none of this.
+urllib3's pools, and the packages above them, retry, follow redirects and read proxies and .netrc from the environment.
+A connection alone does none of this.
 """
 
 import http.client
