@@ -44,11 +44,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         # Only the position: the parser's message may quote the line, and with it a token.
-        position = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
+        position = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         if position is None:
             raise Fault("is not valid TOML") from None
-        if position[1] is None:
-            raise Fault("is not valid TOML (at end of document)") from None
         raise Fault("is not valid TOML (at line %(line)s, column %(column)s)", *position.groups()) from None
 
 
