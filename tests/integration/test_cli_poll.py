@@ -151,7 +151,7 @@ def test_why_it_may_not_is_said(bench: Workbench, cli: CommandLine, platform: Si
     assert "paused by ann" in refused(cli, bench, "1")
     cli.run("resume", "default")
     bench.put_state(replace(bench.state(), backoff_until=bench.now() + timedelta(minutes=5), backoff_seconds=300.0))
-    assert "the account backs off until" in refused(cli, bench, "1")
+    assert "default backs off until" in refused(cli, bench, "1")
     bench.put_state(replace(bench.state(), backoff_until=None, configuration_refused=True))
     assert "this account polls one order a query at present" in refused(cli, bench, "1", "2")
     bench.put_state(replace(bench.state(), configuration_refused=False))

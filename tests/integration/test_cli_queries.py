@@ -1,5 +1,7 @@
 """`queries` and `query`: what was asked of the platform, on every database."""
 
+from datetime import timedelta
+
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.domain.records.answers import Refused, Unreachable
@@ -39,6 +41,17 @@ def test_the_table_shows_what_was_said(cli: CommandLine, bench: Workbench) -> No
     assert "More follow: --after" in cli.run("queries", "--limit", "1").stderr
     assert "'=too bad" in cli.run("queries", "--csv").stdout
     assert cli.run("queries", "--outcome", "lost").stdout == "No such queries.\n"
+
+
+def test_orders_that_were_not_due_are_counted(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("due", "spare")
+    later = (bench.now() + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.000000")
+    times = "queried_at = submitted_at, due_at = :later, age_bucket = 1, query_count = 1"
+    bench.run(f"UPDATE recharge_orders SET {times} WHERE request_id = 'spare'", later=later)
+    bench.reconcile([])
+    (query,) = cli.json("queries")
+    assert (query["order_count"], query["spare_count"]) == (2, 1)
+    assert "2 (1 spare)" in cli.run("queries").stdout
 
 
 def test_wrong_filters_are_refused(cli: CommandLine, bench: Workbench) -> None:

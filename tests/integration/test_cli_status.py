@@ -15,7 +15,8 @@ from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.accounts import Pause, Rules
 from worker.domain.records.answers import HttpError, Refused, Unreachable
-from worker.operations.learn import Learning
+from worker.operations.learn import Learning, read_schedule
+from worker.operations.reserve_slot import choose_due
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Peers, host_name
 
@@ -420,16 +421,20 @@ def test_an_order_says_what_it_waits_for(cli: CommandLine, bench: Workbench) -> 
 def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench)
     bench.add(*(f"r{number}" for number in range(130)), age_seconds=3_600.0)
-    included = [order["request_id"] for order in cli.json("plan")["accounts"][0]["orders"]]
-    left_out = next(f"r{number}" for number in range(130) if f"r{number}" not in included)
-    assert waits(next_of(cli, included[0])) == ["budget", "next_query"]
+    with bench.database.read() as connection:
+        schedule = read_schedule(connection, "default", bench.rules)
+        choice = choose_due(connection, bench.state(), schedule, bench.now(), bench.rules)
+    assert choice is not None
+    included = f"id:{choice.order_ids[0]}"
+    left_out = next(f"id:{order.id}" for order in bench.orders() if order.id not in choice.order_ids)
+    assert waits(next_of(cli, included)) == ["budget", "next_query"]
     following = next_of(cli, left_out)
     assert waits(following) == ["budget", "queue"]
     assert following["why"][1]["orders_before"] == 129
     allowed = "A query polls 100, and the platform allows one query in 60.5 s."
     assert f"Other due orders that may be polled before it: 129. {allowed}" in cli.run("order", left_out).stdout
     bench.let_slots_be_due()
-    assert next_of(cli, included[0])["in_words"] == "A poll, as soon as a worker ticks: now."
+    assert next_of(cli, included)["in_words"] == "A poll, as soon as a worker ticks: now."
 
 
 def test_an_order_says_that_it_is_not_polled(cli: CommandLine, bench: Workbench) -> None:

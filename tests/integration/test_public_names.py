@@ -62,7 +62,7 @@ enqueue orders.csv --json | health --json | limit --window 60 --json | migrate -
 notify-test --json | nosuch | notifications --json | notifications --csv | order {attention} --json
 order {unresolved} --json | order nosuch | order {settled} --json | order {pending} --json
 orders --json | orders --csv | orders --summary --json | orders --summary --csv | orders --account nosuch
-orders --json --csv | plan --json | queries --json | queries --csv | query {query} --json | query {query} --csv
+orders --json --csv | queries --json | queries --csv | query {query} --json | query {query} --csv
 query 99999 | rejected --json | rejected --csv | rejected {rejected} --json | rejected {rejected} --csv
 rejected --retry {rejected} --json | report --json | report --csv | report --by account --json | report --by day --csv
 status --json | status --check --json | todo --json | todo --csv | unmatched --json | unmatched --csv

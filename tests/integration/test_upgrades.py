@@ -40,7 +40,7 @@ REWRITTEN = {
 }
 """What a revision changes on the way up or down, as its own text says: 0006, 0007, 0018, 0031."""
 
-READINGS = ("status", "orders", "todo", "plan", "queries", "rejected", "unmatched", "acts", "report", "notifications")
+READINGS = ("status", "orders", "todo", "queries", "rejected", "unmatched", "acts", "report", "notifications")
 
 Rows = Mapping[str, list[dict[str, Any]]]
 

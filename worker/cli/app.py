@@ -53,7 +53,6 @@ _COMMANDS = {
     "unmatched": "worker.cli.inbox:unmatched",
     "archive": "worker.cli.purge:archive",
     "purge": "worker.cli.purge:purge",
-    "plan": "worker.cli.queries:plan",
     "explain": "worker.cli.explain:explain",
     "status": "worker.cli.watching:status",
     "health": "worker.cli.watching:health",
