@@ -331,9 +331,7 @@ def test_all_orders_with_a_reason_are_dismissed_once_their_number_was_shown(cli:
 # ---- pause, resume, hold
 
 
-def test_an_account_is_paused_for_a_while_and_status_says_by_whom_and_why(
-    cli: CommandLine, bench: Workbench
-) -> None:
+def test_an_account_is_paused_for_a_while_and_status_says_by_whom_and_why(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     paused = cli.json("pause", "default", "--for", "2h", *ANN)
     length = datetime.fromisoformat(paused["paused_until"]) - datetime.fromisoformat(paused["paused_at"])

@@ -8,15 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
-from sqlalchemy.pool import NullPool
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
-from tests.support.databases import DatabaseServer
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
-from worker.database.migrations import upgrade, upgrade_sql
 from worker.database.revisions import check_at_head
 from worker.domain.records.accounts import Pause
 
@@ -26,18 +22,6 @@ FAR_AHEAD = datetime(2100, 1, 31, 12, tzinfo=UTC)
 
 def on(url: str) -> CommandLine:
     return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": url})
-
-
-def our_tables(url: str) -> dict[str, list[str]]:
-    """Each table with its columns and indexes."""
-    found = inspect(create_engine(url, poolclass=NullPool))
-    return {
-        table: sorted(
-            [str(column["name"]) for column in found.get_columns(table)]
-            + [str(index["name"]) for index in found.get_indexes(table)]
-        )
-        for table in found.get_table_names()
-    }
 
 
 def test_migrate_reports_both_revisions_as_json(database_url: str) -> None:
@@ -199,65 +183,6 @@ def test_an_empty_database_may_go_all_the_way_down(migrated_database_url: str) -
 def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str, revision: str) -> None:
     message = on(migrated_database_url).error("migrate", f"--to={revision}")
     assert message.startswith(f"there is no revision {revision!r}; this release knows 0001 to ")
-
-
-def run_script(url: str, script: str) -> None:
-    """What a database's own shell does with a file of statements."""
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        if url.startswith("sqlite"):
-            connection.connection.executescript(script)
-            return
-        for statement in script.split(";\n"):
-            if statement.strip():
-                # The driver reads a percent sign as the start of a parameter, even where there are none.
-                connection.exec_driver_sql(statement.replace("%", "%%") if "mysql" in url else statement)
-
-
-@pytest.mark.databases("mariadb")
-def test_pauses_and_plans_stay_though_the_printed_statements_run_twice(bench: Workbench) -> None:
-    ends = FAR_AHEAD + timedelta(hours=6)
-    bench.put_pauses(Pause(paused_at=bench.now()), Pause(paused_at=FAR_AHEAD, paused_until=ends, is_planned=True))
-    kept = bench.state().pauses
-    cli = on(bench.url)
-    bench.close()
-    cli.run("migrate", "--to", "0031", "--yes")
-    # The statements of a URL that says "mysql" do not run twice: they pass over nothing.
-    script = upgrade_sql(bench.url.replace("mysql+", "mariadb+"), "0031", "0032")
-    for _ in range(2):
-        run_script(bench.url, script)
-    cli.run("migrate")
-    with closing(Workbench(bench.url)) as again:
-        assert tuple(replace(one, act_key="") for one in again.state().pauses) == kept
-
-
-def test_the_printed_statements_lead_to_the_same_tables(database_server: DatabaseServer) -> None:
-    with database_server.empty() as by_hand, database_server.empty() as by_us:
-        script = on(by_hand).run("migrate", "--sql").stdout
-        run_script(by_hand, script)
-        check_at_head(by_hand)
-        upgrade(by_us)
-        assert our_tables(by_hand) == our_tables(by_us)
-
-
-@pytest.mark.databases("sqlite")
-def test_statements_are_printed_from_where_the_database_is(migrated_database_url: str) -> None:
-    cli = on(migrated_database_url)
-    cli.run("migrate", "--to", "0006", "--yes")
-    printed = cli.run("migrate", "--sql", "--to", "0007").stdout
-    assert "-- Running upgrade 0006 -> 0007" in printed
-    assert "0005" not in printed
-    assert "0008" not in printed
-    assert "INSERT INTO" in printed
-    assert "prints the way up alone" in cli.error("migrate", "--sql", "--to", "0005")
-    assert "give either --sql or --json" in cli.error("migrate", "--sql", "--json", status=2)
-    assert cli.json("migrate", "--to", "0006")["to"] == "0006"
-
-
-@pytest.mark.databases("sqlite")
-def test_statements_for_a_database_that_does_not_exist_make_none() -> None:
-    assert "CREATE TABLE recharge_orders" in on("sqlite:///away.db").run("migrate", "--sql").stdout
-    assert not Path("away.db").exists()
 
 
 @pytest.mark.parametrize("command", READERS)

@@ -41,6 +41,8 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help=f"Only queries that were sent then or later: {TIME_RULE}.")
 ]
 QueryId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The query's id, as `reconciler queries` shows it.")]
+
+
 def queries(account: OneAccount = None, outcome: Outcomes = None, since: Since = None, *, page: Paged) -> None:
     """Show the queries that were sent to the platform, newest first, and how each ended.
 

@@ -7,7 +7,6 @@ unreachable database raises SQLAlchemy's errors. Alembic keeps what it is doing 
 process at a time, no threads.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -134,15 +133,6 @@ def downgrade(url: str, revision: str) -> None:
         command.downgrade(_config(connection), revision)
 
 
-def upgrade_sql(url: str, before: str | None, target: str) -> str:
-    """The statements that lead up from one revision to another, for the kind of database at a URL; connects nowhere."""
-    written = io.StringIO()
-    config = _config(output_buffer=written)
-    config.attributes["url"] = url
-    command.upgrade(config, f"{before or BASE}:{target}", sql=True)
-    return written.getvalue()
-
-
 def target_of(revision: str | None) -> str:
     """The revision that a person names: a number, `base`, or None for this release's. Raises MigrationError."""
     known = revisions()
@@ -249,8 +239,8 @@ def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> No
     connection.commit()
 
 
-def _config(connection: Connection | None = None, *, output_buffer: io.StringIO | None = None) -> Config:
-    config = Config(output_buffer=output_buffer)
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
     # Alembic reads a percent sign as the start of a reference to another option.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
     config.attributes["connection"] = connection
