@@ -16,10 +16,8 @@ _FORMULA_BEGINS = tuple("=+-@＝＋－＠")
 _CHARACTERS_AT_ONCE = 100_000
 
 
-def csv_parts(
-    columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo, *, header: Sequence[str] = ()
-) -> Iterator[bytes]:
-    """These columns of the rows as CSV in UTF-8 with a byte order mark, in parts; their names or a header first.
+def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo) -> Iterator[bytes]:
+    """These columns of the rows as CSV in UTF-8 with a byte order mark, in parts; their names first.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
@@ -27,7 +25,7 @@ def csv_parts(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     text.write(_BYTE_ORDER_MARK)
-    writer.writerow(header or columns)
+    writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row[name], zone) for name in columns])
         # By their length: a text of a row may have a million characters.

@@ -128,7 +128,7 @@ def compare(
     if form.as_json:
         print_json(_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
-        write_csv(DIFFERENCE_COLUMNS, map(_row, found.differences), "differences")
+        write_csv(DIFFERENCE_COLUMNS, map(_row, found.differences))
     else:
         _show(found, limit)
 

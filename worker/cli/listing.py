@@ -5,9 +5,7 @@ CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 import typer
@@ -17,7 +15,6 @@ from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
     InUtc,
-    column_title,
     console,
     print_json,
     print_table,
@@ -27,30 +24,9 @@ from worker.cli.output import (
 from worker.cli.session import Session, session
 from worker.domain.records.sentences import Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
-from worker.words.languages import translations
 
 Row = Mapping[str, Any]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, and nothing else, on standard output.")]
-
-
-class Language(StrEnum):
-    """Those in which CSV can name its columns, beside the names of docs/."""
-
-    ZH = "zh"
-
-
-_headers: ContextVar[Language | None] = ContextVar("headers", default=None)
-
-
-def _read_headers(value: Language | None) -> Language | None:
-    _headers.set(value)
-    return value
-
-
-Headers = Annotated[
-    Language | None,
-    typer.Option("--headers", help="Name the columns of --csv in this language, for people.", callback=_read_headers),
-]
 
 
 def require_one_format(as_json: bool, as_csv: bool) -> None:
@@ -59,19 +35,13 @@ def require_one_format(as_json: bool, as_csv: bool) -> None:
         raise WrongUse("give either --json or --csv")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
-    """Print these columns of the rows, a header first, in the language of --headers; values are as a table has them.
-
-    `listed`: what the rows are, where the catalogue calls a column otherwise for these.
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print these columns of the rows, their names first; values are as a table has them.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
     """
-    language = _headers.get()
-    header = (
-        [] if language is None else [translations(language).gettext(column_title(name, listed)) for name in columns]
-    )
-    for part in csv_parts(columns, rows, shown_zone(), header=header):
+    for part in csv_parts(columns, rows, shown_zone()):
         # As bytes: the terminal's own encoding is not UTF-8 everywhere.
         typer.echo(part, nl=False)
 
@@ -104,12 +74,9 @@ class Form:
 
     as_json: AsJson = False
     as_csv: AsCsv = False
-    headers: Headers = None
 
     def __post_init__(self) -> None:
         require_one_format(self.as_json, self.as_csv)
-        if self.headers and not self.as_csv:
-            raise WrongUse("--headers goes with --csv")
 
 
 def limit_option(page_rows: int, most: int) -> Any:
@@ -138,7 +105,7 @@ class Paged(Form):
         """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was
         printed as a complete CSV instead."""
         if self.as_csv and self.limit is None:
-            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once), listing.rows)
+            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
             return None
         return read(after=self.after, most=(self.limit or self.page_rows) + 1)
 
@@ -159,7 +126,7 @@ class Paged(Form):
         if self.as_json:
             print_json(response(rows))
         elif self.as_csv:
-            write_csv(listing.csv, rows, listing.rows)
+            write_csv(listing.csv, rows)
         else:
             before()
             _print_rows(listing, rows, is_complete=not page.is_partial)

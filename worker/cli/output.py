@@ -145,14 +145,10 @@ def outcome_name(outcome: str | None) -> str:
     return "" if outcome is None else stored_name(outcome, QUERY_OUTCOMES.get(outcome, outcome))
 
 
-def column_title(column: str, listed: str = "") -> str:
-    """What a column of such rows is called in the catalogue; empty for one that has no name there."""
-    return HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
-
-
 def header(column: str, listed: str = "") -> str:
     """What a column is called in a table, which lists such rows."""
-    return stored_name(column.replace("_", " "), column_title(column, listed))
+    title = HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
+    return stored_name(column.replace("_", " "), title)
 
 
 def warn(message: str, *values: object) -> None:

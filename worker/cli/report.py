@@ -58,10 +58,10 @@ def _write_csv(read: Report, rows: list[dict[str, Any]]) -> None:
     total = read.total.as_row()
     if read.by is None:
         period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
-        write_csv([*period, *total], [{**period, **total}], "report")
+        write_csv([*period, *total], [{**period, **total}])
     else:
         # No line of totals: the sum of a column would count everything twice.
-        write_csv([str(read.by), *total], rows, "report")
+        write_csv([str(read.by), *total], rows)
 
 
 def _show(read: Report, rows: list[dict[str, Any]]) -> None:

@@ -57,7 +57,7 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 """By its name, with the list's before it where it is called so in one list alone, what a column or a filter is called;
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
-"""The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
+"""The same of the tables of the command line, which have more columns and call some otherwise."""
 COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
 """By its name, what one thing and what several of them are."""
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
