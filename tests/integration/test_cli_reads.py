@@ -101,7 +101,8 @@ def test_people_see_times_in_the_zone_of_the_settings_and_json_has_utc(cli: Comm
     bench.add("1")
     bench.run("UPDATE recharge_orders SET submitted_at = '2016-01-31 10:00:00'")
     assert "2016-01-31 18:00:00+08" in cli.run("orders").stdout
-    assert "2016-01-31 10:00:00Z" in cli.run("orders", "--utc").stdout
+    in_utc = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "UTC"})
+    assert "2016-01-31 10:00:00Z" in in_utc.run("orders").stdout
     elsewhere = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "Asia/Kolkata"})
     assert "2016-01-31 15:30:00+0530" in elsewhere.run("order", "1").stdout
     assert elsewhere.json("orders")[0]["submitted_at"] == "2016-01-31T10:00:00+00:00"

@@ -105,9 +105,9 @@ def system_user() -> str:
 
 
 @contextmanager
-def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Session]:
+def acting_session(*, needs_accounts: bool = False) -> Iterator[Session]:
     """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
-    with session(needs_accounts=needs_accounts, utc=utc) as opened:
+    with session(needs_accounts=needs_accounts) as opened:
         settings = opened.settings
         configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
         yield opened

@@ -14,7 +14,6 @@ from worker.adapters.csv_cells import csv_parts
 from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
-    InUtc,
     console,
     print_json,
     print_table,
@@ -94,12 +93,11 @@ class Paged(Form):
         int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
     ] = None
     limit: Annotated[int | None, limit_option(20, 10_000)] = None
-    utc: InUtc = False
     page_rows: ClassVar[int] = 20
 
     def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
         """A session to read the list in."""
-        return session(needs_accounts=needs_accounts, utc=self.utc, streams=self.as_csv)
+        return session(needs_accounts=needs_accounts, streams=self.as_csv)
 
     def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:
         """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was

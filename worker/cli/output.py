@@ -51,8 +51,6 @@ AsJson = Annotated[
         "--json", help="Print JSON, and nothing else, on standard output.", callback=for_programs, is_eager=True
     ),
 ]
-InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
-"""For `session(utc=utc)`; `utc or as_json` where words that go into JSON name times, which are in UTC there."""
 
 LONGEST_IN_A_COLUMN = 32
 """Columns of the terminal. A longer id gets a line of its own: its column would leave no width to the others."""

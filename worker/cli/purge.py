@@ -12,7 +12,6 @@ from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.declare import WrongUse
 from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
-    InUtc,
     console,
     counted,
     print_json,
@@ -61,7 +60,6 @@ def purge(
     older_than: OlderThan = None,
     orders: Orders = None,
     yes: Yes = False,
-    utc: InUtc = False,
     as_csv: AsCsv = False,
     *,
     act: Act,
@@ -85,7 +83,7 @@ def purge(
     if (older_than is None) == (orders is None):
         raise WrongUse("give either --older-than or --orders")
     who = act.operator()
-    with acting_session(utc=utc) as opened:
+    with acting_session() as opened:
         if orders is None:
             tables, code, delete = _TABLES, TextCode.DONE_BEFORE, purge_received
             before = _old_enough(opened, "--older-than", older_than or "")

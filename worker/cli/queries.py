@@ -8,7 +8,7 @@ import typer
 from worker.cli.app import CommandError
 from worker.cli.declare import WrongUse, one_of
 from worker.cli.listing import Form, Listing, Paged, write_csv
-from worker.cli.output import InUtc, console, outcome_name, print_fields, print_json, print_table, text
+from worker.cli.output import console, outcome_name, print_fields, print_json, print_table, text
 from worker.cli.session import OneAccount, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
@@ -61,7 +61,7 @@ def queries(account: OneAccount = None, outcome: Outcomes = None, since: Since =
     page.show(_QUERIES, found)
 
 
-def query(query_id: QueryId, utc: InUtc = False, *, form: Form) -> None:
+def query(query_id: QueryId, *, form: Form) -> None:
     """Show one query: the orders that it polled, what the answer left out or added, and the start of the answer.
 
     With --csv: its orders.
@@ -70,7 +70,7 @@ def query(query_id: QueryId, utc: InUtc = False, *, form: Form) -> None:
       reconciler query 1234
       reconciler query 1234 --json
     """
-    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+    with session() as opened, opened.database.snapshot() as connection:
         found = read_query(connection, query_id)
     if found is None:
         raise CommandError("there is no query %(query)s; `reconciler queries` lists the newest ones", query_id)

@@ -174,7 +174,9 @@ def session(
     answer_seconds: float = _ANSWER_SECONDS,
     streams: bool = False,
 ) -> Iterator[Session]:
-    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on, with `utc` in UTC.
+    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on.
+
+    `utc`: in UTC instead, for words that go into JSON.
 
     `streams`: rows are printed while they are read, to somebody who may pause.
 

@@ -14,7 +14,6 @@ from worker.cli.listing import Form, write_csv
 from worker.cli.output import (
     SKIN,
     AsJson,
-    InUtc,
     console,
     for_programs,
     in_words,
@@ -71,7 +70,7 @@ CheckOption = Annotated[
 ]
 
 
-def status(check: CheckOption = False, utc: InUtc = False, as_json: AsJson = False) -> None:
+def status(check: CheckOption = False, as_json: AsJson = False) -> None:
     """Show whether orders are being reconciled: workers, budget, and for each account what is due, asked and settled.
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
@@ -92,7 +91,7 @@ def status(check: CheckOption = False, utc: InUtc = False, as_json: AsJson = Fal
     if check:
         raise typer.Exit(_check(as_json))
 
-    with session(utc=utc or as_json, answer_seconds=_ANSWER_SECONDS) as opened:
+    with session(utc=as_json, answer_seconds=_ANSWER_SECONDS) as opened:
         response = _response(opened)
     if as_json:
         print_json(response)
@@ -190,7 +189,7 @@ def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> Non
         typer.echo(f"{host}: {words}.")
 
 
-def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
+def todo(limit: Limit = None, *, form: Form) -> None:
     """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
     callbacks of unknown orders. Each reason comes with what to do about it.
 
@@ -200,7 +199,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
       reconciler todo
       reconciler todo --limit 1000 --csv > todo.csv
     """
-    with session(utc=utc, streams=form.as_csv) as opened:
+    with session(streams=form.as_csv) as opened:
         settings = opened.settings
         allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
         asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
