@@ -363,4 +363,4 @@ def test_monitoring_is_told_of_what_is_given_up_or_stopped(
     assert name in [one["name"] for one in cli.json("status", "--check", status=2)["findings"]]
     (endpoint,) = cli.json("status")["endpoints"]
     assert endpoint["account"] == "default"
-    assert "https://billing.example" in cli.run("status").stdout
+    assert "https://billing.example" in cli.run("notifications").stdout

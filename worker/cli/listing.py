@@ -6,7 +6,7 @@ CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
@@ -25,13 +25,8 @@ from worker.domain.records.sentences import Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
 
 Row = Mapping[str, Any]
+_PAGE_ROWS = 20
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, and nothing else, on standard output.")]
-
-
-def require_one_format(as_json: bool, as_csv: bool) -> None:
-    """Raise WrongUse where two forms of output are asked for."""
-    if as_json and as_csv:
-        raise WrongUse("give either --json or --csv")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -75,14 +70,8 @@ class Form:
     as_csv: AsCsv = False
 
     def __post_init__(self) -> None:
-        require_one_format(self.as_json, self.as_csv)
-
-
-def limit_option(page_rows: int, most: int) -> Any:
-    """The option that says how many rows a page has."""
-    return typer.Option(
-        min=1, max=most, help=f"How many rows to show at most. Default: {page_rows}, and with --csv all."
-    )
+        if self.as_json and self.as_csv:
+            raise WrongUse("give either --json or --csv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +81,12 @@ class Paged(Form):
     after: Annotated[
         int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
     ] = None
-    limit: Annotated[int | None, limit_option(20, 10_000)] = None
-    page_rows: ClassVar[int] = 20
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help=f"How many rows to show at most. Default: {_PAGE_ROWS}, and with --csv all."
+        ),
+    ] = None
 
     def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
         """A session to read the list in."""
@@ -105,7 +98,7 @@ class Paged(Form):
         if self.as_csv and self.limit is None:
             write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
             return None
-        return read(after=self.after, most=(self.limit or self.page_rows) + 1)
+        return read(after=self.after, most=(self.limit or _PAGE_ROWS) + 1)
 
     def show(
         self,
@@ -119,7 +112,7 @@ class Paged(Form):
         JSON; `before` prints what a table stands below."""
         if page is None:
             return
-        most = self.limit or self.page_rows
+        most = self.limit or _PAGE_ROWS
         rows, has_more = page.rows[:most], len(page.rows) > most
         if self.as_json:
             print_json(response(rows))

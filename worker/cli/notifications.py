@@ -6,7 +6,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from worker.cli.acts import Act, Yes, acting_session, confirm
 from worker.cli.app import CommandError
@@ -38,34 +37,6 @@ _ENDPOINT_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave
 def endpoint_rows(views: Sequence[EndpointView]) -> list[Row]:
     """A row for each account that has an endpoint, or notifications that were not received."""
     return [_endpoint_row(view) for view in views]
-
-
-def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
-    """Print them for people."""
-    listed = [
-        {
-            **row,
-            "takes": row["events"] or text("all"),
-            "now": row["in_words"],
-            "pending": f"{row['pending']:,}",
-            "oldest": None if row["oldest_changed_at"] is None else _ago(row["oldest_changed_at"], now),
-            "gave_up": f"{row['gave_up']:,}",
-        }
-        for row in rows
-    ]
-    print_table(
-        out,
-        _ENDPOINT_COLUMNS,
-        listed,
-        title=text("Endpoints"),
-        ids=("account",),
-        long_texts=("takes", "now"),
-        listed="endpoints",
-    )
-
-
-def _ago(time: datetime, now: datetime) -> str:
-    return text("for %(lasts)s", now - time)
 
 
 def _endpoint_row(view: EndpointView) -> Row:
@@ -188,11 +159,30 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
     _end("forget", account, act, words, removed=removed)
 
 
-def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
-    if endpoints:
-        show_endpoints(console(), endpoints, now)
-    else:
+def _show_endpoints(rows: Sequence[Row], now: datetime) -> None:
+    if not rows:
         say("No notifications are sent: docs/notifications.md says how to set that up.")
+        return
+    listed = [
+        {
+            **row,
+            "takes": row["events"] or text("all"),
+            "now": row["in_words"],
+            "pending": f"{row['pending']:,}",
+            "oldest": None if (oldest := row["oldest_changed_at"]) is None else text("for %(lasts)s", now - oldest),
+            "gave_up": f"{row['gave_up']:,}",
+        }
+        for row in rows
+    ]
+    print_table(
+        console(),
+        _ENDPOINT_COLUMNS,
+        listed,
+        title=text("Endpoints"),
+        ids=("account",),
+        long_texts=("takes", "now"),
+        listed="endpoints",
+    )
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:

@@ -10,7 +10,6 @@ import typer
 from worker.adapters import shown_values
 from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.declare import WrongUse
-from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
     console,
     counted,
@@ -60,7 +59,6 @@ def purge(
     older_than: OlderThan = None,
     orders: Orders = None,
     yes: Yes = False,
-    as_csv: AsCsv = False,
     *,
     act: Act,
 ) -> None:
@@ -79,7 +77,6 @@ def purge(
       reconciler purge --older-than 400d
       reconciler purge --orders 400d
     """
-    require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
         raise WrongUse("give either --older-than or --orders")
     who = act.operator()
@@ -98,7 +95,7 @@ def purge(
         long_act = LongAct(who, ActKind.PURGE, code, time=shown_values.time_text(before, UTC))
         counts = _counted(tables, delete(opened.database, before, dry_run=act.dry_run, act=long_act))
         long_act.log_end()
-    _print_purged(act, as_csv, before, counts, time.monotonic() - started)
+    _print_purged(act, before, counts, time.monotonic() - started)
 
 
 def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
@@ -110,14 +107,11 @@ def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
     confirm(what, _("Delete?"), yes=False)
 
 
-def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
-    listed = [{"table": table, "rows": rows} for table, rows in counts.items()]
+def _print_purged(act: Act, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
     if act.as_json:
         print_json({"older_than": before, "dry_run": act.dry_run, "rows": counts, "seconds": round(seconds, 3)})
-    elif as_csv:
-        write_csv(("table", "rows"), listed)
     else:
-        print_table(console(), ("table", "rows"), listed)
+        print_table(console(), ("table", "rows"), [{"table": table, "rows": rows} for table, rows in counts.items()])
         rows, what = counted(sum(counts.values()), "row"), _("would be deleted") if act.dry_run else _("deleted")
         lasted = f"{seconds:,.1f}"
         say("%(rows)s from before %(time)s %(what)s in %(seconds)s s.", rows, time_text(before), what, lasted)

@@ -7,8 +7,8 @@ import typer
 
 from worker.cli.app import CommandError
 from worker.cli.declare import WrongUse, one_of
-from worker.cli.listing import Form, Listing, Paged, write_csv
-from worker.cli.output import console, outcome_name, print_fields, print_json, print_table, text
+from worker.cli.listing import Listing, Paged
+from worker.cli.output import AsJson, console, outcome_name, print_fields, print_json, print_table, text
 from worker.cli.session import OneAccount, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.records import csv_columns
@@ -61,10 +61,8 @@ def queries(account: OneAccount = None, outcome: Outcomes = None, since: Since =
     page.show(_QUERIES, found)
 
 
-def query(query_id: QueryId, *, form: Form) -> None:
+def query(query_id: QueryId, as_json: AsJson = False) -> None:
     """Show one query: the orders that it polled, what the answer left out or added, and the start of the answer.
-
-    With --csv: its orders.
 
     Examples:
       reconciler query 1234
@@ -74,10 +72,8 @@ def query(query_id: QueryId, *, form: Form) -> None:
         found = read_query(connection, query_id)
     if found is None:
         raise CommandError("there is no query %(query)s; `reconciler queries` lists the newest ones", query_id)
-    if form.as_json:
+    if as_json:
         print_json({"query": found.query, "orders": found.orders, "added_items": found.added})
-    elif form.as_csv:
-        write_csv(csv_columns.POLLED_ORDERS, found.orders)
     else:
         show_query(found)
 
