@@ -18,7 +18,7 @@ from worker.cli.output import (
     time_text,
     warn,
 )
-from worker.cli.session import account_names, require_configured, session
+from worker.cli.session import require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
 from worker.domain.accounts.pauses import Resumed, pause_fault
 from worker.domain.records.accounts import AccountState, Pause, SlotRow
@@ -52,12 +52,10 @@ def read_lasts(value: str | None) -> str | None:
     return value
 
 
-Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.", autocompletion=account_names)
-]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.")]
 SomeAccounts = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ACCOUNT...]", help="Names of accounts in the settings.", autocompletion=account_names),
+    typer.Argument(metavar="[ACCOUNT...]", help="Names of accounts in the settings."),
 ]
 EveryAccount = Annotated[bool, typer.Option("--all", help="All accounts of the settings.")]
 From = Annotated[

@@ -8,7 +8,6 @@ import typer
 
 from worker.adapters.safe_text import Redactor
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
 from worker.cli.output import AsJson, print_json, say
 from worker.cli.session import errors_in_one_line, read_settings
 from worker.database.engine import missing_file, shown_url
@@ -21,7 +20,7 @@ from worker.database.migrations import (
     target_of,
     upgrade,
 )
-from worker.database.revisions import revision_of, revisions
+from worker.database.revisions import revision_of
 from worker.database.transactions import Database
 from worker.domain.records.sentences import _
 
@@ -31,7 +30,6 @@ To = Annotated[
         "--to",
         metavar="REV",
         help="Up or down to this revision instead, such as 0007.",
-        autocompletion=one_of([BASE, *revisions()]),
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; needed without a terminal.")]

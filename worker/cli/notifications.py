@@ -20,7 +20,7 @@ from worker.cli.output import (
     say,
     text,
 )
-from worker.cli.session import OneAccount, Session, account_names
+from worker.cli.session import OneAccount, Session
 from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
@@ -55,9 +55,7 @@ def _endpoint_row(view: EndpointView) -> Row:
 
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that were not received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
-Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.", autocompletion=account_names)
-]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.")]
 
 
 def notifications(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.declare import WrongUse, one_of
+from worker.cli.declare import WrongUse
 from worker.cli.listing import Listing, Paged
 from worker.cli.output import AsJson, console, outcome_name, print_fields, print_json, print_table, text
 from worker.cli.session import OneAccount, require_known, session
@@ -34,7 +34,6 @@ Outcomes = Annotated[
         "--outcome",
         help=f"Only queries that ended so; may be repeated: {', '.join(OUTCOMES)}.",
         callback=_read_outcomes,
-        autocompletion=one_of(OUTCOMES),
     ),
 ]
 Since = Annotated[

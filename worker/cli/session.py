@@ -13,7 +13,6 @@ import typer
 from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import Redactor, first_line, one_line
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
 from worker.cli.output import say, show_times_in, time_text, warn
 from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
@@ -22,7 +21,7 @@ from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.domain.records.sentences import _
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import Settings, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
 
@@ -34,17 +33,9 @@ _PAUSE_SECONDS = 3600.0
 _WEB_PACKAGES = ("flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 
 
-def account_names(incomplete: str) -> list[str]:
-    """For `autocompletion`: the accounts in the settings; none where these cannot be read."""
-    try:
-        return one_of(load_settings().accounts)(incomplete)
-    except SettingsError:
-        return []
-
-
 def account_option(help_: str) -> Any:
     """The option that names an account, or some."""
-    return typer.Option("--account", help=help_, autocompletion=account_names)
+    return typer.Option("--account", help=help_)
 
 
 Accounts = Annotated[list[str] | None, account_option("Only this account; may be repeated.")]
