@@ -1,11 +1,13 @@
-"""`reconciler compare`: a statement of the platform, which is CSV with a header, against our orders."""
+"""`reconciler report` and `compare`, for finance: the figures of a period; and a statement of the platform against our
+orders. A statement is CSV with a header."""
 
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -17,10 +19,30 @@ from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
 from worker.cli.declare import STDIN, WrongUse, file_or_stdin
 from worker.cli.listing import Form, write_csv
-from worker.cli.output import SKIN, console, counted, in_words, print_json, print_table, say, stored_name, text
-from worker.cli.session import Session, account_option, require_known, say_deleted, session
+from worker.cli.output import (
+    SKIN,
+    console,
+    counted,
+    in_words,
+    print_fields,
+    print_json,
+    print_table,
+    say,
+    stored_name,
+    text,
+)
+from worker.cli.session import Accounts, Session, account_option, require_known, say_deleted, session
 from worker.cli.times import Days
-from worker.domain.finance.report import StatementRow, UnreadableRow
+from worker.domain.finance.report import (
+    AMOUNTS,
+    COUNTS,
+    PERCENTILES,
+    SOURCES,
+    Grouping,
+    Report,
+    StatementRow,
+    UnreadableRow,
+)
 from worker.domain.finance.statements import (
     DIFFERENCE_COLUMNS,
     USUAL_WORDS,
@@ -35,15 +57,100 @@ from worker.domain.records.orders import OrderState
 from worker.domain.records.sentences import Fault
 from worker.domain.wire.fields import amount_text
 from worker.settings import DEFAULT_ACCOUNT
-from worker.views.finance import compare_statement
-from worker.words.catalogue import means
+from worker.views.finance import compare_statement, read_report
+from worker.words.catalogue import means, message
+
+# What a table has room for; the rest stands in JSON and CSV.
+_FIGURES_SHOWN = (*COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
+
+Grouped = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
+
+
+def report(*, days: Days, by: Grouped = None, account: Accounts = None, form: Form) -> None:
+    """Show how the orders of a period were settled, after how long, and for how much.
+
+    An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
+    lost where a query had to settle the order and none ever came. A delay counts from submission to the final state; it
+    is given as median, and as what 95 and 99 percent of the orders do not exceed. Amounts are yuan, exact.
+
+    Examples:
+      reconciler report
+      reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv
+      reconciler report --from yesterday --by account --json
+    """
+    with session() as opened:
+        require_known(opened, account or ())
+        period = days.period(opened.settings.zone, opened.now())
+        read = read_report(opened.database, period, by, account or ())
+        say_deleted(opened, period.start)
+    rows = [{str(by): name, **figures.as_row()} for name, figures in read.rows.items()]
+    if form.as_json:
+        print_json(_report_to_response(read, rows, opened.settings.timezone))
+    elif form.as_csv:
+        _write_report_csv(read, rows)
+    else:
+        _show_report(read, rows)
+
+
+def _report_to_response(read: Report, rows: list[dict[str, Any]], zone: str) -> dict[str, Any]:
+    period = read.period
+    head = {"from": period.first.isoformat(), "to": period.last.isoformat(), "timezone": zone}
+    whole = {**head, "from_time": period.start, "to_time": period.end, **read.total.as_row()}
+    return whole if read.by is None else {**whole, f"{read.by}s": rows}
+
+
+def _write_report_csv(read: Report, rows: list[dict[str, Any]]) -> None:
+    total = read.total.as_row()
+    if read.by is None:
+        period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
+        write_csv([*period, *total], [{**period, **total}])
+    else:
+        # No line of totals: the sum of a column would count everything twice.
+        write_csv([str(read.by), *total], rows)
+
+
+def _show_report(read: Report, rows: list[dict[str, Any]]) -> None:
+    out = console()
+    first, last = read.period.first, read.period.last
+    days = f"{first}" if first == last else text("%(first)s to %(last)s", first, last)
+    total = read.total.as_row()
+    if read.by is not None:
+        columns = (str(read.by), *_FIGURES_SHOWN)
+        shown = [*rows, {str(read.by): stored_name("total", "Total"), **total}]
+        rows = [{name: row[name] for name in columns} for row in shown]
+        print_table(out, columns, rows, title=days, ids=columns[:1], listed="report")
+    else:
+        out.print(days, style="bold")
+        print_fields(out, {name: _with_words(name, total) for name in (*COUNTS, *AMOUNTS)})
+        out.print()
+    delays = [
+        {
+            "delay_of": stored_name(f"by {word}", message(source)),
+            **{name: _delay(total[f"{word}_delay_{name}_seconds"]) for name in PERCENTILES},
+        }
+        for source, word in SOURCES.items()
+    ]
+    print_table(out, ("delay_of", *PERCENTILES), delays)
+
+
+def _with_words(name: str, total: Mapping[str, Any]) -> object:
+    value = total[name]
+    return value if isinstance(value, Decimal) else f"{value:,}"
+
+
+def _delay(seconds: float | None) -> str:
+    """A delay to the second, as hours, minutes and seconds: `0:10:23`, from a day on `2 days 3:00:00`."""
+    if seconds is None:
+        return "-"
+    return str(timedelta(seconds=round(seconds))).replace(",", "")
+
 
 OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--amount-column"}
 
 
 _FEW_ALIKE = 5
 """So many rows that cannot be read for the same reason are listed; more of them are one line."""
-_SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
+_DIFFERENCE_SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
 
 
 def _words(state: OrderState) -> Any:
@@ -60,8 +167,8 @@ Statement = Annotated[
     Path,
     typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.", callback=file_or_stdin),
 ]
-By = Annotated[PeriodBy, typer.Option("--by", help="Which time of an order counts for the period.")]
-Accounts = Annotated[list[str] | None, account_option("Whose the statement is; may be repeated.")]
+CountedBy = Annotated[PeriodBy, typer.Option("--by", help="Which time of an order counts for the period.")]
+Whose = Annotated[list[str] | None, account_option("Whose the statement is; may be repeated.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many differences a table shows at most.")]
 
 
@@ -97,8 +204,8 @@ def compare(
     statement: Statement,
     *,
     days: Days,
-    by: By = PeriodBy.SUBMITTED,
-    account: Accounts = None,
+    by: CountedBy = PeriodBy.SUBMITTED,
+    account: Whose = None,
     words: StatementWords,
     limit: Limit = 100,
     form: Form,
@@ -126,11 +233,11 @@ def compare(
             line = found.differences[0].line
             raise CommandError("no row of the statement can be read; line %(line)s: %(why)s", line, why)
     if form.as_json:
-        print_json(_to_response(found, opened.settings.timezone, by, accounts))
+        print_json(_comparison_to_response(found, opened.settings.timezone, by, accounts))
     elif form.as_csv:
         write_csv(DIFFERENCE_COLUMNS, map(_row, found.differences))
     else:
-        _show(found, limit)
+        _show_comparison(found, limit)
 
 
 def _opened(statement: Path) -> BinaryIO:
@@ -163,7 +270,7 @@ def _only_account(opened: Session) -> str:
     return names[0]
 
 
-def _to_response(found: Comparison, zone: str, by: PeriodBy, accounts: list[str]) -> dict[str, Any]:
+def _comparison_to_response(found: Comparison, zone: str, by: PeriodBy, accounts: list[str]) -> dict[str, Any]:
     return {
         "from": found.period.first.isoformat(),
         "to": found.period.last.isoformat(),
@@ -188,7 +295,7 @@ def _row(difference: Difference) -> dict[str, Any]:
     return {name: getattr(difference, name) for name in DIFFERENCE_COLUMNS}
 
 
-def _show(found: Comparison, limit: int) -> None:
+def _show_comparison(found: Comparison, limit: int) -> None:
     out = console()
     sums = {stored_name("statement", "Statement"): found.statement}
     sums[stored_name("our orders of the period", "Our orders of these days")] = found.orders
@@ -219,7 +326,7 @@ def _show(found: Comparison, limit: int) -> None:
         {**_row(one), "order": one.request_id or one.custom_parm, "why": one.why and in_words(one.why)}
         for one in listed[:limit]
     ]
-    columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
+    columns = (*_DIFFERENCE_SHOWN, "why") if any(one["why"] for one in shown) else _DIFFERENCE_SHOWN
     print_table(out, columns, shown, ids=("order",), long_texts=("why",), listed="differences")
     if len(listed) > limit:
         say("%(count)s more: --limit, --csv or --json shows them.", f"{len(listed) - limit:,}")
