@@ -152,14 +152,14 @@ def test_acts_and_lists_are_in_chinese(cli: CommandLine, bench: Workbench, tmp_p
     orders.write_text("request_id,mobile,expected_amount,submitted_at\n9,1,1,1\n", "utf-8")
     chinese = in_chinese(cli, RECONCILER_USERS_FILE=str(users), RECONCILER_LOG_LEVEL="CRITICAL")
     commands = (
-        *(["plan"], ["resolve", "1", "--state", "succeeded", "--amount", "9"], ["resolve", "2", "--state", "failed"]),
+        *(["resolve", "1", "--state", "succeeded", "--amount", "9"], ["resolve", "2", "--state", "failed"]),
         *(
             ["resolve", "1", "--state", "failed"],
             ["dismiss", "1"],
             ["reopen", "--unresolved", "--yes"],
             ["cancel", "3"],
         ),
-        *(["check", "4", "5"], ["resend", "--since", "2d", "--yes"], ["pause", "default", "--for", "2h"], ["plan"]),
+        *(["check", "4", "5"], ["resend", "--since", "2d", "--yes"], ["pause", "default", "--for", "2h"]),
         *(["pause", "--all", "--from", "23:00", "--until", "06:00"], ["pause", "default"], ["resume", "default"]),
         *(["resume", "default", "--planned"], ["resume", "default", "--planned"], ["resume", "default"], ["hold"]),
         *(
