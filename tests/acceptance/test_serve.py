@@ -345,7 +345,7 @@ def test_each_part_is_warned_of_what_it_lacks_alone(migrated_database_url: str, 
     users.write_text("no TOML")
     env = environment(database_url=migrated_database_url, users_file=users)
     with running_serve(env, tmp_path, "--only", "operate", name="users") as (program, _):
-        assert f"Warning: no user can sign in at the console: {users} is not valid TOML" in program.output
+        assert f"Warning: no user can sign in: {users} is not valid TOML" in program.output
 
 
 @pytest.mark.parametrize("package", ["flask", "gunicorn"])

@@ -10,12 +10,13 @@ import typer
 
 from worker.adapters.log import configure_logging
 from worker.adapters.text_files import os_words
-from worker.adapters.users_file import mode_fault, read_users
 from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
-from worker.domain.records.sentences import Fault, Sentence, _
+from worker.doctor.files_and_hosts import console_check
+from worker.doctor.finding import Status
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.records.users import Part
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
@@ -147,17 +148,11 @@ def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[Sentence
             "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"
             " the certificate"
         )
-    if settings.users_file is None:
-        if is_open:
-            yield _(
-                "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
-                " add`; until then the address that is printed opens it"
-            )
-        return
-    try:
-        if not read_users(settings.users_file):
-            yield _("there is no user who could sign in at the console: `reconciler user add` adds one")
-        if fault := mode_fault(settings.users_file):
-            yield fault
-    except Fault as wrong:
-        yield _("no user can sign in at the console: %(why)s", wrong.sentence)
+    if settings.users_file is None and is_open:
+        yield _(
+            "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
+            " add`; until then the address that is printed opens it"
+        )
+    check = console_check(settings.users_file)
+    if check.status is Status.WARNING:
+        yield check.sentence
