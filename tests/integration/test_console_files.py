@@ -16,8 +16,7 @@ from tests.support.xlsx_files import Sheet, read_xlsx
 from worker.database.tables import ORDERS
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import OrderState, Source
-from worker.words.catalogue import message
-from worker.words.languages import translations
+from worker.words.catalogue import message, translations
 
 # The statements are those of the pages.
 pytestmark = pytest.mark.databases("sqlite")

@@ -20,8 +20,7 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.views.page import Page
 from worker.web.console.work_list import TABS
 from worker.words import Skin, catalogue
-from worker.words.catalogue import PAGES
-from worker.words.languages import translations
+from worker.words.catalogue import PAGES, translations
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")

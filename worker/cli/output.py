@@ -30,8 +30,16 @@ from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
 from worker.words import Skin, sentences
-from worker.words.catalogue import COMMANDS, COUNTED, ENTRIES, HEADERS, QUERY_OUTCOMES, message
-from worker.words.languages import ENGLISH, translations
+from worker.words.catalogue import (
+    COMMANDS,
+    COUNTED,
+    ENTRIES,
+    HEADERS,
+    LANGUAGE_OF_THE_CODE,
+    QUERY_OUTCOMES,
+    message,
+    translations,
+)
 
 # A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
 _zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
@@ -41,7 +49,7 @@ _language: ContextVar[str | None] = ContextVar("language", default=None)
 def for_programs(wanted: bool) -> bool:
     """For `callback` of an option that has the command print for programs: from now on it speaks English."""
     if wanted:
-        _language.set(ENGLISH)
+        _language.set(LANGUAGE_OF_THE_CODE)
     return wanted
 
 
@@ -92,7 +100,7 @@ def print_json(value: object) -> None:
 
 def spoken_language() -> str:
     """The language of this command: `zh` or `en`."""
-    spoken = _language.get() or (language() if _prints_chinese() else ENGLISH)
+    spoken = _language.get() or (language() if _prints_chinese() else LANGUAGE_OF_THE_CODE)
     _language.set(spoken)
     return spoken
 
@@ -124,13 +132,13 @@ def say(message: str, *values: object, err: bool = False) -> None:
 
 def detail_of(detail: str | None) -> str | None:
     """What an event or an act says: in English as tables hold it, but for its times."""
-    own = sentences.with_times if spoken_language() == ENGLISH else sentences.detail_text
+    own = sentences.with_times if spoken_language() == LANGUAGE_OF_THE_CODE else sentences.detail_text
     return own(detail, SKIN) or None
 
 
 def stored_name(name: str, english: str) -> str:
     """What a stored name, such as `pending`, is called, where that is not English."""
-    return name if spoken_language() == ENGLISH or not english else text(english)
+    return name if spoken_language() == LANGUAGE_OF_THE_CODE or not english else text(english)
 
 
 def word_of(kind: type[StrEnum], name: str) -> str:

@@ -1,9 +1,12 @@
-"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
+"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for. And the compiled
+translations of all messages, as the standard library's gettext reads them."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 
 from worker.domain.finance.report import Grouping
@@ -22,6 +25,9 @@ from worker.domain.records.watching import BackOffReason, FindingKind, Level
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
+
+LANGUAGE_OF_THE_CODE = "en"
+"""English, which has no translations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,19 @@ COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} f
 """By its name, how a reader does what a message asks for: by a command, or in the console."""
 
 COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
+
+
+@cache
+def translations(code: str) -> NullTranslations:
+    """The translations into `zh`, or none for `en`. Raises FileNotFoundError if a checkout has not compiled them."""
+    if code == LANGUAGE_OF_THE_CODE:
+        return NullTranslations()
+    name = f"{code}.mo"
+    try:
+        with (files("worker.words") / "locale" / name).open("rb") as compiled:
+            return GNUTranslations(compiled)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}, the compiled catalogue of words, is missing: run `make setup`") from None
 
 
 def name(value: Enum | None, skin: Skin) -> str:

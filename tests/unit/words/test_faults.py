@@ -16,7 +16,7 @@ from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import OrderKey, OrderState
 from worker.domain.records.sentences import Sentence, from_json, to_json
 from worker.words import ENGLISH, Skin
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 
 CHINESE = Skin(translate=translations("zh").gettext)
 NAMES = re.compile(

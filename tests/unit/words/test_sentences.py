@@ -22,7 +22,7 @@ from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention, IdKind, OrderState, Source
 from worker.domain.wire.fields import read_report
 from worker.words import ENGLISH, Skin
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 from worker.words.sentences import detail_text, with_times
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)
