@@ -11,7 +11,6 @@ from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds, count_totals
 from tests.support.settled_orders import add_newest
-from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
@@ -201,39 +200,6 @@ def test_rows_that_come_after_deleted_ones_are_counted(bench: Workbench) -> None
     assert count_further(bench.database, Stream.REJECTED, RULES)
     assert count_further(bench.database, Stream.REJECTED, RULES)
     assert counted(bench).values[SERVE] == 7
-
-
-def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
-    bench: Workbench, scrapers: list[Scraper], clock: Seconds
-) -> None:
-    bench.enqueue(*({"request_id": f"r{number}"} for number in range(10_400)))
-    bench.make_due()
-    pending = 'reconciler_orders_pending{account="default"}'
-    scraper = scrapers[0]
-    samples = scraper.samples()
-    assert samples[pending] == samples['reconciler_orders_due{account="default"}'] == 10_400
-    assert 'reconciler_oldest_due_timestamp_seconds{account="default"}' in samples
-
-    def remove(below: int) -> None:
-        bench.run("DELETE FROM recharge_orders WHERE id <= :below", below=below)
-
-    first = bench.orders()[0].id
-    remove(first + 99)
-    clock.seconds += 20
-    # No process waits for it, and it is not counted again within a minute.
-    assert scraper.samples()[pending] == 10_400
-    clock.seconds += 45
-    scraper.samples()
-    assert eventually(lambda: scraper.samples()[pending] < 10_400, "a refreshed count")
-    assert scraper.samples()[pending] == 10_300
-
-    remove(first + 999)
-    clock.seconds += 65
-    scraper.samples()
-    assert eventually(lambda: scraper.samples()[pending] < 10_000, "a count that is not large any more")
-    remove(first + 1_000)
-    clock.seconds += 16
-    assert scraper.samples()[pending] == 9_399
 
 
 def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[Scraper], clock: Seconds) -> None:

@@ -21,7 +21,6 @@ from worker.views import counts, metrics, plots, watching
 pytestmark = pytest.mark.slow
 
 ROWS = 20_000
-MOST = 10_001
 TABLES = ("recharge_orders", "order_events", "platform_queries", "notifications")
 END = Cursor(counted_id=ROWS - 100, counted_at=NOON)
 
@@ -54,20 +53,16 @@ def _fill(connection: Connection) -> None:
 
 
 OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
-    "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON, MOST), "orders_due"),
-    "attention": (lambda connection: counts.attention(connection, MOST), "orders_todo"),
-    "unresolved": (lambda connection: counts.unresolved(connection, MOST), "orders_"),
-    "notifications": (
-        lambda connection: counts.notifications(connection, ["default", "b"], MOST),
-        "ix_notifications_due",
-    ),
+    "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON), "orders_due"),
+    "attention": (lambda connection: counts.attention(connection, None), "orders_todo"),
+    "unresolved": (lambda connection: counts.unresolved(connection, None), "orders_"),
+    "notifications": (counts.notifications, "ix_notifications_"),
     "last queries": (lambda connection: metrics.last_queries(connection, END.counted_id), ""),
     "queries to count": (lambda connection: metric_totals.next_queries(connection, END, 2_000), ""),
     "events to count": (lambda connection: metric_totals.next_events(connection, END, 50), ""),
 }
 STARTS = bucket_starts(NOON, Span.HOUR)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
-    "all pending": (lambda connection: counts.pending(connection, ["default"], NOON), "orders_due"),
     "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_results"),
     "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),
     "plots: oldest": (plots.oldest_submitted, "orders_submitted"),
@@ -90,10 +85,10 @@ def test_no_count_reads_a_whole_table(database: Database, name: str) -> None:
 
 def test_what_is_read_is_right(database: Database) -> None:
     with database.read() as connection:
-        pending = PendingOrders(counts=counts.pending(connection, ["default", "b"], NOON, MOST)["default"])
-        attention = counts.attention(connection, MOST)
-        unresolved = counts.unresolved(connection, MOST)
-        notifications = counts.notifications(connection, ["default", "b"], MOST)["default"]
+        pending = PendingOrders(counts=counts.pending(connection, ["default", "b"], NOON)["default"])
+        attention = counts.attention(connection, None)
+        unresolved = counts.unresolved(connection, None)
+        notifications = counts.notifications(connection)["default"]
         events = metric_totals.next_events(connection, END, 2_000)
     assert (pending.pending, pending.due, pending.oldest_due_at) == (100, 51, NOON - timedelta(seconds=50))
     assert attention == {("default", "too_old"): 20}
