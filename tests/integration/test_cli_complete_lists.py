@@ -80,7 +80,7 @@ def test_a_csv_is_complete_and_what_is_cut_says_so(bench: Workbench, cli: Comman
         assert exact.stderr == "", command
 
 
-def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: CommandLine) -> None:
+def test_a_csv_of_all_that_needs_a_person_has_more_than_a_table(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
     found, said = rows(cli, "todo")
     counts = {reason: sum(row["reason"] == reason for row in found) for reason in {row["reason"] for row in found}}
@@ -90,7 +90,7 @@ def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: Com
     few, said = rows(cli, "todo", "--limit", "2")
     assert max(sum(row["reason"] == reason for row in few) for reason in expected) == 2
     assert "--limit" in said
-    assert "--csv" in cli.run("todo", "--json").stderr
+    assert "--limit" in cli.run("todo", "--json").stderr
     assert cli.run("todo", "--json", "--limit", "100").stderr == ""
 
 

@@ -127,7 +127,7 @@ def paths(bench: Workbench) -> Iterator[str]:
     yield from (f"/attention{which}" for which in ("", "/count", "?attention=too_old&sort=oldest", "?from=x&state=x"))
     yield from (f"/attention?tab={tab}" for tab in ("account", "notification", "unmatched", "rejected"))
     yield from ("/orders", "/orders?q=10001", "/orders?q=1,2", "/orders?from=x&to=x&state=x", "/orders?after=999")
-    yield from ("/notifications", "/queries", "/rejected", "/unmatched", "/acts", "/missing", "/hold")
+    yield from ("/notifications", "/queries", "/rejected", "/unmatched", "/acts", "/hold")
     yield from (f"/finance{path}?from=2016-01-31&by={by}" for path in ("", "/report") for by in ("day", "account"))
     yield from ("/finance/report", "/finance/report?from=2016-01-31&to=2014-01-31")
     for order in bench.orders()[:16]:
@@ -168,13 +168,13 @@ def test_no_page_has_english_or_marks_of_half_width(bench: Workbench, client: Fl
     ):
         bench.put_state(state)
         for path in paths(bench):
-            page = words_of(client.get(path, follow_redirects=True, headers={"Accept": "text/html"}).text)
+            page = words_of(client.get(path, follow_redirects=True).text)
             page = page.replace(host_name(), "")
             english = re.findall(r"[A-Za-z]{2,}[^\n]*", NAMES.sub("", page))
             found |= {said.strip(): path for said in [*english, *HALF_WIDTH.findall(page)]}
     routes = [rule for rule in client.application.url_map.iter_rules() if "GET" in (rule.methods or ())]
     names = {rule.endpoint for rule in routes}
     matching = client.application.url_map.bind("localhost")
-    seen = {matching.match(path.partition("?")[0])[0] for path in paths(bench) if path != "/missing"}
+    seen = {matching.match(path.partition("?")[0])[0] for path in paths(bench)}
     assert names - seen == {"console.static"}
     assert found == {}, "\n".join(f"{path}: {said}" for said, path in found.items())

@@ -226,7 +226,7 @@ def test_what_was_done_is_said_once_by_a_cookie_that_the_browser_keeps_for_this_
 ) -> None:
     actor = serving.signed_in(ACTOR)
     path = "/accounts/pause?account=default"
-    typed = {"confirmed": "yes", "reason": "the platform moves", "lasts": "until-resumed"}
+    typed = {"confirmed": "yes", "reason": "the platform moves"}
     form = hidden_fields(actor.get(path).text) | typed
     assert actor.post(path, form).status_code == 303
     cookie = actor.cookie("__Host-done")

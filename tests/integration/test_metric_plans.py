@@ -65,7 +65,6 @@ STARTS = bucket_starts(NOON, Span.HOUR)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
     "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_results"),
     "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),
-    "plots: oldest": (plots.oldest_submitted, "orders_submitted"),
     "plots: submitted": (lambda connection: list(plots.count_submitted(connection, STARTS)), "orders_submitted"),
     "plots: final": (lambda connection: plots.count_final(connection, STARTS), "orders_results"),
     "plots: stopped": (lambda connection: plots.stopped_since(connection, NOON), "orders_changed"),

@@ -53,7 +53,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     """
     with web_packages():
         from worker.web.app import WebProcess
-        from worker.web.console.downloads import Downloads
+        from worker.web.console.files import Downloads
         from worker.web.server import Server
     settings = read_settings(needs_accounts=True)
     check_database(settings)

@@ -39,7 +39,7 @@ from worker.domain.watching.workers import tick_allowance
 from worker.operations.write_heartbeat import host_name
 from worker.settings import SettingsError
 from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
-from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
+from worker.views.todo import TodoGroup, read_todo, todo_rows
 from worker.views.watching import Status, read_liveness, read_status
 from worker.words.catalogue import means, remedy
 from worker.words.sentences import finding_in_words
@@ -51,13 +51,13 @@ _HEALTH_ANSWER_SECONDS = 5.0
 _MOST_SAID = 5
 
 _TODO_COLUMNS = ("ref", "id", "account", "since", "until", "note")
-_ITEMS = 5
+_ITEMS, _ROWS = 5, 1_000
 Limit = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=10_000,
-        help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
+        help=f"How many of each reason at most: the newest. Default: {_ITEMS}, with --csv {_ROWS:,}.",
     ),
 ]
 CheckOption = Annotated[
@@ -204,10 +204,8 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
         settings = opened.settings
         allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
         asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
-        if form.as_csv and limit is None:
-            write_csv(csv_columns.TODO, every_todo(*asked))
-            return
-        groups, now = read_todo(*asked, limit or _ITEMS)
+        most = limit or (_ROWS if form.as_csv else _ITEMS)
+        groups, now = read_todo(*asked, most)
     if form.as_json:
         print_json({"now": now, "todo": [_todo_response(group) for group in groups]})
     elif form.as_csv:
@@ -217,8 +215,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
     else:
         _show_todo(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):
-        most = limit or _ITEMS
-        say("Of each reason at most %(most)s are shown: a higher --limit shows more, --csv alone all.", most, err=True)
+        say("Of each reason at most %(most)s are shown: a higher --limit shows more.", most, err=True)
 
 
 def _todo_response(group: TodoGroup) -> dict[str, object]:

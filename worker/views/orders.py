@@ -117,9 +117,9 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
-def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
-    """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
-    left = countdown(_COUNT_SECONDS)
+def count_found(connection: Connection, wanted: OrderSearch, most: int, seconds: float = _COUNT_SECONDS) -> int | None:
+    """How many orders match, counted up to `most`; None if that takes longer than this many seconds."""
+    left = countdown(seconds)
     found = _listed(connection, wanted, left).keys(connection, most=most).subquery()
     count = select(func.count()).select_from(found)
     return read_within(connection, left(), partial(connection.scalar, count))

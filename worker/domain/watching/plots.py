@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
 
+from worker.domain.records.orders import Source
+
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
 """Seconds: the upper ends of the bars of delays; the last bar has none."""
 
@@ -38,7 +40,6 @@ class Plots:
     """All that is plotted, at `now` by the database's clock. Each sequence of figures has a figure for each bucket."""
 
     now: datetime
-    span: Span
     starts: Sequence[datetime]
     """When each bucket begins; the last one is not over yet."""
     submitted: Sequence[int]
@@ -50,17 +51,9 @@ class Plots:
     """Now."""
     backlog: Sequence[int]
     """Pending orders at the end of each bucket; the last figure is that of now."""
-    delays: Mapping[str, Sequence[int]]
+    delays: Mapping[Source, Sequence[int]]
     """By source, how many of the last settled orders took how long: a figure for each of `DELAY_LIMITS`,
     and one more for those that took longer."""
-
-
-def choose_span(wanted: Span | None, oldest: datetime | None, now: datetime) -> Span:
-    """The span to show: the one that was asked for; else a day, or an hour where no order is older than that."""
-    if wanted is not None:
-        return wanted
-    is_young = oldest is None or oldest > now - Span.HOUR.lasts
-    return Span.HOUR if is_young else Span.DAY
 
 
 def bucket_starts(now: datetime, span: Span) -> list[datetime]:
@@ -91,9 +84,9 @@ def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]
     return [max(0, pending - since) for since in reversed(after)]
 
 
-def count_delays(settled: Iterable[tuple[float, str]]) -> Mapping[str, Sequence[int]]:
+def count_delays(settled: Iterable[tuple[float, Source]]) -> Mapping[Source, Sequence[int]]:
     """By source, how many orders took up to each of `DELAY_LIMITS`, and longer. `settled`: seconds and source."""
-    counts: dict[str, list[int]] = {}
+    counts: dict[Source, list[int]] = {}
     for seconds, source in settled:
         bars = counts.setdefault(source, [0] * (len(DELAY_LIMITS) + 1))
         bars[bisect_right(DELAY_LIMITS, seconds)] += 1

@@ -87,21 +87,13 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             if any(acts.applies(kind, state, Attention.TOO_OLD) for state in chosen)
         ]
 
-    def kind_of(act: str) -> ActKind:
+    def page_of(act: str) -> ActPage:
         kind = next((kind for kind in _ACTS if kind == act), None)
         if kind is None or not _NAMES.issuperset(request.args):
             abort(404)
-        return kind
+        return _page(settings, database, kind)
 
-    def page_of(act: str) -> ActPage:
-        return _page(settings, database, kind_of(act))
-
-    def late_title_of(act: str) -> str | None:
-        # To read ten thousand orders takes some tenths of a second.
-        is_late = request.method == "GET" and request.args.get("scope") in ("all", "given-up")
-        return word(kind_of(act)) if is_late else None
-
-    add_act(routes, "/orders/acts/<act>", "act_on_orders", page_of, late_title_of)
+    add_act(routes, "/orders/acts/<act>", "act_on_orders", page_of)
 
 
 def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
