@@ -123,7 +123,7 @@ def fill(bench: Workbench) -> None:
 
 
 def paths(bench: Workbench) -> Iterator[str]:
-    yield from ("/", "/overview/now", "/overview/plots?span=1h", "/overview/plots?span=24h", "/sign-in")
+    yield from ("/", "/overview/now", "/overview/plots", "/sign-in")
     yield from (f"/attention{which}" for which in ("", "/count", "?attention=too_old&sort=oldest", "?from=x&state=x"))
     yield from (f"/attention?tab={tab}" for tab in ("account", "notification", "unmatched", "rejected"))
     yield from ("/orders", "/orders?q=10001", "/orders?q=1,2", "/orders?from=x&to=x&state=x", "/orders?after=999")

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, event, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
@@ -210,16 +210,3 @@ def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[
     assert scrapers[0].samples()[pending] == 0
     clock.seconds += 2
     assert scrapers[0].samples()[pending] == 1
-
-
-def test_scrapes_at_the_same_moment_share_one_reading(bench: Workbench, scrapers: list[Scraper]) -> None:
-    read: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        read.extend(["gauges"] if "FROM worker_processes" in statement else [])
-
-    event.listen(scrapers[0].database.engine, "before_cursor_execute", note)
-    with ThreadPoolExecutor(8) as pool:
-        texts = [one.result() for one in [pool.submit(scrapers[0].text) for _ in range(8)]]
-    assert read == ["gauges"]
-    assert len(set(texts)) == 1

@@ -14,7 +14,7 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.watching import PendingOrders
-from worker.domain.watching.plots import Span, bucket_starts
+from worker.domain.watching.plots import bucket_starts
 from worker.stores import metric_totals
 from worker.views import counts, metrics, plots, watching
 
@@ -61,7 +61,7 @@ OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
     "queries to count": (lambda connection: metric_totals.next_queries(connection, END, 2_000), ""),
     "events to count": (lambda connection: metric_totals.next_events(connection, END, 50), ""),
 }
-STARTS = bucket_starts(NOON, Span.HOUR)
+STARTS = bucket_starts(NOON)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
     "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_results"),
     "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),

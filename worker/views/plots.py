@@ -16,7 +16,6 @@ from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.plots import (
     Plots,
-    Span,
     backlog,
     bucket_starts,
     count_delays,
@@ -33,11 +32,11 @@ Counted = tuple[datetime, int]
 """When a bucket begins, and how many."""
 
 
-def read_plots(database: Database, span: Span) -> Plots:
-    """All plots of a span."""
+def read_plots(database: Database) -> Plots:
+    """All plots."""
     with database.snapshot() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         now = database.now(connection)
-        starts = bucket_starts(now, span)
+        starts = bucket_starts(now)
         by_account = counts.pending(connection, known_accounts(connection), now).values()
         of_lanes = [count for of_account in by_account for count in of_account]
         pending = sum(count.pending for count in of_lanes)

@@ -1,4 +1,4 @@
-"""What the plots of the overview show: figures by span of time.
+"""What the plots of the overview show: figures of the last 24 hours.
 
 In which bucket each row falls, and what follows from the counts.
 """
@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import accumulate
 
 from worker.domain.records.orders import Source
@@ -16,23 +15,9 @@ DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
 """Seconds: the upper ends of the bars of delays; the last bar has none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Span(StrEnum):
-    """How far back the plots go."""
-
-    HOUR = "1h"
-    DAY = "24h"
-
-    @property
-    def lasts(self) -> timedelta:
-        """Its length."""
-        return timedelta(hours=1) if self is Span.HOUR else timedelta(days=1)
-
-    @property
-    def bucket(self) -> timedelta:
-        """The length of each of the equal parts that its figures are counted in."""
-        return timedelta(minutes=1) if self is Span.HOUR else timedelta(minutes=30)
+_LASTS = timedelta(hours=24)
+BUCKET = timedelta(minutes=30)
+"""The length of each of the equal parts that the figures are counted in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +41,10 @@ class Plots:
     and one more for those that took longer."""
 
 
-def bucket_starts(now: datetime, span: Span) -> list[datetime]:
-    """When each bucket begins, on even minutes or half-hours; the last one holds `now`."""
-    last = now - (now - _EPOCH) % span.bucket
-    count = span.lasts // span.bucket
-    return [last - span.bucket * before for before in range(count - 1, -1, -1)]
+def bucket_starts(now: datetime) -> list[datetime]:
+    """When each bucket begins, on even half-hours; the last one holds `now`."""
+    last = now - (now - _EPOCH) % BUCKET
+    return [last - BUCKET * before for before in range(_LASTS // BUCKET - 1, -1, -1)]
 
 
 def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]]) -> list[int]:

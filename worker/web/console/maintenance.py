@@ -66,7 +66,9 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
     add_act(routes, "/maintenance/cancel", "cancel_planned_pause", lambda: _cancel_page(database, *read()))
 
     def act_on_account(act: str) -> ActPage:
-        account = _addressed(settings)
+        account = addressed("account")
+        if account not in settings.accounts:
+            abort(404)
         is_pause = act == "pause"
         return _pause_page(settings, database, *read(), account) if is_pause else _resume_page(database, account)
 
@@ -183,13 +185,6 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
         back="maintenance",
         do=do,
     )
-
-
-def _addressed(settings: Settings) -> str:
-    account = addressed("account")
-    if account not in settings.accounts:
-        abort(404)
-    return account
 
 
 def pause_in_words(pause: Pause | None) -> str:

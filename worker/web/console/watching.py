@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, render_template
 
 from worker.database.transactions import Database, is_transient
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Source
 from worker.domain.records.queries import OUTCOMES
 from worker.domain.watching.monitoring import check, shared_budgets
-from worker.domain.watching.plots import Span
 from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.settings import Settings
 from worker.settings.rules import rules_of, sids_of, thresholds_of
@@ -68,20 +67,17 @@ class _Overview:
         self._settings = settings
         status = partial(read_status, database, sids_of(settings), rules_of(settings))
         self._statuses = apart.shared(status, kept_seconds=_STATUS_SECONDS, share=_SHARE)
-        plots = {span: partial(read_plots, database, span) for span in Span}
-        shared = partial(apart.shared, kept_seconds=_PLOTS_SECONDS, share=_SHARE)
-        self._plots = {span: shared(read) for span, read in plots.items()}
+        self._plots = apart.shared(partial(read_plots, database), kept_seconds=_PLOTS_SECONDS, share=_SHARE)
 
     def now_part(self) -> dict[str, object]:
         status = self._statuses.latest(_PATIENCE_SECONDS)
         return {"status": status} if status is None else _shown(status, self._settings)
 
     def plots_part(self) -> dict[str, object]:
-        span = next((span for span in Span if span == request.args.get("span")), Span.DAY)
-        plots = self._plots[span].latest(_PATIENCE_SECONDS)
+        plots = self._plots.latest(_PATIENCE_SECONDS)
         if plots is None:
-            return {"plots": None, "span": span}
-        return {"plots": plots, "span": span, "charts": charts_of(plots, self._settings.zone), **frame()}
+            return {"plots": None}
+        return {"plots": plots, "charts": charts_of(plots, self._settings.zone), **frame()}
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
@@ -90,7 +86,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
     @routes.get("/")
     def overview() -> str:
-        return render_template("console/overview.html", spans=list(Span), **shown.now_part(), **shown.plots_part())
+        return render_template("console/overview.html", **shown.now_part(), **shown.plots_part())
 
     @routes.get("/overview/now")
     def overview_now() -> str:
@@ -120,7 +116,7 @@ def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str
         if not is_transient(error):
             raise
         return render_template("console/overview_away.html")
-    return render_template(template, spans=list(Span), **part)
+    return render_template(template, **part)
 
 
 def _shown(status: Status, settings: Settings) -> dict[str, object]:

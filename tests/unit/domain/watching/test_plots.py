@@ -3,12 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import pytest
-
 from worker.domain.records.orders import Source
 from worker.domain.watching.plots import (
+    BUCKET,
     DELAY_LIMITS,
-    Span,
     backlog,
     bucket_starts,
     count_delays,
@@ -18,17 +16,16 @@ from worker.domain.watching.plots import (
 NOW = datetime(2026, 1, 2, 12, 17, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("span", "count", "last"), [(Span.HOUR, 60, (12, 17)), (Span.DAY, 48, (12, 0))])
-def test_buckets_begin_on_even_times_and_the_last_one_holds_now(span: Span, count: int, last: tuple[int, int]) -> None:
-    starts = bucket_starts(NOW, span)
-    assert len(starts) == count
-    assert (starts[-1].hour, starts[-1].minute, starts[-1].second) == (*last, 0)
-    assert {later - earlier for earlier, later in pairwise(starts)} == {span.bucket}
-    assert starts[-1] <= NOW < starts[-1] + span.bucket
+def test_buckets_begin_on_even_times_and_the_last_one_holds_now() -> None:
+    starts = bucket_starts(NOW)
+    assert len(starts) == 48
+    assert (starts[-1].hour, starts[-1].minute, starts[-1].second) == (12, 0, 0)
+    assert {later - earlier for earlier, later in pairwise(starts)} == {BUCKET}
+    assert starts[-1] <= NOW < starts[-1] + BUCKET
 
 
 def test_times_count_in_their_bucket_and_older_ones_nowhere() -> None:
-    starts = bucket_starts(NOW, Span.DAY)
+    starts = bucket_starts(NOW)
     times = [
         (starts[0], 1),
         (starts[1] - timedelta(seconds=1), 2),
