@@ -13,9 +13,10 @@ from tests.support.settled_orders import add_settled
 from worker.database.tables import ACTS, BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 MOBILE = "18812340804"

@@ -23,9 +23,10 @@ from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder, Outcome
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 from worker.ticks import GRANTS_AT_ONCE, Ticks
 

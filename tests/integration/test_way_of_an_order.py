@@ -19,8 +19,9 @@ from tests.support.waiting import eventually
 from worker.runtime import close_current, current
 from worker.settings import load_settings
 from worker.settings.rules import slots_of
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 from worker.tasks import enqueue_order
 

@@ -125,7 +125,7 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
 
 
 def _sizes_refused(testbed: Testbed) -> list[int]:
-    return [arrival["id_count"] for arrival in testbed.arrivals() if arrival["detail"] == "refuse"]
+    return [len(arrival["ids"]) for arrival in testbed.arrivals() if arrival["detail"] == "refuse"]
 
 
 def _wait_until_given_up(testbed: Testbed, poison: str) -> None:

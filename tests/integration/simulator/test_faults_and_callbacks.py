@@ -17,12 +17,12 @@ import pytest
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read_control, write_control
 from tests.support.receiver import Answering, Delivered, Receiver
 from tests.support.waiting import eventually
-from worker.simulator.callbacks import http_sink
-from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.control import is_loopback
-from worker.simulator.faults import Faults
+from worker.simulator.callbacks import http_push
+from worker.simulator.faults import GARBAGE, Faults
 from worker.simulator.orders import Delay, NewOrder
-from worker.simulator.server import Simulator
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
+from worker.simulator.server import Simulator, control
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
 OTHER = Account(sid="other", auth_token="t2", app_id="a2")
@@ -48,10 +48,9 @@ def troubled() -> Iterator[Callable[..., Simulator]]:
 Troubled = Callable[..., Simulator]
 
 
-@pytest.mark.parametrize("status", [401, 429, 500, 503])
-def test_an_http_error_comes_with_its_retry_after(troubled: Troubled, status: int) -> None:
-    answered = RawQuery().send(troubled({f"http-{status}": 1}, retry_after=7).url)
-    assert (answered.status, answered.headers["Retry-After"]) == (status, "7")
+def test_an_http_error_comes_with_its_retry_after(troubled: Troubled) -> None:
+    answered = RawQuery().send(troubled({"http-503": 1}, retry_after=7).url)
+    assert (answered.status, answered.headers["Retry-After"]) == (503, "7")
 
 
 def test_a_redirect_points_back_at_the_query(troubled: Troubled) -> None:
@@ -66,19 +65,17 @@ def test_a_refusal_has_the_code_that_was_chosen(troubled: Troubled) -> None:
     assert (arrival.outcome, arrival.detail, arrival.status_code) == ("fault", "refuse", "-205")
 
 
-@pytest.mark.parametrize("kind", ["html", "empty", "blank", "cut", "trailing", "gbk", "deep"])
-def test_garbage_is_no_json(troubled: Troubled, kind: str) -> None:
-    answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
-    assert answered.status == 200
-    with pytest.raises((ValueError, RecursionError)):
-        json.loads(answered.body.decode())
-
-
-@pytest.mark.parametrize("kind", ["null", "text", "wrong-types", "nan", "huge-number", "doubled-keys"])
-def test_garbage_may_look_like_json(troubled: Troubled, kind: str) -> None:
-    said = json.loads(RawQuery().send(troubled({f"garbage-{kind}": 1}).url).body)
-    is_plain_item = isinstance(said, dict) and said.get("trafficSts") in ("1", "0", "-1")
-    assert not is_plain_item or kind in ("nan", "huge-number", "doubled-keys")
+def test_garbage_is_no_plain_item(troubled: Troubled) -> None:
+    simulator = troubled()
+    for kind in set(GARBAGE) - {"bom", "gzip-bomb", "nan", "huge-number", "doubled-keys"}:
+        simulator.platform.faults.set(Faults(shares={f"garbage-{kind}": 1}))
+        answered = RawQuery().send(simulator.url)
+        assert answered.status == 200
+        try:
+            said = json.loads(answered.body)
+        except (ValueError, RecursionError):
+            continue
+        assert not isinstance(said, dict) or said.get("trafficSts") not in ("1", "0", "-1"), kind
 
 
 def test_a_gzip_bomb_is_small_until_it_is_decoded(troubled: Troubled) -> None:
@@ -135,7 +132,6 @@ def items_of(simulator: Simulator) -> list[dict[str, str]]:
         ("unknown-status", "trafficSts", ["2"] * 2),
         ("wrong-status", "trafficSts", ["-1"] * 2),
         ("colliding-keys", "TRAFFICSTS", ["-1"] * 2),
-        ("denied", "remark", ["查无此订单"] * 2),
     ],
 )
 def test_items_are_spoilt_as_the_fault_says(troubled: Troubled, fault: str, field: str, values: list[str]) -> None:
@@ -161,13 +157,12 @@ def test_the_record_holds_the_items_of_every_readable_answer(troubled: Troubled,
     simulator = troubled({f"garbage-{kind}": 1})
     answered = RawQuery(ids="5").send(simulator.url)
     (arrival,) = simulator.record.arrivals()
-    assert [one for one, _ in arrival.answered] == (["5"] if kind == "bom" else [])
+    assert [one for one, *_ in arrival.items] == (["5"] if kind == "bom" else [])
     assert answered.body.startswith(b"\xef\xbb\xbf{") == (kind == "bom")
 
 
-def test_an_id_may_be_left_out_of_every_answer_or_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
+def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
     five = frozenset({"5"})
-    assert [item["requestId"] for item in items_of(troubled(absent_ids=five))] == ["6"]
     refusing, failing = troubled(poison_ids=five), troubled(poison_ids=five, poison_effect="http-500")
     assert RawQuery(ids="5,6").send(refusing.url).code == "-9999"
     assert RawQuery(ids="6").send(refusing.url).json["requestId"] == "6"
@@ -214,7 +209,7 @@ def test_orders_and_faults_are_set_while_it_runs(troubled: Troubled) -> None:
     assert write_control(url, "faults", {}).status == 200
     assert RawQuery(ids="7").send(url).status == 200
     assert len(read_control(url, "truth")["orders"]) == 3000
-    assert [one["number"] for one in read_control(url, "record?after=2")["arrivals"]] == [3]
+    assert [one["number"] for one in read_control(url, "record")["arrivals"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -222,16 +217,13 @@ def test_orders_and_faults_are_set_while_it_runs(troubled: Troubled) -> None:
     [
         ("orders", {"orders": [{"app_id": APP_ID}]}, "request_id or custom_parm is needed"),
         ("orders", {"orders": [{"request_id": "1"}]}, "app_id must be one of"),
-        ("orders", {"orders": {}}, "orders: Input should be a valid array"),
         ("orders", {"orders": [{"request_id": "1", "outcome": 1}]}, "orders.0.outcome: Input should be '1'"),
         ("orders", [], "should be an object"),
         ("faults", {"shares": {"flood": 1}}, "'flood' is no fault"),
-        ("faults", {"shares": 1}, "shares: Input should be"),
+        ("faults", {"shares": {"refuse": 2}}, "shares.refuse: Input should be"),
         ("faults", {"latencies": "1"}, "latencies: Unexpected"),
         ("faults", {"latency": "soon"}, "latency: Value error, 'soon' is not a duration"),
-        ("faults", {"retry_after": -1}, "retry_after: Input should be greater"),
-        ("faults", {"queries": True}, "queries: Input should be a valid integer"),
-        ("faults", {"absent_ids": "1"}, "absent_ids: Input should be"),
+        ("faults", {"poison_effect": "absent"}, "'absent' is no fault"),
         ("faults", {"poison_ids": [1]}, "poison_ids.0: Input should be a valid string"),
     ],
 )
@@ -247,20 +239,12 @@ def test_the_control_endpoint_names_its_routes_and_reads_json_only(troubled: Tro
     url = troubled().url
     assert write_control(url, "record", {}).status == 404
     assert exchange(url, "POST", "/simulator/faults", b"{", {}).status == 400
-    assert exchange(url, "GET", "/simulator/record?after=x", None, {}).status == 400
 
 
-def test_only_this_machine_may_read_and_change() -> None:
-    mine = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
-    assert [is_loopback(address) for address in [*mine, "10.0.0.2", "fe80::1%eth0"]] == [True, True, True, False, False]
-
-
-def test_callbacks_are_pushed_to_a_callable() -> None:
-    pushed: queue.Queue[Any] = queue.Queue()
-    with Simulator(config(delay=Delay.parse("0.05")), on_callback=pushed.put) as simulator:
-        simulator.register([NewOrder(request_id="1"), NewOrder(request_id="2", callback_lost=True)])
-        assert [body["requestId"] for body in pushed.get(timeout=100)] == ["1"]
-    assert pushed.empty()
+def test_only_this_machine_may_read_and_change(troubled: Troubled) -> None:
+    platform = troubled().platform
+    for client, status in (("127.0.0.1", 200), ("10.0.0.2", 403)):
+        assert control(platform, client=client, method="GET", path="/simulator/truth", body=b"").status == status
 
 
 def test_callbacks_are_pushed_to_a_url() -> None:
@@ -270,17 +254,12 @@ def test_callbacks_are_pushed_to_a_url() -> None:
         received.put(delivered)
         answering.answer()
 
-    with Receiver(take) as receiver, Simulator(config(), on_callback=http_sink(receiver.url)) as simulator:
+    with Receiver(take) as receiver, Simulator(config(), push=http_push(receiver.url)) as simulator:
         simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
         pushed = received.get(timeout=100)
     body = json.loads(pushed.body)
     assert receiver.url.endswith(pushed.path)
     assert (body["requestId"], body["trafficSts"], body["mobile"]) == ("1", "1", "188****0804")
-
-
-def test_callbacks_need_a_url_that_can_be_posted_to() -> None:
-    with pytest.raises(ValueError, match="no http:// or https:// URL"):
-        http_sink("ftp://127.0.0.1/")
 
 
 def test_the_platform_takes_what_the_walkthrough_posts_to_it() -> None:

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -5,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from worker.demo.summary import compare, in_words, summarise, verdict
+from worker.demo.orders import (
+    MOST_ORDERS,
+    Fate,
+    Request,
+    compare,
+    in_words,
+    make_plan,
+    summarise,
+    verdict,
+)
 from worker.domain.records.orders import Attention, OrderState, Source
 
 Row = Mapping[str, Any]
@@ -134,10 +144,24 @@ def test_the_least_number_of_queries_counts_what_only_a_query_could_settle() -> 
     assert use == {"used": 4, "first": 2, "again": 2, "alone": 1, "lost_and_settled": 101, "least": 2}
 
 
-def test_many_wrong_orders_do_not_fill_the_screen() -> None:
-    here = {**FAILED_HERE, "attention": Attention.LATE_CONFLICT}
-    summary = summary_of([(SETTLED, here)] * 300)
-    text = in_words(summary)
-    assert len(text) < 3500
-    assert "id-19  failed, late_conflict: nothing in the platform's truth explains this" in text
-    assert len(summary["wrong_orders"]) == 300
+@pytest.mark.parametrize("orders", [50, 120, MOST_ORDERS])
+def test_every_fate_occurs_and_each_order_has_an_id_of_its_own(orders: int) -> None:
+    plan = make_plan(Request(orders=orders))
+    fates = Counter(order.fate for order in plan)
+    assert len({order.placing.request_id for order in plan}) == orders
+    assert fates[Fate.UNKNOWN] == fates[Fate.WRONG_AMOUNT] == 1
+    assert fates[Fate.CALLBACK] > fates[Fate.CALLBACK_LOST] == 0.4 * orders
+    assert fates[Fate.STUCK] >= 3
+
+
+def test_platform_and_billing_system_have_the_same_order_and_one_amount_differs() -> None:
+    for order in make_plan(Request(orders=200)):
+        assert order.submission == {
+            "request_id": order.placing.request_id,
+            "mobile": order.placing.mobile,
+            "expected_amount": order.submission["expected_amount"],
+        }
+        assert (order.placing.amount != order.submission["expected_amount"]) is (order.fate is Fate.WRONG_AMOUNT)
+        assert order.placing.callback_lost is (order.fate is not Fate.CALLBACK)
+        assert order.placing.unknown is (order.fate is Fate.UNKNOWN)
+        assert (order.placing.outcome == "stuck") is (order.fate is Fate.STUCK)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.demo.run import Moment, line_of, picture_of
+from worker.demo.command import Moment, line_of, picture_of
 from worker.domain.records.orders import OrderState, Source
 
 COUNTS = {"settled_count": 88, "pending_count": 11, "absent_count": 1}
