@@ -62,11 +62,6 @@ class ServerReading:
     """None of any other database."""
 
 
-def durability_settings(kind: str) -> tuple[str, ...]:
-    """The settings that are read from a database of a SQLAlchemy backend's name."""
-    return _SETTINGS[kind][0]
-
-
 def read_server(database: Database, now: Callable[[], datetime]) -> ServerReading:
     """Read a server. Raises SQLAlchemy's errors where it cannot be reached or read.
 
@@ -78,7 +73,7 @@ def read_server(database: Database, now: Callable[[], datetime]) -> ServerReadin
         return ServerReading(
             version=_version(connection, database.kind),
             clock_ahead_seconds=_clock_ahead(database, connection, now),
-            settings={name: settings.get(name) for name in durability_settings(database.kind)},
+            settings=settings,
             postgresql=postgresql,
         )
 
@@ -123,15 +118,16 @@ def _session(connection: Connection) -> tuple[int, datetime]:
 
 def _settings(database: Database) -> Mapping[str, str | None]:
     names, statement = _SETTINGS[database.kind]
+    found: dict[str, str | None] = dict.fromkeys(names)
     if not names:
-        return {}
+        return found
     try:
         with database.read() as connection:
             rows = connection.exec_driver_sql(statement).all()
     except DBAPIError:
         # A role that may not read them can work all the same. Where the server is away, the clock fails next.
-        return {}
-    return {row[0].lower(): row[1] for row in rows}
+        return found
+    return found | {row[0].lower(): row[1] for row in rows}
 
 
 def _version(connection: Connection, kind: str) -> str:

@@ -8,7 +8,6 @@ from worker.adapters.version import VERSION
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import missing_rights_words
-from worker.database.server import durability_settings
 from worker.doctor import checks
 from worker.doctor.files_and_hosts import (
     certificates_checks,
@@ -125,10 +124,6 @@ def _read_database(settings: Settings) -> DatabaseReading:
 
 def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
     shown = shown_url(settings.database_dsn)
-    kind = shown.partition(":")[0].partition("+")[0]
-    postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
-    rights = () if kind == "sqlite" else ("database_rights",)
-    rest = ("database_revision", *rights, "query_window", *postgresql, "database_clock", *durability_settings(kind))
     try:
         reading = read()
     except NoDatabaseFile as error:
@@ -138,18 +133,20 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
     except Exception as error:  # Drivers raise errors of their own.
         fault = _unusable(settings, shown, error)
     else:
-        return _checks_of(settings, reading, shown, has_rights=bool(rights))
+        return _checks_of(settings, reading, shown)
+    rest = ("database_revision", "query_window", "database_clock")
     return [fault, *(skipped(name, "the database cannot be used") for name in rest)]
 
 
-def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_rights: bool) -> list[Check]:
+def _checks_of(settings: Settings, reading: DatabaseReading, shown: str) -> list[Check]:
     behind, postgresql = reading.fault_of_revision, reading.server.postgresql
     at_head = ok("database_revision", "at head")
     found = [
         ok("database", "%(url)s answers: %(version)s", shown, reading.server.version),
         at_head if behind is None else fatal("database_revision", *_parted(behind)),
     ]
-    if has_rights:
+    # A file has no roles.
+    if not shown.startswith("sqlite"):
         unread = skipped("database_rights", "the database is not at head")
         found.append(unread if reading.rights is None else checks.rights(reading.rights))
     found += [fatal(checks.WRITES, sentence_of(one), ErrorKind.FULL.remedy) for one in reading.full_disk]
