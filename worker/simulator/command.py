@@ -75,9 +75,13 @@ def platform(
             faults=Faults(latency=Delay.parse(latency)),
             record_path=record,
         )
-        simulator = Simulator(config, push=http_push(callback_url) if callback_url else None)
-    except (ValueError, OSError, SettingsError) as error:
+        push = http_push(callback_url) if callback_url else None
+    except (ValueError, SettingsError) as error:
         _leave(str(error), status=2)
+    try:
+        simulator = Simulator(config, push=push)
+    except OSError as error:
+        _leave(f"{error}; choose another --host, --port or --record", status=1)
     _serve(simulator, as_json=as_json)
 
 
@@ -85,11 +89,7 @@ def _serve(simulator: Simulator, *, as_json: bool) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: ended.set())
-    try:
-        simulator.start()
-    except OSError as error:
-        simulator.stop()
-        _leave(f"cannot listen: {error.strerror}; choose another --host or --port", status=1)
+    simulator.start()
     process = os.getpid()
     ready = f"The simulated platform serves {simulator.url} (process {process})."
     typer.echo(json.dumps({"url": simulator.url, "pid": process}) if as_json else ready)

@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.client import responses
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
@@ -41,48 +42,36 @@ from worker.simulator.protocol import Head, sid_of
 _CONTROL = "/simulator/"
 _IDLE_SECONDS = 60.0
 _LARGEST_BODY = 64 * 1024 * 1024
-_JOIN_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
 class Simulator:
-    """A running simulated platform: a context manager, or `start` and `stop`. `push` sends the callbacks."""
+    """A simulated platform: a context manager, or `start` and `stop`. `push` sends the callbacks.
+
+    It listens from the beginning; OSError is raised where its address or its record cannot be used.
+    """
 
     def __init__(self, config: SimulatorConfig, *, push: Push | None = None) -> None:
         self.platform = Platform(config, push=push)
         self.record = self.platform.record
         self.register = self.platform.register
-        self._threads: list[threading.Thread] = []
-        self._server: _Server | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL, e.g. `http://127.0.0.1:40123`. Raises RuntimeError before `start`."""
-        if self._server is None:
-            raise RuntimeError("the simulated platform was not started")
+        self._server = _Server((config.host, config.port), self.platform)
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        self.url = f"http://{host!s}:{port}"
+        """The base URL, e.g. `http://127.0.0.1:40123`."""
 
     def start(self) -> None:
-        """Listen and serve, in threads of its own. Raises OSError where the address cannot be used."""
-        config = self.platform.config
-        self._server = _Server((config.host, config.port), self.platform)
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator-server", daemon=True),
-            threading.Thread(target=self.platform.callbacks.run, name="simulator-callbacks", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        """Serve, in threads of its own."""
+        serve = partial(self._server.serve_forever, 0.05)
+        for name, run in (("server", serve), ("callbacks", self.platform.callbacks.run)):
+            threading.Thread(target=run, name=f"simulator-{name}", daemon=True).start()
 
     def stop(self) -> None:
         """Answer nothing more; the record stays readable."""
         self.platform.stopping.set()
         self.platform.callbacks.stop()
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-        for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
+        self._server.shutdown()
+        self._server.server_close()
 
     def __enter__(self) -> "Simulator":
         self.start()

@@ -1,6 +1,5 @@
 """Faults of the simulated platform, its callbacks and its control endpoint, over real sockets."""
 
-import gzip
 import http.client
 import json
 import queue
@@ -18,7 +17,7 @@ from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read
 from tests.support.receiver import Answering, Delivered, Receiver
 from tests.support.waiting import eventually
 from worker.simulator.callbacks import http_push
-from worker.simulator.faults import GARBAGE, Faults
+from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.platform import SimulatorConfig
 from worker.simulator.protocol import Account
@@ -65,46 +64,6 @@ def test_a_refusal_has_the_code_that_was_chosen(troubled: Troubled) -> None:
     assert (arrival.outcome, arrival.detail, arrival.status_code) == ("fault", "refuse", "-205")
 
 
-def test_garbage_is_no_plain_item(troubled: Troubled) -> None:
-    simulator = troubled()
-    for kind in set(GARBAGE) - {"bom", "gzip-bomb", "nan", "huge-number", "doubled-keys"}:
-        simulator.platform.faults.set(Faults(shares={f"garbage-{kind}": 1}))
-        answered = RawQuery().send(simulator.url)
-        assert answered.status == 200
-        try:
-            said = json.loads(answered.body)
-        except (ValueError, RecursionError):
-            continue
-        assert not isinstance(said, dict) or said.get("trafficSts") not in ("1", "0", "-1"), kind
-
-
-def test_a_gzip_bomb_is_small_until_it_is_decoded(troubled: Troubled) -> None:
-    answered = RawQuery().send(troubled({"garbage-gzip-bomb": 1}).url)
-    assert answered.headers["Content-Encoding"] == "gzip"
-    assert len(answered.body) < 1_000_000
-    assert len(gzip.decompress(answered.body)) == 64 * 1024 * 1024
-
-
-def test_a_reset_breaks_the_connection(troubled: Troubled) -> None:
-    with pytest.raises(ConnectionResetError):
-        RawQuery().send(troubled({"reset": 1}).url)
-    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
-        RawQuery().send(troubled({"reset-midway": 1}).url)
-
-
-def test_a_silent_platform_never_answers(troubled: Troubled) -> None:
-    simulator = troubled({"silent": 1})
-    with pytest.raises(TimeoutError):
-        RawQuery().send(simulator.url, timeout=0.3)
-    eventually(lambda: [one.detail for one in simulator.record.arrivals()] == ["silent"], "its arrival")
-
-
-@pytest.mark.parametrize("part", ["headers", "body"])
-def test_a_dripping_answer_comes_whole_in_the_end(troubled: Troubled, part: str) -> None:
-    simulator = troubled({f"drip-{part}": 1}, drip_seconds=0.001)
-    assert RawQuery(ids="5").send(simulator.url).json["requestId"] == "5"
-
-
 def test_latency_delays_the_answer_and_not_the_arrival(troubled: Troubled) -> None:
     simulator = troubled(latency=Delay.parse("alternate:0.3,600"))
     RawQuery().send(simulator.url)
@@ -120,29 +79,6 @@ def items_of(simulator: Simulator) -> list[dict[str, str]]:
     return sorted((item for item in items), key=lambda item: item["requestId"])
 
 
-@pytest.mark.parametrize(
-    ("fault", "field", "values"),
-    [
-        ("absent", "requestId", []),
-        ("duplicate", "requestId", ["5", "5", "6", "6"]),
-        ("wrong-appid", "appid", ["0" * 32] * 2),
-        ("wrong-amount", "oriAmount", ["9999.99"] * 2),
-        ("wrong-mobile", "mobile", ["100****0000"] * 2),
-        ("wrong-custom-parm", "customParm", ["somebody-elses"] * 2),
-        ("unknown-status", "trafficSts", ["2"] * 2),
-        ("wrong-status", "trafficSts", ["-1"] * 2),
-        ("colliding-keys", "TRAFFICSTS", ["-1"] * 2),
-    ],
-)
-def test_items_are_spoilt_as_the_fault_says(troubled: Troubled, fault: str, field: str, values: list[str]) -> None:
-    assert [item[field] for item in items_of(troubled({fault: 1}))] == values
-
-
-def test_an_item_may_be_joined_by_another_one(troubled: Troubled) -> None:
-    assert [item["trafficSts"] for item in items_of(troubled({"conflict": 1}))].count("-1") == 2
-    assert len({item["requestId"] for item in items_of(troubled({"foreign": 1}))}) == 4
-
-
 def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None:
     simulator = troubled({"wrong-amount": 1}, queries=1)
     items_of(simulator)
@@ -150,15 +86,6 @@ def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None
     spoilt, clean = simulator.record.arrivals()
     assert spoilt.spoiled == (("5", "wrong-amount"), ("6", "wrong-amount"))
     assert clean.spoiled == ()
-
-
-@pytest.mark.parametrize("kind", ["bom", "gbk", "doubled-keys"])
-def test_the_record_holds_the_items_of_every_readable_answer(troubled: Troubled, kind: str) -> None:
-    simulator = troubled({f"garbage-{kind}": 1})
-    answered = RawQuery(ids="5").send(simulator.url)
-    (arrival,) = simulator.record.arrivals()
-    assert [one for one, *_ in arrival.items] == (["5"] if kind == "bom" else [])
-    assert answered.body.startswith(b"\xef\xbb\xbf{") == (kind == "bom")
 
 
 def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
@@ -173,13 +100,6 @@ def test_faults_end_after_the_set_number_of_queries_and_may_affect_one_account_o
     url = troubled({"http-500": 1}, queries=2, sids=frozenset({SID})).url
     queries = (RawQuery(), QUERY_OTHER, RawQuery(), RawQuery())
     assert [query.send(url).status for query in queries] == [500, 200, 500, 200]
-
-
-def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:
-    urls = [troubled({"http-500": 0.5}).url for _ in range(2)]
-    first, again = ([RawQuery().send(url).status for _ in range(12)] for url in urls)
-    assert first == again
-    assert set(first) == {200, 500}
 
 
 def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> None:

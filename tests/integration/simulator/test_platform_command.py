@@ -84,7 +84,6 @@ def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:
         (["--delay", "soon"], "'soon' is not a duration"),
         (["--failed-share", "2"], "less than or equal to 1"),
         (["--callback-url", "ftp://a"], "no http:// or https:// URL"),
-        (["--record", "/nowhere/record.jsonl"], "/nowhere/record.jsonl"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(options: list[str], message: str) -> None:
@@ -96,8 +95,9 @@ def test_without_an_account_the_platform_does_not_start() -> None:
     assert shown.startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
 
 
-def test_a_port_that_is_in_use_is_reported_in_one_line() -> None:
+def test_a_port_in_use_or_a_record_that_cannot_be_written_is_reported_in_one_line() -> None:
     with running() as (_, url):
-        status, shown = refused("--port", url.rpartition(":")[2])
-    assert status == 1
-    assert shown == "Error: cannot listen: Address already in use; choose another --host or --port\n"
+        for options in (("--port", url.rpartition(":")[2]), ("--port", "0", "--record", "/nowhere/record.jsonl")):
+            status, shown = refused(*options)
+            assert (status, shown.count("\n")) == (1, 1)
+            assert shown.endswith("choose another --host, --port or --record\n")
