@@ -125,7 +125,6 @@ def test_of_mariadb_the_flush_at_a_commit_is_checked(migrated_database_url: str,
         ("CONFIG SET save 3600_1", "persistence", "ok", "snapshots: ", ""),
         ("CONFIG SET appendonly yes", "persistence", "ok", "appendonly yes", ""),
         ("ACL SETUSER default -config", "persistence", "warning", "unknown: it could not be read (", "see "),
-        ("", "default_queue", "ok", "no message waits", ""),
         ("SET celery no_list", "default_queue", "warning", "unknown: it could not be read (", "see "),
     ],
 )
@@ -139,15 +138,6 @@ def test_what_a_redis_would_lose_or_does_not_show_is_a_warning(
     assert (found["broker"]["status"], found[name]["status"]) == ("ok", status)
     assert found[name]["detail"].startswith(detail)
     assert remedy in (found[name]["remedy"] or "")
-
-
-def test_the_password_at_a_broker_is_not_shown(examine: Examine, own_valkey: EmbeddedValkey) -> None:
-    with own_valkey.client() as client:
-        client.execute_command("ACL", "SETUSER", "guest", "on", ">sesame-street", "~*", "&*", "+@all", "-info")
-    url = own_valkey.url.replace("://", "://guest:sesame-street@")
-    found = examine(broker_url=url)
-    assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("ok", "warning")
-    assert "sesame-street" not in str(found)
 
 
 def test_messages_that_were_sent_without_a_queue_are_a_warning(examine: Examine, own_valkey: EmbeddedValkey) -> None:
@@ -266,11 +256,6 @@ def test_settings_that_cannot_be_used_are_fatal_and_the_rest_is_skipped() -> Non
     assert found["settings"]["status"] == "fatal"
     assert found["settings"]["detail"].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60")
     assert {check["status"] for name, check in found.items() if name != "settings"} == {"skipped"}
-
-
-def test_a_misspelt_setting_is_a_warning(examine: Examine) -> None:
-    found = examine(tick_second="1")["settings"]
-    assert (found["status"], found["remedy"]) == ("warning", "did you mean RECONCILER_TICK_SECONDS?")
 
 
 def test_the_doctor_sends_nothing_to_the_platform(examine: Examine) -> None:

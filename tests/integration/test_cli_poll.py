@@ -187,7 +187,7 @@ def test_a_refusal_of_the_platform_is_explained_and_recorded(
     bench: Workbench, cli: CommandLine, platform: Simulator
 ) -> None:
     bench.add("1", mobile=MOBILE)
-    platform.platform.faults.set(Faults(shares={"refuse": 1.0}, refuse_message=f"号码{MOBILE}"))
+    platform.platform.set_faults(Faults(shares={"refuse": 1.0}, refuse_message=f"号码{MOBILE}"))
     shown = polled(cli, "1")
     assert (shown["query"]["outcome"], shown["explanation"]["shape"]) == ("refused", "error_object")
     assert shown["query"]["status_msg"] == "号码188****0804"
@@ -199,7 +199,7 @@ def test_an_unreadable_answer_is_explained_and_recorded(
     bench: Workbench, cli: CommandLine, platform: Simulator, fault: str, outcome: str
 ) -> None:
     bench.add("1", mobile=MOBILE)
-    platform.platform.faults.set(Faults(shares={fault: 1.0}))
+    platform.platform.set_faults(Faults(shares={fault: 1.0}))
     shown = polled(cli, "1")
     assert shown["query"]["outcome"] == outcome
     assert (shown["explanation"] is None) is (fault == "reset")

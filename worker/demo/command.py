@@ -25,9 +25,8 @@ from typer import Exit
 from worker.adapters.child_processes import ChildError, stop_signals_handled
 from worker.database.transactions import Database
 from worker.demo.orders import MOST_ORDERS, Fate, PlannedOrder, Request, in_words, make_plan, summarise, verdict
-from worker.demo.stage import ORDERS_QUEUE, Stage
+from worker.demo.stage import ORDERS_QUEUE, SID, Stage
 from worker.domain.records.orders import OrderState, Source
-from worker.settings import DEFAULT_ACCOUNT
 from worker.settings.rules import rules_of
 from worker.views.orders import OrderSearch, find_orders
 from worker.views.queries import Row, next_slot_at, recent_queries
@@ -200,7 +199,7 @@ def _place_and_enqueue(stage: Stage, orders: Sequence[PlannedOrder]) -> None:
 def _read_moment(stage: Stage, database: Database) -> Moment:
     wanted = OrderSearch(is_oldest_first=True)
     with database.read() as connection:
-        due_at = next_slot_at(connection, DEFAULT_ACCOUNT, rules_of(stage.settings))
+        due_at = next_slot_at(connection, SID, rules_of(stage.settings))
         return Moment(
             seconds=time.monotonic() - stage.began,
             orders=find_orders(connection, wanted, most=MOST_ORDERS).rows,

@@ -24,6 +24,7 @@ from worker.domain.tokens_and_sign_ins import callback_path
 from worker.settings import DEFAULT_ACCOUNT, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
+SID = "demo"
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
@@ -66,9 +67,9 @@ class Stage:
             "RECONCILER_BROKER_URL": f"redis+socket://{self._folder}/valkey.sock",
             # Replaced once the platform has a port; loopback in any case.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-            "RECONCILER_ACCOUNT_SID": "demo",
+            "RECONCILER_ACCOUNT_SID": SID,
             "RECONCILER_AUTH_TOKEN": secrets.token_hex(16),
-            "RECONCILER_APP_ID": "demo",
+            "RECONCILER_APP_ID": SID,
             "RECONCILER_CALLBACK_TOKEN": self._callback_token,
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
             # Settings accept no less than 0.05.

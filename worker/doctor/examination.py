@@ -1,6 +1,7 @@
 """Takes the readings, and makes findings of them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from worker.adapters.safe_text import Redactor, first_words
@@ -48,8 +49,10 @@ def examine(settings: Settings) -> list[Check]:
     # All at the same time, since a person waits.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
-    address = _start_resolving(host)
-    receivers = {one: _start_resolving(one) for one in hosts_of(settings.endpoints)}
+    addresses = {
+        one: start_reading(partial(resolve, one), seconds=_RESOLVER_SECONDS)
+        for one in {host, *hosts_of(settings.endpoints)}
+    }
     return _shown(
         settings,
         [
@@ -59,16 +62,12 @@ def examine(settings: Settings) -> list[Check]:
             *_database_checks(settings, database),
             *_running_checks(database),
             *_broker_checks(broker),
-            host_check(host, address),
+            host_check(host, addresses[host]),
             *certificates_checks(settings),
-            *endpoint_checks(settings.endpoints, receivers),
+            *endpoint_checks(settings.endpoints, addresses),
             console_check(settings.users_file),
         ],
     )
-
-
-def _start_resolving(host: str) -> Callable[[], str]:
-    return start_reading(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
 
 
 def examine_unreadable(error: SettingsError) -> list[Check]:

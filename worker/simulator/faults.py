@@ -13,9 +13,8 @@ Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` 
 import functools
 import gzip
 import re
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Annotated
 
@@ -88,8 +87,6 @@ class Faults:
     """Ids that spoil every batch they are in."""
     poison_effect: str = "refuse"
     """The fault of such a batch: the name of an answer's fault."""
-    drip_seconds: Seconds = 0.1
-    """Between two bytes of a dripping answer."""
     sids: frozenset[str] = frozenset()
     """The account SIDs with faults; empty: all of them."""
     queries: Annotated[int, Field(ge=0)] | None = None
@@ -110,29 +107,6 @@ class Faults:
     def of_item(self, rng: Random) -> str | None:
         """The fault of one item, by name."""
         return _draw({name: share for name, share in self.shares.items() if name in _ITEM_FAULTS}, rng)
-
-
-class FaultPlan:
-    """The faults in force now; they may be changed while the platform runs."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._lock = threading.Lock()
-        self._faults = faults
-
-    def set(self, faults: Faults) -> None:
-        """Replace the faults in force."""
-        with self._lock:
-            self._faults = faults
-
-    def take(self, sid: str) -> Faults:
-        """The faults for one query of this SID; it counts as one of `queries`."""
-        with self._lock:
-            faults = self._faults
-            if (faults.sids and sid not in faults.sids) or faults.queries == 0:
-                return Faults()
-            if faults.queries is not None:
-                self._faults = replace(faults, queries=faults.queries - 1)
-            return faults
 
 
 def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:

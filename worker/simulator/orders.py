@@ -14,11 +14,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, with_config
 
-_PARAMETERS = {
-    "fixed": ("seconds",),
-    "uniform": ("least", "most"),
-    "alternate": ("first", "second"),
-}
+_NUMBERS = {"fixed": 1, "uniform": 2, "alternate": 2}
+"""How many numbers a delay of each kind has."""
+_ACCEPTED = "fixed:S, uniform:LEAST,MOST or alternate:A,B (seconds, zero or more)"
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
 """Charges in yuan, about as large as the one on the platform's page."""
 _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
@@ -40,10 +38,9 @@ class Delay:
 
     @staticmethod
     def parse(text: str) -> "Delay":
-        """Read `KIND:NUMBER,...`, e.g. `uniform:2,20`; a bare number is `fixed`.
+        """Read `KIND:NUMBER,...`, e.g. `uniform:2,20`; a bare number is `fixed`, and `alternate` takes turns.
 
-        Kinds: fixed:seconds, uniform:least,most, alternate:first,second (by turns). Raises ValueError with what is
-        accepted.
+        Raises ValueError with what is accepted.
         """
         kind, colon, rest = text.strip().partition(":")
         if not colon:
@@ -52,10 +49,8 @@ class Delay:
             numbers = tuple(float(number) for number in rest.split(","))
         except ValueError:
             numbers = ()
-        names = _PARAMETERS.get(kind, ())
-        if not names or len(names) != len(numbers) or not all(0 <= number < math.inf for number in numbers):
-            accepted = "; ".join(f"{known}:{','.join(parts)}" for known, parts in _PARAMETERS.items())
-            raise ValueError(f"{text!r} is not a duration; accepted: {accepted} (numbers zero or more, in seconds)")
+        if len(numbers) != _NUMBERS.get(kind) or not all(0 <= number < math.inf for number in numbers):
+            raise ValueError(f"{text!r} is not a duration; accepted: {_ACCEPTED}")
         return Delay(kind=kind, numbers=numbers)
 
     def draw(self, rng: Random, *, turn: int = 0) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from worker.simulator.callbacks import CallbackQueue, Push
-from worker.simulator.faults import GARBAGE, FaultPlan, Faults, spoil
+from worker.simulator.faults import GARBAGE, Faults, spoil
 from worker.simulator.orders import Draws, Item, NewOrder, OrderBook, PlacedOrder, item_of
 from worker.simulator.protocol import Account, Code, Head, Polled, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
@@ -46,7 +46,6 @@ class Reply:
     """Before the first byte."""
     manner: str = "whole"
     """`whole`, or the fault of `worker.simulator.faults` that concerns the sending."""
-    drip_seconds: float = 0.0
 
 
 class Platform:
@@ -60,7 +59,8 @@ class Platform:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self.faults = FaultPlan(config.faults)
+        self._lock = threading.Lock()
+        self._faults = config.faults
         self._clock = clock
         self._accounts = defaultdict[str, list[Account]](list)
         for account in config.accounts:
@@ -85,6 +85,11 @@ class Platform:
         """The truth about all orders now, as JSON values."""
         now = self._clock()
         return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
+
+    def set_faults(self, faults: Faults) -> None:
+        """Replace the faults in force."""
+        with self._lock:
+            self._faults = faults
 
     def answer(self, arrival: Arrival, head: Head, body: bytes | None) -> Reply:
         """Decide what to send to a request that has arrived; None where its body never came whole."""
@@ -111,14 +116,14 @@ class Platform:
         return query
 
     def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
-        arrival, code = _with_ids(arrival, refusal.polled), refusal.code
-        self.record.close(replace(arrival, outcome="refused", detail=refusal.detail, status_code=code.status_code))
-        return Reply(body=error_body(code.status_code, code.message))
+        arrival, code = _with_ids(arrival, refusal.polled), refusal.status_code
+        self.record.close(replace(arrival, outcome="refused", detail=refusal.detail, status_code=code))
+        return Reply(body=error_body(code, refusal.message))
 
     def _answered(self, arrival: Arrival, query: Polled) -> Reply:
-        faults = self.faults.take(arrival.sid)
-        rng = Random(f"{self.config.seed}:{arrival.sid}:{arrival.turn}")
-        wait = faults.latency.draw(rng, turn=arrival.turn)
+        faults = self._take_faults(arrival.sid)
+        rng = Random(f"{self.config.seed}:{arrival.number}")
+        wait = faults.latency.draw(rng, turn=arrival.number - 1)
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
         # In random order: they must be matched by id, and never by position.
@@ -133,6 +138,16 @@ class Platform:
         code = faults.refuse_code if fault == "refuse" else None
         self.record.close(replace(arrival, outcome="fault", detail=fault, status_code=code))
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
+
+    def _take_faults(self, sid: str) -> Faults:
+        """The faults for one query of this SID; it counts as one of `queries`."""
+        with self._lock:
+            faults = self._faults
+            if (faults.sids and sid not in faults.sids) or faults.queries == 0:
+                return Faults()
+            if faults.queries is not None:
+                self._faults = replace(faults, queries=faults.queries - 1)
+            return faults
 
     def _items(self, query: Polled, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
         """The items that answer a query, and which of them (by the id polled) a fault has spoiled."""
@@ -163,7 +178,7 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
     if fault.startswith("garbage-"):
         encoding = (("Content-Encoding", "gzip"),) if fault == "garbage-gzip-bomb" else ()
         return Reply(body=GARBAGE[fault.removeprefix("garbage-")](body), headers=_JSON + encoding)
-    return Reply(body=body, manner=fault, drip_seconds=faults.drip_seconds)
+    return Reply(body=body, manner=fault)
 
 
 def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:

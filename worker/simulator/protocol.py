@@ -53,10 +53,6 @@ class Code(Enum):
     DOUBLED_IDS = ("-9009", "订单编号重复")
     TOO_FREQUENT = ("-9010", "请求过于频繁，请稍后再试")
 
-    def __init__(self, status_code: str, message: str) -> None:
-        self.status_code = status_code
-        self.message = message
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polled:
@@ -75,8 +71,8 @@ class Refusal(Exception):
     """The platform does not answer this query. `detail` is for the record, and is not sent."""
 
     def __init__(self, code: Code, detail: str, *, polled: Polled | None = None) -> None:
-        super().__init__(f"{code.status_code} {code.message}: {detail}")
-        self.code = code
+        self.status_code, self.message = code.value
+        super().__init__(f"{self.status_code} {self.message}: {detail}")
         self.detail = detail
         self.polled = polled or Polled()
 

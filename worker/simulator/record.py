@@ -9,7 +9,7 @@ half open: two arrivals exactly a window apart keep the limit.
 
 import json
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,8 +23,6 @@ class Arrival:
     number: int
     """Counts all arrivals, from 1."""
     sid: str
-    turn: int
-    """Counts the arrivals of this SID, from 0."""
     monotonic: float
     """Seconds on the platform's monotonic clock."""
     wall: str
@@ -65,7 +63,6 @@ class Record:
             self.path.touch(0o600)
         self._arrivals: list[Arrival] = []
         self._recent: dict[str, deque[float]] = {}
-        self._turns: Counter[str] = Counter()
 
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
         """Record that a request for this SID arrives now."""
@@ -76,7 +73,6 @@ class Record:
             arrival = Arrival(
                 number=len(self._arrivals) + 1,
                 sid=sid,
-                turn=self._turns[sid],
                 monotonic=now,
                 wall=datetime.now(UTC).isoformat(),
                 method=method,
@@ -84,7 +80,6 @@ class Record:
                 violations=() if spacing is None or spacing >= self.window_seconds else ("limit",),
             )
             recent.append(now)
-            self._turns[sid] += 1
             self._arrivals.append(arrival)
             return arrival
 

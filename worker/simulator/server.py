@@ -43,6 +43,8 @@ _CONTROL = "/simulator/"
 _IDLE_SECONDS = 60.0
 _LARGEST_BODY = 64 * 1024 * 1024
 _POLL_SECONDS = 0.1
+_DRIP_SECONDS = 0.1
+"""Between two bytes of a dripping answer."""
 
 
 class Simulator:
@@ -162,10 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(head + body[: len(body) // 2])
                 self._reset()
             case "drip-headers":
-                self._drip(head + body, reply.drip_seconds)
+                self._drip(head + body)
             case "drip-body":
                 self.wfile.write(head)
-                self._drip(body, reply.drip_seconds)
+                self._drip(body)
             case _:
                 self.wfile.write(head + (b"" if self.command == "HEAD" else body))
 
@@ -178,10 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in headers]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def _drip(self, data: bytes, pause: float) -> None:
+    def _drip(self, data: bytes) -> None:
         for position in range(len(data)):
             self.wfile.write(data[position : position + 1])
-            if self.server.platform.stopping.wait(pause):
+            if self.server.platform.stopping.wait(_DRIP_SECONDS):
                 return
 
     def _wait_for_caller_to_go(self) -> None:
@@ -232,7 +234,7 @@ def _place_orders(platform: Platform, body: bytes) -> object:
 
 
 def _set_faults(platform: Platform, body: bytes) -> object:
-    platform.faults.set(_FAULTS.validate_json(body))
+    platform.set_faults(_FAULTS.validate_json(body))
     return {"status": "ok"}
 
 
