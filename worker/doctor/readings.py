@@ -9,7 +9,6 @@ discarded: Redis asks for the right when a command is queued, and runs none.
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -142,7 +141,8 @@ def read_broker(url: str, *, seconds: float) -> BrokerReading:
 
     `seconds`: how long to wait for each of its replies.
     """
-    with _connected(url, seconds) as connection:
+    with connection_to(url, seconds=seconds) as connection:
+        connect(connection)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
         readings: dict[str, Callable[[], object]] = {
             "queues": lambda: _declare_again(connection),
@@ -161,15 +161,8 @@ def read_broker(url: str, *, seconds: float) -> BrokerReading:
 
 def reach_broker(url: str, *, seconds: float) -> None:
     """Connect as `read_broker` does, and read nothing. Raises kombu's errors where no broker answers."""
-    with _connected(url, seconds):
-        pass
-
-
-@contextmanager
-def _connected(url: str, seconds: float) -> Iterator[Connection]:
     with connection_to(url, seconds=seconds) as connection:
         connect(connection)
-        yield connection
 
 
 def resolve(host: str) -> str:
