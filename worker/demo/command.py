@@ -33,7 +33,7 @@ from worker.views.queries import Row, next_slot_at, recent_queries
 
 _LIMIT_SECONDS = 83.0
 """Seconds for the orders, from when all programs run."""
-
+_CHECK_SECONDS = 0.5
 _LIST_SIZE = 100
 _ALL_QUERIES: dict[str, Any] = {"account": None, "outcomes": (), "since": None, "after": None, "most": 1000}
 _ANSWERS_SHOWN = 6
@@ -45,11 +45,8 @@ _COLOURS = {
     OrderState.FAILED: "red",
     OrderState.UNRESOLVED: "magenta",
 }
-
-
 _ANSWERED = "{order_count} polled, {settled_count} settled, {pending_count} pending, {absent_count} absent"
 _NOT_ANSWERED = "{order_count} polled, {outcome}"
-_CHECK_SECONDS = 0.5
 
 
 def demo(request: Request) -> None:
