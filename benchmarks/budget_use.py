@@ -19,7 +19,7 @@ def run(bench: Bench) -> list[Figure]:
     with tables.database(bench.postgres.url, orders=20_000) as database_url:
         arrivals = watch_queries(bench, database_url, scale=_SCALE, queries=_WINDOWS)
     used = [
-        100 * earlier.id_count / _BATCH * _WINDOW / (later.monotonic - earlier.monotonic)
+        100 * len(earlier.ids) / _BATCH * _WINDOW / (later.monotonic - earlier.monotonic)
         for earlier, later in pairwise(arrivals)
     ]
     return [

@@ -20,8 +20,9 @@ from benchmarks.ingest import messages
 from benchmarks.notify import callbacks
 from benchmarks.notify.receiver import SECRET, receiver
 from benchmarks.processes import celery, environment, proportional_megabytes, serve, wait_for_worker, wait_until
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay, NewOrder
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 _TARGET = 400

@@ -15,8 +15,9 @@ from benchmarks.processes import (
     wait_for_worker,
     wait_until,
 )
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay, NewOrder
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 _FEW, _MANY = 200, 1000

@@ -28,7 +28,7 @@ from worker.adapters.users_file import editing
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.users import Part, Role, User
+from worker.domain.records.operators import Part, Role, User
 from worker.web.app import WebProcess
 from worker.web.users import hash_of
 
@@ -93,7 +93,7 @@ _NAMED = {
 }
 _DAY, _MONTH, _SETTLED = "from={day}&to={day}", "from={month}&to={day}", "settled_from={day}&settled_to={day}"
 _PAGES = f"""
-/ /overview/now /overview/plots /overview/plots?span=month
+/ /overview/now /overview/plots
 /attention /attention/count /attention?sort=oldest /attention?attention=too_old /attention?attention=late_conflict
 /attention?attention=unresolved
 /attention?account=default /attention?account=second /attention?account=third /attention?account=third&sort=oldest

@@ -18,7 +18,7 @@ from benchmarks.tick.about import about
 from worker.database.migrations import upgrade
 from worker.database.transactions import Database
 from worker.domain.records.metrics import Stream
-from worker.operations.count_metrics import count_further
+from worker.operations.upkeep import count_further
 from worker.settings import Settings
 from worker.settings.rules import rules_of
 from worker.web.metrics import MetricSource, families

@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 
 from worker.database.migrations import upgrade
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import BUCKETS, bucket_edges
+from worker.domain.scheduling.ages_and_observations import BUCKETS, bucket_edges
 
 LARGE = 1_000_000
 

@@ -9,9 +9,10 @@ from celery import Celery
 from benchmarks import tables
 from benchmarks.bench import APP_ID, SID, TOKEN, Bench
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.record import Arrival
 from worker.simulator.server import Simulator
 

@@ -12,7 +12,7 @@ from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.query_request import Credentials

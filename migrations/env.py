@@ -29,17 +29,9 @@ def _run_on(connection: Connection) -> None:
         context.run_migrations()
 
 
-def _print_sql() -> None:
-    """`reconciler migrate --sql`, `alembic upgrade head --sql`: the statements for the kind of database at the URL."""
-    url = context.config.attributes.get("url") or load_settings().database_dsn
-    context.configure(url=url, target_metadata=METADATA, literal_binds=True)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
 if context.is_offline_mode():
-    _print_sql()
-elif (handed_over := context.config.attributes.get("connection")) is not None:
+    raise CommandError("statements cannot be printed: the revisions read the database that they change")
+if (handed_over := context.config.attributes.get("connection")) is not None:
     _run_on(handed_over)
 else:
     try:

@@ -20,8 +20,7 @@ from celery.app.trace import LOG_RETRY
 from kombu.exceptions import OperationalError
 
 from worker import loading_for_good
-from worker.adapters.log import configure_logging
-from worker.adapters.version import log_version
+from worker.adapters.log import configure_logging, log_version
 from worker.broker import log_filters
 from worker.broker.log_filters import BrokerOutageFilter
 from worker.celery_settings import celery_settings
@@ -78,8 +77,8 @@ with suppress(ImportError):
 app = App("reconciler", control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
 # No task waits for a silent result backend, and no event for a silent broker.
-app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc", "db")}
-app.events.dispatcher_cls = "worker.broker.events:SingleTryDispatcher"
+app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc")}
+app.events.dispatcher_cls = "worker.broker.consumer:SingleTryDispatcher"
 
 
 def configure_log(settings: Settings) -> None:

@@ -10,7 +10,6 @@ from worker.settings import Settings
 
 TICKS_QUEUE = "reconciler.ticks"
 ORDERS_QUEUE = "reconciler.orders"
-_REDIS = ("redis", "unix")
 
 
 def _queue(name: str) -> Queue:
@@ -93,7 +92,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _transport_options(broker: str) -> dict[str, Any]:
-    if not broker.startswith(_REDIS):
+    if not broker.startswith("redis"):
         return {
             # A caller's send returns only once the broker has confirmed the message.
             "confirm_publish": True,

@@ -6,19 +6,20 @@ from contextlib import suppress
 
 import structlog
 
+from worker.adapters.clock import seconds_since
 from worker.database.transactions import Database, RowsHeld
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.operator_acts import Decided
 from worker.domain.orders.submissions import errors_of
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Rejection
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import OrderKey
 from worker.operations.act_by_hand import Operator
+from worker.operations.act_on_kept_input import link_kept_callback, retry_rejected
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue, insert_new
-from worker.operations.place_callbacks import link_kept_callback
 from worker.operations.record_callbacks import (
     find_callbacks_for,
     find_callbacks_of_known_orders,
@@ -26,7 +27,6 @@ from worker.operations.record_callbacks import (
     receive_callbacks,
     record_callbacks,
 )
-from worker.operations.retry_rejected import retry_rejected
 
 Answer = dict[str, object]
 
@@ -53,7 +53,7 @@ class Intake:
 
     def seconds_since_commit(self) -> float | None:
         """How long ago a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
-        return None if self._committed_at is None else time.monotonic() - self._committed_at
+        return seconds_since(self._committed_at)
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""

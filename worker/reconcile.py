@@ -10,7 +10,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import SlotKey
-from worker.domain.records.answers import Answer, QueryError
+from worker.domain.records.incoming import Answer, QueryError
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.queries import Query

@@ -15,14 +15,12 @@ from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
 from worker.domain.records.accounts import Rules
 from worker.domain.watching.workers import hang_patience
 from worker.intake import Intake
-from worker.operations.change_endpoints import EndpointComparison, EndpointEntry
-from worker.operations.count_metrics import MetricCounting
+from worker.operations.change_endpoints import EndpointEntry
 from worker.operations.cut_off_hosts import ConnectionProbe, Turns
-from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.purge import OldDeliveries
 from worker.operations.reserve_slot import Grants, read_resting
+from worker.operations.upkeep import MetricCounting, OldDeliveries, OverdueOrders
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
 from worker.reconcile import Reconciler
@@ -116,7 +114,6 @@ class _TickWork:
         self._overdue = OverdueOrders(database, rules)
         self._endpoints = tuple(settings.endpoints.values())
         self._endpoint_entry = endpoint_entry
-        self._endpoint_comparison = EndpointComparison(database, self._endpoints)
         self._old_deliveries = OldDeliveries(database, settings.notify_keep_days)
         self._metrics = MetricCounting(database, rules)
         self._accounts = tuple(settings.accounts)
@@ -127,7 +124,6 @@ class _TickWork:
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
         self._old_deliveries.delete_some()
-        self._endpoint_comparison.compare_sometimes()
         self._metrics.count_some()
 
     def _enter_endpoints(self) -> None:

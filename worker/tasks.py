@@ -15,13 +15,10 @@ from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import RowsHeld, is_transient
 from worker.domain.records.incoming import Unread
-from worker.domain.records.sentences import _
 from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
 
-_MOST_ERRORS = 5
-_LONGEST_ERROR = 500
 # Made before the worker forks: its processes share it.
 _HELD_LINES = Throttle(60.0)
 
@@ -113,11 +110,8 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 def _unread(sent: object) -> Unread | None:
     """A message that was refused unread (`worker.broker.task_messages`); None for another argument of that name."""
     fields = sent if isinstance(sent, dict) else {}
-    text, errors = fields.get("text"), fields.get("errors")
-    if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):
-        return None
-    # A sender may forge this: it is refused as well, and must not fill the log.
-    size = fields.get("bytes")
-    known = {str(one): one for one in (*TOO_LARGE, shortened(size if isinstance(size, int) else 0))}
-    said = (known.get(error) or _("%(error)s", error[:_LONGEST_ERROR]) for error in errors[:_MOST_ERRORS])
-    return Unread(text=text, errors=tuple(said))
+    text, errors, size = (fields.get(name) for name in ("text", "errors", "bytes"))
+    # A sender may forge this: it is refused as well, and has no words of its own.
+    possible = (*TOO_LARGE, shortened(size if isinstance(size, int) else 0))
+    said = tuple(one for one in possible if isinstance(errors, list) and str(one) in errors)
+    return Unread(text=text, errors=said) if isinstance(text, str) and said else None

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import structlog
 
-from worker.adapters.clock import Alarm, Throttle
+from worker.adapters.clock import Alarm, Throttle, seconds_since
 from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import OUTAGES
 from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
@@ -112,11 +112,11 @@ class Ticks:
 
     def seconds_since_tick(self) -> float | None:
         """How long ago the last tick ended without an error; None where none has yet."""
-        return _seconds_since(self._last_end)
+        return seconds_since(self._last_end)
 
     def seconds_since_request(self) -> float | None:
         """How long ago a tick was last requested: by beat, or by a forged message. None where none was."""
-        return _seconds_since(self._last_request)
+        return seconds_since(self._last_request)
 
     def close(self) -> None:
         """Start no more passes, and wait for those under way: at most a deadline and its write-back.
@@ -219,10 +219,6 @@ class Ticks:
 
     def _seconds_left(self) -> float:
         return max(0.0, self._resting_since + self._patience - time.monotonic())
-
-
-def _seconds_since(moment: float | None) -> float | None:
-    return None if moment is None else time.monotonic() - moment
 
 
 def _log_longer_windows(found: Sequence[LongerWindow]) -> None:

@@ -7,8 +7,8 @@ import structlog
 from celery import signals
 from celery.concurrency import get_implementation
 
+from worker.adapters.log import log_version
 from worker.adapters.safe_text import first_words
-from worker.adapters.version import log_version
 from worker.celery import configure_log, leave
 from worker.database.transactions import is_transient
 from worker.doctor.examination import examine_before_start, examine_running

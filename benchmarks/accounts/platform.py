@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.accounts.plan import Plan
 from worker.adapters.child_processes import Child
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 
@@ -74,13 +75,12 @@ def _config(plan: Plan) -> SimulatorConfig:
 
 
 def _seen_as_json(simulator: Simulator) -> str:
+    record = simulator.record
     arrivals: dict[str, list[tuple[float, int]]] = {}
-    spacings = []
-    for one in simulator.record.arrivals():
-        arrivals.setdefault(one.sid, []).append((one.monotonic, one.id_count))
-        spacings += [] if one.spacing is None else [one.spacing]
-    violations = len(simulator.record.violations())
-    return json.dumps({"arrivals": arrivals, "violations": violations, "smallest_spacing": min(spacings, default=None)})
+    for one in record.arrivals():
+        arrivals.setdefault(one.sid, []).append((one.monotonic, len(one.ids)))
+    smallest = min((spacing for spacing in record.smallest_spacings().values() if spacing is not None), default=None)
+    return json.dumps({"arrivals": arrivals, "violations": len(record.violations()), "smallest_spacing": smallest})
 
 
 def _serve(plan: Plan) -> None:

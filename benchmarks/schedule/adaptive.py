@@ -10,9 +10,16 @@ from worker.domain.queries.choose_batch import each_once
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Candidate, Pick
-from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
+from worker.domain.scheduling.ages_and_observations import (
+    BUCKETS,
+    NEVER,
+    Observations,
+    Poll,
+    ages_of,
+    bucket_of,
+    cohort_of,
+)
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
-from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
     exhausted,
@@ -24,7 +31,6 @@ from worker.domain.scheduling.pick_by_priority import (
 )
 from worker.domain.scheduling.poll_schedule import (
     first_due,
-    is_at_most_a_batch,
     next_due,
     prior_schedule,
     schedule_of,
@@ -129,7 +135,7 @@ class Adaptive:
         now = at.timestamp()
         self.learned.fold(self.observations, now, self.rules)
         self.observations = Observations()
-        fits = is_at_most_a_batch(len(self.pending), self.rules)
+        fits = len(self.pending) <= self.rules.batch_size
         self.schedule = schedule_of(self.learned, now, self.rules, fits_one_batch=fits)
 
     def _bin(self, candidate: Candidate, at: datetime) -> int:

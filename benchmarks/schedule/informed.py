@@ -6,7 +6,7 @@ from datetime import datetime
 
 from benchmarks.schedule.adaptive import Adaptive
 from benchmarks.schedule.scenario import Order, Scenario
-from worker.domain.scheduling.ages import Ages, Curve
+from worker.domain.scheduling.ages_and_observations import Ages, Curve
 from worker.domain.scheduling.poll_schedule import compute_schedule
 
 

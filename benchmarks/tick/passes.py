@@ -6,24 +6,22 @@ orders are put back to the end of their queues, so that the next pass finds tabl
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, select, update
 
 from benchmarks.bench import APP_ID, settings
 from benchmarks.tick.clocks import BootClock, VirtualDatabase
-from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
-from worker.database.bulk_statements import insert_rows
+from benchmarks.tick.rows import ACCOUNT, BEGINNING
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.orders import IdKind, Order
 from worker.domain.records.queries import Choice, Query, Work
 from worker.domain.wire.answers import read_answer
@@ -42,7 +40,6 @@ BATCH = 100
 # Ages grow from run to run, as the tables are kept: no order may grow too old in the middle of a measurement.
 _NEVER_SECONDS = 365 * 86_400.0
 _WARM_UP = 20
-_TOO_FEW = "nothing is due: more pending orders are needed"
 # Singles and suspects take their turns, too: they are carried out, and left out of the medians.
 _MOST_TURNS_PER_BATCH = 5
 
@@ -64,8 +61,8 @@ class Timings:
 class Passes:
     """One slot of one account, on a filled database; close it at the end."""
 
-    def __init__(self, url: str, *, unresolved_after_seconds: float = _NEVER_SECONDS) -> None:
-        self.settings = settings(url, tick_seconds=20, unresolved_after_seconds=unresolved_after_seconds)
+    def __init__(self, url: str) -> None:
+        self.settings = settings(url, tick_seconds=20, unresolved_after_seconds=_NEVER_SECONDS)
         self.rules: Rules = rules_of(self.settings)
         self.database = VirtualDatabase(url)
         self._clock = BootClock()
@@ -80,36 +77,17 @@ class Passes:
         """Close every connection."""
         self.database.close()
 
-    def choose(self) -> Choice:
-        """Choose which orders the next query would poll, and drop the choice. Raises RuntimeError where none is due."""
-        with self.database.read() as connection:
-            choice = self._choose(connection)
-        if choice is None:
-            raise RuntimeError(_TOO_FEW)
-        return choice
-
     def take(self) -> Query:
         """Take the slot, which is open. Raises RuntimeError where nothing was due."""
         self._clock.ahead += self.rules.reservation_seconds + 1
         query = self._grants.take(self._slot)
         if query is None:
-            raise RuntimeError(_TOO_FEW)
+            raise RuntimeError("nothing is due: more pending orders are needed")
         return query
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write an answer back."""
         return self._write_back.answered(query, answer)
-
-    def let_pass(self, seconds: float) -> None:
-        """Let so much time go by on the database's clock; the boot clock goes ahead with each grant."""
-        self.database.moved += timedelta(seconds=seconds)
-
-    def add_new(self, first: int, count: int) -> None:
-        """Add new orders, numbered from `first` on, whose grace has just ended."""
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            new = [_new_order(number, now, self.rules) for number in range(first, first + count)]
-            insert_rows(connection, ORDERS, [{**to_values(order, now), "created_at": now} for order in new])
 
     def put_back(self, query: Query) -> None:
         """Put the orders of a query to the end of their queues, as old at their last poll as they were."""
@@ -139,22 +117,6 @@ class Passes:
             self.answered(query, answer)
         self.put_back(query)
         return query.work is Work.BATCH and len(query.orders) == BATCH
-
-    def parts(self) -> Iterator[tuple[str, Database, Callable[[], object]]]:
-        """Each part, its database and a function to call once, in turn, so that its statements can be explained."""
-        while len(self.choose().order_ids) < BATCH:
-            self.step(Timings())
-        queries: list[Query] = []
-        yield "choose", self.database, self.choose
-        yield "grant", self.database, lambda: queries.append(self.take())
-        (query,) = queries
-        yield "write_back", self.database, lambda: self.answered(query, answer_to(query))
-        self.put_back(query)
-        runtime = self._runtime()
-        try:
-            yield "quiet_tick", runtime.database, runtime.ticks.tick
-        finally:
-            runtime.close()
 
     def _runtime(self) -> Runtime:
         # By the same clock the last grant has closed the slot: no tick may query.
@@ -217,19 +179,6 @@ def _item(field_name: str, order: Order, number: int, alone: bool) -> dict[str, 
         "remark": "成功",
         "oriAmount": "0.00" if status == "-1" else "2.94",
     }
-
-
-def _new_order(number: int, now: datetime, rules: Rules) -> Order:
-    return Order(
-        id=0,
-        account=ACCOUNT,
-        request_id=f"new-{number}",
-        custom_parm=f"{NAME_PREFIX}{number}",
-        mobile="18800000000",
-        expected_amount=Decimal("2.94"),
-        submitted_at=now - timedelta(seconds=rules.grace_seconds),
-        due_at=now,
-    )
 
 
 def _at_the_end(order: Order, now: datetime) -> Order:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from worker.database.tables import ORDERS
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import IdKind, Lane, OrderState, Source
-from worker.domain.scheduling.ages import BUCKETS, bucket_edges
+from worker.domain.scheduling.ages_and_observations import BUCKETS, bucket_edges
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = AccountState(account="default").account

@@ -98,7 +98,7 @@ def _table(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines += [f"{name}: {first[name]}" for name in ("date", "machine", "versions")]
     lines += sorted({f"database: {result['database']}" for result in results})
     lines += [f"load: {', '.join(result['load'] for result in results)}"]
-    return lines + _plan_faults(results)
+    return lines
 
 
 def _figures(result: Mapping[str, Any]) -> str:
@@ -120,15 +120,6 @@ def _compared(small: Mapping[str, Any], large: Mapping[str, Any]) -> str:
 
 def _line(kind: str, rows: str, cells: Sequence[str]) -> str:
     return (f"{kind:<11}{rows:>11}" + "".join(f"{cell:>21}" for cell in cells)).rstrip()
-
-
-def _plan_faults(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    faults = [
-        f"NOT CONSTANT: {result['kind']}, {result['rows']:,} orders, {fault}"
-        for result in results
-        for fault in result["faults"]
-    ]
-    return faults or ["plans: none scans the orders, or reads the pending ones whole"]
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    if not op.get_context().as_sql and not sa.inspect(op.get_bind()).has_table("archived_orders"):
+    if not sa.inspect(op.get_bind()).has_table("archived_orders"):
         return
     lock, unlock = _LOCKS.get(op.get_context().dialect.name, (None, None))
     if lock:
@@ -61,8 +61,6 @@ def downgrade() -> None:
 
 
 def _refuse_to_lose_orders() -> None:
-    if op.get_context().as_sql:
-        return
     if op.get_bind().scalar(sa.text("SELECT id FROM archived_orders LIMIT 1")) is not None:
         raise CommandError(
             "archived_orders holds orders, which the release before does not know:"

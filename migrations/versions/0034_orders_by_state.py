@@ -72,10 +72,8 @@ def _create(name: str, *columns: str, rows: str, is_partial: bool = False) -> No
 
 
 def _is_invalid(name: str) -> bool:
-    """Whether PostgreSQL has an index of this name that no statement uses, as a creation that died leaves it; never
-    where statements are only printed."""
-    context = op.get_context()
-    if context.as_sql or context.dialect.name != "postgresql":
+    """Whether PostgreSQL has an index of this name that no statement uses, as a creation that died leaves it."""
+    if op.get_context().dialect.name != "postgresql":
         return False
     return bool(op.get_bind().scalar(_IS_INVALID, {"name": name}))
 

@@ -6,10 +6,8 @@ a folder of this name.
 
 import os
 import re
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -18,63 +16,24 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.support.back_office import MARKUP, BackOffice, fill, name_of, price_of
+from tests.support.back_office import BackOffice, fill, name_of
 from tests.support.browser import WIDTHS, Browser, chromium
-from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import Postgresql
 from tests.support.reconciling import Workbench, item
 from tests.support.served_console import served_console
 from tests.support.visitors import ACTOR, PASSWORD, READER
 from tests.support.waiting import eventually
 from tests.support.watching import signs_of_a_well_worker, unwatched
-from tests.support.xlsx_files import Cell, read_xlsx
 from worker.adapters.clock import HostClock
 from worker.domain.records.orders import OrderState
-from worker.operations.write_heartbeat import Heartbeat, host_name
+from worker.operations.write_heartbeat import Heartbeat
 
 pytestmark = pytest.mark.slow
-
-# Names that stand in English on a Chinese page as well: of fields, formats, and what the tests have stored.
-NAMES = {"CSV", "Excel", "HTTP", "id", "request_id", "custom_parm", "reconciler", "enqueue_orders", "endpoint_differs"}
-NAMES |= {
-    "dev",
-    "mobile",
-    "expected_amount",
-    "free",
-    "default",
-    ACTOR,
-    READER,
-    "SHOP",
-    "https",
-    "billing",
-    "example",
-    "hooks",
-}
 
 PICTURE_WIDTH = 1240
 PICTURES = {"overview": 1030, "work-list": 780, "order": 900, "finance": 620}
 """Heights of the pictures in docs/, in CSS pixels."""
 
-# What a page shows in its reader's language: its words, and those of attributes that are read or heard. Left out is
-# what stands as somebody has stored it.
-WORDS = """
-const stored = 'script, style, code, pre, .id, td.text, .detail, body [lang]';
-const found = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const node = walker.currentNode;
-  if (!node.parentElement.closest(stored)) found.push(node.textContent);
-}
-for (const name of ['placeholder', 'title', 'aria-label', 'data-label', 'alt'])
-  for (const one of document.querySelectorAll(`[${name}]`)) found.push(one.getAttribute(name));
-return found.join('\\n') + '\\n' + document.title;
-"""
-# A file, as base64.
-FETCHED = """
-const [path, done] = arguments, reader = new FileReader();
-reader.onload = () => done(reader.result.split(',')[1]);
-fetch(path).then(answer => answer.blob()).then(file => reader.readAsDataURL(file));
-"""
 # Two characters look different where the font has them: what it lacks is drawn as the same box.
 DRAWN = """
 const canvas = document.createElement('canvas'), paper = canvas.getContext('2d');
@@ -212,9 +171,6 @@ def test_each_page_fits_and_speaks_its_readers_language(console: Console, langua
             assert [fault for fault in browser.faults() if name != "missing"] == [], path
             assert browser.script(TABLES) == 0, path
             assert browser.script("return document.documentElement.lang") == language
-            if language == "zh-CN":
-                words = names_in(browser.script(WORDS).replace(host_name(), "").replace(MARKUP, ""))
-                assert words <= NAMES, (path, words - NAMES)
 
 
 def pages_of_acts(office: BackOffice) -> dict[str, str]:
@@ -233,10 +189,6 @@ def assert_it_looks_well(browser: Browser, path: str, picture: str) -> None:
         browser.prefer(scheme)
         keep_picture(browser, f"{picture}-{scheme}")
         assert browser.script(FAINT) == [], (path, scheme)
-
-
-def names_in(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]{2,}", text))
 
 
 def assert_it_fits(browser: Browser, path: str) -> None:
@@ -376,15 +328,6 @@ def test_a_page_is_printed_without_what_is_clicked(reading: Browser) -> None:
     assert reading.text_of("h1") == "订单"
 
 
-def test_markup_in_a_remark_is_text(reading: Browser, console: Console) -> None:
-    for path in (f"/orders/{console.office.with_markup}", "/orders"):
-        reading.open(path)
-        assert not reading.has("main img, main script")
-    reading.open(f"/orders/{console.office.with_markup}")
-    reading.wait_for(MARKUP)
-    assert reading.faults() == []
-
-
 def test_without_scripts_orders_are_found_and_the_language_changes(reading: Browser, console: Console) -> None:
     reading.run_no_scripts()
     reading.open("/orders")
@@ -396,105 +339,6 @@ def test_without_scripts_orders_are_found_and_the_language_changes(reading: Brow
     reading.click("nav a[href='/attention']")
     reading.follow(console.bench.order(name_of(console.office.amount_differs)).request_id or "")
     reading.wait_for("What to do:")
-
-
-def test_people_sign_in_and_out(desk: Browser) -> None:
-    desk.open("/queries")
-    sign_in(desk, READER, "not the right password")
-    desk.wait_for("用户名或密码", ".notice.bad[role=alert]")
-    keep_picture(desk, "zh-CN-sign-in-wrong")
-    sign_in(desk, READER)
-    eventually(lambda: desk.path == "/queries", "the page that was asked for")
-    desk.wait_for(READER, "header .viewer")
-    desk.press("退出登录")
-    eventually(lambda: desk.path == "/sign-in", "the sign-in")
-    desk.open("/queries")
-    assert not desk.has("header .viewer form")
-
-
-def test_a_clerk_settles_what_needs_a_person_under_their_own_name(desk: Browser, console: Console) -> None:
-    order = f"/orders/{console.office.unresolved}"
-    expected = price_of(console.office.unresolved)
-    desk.open("/")
-    sign_in(desk, ACTOR)
-    desk.wait_for(ACTOR, "header .viewer")
-    desk.click("nav a[href='/attention']")
-    # It shows no reason.
-    desk.click("main a[href='/attention?attention=unresolved']")
-    desk.click(f"main a[href^='{order}?list=']")
-    desk.wait_for("处理办法：")
-    desk.follow("人工确认结果")
-    assert desk.find("main [name=amount]").get_attribute("value") == expected
-    desk.click("main [name=state][value=succeeded]")
-    desk.type("amount", "3.10")
-    desk.type("reason", "平台客服确认已充值")
-    keep_picture(desk, "zh-CN-settle-typed")
-    desk.press("下一步：核对一遍")
-    desk.wait_for("￥3.10")
-    desk.wait_for(f"￥{expected}")
-    keep_picture(desk, "zh-CN-settle-again")
-    desk.press("人工确认结果")
-    desk.wait_for("成功", "h1")
-    keep_picture(desk, "zh-CN-settled")
-    assert desk.faults() == []
-    cli = CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": console.bench.url})
-    (act,) = (act for act in cli.json("acts") if act["act"] == "resolve")
-    assert (act["actor"], act["reason"]) == (ACTOR, "平台客服确认已充值")
-    (settled,) = (one for one in console.bench.orders() if one.id == console.office.unresolved)
-    assert (settled.state, settled.ori_amount) == (OrderState.SUCCEEDED, Decimal("3.10"))
-
-
-def test_a_clerk_finds_a_callback_by_its_number_and_links_it_to_its_order(desk: Browser, console: Console) -> None:
-    # Among the newest orders, which a search reads however slow it is.
-    listed = {"custom_parm": "SHOP-L1", "mobile": "18812349876", "expected_amount": "2.94"}
-    console.bench.enqueue(listed, age_seconds=30.0)
-    order = f"/orders/{console.bench.order('SHOP-L1').id}"
-    said = {"requestId": "P77", "trafficSts": "1", "remark": "充值成功", "oriAmount": "2.94", "mobile": "188****9876"}
-    console.bench.intake.record_callbacks([said])
-    desk.open("/")
-    sign_in(desk, ACTOR)
-    desk.wait_for(ACTOR, "header .viewer")
-    desk.open("/orders")
-    desk.type("q", "９８７６").submit()
-    # Its page, since it is the only hit. The list before it shows the number, too.
-    desk.wait_for("SHOP-L1", "h1")
-    desk.open("/orders")
-    desk.type("q", " Ｐ77").submit()
-    desk.wait_for("此单号的未匹配回调")
-    keep_picture(desk, "zh-CN-found-elsewhere")
-    desk.click("main a[href^='/unmatched/']")
-    desk.wait_for("未匹配回调", "h1")
-    desk.follow("关联订单")
-    desk.type("order", "SHOP-L1")
-    desk.type("reason", "客服核对")
-    desk.press("下一步：核对一遍")
-    desk.wait_for("处理中 → 成功")
-    desk.wait_for("— → ￥2.94")
-    for width in WIDTHS:
-        assert_it_looks_well(desk.at(width), desk.path, f"zh-CN-{width}-link-again")
-    desk.press("关联订单")
-    desk.wait_for("成功", "h1")
-    assert desk.path == order
-    desk.wait_for("已关联回调")
-    keep_picture(desk, "zh-CN-linked")
-    assert desk.faults() == []
-    (settled,) = (one for one in console.bench.orders() if one.custom_parm == "SHOP-L1")
-    assert (settled.state, settled.request_id) == (OrderState.SUCCEEDED, "P77")
-
-
-def test_finance_finds_what_became_final_and_takes_it_along_for_excel(desk: Browser, console: Console) -> None:
-    desk.open("/orders")
-    sign_in(desk, READER)
-    desk.wait_for("提交时间")
-    desk.click("a[href*='settled_from']")
-    desk.wait_for("今天", "[aria-current=true]")
-    desk.wait_for("本页：合计", "tfoot")
-    days = desk.script("return [...document.querySelectorAll('[name^=settled_]')].map(one => one.value)")
-    assert days[0] == days[1] != ""
-    path = desk.script("return document.querySelector('a[href*=xlsx]').getAttribute('href')")
-    sheet, about = read_xlsx(b64decode(desk.driver.execute_async_script(FETCHED, path))).values()
-    assert sheet.column("平台订单号")[0] == Cell(desk.text_of("tbody td.id"), "@")
-    assert ["完成日期从", days[0]] in about.rows()
 
 
 TYPED = ("failed", "3,000.10元", "平台客服：已扣款，工单 77")
@@ -612,72 +456,3 @@ def test_ids_and_phones_are_copied_by_a_button(console: Console, width: int) -> 
         assert copied == [one for one in (order.request_id, order.custom_parm, order.mobile) if one]
         assert browser.overflow == 0
         keep_picture(browser, f"zh-CN-{width}-order-copied")
-
-
-def test_a_note_is_written_on_the_page_of_an_order(desk: Browser, console: Console) -> None:
-    path = f"/orders/{console.bench.order(name_of(20)).id}"
-    desk.open(path)
-    sign_in(desk, ACTOR)
-    desk.type("reason", "客户来电，已答复")
-    desk.press("添加备注")
-    desk.wait_for("客户来电，已答复", ".timeline")
-    desk.wait_for(f"来源：操作员 {ACTOR}", ".timeline")
-    assert desk.path == path
-
-
-def is_announced(browser: Browser, path: str) -> bool:
-    """Whether the page announces a pause, once it is loaded: what every page says is read apart from it."""
-    browser.open(path)
-    return browser.has(".announced")
-
-
-def test_a_pause_is_planned_in_four_clicks_and_every_page_says_so(console: Console) -> None:
-    with chromium(console.url) as browser:
-        browser.open("/")
-        sign_in(browser, ACTOR)
-        browser.follow("维护")
-        browser.follow("计划暂停（23:00–06:00）")
-        browser.click("main [name=account][value=default]")
-        browser.type("reason", "平台维护")
-        browser.press("计划暂停")
-        browser.wait_for("已完成：default 将于")
-        try:
-            for path in ("/maintenance", "/orders", "/maintenance/cancel?account=default"):
-                eventually(partial(is_announced, browser, path), f"the pause on {path}")
-                assert f"（{ACTOR}：平台维护）" in browser.text_of(".announced")
-                for width in WIDTHS:
-                    name = path.split("?")[0].replace("/", "-")
-                    assert_it_looks_well(browser.at(width), path, f"planned-{width}{name}")
-        finally:
-            browser.open("/maintenance/cancel?account=default")
-            browser.press("取消计划暂停")
-            browser.wait_for("计划暂停已取消")
-
-
-def test_orders_of_the_work_list_are_settled_one_after_the_other(desk: Browser, console: Console) -> None:
-    numbers = [f"2026112788000{number:03}" for number in range(3)]
-    console.bench.add(*numbers, expected_amount="98")
-    console.bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id LIKE '2026112788000%'")
-    console.bench.run(
-        "UPDATE recharge_orders SET attention = 'rejected_by_platform' WHERE request_id LIKE '2026112788000%'"
-    )
-    desk.open("/attention?attention=rejected_by_platform")
-    sign_in(desk, ACTOR)
-    desk.wait_for(numbers[2])
-    desk.follow(numbers[2])
-    for number in reversed(numbers):
-        desk.wait_for(number, "h1")
-        desk.follow("人工确认结果")
-        desk.click("main [name=state][value=succeeded]")
-        desk.type("reason", "平台对账单")
-        desk.press("下一步：核对一遍")
-        desk.wait_for("￥98.00")
-        desk.press("人工确认结果")
-        desk.wait_for("成功", "h1")
-        if number != numbers[0]:
-            keep_picture(desk, "zh-CN-next-of-the-list")
-            desk.follow("下一笔")
-    desk.follow("回到列表")
-    eventually(lambda: desk.path == "/attention?attention=rejected_by_platform", "the same list")
-    settled = [console.bench.order(number) for number in numbers]
-    assert {(order.state, order.ori_amount) for order in settled} == {(OrderState.SUCCEEDED, Decimal(98))}

@@ -92,6 +92,7 @@ def test_the_demo_settles_every_order_and_leaves_nothing_running() -> None:
         assert (process.returncode, errors) == (0, "")
         wait_until_gone(process.pid)
     assert "\x1b" not in said
+    assert re.search(r"queries: \d+, (next|a query is under way)", said)
     assert "120 recharge orders" in said.splitlines()[2]
     assert re.search(r"^ +116  settled, and the platform agrees", said, re.MULTILINE)
     assert re.search(r"^ +3  still pending, and the platform is still recharging them", said, re.MULTILINE)

@@ -110,7 +110,7 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
 ) -> None:
     with ExitStack() as stack:
         platform = stack.enter_context(ExitStack())
-        platform_url = platform.enter_context(running_platform(environment(), tmp_path, "--window", "1"))
+        platform_url = platform.enter_context(running_platform(environment(query_window_seconds=1), tmp_path))
         urls = {"database_url": database.url, "broker_url": own_valkey.url, "platform_url": platform_url}
         env = environment(**urls, **SETTINGS)
         cli = CommandLine({name: value for name, value in env.items() if name.startswith("RECONCILER_")})

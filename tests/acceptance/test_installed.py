@@ -88,9 +88,8 @@ def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, brok
     # The programs get nothing of the checkout, of this environment or of the coverage.
     bare = {"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **ACCOUNT}
     reconciler = str(programs / "reconciler")
-    with running_platform(
-        bare, tmp_path, "--window", "1", "--no-adopt", program=[reconciler, "platform"]
-    ) as platform_url:
+    limit = {**bare, "RECONCILER_QUERY_WINDOW_SECONDS": "1"}
+    with running_platform(limit, tmp_path, "--no-adopt", program=[reconciler, "platform"]) as platform_url:
         urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "PLATFORM_URL": platform_url}
         env = {**bare, **SETTINGS, **{f"RECONCILER_{name}": url for name, url in urls.items()}}
         run(reconciler, "migrate", env=env, folder=tmp_path)

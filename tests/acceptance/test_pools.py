@@ -65,8 +65,8 @@ class Site:
 
 @pytest.fixture
 def site(migrated_database_url: str, tmp_path: Path) -> Iterator[Site]:
-    options = ("--window", "1", "--no-adopt", "--latency", "fixed:0.3")
-    with running_platform(environment(), tmp_path, *options) as platform:
+    limit = environment(query_window_seconds=1)
+    with running_platform(limit, tmp_path, "--no-adopt", "--latency", "fixed:0.3") as platform:
         yield Site(folder=tmp_path, database_url=migrated_database_url, platform=platform)
 
 

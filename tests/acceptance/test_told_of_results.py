@@ -26,7 +26,7 @@ STATES = {"1": "succeeded", "-1": "failed"}
 
 def reconcile(stack: ExitStack, urls: Mapping[str, str], folder: Path, **notify: str) -> dict[str, dict[str, Any]]:
     """Start a worker that tells somebody, and send it 150 orders; returns the platform's truth, by request id."""
-    platform = stack.enter_context(running_platform(environment(), folder, "--window", "0.5", "--no-adopt"))
+    platform = stack.enter_context(running_platform(environment(**SETTINGS), folder, "--no-adopt"))
     placed = [
         {
             "request_id": f"20160100000{number:05d}",

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import Watching
 from worker.database.tables import CUT_OFF
 from worker.domain.records.accounts import Opening, SlotKey
-from worker.domain.records.answers import HttpError, QueryError, Refused, Unreachable
+from worker.domain.records.incoming import HttpError, QueryError, Refused, Unreachable
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import CutOff, PollingProcess

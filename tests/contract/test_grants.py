@@ -13,7 +13,7 @@ from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import choose, first_pages
 from worker.domain.records.accounts import Pause, Rules, SlotKey
-from worker.domain.records.answers import DeadlineExceeded, QueryError, Refused
+from worker.domain.records.incoming import DeadlineExceeded, QueryError, Refused
 from worker.domain.records.queries import Query
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.stores.pending_orders import claim, read_candidates

@@ -11,8 +11,8 @@ from tests.support.reconciling import Workbench, answer_to, item
 from tests.support.settled_orders import callback
 from worker.database.tables import OBSERVATIONS, SCHEDULES
 from worker.domain.records.accounts import Rules
+from worker.domain.scheduling.ages_and_observations import Observations
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned
-from worker.domain.scheduling.observing import Observations
 from worker.domain.scheduling.poll_schedule import SPARE_WAITS, PollSchedule, prior_schedule
 from worker.domain.scheduling.stored_json import read_learned, read_observations
 from worker.operations import learn

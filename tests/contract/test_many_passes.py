@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.support.reconciling import Workbench, answer_to, item
 from tests.support.settled_orders import callback
 from worker.database.tables import QUERIES
-from worker.domain.records.answers import HttpError, Refused
+from worker.domain.records.incoming import HttpError, Refused
 from worker.domain.records.orders import Attention, Lane, OrderState
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ACTS, QUERIES
 from worker.domain.records.accounts import Pause
-from worker.domain.records.answers import Refused
+from worker.domain.records.incoming import Refused
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Query
 from worker.operations.act_by_hand import Operator

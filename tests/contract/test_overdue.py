@@ -5,7 +5,7 @@ import pytest
 from tests.support.reconciling import Workbench
 from worker.domain.records.accounts import Pause, Rules
 from worker.domain.records.orders import Attention, OrderState
-from worker.operations.flag_overdue import MOST_AT_ONCE, OverdueOrders
+from worker.operations.upkeep import MOST_FLAGGED, OverdueOrders
 
 RULES = Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)
 LONG_AGO = 3_600.0 + 60 * 60.0 + 5.0
@@ -37,8 +37,8 @@ def test_orders_of_any_account_are_flagged_once_and_stay_pending(bench: Workbenc
 
 
 def test_a_bounded_number_is_flagged_at_a_time(bench: Workbench) -> None:
-    bench.add(*(f"r{number}" for number in range(MOST_AT_ONCE + 5)), age_seconds=LONG_AGO)
-    assert [len(flagged(bench)) for _ in range(3)] == [MOST_AT_ONCE, 5, 0]
+    bench.add(*(f"r{number}" for number in range(MOST_FLAGGED + 5)), age_seconds=LONG_AGO)
+    assert [len(flagged(bench)) for _ in range(3)] == [MOST_FLAGGED, 5, 0]
 
 
 def test_a_row_that_is_locked_is_skipped(bench: Workbench) -> None:

@@ -52,58 +52,6 @@ def test_a_query_that_was_granted_before_a_planned_pause_ends_as_ever_and_none_f
     assert (rests(bench), may_query(bench)) == (False, True)
 
 
-def test_a_pause_and_a_planned_one_do_not_end_each_other(bench: Workbench) -> None:
-    bench.add("1", age_seconds=3600.0)
-    plan(bench, after=200.0, lasts=200.0)
-    pause_accounts(bench.database, BOB, ["default"], lasts=timedelta(seconds=100))
-    held = []
-    for _ in range(5):
-        held.append(rests(bench))
-        wait(bench, 95.0)
-    # At 0 s, 95 s, 190 s, 285 s and 380 s.
-    assert held == [True, True, False, True, True]
-    assert not rests(bench)
-
-
-def test_what_is_planned_while_a_planned_pause_holds_does_not_end_it(bench: Workbench) -> None:
-    bench.add("1", age_seconds=3600.0)
-    plan(bench, after=10.0, lasts=100.0)
-    wait(bench, 20.0)
-    plan(bench, after=1_000.0, lasts=100.0, who=BOB)
-    held = bench.state().pause(bench.now())
-    assert held is not None
-    assert (held.paused_by, rests(bench)) == ("ann", True)
-    assert resume_account(bench.database, ANN, "default").is_resumed
-    assert not rests(bench)
-    wait(bench, 1_000.0)
-    assert rests(bench)
-
-
-def test_what_was_planned_otherwise_since_it_was_shown_is_not_cancelled(bench: Workbench) -> None:
-    bench.add("1", age_seconds=3600.0)
-    plan(bench, after=100.0, lasts=100.0)
-    (shown,) = bench.state().planned_pauses(bench.now())
-    cancel_planned_pauses(bench.database, BOB, ["default"])
-    plan(bench, after=200.0, lasts=100.0, who=BOB)
-    assert cancel_planned_pauses(bench.database, ANN, ["default"], shown) == {}
-    (planned,) = bench.state().planned_pauses(bench.now())
-    assert cancel_planned_pauses(bench.database, ANN, ["default"], planned) == {"default": [planned]}
-    wait(bench, 250.0)
-    assert not rests(bench)
-
-
-def test_a_second_plan_stands_beside_the_first_and_both_begin_by_themselves(bench: Workbench) -> None:
-    bench.add("1", age_seconds=3600.0)
-    plan(bench, after=100.0, lasts=100.0)
-    plan(bench, after=300.0, lasts=100.0, who=BOB)
-    held = []
-    for _ in range(5):
-        held.append((rests(bench), bench.state().is_paused(bench.now())))
-        wait(bench, 90.0)
-    # At 0 s, 90 s, 180 s, 270 s and 360 s.
-    assert held == [(paused, paused) for paused in (False, False, True, False, True)]
-
-
 def test_one_plan_of_several_is_cancelled_and_without_a_choice_all_are(bench: Workbench) -> None:
     for after in (300.0, 100.0, 500.0):
         plan(bench, after=after, lasts=100.0)
@@ -113,17 +61,6 @@ def test_one_plan_of_several_is_cancelled_and_without_a_choice_all_are(bench: Wo
     assert bench.rows(PAUSES) == []
     details = [row["detail"].partition(" from ")[0] for row in bench.rows(ACTS) if row["act"] == "resume"]
     assert details == ["cancelled the planned pause", "cancelled 2 planned pauses, the first"]
-
-
-def test_overlapping_pauses_rest_until_the_last_one_ends(bench: Workbench) -> None:
-    bench.add("1", age_seconds=3600.0)
-    plan(bench, after=50.0, lasts=100.0)
-    plan(bench, after=100.0, lasts=200.0, who=BOB)
-    pause_accounts(bench.database, BOB, ["default"], lasts=timedelta(seconds=60))
-    for paused in (True, True, True, True):
-        assert (rests(bench), may_query(bench)) == (paused, not paused)
-        wait(bench, 95.0)
-    assert (rests(bench), may_query(bench)) == (False, True)
 
 
 def test_a_plan_whose_end_has_passed_is_harmless_and_deleted_with_the_next_query(bench: Workbench) -> None:

@@ -11,7 +11,7 @@ from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import spare_pages
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import DeadlineExceeded
+from worker.domain.records.incoming import DeadlineExceeded
 from worker.domain.records.orders import IdKind
 from worker.stores.pending_orders import read_candidates
 

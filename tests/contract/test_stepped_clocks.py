@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import DeadlineExceeded
+from worker.domain.records.incoming import DeadlineExceeded
 
 HOUR = timedelta(hours=1)
 

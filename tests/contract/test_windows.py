@@ -10,7 +10,7 @@ from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import DeadlineExceeded
+from worker.domain.records.incoming import DeadlineExceeded
 from worker.operations.maintain_slots import lower_windows
 
 SHORT = Rules(grace_seconds=1.0, window_seconds=60.0, batch_size=2)

@@ -11,7 +11,7 @@ from tests.support.reconciling import Workbench, answer_to, item
 from tests.support.settled_orders import callback
 from worker.database.tables import BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import (
+from worker.domain.records.incoming import (
     DeadlineExceeded,
     HttpError,
     NotSent,

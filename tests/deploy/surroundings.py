@@ -112,12 +112,12 @@ class Surroundings:
 @contextmanager
 def surroundings(folder: Path) -> Iterator[Surroundings]:
     """They run until the end; the platform, which answers slowly enough to be stopped in mid-query, in this folder."""
-    options = ("--window", "1", "--no-adopt", "--latency", f"fixed:{_LATENCY_SECONDS}")
+    options = ("--no-adopt", "--latency", f"fixed:{_LATENCY_SECONDS}")
     with (
         pytest.MonkeyPatch.context() as patch,
         PostgresOverTls() as database,
         RedisOverTls() as broker,
-        running_platform(environment(), folder, *options) as platform,
+        running_platform(environment(query_window_seconds=1), folder, *options) as platform,
     ):
         # Of the caller of tasks.
         patch.setenv("SSL_CERT_FILE", str(CERTIFICATE))

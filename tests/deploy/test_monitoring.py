@@ -223,7 +223,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with ExitStack() as stack:
         database, broker = stack.enter_context(EmbeddedPostgres()), stack.enter_context(EmbeddedValkey())
         billing, webhook = stack.enter_context(Receiver()), stack.enter_context(Receiver())
-        platform = stack.enter_context(running_platform(environment(), folder, "--window", "1", "--no-adopt"))
+        platform = stack.enter_context(running_platform(environment(query_window_seconds=1), folder, "--no-adopt"))
         upgrade(database.url)
         urls = {"database_url": database.url, "broker_url": broker.url, "platform_url": platform}
         accounts = accounts_file(folder, alike_accounts(["unknown"]))

@@ -30,7 +30,7 @@ from tests.support.needed import needed
 from tests.support.sql import execute, rows_of, session
 from worker.database.migrations import upgrade
 from worker.database.revisions import revisions
-from worker.database.rights import read_missing_rights
+from worker.database.server import read_missing_rights
 from worker.database.tables import METADATA
 
 pytestmark = pytest.mark.deploy

@@ -16,7 +16,7 @@ from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import SlotKey
-from worker.domain.records.answers import Answer, QueryError
+from worker.domain.records.incoming import Answer, QueryError
 from worker.domain.records.queries import Query
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants

@@ -1,6 +1,6 @@
 """What administrators and other programs do at a testbed's database: logins that may do little, and locks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
@@ -12,15 +12,14 @@ from tests.support.plain_role import PlainRole, least_role, plain_role
 from tests.support.sql import session
 
 
-def use_plain_role(testbed: Testbed, settings: Mapping[str, str] | None = None) -> PlainRole:
+def use_plain_role(testbed: Testbed) -> PlainRole:
     """Let the programs that start from now on use a login without special rights; returns it.
 
-    Only servers have logins. `settings` are the defaults of its sessions, on PostgreSQL.
+    Only servers have logins.
     """
     role = _use(testbed, plain_role(testbed.database.direct_url))
     if testbed.database.kind == "postgresql":
         role.execute(
-            *(f"ALTER ROLE {{role}} SET {name} TO '{value}'" for name, value in (settings or {}).items()),
             "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
             "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
         )

@@ -272,10 +272,10 @@ class Testbed:
         return program
 
     def _platform(self) -> Any:
-        options = ("--window", str(self.scale.window), "--queries-per-window", str(self.scale.slots), "--no-adopt")
+        limit = environment(query_window_seconds=self.scale.window, queries_per_window=self.scale.slots)
         # Its random choices, of items to spoil for instance, differ from run to run.
         seed = ("--seed", str(self.rng.randrange(10**6)))
-        return running_platform(environment(), self.folder, *options, *seed)
+        return running_platform(limit, self.folder, "--no-adopt", *seed)
 
     def enter(self, context: AbstractContextManager[T]) -> T:
         """Enter a context that ends with the testbed, after its programs."""
@@ -573,7 +573,8 @@ class Testbed:
         if self._recovery is not None:
             return
         self._queries_before = int(self.rows("SELECT coalesce(max(id), 0) FROM platform_queries")[0][0])
-        healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
+        # The platform records arrivals by the same clock.
+        healed_at = time.monotonic()
         due = self._due(within=self.scale.reservation)
         due |= self.sent.orders - self.states().keys() - {*put_off}
         due |= set(self.place(5, wait=False))
@@ -586,7 +587,7 @@ class Testbed:
         An order whose next poll was set by a database's clock that stood an hour ahead is not due: it waits for that
         hour, as docs/reliability.md says.
         """
-        answered = {name for arrival in self.arrivals() for name, _ in arrival["answered"]}
+        answered = {name for arrival in self.arrivals() for name, *_ in arrival["items"]}
         now = datetime.now(UTC)
         soon = now + timedelta(seconds=within)
         latest = now + _LONGER_THAN_ANY_WAIT if "database" in self._stepped else datetime.max.replace(tzinfo=UTC)
@@ -648,7 +649,7 @@ class Testbed:
         assert self._recovery is not None
         states, truth = self.states(), self.truth()
         pending = {name for name in self._recovery.due if states.get(name, "pending") == "pending"}
-        stuck = {name for name in pending if name in truth and truth[name]["settles_in"] is None}
+        stuck = {name for name in pending if name in truth and truth[name]["outcome"] == "stuck"}
         since = [one for one in self.arrivals() if one["monotonic"] >= self._recovery.healed_at]
         is_polled = pending <= stuck and pending <= {name for arrival in since for name in arrival["ids"]}
         return is_polled and self._is_applied(states)

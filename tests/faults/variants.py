@@ -34,7 +34,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import Opening, Rules, SlotKey
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.queries import Query
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_heartbeat import Peers

@@ -17,8 +17,7 @@ from worker.domain.orders.settlement import settle
 from worker.domain.orders.submissions import read_order
 from worker.domain.orders.verdicts import judge
 from worker.domain.queries.after_answer import after_answer
-from worker.domain.records.answers import Answer, QueryError
-from worker.domain.records.incoming import Submission
+from worker.domain.records.incoming import Answer, QueryError, Submission
 from worker.domain.records.orders import IdKind, Order, Source
 from worker.domain.wire.answers import BODY_LIMIT, read_answer
 

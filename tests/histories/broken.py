@@ -10,14 +10,15 @@ from worker.database.column_types import UtcDateTime
 from worker.database.transactions import Database
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import SlotKey
-from worker.domain.records.answers import Answer
+from worker.domain.records.incoming import Answer
 from worker.domain.records.queries import Query
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
 
-def _run(database: Database, statement: str, **values: Any) -> None:
+def run_statement(database: Database, statement: str, **values: Any) -> None:
+    """Run a statement in a transaction of its own."""
     with database.write() as connection:
         # Times by our own column type: the driver's way to write them is deprecated from Python 3.12 on.
         times = [bindparam(name, type_=UtcDateTime()) for name, value in values.items() if isinstance(value, datetime)]
@@ -32,7 +33,7 @@ class _WithoutGuard(WriteBack):
         for reports in answer.said.values():
             state = {"1": "succeeded", "-1": "failed"}.get(reports[0].traffic_sts or "")
             if state is not None:
-                _run(
+                run_statement(
                     self._database,
                     "UPDATE recharge_orders SET state = :state, settled_by = 'query', settled_at = updated_at"
                     " WHERE account = :account AND request_id = :name",
@@ -47,7 +48,7 @@ class _WithoutSlot(Grants):
     """Takes a slot whatever its row holds."""
 
     def take(self, slot: SlotKey) -> Query | None:
-        _run(self._database, "UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = updated_at")
+        run_statement(self._database, "UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = updated_at")
         return super().take(slot)
 
 
@@ -55,7 +56,7 @@ class _ByTheDatabasesClock(Grants):
     """Uses the database's clock alone, which can be set."""
 
     def take(self, slot: SlotKey) -> Query | None:
-        _run(self._database, "UPDATE query_budgets SET boot_id = 'of nobody'")
+        run_statement(self._database, "UPDATE query_budgets SET boot_id = 'of nobody'")
         return super().take(slot)
 
 
@@ -64,7 +65,7 @@ class _ByItsOwnWindow(Grants):
 
     def take(self, slot: SlotKey) -> Query | None:
         own = round(self._rules.window_seconds * 1_000_000)
-        _run(self._database, "UPDATE query_budgets SET window_us = :own", own=own)
+        run_statement(self._database, "UPDATE query_budgets SET window_us = :own", own=own)
         return super().take(slot)
 
 
@@ -74,7 +75,7 @@ class _LeasesForMonths(Grants):
     def take(self, slot: SlotKey) -> Query | None:
         query = super().take(slot)
         if query is not None:
-            _run(
+            run_statement(
                 self._database,
                 "UPDATE recharge_orders SET due_at = :until WHERE lease_token = :token",
                 until=query.sent_at + timedelta(days=90),

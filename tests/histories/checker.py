@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from tests.histories.platform import Arrival, Item, Platform, PlatformOrder
+from tests.histories.platform import Arrival, Platform, PlatformOrder
+from tests.platforms.writing import Item
 
 Row = Mapping[str, Any]
 

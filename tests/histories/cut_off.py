@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from tests.histories.world import BootClock, VirtualDatabase, World
 from worker.database.tables import METADATA, STATES
 from worker.domain.records.accounts import Opening, Rules, SlotKey
-from worker.domain.records.answers import Answer, QueryError, Refused, Report, Unreachable
+from worker.domain.records.incoming import Answer, QueryError, Refused, Report, Unreachable
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import PollingProcess
 from worker.intake import Intake

@@ -7,27 +7,30 @@ that believes one settles an order wrongly.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 
-from worker.domain.records.answers import DeadlineExceeded, HttpError, Malformed, QueryError
+from tests.platforms.writing import Item, Reply, failing
+from worker.domain.records.accounts import Rules, SlotKey
 from worker.domain.records.orders import IdKind
-
-Item = dict[str, object]
+from worker.domain.records.queries import Query
+from worker.domain.wire.query_request import Credentials
 
 APP_IDS = {"a": "app-a", "b": "app-b", "c": "app-c"}
 SIDS = {"a": "sid-1", "b": "sid-1", "c": "sid-2"}
 """Two accounts share a SID, and so its budget."""
+CREDENTIALS = {
+    account: Credentials(account_sid=sid, auth_token="token", app_id=APP_IDS[account]) for account, sid in SIDS.items()
+}
 
-FAULTS = {
-    "refused": b'{"statusCode":"-2","statusMsg":"\xe7\xbc\xba\xe5\xb0\x91\xe5\x8f\x82\xe6\x95\xb0"}',
-    "wrong configuration": b'{"statusCode":"-205","statusMsg":"x"}',
-    "too frequent": '{"statusCode":"-9","statusMsg":"查询过于频繁"}'.encode(),
-    "a page": b"<html>200 OK</html>",
-    "cut short": b'[{"requestId":"R0","trafficSts":"1","oriAm',
+BODIES = {
     "empty list": b"[]",
-    "empty object": b"{}",
     "others only": b'[{"requestId":"nobody","trafficSts":"1","oriAmount":"2.94","mobile":"155****0000"}]',
 }
-SILENCES = ("500", "503", "429", "no answer", "broken connection")
+FAULTS = (
+    *BODIES,
+    *("error object", "configuration", "frequent", "page", "cut", "empty object"),
+    *("500", "503", "429", "timeout", "reset"),
+)
 LIES = (
     "appid",
     "mobile",
@@ -143,7 +146,7 @@ class Mood:
     """How the platform answers one query."""
 
     fault: str | None = None
-    """One of FAULTS or SILENCES."""
+    """One of FAULTS."""
     lie: str | None = None
     about: int = 0
     """Which of the polled orders is lied about or left out: an index from the end, modulo their number."""
@@ -172,21 +175,16 @@ class Platform:
         """The order of a name."""
         return self._by_name.get((account, kind, name))
 
-    def receive(self, ms: int, account: str, kind: IdKind, ids: Sequence[str], mood: Mood) -> bytes | QueryError:
-        """Record the arrival of a query, and answer it."""
+    def receive(self, ms: int, mood: Mood, query: Query) -> Reply:
+        """Record the arrival of a query, and reply."""
+        account, kind, ids = query.account, query.id_kind, query.ids
         items = [] if mood.fault else self._items(account, kind, ids, mood)
         self.arrivals.append(Arrival(ms=ms, sid=SIDS[account], account=account, kind=kind, ids=tuple(ids), said=items))
-        match mood.fault:
-            case None:
-                return _written(items, kind, mood.shape)
-            case "500" | "503" | "429" as status:
-                return HttpError(int(status), retry_after=None if status == "500" else 200.0)
-            case "no answer":
-                return DeadlineExceeded("no whole answer")
-            case "broken connection":
-                return Malformed("the connection broke")
-            case fault:
-                return FAULTS[fault]
+        if mood.fault is None:
+            return Reply(body=_written(items, kind, mood.shape))
+        if mood.fault in BODIES:
+            return Reply(body=BODIES[mood.fault])
+        return failing(mood.fault, Random(0), retry_after=None if mood.fault == "500" else 200.0)
 
     def _items(self, account: str, kind: IdKind, ids: Sequence[str], mood: Mood) -> list[Item]:
         known = [order for name in ids if (order := self.find(account, kind, name)) is not None]
@@ -214,3 +212,12 @@ def _written(items: list[Item], kind: IdKind, shape: str) -> bytes:
     elif shape == "keyed" and all(kind.value in item for item in items) and len(set(names)) == len(items):
         value = {"statusCode": "000000", **dict(zip(names, items, strict=True))}
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def slots_of(rules: Rules) -> list[SlotKey]:
+    """Every slot of every SID."""
+    return [
+        SlotKey(account_sid=sid, number=number, app_ids={a: APP_IDS[a] for a, own in SIDS.items() if own == sid})
+        for sid in sorted(set(SIDS.values()))
+        for number in range(rules.slots)
+    ]

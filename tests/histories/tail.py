@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 from tests.histories.checker import Checker, Row, rows_of
-from tests.histories.hosts import Host, slots_of
-from tests.histories.platform import HONEST, Platform
+from tests.histories.hosts import Host
+from tests.histories.platform import HONEST, Platform, slots_of
 from tests.histories.world import World
 from worker.domain.scheduling.poll_schedule import LONGEST_WAIT_WINDOWS
 
@@ -63,7 +64,7 @@ def _tick(host: Host, platform: Platform, world: World) -> bool:
         exchange = host.begin(opening.slot)
         if exchange is not None:
             exchange.send(is_reachable=True)
-            exchange.arrive(platform, world.ms, HONEST)
+            exchange.arrive(partial(platform.receive, world.ms, HONEST))
             exchange.finish()
             has_queried = True
     host.intake.match_some_callbacks()

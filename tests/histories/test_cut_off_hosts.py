@@ -5,7 +5,7 @@ import pytest
 from tests.histories.cut_off import CONFIGURATION, HOUR, NO_ROUTE, OLD_TOKEN, CutOffSimulation, Meets, well
 from tests.histories.world import VirtualDatabase
 from tests.support.examples import examples, seconds
-from worker.domain.records.answers import QueryError
+from worker.domain.records.incoming import QueryError
 
 # An hour of ticks takes a minute of a processor: the limit, which ends what hangs, is three times the others'.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(1800))]

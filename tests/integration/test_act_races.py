@@ -13,8 +13,8 @@ from tests.support.reconciling import Workbench, answer_to, item
 from tests.support.settled_orders import callback
 from worker.database.tables import PAUSES, UNMATCHED
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.records.queries import Query
 from worker.operations.act_by_hand import (

@@ -9,8 +9,9 @@ from tests.support.processes import Program, environment, running_worker, send_t
 from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 pytestmark = pytest.mark.slow

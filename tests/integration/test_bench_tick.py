@@ -89,8 +89,6 @@ def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
 
     assert result["median_ms"].keys() == {"quiet_tick", "choose", "grant", "write_back"}
     assert all(median > 0 for median in result["median_ms"].values())
-    assert {plan["part"] for plan in result["plans"]} == result["median_ms"].keys()
-    assert all(plan["steps"] for plan in result["plans"] if not plan["statement"].startswith("INSERT"))
     assert (result["rows"], result["pending"]) == (2000, 600)
 
 
@@ -125,8 +123,8 @@ def test_the_tables_are_kept_grown_and_filled_again_where_they_hold_more_or_anot
     assert all(str(each["custom_parm"]).startswith(NAME_PREFIX) for each in rows_of(database_url))
 
 
-def test_synthetic_orders_are_as_the_worker_writes_them_and_no_plan_scans_them(database_url: str) -> None:
-    assert measure(database_url, rows=20_000, pending=2000)["faults"] == []
+def test_synthetic_orders_are_as_the_worker_writes_them(database_url: str) -> None:
+    measure(database_url, rows=20_000, pending=2000)
     rows = rows_of(database_url)
 
     for row in rows:
@@ -148,23 +146,3 @@ def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: st
 
     assert "not this benchmark's" in done.stderr
     assert len(rows_of(database_url)) == 1
-
-
-@pytest.mark.databases("sqlite")
-def test_bloat_is_measured_on_postgresql_only(database_url: str) -> None:
-    done = run_program(database_url, "--rows", "1000", "--pending", "500", "--passes", "1", status=1)
-
-    assert "PostgreSQL" in done.stderr
-
-
-@pytest.mark.databases("postgresql")
-def test_repeated_passes_keep_the_number_of_pending_orders(database_url: str) -> None:
-    done = run(database_url, "--rows", "1000", "--pending", "500", "--passes", "10", "--json")
-    result = json.loads(done.stdout)
-    rows = rows_of(database_url)
-
-    assert result["tables"]["recharge_orders"]["after"]["updated"] >= 10 * 100
-    assert result["tables"]["ix_recharge_orders_due"]["after"]["mb"] > 0
-    assert sum(row["state"] is OrderState.PENDING for row in rows) == 500
-    assert len(rows) > 1000
-    assert all(str(row["custom_parm"]).startswith(NAME_PREFIX) for row in rows)

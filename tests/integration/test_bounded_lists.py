@@ -78,9 +78,9 @@ def test_a_count_of_metrics_that_takes_too_long_ends_with_an_error(bench: Workbe
     callback = {"account": "default", "received_at": NOON, "payload": "{}"}
     with bench.database.write() as connection:
         connection.execute(insert(UNMATCHED), [{**callback, "request_id": f"r{number}"} for number in range(MANY)])
-    assert count_all(bench.database, Count.UNMATCHED, ["default"], seconds=600.0) == {"default": MANY}
+    assert count_all(bench.database, ["default"], Count.UNMATCHED, seconds=600.0) == {"default": MANY}
     with pytest.raises(DBAPIError):
-        count_all(bench.database, Count.UNMATCHED, ["default"], seconds=SHORT_SECONDS)
+        count_all(bench.database, ["default"], Count.UNMATCHED, seconds=SHORT_SECONDS)
 
 
 @pytest.mark.databases("postgresql")

@@ -63,17 +63,6 @@ def test_an_error_of_a_message_handler_is_not_treated_as_unreadable_bytes(
         assert client.llen(QUEUE) == 1
 
 
-def test_a_channel_returns_what_it_holds(own_valkey: EmbeddedValkey) -> None:
-    with Connection(own_valkey.url) as connection:
-        channel = connection.channel()
-        Queue(QUEUE, channel=channel).declare()
-        connection.Producer().publish({}, routing_key=QUEUE)
-        assert channel.basic_get(QUEUE) is not None
-        channel.close()
-    with own_valkey.client() as client:
-        assert client.llen(QUEUE) == 1
-
-
 @contextmanager
 def listening_instead(url: str) -> Iterator[socket.socket]:
     """Listen on the port of a broker that has gone."""
@@ -129,17 +118,6 @@ def test_a_broker_that_is_away_at_the_start_is_one_line(
             hung_up.result()
             program.wait_for("broker_unavailable")
             assert warnings_of(program) == ["broker_unavailable"]
-
-
-def test_a_worker_logs_once_a_minute_that_it_has_lost_its_broker(
-    own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
-) -> None:
-    with running_worker(env, tmp_path) as worker:
-        own_valkey.kill()
-        with listening_instead(own_valkey.url) as server:
-            hang_up(server, times=3)
-        worker.wait_for("broker_unavailable")
-        assert warnings_of(worker) == ["broker_unavailable"]
 
 
 @pytest.mark.databases("postgresql")

@@ -30,7 +30,7 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import execute, rows_of
 from tests.support.waiting import eventually
-from worker.adapters.version import VERSION
+from worker.adapters.log import VERSION
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
-from tests.support.settled_orders import add_newest, add_settled, callback
+from tests.support.settled_orders import a_purge, add_newest, add_settled, callback
 from tests.support.sql import statements_of
 from worker.database.tables import ACTS, QUERIES, REJECTED
 from worker.operations.purge import purge_orders
@@ -80,7 +80,7 @@ def test_a_csv_is_complete_and_what_is_cut_says_so(bench: Workbench, cli: Comman
         assert exact.stderr == "", command
 
 
-def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: CommandLine) -> None:
+def test_a_csv_of_all_that_needs_a_person_has_more_than_a_table(bench: Workbench, cli: CommandLine) -> None:
     fill(bench)
     found, said = rows(cli, "todo")
     counts = {reason: sum(row["reason"] == reason for row in found) for reason in {row["reason"] for row in found}}
@@ -90,7 +90,7 @@ def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: Com
     few, said = rows(cli, "todo", "--limit", "2")
     assert max(sum(row["reason"] == reason for row in few) for reason in expected) == 2
     assert "--limit" in said
-    assert "--csv" in cli.run("todo", "--json").stderr
+    assert "--limit" in cli.run("todo", "--json").stderr
     assert cli.run("todo", "--json", "--limit", "100").stderr == ""
 
 
@@ -106,7 +106,7 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
         other.add("meanwhile")
         add_newest(other)
         # On SQLite a transaction that has begun to read sees what others commit no more.
-        assert sum(part.rows for part in purge_orders(other.database, later, dry_run=False)) == 1500
+        assert sum(part.rows for part in purge_orders(other.database, later, a_purge())) == 1500
         ids = [first["id"], *(row["id"] for row in listed)]
     other.close()
     assert len(ids) == len(set(ids)) == 1500

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, environment
-from worker.database.revisions import revisions
 
 ASK_BASH = """
 source completion.bash
@@ -53,30 +52,6 @@ def test_bash_completes_commands_options_and_their_values(path: str) -> None:
     assert completed(path, "reconciler", "orders", "--state", "un") == ["unresolved"]
     # Then the shell itself offers files.
     assert completed(path, "reconciler", "compare", "") == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (("pause", ""), ["default"]),
-        (("orders", "--account", "d"), ["default"]),
-        (("orders", "--attention", "un"), ["unknown_status", "unknown_to_platform"]),
-        (("orders", "--attention", "an"), ["any"]),
-        (("queries", "--outcome", "un"), ["unreachable", "unsent"]),
-        (("migrate", "--to", "00"), list(revisions())),
-        (("resolve", "R-1", "--state", "s"), ["succeeded"]),
-    ],
-)
-def test_bash_completes_names_that_only_the_settings_or_this_release_know(
-    path: str, words: tuple[str, ...], offered: list[str]
-) -> None:
-    assert completed(path, "reconciler", *words) == offered
-
-
-@pytest.mark.slow
-def test_where_the_settings_are_wrong_no_account_is_offered_and_nothing_is_printed(path: str) -> None:
-    assert completed(path, "reconciler", "pause", "", settings={"RECONCILER_BATCH_SIZE": "0"}) == []
 
 
 @pytest.mark.slow

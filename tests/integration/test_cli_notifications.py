@@ -131,7 +131,7 @@ def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Work
     assert first.row.event_id != again.row.event_id
     (act,) = bench.rows(ACTS)
     assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "ticket 7")
-    assert f"id:{bench.order('r1').id}" in act["detail"]
+    assert act["detail"] == "1 order: r1"
 
 
 def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_change(
@@ -204,7 +204,7 @@ def test_a_renewed_notification_has_a_newer_version_that_its_order_has_too(bench
     assert len(told_of(bench, "r1")) == 1
     (act,) = bench.rows(ACTS)
     assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "restored")
-    assert act["detail"].startswith("2 orders, under new versions: id:")
+    assert act["detail"] == "2 orders: r1, r2"
 
 
 def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli: CommandLine) -> None:
@@ -363,4 +363,4 @@ def test_monitoring_is_told_of_what_is_given_up_or_stopped(
     assert name in [one["name"] for one in cli.json("status", "--check", status=2)["findings"]]
     (endpoint,) = cli.json("status")["endpoints"]
     assert endpoint["account"] == "default"
-    assert "https://billing.example" in cli.run("status").stdout
+    assert "https://billing.example" in cli.run("notifications").stdout

@@ -13,9 +13,10 @@ from tests.support.settled_orders import add_settled
 from worker.database.tables import ACTS, BUDGETS, QUERIES
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import OrderState
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 MOBILE = "18812340804"
@@ -151,7 +152,7 @@ def test_why_it_may_not_is_said(bench: Workbench, cli: CommandLine, platform: Si
     assert "paused by ann" in refused(cli, bench, "1")
     cli.run("resume", "default")
     bench.put_state(replace(bench.state(), backoff_until=bench.now() + timedelta(minutes=5), backoff_seconds=300.0))
-    assert "the account backs off until" in refused(cli, bench, "1")
+    assert "default backs off until" in refused(cli, bench, "1")
     bench.put_state(replace(bench.state(), backoff_until=None, configuration_refused=True))
     assert "this account polls one order a query at present" in refused(cli, bench, "1", "2")
     bench.put_state(replace(bench.state(), configuration_refused=False))
@@ -186,7 +187,7 @@ def test_a_refusal_of_the_platform_is_explained_and_recorded(
     bench: Workbench, cli: CommandLine, platform: Simulator
 ) -> None:
     bench.add("1", mobile=MOBILE)
-    platform.platform.faults.set(Faults(shares={"refuse": 1.0}, refuse_message=f"号码{MOBILE}"))
+    platform.platform.set_faults(Faults(shares={"refuse": 1.0}, refuse_message=f"号码{MOBILE}"))
     shown = polled(cli, "1")
     assert (shown["query"]["outcome"], shown["explanation"]["shape"]) == ("refused", "error_object")
     assert shown["query"]["status_msg"] == "号码188****0804"
@@ -198,7 +199,7 @@ def test_an_unreadable_answer_is_explained_and_recorded(
     bench: Workbench, cli: CommandLine, platform: Simulator, fault: str, outcome: str
 ) -> None:
     bench.add("1", mobile=MOBILE)
-    platform.platform.faults.set(Faults(shares={fault: 1.0}))
+    platform.platform.set_faults(Faults(shares={fault: 1.0}))
     shown = polled(cli, "1")
     assert shown["query"]["outcome"] == outcome
     assert (shown["explanation"] is None) is (fault == "reset")

@@ -12,7 +12,7 @@ from tests.support.notifying import put_endpoint
 from tests.support.pages import pages_of
 from tests.support.racing import Operation, Race, rounds
 from tests.support.reconciling import Workbench
-from tests.support.settled_orders import add_newest, add_settled, age, callback, order_of
+from tests.support.settled_orders import a_purge, add_newest, add_settled, age, callback, order_of
 from worker.database.tables import DEPLOYMENT, EVENTS, NOTIFICATIONS, ORDERS, UNMATCHED
 from worker.domain.records.orders import Attention
 from worker.operations.act_by_hand import Operator
@@ -138,15 +138,16 @@ def test_whose_purge_it_was_is_recorded_as_far_as_it_came(bench: Workbench, cli:
     add_old(bench, *map(str, range(450)))
     assert cli.error("purge", "--orders", "90d", status=2).startswith("a question needs a terminal")
     assert len(names_of(bench)) == 451
-    parts = purge_orders(bench.database, bench.now() - timedelta(days=90), dry_run=False)
+    parts = purge_orders(bench.database, bench.now() - timedelta(days=90), a_purge())
     assert next(parts).rows == 200
     # The run dies here.
     assert len(names_of(bench)) == 251, "each batch is a transaction"
     done = cli.run("purge", "--orders", "90d", "--yes", "--by", "ann", "--reason", "ticket 77")
     assert "250 rows from before" in done.stdout
-    ((act, detail),) = [(one, one["detail"]) for one in cli.json("acts")]
+    act, interrupted = cli.json("acts")
     assert (act["actor"], act["act"], act["reason"]) == ("ann", "purge", "ticket 77")
-    assert detail.startswith("orders: 250; settled before 20")
+    assert act["detail"].startswith("orders: 250; settled before 20")
+    assert interrupted["detail"] == "orders: 200"
 
 
 @pytest.mark.slow
@@ -195,7 +196,7 @@ def test_two_purges_at_once_delete_each_order_once(bench: Workbench) -> None:
     before = bench.now() - timedelta(days=90)
 
     def purge(_: int) -> int:
-        return sum(part.rows for part in purge_orders(bench.database, before, dry_run=False))
+        return sum(part.rows for part in purge_orders(bench.database, before, a_purge()))
 
     with ThreadPoolExecutor(2) as threads:
         # One skips what the other holds locked; the next run deletes what neither did.
@@ -278,7 +279,7 @@ def test_the_newest_time_of_a_purge_is_kept(bench: Workbench, cli: CommandLine) 
 
 
 def purge(bench: Workbench) -> int:
-    return sum(part.rows for part in purge_orders(bench.database, bench.now() - timedelta(days=90), dry_run=False))
+    return sum(part.rows for part in purge_orders(bench.database, bench.now() - timedelta(days=90), a_purge()))
 
 
 def enqueue(name: str) -> Operation:

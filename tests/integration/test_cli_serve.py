@@ -29,16 +29,16 @@ def test_an_account_without_a_token_gets_one_to_copy() -> None:
     assert CommandLine().run("callback-url").stdout != result.stdout
 
 
-def test_a_token_to_change_to_is_made_beside_the_present_one(tmp_path: Path) -> None:
+def test_the_token_of_an_account_of_the_file_goes_into_its_table(tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.toml"
-    accounts.write_text(f'[shop]\naccount_sid = "s"\nauth_token = "t"\napp_id = "app-2"\ncallback_token = "{TOKEN}"\n')
+    accounts.write_text('[shop]\naccount_sid = "s"\nauth_token = "t"\napp_id = "app-2"\n')
     accounts.chmod(0o600)
     cli = CommandLine({**ACCOUNT, "RECONCILER_ACCOUNTS_FILE": str(accounts)})
-    result = cli.run("callback-url", "shop", "--new")
+    result = cli.run("callback-url", "shop")
     found = PATH.fullmatch(result.stdout)
     assert found
-    assert (found[1], found[2] == TOKEN) == ("shop", False)
-    assert f"put a blank and {found[2]} behind the present token in callback_token in the table [shop]" in result.stderr
+    assert found[1] == "shop"
+    assert f"once callback_token in the table [shop] of the accounts file is {found[2]}, and" in result.stderr
 
 
 def test_an_account_that_is_not_configured_has_no_path() -> None:

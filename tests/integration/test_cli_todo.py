@@ -68,18 +68,6 @@ def test_a_number_of_a_row_is_written_as_commands_take_it(cli: CommandLine, benc
     assert not re.search("id:[0-9]", shown.partition("rejected_input: 1")[2])
 
 
-def test_the_orders_shown_are_those_that_were_changed_last(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("1", "2", "3", expected_amount="1")
-    bench.reconcile([item("1"), item("2"), item("3")])
-    bench.add("4", "5", "6")
-    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE attention IS NULL")
-    for name in ("1", "4"):
-        bench.run("UPDATE recharge_orders SET updated_at = '2999-01-31 10:00:00' WHERE request_id = :name", name=name)
-    found = reasons(cli, "--limit", "2")
-    assert [one["ref"] for one in found["amount_mismatch"]["items"]] == ["1", "3"]
-    assert [one["ref"] for one in found["unresolved"]["items"]] == ["4", "6"]
-
-
 def test_each_item_is_a_row_of_the_csv(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2", expected_amount="1")
     bench.reconcile([item("1"), item("2")])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from worker.adapters.users_file import editing, read_users
-from worker.domain.records.users import Role, User
+from worker.domain.records.operators import Role, User
 from worker.web.users import is_right
 
 PASSWORD = "correct horse battery"

@@ -17,13 +17,12 @@ from werkzeug.test import TestResponse
 from tests.support.console import READER, console_of, hidden_fields, press, send
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
-from tests.support.server_process import free_port
 from tests.support.settled_orders import callback
 from tests.support.visitors import ACTOR, console_process, write_users
 from worker.database.tables import ACTS, EVENTS, SELECTIONS
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.record_callbacks import record_callbacks_within
-from worker.stores.recorded_acts import read_orders_acted_on
+from worker.stores.operators import read_orders_acted_on
 
 ALL_UNRESOLVED = "scope=all&state=unresolved"
 
@@ -111,26 +110,9 @@ def test_the_page_shows_how_many_they_are_and_their_sums_before_it_does_anything
     assert 'value="yes"' not in nothing.text
 
 
-def test_the_page_begins_before_all_that_match_are_read(bench: Workbench, client: FlaskClient) -> None:
-    bench.add("1")
-    pieces = client.get(act("resend", "scope=all")).iter_encoded()
-    assert any(b"<h1>" in piece for piece in pieces)
-    bench.add("2")
-    assert b"Resend: 2 orders" in b"".join(pieces)
-
-
 def test_an_address_that_somebody_has_changed_is_not_found(client: FlaskClient) -> None:
     for scope in ("", "scope=&", "scope=x&"):
         assert client.get(act("cancel", f"{scope}order={2**63}")).status_code == 404
-
-
-def test_a_page_that_has_begun_says_that_the_database_does_not_answer() -> None:
-    url = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
-    with console_of(url) as client:
-        page = client.get(act("cancel", "scope=all"), headers={"Accept-Language": "en"}).text
-    assert "The database does not answer at present" in page
-    assert page.endswith("</html>")
-    assert "sesame" not in page
 
 
 def test_ticked_orders_are_acted_on_with_one_reason_in_one_act(bench: Workbench, client: FlaskClient) -> None:

@@ -25,8 +25,7 @@ from tests.support.xlsx_files import read_xlsx
 from worker.database.tables import ORDERS, REJECTED
 from worker.views.orders import OrderSearch
 from worker.views.page import Page, every_row
-from worker.web.console.downloads import Downloads
-from worker.web.console.files import ListFile, Row, list_file
+from worker.web.console.files import Downloads, ListFile, Row, list_file
 from worker.web.console.orders import load_orders
 
 pytestmark = pytest.mark.quick_on("sqlite")
@@ -57,16 +56,13 @@ def put_long_rows(bench: Workbench, count: int) -> None:
 
 def test_one_file_has_all_rows_and_leaves_none_behind(bench: Workbench, client: FlaskClient, temporary: Path) -> None:
     bench.add(*(f"r{number}" for number in range(2_100)))
-    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
-    for path in ("/orders?format=xlsx&state=pending", "/attention?format=xlsx"):
-        answer = client.get(path)
-        assert os.listdir(temporary) == []
-        assert int(answer.headers["Content-Length"]) == len(answer.data)
-        (sheet, *_) = read_xlsx(answer.data).values()
-        names = [value for row in sheet.rows() for value in row if str(value).startswith("r")]
-        assert sorted(names) == sorted(f"r{number}" for number in range(2_100))
-    for path in ("/orders?format=csv", "/attention?format=csv"):
-        assert len(client.get(path).text.splitlines()) == 2_101
+    answer = client.get("/orders?format=xlsx&state=pending")
+    assert os.listdir(temporary) == []
+    assert int(answer.headers["Content-Length"]) == len(answer.data)
+    (sheet, *_) = read_xlsx(answer.data).values()
+    names = [value for row in sheet.rows() for value in row if str(value).startswith("r")]
+    assert sorted(names) == sorted(f"r{number}" for number in range(2_100))
+    assert len(client.get("/orders?format=csv").text.splitlines()) == 2_101
 
 
 def test_a_list_that_is_too_long_says_so_and_has_a_csv(bench: Workbench, client: FlaskClient, temporary: Path) -> None:
@@ -98,7 +94,7 @@ def test_a_third_download_at_a_time_is_put_off_and_one_that_breaks_frees_its_pla
     bench.add("r1")
     with closing(client.get("/orders?format=csv")) as first, closing(client.get("/orders?format=xlsx")) as second:
         assert [first.status_code, second.status_code] == [200, 200]
-        for path in ("/orders?format=xlsx", "/attention?format=csv"):
+        for path in ("/orders?format=xlsx", "/orders?format=csv"):
             third = client.get(path)
             assert (third.status_code, third.headers["Retry-After"]) == (503, "30")
             assert "Only two are downloaded at a time." in third.text

@@ -13,13 +13,13 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Connection
 
-from tests.support.console import READER, console_of, press, said_after, send
+from tests.support.console import READER, console_of, press, said_after
 from tests.support.processes import accounts_file, alike_accounts
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.tables import ACTS
 from worker.domain.records.accounts import AccountState
-from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
+from worker.operations.act_by_hand import Operator, pause_accounts, resume_account
 from worker.views.accounts import read_states
 from worker.web.console import maintenance
 
@@ -90,16 +90,6 @@ def test_a_plan_that_has_begun_holds_at_once_and_ends_no_pause_that_holds(
     assert (held.paused_by, held.paused_until) == ("bob", None)
 
 
-def test_the_form_proposes_the_next_night(bench: Workbench) -> None:
-    zone, now = bench.zone_where_it_is(12), bench.now()
-    with console_of(bench.url, timezone=zone) as client:
-        page = client.get(PLAN).text
-    today = now.astimezone(ZoneInfo(zone))
-    assert f'value="{today:%Y-%m-%d}T23:00"' in page
-    assert f'value="{today + timedelta(days=1):%Y-%m-%d}T06:00"' in page
-    assert 'type="datetime-local"' in page
-
-
 def test_the_form_refuses_what_is_no_time_ahead(bench: Workbench, client: FlaskClient) -> None:
     now = bench.now()
     for begins, ends, fault in (
@@ -116,18 +106,6 @@ def test_the_form_refuses_what_is_no_time_ahead(bench: Workbench, client: FlaskC
     assert unread.text.count("Give a date and a time.") == 2
     assert "Choose one." in unread.text
     assert bench.rows(ACTS) == []
-
-
-def test_another_plan_than_was_shown_is_not_cancelled(bench: Workbench, client: FlaskClient) -> None:
-    now = bench.now()
-    plan(client, now)
-    asked = client.get(CANCEL).text
-    plan(client, now, begins=3.0)
-    cancel_planned_pauses(bench.database, Operator(name="bob"), ["default"], bench.state().planned_pauses(now)[0])
-    refused = send(client, CANCEL, asked)
-    assert refused.status_code == 409
-    assert "This has changed meanwhile" in refused.text
-    assert [one.paused_at for one in bench.state().pauses] == [in_hours(now, 3.0)]
 
 
 def test_several_nights_are_one_list_and_each_is_cancelled_by_itself(bench: Workbench, client: FlaskClient) -> None:
@@ -235,10 +213,3 @@ def test_who_may_only_read_sees_pauses_and_no_button(bench: Workbench) -> None:
         assert "静默一个周期（故障切换用）" in page
         assert "/maintenance/plan" not in page
         assert client.get(PLAN).status_code == 403
-
-
-def test_one_reservation_of_silence_stands_with_maintenance_and_not_on_the_overview(
-    bench: Workbench, client: FlaskClient
-) -> None:
-    assert 'href="/hold"' in client.get("/maintenance").text
-    assert 'href="/hold"' not in client.get("/").text + client.get("/overview/now").text

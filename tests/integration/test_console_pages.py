@@ -20,13 +20,13 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.views.page import Page
 from worker.web.console.work_list import TABS
 from worker.words import Skin, catalogue
-from worker.words.catalogue import PAGES
-from worker.words.languages import translations
+from worker.words.catalogue import PAGES, translations
 
 # Quick tests of the commands run the same statements on PostgreSQL.
 pytestmark = pytest.mark.quick_on("sqlite")
 
-LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
+FILES = ("/orders", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
+LISTS = (*FILES, "/attention")
 MARKUP = "<script>alert(1)</script>"
 MOBILE = "18812340804"
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
@@ -186,14 +186,6 @@ def test_a_list_that_was_searched_in_part_says_so(pages: Pages) -> None:
     assert "Next page" not in said
 
 
-def test_two_accounts_with_the_same_number_are_both_listed(bench: Workbench, pages: Pages) -> None:
-    bench.add("same", "other")
-    bench.run("UPDATE recharge_orders SET account = 'north', request_id = 'same' WHERE request_id = 'other'")
-    shown = pages.text("/orders?q=same")
-    assert "north" in shown
-    assert "default" in shown
-
-
 def test_a_row_and_an_older_order_that_is_called_so_are_both_listed(bench: Workbench, pages: Pages) -> None:
     first, second = bench.add("first-one", "second-one")
     bench.run("UPDATE recharge_orders SET custom_parm = :name WHERE id = :id", name=f"id:{first.id}", id=second.id)
@@ -227,30 +219,22 @@ def test_orders_are_filtered(bench: Workbench, pages: Pages) -> None:
         assert {row[2] for row in pages.csv(f"/orders?{narrowed}&format=csv")[1:]} == names
 
 
-def test_pages_follow_each_other_without_a_gap_in_both_directions(bench: Workbench, pages: Pages) -> None:
+def test_pages_follow_each_other_without_a_gap(bench: Workbench, pages: Pages) -> None:
     names = [f"n{number:03}" for number in range(120)]
     bench.add(*names)
 
-    def pages_from(path: str, link: str) -> list[tuple[str, list[str]]]:
-        followed = []
-        at: str | None = path
-        while at is not None:
-            followed.append((at, [word for word in pages.text(at).split() if word in names]))
-            at = pages.link(at, link)
-        return followed
-
-    forth = pages_from("/orders?state=pending", "Next page")
-    back = pages_from(forth[-1][0], "Previous page")
-    assert sorted(name for _, listed in forth for name in listed) == names
-    assert [listed for _, listed in back] == [listed for _, listed in reversed(forth)]
-    assert back[-1][0] == forth[0][0]
+    listed = list[str]()
+    path: str | None = "/orders?state=pending"
+    while path is not None:
+        listed += [word for word in pages.text(path).split() if word in names]
+        path = pages.link(path, "Next page")
+    assert sorted(listed) == names
     assert len(pages.csv("/orders?format=csv")) == 121
 
 
 def test_a_page_that_begins_behind_an_order_that_is_gone_is_the_first(bench: Workbench, pages: Pages) -> None:
     bench.add("r1")
     shown = pages.text("/orders?after=999")
-    assert pages.link("/orders?after=999", "Previous page") == "/orders"
     assert "this is the first page" in shown
     assert "r1" in shown
 
@@ -264,7 +248,7 @@ def test_a_file_has_the_columns_of_the_command_and_no_formula(bench: Workbench, 
     assert row[header.index("submitted_at")].endswith("+08")
 
 
-@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("path", FILES)
 def test_every_list_has_a_file(bench: Workbench, pages: Pages, path: str) -> None:
     assert len(pages.csv(f"{path}?format=csv")) == 1
 
@@ -311,15 +295,11 @@ def test_what_needs_a_person_leads_to_it(bench: Workbench, pages: Pages) -> None
     assert "li: audit" in of_account
     for tab in TABS:
         assert not re.search("id:[0-9]", pages.text(f"/attention?tab={tab}"))
-    assert pages.csv("/attention?format=csv")[0][:3] == ["kind", "reason", "account"]
 
 
 def test_of_many_only_some_are_shown_with_a_link_to_all(bench: Workbench, pages: Pages) -> None:
     bench.intake.enqueue_orders([{"request_id": ""}] * 12)
-    bench.add("r1")
-    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
     assert pages.link("/attention?tab=rejected", "Show all of them") == "/rejected?open=yes"
-    assert len(pages.csv("/attention?format=csv")) == 14
 
 
 def test_receivers_and_notifications_are_shown_with_how_they_fare(bench: Workbench, pages: Pages) -> None:
@@ -344,7 +324,6 @@ def test_a_query_shows_its_orders_as_they_stand_now(bench: Workbench, pages: Pag
     assert "r2 Pending left out" in shown
     assert "Answered" in pages.text("/queries?outcome=answered")
     assert "There is nothing that matches." in pages.text("/queries?outcome=timeout")
-    assert [row[0] for row in pages.csv(f"/queries/{query.id}?format=csv")] == ["polled_id", "r1", "r2"]
 
 
 def test_refused_input_is_shown_whole_with_its_faults(bench: Workbench, pages: Pages) -> None:
@@ -382,13 +361,6 @@ def test_whatever_an_address_holds_besides_a_page_links_to_itself(bench: Workben
     bench.add("r1")
     assert f'hx-get="/orders/1?{odd}"' in pages.markup(f"/orders/1?{odd}")
     assert pages.open(f"/orders?{odd}").status_code == 200
-
-
-def test_a_path_that_is_no_page_is_answered_with_one(pages: Pages) -> None:
-    assert "There is nothing here" in pages.text("/order/1", status=404)
-    assert pages.open("/order/1", Accept="application/json").text == "Not Found\n"
-    elsewhere = pages.client.get("/order/1", base_url="http://console.example", headers={"Accept": "text/html"})
-    assert elsewhere.text == "Not Found\n"
 
 
 def test_how_often_an_unmatched_callback_came_is_shown(bench: Workbench, pages: Pages) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.console import READER, console_of, press, said_after, send
+from tests.support.console import press, said_after, send
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, REJECTED
 
@@ -71,13 +71,3 @@ def test_what_was_refused_since_the_page_was_shown_is_not_dismissed_by_it(
     assert "This has changed meanwhile" in answer.text
     assert open_rows(bench) == [1, 3]
     assert said_after(send(client, path, answer.text))["said"] == "Dismissed: 2."
-
-
-def test_who_may_only_read_dismisses_nothing(bench: Workbench) -> None:
-    refuse(bench, "1")
-    with console_of(bench.url, READER) as client:
-        assert "/dismiss" not in client.get("/rejected/1").text
-        for path in ("/rejected/1/dismiss", "/rejected/1/dismiss_all"):
-            assert client.get(path).status_code == 403
-            assert client.post(path, data={"confirmed": "yes"}).status_code == 403
-    assert open_rows(bench) == [1]

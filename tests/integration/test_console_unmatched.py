@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.console import READER, console_of, press, said_after, send
+from tests.support.console import press, said_after, send
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, EVENTS, UNMATCHED
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import OrderState, Source
 from worker.operations.act_by_hand import Operator
-from worker.operations.place_callbacks import dismiss_kept_callback
+from worker.operations.act_on_kept_input import dismiss_kept_callback
 
 pytestmark = pytest.mark.quick_on("sqlite")
 
@@ -131,15 +131,3 @@ def test_what_is_done_twice_is_done_once(bench: Workbench) -> None:
     again = (dismiss_kept_callback(bench.database, ann, 1), bench.intake.link_callback(ann, 1, 1))
     assert again == (CodedText(TextCode.NO_CALLBACK),) * 2
     assert len(bench.rows(ACTS)) == 1
-
-
-def test_who_may_only_read_sees_the_callback_and_no_acts(bench: Workbench) -> None:
-    keep(bench)
-    with console_of(bench.url, READER) as client:
-        shown = client.get("/unmatched/1").text
-        assert "&#34;requestId&#34;: &#34;r9&#34;" in shown
-        assert LINK not in shown
-        for path in (LINK, DISMISS):
-            assert client.get(path).status_code == 403
-            assert client.post(path, data={"confirmed": "yes", "order": "c-1", "reason": "x"}).status_code == 403
-    assert len(bench.rows(UNMATCHED)) == 1

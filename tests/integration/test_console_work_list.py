@@ -58,15 +58,6 @@ def test_the_address_keeps_what_the_list_is_narrowed_by_and_each_order_carries_i
     assert "this is the first page" in pages.text("/attention?after=999")
 
 
-def test_a_list_of_many_goes_on_and_says_how_many_they_are(bench: Workbench, pages: Pages) -> None:
-    bench.add(*map(str, range(60)))
-    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
-    assert "Orders: 60." in pages.text("/attention")
-    following = pages.link("/attention", "Next page")
-    assert following is not None
-    assert sorted([*listed(pages, "/attention"), *listed(pages, following)], key=int) == [*map(str, range(60))]
-
-
 def test_other_things_have_tabs_and_every_page_says_how_many_there_are(bench: Workbench, pages: Pages) -> None:
     need_a_person(bench)
     bench.intake.enqueue_orders([{"request_id": ""}, {"request_id": " "}])
@@ -147,15 +138,6 @@ def add_before_those_of_another_account(bench: Workbench, count: int) -> int:
     bench.run("UPDATE recharge_orders SET attention = 'too_old'")
     bench.run("UPDATE recharge_orders SET account = 'shop' WHERE request_id LIKE 'o%'")
     return bench.order("first").id
-
-
-def test_the_next_order_of_an_account_is_found_behind_many_of_another_one(bench: Workbench) -> None:
-    bench.add("last", age_seconds=7200.0)
-    first = add_before_those_of_another_account(bench, 300)
-    held, settings = "list=account%3Ddefault", settings_of_account(bench.url)
-    with pages_of(bench.url) as pages, pages.client.application.test_request_context(f"/orders/{first}?{held}"):
-        path = next_in_list(settings, bench.database, first)
-    assert path == f"/orders/{bench.order('last').id}?{held}"
 
 
 @pytest.mark.databases("sqlite")

@@ -1,7 +1,6 @@
 """Each database error has its kind; the transient ones are retried, and lose nothing."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +13,10 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.databases import DatabaseServer
-from tests.support.processes import environment, running_worker, send_tasks
-from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
-from tests.support.sql import column_of, execute
-from tests.support.waiting import eventually
+from tests.support.sql import execute
 from worker.cli.app import CommandError
 from worker.cli.session import errors_in_one_line
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.migrations import upgrade
 from worker.database.transactions import Database, is_contention, is_transient, is_unavailable
 from worker.settings import Settings
 
@@ -312,36 +306,3 @@ def test_the_text_of_an_error_does_not_hold_what_was_written(migrated_database_u
 
 
 # ------------------------------------------------------------------------------------------------- the whole worker
-
-
-def test_an_order_that_comes_while_the_database_is_read_only_is_enqueued_later(
-    postgresql_server: DatabaseServer, own_valkey: EmbeddedValkey, tmp_path: Path
-) -> None:
-    with postgresql_server.migrated(upgrade) as url:
-        execute(url, f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = on")
-        env = environment(database_url=url, broker_url=own_valkey.url, log_format="json", tick_seconds=60)
-        with running_worker(env, tmp_path) as worker:
-            send_tasks(own_valkey.url, ("reconciler.enqueue_order", [{"request_id": "r1"}]))
-            # No tick is cut short before it.
-            worker.wait_for("reconciler.enqueue_order is put off: the database is read-only; it is tried again")
-            assert worker.output.count('"action": "database_read_only"') == 1
-            assert "the database is away" not in worker.output
-            execute(url, *writable_again(name_of(url)))
-            orders = "SELECT request_id FROM recharge_orders"
-            eventually(lambda: column_of(url, orders) == ["r1"], "the order's row")
-            assert worker.stop() == 0
-    assert "task_failed" not in worker.output
-
-
-def test_a_database_outage_is_one_line_of_all_processes(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    with EmbeddedPostgres() as server:
-        upgrade(server.url)
-        env = environment(database_url=server.url, broker_url=own_valkey.url, log_format="json", tick_seconds=0.05)
-        with running_worker(env, tmp_path) as worker:
-            server.kill()
-            worker.wait_for('"action": "database_unavailable"')
-            # Both processes tick meanwhile.
-            time.sleep(2)
-            server.start()
-            assert worker.stop() == 0
-    assert worker.output.count('"action": "database_') == 1

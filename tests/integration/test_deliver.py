@@ -1,8 +1,6 @@
 """Claims of notifications and notes of how deliveries ended, on every database."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
@@ -106,30 +104,6 @@ def test_what_is_claimed_is_leased_for_20_seconds_and_not_claimed_again(
     assert len(other.claim()) == 5
 
 
-@pytest.mark.slow
-def test_two_workers_on_one_outbox_claim_nothing_twice(bench: Workbench, process: Process, other: Process) -> None:
-    put_notifications(bench, 300)
-    have_begun = threading.Barrier(2)
-
-    def claim_all(one: Process) -> list[str]:
-        claimed: list[str] = []
-        for number in range(200):
-            claims = one.claim(3)
-            if number == 0:
-                have_begun.wait(60)
-            claimed += [one.event_id for one in claims]
-            one.end(claims, OK)
-        return claimed
-
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(claim_all, (process, other))
-    assert len(first) + len(second) == 300
-    assert len({*first, *second}) == 300
-    assert first
-    assert second
-    assert {row.state for row in notifications(bench)} == {NotificationState.DELIVERED}
-
-
 def test_a_success_is_noted_with_what_the_receiver_said(bench: Workbench, process: Process) -> None:
     put_notifications(bench, 2)
     process.end(process.claim(), OK)
@@ -148,18 +122,6 @@ def test_ends_are_noted_and_the_next_are_claimed_in_one_transaction(bench: Workb
     assert [one.id for one in claims] == [row.id for row in rows[2:]]
     assert process.end(claims, TIMEOUT, places=8) == []
     assert [row.outcome for row in notifications(bench)] == ["accepted", "accepted", "timeout", "timeout"]
-
-
-def test_a_success_is_noted_also_after_its_lease(bench: Workbench, process: Process, other: Process) -> None:
-    put_notifications(bench, 1)
-    late = process.claim()
-    other.database.step = HOUR
-    again = other.claim()
-    assert len(again) == 1
-    process.end(late, OK)
-    assert notifications(bench)[0].state is NotificationState.DELIVERED
-    other.end(again, answered(500))
-    assert notifications(bench)[0].state is NotificationState.DELIVERED
 
 
 def test_a_success_is_not_noted_for_another_event_that_has_the_id_of_its_row_by_now(
@@ -184,17 +146,6 @@ def test_what_was_delivered_twice_keeps_its_first_time(bench: Workbench, process
     process.database.step = HOUR
     process.end(claims, OK)
     assert notifications(bench) == first
-
-
-def test_a_failure_is_noted_only_by_the_holder_of_the_lease(bench: Workbench, process: Process, other: Process) -> None:
-    put_notifications(bench, 1)
-    late = process.claim()
-    other.database.step = HOUR
-    other.claim()
-    before = notifications(bench)
-    process.end(late, TIMEOUT)
-    assert notifications(bench) == before
-    assert endpoint(bench).rest_from is None
 
 
 def test_a_failure_of_its_own_delays_an_event_and_makes_way_for_others(bench: Workbench, process: Process) -> None:
@@ -309,23 +260,6 @@ def test_in_doubt_what_was_never_tried_goes_first_and_then_what_is_due_longest(
         process.end([only], answered(404))
     assert sent[:3] == [result.id, *(row.id for row in bulk)]
     assert sorted(sent[3:]) == [row.id for row in notifications(bench)[:5]]
-
-
-def test_410_stops_the_endpoint(bench: Workbench, process: Process) -> None:
-    put_notifications(bench, 3)
-    process.end(process.claim(1), answered(410))
-    assert endpoint(bench).stopped_at is not None
-    process.database.step = 1000 * HOUR
-    assert process.due() == set()
-    assert process.claim() == []
-    assert [row.state for row in notifications(bench)] == ["pending"] * 3
-
-
-def test_four_of_five_claims_take_results_first(bench: Workbench, process: Process) -> None:
-    put_notifications(bench, 10, rank=Rank.BULK)
-    put_notifications(bench, 10)
-    rank = {row.id: row.rank for row in notifications(bench)}
-    assert [rank[process.claim(1)[0].id] for _ in range(10)] == [0, 0, 0, 0, 1] * 2
 
 
 def test_a_claim_is_filled_with_what_is_of_the_other_rank(bench: Workbench, process: Process) -> None:

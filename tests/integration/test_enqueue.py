@@ -57,11 +57,6 @@ def test_orders_are_accepted_with_all_their_fields(bench: Workbench) -> None:
     assert abs(second.submitted_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_a_caller_is_answered_in_json(bench: Workbench) -> None:
-    answer = enqueue(bench, {"request_id": "r1"}, {"request_id": ""}, 5)
-    assert json.loads(json.dumps(answer)) == answer
-
-
 def test_the_same_order_again_is_a_duplicate_and_changes_nothing(bench: Workbench) -> None:
     order = {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "expected_amount": "2.94"}
     enqueue(bench, order)
@@ -157,18 +152,6 @@ def test_a_list_that_names_an_order_twice_holds_a_duplicate(bench: Workbench) ->
     assert (answer["accepted"], answer["duplicates"], list(errors_of(answer))) == (1, 2, [3, 4])
     (order,) = bench.orders()
     assert (order.request_id, order.custom_parm, order.mobile) == ("r1", "c1", MOBILE)
-
-
-def test_accounts_do_not_share_their_ids(bench: Workbench) -> None:
-    answer = enqueue(bench, {"request_id": "r1"}, {"request_id": "r1", "account": "second"})
-    assert answer == answer_of(accepted=2)
-
-
-def test_ids_compare_byte_by_byte(bench: Workbench) -> None:
-    names = ["abc", "ABC", "äbc", "Äbc", "a\u0308bc", "ａbc", "𝒶bc", "straße", "strasse"]
-    assert enqueue(bench, *({"request_id": name} for name in names)) == answer_of(accepted=len(names))
-    assert {order.request_id for order in bench.orders()} == set(names)
-    assert enqueue(bench, *({"request_id": name} for name in names)) == answer_of(duplicates=len(names))
 
 
 # What the domain refuses of an order is in its own tests: these have payloads of every kind.

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 
 

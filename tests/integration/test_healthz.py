@@ -61,23 +61,6 @@ def said(visitor: Visitor) -> tuple[int, dict[str, str]]:
     return answer.status_code, answer.json or {}
 
 
-@pytest.mark.slow
-def test_a_worker_a_broker_and_a_database_are_healthy(
-    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
-) -> None:
-    tick(bench, seconds_ago=1)
-    # So long that the tick is recent enough for the whole test.
-    with asking(migrated_database_url, own_valkey.url, check_tick_seconds=300) as visitor:
-        # A first question takes long enough, on a busy machine, to count as unanswered.
-        assert eventually(lambda: said(visitor) == (200, OK), "health")
-        assert visitor.get("/healthz").headers["Cache-Control"] == "no-store"
-        own_valkey.stop()
-        found = eventually(lambda: now if (now := said(visitor))[0] == 503 else None, "a missing broker")
-        assert found == (503, {**OK, "broker": "cannot be reached"})
-        own_valkey.start()
-        assert eventually(lambda: said(visitor) == (200, OK), "health")
-
-
 @pytest.mark.parametrize(
     ("ticked", "settings", "missing"),
     [

@@ -15,8 +15,8 @@ from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.finance.report import Period
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.stores.notifications import delivered_before, next_delayed, next_unreceived
@@ -35,15 +35,11 @@ from worker.views.notifications import (
     orders_given_up,
     recent_notifications,
 )
-from worker.views.order import notifications_of, orders_with_id
+from worker.views.order import notifications_of, numbers_of, orders_with_id
 from worker.views.orders import ANY_REASON, OrderSearch, count_found, find_orders, search_orders
 from worker.views.page import ROWS_AT_ONCE
 from worker.views.queries import recent_queries
-from worker.views.todo import (
-    orders_with_attention,
-    unresolved_without_attention,
-)
-from worker.views.work_list import numbers_of, orders_to_work_on
+from worker.web.console.work_list import orders_to_work_on
 
 COUNT = 6_000
 # PostgreSQL's plan sorts more than the rows of one moment.
@@ -210,19 +206,19 @@ READS: dict[str, Read] = {
     ),
     "unmatched": lambda connection: recent_unmatched(connection, after=None, **PAGE),
     "unmatched long ago": lambda connection: recent_unmatched(connection, before=submitted(5900), after=None, **PAGE),
-    "work list": lambda connection: orders_to_work_on(connection, OrderSearch(), after=None, **PAGE),
+    "work list": lambda connection: orders_to_work_on(
+        connection, OrderSearch(attention=ANY_REASON), after=None, **PAGE
+    ),
     "work list: unresolved without a reason": lambda connection: orders_to_work_on(
         connection, OrderSearch(attention=[None], since=submitted(5000), is_oldest_first=True), after=None, **PAGE
     ),
     "work list: the next order": lambda connection: orders_to_work_on(
-        connection, OrderSearch(accounts=["shop"]), after=1003, most=1
+        connection, OrderSearch(attention=ANY_REASON, accounts=["shop"]), after=1003, most=1
     ),
     "work list: how many": lambda connection: count_found(
         connection, OrderSearch(attention=[*Attention, None], accounts=["default"], until=submitted(7)), 10_001
     ),
     "work list: numbers": lambda connection: numbers_of(connection, [5, 1_000_007]),
-    "todo: attention": lambda connection: orders_with_attention(connection, Attention.TOO_OLD, 5, 10_001),
-    "todo: unresolved": lambda connection: unresolved_without_attention(connection, 5, 10_001),
     "todo: accounts": accounts.accounts_with_pending,
     "todo: rejected": lambda connection: counts.rejected_since(connection, submitted(50), 10_001),
     "todo: unmatched": lambda connection: counts.unmatched_before(connection, submitted(5900), 10_001),
@@ -240,7 +236,7 @@ READS: dict[str, Read] = {
     ),
     "notifications: counts": lambda connection: counts.watched_notifications(connection, NOON),
     "todo: refused notifications": lambda connection: long_refused(connection, ["account-3"], NOON, 5, 10_001),
-    "all accounts": lambda connection: accounts.known_accounts(connection, with_unreceived=True),
+    "all accounts": accounts.known_accounts,
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
     "notifications of orders": lambda connection: notifications_of(connection, 5),

@@ -5,13 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, event, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from tests.support.plans import query_row
 from tests.support.reconciling import Workbench
 from tests.support.scraping import Scraper, Seconds, count_totals
-from tests.support.settled_orders import add_newest
-from tests.support.waiting import eventually
+from tests.support.settled_orders import a_purge, add_newest
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
@@ -19,8 +18,8 @@ from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.metric_counting import labels_of
-from worker.operations.count_metrics import ROWS_AT_ONCE, MetricCounting, count_further
 from worker.operations.purge import purge, purge_orders
+from worker.operations.upkeep import MOST_COUNTED, MetricCounting, count_further
 from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
@@ -144,17 +143,17 @@ def test_a_total_has_no_sample_before_a_tick_has_counted(bench: Workbench, scrap
 def test_counting_begins_with_the_newest_rows_all_of_which_are_shown_at_once(
     bench: Workbench, scrapers: list[Scraper]
 ) -> None:
-    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    refuse(bench, MOST_COUNTED + 500, long_ago(bench))
     count_totals(bench.database)
-    assert scrapers[0].samples()[SERVE_SAMPLE] == ROWS_AT_ONCE
-    refuse(bench, ROWS_AT_ONCE + 500, long_ago(bench))
+    assert scrapers[0].samples()[SERVE_SAMPLE] == MOST_COUNTED
+    refuse(bench, MOST_COUNTED + 500, long_ago(bench))
     counting = MetricCounting(bench.database, RULES)
     counting.count_some()
-    assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE
+    assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * MOST_COUNTED
     # It has not caught up, so the next tick continues; then it rests.
     for _ in range(2):
         counting.count_some()
-        assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * ROWS_AT_ONCE + 500
+        assert scrapers[0].samples()[SERVE_SAMPLE] == 2 * MOST_COUNTED + 500
         refuse(bench, 1, long_ago(bench))
 
 
@@ -179,8 +178,8 @@ def test_neither_a_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None
     assert before[LAST_ANSWER_SAMPLE] == pytest.approx(at.timestamp() + 1, abs=0.01)
 
     add_newest(bench)
-    assert sum(one.rows for one in purge_orders(bench.database, long_ago(bench, days=30), dry_run=False)) == 3
-    purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), dry_run=False)}
+    assert sum(one.rows for one in purge_orders(bench.database, long_ago(bench, days=30), a_purge())) == 3
+    purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), a_purge())}
     assert purged["platform_queries"] == 3
     assert purged["rejected_orders"] == 5
     assert scraped() == before
@@ -203,39 +202,6 @@ def test_rows_that_come_after_deleted_ones_are_counted(bench: Workbench) -> None
     assert counted(bench).values[SERVE] == 7
 
 
-def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
-    bench: Workbench, scrapers: list[Scraper], clock: Seconds
-) -> None:
-    bench.enqueue(*({"request_id": f"r{number}"} for number in range(10_400)))
-    bench.make_due()
-    pending = 'reconciler_orders_pending{account="default"}'
-    scraper = scrapers[0]
-    samples = scraper.samples()
-    assert samples[pending] == samples['reconciler_orders_due{account="default"}'] == 10_400
-    assert 'reconciler_oldest_due_timestamp_seconds{account="default"}' in samples
-
-    def remove(below: int) -> None:
-        bench.run("DELETE FROM recharge_orders WHERE id <= :below", below=below)
-
-    first = bench.orders()[0].id
-    remove(first + 99)
-    clock.seconds += 20
-    # No process waits for it, and it is not counted again within a minute.
-    assert scraper.samples()[pending] == 10_400
-    clock.seconds += 45
-    scraper.samples()
-    assert eventually(lambda: scraper.samples()[pending] < 10_400, "a refreshed count")
-    assert scraper.samples()[pending] == 10_300
-
-    remove(first + 999)
-    clock.seconds += 65
-    scraper.samples()
-    assert eventually(lambda: scraper.samples()[pending] < 10_000, "a count that is not large any more")
-    remove(first + 1_000)
-    clock.seconds += 16
-    assert scraper.samples()[pending] == 9_399
-
-
 def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[Scraper], clock: Seconds) -> None:
     pending = 'reconciler_orders_pending{account="default"}'
     assert scrapers[0].samples()[pending] == 0
@@ -244,16 +210,3 @@ def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[
     assert scrapers[0].samples()[pending] == 0
     clock.seconds += 2
     assert scrapers[0].samples()[pending] == 1
-
-
-def test_scrapes_at_the_same_moment_share_one_reading(bench: Workbench, scrapers: list[Scraper]) -> None:
-    read: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        read.extend(["gauges"] if "FROM worker_processes" in statement else [])
-
-    event.listen(scrapers[0].database.engine, "before_cursor_execute", note)
-    with ThreadPoolExecutor(8) as pool:
-        texts = [one.result() for one in [pool.submit(scrapers[0].text) for _ in range(8)]]
-    assert read == ["gauges"]
-    assert len(set(texts)) == 1

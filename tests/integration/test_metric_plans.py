@@ -14,14 +14,13 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.watching import PendingOrders
-from worker.domain.watching.plots import Span, bucket_starts
+from worker.domain.watching.plots import bucket_starts
 from worker.stores import metric_totals
 from worker.views import counts, metrics, plots, watching
 
 pytestmark = pytest.mark.slow
 
 ROWS = 20_000
-MOST = 10_001
 TABLES = ("recharge_orders", "order_events", "platform_queries", "notifications")
 END = Cursor(counted_id=ROWS - 100, counted_at=NOON)
 
@@ -54,23 +53,18 @@ def _fill(connection: Connection) -> None:
 
 
 OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
-    "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON, MOST), "orders_due"),
-    "attention": (lambda connection: counts.attention(connection, MOST), "orders_todo"),
-    "unresolved": (lambda connection: counts.unresolved(connection, MOST), "orders_"),
-    "notifications": (
-        lambda connection: counts.notifications(connection, ["default", "b"], MOST),
-        "ix_notifications_due",
-    ),
+    "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON), "orders_due"),
+    "attention": (lambda connection: counts.attention(connection, None), "orders_todo"),
+    "unresolved": (lambda connection: counts.unresolved(connection, None), "orders_"),
+    "notifications": (counts.notifications, "ix_notifications_"),
     "last queries": (lambda connection: metrics.last_queries(connection, END.counted_id), ""),
     "queries to count": (lambda connection: metric_totals.next_queries(connection, END, 2_000), ""),
     "events to count": (lambda connection: metric_totals.next_events(connection, END, 50), ""),
 }
-STARTS = bucket_starts(NOON, Span.HOUR)
+STARTS = bucket_starts(NOON)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
-    "all pending": (lambda connection: counts.pending(connection, ["default"], NOON), "orders_due"),
     "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_results"),
     "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),
-    "plots: oldest": (plots.oldest_submitted, "orders_submitted"),
     "plots: submitted": (lambda connection: list(plots.count_submitted(connection, STARTS)), "orders_submitted"),
     "plots: final": (lambda connection: plots.count_final(connection, STARTS), "orders_results"),
     "plots: stopped": (lambda connection: plots.stopped_since(connection, NOON), "orders_changed"),
@@ -90,10 +84,10 @@ def test_no_count_reads_a_whole_table(database: Database, name: str) -> None:
 
 def test_what_is_read_is_right(database: Database) -> None:
     with database.read() as connection:
-        pending = PendingOrders(counts=counts.pending(connection, ["default", "b"], NOON, MOST)["default"])
-        attention = counts.attention(connection, MOST)
-        unresolved = counts.unresolved(connection, MOST)
-        notifications = counts.notifications(connection, ["default", "b"], MOST)["default"]
+        pending = PendingOrders(counts=counts.pending(connection, ["default", "b"], NOON)["default"])
+        attention = counts.attention(connection, None)
+        unresolved = counts.unresolved(connection, None)
+        notifications = counts.notifications(connection)["default"]
         events = metric_totals.next_events(connection, END, 2_000)
     assert (pending.pending, pending.due, pending.oldest_due_at) == (100, 51, NOON - timedelta(seconds=50))
     assert attention == {("default", "too_old"): 20}

@@ -8,7 +8,7 @@ from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.plain_role import PlainRole, least_role
 from tests.support.servers import EmbeddedValkey
 from worker.database.error_kinds import ErrorKind
-from worker.database.rights import needed_rights, read_missing_rights
+from worker.database.server import needed_rights, read_missing_rights
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -100,8 +100,9 @@ def test_a_revision_that_may_not_be_read_is_no_missing_migration(role: PlainRole
     role.revoke("SELECT", "alembic_version")
     database = cli.checks(status=1)["database"]
     assert database["status"] == "fatal"
-    assert "SELECT on alembic_version" in database["detail"]
-    assert "SELECT on alembic_version" in cli.error("orders")
+    assert "denied" in database["detail"]
+    assert "alembic_version" in database["detail"]
+    assert "alembic_version" in cli.error("orders")
 
 
 @pytest.mark.parametrize(
@@ -111,13 +112,11 @@ def test_a_revision_that_may_not_be_read_is_no_missing_migration(role: PlainRole
         ("INSERT", ("enqueue", "-", "--format", "jsonl")),
     ],
 )
-def test_a_command_names_table_and_right_and_says_what_to_do(
-    role: PlainRole, right: str, command: tuple[str, ...]
-) -> None:
+def test_a_command_names_the_table_and_says_what_to_do(role: PlainRole, right: str, command: tuple[str, ...]) -> None:
     role.revoke(right, "recharge_orders")
     line = commands(role).error(*command, stdin=b'{"request_id": "r1"}\n')
-    assert line.startswith(f"the database's role lacks a right (the role {role.name}")
-    assert f"{right} on recharge_orders" in line
+    assert line.startswith("the database's role lacks a right (")
+    assert "recharge_orders" in line
     assert "docs/deployment.md" in line
     assert "this should not happen" not in line
 

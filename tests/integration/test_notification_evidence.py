@@ -18,8 +18,8 @@ from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
 from worker.database.tables import NOTIFICATIONS
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, Webhook
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
-from structlog.testing import capture_logs
 
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.racing import at_once
@@ -27,16 +26,13 @@ from worker.domain.records.notifications import (
 )
 from worker.operations.act_by_hand import Operator
 from worker.operations.change_endpoints import (
-    EndpointComparison,
     EndpointEntry,
     enter_endpoints,
     forget_endpoint,
     pause_notifications,
     resume_notifications,
 )
-from worker.operations.purge import OldDeliveries
-from worker.runtime import Runtime
-from worker.settings import Settings
+from worker.operations.upkeep import OldDeliveries
 from worker.stores.notifications import lock_endpoint, read_endpoints, save_endpoint
 
 ANN = Operator(name="ann", reason="moved")
@@ -173,55 +169,6 @@ def test_a_process_of_the_pool_enters_endpoints_that_the_first_one_could_not_ent
     in_a_child(entry, bench.url)
     entry.enter_once(bench.database, [GIVEN])
     assert endpoint_of(bench) is None
-
-
-def test_a_process_with_another_target_than_the_one_entered_says_so_once_until_that_changes(bench: Workbench) -> None:
-    comparison = EndpointComparison(bench.database, [GIVEN])
-
-    def said() -> list[tuple[str, str]]:
-        with capture_logs() as logs:
-            comparison.compare()
-        return [(line["endpoint"], line["ours"]) for line in logs if line["action"] == "endpoint_differs"]
-
-    assert said() == []
-    enter_endpoints(bench.database, [replace(GIVEN, events=(EventType.FAILED,))])
-    assert said() == []
-    enter_endpoints(bench.database, [MOVED])
-    assert said() == [("https://two.example", "https://one.example")]
-    assert said() == []
-    enter_endpoints(bench.database, [MOVED_AGAIN])
-    assert said() == [("https://three.example", "https://one.example")]
-    enter_endpoints(bench.database, [GIVEN])
-    assert said() == []
-    enter_endpoints(bench.database, [MOVED_AGAIN])
-    assert said() == [("https://three.example", "https://one.example")]
-    forget_endpoint(bench.database, ANN, "default")
-    assert said() == []
-
-
-def test_a_process_compares_its_endpoints_at_a_tick(bench: Workbench) -> None:
-    entry = EndpointEntry()
-    entry.enter_once(bench.database, [MOVED])
-    settings = Settings(
-        database_url=bench.url,
-        account_sid="a" * 32,
-        auth_token="b" * 32,
-        app_id="app-1",
-        platform_url="http://127.0.0.1:9",
-        notify_url="https://one.example/hook?k=v",
-        notify_secret=SECRETS[0],
-        # It makes no tick by itself.
-        tick_seconds=60.0,
-    )
-    runtime = Runtime(settings, endpoint_entry=entry)
-    try:
-        with capture_logs() as logs:
-            runtime.ticks.tick()
-            runtime.ticks.tick()
-    finally:
-        runtime.close()
-    assert [line["account"] for line in logs if line["action"] == "endpoint_differs"] == ["default"]
-    assert endpoint_of(bench) == MOVED.as_endpoint()
 
 
 def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:

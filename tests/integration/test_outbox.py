@@ -17,11 +17,11 @@ from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.orders import operator_acts as acts
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import OrderState, version_at
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
-from worker.operations.flag_overdue import OverdueOrders
+from worker.operations.upkeep import OverdueOrders
 
 ANN = Operator(name="ann", reason="by hand")
 
@@ -129,11 +129,12 @@ def test_acts_on_many_orders_and_flags_do_not_go_before_results(bench: Workbench
 
 def test_a_retry_of_refused_input_does_not_go_before_results(bench: Workbench) -> None:
     put_endpoint(bench)
-    bench.intake.cancel_orders([{"request_id": "r1"}])
     bench.add("r1")
+    kept = {"source": "reconciler.record_callbacks", "payload": json.dumps(callback("r1")), "errors": "once"}
+    bench.run(REJECTED.insert(), {**kept, "received_at": bench.now()})
     (row,) = bench.rows(REJECTED)
     assert bench.intake.retry_rejected(row["id"], actor="ann")["errors"] == []
-    assert [(one.type, one.row.rank) for one in told_of(bench)] == [("order.cancelled", Rank.BULK)]
+    assert [(one.type, one.row.rank) for one in told_of(bench)] == [("order.succeeded", Rank.BULK)]
 
 
 def test_what_is_rolled_back_is_not_told_of(bench: Workbench) -> None:

@@ -34,8 +34,8 @@ from worker.cli.app import app
 from worker.cli.declare import add
 from worker.database.tables import METADATA
 from worker.demo.command import demo
+from worker.domain.records.operators import Part
 from worker.domain.records.orders import OrderState
-from worker.domain.records.users import Part
 from worker.settings import PREFIX, VARIABLES, Settings
 from worker.web.app import WebProcess
 from worker.web.metric_catalogue import CATALOGUE
@@ -56,13 +56,13 @@ taken = [f"{name}({one})" for name, one in arguments if "args" not in str(named[
 print(json.dumps([*named, *taken]))
 """
 COMMANDS = """
-acts --json | acts --csv | callback-url shop --new
+acts --json | acts --csv | callback-url shop
 compare statement.csv --json | compare statement.csv --csv | compare statement.csv --by settled --json | doctor --json
 enqueue orders.csv --json | health --json | limit --window 60 --json | migrate --json | migrate --to 9999 --yes
 notify-test --json | nosuch | notifications --json | notifications --csv | order {attention} --json
 order {unresolved} --json | order nosuch | order {settled} --json | order {pending} --json
 orders --json | orders --csv | orders --summary --json | orders --summary --csv | orders --account nosuch
-orders --json --csv | plan --json | queries --json | queries --csv | query {query} --json | query {query} --csv
+orders --json --csv | queries --json | queries --csv | query {query} --json
 query 99999 | rejected --json | rejected --csv | rejected {rejected} --json | rejected {rejected} --csv
 rejected --retry {rejected} --json | report --json | report --csv | report --by account --json | report --by day --csv
 status --json | status --check --json | todo --json | todo --csv | unmatched --json | unmatched --csv
@@ -73,8 +73,8 @@ reopen {unresolved} --reason x --json | reopen {settled} --reason x --json | res
 pause default --for 1h --reason x --json | resume default --json | resume default --json | hold --json
 notifications pause default --json | notifications resume default --json
 notifications forget default --yes --json | archive --settled-before 1h --yes --json
-purge --orders 90d --yes --json | purge --orders 90d --dry-run --csv | purge --older-than 400d --yes --json
-purge --older-than 400d --dry-run --csv | user remove nosuch | explain answer.json --ids 1,2 --json
+purge --orders 90d --yes --json | purge --older-than 400d --yes --json
+user remove nosuch | explain answer.json --ids 1,2 --json
 poll {pending} --dry-run --json
 """
 OTHER_OUTPUT = "--by|--check|--retry|--summary"

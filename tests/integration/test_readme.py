@@ -28,8 +28,8 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.sql import session
 from worker.domain.orders import operator_acts
 from worker.domain.orders.submissions import read_order
-from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Submission
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Operator, act_on_orders
 from worker.operations.cancel_and_check import cancel
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks.bodies import Callback, receive
 from worker.domain.orders.operator_acts import reopen
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import Act
-from worker.domain.records.answers import Refused
-from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.records.incoming import Refused, Rejection, Trust
+from worker.domain.records.operators import Act
 from worker.domain.records.orders import Attention, OrderState
 from worker.operations.reserve_slot import read_resting
 from worker.operations.save_orders import save_orders
@@ -147,12 +145,6 @@ def test_rows_of_an_older_release_that_hold_the_same_callback_make_one_event(ben
     bench.add("r1")
     assert bench.rows(UNMATCHED) == []
     assert [(row["kind"], row["repeats"]) for row in bench.events_of("r1")] == [("settled", None), ("ignored", 14)]
-
-
-def test_refused_callbacks_of_a_task_are_kept_once_and_counted(bench: Workbench) -> None:
-    for _ in range(3):
-        bench.intake.record_callbacks(["junk", "junk"])
-    assert [(row["source"], row["repeats"]) for row in bench.rows(REJECTED)] == [("reconciler.record_callbacks", 5)]
 
 
 @pytest.mark.parametrize("trust", list(Trust))
@@ -311,23 +303,6 @@ def test_a_hint_that_comes_while_a_query_gives_its_order_up_is_kept(bench: Workb
     assert states(bench) == {"r1": "succeeded", "r2": "succeeded"}
 
 
-@pytest.mark.parametrize("said", [{"oriAmount": None}, {"trafficSts": "-1", "remark": "订单不存在"}])
-def test_a_late_result_that_proves_nothing_has_an_unresolved_order_polled_once_more(
-    bench: Workbench, said: dict[str, Any]
-) -> None:
-    bench.open()
-    given_up(bench, "r1", due_at=bench.now() + timedelta(hours=5))
-    take_in(bench, callback(**said))
-    assert bench.reconcile([item("r1", "0")]).ids == ("r1",)
-    # The same again, by the task: it is counted, and the order is polled ten windows after its last poll.
-    body = {"requestId": "r1", "appid": "app-1", "trafficSts": "1", **said}
-    bench.intake.record_callbacks([{name: value for name, value in body.items() if value is not None}] * 2)
-    assert bench.grants.take(bench.slot) is None
-    wait(bench, minutes=10)
-    assert bench.reconcile([item("r1")]).ids == ("r1",)
-    assert states(bench) == {"r1": "succeeded"}
-
-
 def test_a_hint_about_an_order_that_queries_failed_by_spoils_no_batch(bench: Workbench) -> None:
     bench.open()
     given_up(bench, "bad", failures_alone=3)
@@ -377,25 +352,3 @@ def test_a_hint_about_an_order_that_is_given_up_has_it_polled_within_ten_windows
     assert order.state is OrderState.UNRESOLVED
     assert order.check_requested_at is not None
     assert order.check_requested_at <= query.sent_at + bench.rules.windows(10)
-
-
-def test_a_hint_that_contradicts_a_final_state_is_shown_once(bench: Workbench) -> None:
-    bench.add("r1")
-    take_in(bench, callback())
-    hint = callback(trust=Trust.CHECK, trafficSts="-1", mobile="188****0804")
-    take_in(bench, hint, hint)
-    take_in(bench, hint, callback(trust=Trust.CHECK))
-    order = bench.order("r1")
-    assert (order.state, order.attention, order.ori_amount) == ("succeeded", "late_conflict", Decimal("2.94"))
-    events = [(row["kind"], row["repeats"]) for row in bench.events_of("r1")]
-    assert events == [("settled", None), ("contradicted", 2), ("ignored", None)]
-
-
-def test_a_hint_that_is_kept_does_no_more_once_its_order_is_known(bench: Workbench) -> None:
-    take_in(bench, callback(trust=Trust.CHECK), callback("r2"))
-    assert [row["trust"] for row in bench.rows(UNMATCHED)] == [Trust.CHECK, Trust.SETTLE]
-    bench.add("r1", "r2")
-    bench.intake.match_some_callbacks()
-    assert states(bench) == {"r1": "pending", "r2": "succeeded"}
-    assert bench.order("r1").check_requested_at is not None
-    assert bench.rows(UNMATCHED) == []

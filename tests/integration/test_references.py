@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.reconciling import Workbench, answer_to, errors_of, item
 from tests.support.sql import statements_of
-from worker.database.tables import ORDERS, REJECTED
+from worker.database.tables import REJECTED
 from worker.domain.records.accounts import Rules
 
 MOBILE = "18812340804"
@@ -90,19 +90,6 @@ def test_a_reference_that_names_no_order_is_refused_and_kept(bench: Workbench, o
     assert sorted(row["payload"] for row in kept) == sorted(map(json.dumps, listed[:8]))
     assert {row["source"] for row in kept} == {f"reconciler.{operation}"}
     assert answer["cancelled" if operation == "cancel_orders" else "queued"] == 1
-
-
-def test_a_check_is_refused_where_the_order_is_not_pending(bench: Workbench) -> None:
-    settle_three(bench)
-    listed = references("succeeded", "pending", "failed", "unresolved", "cancelled", "succeeded")
-    before = bench.rows(ORDERS)
-    answer = bench.intake.check_orders(listed)
-    assert answer["queued"] == 1
-    errors = errors_of(answer)
-    assert list(errors) == [0, 2, 3, 4, 5]
-    assert all("not pending" in error and "reopen" in error for (error,) in errors.values())
-    assert [row["state"] for row in bench.rows(ORDERS)] == [row["state"] for row in before]
-    assert [row["kind"] for row in bench.events_of("pending")] == ["check_requested"]
 
 
 def test_a_checked_order_is_due_now_and_goes_before_older_ones(bench: Workbench) -> None:

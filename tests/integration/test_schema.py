@@ -15,13 +15,13 @@ from tests.support.plans import NOON, add, analyze, plan, row, steps_of
 from tests.support.sql import statements_of
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.orders.giving_up import overdue_before
+from worker.domain.orders.settlement import overdue_before
 from worker.domain.queries.choose_batch import each_once, first_pages
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.order_changes import EventKind, OrderEvent
 from worker.domain.records.orders import IdKind, Lane, OrderKey, OrderState, Source
 from worker.domain.records.queries import Candidate
-from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.ages_and_observations import BUCKETS
 from worker.domain.scheduling.pick_by_priority import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.reserve_slot import choose_due

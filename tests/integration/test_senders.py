@@ -108,18 +108,6 @@ def test_every_event_is_delivered_once_and_verifies(bench: Workbench, receiver: 
 
 @all_databases
 @pytest.mark.slow
-def test_two_processes_on_one_outbox_deliver_nothing_twice(
-    bench: Workbench, receiver: Receiver, start: StartSenders
-) -> None:
-    put_notifications(bench, 200)
-    start({"default": receiver.url})
-    start({"default": receiver.url}, enters=False)
-    eventually(lambda: states(bench) == ["delivered"] * 200, "every delivery")
-    assert len(receiver.requests) == len(set(receiver.event_ids)) == 200
-
-
-@all_databases
-@pytest.mark.slow
 def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
@@ -143,33 +131,6 @@ def test_a_backlog_that_is_being_sent_is_not_shown_as_unsent(
         looks += 1
         may_answer.release(30)
     assert looks > 10
-
-
-def test_no_more_than_eight_deliveries_to_one_endpoint_are_under_way(
-    bench: Workbench, receiver: Receiver, start: StartSenders
-) -> None:
-    under_way: list[int] = []
-    lock, eighth = threading.Lock(), threading.Event()
-    now = [0]
-
-    def count(_: Delivered, answering: Answering) -> None:
-        with lock:
-            now[0] += 1
-            under_way.append(now[0])
-            if now[0] == 8:
-                eighth.set()
-        # Less than a delivery's 10 s: if eight never meet, the last line says so.
-        eighth.wait(8)
-        time.sleep(0.02)
-        with lock:
-            now[0] -= 1
-        answering.answer()
-
-    receiver.reply = count
-    put_notifications(bench, 40)
-    start({"default": receiver.url})
-    eventually(lambda: states(bench) == ["delivered"] * 40, "every delivery")
-    assert max(under_way) == 8
 
 
 def test_an_endpoint_that_hangs_delays_no_other(bench: Workbench, receiver: Receiver, start: StartSenders) -> None:

@@ -27,8 +27,9 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime
 from worker.settings import Settings
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 from worker.web.callbacks import PATIENCE_SECONDS
 from worker.web.server import THREADS

@@ -1,10 +1,8 @@
 """A result backend that acknowledges bytes and never answers: tasks do not wait for it."""
 
 import socket
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,25 +43,16 @@ def test_orders_come_in_while_the_result_backend_is_silent(
             assert answer == [{"accepted": 0, "duplicates": 1, "rejected": []}]
 
 
-@pytest.fixture(params=["redis", "db"])
-def silent_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "redis":
-        # The kernel accepts connections that nothing reads from.
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
-    else:
-        file = tmp_path / "results.db"
-        # Its tables are made first.
-        caller(f"db+sqlite:///{file}").backend.get_state("none")
-        with closing(sqlite3.connect(file)) as holder:
-            holder.execute("BEGIN EXCLUSIVE")
-            yield f"db+sqlite:///{file}?timeout=30"
+@pytest.fixture
+def silent_backend() -> Iterator[str]:
+    # The kernel accepts connections that nothing reads from.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
 def caller(backend: str) -> Celery:
     bounded = Celery(backend=backend)
     bounded.loader.override_backends = app.loader.override_backends
-    bounded.conf.database_create_tables_at_setup = False
     return bounded
 
 

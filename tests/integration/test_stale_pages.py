@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.console import press, said_after, send
+from tests.support.console import said_after, send
 from tests.support.notifying import put_endpoint, put_notifications
 from tests.support.reconciling import Workbench
 from tests.support.settled_orders import callback
-from worker.database.tables import ACTS, NOTIFICATIONS, REJECTED, UNMATCHED
+from worker.database.tables import ACTS, REJECTED, UNMATCHED
 from worker.domain.records.accounts import AccountState
-from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts, resume_account
-from worker.operations.change_endpoints import pause_notifications
-from worker.operations.dismiss_rejected import dismiss_rejected
-from worker.operations.place_callbacks import dismiss_kept_callback
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
+from worker.operations.act_on_kept_input import dismiss_kept_callback, dismiss_rejected
 
 pytestmark = pytest.mark.quick_on("sqlite")
 
@@ -29,7 +27,8 @@ def keep_callback(bench: Workbench) -> None:
 
 
 def refuse(bench: Workbench) -> None:
-    bench.intake.cancel_orders([{"request_id": "1"}])
+    kept = {"source": "reconciler enqueue", "payload": '{"request_id": "1"}', "errors": "once"}
+    bench.run(REJECTED.insert(), {**kept, "received_at": bench.now()})
 
 
 def back_off(bench: Workbench) -> None:
@@ -113,7 +112,7 @@ def test_an_act_on_what_has_changed_since_its_page_was_shown_does_nothing(
     bench: Workbench, client: FlaskClient, before: Change, path: str, change: Change
 ) -> None:
     before(bench)
-    typed = {"reason": "x", "lasts": "4h", **plan_form(bench)}
+    typed = {"reason": "x", **plan_form(bench)}
     page = client.get(path).text
     change(bench)
     acts = bench.rows(ACTS)
@@ -126,32 +125,12 @@ def test_an_act_on_what_has_changed_since_its_page_was_shown_does_nothing(
     assert len(bench.rows(ACTS)) > len(acts)
 
 
-def test_forgetting_what_had_nothing_to_send_removes_no_notification(bench: Workbench, client: FlaskClient) -> None:
-    put_endpoint(bench)
-    path = f"/notifications/endpoints/forget?{ADDRESSED}"
-    page = client.get(path).text
-    put_notifications(bench, 40)
-    assert send(client, path, page).status_code == 409
-    assert len(bench.rows(NOTIFICATIONS)) == 40
-
-
 def test_new_notifications_do_not_stand_in_the_way_of_a_pause(bench: Workbench, client: FlaskClient) -> None:
     put_endpoint(bench)
     path = f"/notifications/endpoints/pause?{ADDRESSED}"
     page = client.get(path).text
     put_notifications(bench, 40)
     assert not said_after(send(client, path, page))["refused"]
-
-
-def test_a_link_shows_what_the_callback_changes_by_now(bench: Workbench, client: FlaskClient) -> None:
-    bench.enqueue({"custom_parm": "c-1", "mobile": "18812340804", "expected_amount": "2.94"})
-    said = {"requestId": "r9", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94", "mobile": "188****0804"}
-    bench.intake.record_callbacks([said])
-    asked = press(client, "/unmatched/1/link", confirmed=False, order="c-1", reason="")
-    change_callback(bench)
-    answer = send(client, "/unmatched/1/link", asked.text)
-    assert answer.status_code == 409
-    assert bench.rows(ACTS) == []
 
 
 def test_a_stale_page_never_acts_on_the_row_that_came_after_its_own(bench: Workbench, client: FlaskClient) -> None:
@@ -176,15 +155,3 @@ def test_what_is_dismissed_twice_is_recorded_once(bench: Workbench) -> None:
     refuse(bench)
     assert [dismiss_rejected(bench.database, BOB, [1], "1") for _ in range(2)] == [1, 0]
     assert len(bench.rows(ACTS)) == 1
-
-
-def test_a_page_of_a_pause_that_was_ended_says_so(bench: Workbench, client: FlaskClient) -> None:
-    pause(bench)
-    plan(bench)
-    paths = (f"/accounts/resume?{ADDRESSED}", f"/maintenance/cancel?{ADDRESSED}")
-    pages = {path: client.get(path).text for path in paths}
-    resume_account(bench.database, BOB, "default")
-    cancel_planned_pauses(bench.database, BOB, ["default"])
-    pause_notifications(bench.database, BOB, "default")
-    for path, page in pages.items():
-        assert send(client, path, page).status_code == 409

@@ -23,9 +23,10 @@ from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder, Outcome
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 from worker.ticks import GRANTS_AT_ONCE, Ticks
 
@@ -99,7 +100,7 @@ def states(bench: Workbench, account: str) -> set[OrderState]:
 
 @pytest.mark.databases("postgresql")
 def test_many_accounts_whose_platform_hangs_delay_no_other(bench: Workbench, simulator: Simulator, run: Run) -> None:
-    simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset(f"sid-{name}" for name in MANY)))
+    simulator.platform.set_faults(Faults(shares={"silent": 1.0}, sids=frozenset(f"sid-{name}" for name in MANY)))
     names = ("a", *MANY)
     # So long that each query hangs until the end of the test.
     with run(names=names, deadline_seconds=60.0) as runtime:
@@ -370,7 +371,7 @@ def test_a_longer_window_of_another_worker_is_logged_once_with_what_to_do() -> N
 
 
 def test_closing_waits_for_the_query_that_is_under_way(bench: Workbench, simulator: Simulator, run: Run) -> None:
-    simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
+    simulator.platform.set_faults(Faults(latency=Delay.parse("fixed:0.3")))
     with run(deadline_seconds=60.0) as runtime:
         enqueue(runtime, "a")
         # The first query would wait for a whole reservation.

@@ -20,7 +20,7 @@ from tests.support.sql import column_of, execute, session
 from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import check_at_head, revisions
 from worker.database.tables import ORDERS
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import IdKind, Order, OrderState
 from worker.domain.records.queries import Query
 
@@ -40,7 +40,9 @@ REWRITTEN = {
 }
 """What a revision changes on the way up or down, as its own text says: 0006, 0007, 0018, 0031."""
 
-READINGS = ("status", "orders", "todo", "plan", "queries", "rejected", "unmatched", "acts", "report", "notifications")
+READINGS = ("status", "orders", "todo", "queries", "rejected", "unmatched", "acts", "report", "notifications")
+FIRST_RELEASED = "0023"
+"""The revision of 1.0.0, at which the way down ends."""
 
 Rows = Mapping[str, list[dict[str, Any]]]
 
@@ -177,19 +179,21 @@ def migrate_use_and_return(url: str, revision: str) -> None:
     check_at_head(url)
     after = without_archived(rows_of_all(url), before)
     assert common(after, before) == common(before, after)
-    downgrade(url, revision)
-    back = without_archived(rows_of_all(url), before)
-    assert common(back, before) == common(before, back)
+    if leads_back := revision >= FIRST_RELEASED:
+        downgrade(url, revision)
+        back = without_archived(rows_of_all(url), before)
+        assert common(back, before) == common(before, back)
+        upgrade(url)
 
-    upgrade(url)
     finals = final_orders(url)
     assert work(url)
     assert final_orders(url).items() >= finals.items()
     read(url)
 
-    finals = final_orders(url)
-    downgrade(url, revision)
-    assert final_orders(url) == finals
+    if leads_back:
+        finals = final_orders(url)
+        downgrade(url, revision)
+        assert final_orders(url) == finals
 
 
 @pytest.mark.slow

@@ -19,13 +19,14 @@ from tests.support.waiting import eventually
 from worker.runtime import close_current, current
 from worker.settings import load_settings
 from worker.settings.rules import slots_of
-from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
 from worker.tasks import enqueue_order
 
 PACKAGE = Path(worker.__file__).parent
-MOST_FILES = 92
+MOST_FILES = 89
 SETTINGS = {
     **ACCOUNT,
     "RECONCILER_NOTIFY_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -34,9 +35,9 @@ SETTINGS = {
     # No tick begins a pass of its own.
     "RECONCILER_TICK_SECONDS": "60",
 }
-# Settings and log are passed by everything; the simulated platform is another program; the pauses that every page
-# announces are known only once a thread has read them.
-ASIDE = re.compile(r"settings/|simulator/|adapters/log|web/console/maintenance|domain/accounts/pauses")
+# Settings, their files and log are passed by everything; the simulated platform is another program; the pauses that
+# every page announces are known only once a thread has read them.
+ASIDE = re.compile(r"settings/|simulator/|adapters/(log|text_files)|web/console/maintenance|domain/accounts/pauses")
 OTHER_WORK = {"watchdog", "heartbeat", "broker-answers", "ticks", "connection-probe", "overview", "announcements"}
 """Threads of a process that work at no order: the last two read what every page shows."""
 

@@ -65,7 +65,7 @@ def test_an_installed_wheel_is_marked_as_typed_and_holds_the_words(installed: Pa
 
 
 def test_an_installed_wheel_has_chinese_without_babel(installed: Path) -> None:
-    code = "from worker.words.languages import translations; print(translations('zh').gettext('Pending'))"
+    code = "from worker.words.catalogue import translations; print(translations('zh').gettext('Pending'))"
     assert run("-c", f"import sys; sys.modules['babel'] = None; {code}", path=installed).stdout == "处理中\n"
 
 

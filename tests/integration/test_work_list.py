@@ -1,5 +1,6 @@
 """The list of orders that need a person, on every database: what it holds, and in which order."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,9 +9,9 @@ import pytest
 from tests.support.reconciling import Workbench, item
 from worker.domain.records.orders import Attention, OrderState
 from worker.views.order import Row
-from worker.views.orders import OrderSearch, count_found
+from worker.views.orders import ANY_REASON, OrderSearch, count_found
 from worker.views.page import Page
-from worker.views.work_list import orders_to_work_on
+from worker.web.console.work_list import orders_to_work_on
 
 ANY = list(Attention)
 REASONS = ("too_old", "amount_mismatch", "late_conflict")
@@ -32,7 +33,8 @@ def filled(bench: Workbench) -> Workbench:
 
 def page(bench: Workbench, wanted: OrderSearch, after: int | None = None, most: int = 50) -> Page[Row]:
     with bench.database.snapshot() as connection:
-        return orders_to_work_on(connection, wanted, after=after, most=most)
+        needed = replace(wanted, attention=wanted.attention or ANY_REASON)
+        return orders_to_work_on(connection, needed, after=after, most=most)
 
 
 def names(bench: Workbench, wanted: OrderSearch) -> list[str]:

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import text
-
+from tests.histories.broken import run_statement
 from tests.histories.hosts import Kinds
 from tests.platforms.deployment import Deployment
 from tests.platforms.run import SOUND
-from worker.database.transactions import Database
-from worker.domain.records.answers import Answer, QueryError, Report
+from worker.domain.records.incoming import Answer, QueryError, Report
 from worker.domain.records.orders import IdKind
 from worker.domain.records.queries import Query
 from worker.operations.write_back import WriteBack
@@ -24,11 +22,6 @@ class Broken:
     each_tick: Callable[[Deployment], None] = lambda _: None
     violation: str
     seed: int
-
-
-def _run(database: Database, statement: str) -> None:
-    with database.write() as connection:
-        connection.execute(text(statement))
 
 
 def _changed(answer: Answer, change: Callable[[str, Report], Report]) -> Answer:
@@ -75,7 +68,7 @@ class _CountsOutagesAgainstOrders(WriteBack):
     """Counts each failure of a lone order, whether or not the platform answered others since."""
 
     def failed(self, query: Query, error: QueryError) -> Any:
-        _run(
+        run_statement(
             self._database,
             "UPDATE account_states SET answered_by_request_id = answered_by_request_id + 1,"
             " answered_by_custom_parm = answered_by_custom_parm + 1",
@@ -85,7 +78,7 @@ class _CountsOutagesAgainstOrders(WriteBack):
 
 def _clear_attention(deployment: Deployment) -> None:
     """Removes the attention of every pending order."""
-    _run(deployment.database, "UPDATE recharge_orders SET attention = NULL WHERE state = 'pending'")
+    run_statement(deployment.database, "UPDATE recharge_orders SET attention = NULL WHERE state = 'pending'")
 
 
 BROKEN = {

@@ -23,7 +23,6 @@ from typing import Any
 
 from tests.platforms.deployment import Deployment
 from tests.platforms.platform import QueryRecord
-from tests.platforms.story import story_of
 from tests.platforms.truth import TrueOrder
 
 Row = dict[str, Any]
@@ -42,7 +41,6 @@ class Violation:
     """One broken promise."""
 
     kind: str
-    order: int | None
     why: str
 
     def __str__(self) -> str:
@@ -56,8 +54,7 @@ class Checker:
         self._deployment = deployment
         self.platform = deployment.platform
         self.violations: list[Violation] = []
-        self.settled = self.set_aside = self.excused = self.left_pending = 0
-        self.waits: list[float] = []
+        self.settled = self.set_aside = self.excused = 0
         self._unmarked: set[int] = set()
         self._indexes = {
             (order.account, order.request_id): index for index, order in enumerate(self.platform.orders)
@@ -71,7 +68,7 @@ class Checker:
     def crashed(self, why: str) -> None:
         """A pass ended by an error of its own."""
         if not any(violation.why == why for violation in self.violations):
-            self.violations.append(Violation("a pass failed", None, why))
+            self.violations.append(Violation("a pass failed", why))
 
     def check_marked(self, placed_before: float) -> None:
         """No order that was placed before then is pending without an attention."""
@@ -86,7 +83,7 @@ class Checker:
                 self._unmarked.add(row["id"])
                 index = self._index_of(row)
                 why = f"{self._named(index)} is pending long past its age limit, after {row['query_count']} polls"
-                self.violations.append(Violation("pending without attention", index, why))
+                self.violations.append(Violation("pending without attention", why))
 
     def check_end(self) -> None:
         """Check all that must hold at the end of a run."""
@@ -96,20 +93,7 @@ class Checker:
             if row["state"] in ("succeeded", "failed"):
                 self.settled += 1
                 self._check_final(index, row)
-            elif self._is_answerable(self.orders[index], self._deployment.now) and row["state"] == "pending":
-                self.left_pending += 1
         self._check_set_aside({row["id"]: row for row in rows})
-
-    def story(self, index: int) -> str:
-        """The story of an order, in a few lines."""
-        names = self.orders[index]
-        (row,) = self._deployment.rows(
-            "SELECT * FROM recharge_orders WHERE account = ? AND (request_id = ? OR custom_parm = ?)",
-            *(names.account, names.request_id, names.custom_parm),
-        )
-        events = self._deployment.rows("SELECT * FROM order_events WHERE order_id = ? ORDER BY id", row["id"])
-        timed = [(self._deployment.windows_of(event["at"]), event) for event in events]
-        return story_of(names, index, self.platform.record, row, timed)
 
     def _check_final(self, index: int, row: Row) -> None:
         order = self.orders[index]
@@ -117,14 +101,12 @@ class Checker:
         truth = _STATES[order.result] if order.is_final(settled_at) else "not final"
         if row["state"] != truth:
             why = f"{self._named(index)} is {truth} at the platform, and {row['state']} here"
-            self.violations.append(Violation("wrong final", index, why))
+            self.violations.append(Violation("wrong final", why))
         elif order.result == "1" and Decimal(str(row["ori_amount"])) != Decimal(str(order.amount)):
             why = f"{self._named(index)}: {order.amount!r} was charged, {row['ori_amount']} is stored here"
-            self.violations.append(Violation("wrong amount", index, why))
+            self.violations.append(Violation("wrong amount", why))
         elif why := self._wrong_price(order, row):
-            self.violations.append(Violation("wrong price", index, f"{self._named(index)}: {why}"))
-        elif row["settled_by"] == "query" and order.settles_at is not None:
-            self.waits.append(settled_at - max(order.settles_at, order.enqueued_at, order.placed_at))
+            self.violations.append(Violation("wrong price", f"{self._named(index)}: {why}"))
 
     def _wrong_price(self, order: TrueOrder, row: Row) -> str:
         """Why a price that the platform repeats beside a failure was taken for a charge, or the other way round."""
@@ -151,7 +133,7 @@ class Checker:
             violation = self._past_limit(index, seen) if is_old else self._before_limit(index, seen, event["detail"])
             if violation:
                 why = f"{self._named(index)} was set aside at {seen.at:.1f} ({event['detail'][:60]}): {violation}"
-                self.violations.append(Violation(self._kind(violation, event["detail"]), index, why))
+                self.violations.append(Violation(self._kind(violation, event["detail"]), why))
 
     def _kind(self, violation: str, detail: str) -> str:
         return f"set aside, {detail.split(':')[0]}, {violation.split(':')[0]}"
@@ -168,9 +150,8 @@ class Checker:
             return ""
         return f"past the limit: the platform had its result, and answered '{seen.said.get(index, seen.outcome)}'"
 
-    def _is_answerable(self, order: TrueOrder, at: float, kind: str | None = None) -> bool:
+    def _is_answerable(self, order: TrueOrder, at: float, kind: str) -> bool:
         """Whether the platform, well and queried for this order alone, gives its result."""
-        kind = kind or order.polled_by
         refuses = self.platform.refuses_for_good(order, kind)
         return order.is_final(at) and not refuses and self.platform.speaks_plainly(order, kind, at)
 

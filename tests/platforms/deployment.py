@@ -8,19 +8,15 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-from tests.histories.hosts import Kinds
+from tests.histories.hosts import Host, Kinds
 from tests.histories.world import BootClock, VirtualDatabase, World
-from tests.platforms.line import Line
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.truth import app_id
 from worker.database.migrations import upgrade
 from worker.domain.records.accounts import Rules, SlotKey
-from worker.domain.records.queries import Query
 from worker.domain.wire.query_request import Credentials
-from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
-from worker.operations.maintain_slots import SlotMaintenance
-from worker.reconcile import Reconciler
+from worker.operations.upkeep import OverdueOrders
 
 SID = "sid-1"
 _LEARNS_EVERY = 60
@@ -63,27 +59,18 @@ class Deployment:
             echoing_accounts=frozenset("ab" if traits.echoes_price else ""),
         )
         app_ids = {account: app_id(account) for account in "ab"[: traits.accounts]}
+        credentials = {
+            account: Credentials(account_sid=SID, auth_token="token", app_id=own) for account, own in app_ids.items()
+        }
         self._accounts = tuple(app_ids)
+        self._random = random
         self.slot = SlotKey(account_sid=SID, number=0, app_ids=app_ids)
-        self.clock = BootClock(self.world, "boot-1", 1000.0)
-        self.maintenance = SlotMaintenance(database, self.clock, self.rules)
-        self.grants = kinds.grants(database, self.clock, self.rules, lambda: f"{random.getrandbits(128):032x}")
-        self.intake = kinds.intake(database, self.rules, app_ids)
-        self.reconciler = Reconciler(
-            grants=self.grants,
-            client=Line(platform, self.world, lambda: self.now, self.rules.deadline_seconds, random),
-            write_back=kinds.write_back(database, self.clock, self.rules),
-            clock=self.clock,
-            credentials={
-                account: Credentials(account_sid=SID, auth_token="token", app_id=own)
-                for account, own in app_ids.items()
-            },
-            match_callbacks=self.intake.match_callbacks,
-        )
+        clock = BootClock(self.world, "boot-1", 1000.0)
+        self.host = Host(database, self.rules, kinds, clock, credentials, lambda: f"{random.getrandbits(128):032x}")
         self._overdue = OverdueOrders(database, self.rules)
         self._began = self.world.database_now
         self._computed_at = -1.0
-        self.maintenance.prepare([self.slot])
+        self.host.maintenance.prepare([self.slot])
 
     @property
     def now(self) -> float:
@@ -96,20 +83,28 @@ class Deployment:
 
     def tick(self) -> None:
         """What each tick does apart from passes, as `worker.runtime` composes it."""
-        self.intake.match_some_callbacks()
+        self.host.intake.match_some_callbacks()
         # Not `flag_some`, and a `Learning` made each time: these wait for a window by a clock that is not virtual.
         self._overdue.flag()
         if self.now - self._computed_at >= _LEARNS_EVERY:
             self._computed_at = self.now
             Learning(self.database, self.rules).relearn(self._accounts)
 
-    def reconcile(self) -> Query | None:
-        """One pass over the slot."""
-        return self.reconciler.reconcile(self.slot)
+    def reconcile(self) -> bool:
+        """One pass over the slot; returns whether a query was sent."""
+        exchange = self.host.begin(self.slot)
+        if exchange is None:
+            return False
+        exchange.outcome = reply = self.platform.receive(self.now, exchange.query)
+        # As long as the deadline, or as an answer takes.
+        deadline = self.rules.deadline_seconds
+        self.world.pass_time(deadline if reply.broken == "timeout" else self._random.choice((0.1, 0.5, 2.0, 15.0)))
+        exchange.finish()
+        return True
 
     def opens_at(self) -> float:
         """When the slot may carry the next query."""
-        (opening,) = self.maintenance.openings([self.slot], within_seconds=float("inf"))
+        (opening,) = self.host.maintenance.openings([self.slot], within_seconds=float("inf"))
         return self.now + max(0.0, opening.in_seconds) / self.rules.window_seconds
 
     def due_at(self) -> float | None:

@@ -8,6 +8,7 @@ from tests.platforms import wording
 from tests.platforms.traits import Phase, Traits
 from tests.platforms.truth import CUSTOM_PARM, REQUEST_ID, TrueOrder, app_id
 from tests.platforms.writing import Item, Reply, failing, written
+from worker.domain.records.queries import Query
 
 FAILS = frozenset({"down", "busy", "configuration", "frequent", "flaps"})
 
@@ -16,8 +17,8 @@ FAILS = frozenset({"down", "busy", "configuration", "frequent", "flaps"})
 class QueryRecord:
     """One query as the platform saw it. `said`: how it answered each order, by the index of the order."""
 
+    query_id: int
     at: float
-    account: str
     kind: str
     orders: tuple[int, ...]
     outcome: str
@@ -28,7 +29,6 @@ class QueryRecord:
     any other item that cannot be believed; `denied` (by an item), `absent`, or `left out`."""
     is_denying: bool = False
     """Whether it denied everything at that time."""
-    query_id: int | None = None
 
 
 class RandomPlatform:
@@ -46,10 +46,11 @@ class RandomPlatform:
             for kind in (REQUEST_ID, CUSTOM_PARM)
         }
 
-    def receive(self, at: float, account: str, kind: str, ids: Sequence[str]) -> Reply:
+    def receive(self, at: float, query: Query) -> Reply:
         """Answer a query, or fail it."""
-        indexes = tuple(self._indexes[account, kind, name] for name in ids)
-        seen = QueryRecord(at=at, account=account, kind=kind, orders=indexes, outcome="answered")
+        kind = query.id_kind.value
+        indexes = tuple(self._indexes[query.account, kind, name] for name in query.ids)
+        seen = QueryRecord(query_id=query.id, at=at, kind=kind, orders=indexes, outcome="answered")
         self.record.append(seen)
         phase = self._trouble(at)
         failure = self._failure_of(indexes, kind, at) if phase is None else phase.style or phase.kind

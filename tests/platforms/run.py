@@ -3,7 +3,7 @@
 import random as chance
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -11,8 +11,8 @@ from tests.histories.hosts import Kinds
 from tests.platforms.checker import Checker, Violation
 from tests.platforms.deployment import Deployment, database_like
 from tests.platforms.platform import RandomPlatform
-from tests.platforms.traits import Traits, draw_traits
-from tests.platforms.truth import TrueOrder, draw_orders, submission
+from tests.platforms.traits import draw_traits
+from tests.platforms.truth import draw_orders, submission
 
 SOUND = Kinds()
 PAST_LIMIT = 60.0
@@ -29,19 +29,13 @@ class Outcome:
 
     seed: int
     traits: str
-    violations: list[Violation] = field(default_factory=list)
-    stories: list[str] = field(default_factory=list)
-    orders: int = 0
-    queries: int = 0
-    settled: int = 0
-    set_aside: int = 0
-    excused: int = 0
+    violations: list[Violation]
+    orders: int
+    queries: int
+    settled: int
+    set_aside: int
+    excused: int
     """Set aside by the one exception: denied singly, among believed answers, for longer than 120 windows."""
-    waits: list[float] = field(default_factory=list)
-    """Of orders that queries settled: windows from the moment at which the platform could have answered."""
-    left_pending: int = 0
-    """Pending at the end though the platform would have answered."""
-    seconds: float = 0.0
 
 
 def make_platform(seed: int) -> RandomPlatform:
@@ -60,7 +54,16 @@ def run(template: Any, seed: int, kinds: Kinds = SOUND, each_tick: Each = lambda
         deployment = Deployment(database, platform, Random(f"wire {seed}"), kinds)
         checker = Checker(deployment)
         _Run(deployment, checker, each_tick).run()
-        return _outcome(seed, platform.traits, checker)
+        return Outcome(
+            seed=seed,
+            traits=str(platform.traits),
+            violations=checker.violations,
+            orders=len(platform.orders),
+            queries=len(platform.record),
+            settled=checker.settled,
+            set_aside=checker.set_aside,
+            excused=checker.excused,
+        )
 
 
 class _Run:
@@ -94,27 +97,22 @@ class _Run:
         if new:
             listed = [orders[index] for _, index in new]
             sent = [submission(order, deployment.time_at(order.placed_at).isoformat()) for order in listed]
-            answer = deployment.intake.enqueue_orders(sent)
+            answer = deployment.host.intake.enqueue_orders(sent)
             assert answer["rejected"] == [], f"the test sent what is refused: {answer}"
         called = _taken(self._calls, now)
         if called:
             bodies = [orders[index].callbacks[number][1] for _, index, number in called]
-            answer = deployment.intake.record_callbacks(bodies)
+            answer = deployment.host.intake.record_callbacks(bodies)
             assert answer["rejected"] == [], f"the test sent callbacks that are refused: {answer}"
 
     def _pass(self) -> bool:
         """One pass; returns whether a query was made. A pass that fails is recorded, not repeated, as in a worker."""
-        deployment = self._deployment
-        before = len(deployment.platform.record)
         try:
-            query = deployment.reconcile()
+            return self._deployment.reconcile()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             self._checker.crashed(f"{type(error).__name__} in {where.name}: {error}"[:300])
             return True
-        if query is not None and len(deployment.platform.record) > before:
-            deployment.platform.record[-1].query_id = query.id
-        return query is not None
 
     def _go_on(self, has_queried: bool) -> bool:
         """Move to the next moment at which anything can happen; returns whether there is one."""
@@ -138,27 +136,3 @@ def _taken(queue: list[Any], now: float) -> list[Any]:
     count = next((index for index, entry in enumerate(queue) if entry[0] > now), len(queue))
     taken, queue[:count] = queue[:count], []
     return taken
-
-
-def _outcome(seed: int, traits: Traits, checker: Checker) -> Outcome:
-    outcome = Outcome(
-        seed=seed,
-        traits=str(traits),
-        violations=checker.violations,
-        orders=len(checker.orders),
-        queries=len(checker.platform.record),
-        settled=checker.settled,
-        set_aside=checker.set_aside,
-        excused=checker.excused,
-        waits=checker.waits,
-        left_pending=checker.left_pending,
-    )
-    counts: dict[str, int] = {}
-    for violation in checker.violations:
-        if violation.order is not None and counts.get(violation.kind, 0) < 2:
-            counts[violation.kind] = counts.get(violation.kind, 0) + 1
-            outcome.stories.append(checker.story(violation.order))
-    return outcome
-
-
-__all__ = ["Outcome", "TrueOrder", "make_platform", "run"]

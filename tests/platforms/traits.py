@@ -1,6 +1,6 @@
 """The habits of one random platform. All of them follow from the seed; times are in windows since the start."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 
 from tests.platforms import wording
@@ -41,10 +41,6 @@ class Phase:
     def covers(self, at: float) -> bool:
         """Whether this time is within it."""
         return self.start <= at < self.end
-
-    def __str__(self) -> str:
-        share = "" if self.rate == 1 else f" {self.rate:.0%}"
-        return f"{self.kind}{share} {self.style} {self.start:.0f}..{self.end:.0f}".replace("  ", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +126,6 @@ class Traits:
             case "stops":
                 return at < self.echo_turns
         return False
-
-    def __str__(self) -> str:
-        shown = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "phases":
-                value = "; ".join(map(str, value)) or "none"
-            elif isinstance(value, float):
-                value = f"{value:.3g}"
-            shown.append(f"{field.name}={value}")
-        return ", ".join(shown)
 
 
 def draw_traits(random: Random) -> Traits:

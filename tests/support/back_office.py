@@ -12,10 +12,10 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, EVENTS, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
-from worker.domain.records.acts import ActKind
-from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode, to_columns
+from worker.domain.records.incoming import Report
 from worker.domain.records.notifications import NotificationState
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Attention, OrderState
 
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>'

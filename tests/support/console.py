@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from tests.support.command_line import settings_of_account
 from tests.support.templates import compiled_once
 from worker.database.transactions import Database
-from worker.domain.records.users import Role, Viewer
+from worker.domain.records.operators import Role, Viewer
 from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console.blueprint import Console, console_routes

@@ -49,7 +49,7 @@ class Servers:
 
 def run_everything(servers: Servers, folder: Path) -> None:
     """Run worker, beat, serve, its console, a caller of tasks and commands, and use all of them once."""
-    with running_platform(environment(), folder, "--window", str(WINDOW), "--no-adopt") as platform:
+    with running_platform(environment(query_window_seconds=WINDOW), folder, "--no-adopt") as platform:
         settings = {
             **FAST,
             "query_window_seconds": WINDOW,

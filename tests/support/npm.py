@@ -1,4 +1,4 @@
-"""Packages of npm, for tests of what a receiver in another language does with our requests."""
+"""Packages of npm, for tests of what programs in another language read."""
 
 import os
 import ssl
@@ -25,11 +25,3 @@ def install(folder: Path, *packages: str) -> None:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=100)
     if done.returncode:
         cannot(f"npm cannot install {' '.join(packages)}: {done.stderr.strip()[:500]}")
-
-
-def run_node(program: str, given: str, folder: Path) -> str:
-    """What a program of Node.js writes, with the packages of a folder, and this text as its standard input."""
-    command = [needed("node"), "-e", program]
-    done = subprocess.run(command, cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.command_line import settings_of_account
 from tests.support.templates import compiled_once
-from worker.domain.records.users import Part
+from worker.domain.records.operators import Part
 from worker.web.app import WebProcess
 
 KEY = "the-key-of-these-pages"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from worker.database.rights import needed_rights
+from worker.database.server import needed_rights
 
 # A new MariaDB has nameless users for these hosts, which take precedence over one of any host.
 _HOSTS = ("localhost", "127.0.0.1")

@@ -226,7 +226,9 @@ def running_beat(
 def running_platform(
     env: Mapping[str, str], folder: Path, *options: str, program: Sequence[str] = PLATFORM
 ) -> Iterator[str]:
-    """The simulated platform; yields its URL."""
+    """The simulated platform, with the limit of these settings; yields its URL."""
+    # A window of seconds is for a platform on loopback alone.
+    env = {"RECONCILER_PLATFORM_URL": "http://127.0.0.1:1", **env}
     with Program(*program, "--port", "0", "--json", *options, env=env, log=folder / "platform.log") as platform:
         platform.wait_for("}\n")
         ready = next(line for line in platform.output.splitlines() if line.startswith("{"))

@@ -11,7 +11,7 @@ from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS, EVENTS, ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import AccountState, Pause, Rules, SlotKey
-from worker.domain.records.answers import Answer, Report
+from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.intake import Intake

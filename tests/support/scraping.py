@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
-from worker.operations.count_metrics import MetricCounting
+from worker.operations.upkeep import MetricCounting
 from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.metrics import MetricSource, metric_routes

@@ -6,6 +6,8 @@ from sqlalchemy import update
 
 from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS
+from worker.domain.records.operators import ActKind
+from worker.operations.act_by_hand import LongAct, Operator
 
 MOBILE = "18812340804"
 
@@ -43,3 +45,8 @@ def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
     chosen = ORDERS.c.request_id.in_(request_ids)
     bench.run(update(ORDERS).where(chosen).values(updated_at=then))
     bench.run(update(ORDERS).where(chosen, ORDERS.c.settled_at.is_not(None)).values(settled_at=then))
+
+
+def a_purge() -> LongAct:
+    """The record of a purge."""
+    return LongAct(Operator(name="ann"), ActKind.PURGE)

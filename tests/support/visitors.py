@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from tests.support.pages import web_process
 from tests.support.templates import compiled_once
 from worker.adapters.users_file import editing
-from worker.domain.records.users import Role, User
+from worker.domain.records.operators import Role, User
 
 PASSWORD = "correct horse battery staple"
 QUICK_HASH = generate_password_hash(PASSWORD, method="scrypt:1024:8:1")

@@ -33,7 +33,7 @@ for module in pkgutil.walk_packages(worker.__path__, "worker."):
     importlib.import_module(module.name)
 for url in ("redis://h/0", "rediss://h/0", "redis+socket:///s", "amqp://h//", "amqps://h//"):
     Connection(url).transport
-for url in ("redis://h/0", "rediss://h/0?ssl_cert_reqs=required", "redis+socket:///s", "rpc://", "db+sqlite:///f"):
+for url in ("redis://h/0", "rediss://h/0?ssl_cert_reqs=required", "redis+socket:///s", "rpc://"):
     Celery(broker="amqp://h//", backend=url, set_as_current=False).backend
 for url in ("postgresql+psycopg://h/d", "mysql+pymysql://h/d", "mariadb+pymysql://h/d", "sqlite:///f"):
     sqlalchemy.create_engine(url)

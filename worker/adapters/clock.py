@@ -167,6 +167,11 @@ class Alarm(Generic[T]):
         return max(0.0, min(self._times.values()) - time.monotonic()) if self._times else None
 
 
+def seconds_since(moment: float | None) -> float | None:
+    """How long ago a moment of the monotonic clock was; None if there was none."""
+    return None if moment is None else time.monotonic() - moment
+
+
 class Throttle:
     """What is done at most once in an interval, of each kind, by all the processes that are forked after it was made.
 

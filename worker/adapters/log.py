@@ -2,6 +2,8 @@
 
 Our records are written as `log.info("query answered", action="query_answered", ...)`: the words may change, the
 `action` never does, so dashboards and alerts can use it. A library's record has the action `library_log`.
+
+The first record of a program that goes on names its version.
 """
 
 import contextlib
@@ -10,6 +12,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import cache
+from importlib.metadata import version
 from typing import TextIO
 
 import structlog
@@ -17,6 +21,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker.adapters.safe_text import CONTROLS, Redactor, escape_controls
 
+VERSION = version("recharge-reconciler")
+"""Of the program that this process runs, read as it starts: what is installed later is not what runs."""
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"
 
@@ -54,10 +60,8 @@ def configure_logging(
     are in `zone` with its offset, and in UTC for machines.
     Records go to `stream`, by default standard error, so that a command's data on standard output stays clean.
     Within Celery call it from the `setup_logging` signal: with a receiver there, Celery adds no handlers of its own.
-    Raises ValueError for another level or format.
+    Raises ValueError for another level.
     """
-    if log_format not in {"console", "json"}:
-        raise ValueError(f"log_format is {log_format!r}; accepted: console, json")
     target = stream if stream is not None else sys.stderr
     # Made before anything is replaced: a wrong level must not leave the process without logs.
     handler = _Handler(target)
@@ -74,6 +78,12 @@ def configure_logging(
     # Otherwise a warning is printed past the formatter: two lines that are no JSON.
     logging.captureWarnings(True)
     _configure_structlog(common)
+
+
+@cache
+def log_version() -> None:
+    """Log the version, once."""
+    structlog.stdlib.get_logger(__name__).info("started", action="started", version=VERSION)
 
 
 def _configure_structlog(common: list[Processor]) -> None:

@@ -6,8 +6,11 @@ rewrite what an operator sees, a lone surrogate makes the write itself fail.
 
 import json
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 MASK = "***"
@@ -109,6 +112,36 @@ def first_words(error: BaseException) -> str:
     words = last if isinstance(last, str) and last.strip() else str(cause)
     lines = words.strip().splitlines()
     return lines[0] if lines else type(cause).__name__
+
+
+def describe(error: BaseException) -> str:
+    """An error and its causes in words that hold nothing of a request: class names, and the messages of the operating
+    system and of OpenSSL. The messages of libraries may quote the URL, which holds the signature."""
+    return " < ".join(dict.fromkeys(_words(cause) for cause in _causes(error)))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and len(seen) < 8:
+        seen.add(id(error))
+        yield error
+        held = [argument for argument in error.args if isinstance(argument, BaseException)]
+        error = error.__cause__ or error.__context__ or (held[0] if held else None)
+
+
+def _words(error: BaseException) -> str:
+    name = type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{name} ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        # Only errors that OpenSSL raised itself have a reason.
+        reason = getattr(error, "reason", None)
+        return f"{name} ({reason})" if reason else name
+    # Looked up by number: the text that an exception carries may be anything. Errors of name resolution have numbers of
+    # their own, below zero on Linux.
+    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
+        return f"{name} ({os.strerror(error.errno)})"
+    return "the host's name cannot be resolved" if isinstance(error, socket.gaierror) else name
 
 
 def _written_forms(secret: str) -> set[str]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from worker.adapters.text_files import read_toml
 from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.operators import Role, User
 from worker.domain.records.sentences import Fault, Sentence, _
-from worker.domain.records.users import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
 _KEYS = {"password", "role"}

@@ -15,7 +15,7 @@ import structlog
 from kombu import Connection
 
 from worker.adapters.certificates import certified
-from worker.adapters.clock import Throttle
+from worker.adapters.clock import Throttle, seconds_since
 from worker.adapters.watchdog import Watchdog
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
@@ -123,11 +123,11 @@ class BrokerAnswers:
 
     def seconds_since_asked(self) -> float | None:
         """How long ago it last was asked to the end, with an answer or without; None where it never was."""
-        return _since(self._asked_at)
+        return seconds_since(self._asked_at)
 
     def seconds_since_answer(self) -> float | None:
         """How long ago it last answered; None where it never has."""
-        return _since(self._answered_at)
+        return seconds_since(self._answered_at)
 
     def waiting(self, queue: str) -> int | None:
         """How many messages waited in a queue when the broker was last asked; None if it is not known."""
@@ -135,11 +135,11 @@ class BrokerAnswers:
 
     def seconds_since_empty(self) -> float | None:
         """How long ago the queue of orders was last found empty; None if it never was."""
-        return _since(self._empty_at)
+        return seconds_since(self._empty_at)
 
     def seconds_since_other_deployment(self) -> float | None:
         """How long ago another deployment was last found to use the same queues; None if none was."""
-        return _since(self._broker.other_deployment_at)
+        return seconds_since(self._broker.other_deployment_at)
 
     def close(self) -> None:
         """Ask no more. Waits for nothing: a broker that is away may be being asked."""
@@ -159,7 +159,3 @@ class BrokerAnswers:
             self._asked_at = time.monotonic()
             self._closing.wait(self._period)
         self._broker.close()
-
-
-def _since(at: float | None) -> float | None:
-    return None if at is None else time.monotonic() - at

@@ -16,11 +16,10 @@ from worker.broker.sizes import is_name
 
 log = structlog.stdlib.get_logger(__name__)
 
-_OLDER_NAMES = ("dump_active", "dump_conf", "dump_reserved", "dump_revoked", "dump_schedule", "dump_tasks")
 INSPECTIONS = frozenset(
     (
         *("active", "active_queues", "clock", "conf", "ping", "query_task", "registered", "report", "reserved"),
-        *("revoked", "scheduled", "stats", *_OLDER_NAMES),
+        *("revoked", "scheduled", "stats"),
     )
 )
 """Commands that read and change nothing."""

@@ -34,7 +34,7 @@ class BoundedBackend(Backend):
         is_free = self._owner != os.getpid() or self._storing.done()
         try:
             if is_free:
-                # In a thread, as not every backend has a timeout.
+                # In a thread: the backend's own timeout is longer, and counts twice.
                 store = partial(super().store_result, *args, **named)
                 self._owner, self._storing = os.getpid(), in_thread(store)
             result_within(self._storing, _STORE_SECONDS * is_free, f"no answer within {_STORE_SECONDS:g} s")

@@ -12,16 +12,15 @@ from worker.cli.acts import Act, ReasonedAct, acting_session
 from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
-    InUtc,
     counted,
     print_json,
     say,
     time_text,
     warn,
 )
-from worker.cli.session import account_names, require_configured, session
+from worker.cli.session import require_configured, session
 from worker.cli.times import AGE_RULE, TIME_AHEAD_RULE, read_duration, read_time_ahead
-from worker.domain.accounts.pauses import Resumed, pause_fault
+from worker.domain.accounts.waits import Resumed, pause_fault
 from worker.domain.records.accounts import AccountState, Pause, SlotRow
 from worker.domain.records.sentences import Sentence, _, joined
 from worker.operations.act_by_hand import cancel_planned_pauses, hold_slots, pause_accounts, resume_account
@@ -53,12 +52,10 @@ def read_lasts(value: str | None) -> str | None:
     return value
 
 
-Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.", autocompletion=account_names)
-]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.")]
 SomeAccounts = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ACCOUNT...]", help="Names of accounts in the settings.", autocompletion=account_names),
+    typer.Argument(metavar="[ACCOUNT...]", help="Names of accounts in the settings."),
 ]
 EveryAccount = Annotated[bool, typer.Option("--all", help="All accounts of the settings.")]
 From = Annotated[
@@ -95,7 +92,6 @@ def pause(
     lasts: Lasts = None,
     from_: From = None,
     until: Until = None,
-    utc: InUtc = False,
     *,
     act: ReasonedAct,
 ) -> None:
@@ -115,7 +111,7 @@ def pause(
     if (from_ is not None and until is None) or (lasts is not None and until is not None):
         raise WrongUse("--from needs --until, and --for is instead of both")
     who = act.operator()
-    with acting_session(needs_accounts=True, utc=utc) as opened:
+    with acting_session(needs_accounts=True) as opened:
         names = list(dict.fromkeys(accounts or opened.settings.accounts))
         require_configured(opened.settings, names)
         now = opened.now()
@@ -167,7 +163,7 @@ def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> Sentence
     return _("%(account)s is paused %(until)s%(again)s.", paused["account"], until, again)
 
 
-def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *, act: Act) -> None:
+def resume(account: Account, planned: OnlyPlanned = False, *, act: Act) -> None:
     """End the pause of an account, and its back-off: its orders are polled again from now on.
 
     What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
@@ -179,7 +175,7 @@ def resume(account: Account, planned: OnlyPlanned = False, utc: InUtc = False, *
       reconciler resume shop --planned
     """
     who = act.operator()
-    with acting_session(needs_accounts=True, utc=utc) as opened:
+    with acting_session(needs_accounts=True) as opened:
         require_configured(opened.settings, [account])
         if planned:
             _say_cancelled(act, account, cancel_planned_pauses(opened.database, who, [account]).get(account, ()))
@@ -220,7 +216,7 @@ def _asked_to_wait(until: datetime) -> Sentence:
     return _("The platform asked to wait until %(end)s: no operator can end that.", time_text(until))
 
 
-def hold(utc: InUtc = False, *, act: Act) -> None:
+def hold(*, act: Act) -> None:
     """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
 
     For after a failover or a restore that may have lost commits: the database may not know of the last query. A query
@@ -231,7 +227,7 @@ def hold(utc: InUtc = False, *, act: Act) -> None:
       reconciler hold --dry-run
     """
     who = act.operator()
-    with acting_session(needs_accounts=True, utc=utc) as opened:
+    with acting_session(needs_accounts=True) as opened:
         names = accounts_by_sid(opened.settings)
         held = hold_slots(opened.database, HostClock(), rules_of(opened.settings), who, names.keys())
     if act.as_json:

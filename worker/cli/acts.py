@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, ClassVar, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,15 +15,15 @@ from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import one_line
 from worker.cli.app import CommandError
 from worker.cli.declare import WrongUse
-from worker.cli.listing import Listing, Paged, Row, limit_option
+from worker.cli.listing import Listing, Paged, Row
 from worker.cli.order import find_in_parts
 from worker.cli.output import AsJson, counted, detail_of, in_words, print_json, say, shown_zone, text, word_of
 from worker.cli.session import Session, account_option, require_known, session
 from worker.cli.times import TIME_RULE
 from worker.domain.orders.operator_acts import account_refusal, actor_fault, reason_fault
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.sentences import Sentence, _
 from worker.operations.act_by_hand import Decide, Operator, act_on_orders
@@ -105,9 +105,9 @@ def system_user() -> str:
 
 
 @contextmanager
-def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Session]:
+def acting_session(*, needs_accounts: bool = False) -> Iterator[Session]:
     """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
-    with session(needs_accounts=needs_accounts, utc=utc) as opened:
+    with session(needs_accounts=needs_accounts) as opened:
         settings = opened.settings
         configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
         yield opened
@@ -218,21 +218,13 @@ Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only acts from
 Accounts = Annotated[list[str] | None, account_option("Only acts on this account or on all; may be repeated.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActsPaged(Paged):
-    """The options of a list, with a longer page."""
-
-    limit: Annotated[int | None, limit_option(50, 1_000_000)] = None
-    page_rows: ClassVar[int] = 50
-
-
 def acts(
     account: Accounts = None,
     actor: Actor = None,
     act: Kinds = None,
     since: Since = None,
     *,
-    page: ActsPaged,
+    page: Paged,
 ) -> None:
     """Show what operators did to orders and accounts, newest first: who, when, what and why.
 

@@ -4,6 +4,7 @@ status; no traceback.
 A command's module is loaded when it runs: `reconciler --help` is quick.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -24,6 +25,8 @@ from worker.cli.declare import add, help_and_examples, new_app, set_callback
 from worker.domain.records.sentences import Refusal, Sentence, _
 
 EXIT_INTERRUPTED = 130
+# Typer checks options by pydantic, which begins a choice's message with this.
+_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
     "migrate": "worker.cli.migrate:migrate",
@@ -45,7 +48,7 @@ _COMMANDS = {
     "hold": "worker.cli.accounts:hold",
     "notifications": "worker.cli.notifications:notifications:app",
     "resend": "worker.cli.order_acts:resend",
-    "notify-test": "worker.cli.notify_test:notify_test",
+    "notify-test": "worker.cli.notifications:notify_test",
     "acts": "worker.cli.acts:acts",
     "queries": "worker.cli.queries:queries",
     "query": "worker.cli.queries:query",
@@ -53,12 +56,11 @@ _COMMANDS = {
     "unmatched": "worker.cli.inbox:unmatched",
     "archive": "worker.cli.purge:archive",
     "purge": "worker.cli.purge:purge",
-    "plan": "worker.cli.queries:plan",
     "explain": "worker.cli.explain:explain",
     "status": "worker.cli.watching:status",
     "health": "worker.cli.watching:health",
-    "report": "worker.cli.report:report",
-    "compare": "worker.cli.compare:compare",
+    "report": "worker.cli.finance:report",
+    "compare": "worker.cli.finance:compare",
     "limit": "worker.cli.accounts:limit",
     "doctor": "worker.cli.doctor:doctor",
     "platform": "worker.simulator.command:platform",
@@ -160,15 +162,33 @@ def _report(error: Exception) -> int:
 
 
 def _print_usage_error(error: Any) -> int:
-    from worker.cli.usage_errors import usage_fault
-
     if type(error).__name__ == "NoArgsIsHelpError":
         # The message is the whole help.
         typer.echo(error.format_message(), err=True)
     else:
         command = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
-        _print_error(_("%(why)s; see: %(command)s --help", usage_fault(error), command), error.exit_code)
+        _print_error(_("%(why)s; see: %(command)s --help", _usage_fault(error), command), error.exit_code)
     return int(error.exit_code)
+
+
+def _usage_fault(error: Any) -> Sentence:
+    """What is wrong with the arguments of a command line; a text that is not known stays as it is."""
+    text = _PREFIX.sub("", one_line(error.format_message())).rstrip(".")
+    return _read_usage_fault(text, error.message)
+
+
+def _read_usage_fault(text: str, own: object) -> Sentence:
+    """Read a text of Typer, whose errors do not hold the values of their texts. `own` may be a sentence of ours, which
+    such a text ends with."""
+    # Loaded here, as below.
+    from worker.words.catalogue import TYPER_MESSAGES
+
+    if isinstance(own, Sentence) and one_line(own) == text:
+        return own
+    for message in TYPER_MESSAGES:
+        if found := re.fullmatch(re.sub(r"%\\\(\w+\\\)s", "(.+?)", re.escape(message)), text):
+            return Sentence(message, *(_read_usage_fault(one, own) for one in found.groups()))
+    return _("%(text)s", text)
 
 
 def _print_error(message: Sentence, status: int) -> int:

@@ -1,7 +1,7 @@
 """How a function becomes a command: its help, its examples, and what options of several commands share."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -60,15 +60,6 @@ def new_group(
     for name, command in commands.items():
         add(app, command, name)
     return app
-
-
-def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
-    """For `autocompletion`: those of these words that begin as the person has typed."""
-
-    def begun(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    return begun
 
 
 def file_or_stdin(value: Path) -> Path:

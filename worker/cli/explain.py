@@ -8,10 +8,9 @@ import typer
 
 from worker.adapters.safe_text import Redactor, report_text
 from worker.cli.output import SKIN, AsJson, console, print_fields, print_json, print_table, text, word_of
-from worker.domain.queries.assumptions import Standing, standings
-from worker.domain.queries.explain_answer import Explanation, asked_of
+from worker.domain.queries.explain_answer import Explanation, Standing, asked_of, standings
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.fields import is_known_key, read_amount

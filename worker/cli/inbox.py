@@ -29,7 +29,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.sentences import _
 from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
-from worker.operations.dismiss_rejected import dismiss_rejected
+from worker.operations.act_on_kept_input import dismiss_rejected
 from worker.settings.rules import app_ids_of, rules_of
 from worker.views.inbox import LONG_ROWS_AT_ONCE, open_rejected_ids, recent_rejected, recent_unmatched, rejected_by_id
 from worker.views.page import ROWS_AT_ONCE

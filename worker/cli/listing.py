@@ -5,19 +5,15 @@ CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
-from worker.adapters.csv_cells import csv_parts
+from worker.adapters.shown_values import csv_parts
 from worker.cli.declare import WrongUse
 from worker.cli.output import (
     AsJson,
-    InUtc,
-    column_title,
     console,
     print_json,
     print_table,
@@ -27,51 +23,19 @@ from worker.cli.output import (
 from worker.cli.session import Session, session
 from worker.domain.records.sentences import Sentence
 from worker.views.page import ROWS_AT_ONCE, Page, every_row
-from worker.words.languages import translations
 
 Row = Mapping[str, Any]
+_PAGE_ROWS = 20
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, and nothing else, on standard output.")]
 
 
-class Language(StrEnum):
-    """Those in which CSV can name its columns, beside the names of docs/."""
-
-    ZH = "zh"
-
-
-_headers: ContextVar[Language | None] = ContextVar("headers", default=None)
-
-
-def _read_headers(value: Language | None) -> Language | None:
-    _headers.set(value)
-    return value
-
-
-Headers = Annotated[
-    Language | None,
-    typer.Option("--headers", help="Name the columns of --csv in this language, for people.", callback=_read_headers),
-]
-
-
-def require_one_format(as_json: bool, as_csv: bool) -> None:
-    """Raise WrongUse where two forms of output are asked for."""
-    if as_json and as_csv:
-        raise WrongUse("give either --json or --csv")
-
-
-def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]], listed: str = "") -> None:
-    """Print these columns of the rows, a header first, in the language of --headers; values are as a table has them.
-
-    `listed`: what the rows are, where the catalogue calls a column otherwise for these.
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print these columns of the rows, their names first; values are as a table has them.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
     """
-    language = _headers.get()
-    header = (
-        [] if language is None else [translations(language).gettext(column_title(name, listed)) for name in columns]
-    )
-    for part in csv_parts(columns, rows, shown_zone(), header=header):
+    for part in csv_parts(columns, rows, shown_zone()):
         # As bytes: the terminal's own encoding is not UTF-8 everywhere.
         typer.echo(part, nl=False)
 
@@ -104,19 +68,10 @@ class Form:
 
     as_json: AsJson = False
     as_csv: AsCsv = False
-    headers: Headers = None
 
     def __post_init__(self) -> None:
-        require_one_format(self.as_json, self.as_csv)
-        if self.headers and not self.as_csv:
-            raise WrongUse("--headers goes with --csv")
-
-
-def limit_option(page_rows: int, most: int) -> Any:
-    """The option that says how many rows a page has."""
-    return typer.Option(
-        min=1, max=most, help=f"How many rows to show at most. Default: {page_rows}, and with --csv all."
-    )
+        if self.as_json and self.as_csv:
+            raise WrongUse("give either --json or --csv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,21 +81,24 @@ class Paged(Form):
     after: Annotated[
         int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
     ] = None
-    limit: Annotated[int | None, limit_option(20, 10_000)] = None
-    utc: InUtc = False
-    page_rows: ClassVar[int] = 20
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help=f"How many rows to show at most. Default: {_PAGE_ROWS}, and with --csv all."
+        ),
+    ] = None
 
     def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
         """A session to read the list in."""
-        return session(needs_accounts=needs_accounts, utc=self.utc, streams=self.as_csv)
+        return session(needs_accounts=needs_accounts, streams=self.as_csv)
 
     def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:
         """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was
         printed as a complete CSV instead."""
         if self.as_csv and self.limit is None:
-            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once), listing.rows)
+            write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
             return None
-        return read(after=self.after, most=(self.limit or self.page_rows) + 1)
+        return read(after=self.after, most=(self.limit or _PAGE_ROWS) + 1)
 
     def show(
         self,
@@ -154,12 +112,12 @@ class Paged(Form):
         JSON; `before` prints what a table stands below."""
         if page is None:
             return
-        most = self.limit or self.page_rows
+        most = self.limit or _PAGE_ROWS
         rows, has_more = page.rows[:most], len(page.rows) > most
         if self.as_json:
             print_json(response(rows))
         elif self.as_csv:
-            write_csv(listing.csv, rows, listing.rows)
+            write_csv(listing.csv, rows)
         else:
             before()
             _print_rows(listing, rows, is_complete=not page.is_partial)

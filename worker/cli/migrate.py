@@ -8,12 +8,7 @@ import typer
 
 from worker.adapters.safe_text import Redactor
 from worker.cli.app import CommandError
-from worker.cli.declare import WrongUse, one_of
-from worker.cli.output import (
-    AsJson,
-    print_json,
-    say,
-)
+from worker.cli.output import AsJson, print_json, say
 from worker.cli.session import errors_in_one_line, read_settings
 from worker.database.engine import missing_file, shown_url
 from worker.database.migrations import (
@@ -24,9 +19,8 @@ from worker.database.migrations import (
     refuse_to_lose,
     target_of,
     upgrade,
-    upgrade_sql,
 )
-from worker.database.revisions import revision_of, revisions
+from worker.database.revisions import revision_of
 from worker.database.transactions import Database
 from worker.domain.records.sentences import _
 
@@ -35,15 +29,13 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="REV",
-        help="Up or down to this revision instead, such as 0007.",
-        autocompletion=one_of([BASE, *revisions()]),
+        help="Up or down to this revision instead, such as 0023.",
     ),
 ]
-Sql = Annotated[bool, typer.Option("--sql", help="Print the statements of the way up instead of running them.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; needed without a terminal.")]
 
 
-def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson = False) -> None:
+def migrate(to: To = None, yes: Yes = False, as_json: AsJson = False) -> None:
     """Bring the database to this release's tables; harmless where they are there.
 
     Run it before the first start, and with each new release before its worker. Several at once wait for each other.
@@ -53,21 +45,14 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
 
     Examples:
       reconciler migrate
-      reconciler migrate --sql
-      reconciler migrate --to 0007
+      reconciler migrate --to 0023
     """
-    if sql and as_json:
-        raise WrongUse("give either --sql or --json")
     target = target_of(to)
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
     with errors_in_one_line(settings):
         before = None if missing_file(url) else _revision(url)
-        way = direction(before, target)
-        if sql:
-            _print_sql(url, before, target, way)
-            return
-        if way is Direction.DOWN:
+        if direction(before, target) is Direction.DOWN:
             _go_down(url, shown, before or BASE, target, yes)
         else:
             upgrade(url, target)
@@ -85,12 +70,6 @@ def _print_end(shown: str, before: str | None, after: str | None, as_json: bool)
         say("%(url)s is at revision %(revision)s already.", shown, after or "base")
     else:
         say("%(url)s: from %(before)s to revision %(after)s.", shown, before or _("an empty database"), after or "base")
-
-
-def _print_sql(url: str, before: str | None, target: str, way: Direction) -> None:
-    if way is Direction.DOWN:
-        raise CommandError("--sql prints the way up alone: only a way down that runs can see what would be lost")
-    typer.echo(upgrade_sql(url, before, target), nl=False)
 
 
 def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:

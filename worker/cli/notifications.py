@@ -1,13 +1,16 @@
-"""`reconciler notifications`: where results are sent, which were, wait or were given up; and what acts on endpoints."""
+"""`reconciler notifications` and `notify-test`: where results are sent, which were, wait or were given up; what acts on
+endpoints; and a test event for a receiver."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from worker.adapters.clock import Clock, HostClock
+from worker.adapters.notify import make_transport
 from worker.cli.acts import Act, Yes, acting_session, confirm
 from worker.cli.app import CommandError
 from worker.cli.declare import WrongUse, new_group
@@ -15,18 +18,25 @@ from worker.cli.listing import Listing, Paged
 from worker.cli.order import notification_row
 from worker.cli.output import (
     SKIN,
+    AsJson,
     console,
     counted,
+    print_fields,
+    print_json,
     print_table,
     say,
     text,
 )
-from worker.cli.session import OneAccount, Session, account_names
+from worker.cli.session import OneAccount, Session, check_database, errors_in_one_line, read_settings
+from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import EndpointView
+from worker.domain.notifications.events import body_of_test
 from worker.domain.records import csv_columns
-from worker.domain.records.notifications import NotificationState
+from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, EndpointSettings, NotificationState
 from worker.domain.records.sentences import Sentence, _
 from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
+from worker.operations.save_orders import new_event_id
+from worker.settings import Settings
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.words.sentences import endpoint_in_words
 
@@ -38,34 +48,6 @@ _ENDPOINT_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave
 def endpoint_rows(views: Sequence[EndpointView]) -> list[Row]:
     """A row for each account that has an endpoint, or notifications that were not received."""
     return [_endpoint_row(view) for view in views]
-
-
-def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
-    """Print them for people."""
-    listed = [
-        {
-            **row,
-            "takes": row["events"] or text("all"),
-            "now": row["in_words"],
-            "pending": f"{row['pending']:,}",
-            "oldest": None if row["oldest_changed_at"] is None else _ago(row["oldest_changed_at"], now),
-            "gave_up": f"{row['gave_up']:,}",
-        }
-        for row in rows
-    ]
-    print_table(
-        out,
-        _ENDPOINT_COLUMNS,
-        listed,
-        title=text("Endpoints"),
-        ids=("account",),
-        long_texts=("takes", "now"),
-        listed="endpoints",
-    )
-
-
-def _ago(time: datetime, now: datetime) -> str:
-    return text("for %(lasts)s", now - time)
 
 
 def _endpoint_row(view: EndpointView) -> Row:
@@ -84,9 +66,7 @@ def _endpoint_row(view: EndpointView) -> Row:
 
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that were not received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
-Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.", autocompletion=account_names)
-]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account of the endpoint.")]
 
 
 def notifications(
@@ -188,11 +168,30 @@ def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
     _end("forget", account, act, words, removed=removed)
 
 
-def _show_endpoints(endpoints: Sequence[Row], now: datetime) -> None:
-    if endpoints:
-        show_endpoints(console(), endpoints, now)
-    else:
+def _show_endpoints(rows: Sequence[Row], now: datetime) -> None:
+    if not rows:
         say("No notifications are sent: docs/notifications.md says how to set that up.")
+        return
+    listed = [
+        {
+            **row,
+            "takes": row["events"] or text("all"),
+            "now": row["in_words"],
+            "pending": f"{row['pending']:,}",
+            "oldest": None if (oldest := row["oldest_changed_at"]) is None else text("for %(lasts)s", now - oldest),
+            "gave_up": f"{row['gave_up']:,}",
+        }
+        for row in rows
+    ]
+    print_table(
+        console(),
+        _ENDPOINT_COLUMNS,
+        listed,
+        title=text("Endpoints"),
+        ids=("account",),
+        long_texts=("takes", "now"),
+        listed="endpoints",
+    )
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
@@ -223,5 +222,91 @@ _NOTIFICATIONS = Listing(
     long_texts=("answer",),
     title="Notifications",
 )
+
+# What a receiver mostly means by a status.
+_MOSTLY = {
+    401: (
+        "the receiver verifies with another secret (here: RECONCILER_NOTIFY_SECRET, or notify_secret of the account),"
+        " or a clock is more than five minutes off, or a proxy before it asks for a password"
+    ),
+    404: (
+        "the path of the URL is not the receiver's (here: RECONCILER_NOTIFY_URL, or notify_url of the account), or its"
+        " route is not there yet"
+    ),
+}
+
+Tested = Annotated[
+    str | None,
+    typer.Argument(metavar="[ACCOUNT]", help="By default the only account with an endpoint."),
+]
+
+
+def notify_test(account: Tested = None, as_json: AsJson = False) -> None:
+    """Send one signed test event to the endpoint that the settings name for an account, and show what came back.
+
+    Its type is `test`, which a receiver ignores. It is about no order, and nothing is written into the database. Exit
+    status 1 where the receiver did not take it.
+
+    Examples:
+      reconciler notify-test
+      reconciler notify-test shop --json
+    """
+    settings = read_settings()
+    endpoint = _endpoint_to_test(settings, account)
+    clock, event_id = HostClock(), new_event_id()
+    result = _deliver(settings, endpoint, clock, event_id)
+    shown: dict[str, object] = {
+        "account": endpoint.account,
+        "to": endpoint.target.shown,
+        "event_id": event_id,
+        "outcome": result.outcome,
+        "http_status": result.http_status,
+        "answer": result.answer,
+    }
+    if result.http_status in _MOSTLY:
+        shown["mostly"] = _MOSTLY[result.http_status]
+    if as_json:
+        print_json(shown)
+    else:
+        print_fields(console(), shown)
+    raise typer.Exit(0 if result.outcome is DeliveryOutcome.ACCEPTED else 1)
+
+
+def _endpoint_to_test(settings: Settings, account: str | None) -> EndpointSettings:
+    endpoints = settings.endpoints
+    if not endpoints:
+        raise CommandError("the settings name no endpoint: docs/notifications.md says how to set one", status=2)
+    if account is None:
+        if len(endpoints) > 1:
+            raise CommandError("name the account: one of %(accounts)s", ", ".join(endpoints), status=2)
+        return next(iter(endpoints.values()))
+    if account not in endpoints:
+        known = ", ".join(endpoints)
+        raise CommandError("the account %(who)s has no endpoint in the settings; these have: %(names)s", account, known)
+    return endpoints[account]
+
+
+def _now(settings: Settings, clock: Clock) -> datetime:
+    """By the database's clock, as workers sign; by this host's where the database cannot be used as it is."""
+    try:
+        check_database(settings)
+        with (
+            errors_in_one_line(settings),
+            closing(Database(settings.database_dsn, pool_size=1)) as database,
+            database.read() as connection,
+        ):
+            return database.now(connection)
+    except CommandError:
+        return clock.now()
+
+
+def _deliver(settings: Settings, endpoint: EndpointSettings, clock: Clock, event_id: str) -> DeliveryResult:
+    now = _now(settings, clock)
+    transport = make_transport(endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets)
+    try:
+        return transport.deliver(event_id, body_of_test(endpoint.account, now), now)
+    finally:
+        transport.close()
+
 
 app = new_group(notifications, {"pause": pause, "resume": resume, "forget": forget}, invoke_without_command=True)

@@ -12,7 +12,6 @@ from worker.cli.app import CommandError
 from worker.cli.output import (
     SKIN,
     AsJson,
-    InUtc,
     console,
     detail_of,
     outcome_name,
@@ -47,7 +46,7 @@ _TOLD_COLUMNS = ("id", "type", "changed_at", "state", "tries", "due_at", "outcom
 _NOTES = ("said", "outcome", "answer")
 
 
-def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
+def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
     """Show one order: what happens to it next, why not yet and when, its row, history, queries and notifications.
 
     Amounts are yuan.
@@ -57,7 +56,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
       reconciler order A-1001 --account shop
       reconciler order id:42
     """
-    with session(utc=utc or as_json) as opened:
+    with session(utc=as_json) as opened:
         found = named_orders(opened, account, [ref])[ref]
         if isinstance(found, Sentence):
             raise CommandError("%(why)s", found)

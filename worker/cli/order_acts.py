@@ -20,7 +20,7 @@ from worker.cli.output import (
 from worker.cli.session import Session, account_option, require_configured, require_known
 from worker.cli.times import TIME_RULE
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
 from worker.domain.records.sentences import Sentence, _
 from worker.domain.wire.fields import AMOUNT_RULE, amount_text, read_written_amount

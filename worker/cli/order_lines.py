@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self, TextIO
 
-from worker.adapters.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
+from worker.adapters.csv_files import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
 from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.app import CommandError
-from worker.cli.declare import WrongUse, one_of
+from worker.cli.declare import WrongUse
 from worker.cli.listing import Listing, Paged, write_csv
 from worker.cli.output import (
     console,
@@ -63,7 +63,6 @@ AttentionFilter = Annotated[
         metavar="REASON",
         help=f"Only orders that a person should look at: {_ANY}, or one of {_REASONS}.",
         callback=_read_attention,
-        autocompletion=one_of([_ANY, *Attention]),
     ),
 ]
 Mobile = Annotated[str | None, typer.Option(help="Only orders that recharge this phone number.", callback=_read_mobile)]

@@ -30,8 +30,16 @@ from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.settings.reading import language
 from worker.words import Skin, sentences
-from worker.words.catalogue import COMMANDS, COUNTED, ENTRIES, HEADERS, QUERY_OUTCOMES, message
-from worker.words.languages import ENGLISH, translations
+from worker.words.catalogue import (
+    COMMANDS,
+    COUNTED,
+    ENTRIES,
+    HEADERS,
+    LANGUAGE_OF_THE_CODE,
+    QUERY_OUTCOMES,
+    message,
+    translations,
+)
 
 # A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
 _zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
@@ -41,7 +49,7 @@ _language: ContextVar[str | None] = ContextVar("language", default=None)
 def for_programs(wanted: bool) -> bool:
     """For `callback` of an option that has the command print for programs: from now on it speaks English."""
     if wanted:
-        _language.set(ENGLISH)
+        _language.set(LANGUAGE_OF_THE_CODE)
     return wanted
 
 
@@ -51,8 +59,6 @@ AsJson = Annotated[
         "--json", help="Print JSON, and nothing else, on standard output.", callback=for_programs, is_eager=True
     ),
 ]
-InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
-"""For `session(utc=utc)`; `utc or as_json` where words that go into JSON name times, which are in UTC there."""
 
 LONGEST_IN_A_COLUMN = 32
 """Columns of the terminal. A longer id gets a line of its own: its column would leave no width to the others."""
@@ -94,7 +100,7 @@ def print_json(value: object) -> None:
 
 def spoken_language() -> str:
     """The language of this command: `zh` or `en`."""
-    spoken = _language.get() or (language() if _prints_chinese() else ENGLISH)
+    spoken = _language.get() or (language() if _prints_chinese() else LANGUAGE_OF_THE_CODE)
     _language.set(spoken)
     return spoken
 
@@ -126,13 +132,13 @@ def say(message: str, *values: object, err: bool = False) -> None:
 
 def detail_of(detail: str | None) -> str | None:
     """What an event or an act says: in English as tables hold it, but for its times."""
-    own = sentences.with_times if spoken_language() == ENGLISH else sentences.detail_text
+    own = sentences.with_times if spoken_language() == LANGUAGE_OF_THE_CODE else sentences.detail_text
     return own(detail, SKIN) or None
 
 
 def stored_name(name: str, english: str) -> str:
     """What a stored name, such as `pending`, is called, where that is not English."""
-    return name if spoken_language() == ENGLISH or not english else text(english)
+    return name if spoken_language() == LANGUAGE_OF_THE_CODE or not english else text(english)
 
 
 def word_of(kind: type[StrEnum], name: str) -> str:
@@ -145,14 +151,10 @@ def outcome_name(outcome: str | None) -> str:
     return "" if outcome is None else stored_name(outcome, QUERY_OUTCOMES.get(outcome, outcome))
 
 
-def column_title(column: str, listed: str = "") -> str:
-    """What a column of such rows is called in the catalogue; empty for one that has no name there."""
-    return HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
-
-
 def header(column: str, listed: str = "") -> str:
     """What a column is called in a table, which lists such rows."""
-    return stored_name(column.replace("_", " "), column_title(column, listed))
+    title = HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
+    return stored_name(column.replace("_", " "), title)
 
 
 def warn(message: str, *values: object) -> None:

@@ -19,15 +19,16 @@ from worker.cli.acts import Act, ActOnOrders, Yes, acting_on_orders, confirm
 from worker.cli.app import CommandError
 from worker.cli.explain import print_explanation, to_response
 from worker.cli.order import Account, References
-from worker.cli.output import console, counted, in_words, print_fields, progress, text
-from worker.cli.queries import show_query, waits_in_words
+from worker.cli.output import console, counted, in_words, pause_in_words, print_fields, progress, text, time_text
+from worker.cli.queries import show_query
 from worker.cli.session import Session
 from worker.cli.times import AGE_RULE, read_duration
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.queries.choose_batch import refuse_together
 from worker.domain.queries.explain_answer import Explanation
 from worker.domain.records.accounts import Rules
-from worker.domain.records.acts import ActKind
-from worker.domain.records.answers import Malformed
+from worker.domain.records.incoming import Malformed
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.domain.records.sentences import _
@@ -39,7 +40,7 @@ from worker.operations.reserve_slot import Grants, choose_named, read_orders_to_
 from worker.runtime import Parts, make_reconciler, open_database
 from worker.settings.rules import app_ids_of, rules_of, slots_of
 from worker.views.accounts import read_state
-from worker.views.queries import read_query, read_wait
+from worker.views.queries import read_query
 from worker.words import lasting
 
 _LONGEST_NAP = 1.0
@@ -141,12 +142,14 @@ def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
     account, rules = named[0].account, rules_of(opened.settings)
     with opened.database.read() as connection:
         now = opened.database.now(connection)
-        sid = opened.settings.accounts[account].account_sid
-        state, slot_due_at = read_wait(connection, account, sid, now, rules)
+        state = restart_stepped_backoff(read_state(connection, account), now)
     orders = read_orders_to_poll(opened.database, [order.id for order in named])
     why = refuse_together(orders, state, rules)
-    if state.is_paused(now) or state.is_backed_off(now):
-        why = _("%(account)s: %(what)s", account, waits_in_words(state, slot_due_at, now))
+    if pause := state.pause(now):
+        why = _("%(account)s: %(what)s", account, pause_in_words(pause))
+    elif state.backoff_until is not None and state.is_backed_off(now):
+        until, lasts = time_text(state.backoff_until), state.backoff_until - now
+        why = _("%(account)s backs off until %(until)s, %(lasts)s more", account, until, lasts)
     elif len(orders) < len(named):
         why = _("an order was deleted since it was named")
     if why:

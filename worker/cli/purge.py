@@ -10,9 +10,7 @@ import typer
 from worker.adapters import shown_values
 from worker.cli.acts import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.declare import WrongUse
-from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import (
-    InUtc,
     console,
     counted,
     print_json,
@@ -24,8 +22,8 @@ from worker.cli.output import (
 )
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.operators import ActKind
 from worker.domain.records.sentences import _
 from worker.operations.act_by_hand import LongAct
 from worker.operations.purge import PURGED_FROM, Purged, purge_orders
@@ -61,8 +59,6 @@ def purge(
     older_than: OlderThan = None,
     orders: Orders = None,
     yes: Yes = False,
-    utc: InUtc = False,
-    as_csv: AsCsv = False,
     *,
     act: Act,
 ) -> None:
@@ -70,8 +66,8 @@ def purge(
     all gone; or with --orders settled orders, with their history and their notifications.
 
     An order goes if it was submitted, settled and changed last before the time. Orders that are pending, unresolved,
-    for a person to look at, or have an undelivered notification stay, and so does every query that the history of an
-    order refers to. A deleted order is not known any more: sent again, it is new.
+    for a person to look at, or have an undelivered notification stay, and so does every query that polled an order
+    which is still there. A deleted order is not known any more: sent again, it is new.
 
     Rows go in batches, each in a transaction of its own, so it may run beside the worker; a run that was interrupted is
     repeated. Before that the rows are counted, and you are asked; with --yes you are not.
@@ -81,11 +77,10 @@ def purge(
       reconciler purge --older-than 400d
       reconciler purge --orders 400d
     """
-    require_one_format(act.as_json, as_csv)
     if (older_than is None) == (orders is None):
         raise WrongUse("give either --older-than or --orders")
     who = act.operator()
-    with acting_session(utc=utc) as opened:
+    with acting_session() as opened:
         if orders is None:
             tables, code, delete = _TABLES, TextCode.DONE_BEFORE, purge_received
             before = _old_enough(opened, "--older-than", older_than or "")
@@ -95,12 +90,12 @@ def purge(
         if not (act.dry_run or yes):
             # Before the rows are counted, which may take minutes.
             require_answer(yes=False)
-            _ask_to_delete(before, _counted(tables, delete(opened.database, before, dry_run=True)))
+            _ask_to_delete(before, _counted(tables, delete(opened.database, before, None)))
         started = time.monotonic()
         long_act = LongAct(who, ActKind.PURGE, code, time=shown_values.time_text(before, UTC))
-        counts = _counted(tables, delete(opened.database, before, dry_run=act.dry_run, act=long_act))
+        counts = _counted(tables, delete(opened.database, before, None if act.dry_run else long_act))
         long_act.log_end()
-    _print_purged(act, as_csv, before, counts, time.monotonic() - started)
+    _print_purged(act, before, counts, time.monotonic() - started)
 
 
 def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
@@ -112,14 +107,11 @@ def _ask_to_delete(before: datetime, found: Mapping[str, int]) -> None:
     confirm(what, _("Delete?"), yes=False)
 
 
-def _print_purged(act: Act, as_csv: bool, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
-    listed = [{"table": table, "rows": rows} for table, rows in counts.items()]
+def _print_purged(act: Act, before: datetime, counts: Mapping[str, int], seconds: float) -> None:
     if act.as_json:
         print_json({"older_than": before, "dry_run": act.dry_run, "rows": counts, "seconds": round(seconds, 3)})
-    elif as_csv:
-        write_csv(("table", "rows"), listed)
     else:
-        print_table(console(), ("table", "rows"), listed)
+        print_table(console(), ("table", "rows"), [{"table": table, "rows": rows} for table, rows in counts.items()])
         rows, what = counted(sum(counts.values()), "row"), _("would be deleted") if act.dry_run else _("deleted")
         lasted = f"{seconds:,.1f}"
         say("%(rows)s from before %(time)s %(what)s in %(seconds)s s.", rows, time_text(before), what, lasted)

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from worker.adapters.log import configure_logging
+from worker.adapters.log import configure_logging, log_version
 from worker.adapters.text_files import os_words
-from worker.adapters.users_file import mode_fault, read_users
-from worker.adapters.version import log_version
 from worker.cli.app import CommandError
 from worker.cli.output import in_words, warn
 from worker.cli.session import check_database, read_settings, require_configured, web_packages
-from worker.domain.records.sentences import Fault, Sentence, _
-from worker.domain.records.users import Part
+from worker.doctor.files_and_hosts import console_check
+from worker.doctor.finding import Status
+from worker.domain.records.operators import Part
+from worker.domain.records.sentences import Sentence, _
 from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
 
@@ -35,7 +35,6 @@ Only = Annotated[
     ),
 ]
 Account = Annotated[str, typer.Argument(help="The account whose callbacks come there.")]
-New = Annotated[bool, typer.Option("--new", help="Make a token to change to, although the account has one.")]
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, only: Only = None) -> None:
@@ -53,7 +52,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     """
     with web_packages():
         from worker.web.app import WebProcess
-        from worker.web.console.downloads import Downloads
+        from worker.web.console.files import Downloads
         from worker.web.server import Server
     settings = read_settings(needs_accounts=True)
     check_database(settings)
@@ -77,25 +76,25 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     ).run()
 
 
-def callback_url(account: Account = "default", new: New = False) -> None:
+def callback_url(account: Account = "default") -> None:
     """Print the path that the platform posts an account's callbacks to; where the account has no token, make one.
 
     Put the host name of your proxy before the path, and give the whole to the platform. The path is a secret.
 
     Examples:
       reconciler callback-url
-      reconciler callback-url shop --new
+      reconciler callback-url shop
     """
     settings = read_settings(needs_accounts=True)
     require_configured(settings, [account])
     tokens = settings.callback_tokens.get(account, ())
-    if tokens and not new:
-        for token in tokens:
-            typer.echo(callback_path(account, token))
+    for token in tokens:
+        typer.echo(callback_path(account, token))
+    if tokens:
         return
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     typer.echo(callback_path(account, token))
-    typer.echo(in_words(_how_to_set(account, token, is_change=bool(tokens), settings=settings)), err=True)
+    typer.echo(in_words(_how_to_set(account, token, settings)), err=True)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -121,17 +120,10 @@ def _print_address(url: str, key: str) -> None:
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 
 
-def _how_to_set(account: str, token: str, *, is_change: bool, settings: Settings) -> Sentence:
+def _how_to_set(account: str, token: str, settings: Settings) -> Sentence:
     in_file = settings.accounts_file is not None and account in settings.accounts_file.accounts
     in_table = _("callback_token in the table %(table)s of the accounts file", f"[{account}]")
     where = in_table if in_file else "RECONCILER_CALLBACK_TOKEN"
-    if is_change:
-        return _(
-            "To change to it: put a blank and %(token)s behind the present token in %(where)s, start"
-            " `reconciler serve` again, give the platform the new path, then take the old token out.",
-            token,
-            where,
-        )
     return _("The path works once %(where)s is %(token)s, and `reconciler serve` was started after that.", where, token)
 
 
@@ -155,17 +147,11 @@ def _warnings_of_console(settings: Settings, is_open: bool) -> Iterator[Sentence
             "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"
             " the certificate"
         )
-    if settings.users_file is None:
-        if is_open:
-            yield _(
-                "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
-                " add`; until then the address that is printed opens it"
-            )
-        return
-    try:
-        if not read_users(settings.users_file):
-            yield _("there is no user who could sign in at the console: `reconciler user add` adds one")
-        if fault := mode_fault(settings.users_file):
-            yield fault
-    except Fault as wrong:
-        yield _("no user can sign in at the console: %(why)s", wrong.sentence)
+    if settings.users_file is None and is_open:
+        yield _(
+            "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
+            " add`; until then the address that is printed opens it"
+        )
+    check = console_check(settings.users_file)
+    if check.status is Status.WARNING:
+        yield check.sentence

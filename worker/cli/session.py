@@ -13,16 +13,14 @@ import typer
 from worker.adapters.log import configure_logging
 from worker.adapters.safe_text import Redactor, first_line, one_line
 from worker.cli.app import CommandError
-from worker.cli.declare import one_of
 from worker.cli.output import say, show_times_in, time_text, warn
 from worker.cli.times import read_time
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
-from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.domain.records.sentences import _
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import Settings, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
 
@@ -34,17 +32,9 @@ _PAUSE_SECONDS = 3600.0
 _WEB_PACKAGES = ("flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 
 
-def account_names(incomplete: str) -> list[str]:
-    """For `autocompletion`: the accounts in the settings; none where these cannot be read."""
-    try:
-        return one_of(load_settings().accounts)(incomplete)
-    except SettingsError:
-        return []
-
-
 def account_option(help_: str) -> Any:
     """The option that names an account, or some."""
-    return typer.Option("--account", help=help_, autocompletion=account_names)
+    return typer.Option("--account", help=help_)
 
 
 Accounts = Annotated[list[str] | None, account_option("Only this account; may be repeated.")]
@@ -139,11 +129,8 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
 
 
 def words_of(error: Exception, settings: Settings) -> str:
-    """What a database's error says, safe to show. Of a missing right servers name at most half: the other is read."""
-    redactor = Redactor(settings.secrets)
-    if kind_of(error) is ErrorKind.RIGHTS and (missing := missing_rights_words(settings.database_dsn)):
-        return missing.with_each(partial(one_line, redactor=redactor))
-    return first_line(error, redactor)
+    """What a database's error says, safe to show."""
+    return first_line(error, Redactor(settings.secrets))
 
 
 def require_configured(settings: Settings, accounts: Collection[str]) -> None:
@@ -174,7 +161,9 @@ def session(
     answer_seconds: float = _ANSWER_SECONDS,
     streams: bool = False,
 ) -> Iterator[Session]:
-    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on, with `utc` in UTC.
+    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on.
+
+    `utc`: in UTC instead, for words that go into JSON.
 
     `streams`: rows are printed while they are read, to somebody who may pause.
 

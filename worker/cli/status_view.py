@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.accounts import PLANNED, habits_to_response, pauses_to_response
-from worker.cli.notifications import endpoint_rows, show_endpoints
+from worker.cli.notifications import endpoint_rows
 from worker.cli.output import (
     SKIN,
     duration_text,
@@ -21,11 +21,10 @@ from worker.cli.output import (
     time_text,
     word_of,
 )
-from worker.domain.accounts.back_off import may_query_at
+from worker.domain.accounts.waits import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
 from worker.domain.records.accounts import AccountState, Pause, Rules
-from worker.domain.records.acts import ActKind
-from worker.domain.records.orders import Attention, Source
+from worker.domain.records.orders import Source
 from worker.domain.records.watching import AccountOverview, Finding, Level, WorkerRow
 from worker.domain.watching.monitoring import (
     SharedBudget,
@@ -47,8 +46,6 @@ _WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "wait
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
-_PEOPLE = ("account", "reason", "attention", "unresolved")
-_ACTS = ("at", "by", "act", "account", "reason")
 # What JSON has as it is read.
 _WORKER_FIELDS = (
     *("name", "host", "pid", "started_at", "last_tick_at", "written_at", "accounts", "broker_asked_at"),
@@ -64,6 +61,7 @@ _MOST_BATCHES = 10
 _BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
 _NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
+_MORE = N_("What needs a person: `reconciler todo`. Endpoints: `reconciler notifications`. Acts: `reconciler acts`.")
 _WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to.")
 
 
@@ -173,16 +171,7 @@ def show(out: Console, response: Row) -> None:
     queries = [_queries_row(one, now) for one in accounts]
     _table(out, text("Queries"), _QUERIES, queries, long_texts=("polls", "ended"))
     _table(out, text("Settled"), _SETTLED, [_settled_row(one) for one in accounts])
-    _table(out, text("Needs a person (`reconciler todo` lists them)"), _PEOPLE, _people_rows(accounts))
-    if response["endpoints"]:
-        show_endpoints(out, response["endpoints"], now)
-    acts = [_act_row(act) for act in response["acts"]]
-    _table(out, text("Last acts of operators"), _ACTS, acts, long_texts=("reason",))
-
-
-def _act_row(act: Row) -> Row:
-    named = {"act": word_of(ActKind, act["act"]), "account": act["account"] or text("all")}
-    return {**act, "by": act["actor"], **named}
+    out.print(text(_MORE), soft_wrap=True)
 
 
 def _table(
@@ -301,18 +290,6 @@ def _settled_row(account: Row) -> Row:
 def _by_source(counts: Mapping[str, int]) -> str:
     by = [text("%(count)s by %(source)s", count, word_of(Source, one)) for one, count in sorted(counts.items())]
     return text(", ").join(by) or text("none")
-
-
-def _people_rows(accounts: Iterable[Row]) -> Iterable[Row]:
-    for account in accounts:
-        attention, unresolved = account["attention"], account["unresolved"]
-        for reason in sorted({*attention, *unresolved}):
-            yield {
-                "account": account["account"],
-                "reason": text("none") if reason == "none" else word_of(Attention, reason),
-                "attention": f"{attention.get(reason, 0):,}",
-                "unresolved": f"{unresolved.get(reason, 0):,}",
-            }
 
 
 def _rest(seconds: float) -> float:

@@ -13,8 +13,9 @@ import typer
 from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.adapters.users_file import editing, read_users
+from worker.cli.acts import read_actor
 from worker.cli.app import CommandError
-from worker.cli.declare import WrongUse, new_group
+from worker.cli.declare import new_group
 from worker.cli.output import (
     AsJson,
     console,
@@ -23,20 +24,12 @@ from worker.cli.output import (
     say,
 )
 from worker.cli.session import read_settings, web_packages
-from worker.domain.orders.operator_acts import actor_fault
+from worker.domain.records.operators import Role, User
 from worker.domain.records.sentences import Fault, _
-from worker.domain.records.users import Role, User
 from worker.domain.tokens_and_sign_ins import PASSWORD_RULE, password_fault
 
-
-def _read_name(value: str) -> str:
-    if fault := actor_fault(value):
-        raise WrongUse("%(name)r %(fault)s", value[:64], fault)
-    return value
-
-
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The user; acts are recorded under this name.", callback=_read_name)
+    str, typer.Argument(metavar="NAME", help="The user; acts are recorded under this name.", callback=read_actor)
 ]
 RoleOption = Annotated[
     Role, typer.Option("--role", help="`read`: to look at everything; `act`: to change things as well.")

@@ -14,7 +14,6 @@ from worker.cli.listing import Form, write_csv
 from worker.cli.output import (
     SKIN,
     AsJson,
-    InUtc,
     console,
     for_programs,
     in_words,
@@ -39,7 +38,7 @@ from worker.domain.watching.workers import tick_allowance
 from worker.operations.write_heartbeat import host_name
 from worker.settings import SettingsError
 from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
-from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
+from worker.views.todo import TodoGroup, read_todo, todo_rows
 from worker.views.watching import Status, read_liveness, read_status
 from worker.words.catalogue import means, remedy
 from worker.words.sentences import finding_in_words
@@ -51,13 +50,13 @@ _HEALTH_ANSWER_SECONDS = 5.0
 _MOST_SAID = 5
 
 _TODO_COLUMNS = ("ref", "id", "account", "since", "until", "note")
-_ITEMS = 5
+_ITEMS, _ROWS = 5, 1_000
 Limit = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=10_000,
-        help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
+        help=f"How many of each reason at most: the newest. Default: {_ITEMS}, with --csv {_ROWS:,}.",
     ),
 ]
 CheckOption = Annotated[
@@ -71,7 +70,7 @@ CheckOption = Annotated[
 ]
 
 
-def status(check: CheckOption = False, utc: InUtc = False, as_json: AsJson = False) -> None:
+def status(check: CheckOption = False, as_json: AsJson = False) -> None:
     """Show whether orders are being reconciled: workers, budget, and for each account what is due, asked and settled.
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
@@ -92,7 +91,7 @@ def status(check: CheckOption = False, utc: InUtc = False, as_json: AsJson = Fal
     if check:
         raise typer.Exit(_check(as_json))
 
-    with session(utc=utc or as_json, answer_seconds=_ANSWER_SECONDS) as opened:
+    with session(utc=as_json, answer_seconds=_ANSWER_SECONDS) as opened:
         response = _response(opened)
     if as_json:
         print_json(response)
@@ -190,7 +189,7 @@ def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> Non
         typer.echo(f"{host}: {words}.")
 
 
-def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
+def todo(limit: Limit = None, *, form: Form) -> None:
     """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
     callbacks of unknown orders. Each reason comes with what to do about it.
 
@@ -200,14 +199,12 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
       reconciler todo
       reconciler todo --limit 1000 --csv > todo.csv
     """
-    with session(utc=utc, streams=form.as_csv) as opened:
+    with session(streams=form.as_csv) as opened:
         settings = opened.settings
         allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
         asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
-        if form.as_csv and limit is None:
-            write_csv(csv_columns.TODO, every_todo(*asked))
-            return
-        groups, now = read_todo(*asked, limit or _ITEMS)
+        most = limit or (_ROWS if form.as_csv else _ITEMS)
+        groups, now = read_todo(*asked, most)
     if form.as_json:
         print_json({"now": now, "todo": [_todo_response(group) for group in groups]})
     elif form.as_csv:
@@ -217,8 +214,7 @@ def todo(limit: Limit = None, utc: InUtc = False, *, form: Form) -> None:
     else:
         _show_todo(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):
-        most = limit or _ITEMS
-        say("Of each reason at most %(most)s are shown: a higher --limit shows more, --csv alone all.", most, err=True)
+        say("Of each reason at most %(most)s are shown: a higher --limit shows more.", most, err=True)
 
 
 def _todo_response(group: TodoGroup) -> dict[str, object]:

@@ -7,7 +7,6 @@ unreachable database raises SQLAlchemy's errors. Alembic keeps what it is doing 
 process at a time, no threads.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +28,8 @@ from worker.domain.records.sentences import N_, Sentence
 
 BASE = "base"
 """No revision at all: an empty database."""
+_FIRST_RELEASED = "0023"
+"""That of release 1.0.0: no release needs an earlier one."""
 
 # (the revision below which it is lost, table, which rows hold it, what it is, what to do). Each condition begins with a
 # column: a database of another revision may not have that column.
@@ -55,36 +56,6 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     ),
     ("0024", "account_pauses", "is_planned AND paused_at > :now", N_("the planned pauses"), _CANCEL_THEM),
     ("0024", "account_states", "planned_until > :now", N_("the planned pauses"), _CANCEL_THEM),
-    ("0015", "recharge_orders", "amount_is_price", N_("which amounts are no charge (amount_is_price)"), _KEEP_A_COPY),
-    (
-        "0010",
-        "unmatched_callbacks",
-        "trust = 'check'",
-        N_("which callbacks may settle nothing (trust)"),
-        N_("delete those rows, since queries settle their orders, then migrate down again"),
-    ),
-    (
-        "0009",
-        "notifications",
-        "state <> 'delivered'",
-        N_("what was not delivered yet"),
-        N_(
-            "let the worker deliver them (`reconciler notifications`, `resend --gave-up`), or remove them by"
-            " `reconciler notifications forget ACCOUNT`, then migrate down again"
-        ),
-    ),
-    ("0008", "order_events", "actor IS NOT NULL", N_("the names of those who acted on orders (actor)"), _KEEP_A_COPY),
-    *(
-        (
-            "0008",
-            table,
-            "paused_until > :now",
-            N_("the end of a pause (paused_until)"),
-            N_("`reconciler resume` the account, or pause it without an end, then migrate down again"),
-        )
-        for table in ("account_pauses", "account_states")
-    ),
-    ("0008", "recharge_orders", "reopened_at IS NOT NULL", N_("when orders were reopened (reopened_at)"), _KEEP_A_COPY),
     *(
         ("0001", table, "id IS NOT NULL", N_("all that it holds"), _NOTHING_LEFT)
         for table in ("recharge_orders", "order_events", "platform_queries", "rejected_orders", "unmatched_callbacks")
@@ -134,15 +105,6 @@ def downgrade(url: str, revision: str) -> None:
         command.downgrade(_config(connection), revision)
 
 
-def upgrade_sql(url: str, before: str | None, target: str) -> str:
-    """The statements that lead up from one revision to another, for the kind of database at a URL; connects nowhere."""
-    written = io.StringIO()
-    config = _config(output_buffer=written)
-    config.attributes["url"] = url
-    command.upgrade(config, f"{before or BASE}:{target}", sql=True)
-    return written.getvalue()
-
-
 def target_of(revision: str | None) -> str:
     """The revision that a person names: a number, `base`, or None for this release's. Raises MigrationError."""
     known = revisions()
@@ -173,11 +135,19 @@ def direction(before: str | None, target: str) -> Direction:
 
 
 def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
-    """Raise MigrationError where the way down from one revision to another would lose what somebody may need.
+    """Raise MigrationError where the way down from one revision to another would lose what somebody may need, or leads
+    to a revision that no release needs.
 
     What a worker keeps for itself and finds out again (what was learned, counts of absences) may be lost. Revisions
     refuse by themselves what only they know of.
     """
+    if BASE != target < _FIRST_RELEASED:
+        raise MigrationError(
+            "no release needs revision %(target)s: the way down ends at %(first)s, that of 1.0.0, or at %(base)s",
+            target,
+            _FIRST_RELEASED,
+            BASE,
+        )
     order = [BASE, *revisions()]
     tables = inspect(connection).get_multi_columns().items()
     present = {(table, column["name"]) for (_, table), columns in tables for column in columns}
@@ -249,8 +219,8 @@ def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> No
     connection.commit()
 
 
-def _config(connection: Connection | None = None, *, output_buffer: io.StringIO | None = None) -> Config:
-    config = Config(output_buffer=output_buffer)
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
     # Alembic reads a percent sign as the start of a reference to another option.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -11,35 +11,20 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event, make_url
-from sqlalchemy.exc import DBAPIError as DatabaseError
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection as Connection  # for operations, which import nothing of SQLAlchemy
+from sqlalchemy import Engine, ExceptionContext, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 from tenacity.stop import stop_base
 
+from worker.adapters.clock import seconds_since
 from worker.database.engine import LOCK_SECONDS, make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
 
-# With the two names of SQLAlchemy that an operation needs, so that it imports nothing else of it.
-__all__ = [
-    "ANSWER_SECONDS",
-    "Connection",
-    "Database",
-    "DatabaseError",
-    "RaceLost",
-    "RowsHeld",
-    "bounded_waits",
-    "is_contention",
-    "is_locked",
-    "is_transient",
-    "is_unavailable",
-    "retry_contention",
-    "retry_races",
-    "retry_until",
-]
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+DatabaseError = DBAPIError
 
 ANSWER_SECONDS = 15.0
 """How long a worker waits for the database to say anything: longer than any lock is waited for."""
@@ -102,7 +87,7 @@ class Database:
 
     def seconds_since_full(self) -> float | None:
         """How long ago a write last failed here because the disk is full; None where none has."""
-        return None if self._full_at is None else time.monotonic() - self._full_at
+        return seconds_since(self._full_at)
 
     @property
     def engine(self) -> Engine:

@@ -1,27 +1,52 @@
-"""`reconciler demo`: the command."""
+"""`reconciler demo`: the command. Orders are placed and enqueued, and their progress is shown until all is done.
+
+A person sees a live picture in a terminal, elsewhere a line every few seconds.
+"""
 
 import json
-import secrets
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 from typer import Exit
 
 from worker.adapters.child_processes import ChildError, stop_signals_handled
-from worker.demo.plan import Fate, PlannedOrder, Request, make_plan
-from worker.demo.run import LIMIT_SECONDS, watch
-from worker.demo.stage import Stage
-from worker.demo.summary import in_words, summarise, verdict
+from worker.database.transactions import Database
+from worker.demo.orders import MOST_ORDERS, Fate, PlannedOrder, Request, in_words, make_plan, summarise, verdict
+from worker.demo.stage import ORDERS_QUEUE, SID, Stage
+from worker.domain.records.orders import OrderState, Source
+from worker.settings.rules import rules_of
+from worker.views.orders import OrderSearch, find_orders
+from worker.views.queries import Row, next_slot_at, recent_queries
 
+_LIMIT_SECONDS = 83.0
+"""Seconds for the orders, from when all programs run."""
 _CHECK_SECONDS = 0.5
+_LIST_SIZE = 100
+_ALL_QUERIES: dict[str, Any] = {"account": None, "outcomes": (), "since": None, "after": None, "most": 1000}
+_ANSWERS_SHOWN = 6
+_READ_SECONDS = 0.4
+_BETWEEN_LINES_SECONDS = 4.0
+_COLOURS = {
+    OrderState.PENDING: "yellow",
+    OrderState.SUCCEEDED: "green",
+    OrderState.FAILED: "red",
+    OrderState.UNRESOLVED: "magenta",
+}
+_ANSWERED = "{order_count} polled, {settled_count} settled, {pending_count} pending, {absent_count} absent"
+_NOT_ANSWERED = "{order_count} polled, {outcome}"
 
 
 def demo(request: Request) -> None:
@@ -49,19 +74,18 @@ def demo(request: Request) -> None:
 
 
 def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) -> bool:
-    name, say = f"demo-{secrets.token_hex(3)}", partial(print, file=out, flush=True)
-    plan, console = make_plan(request, name), Console(file=out)
+    plan, console, say = make_plan(request), Console(file=out), partial(print, file=out, flush=True)
     say(_opening(request, plan, folder))
-    with closing(Stage(request, folder=folder, name=name, signals=signals)) as stage:
+    with closing(Stage(request, folder=folder, signals=signals)) as stage:
         with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
             address = stage.set_up()
         if address:
             say(f"  Console: {address}")
             say("  The address holds the key of this run: who has it sees all pages, and changes nothing.\n")
-        moment = watch(console, stage, plan)
+        moment = _watch(console, stage, plan)
         # The truth is read after the orders: what settles meanwhile is late here, and not wrong.
         summary = summarise(stage.ask_platform("truth")["orders"], moment.orders, stage.ask_platform("record"))
-        summary |= {"seconds": round(time.monotonic() - stage.began, 1), "timed_out": moment.seconds > LIMIT_SECONDS}
+        summary |= {"seconds": round(time.monotonic() - stage.began, 1), "timed_out": moment.seconds > _LIMIT_SECONDS}
         if not address:
             stage.close()
         say(in_words(summary))
@@ -108,7 +132,123 @@ What to read next
     export RECONCILER_DATABASE_URL={stage.settings.database_dsn}
     {called} orders --summary
     {called} orders --attention any
-    {called} order {example} --account {stage.name}
+    {called} order {example}
   Logs, and each query as the platform saw it (arrivals.jsonl): {folder}
   The project's README.md shows how to run this beside a billing system. To clean up: rm -r {folder}
 """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """How far the orders have come."""
+
+    seconds: float
+    """Since all programs run."""
+    orders: Sequence[Row]
+    """Orders that the worker has taken in."""
+    queries: Sequence[Row]
+    """Newest first."""
+    next_query_in: float | None
+    """Seconds until the next query may be sent, zero or less if it may be now; None before the worker's first tick."""
+    callbacks: Mapping[str, int]
+    """How many are in each state."""
+
+    def count(self, state: OrderState) -> int:
+        """How many orders are in a state."""
+        return sum(order["state"] is state for order in self.orders)
+
+
+def _watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Moment:
+    """Place the orders, enqueue them, and show how far they come, until all are decided or the time is up.
+
+    Returns the last moment that was shown.
+    """
+    lists = [plan[start : start + _LIST_SIZE] for start in range(0, len(plan), _LIST_SIZE)]
+    stuck, next_line = sum(order.fate is Fate.STUCK for order in plan), 0.0
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    with (
+        Database(stage.settings.database_dsn, pool_size=1) as database,
+        Live(console=console, auto_refresh=False) if is_live else nullcontext() as live,
+    ):
+        while True:
+            if lists:
+                _place_and_enqueue(stage, lists.pop(0))
+            moment = _read_moment(stage, database)
+            if live:
+                live.update(picture_of(moment, len(plan), stage.request.window), refresh=True)
+            elif moment.seconds >= next_line:
+                next_line = moment.seconds + _BETWEEN_LINES_SECONDS
+                print(line_of(moment), file=console.file, flush=True)
+            is_decided = len(moment.orders) == len(plan) and moment.count(OrderState.PENDING) == stuck
+            if (is_decided and not moment.callbacks.get("waiting")) or moment.seconds > _LIMIT_SECONDS:
+                return moment
+            stage.check()
+            time.sleep(_READ_SECONDS)
+
+
+def _place_and_enqueue(stage: Stage, orders: Sequence[PlannedOrder]) -> None:
+    stage.ask_platform("orders", {"orders": [asdict(order.placing) for order in orders]})
+    submissions = [order.submission for order in orders]
+    # By the task's name, as a billing system does: nothing of the worker is imported for that.
+    stage.celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
+
+
+def _read_moment(stage: Stage, database: Database) -> Moment:
+    wanted = OrderSearch(is_oldest_first=True)
+    with database.read() as connection:
+        due_at = next_slot_at(connection, SID, rules_of(stage.settings))
+        return Moment(
+            seconds=time.monotonic() - stage.began,
+            orders=find_orders(connection, wanted, most=MOST_ORDERS).rows,
+            queries=recent_queries(connection, **_ALL_QUERIES).rows,
+            next_query_in=None if due_at is None else (due_at - database.now(connection)).total_seconds(),
+            callbacks=stage.ask_platform("callbacks"),
+        )
+
+
+def line_of(moment: Moment) -> str:
+    """One moment as one line of plain text."""
+    states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := moment.count(state)))
+    words = f"{moment.seconds:3.0f} s  {states or 'no orders yet'} | queries: {len(moment.queries)}, "
+    words += f"{budget_words(moment)} | callbacks: {moment.callbacks.get('sent', 0)}"
+    answers = [query for query in moment.queries if query["outcome"] != "in_flight"]
+    return f"{words} | last answer: {answer_words(answers[0])}" if answers else words
+
+
+def budget_words(moment: Moment) -> str:
+    """When the next query may be sent, in words."""
+    if moment.queries and moment.queries[0]["outcome"] == "in_flight":
+        return "a query is under way"
+    if moment.next_query_in is None:
+        return "the budget's first window has not begun"
+    if moment.next_query_in <= 0:
+        return "next as soon as an order is due"
+    return f"next in {moment.next_query_in:.1f} s at the earliest"
+
+
+def answer_words(query: Row) -> str:
+    """The outcome of a query, in words."""
+    return (_NOT_ANSWERED if query["settled_count"] is None else _ANSWERED).format(**query)
+
+
+def picture_of(moment: Moment, orders: int, window: float) -> RenderableType:
+    """One moment as a picture: a bar for each state, and what the line says."""
+    table = Table.grid(padding=(0, 2))
+    for state, colour in _COLOURS.items():
+        count = moment.count(state)
+        bar = ProgressBar(total=orders, completed=count, width=36, complete_style=colour)
+        table.add_row(Text(state.value, style=colour), f"{count:5d}", bar)
+    settled_by = Counter(order["settled_by"] for order in moment.orders)
+    told = {
+        "enqueued so far": len(moment.orders),
+        "settled by a callback": settled_by[Source.CALLBACK],
+        "settled by a query": settled_by[Source.QUERY],
+        "for a person to look at": sum(order["attention"] is not None for order in moment.orders),
+        "callbacks lost on their way": moment.callbacks.get("lost", 0),
+    }
+    for what, count in told.items():
+        table.add_row("", f"{count:5d}", what)
+    budget = f"Budget: one query per {window:g} s; {len(moment.queries)} so far, {budget_words(moment)}"
+    answers = (f"Query {query['id']}: {answer_words(query)}" for query in moment.queries[:_ANSWERS_SHOWN])
+    end = f"{moment.seconds:.0f} s. Ctrl-C ends the demo and leaves nothing running."
+    return Group(table, Text("\n".join([budget, *answers, end])))

@@ -19,11 +19,12 @@ from worker.adapters.child_processes import Child, ChildGroup, environment_of_pr
 from worker.cli.app import CommandError
 from worker.cli.session import errors_in_one_line
 from worker.database.migrations import upgrade
-from worker.demo.plan import Request
+from worker.demo.orders import Request
 from worker.domain.tokens_and_sign_ins import callback_path
-from worker.settings import load_settings
+from worker.settings import DEFAULT_ACCOUNT, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
+SID = "demo"
 
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
@@ -46,10 +47,9 @@ class Stage:
     KeyboardInterrupt at the next check. To be closed.
     """
 
-    def __init__(self, request: Request, *, folder: Path, name: str, signals: Sequence[int]) -> None:
-        """Give this process the demo's settings. `name` becomes the account's name and SID. Raises SettingsError."""
-        self.request, self.name = request, name
-        self._folder, self._signals = folder, signals
+    def __init__(self, request: Request, *, folder: Path, signals: Sequence[int]) -> None:
+        """Give this process the demo's settings. Raises SettingsError."""
+        self.request, self._folder, self._signals = request, folder, signals
         self._callback_token = secrets.token_urlsafe(24)
         environment = environment_of_programs(self._given())
         # None of the caller's settings is left: the demo must not reach a real account.
@@ -61,22 +61,16 @@ class Stage:
         self._group = ChildGroup(has_guard=True)
 
     def _given(self) -> dict[str, str]:
-        window, accounts = self.request.window, self._folder / "accounts.toml"
-        table = f"""\
-[{self.name}]
-account_sid = "{self.name}"
-auth_token = "{secrets.token_hex(16)}"
-app_id = "{self.name}"
-callback_token = "{self._callback_token}"
-"""
-        accounts.touch(0o600)
-        accounts.write_text(table, encoding="utf-8")
+        window = self.request.window
         return {
             "RECONCILER_DATABASE_URL": f"sqlite:///{self._folder}/demo.db",
             "RECONCILER_BROKER_URL": f"redis+socket://{self._folder}/valkey.sock",
             # Replaced once the platform has a port; loopback in any case.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-            "RECONCILER_ACCOUNTS_FILE": str(accounts),
+            "RECONCILER_ACCOUNT_SID": SID,
+            "RECONCILER_AUTH_TOKEN": secrets.token_hex(16),
+            "RECONCILER_APP_ID": SID,
+            "RECONCILER_CALLBACK_TOKEN": self._callback_token,
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
             # Settings accept no less than 0.05.
             "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
@@ -97,9 +91,11 @@ callback_token = "{self._callback_token}"
             upgrade(self.settings.database_dsn)
         only = () if self.request.serve else ("--only", "callbacks")
         serve = self._start("serve", *_RECONCILER, "serve", "--port", "0", "--workers", "1", *only)
-        callbacks = self._read_from(serve, r"listening=\['([^']+)'") + callback_path(self.name, self._callback_token)
+        callbacks = self._read_from(serve, r"listening=\['([^']+)'") + callback_path(
+            DEFAULT_ACCOUNT, self._callback_token
+        )
         os.environ["RECONCILER_PLATFORM_URL"] = self._start_platform(callbacks)
-        celery, host = ("-m", "celery", "-A", "worker"), f"{self.name}@localhost"
+        celery, host = ("-m", "celery", "-A", "worker"), "demo@localhost"
         self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", host)
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[host], timeout=0.5))
@@ -140,9 +136,7 @@ callback_token = "{self._callback_token}"
         """Start the simulated platform, which posts callbacks to this URL; returns its own."""
         window = self.request.window
         options = (
-            f"--json --no-adopt --port 0 --seed {self.request.seed} --window {window:g} --callback-tries 3"
-            f" --latency uniform:{window / 100:g},{window / 10:g} --record arrivals.jsonl"
-            f" --callback-delay uniform:{window / 40:g},{window / 5:g}"
+            f"--json --no-adopt --port 0 --record arrivals.jsonl --latency uniform:{window / 100:g},{window / 10:g}"
         ).split()
         # By the environment, as the URL holds a token, which every user of the machine could see in a command.
         url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callbacks}

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.rights import MissingRights
+from worker.database.server import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges

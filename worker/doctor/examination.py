@@ -1,17 +1,15 @@
 """Takes the readings, and makes findings of them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
+from worker.adapters.log import VERSION
 from worker.adapters.safe_text import Redactor, first_words
-from worker.adapters.version import VERSION
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.rights import missing_rights_words
-from worker.database.server import durability_settings
 from worker.doctor import checks
 from worker.doctor.files_and_hosts import (
-    certificates_checks,
     console_check,
     endpoint_checks,
     host_check,
@@ -49,8 +47,10 @@ def examine(settings: Settings) -> list[Check]:
     # All at the same time, since a person waits.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
-    address = _start_resolving(host)
-    receivers = {one: _start_resolving(one) for one in hosts_of(settings.endpoints)}
+    addresses = {
+        one: start_reading(partial(resolve, one), seconds=_RESOLVER_SECONDS)
+        for one in {host, *hosts_of(settings.endpoints)}
+    }
     return _shown(
         settings,
         [
@@ -60,16 +60,11 @@ def examine(settings: Settings) -> list[Check]:
             *_database_checks(settings, database),
             *_running_checks(database),
             *_broker_checks(broker),
-            host_check(host, address),
-            *certificates_checks(settings),
-            *endpoint_checks(settings.endpoints, receivers),
+            host_check(host, addresses[host]),
+            *endpoint_checks(settings.endpoints, addresses),
             console_check(settings.users_file),
         ],
     )
-
-
-def _start_resolving(host: str) -> Callable[[], str]:
-    return start_reading(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
 
 
 def examine_unreadable(error: SettingsError) -> list[Check]:
@@ -85,7 +80,7 @@ def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
     database = _database_checks(settings, lambda: _read_database(settings))
     lasting = [check for check in database if check.name != checks.WRITES]
-    return _shown(settings, [*_credentials_checks(settings), *lasting, *certificates_checks(settings)])
+    return _shown(settings, [*_credentials_checks(settings), *lasting])
 
 
 def examine_running(settings: Settings) -> list[Check]:
@@ -125,10 +120,6 @@ def _read_database(settings: Settings) -> DatabaseReading:
 
 def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
     shown = shown_url(settings.database_dsn)
-    kind = shown.partition(":")[0].partition("+")[0]
-    postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
-    rights = () if kind == "sqlite" else ("database_rights",)
-    rest = ("database_revision", *rights, "query_window", *postgresql, "database_clock", *durability_settings(kind))
     try:
         reading = read()
     except NoDatabaseFile as error:
@@ -136,20 +127,22 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         remedy = _("run `reconciler migrate`%(hint)s", hint)
         fault = fatal("database", _("%(what)s (%(why)s)", error.sentence, shown), remedy)
     except Exception as error:  # Drivers raise errors of their own.
-        fault = _unusable(settings, shown, error)
+        fault = _unusable(shown, error)
     else:
-        return _checks_of(settings, reading, shown, has_rights=bool(rights))
+        return _checks_of(settings, reading, shown)
+    rest = ("database_revision", "query_window", "database_clock")
     return [fault, *(skipped(name, "the database cannot be used") for name in rest)]
 
 
-def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_rights: bool) -> list[Check]:
+def _checks_of(settings: Settings, reading: DatabaseReading, shown: str) -> list[Check]:
     behind, postgresql = reading.fault_of_revision, reading.server.postgresql
     at_head = ok("database_revision", "at head")
     found = [
         ok("database", "%(url)s answers: %(version)s", shown, reading.server.version),
         at_head if behind is None else fatal("database_revision", *_parted(behind)),
     ]
-    if has_rights:
+    # A file has no roles.
+    if not shown.startswith("sqlite"):
         unread = skipped("database_rights", "the database is not at head")
         found.append(unread if reading.rights is None else checks.rights(reading.rights))
     found += [fatal(checks.WRITES, sentence_of(one), ErrorKind.FULL.remedy) for one in reading.full_disk]
@@ -172,10 +165,9 @@ def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
     return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 
 
-def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
+def _unusable(shown: str, error: Exception) -> Check:
     kind = kind_of(error)
-    said = missing_rights_words(settings.database_dsn) if kind is ErrorKind.RIGHTS else None
-    words: str = said or first_words(error)
+    words = first_words(error)
     why = words if kind is None else _("%(what)s: %(reason)s", kind.words, words)
     remedy = (kind or ErrorKind.UNREACHABLE).remedy
     return fatal("database", _("%(url)s cannot be used (%(why)s)", shown, why), remedy)

@@ -1,4 +1,4 @@
-"""The findings about this host: the folder, the file of users, certificates, and the hosts that are to be reached."""
+"""The findings about this host: the folder, the file of users, and the hosts that are to be reached."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,13 +6,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from worker.adapters.certificates import authorities_fault, platform_authorities
 from worker.adapters.safe_text import first_words
 from worker.adapters.users_file import mode_fault, read_users
 from worker.doctor.finding import Check, fatal, ok, warning
 from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.domain.records.sentences import Fault, Sentence, _
-from worker.settings import Settings
 
 _OURS = "celery_settings.py"
 """A module of this package, so that a checkout of it shadows nothing."""
@@ -54,22 +52,6 @@ def host_check(host: str, resolve: Callable[[], str]) -> Check:
         return ok("platform_host", "%(host)s", words)
     remedy = _("see that RECONCILER_PLATFORM_URL is right, and that this host resolves names")
     return warning("platform_host", words, remedy)
-
-
-def certificates_checks(settings: Settings) -> list[Check]:
-    """Whether an https platform's certificate can be checked."""
-    if not settings.platform_url.startswith("https:"):
-        return []
-    authorities = platform_authorities(settings.platform_ca_file, os.environ)
-    if authorities.path is None:
-        return [ok("platform_certificate", "checked by the public authorities")]
-    fault = authorities_fault(authorities.path)
-    if fault is None:
-        named = f"{authorities.path} ({authorities.named_by})"
-        return [ok("platform_certificate", "checked by the authorities in %(path)s", named)]
-    detail = _("%(name)s %(fault)s (%(path)s)", authorities.named_by, fault, authorities.path)
-    remedy = _("let %(name)s name a file of certificates in PEM form, or unset it", authorities.named_by)
-    return [fatal("platform_certificate", detail, remedy)]
 
 
 def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:

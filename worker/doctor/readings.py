@@ -1,12 +1,14 @@
 """What the doctor reads of the servers.
 
 Each reading ends: by its own timeouts, or at least for the caller, by `start_reading`.
+
+Which commands of Redis the worker needs, and which of them its user is refused, is read in a transaction that is
+discarded: Redis asks for the right when a command is queued, and runs none.
 """
 
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,14 +17,12 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.clock import HostClock, in_thread, result_within
 from worker.adapters.safe_text import first_words
-from worker.broker.answers import connect, connection_to
+from worker.broker.answers import ASKED_KEY, connect, connection_to
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
-from worker.database.rights import MissingRights, read_missing_rights
-from worker.database.server import ServerReading, read_server
+from worker.database.server import MissingRights, ServerReading, read_missing_rights, read_server
 from worker.database.transactions import Database
-from worker.doctor.broker_rights import refused_commands
 from worker.domain.records.accounts import DatabaseChanges
 from worker.domain.records.sentences import Refusal, Sentence
 from worker.domain.records.watching import Finding, WorkerRow
@@ -38,6 +38,26 @@ DEFAULT_QUEUE = "celery"
 
 # No reading of the database waits for a lock.
 _ANSWER_SECONDS = 5.0
+
+Words = tuple[str, ...]
+
+_TAG = "reconciler-doctor"
+_MAILBOX = f"{_TAG}.celery.pidbox"
+_BINDING = "_kombu.binding.reconciler.orders"
+# What Celery and kombu send in a worker, in beat and in `celery inspect`.
+_COMMANDS: Sequence[Words] = (
+    *(words for queue in (ORDERS_QUEUE, TICKS_QUEUE) for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
+    *(("LLEN", ORDERS_QUEUE), ("LLEN", TICKS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
+    *(("HSET", "unacked", _TAG, _TAG), ("HGET", "unacked", _TAG), ("HDEL", "unacked", _TAG)),
+    *(("ZADD", "unacked_index", "0", _TAG), ("ZRANGE", "unacked_index", "0", "0"), ("ZREM", "unacked_index", _TAG)),
+    *(("SET", "unacked_mutex", _TAG), ("GET", "unacked_mutex"), ("DEL", "unacked_mutex")),
+    *(("SET", ASKED_KEY, _TAG), ("GET", ASKED_KEY)),
+    *(("SADD", _BINDING, _TAG), ("SMEMBERS", _BINDING), ("SREM", _BINDING, _TAG)),
+    ("SADD", "_kombu.binding_permanent.reconciler.orders", _TAG),
+    *(("ZADD", "_kombu.binding_deadlines", "0", _TAG), ("ZRANGEBYSCORE", "_kombu.binding_deadlines", "0", "0")),
+    *(("LPUSH", _MAILBOX, _TAG), ("BRPOP", _MAILBOX, "1"), ("LLEN", _MAILBOX), ("DEL", _MAILBOX)),
+    *(("EVALSHA", _TAG, "1", "unacked_mutex"), ("SCRIPT", "LOAD", ""), ("SCRIPT", "EXISTS", _TAG), ("TIME",)),
+)
 
 
 class NoDatabaseFile(Refusal):
@@ -115,22 +135,23 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     )
 
 
-def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:
+def read_broker(url: str, *, seconds: float) -> BrokerReading:
     """Connect to the broker, or to the first of several that answers; raises kombu's errors where none does.
 
-    `seconds`: how long to wait for each of its replies. `default_queue`: the queue whose messages are counted.
+    `seconds`: how long to wait for each of its replies.
     """
-    with _connected(url, seconds) as connection:
+    with connection_to(url, seconds=seconds) as connection:
+        connect(connection)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
         readings: dict[str, Callable[[], object]] = {
             "queues": lambda: _declare_again(connection),
-            "default_queue": lambda: _waiting(connection, default_queue),
+            "default_queue": lambda: _waiting(connection, DEFAULT_QUEUE),
         }
         if connection.transport.driver_type == "redis":
             channel = connection.default_channel
             client = channel.client
             readings = {
-                "broker_rights": lambda: refused_commands(client, fanout_prefix=channel.keyprefix_fanout),
+                "broker_rights": lambda: _refused_commands(client, fanout_prefix=channel.keyprefix_fanout),
                 "maxmemory_policy": lambda: _policy(client),
                 "persistence": lambda: _persistence(client),
             } | readings
@@ -139,15 +160,8 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
 
 def reach_broker(url: str, *, seconds: float) -> None:
     """Connect as `read_broker` does, and read nothing. Raises kombu's errors where no broker answers."""
-    with _connected(url, seconds):
-        pass
-
-
-@contextmanager
-def _connected(url: str, seconds: float) -> Iterator[Connection]:
     with connection_to(url, seconds=seconds) as connection:
         connect(connection)
-        yield connection
 
 
 def resolve(host: str) -> str:
@@ -195,3 +209,70 @@ def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
         if str(getattr(error, "reply_code", "")) == "404":
             return 0
         raise
+
+
+class NotTried(Exception):
+    """The server queues no commands, or did not queue one: what followed would be run."""
+
+
+def _refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
+    """The commands that the user of a redis-py client may not run, each with the key or channel that was tried.
+
+    `fanout_prefix` is kombu's, with the number of the database: `/3.`. Raises NotTried, and redis-py's errors where the
+    server is away.
+    """
+    mailbox, events = f"{fanout_prefix}celery.pidbox", f"{fanout_prefix}celeryev/worker.online"
+    channels = (
+        *(("PSUBSCRIBE", mailbox), ("PUNSUBSCRIBE", mailbox)),
+        *(("PUBLISH", mailbox, _TAG), ("PUBLISH", events, _TAG)),
+    )
+    connection = client.connection_pool.get_connection()
+    try:
+        return list(_refused(connection, [*_COMMANDS, *channels]))
+    finally:
+        # Not back into the pool: whatever happened, no other reading is to be queued into this transaction.
+        connection.disconnect()
+        client.connection_pool.release(connection)
+
+
+def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
+    # None of these can be queued; the first transaction is empty.
+    first: Sequence[Words] = (("WATCH", "unacked"), ("UNWATCH",), ("MULTI",), ("EXEC",))
+    for words in first:
+        if _is_refusal(_answer_to(connection, words)):
+            yield " ".join(words)
+    answer = _answer_to(connection, ("MULTI",))
+    if _is_refusal(answer):
+        # What follows would be run.
+        return
+    if answer != "OK":
+        raise NotTried(f"MULTI was answered: {answer}")
+    for words in commands:
+        answer = _answer_to(connection, words)
+        if _is_refusal(answer):
+            yield " ".join(words[:2])
+        # Within a transaction an error, as for a command that was renamed, runs nothing and ends nothing.
+        elif answer != "QUEUED" and not isinstance(answer, Exception):
+            raise NotTried(f"{words[0]} was not queued after MULTI")
+    if _is_refusal(_answer_to(connection, ("DISCARD",))):
+        yield "DISCARD"
+
+
+def _is_refusal(answer: object) -> bool:
+    # Where RabbitMQ is used, the package may be missing.
+    from redis.exceptions import NoPermissionError
+
+    # An EXEC that is refused says so in words. An error for any other reason: it may be run.
+    return isinstance(answer, NoPermissionError) or (isinstance(answer, Exception) and "NOPERM" in str(answer))
+
+
+def _answer_to(connection: Any, words: Words) -> object:
+    """What the server answers; an error of its own is returned."""
+    from redis.exceptions import ResponseError
+
+    connection.send_command(*words)
+    try:
+        answer = connection.read_response()
+    except ResponseError as error:
+        return error
+    return answer.decode() if isinstance(answer, bytes) else answer

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
+from worker.domain.records.operators import Failures, SignIn, User
 from worker.domain.records.sentences import Fault, Sentence, _
-from worker.domain.records.users import Failures, SignIn, User
 from worker.domain.wire.fields import is_fit
 
 TOKEN_RULE = _(

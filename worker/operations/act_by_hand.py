@@ -15,14 +15,14 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts.pauses import Resumed, pause, resume, without_pauses
+from worker.domain.accounts.waits import Resumed, pause, resume, without_pauses
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.operator_acts import Decided, Standing, refusal_of_selected
 from worker.domain.queries.slots_and_clocks import hold
 from worker.domain.records.accounts import AccountState, Pause, Rules, SlotRow
-from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.notifications import Rank
+from worker.domain.records.operators import Act, ActEntry, ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.operations.maintain_slots import read_clocks
@@ -36,9 +36,8 @@ from worker.stores.accounts import (
     save_state,
     try_hosts_at,
 )
-from worker.stores.console_tables import add_selection, read_selection
+from worker.stores.operators import add_act, add_acts, add_selection, read_orders_acted_on, read_selection, set_detail
 from worker.stores.recharge_orders import lock_by_ids, read_event_counts
-from worker.stores.recorded_acts import add_act, add_acts, read_orders_acted_on, set_detail
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -319,14 +318,3 @@ class LongAct:
             set_detail(connection, self._row, detail)
             return self._row
         return add_act(connection, self._operator.act(database.now(connection)).entry(self._kind, None, detail))
-
-
-@contextmanager
-def part_of(act: LongAct | None, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
-    """A transaction of an act; where there is none, a plain one."""
-    if act is not None:
-        with act.part(database) as part:
-            yield part
-        return
-    with database.write() as connection:
-        yield connection, Counter()

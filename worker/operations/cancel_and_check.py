@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from worker.database.transactions import Connection, Database, retry_until
+from worker.database.transactions import Database, retry_until
 from worker.domain.notifications.events import rank_of
-from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.orders.billing_requests import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.orders.submissions import read_items, read_reference, refused_texts
-from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.save_orders import save_orders
@@ -41,28 +40,10 @@ def _decide_all(
 ) -> ReferenceResult:
     with database.write() as connection:
         now = database.now(connection)
-        result = decide_within(connection, app_ids, references, now, decide, waits=waits)
+        read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
+        orders = lock_by_keys(connection, [key for _, _, key in read], waits=waits)
+        result = decide(read, orders, now)
+        save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)))
+        result.rejections = [*refused, *result.rejections]
         keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
-
-
-def decide_within(
-    connection: Connection,
-    app_ids: Mapping[str, str],
-    references: object,
-    now: datetime,
-    decide: Decision,
-    rank: Rank | None = None,
-    *,
-    waits: bool = True,
-) -> ReferenceResult:
-    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused.
-
-    `rank` is that of the notifications; None: by the number of orders.
-    """
-    read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
-    orders = lock_by_keys(connection, [key for _, _, key in read], waits=waits)
-    result = decide(read, orders, now)
-    save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)) if rank is None else rank)
-    result.rejections = [*refused, *result.rejections]
-    return result

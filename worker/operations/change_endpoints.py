@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from worker.adapters.clock import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.notifications.resting_endpoints import enter, is_another_target, pause_endpoint, resume_endpoint
-from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.notifications import Endpoint, EndpointSettings
+from worker.domain.records.operators import Act, ActKind
 from worker.operations.act_by_hand import Operator
 from worker.stores.notifications import (
     add_endpoint,
@@ -25,12 +24,11 @@ from worker.stores.notifications import (
     read_endpoints,
     save_endpoint,
 )
-from worker.stores.recorded_acts import add_acts
+from worker.stores.operators import add_acts
 
 log = structlog.stdlib.get_logger(__name__)
 
 _AT_ONCE = 1_000
-_COMPARE_SECONDS = 60.0
 
 
 def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
@@ -67,41 +65,6 @@ class EndpointEntry:
         if not self._is_done[0]:
             enter_endpoints(database, given)
             self._is_done[0] = 1
-
-
-class EndpointComparison:
-    """Warns of endpoints of a process that are not those of `notify_endpoints`: it sends their accounts nothing.
-
-    A worker that started later has entered others, and may have ended since.
-    """
-
-    def __init__(self, database: Database, given: Collection[EndpointSettings]) -> None:
-        self._database = database
-        self._given = given
-        self._comparisons = Throttle(_COMPARE_SECONDS)
-        self._warned: dict[str, str] = {}
-
-    def compare_sometimes(self) -> None:
-        """Compare them, once a minute."""
-        if self._given and self._comparisons.is_open():
-            self.compare()
-            self._comparisons.close()
-
-    def compare(self) -> None:
-        """Compare them now; log each that differs, unless it did so the last time."""
-        with self._database.read() as connection:
-            known = read_endpoints(connection, [one.account for one in self._given])
-        others = {one.account: one for one in self._given if is_another_target(known.get(one.account), one)}
-        for account, ours in others.items():
-            if self._warned.get(account) != known[account].target_digest:
-                log.warning(
-                    "this process sends no notifications of the account: another worker has entered another endpoint",
-                    action="endpoint_differs",
-                    account=account,
-                    endpoint=known[account].shown,
-                    ours=ours.target.shown,
-                )
-        self._warned = {account: known[account].target_digest for account in others}
 
 
 @retry_contention

@@ -19,10 +19,10 @@ from worker.adapters.clock import Clock
 from worker.adapters.watchdog import Watchdog
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import Database, retry_contention
-from worker.domain.accounts.back_off import end_wait
+from worker.domain.accounts.waits import end_wait
 from worker.domain.queries.cut_off_hosts import A_TICK, CutOffHosts
 from worker.domain.records.accounts import Opening, Rules
-from worker.domain.records.answers import QueryError
+from worker.domain.records.incoming import QueryError
 from worker.domain.records.watching import PollingProcess
 from worker.operations.write_heartbeat import Peers
 from worker.stores.accounts import (

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
 from worker.database.transactions import Connection, Database, RaceLost, retry_until
-from worker.domain.orders.enqueueing import (
+from worker.domain.orders.billing_requests import (
     EnqueueResult,
     Listed,
     after_insertion,
@@ -18,7 +18,7 @@ from worker.domain.orders.submissions import read_items, read_order, refused_tex
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order, OrderKey
-from worker.domain.scheduling.observing import observe_arrivals
+from worker.domain.scheduling.ages_and_observations import observe_arrivals
 from worker.domain.scheduling.poll_schedule import first_due
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders

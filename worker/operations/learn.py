@@ -10,10 +10,9 @@ import structlog
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages_and_observations import Observations, ages_of
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, is_relearning_due
-from worker.domain.scheduling.observing import Observations
-from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of
+from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule, schedule_of
 from worker.domain.scheduling.stored_json import (
     learned_text,
     observations_text,
@@ -27,7 +26,6 @@ from worker.stores.accounts import (
     drop_observations,
     first_with_observations,
     lock_learned,
-    read_account_computed_at,
     read_computed_at,
     read_oldest_observations,
     read_schedule_row,
@@ -59,7 +57,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
     To parse a text of 70 KB takes a while: this process caches what it has read.
     """
-    computed_at = read_account_computed_at(connection, account)
+    computed_at = read_computed_at(connection, [account]).get(account)
     if computed_at is None:
         return prior_schedule(rules)
     with _lock:
@@ -143,7 +141,7 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
 def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
     pending = read_pending_count(connection, account, rules.batch_size + 1)
     # An order that is polled alone takes the slots that batches leave: batches must not take every slot.
-    return is_at_most_a_batch(pending, rules) and not is_any_polled_alone(connection, account)
+    return pending <= rules.batch_size and not is_any_polled_alone(connection, account)
 
 
 def _learn(

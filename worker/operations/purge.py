@@ -1,17 +1,12 @@
-"""What keeps the tables small, a batch in each transaction, beside the worker.
-
-What is old and what nothing refers to any more is deleted, and what was delivered is deleted, some at a tick.
-"""
+"""Deleting what is old and what nothing refers to any more, a batch in each transaction, beside the worker."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from worker.adapters.clock import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.operations.act_by_hand import LongAct, part_of
-from worker.stores.notifications import delete_notifications, delivered_before
+from worker.operations.act_by_hand import LongAct
 from worker.stores.purging import (
     RECEIVED,
     Position,
@@ -24,7 +19,6 @@ from worker.stores.purging import (
     old_orders,
     old_queries,
     old_received,
-    queries_named_by,
 )
 
 MOST_AT_ONCE = 1_000
@@ -34,9 +28,6 @@ PURGED_FROM = timedelta(days=30)
 """Nothing younger is deleted: an order that is sent again after it was deleted is new, and is polled again."""
 # Each names up to a hundred orders, and all of these are looked up.
 _QUERIES_AT_ONCE = 100
-# An order may be submitted a few minutes ahead of the clock.
-_AHEAD = timedelta(minutes=10)
-_PERIOD_SECONDS = 60.0
 
 
 class Purged(NamedTuple):
@@ -46,23 +37,21 @@ class Purged(NamedTuple):
     rows: int
 
 
-def purge(database: Database, before: datetime, *, dry_run: bool, act: LongAct | None = None) -> Iterator[Purged]:
+def purge(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
     """Delete refused input, unmatched callbacks and queries of before a time; tells what each transaction has deleted.
-    `dry_run` deletes nothing and counts the same rows; `act` records what was deleted.
+    `act` records what was deleted; None deletes nothing and counts the same rows.
 
     Several at once do no harm, and a run that was interrupted is repeated. Raises what a transaction raises that lost
     too many races, or whose database is away; what was told of is committed.
     """
     for name in RECEIVED:
-        for rows in _purge_received(database, name, before, dry_run, act):
+        for rows in _purge_received(database, name, before, act):
             yield Purged(name, rows)
-    for rows in _purge_queries(database, before, dry_run, act):
+    for rows in _purge_queries(database, before, act):
         yield Purged("platform_queries", rows)
 
 
-def purge_orders(
-    database: Database, before: datetime, *, dry_run: bool, act: LongAct | None = None
-) -> Iterator[Purged]:
+def purge_orders(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
     """Delete settled orders that were submitted and changed last before a time, with their events and notifications;
     tells, repeats and raises as `purge` does.
 
@@ -83,12 +72,10 @@ def purge_orders(
                 note_deleted(connection, before)
             return deleted
 
-        yield Purged("recharge_orders", len(ids) if dry_run else _delete(database, "orders", act, delete))
+        yield Purged("recharge_orders", len(ids) if act is None else _delete(database, "orders", act, delete))
 
 
-def _purge_received(
-    database: Database, name: str, before: datetime, dry_run: bool, act: LongAct | None
-) -> Iterator[int]:
+def _purge_received(database: Database, name: str, before: datetime, act: LongAct | None) -> Iterator[int]:
     last: Position | None = None
     while True:
         with database.read() as connection:
@@ -97,11 +84,10 @@ def _purge_received(
             return
         last, ids = found[-1], [row_id for _, row_id in found]
         delete = partial(delete_received, table=RECEIVED[name], ids=ids)
-        yield len(ids) if dry_run else _delete(database, name, act, delete)
+        yield len(ids) if act is None else _delete(database, name, act, delete)
 
 
-def _purge_queries(database: Database, before: datetime, dry_run: bool, act: LongAct | None) -> Iterator[int]:
-    named = _named_by_old_orders(database, before + _AHEAD)
+def _purge_queries(database: Database, before: datetime, act: LongAct | None) -> Iterator[int]:
     last = 0
     while True:
         # What an order of these ids has to do with an old query was so before: one that is sent again meanwhile is new.
@@ -112,53 +98,13 @@ def _purge_queries(database: Database, before: datetime, dry_run: bool, act: Lon
         if not found:
             return
         last = found[-1].id
-        gone = [query.id for query in found if query.id not in named and in_use.isdisjoint(query.ids)]
-        yield len(gone) if dry_run else _delete(database, "platform_queries", act, partial(delete_queries, ids=gone))
-
-
-def _named_by_old_orders(database: Database, before: datetime) -> set[int]:
-    """The queries that the histories of old orders name. Younger ones name no old query."""
-    named: set[int] = set()
-    last: Position | None = None
-    while True:
-        with database.read() as connection:
-            found = old_orders(connection, before, last, MOST_AT_ONCE)
-            named |= queries_named_by(connection, [order_id for _, order_id in found])
-        if not found:
-            return named
-        last = found[-1]
+        gone = [query.id for query in found if in_use.isdisjoint(query.ids)]
+        delete = partial(delete_queries, ids=gone)
+        yield len(gone) if act is None else _delete(database, "platform_queries", act, delete)
 
 
 @retry_contention
-def _delete(database: Database, table: str, act: LongAct | None, delete: Callable[[Connection], int]) -> int:
-    with part_of(act, database) as (connection, rows):
+def _delete(database: Database, table: str, act: LongAct, delete: Callable[[Connection], int]) -> int:
+    with act.part(database) as (connection, rows):
         rows[table] = delete(connection)
     return rows[table]
-
-
-class OldDeliveries:
-    """Deletes what was delivered long ago, at most 1,000 rows at a time; safe to share between processes."""
-
-    def __init__(self, database: Database, keep_days: int) -> None:
-        self._database = database
-        self._keep = timedelta(days=keep_days)
-        self._rest = Throttle(_PERIOD_SECONDS)
-
-    def delete_some(self) -> int:
-        """Delete up to 1,000 of them; returns how many. Where fewer were left, it waits for a minute."""
-        if not self._rest.is_open():
-            return 0
-        deleted = self.delete()
-        if deleted < MOST_AT_ONCE:
-            self._rest.close()
-        return deleted
-
-    @retry_contention
-    def delete(self) -> int:
-        """Delete up to 1,000 of them now."""
-        with self._database.read() as connection:
-            old = delivered_before(connection, self._database.now(connection) - self._keep, MOST_AT_ONCE)
-        if not old:
-            return 0
-        with self._database.write() as connection:
-            return delete_notifications(connection, old, delivered_only=True)

@@ -25,7 +25,7 @@ from worker.domain.records.incoming import Rejection
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey
-from worker.domain.scheduling.observing import observe_callbacks
+from worker.domain.scheduling.ages_and_observations import observe_callbacks
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.notifications.events import Resend, choose_resends, notification_of_order
-from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.coded_texts import CodedText
-from worker.domain.records.notifications import NewNotification, Rank
+from worker.domain.records.notifications import Rank
+from worker.domain.records.operators import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
-from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
+from worker.operations.act_by_hand import MOST_AT_ONCE, Operator, entries_of
 from worker.operations.save_orders import new_event_id, save_orders
 from worker.stores.notifications import (
     add_notifications,
@@ -20,8 +20,8 @@ from worker.stores.notifications import (
     read_endpoints,
     send_again,
 )
+from worker.stores.operators import add_acts
 from worker.stores.recharge_orders import lock_by_ids
-from worker.stores.recorded_acts import add_acts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,8 @@ def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int
             for order, (_, event) in zip(orders, chosen.made, strict=True)
         ]
         add_notifications(connection, made, act.now)
-        add_acts(connection, _entries([*chosen.again, *made], act, ", under new versions" if renew else ""))
+        sent = {one.order_id for one in [*chosen.again, *made]}
+        add_acts(connection, entries_of([order for order in locked if order.id in sent], act, ActKind.RESEND))
         if operator.dry_run:
             connection.rollback()
     refusals = {order_id: why for order_id, why in left_alone.items() if why} | dict(chosen.refusals)
@@ -79,8 +80,7 @@ def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int
 
 def _choose(connection: Connection, order_ids: Sequence[int], orders: Sequence[Order], *, renew: bool) -> Resend:
     left = lock_notifications_of(connection, order_ids)
-    accounts = {one.account for one in left} | {one.account for one in orders}
-    endpoints = read_endpoints(connection, accounts) if accounts else {}
+    endpoints = read_endpoints(connection, {one.account for one in orders}) if orders else {}
     return choose_resends(order_ids, orders, left, endpoints, renew=renew)
 
 
@@ -89,12 +89,3 @@ def _raise_versions(connection: Connection, orders: Sequence[Order], now: dateti
     renewed = [replace(order, version=order.next_version(now)) for order in orders]
     save_orders(connection, [Change(before=old, after=new) for old, new in zip(orders, renewed, strict=True)], now)
     return renewed
-
-
-def _entries(sent: Sequence[NewNotification], act: Act, how: str) -> Iterator[ActEntry]:
-    """A row for each account, with the row ids of its orders."""
-    for account in sorted({one.account for one in sent}):
-        ids = [one.order_id for one in sent if one.account == account]
-        names = ", ".join(f"id:{order_id}" for order_id in ids)
-        detail = f"{len(ids)} order{'' if len(ids) == 1 else 's'}{how}: {names}"
-        yield act.entry(ActKind.RESEND, account, detail, ids)

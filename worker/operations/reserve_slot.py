@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts.back_off import restart_stepped_backoff, waits
+from worker.domain.accounts.waits import restart_stepped_backoff, waits
 from worker.domain.queries.choose_batch import (
     INDEX_RANGES,
     accounts_in_turn,
@@ -25,7 +25,7 @@ from worker.domain.queries.choose_batch import (
 )
 from worker.domain.queries.slots_and_clocks import Permission, clamp, may_query, reserve
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotKey
-from worker.domain.records.acts import ActKind
+from worker.domain.records.operators import ActKind
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Pick, Query, Reason, Work
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
@@ -33,9 +33,10 @@ from worker.operations.act_by_hand import Operator, entries_of
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import note_database, raise_window_of, read_clocks
 from worker.stores.accounts import lock_free_slot, lock_states, save_slot, save_state, save_turn
-from worker.stores.pending_orders import claim, lease, orders_by_id, read_candidates, read_dueness
+from worker.stores.operators import add_acts
+from worker.stores.pending_orders import claim, lease, read_candidates, read_dueness
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.recorded_acts import add_acts
+from worker.stores.recharge_orders import lock_free_orders, read_orders
 
 
 def choose_due(
@@ -50,7 +51,7 @@ def choose_due(
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
     choice = choose(found, state, schedule, now, rules)
     if choice is not None and choice.exhausted:
-        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules.batch_size))
         choice = choose([*found, *more], state, schedule, now, rules)
     if choice is None or not (free := free_positions(choice, state, rules)):
         return choice
@@ -87,7 +88,7 @@ Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | No
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
     """Those of these orders that are still there."""
     with database.read() as connection:
-        return orders_by_id(connection, order_ids)
+        return read_orders(connection, order_ids)
 
 
 class Grants:
@@ -178,7 +179,7 @@ def choose_named(
     """For `Grants`: orders of one account and id kind that a person has named, due or not, in any state; all of them or
     none. The act is recorded with the grant."""
     states = lock_states(connection, slot.app_ids)
-    orders = tuple(one for one in orders_by_id(connection, ids, locks=True) if not one.is_leased(now.database))
+    orders = tuple(one for one in lock_free_orders(connection, ids) if not one.is_leased(now.database))
     if len(orders) < len(ids):
         return None
     state = states[orders[0].account]

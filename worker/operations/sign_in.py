@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.records.users import SignIn, User
+from worker.domain.records.operators import SignIn, User
 from worker.domain.tokens_and_sign_ins import (
     IDLE,
     LONGEST,
@@ -22,7 +22,7 @@ from worker.domain.tokens_and_sign_ins import (
     one_more,
     wait_until,
 )
-from worker.stores import console_tables as store
+from worker.stores import operators as store
 
 _TOKEN_BYTES = 32
 

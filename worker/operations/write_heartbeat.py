@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.adapters.version import VERSION
+from worker.adapters.log import VERSION
 from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention

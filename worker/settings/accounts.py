@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.adapters.text_files import read_toml
+from worker.adapters.text_files import SUFFIX, SecretFiles, read_secret_files, read_toml
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
@@ -21,7 +21,6 @@ from worker.domain.wire.fields import ID_RULE, bare_id_fault
 from worker.domain.wire.query_request import Credentials
 from worker.settings import notify
 from worker.settings.addresses import of_form
-from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""
@@ -145,21 +144,6 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
                 "makes the accounts %(one)r and %(two)r the same: they share the account SID and the app id",
                 first,
                 name,
-            )
-
-
-def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
-    """A warning for each account whose token differs from that of another account of the same SID.
-
-    The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: two tokens
-    may be valid at once, for instance while one is replaced.
-    """
-    seen: dict[str, tuple[str, str]] = {}
-    for name, credentials in accounts.items():
-        first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
-        if token != credentials.auth_token:
-            yield _(
-                "the accounts %(one)r and %(other)r share an account SID but have different auth tokens", first, name
             )
 
 

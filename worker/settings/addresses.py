@@ -11,7 +11,6 @@ from ipaddress import IPv4Network, IPv6Address, ip_address
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from worker.domain.records.sentences import Fault, _
-from worker.domain.tokens_and_sign_ins import read_networks
 
 DATABASE_RULE = _(
     "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"
@@ -20,9 +19,7 @@ DATABASE_RULE = _(
 BROKER_RULE = _(
     "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, amqp://USER:PASSWORD@HOST/VHOST or amqps://..."
 )
-RESULT_RULE = _(
-    "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, rpc:// or db+ before a database URL; or not set"
-)
+RESULT_RULE = _("redis://HOST:PORT/DB, rediss://..., redis+socket://PATH or rpc://; or not set")
 PLATFORM_RULE = _(
     "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
 )
@@ -81,8 +78,6 @@ def broker_url(text: str) -> str:
 
 def result_backend(text: str) -> str:
     """A Celery result backend's URL."""
-    if text.startswith("db+"):
-        return "db+" + database_url(text.removeprefix("db+"))
     if split_url(text).scheme not in _RESULT_BACKENDS:
         raise Fault("names a result backend that is not supported")
     return text
@@ -115,12 +110,6 @@ def of_form(form: re.Pattern[str], text: str) -> str:
     if not form.fullmatch(text):
         fault = _("has characters that are not accepted, or too many") if text else _("is empty")
         raise Fault("%(why)s", fault)
-    return text
-
-
-def networks(text: str) -> str:
-    """A list of addresses and networks."""
-    read_networks(text)
     return text
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
+from worker.domain.tokens_and_sign_ins import Network, read_networks
 from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
@@ -87,7 +88,7 @@ DatabaseUrl = Annotated[SecretStr, _secretly(addresses.database_url)]
 BrokerUrl = Annotated[SecretStr, _secretly(addresses.broker_url)]
 ResultBackend = Annotated[SecretStr, _secretly(addresses.result_backend)]
 PlatformUrl = Annotated[str, AfterValidator(addresses.platform_url)]
-Networks = Annotated[str, AfterValidator(addresses.networks)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(read_networks)]
 AccountSid = Annotated[str, AfterValidator(accounts.account_sid)]
 AuthToken = Annotated[SecretStr, _secretly(accounts.auth_token)]
 AppId = Annotated[str, AfterValidator(accounts.app_id)]

@@ -13,7 +13,7 @@ from worker.domain.records.accounts import FailedAmount
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
-from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
+from worker.domain.tokens_and_sign_ins import ADDRESS_RULE, TOKEN_RULE, read_tokens
 from worker.domain.wire.fields import ID_RULE
 from worker.domain.wire.query_request import Credentials
 from worker.settings import accounts as account_rules
@@ -266,19 +266,9 @@ class Settings(BaseSettings):
         return frozenset(name for name in self.accounts if own.get(name, self.failed_amount) is FailedAmount.ECHOED)
 
     @property
-    def callback_networks(self) -> tuple[Network, ...]:
-        """The networks from which callbacks may come; empty where they may come from anywhere."""
-        return () if self.callback_allow is None else read_networks(self.callback_allow)
-
-    @property
     def metrics_tokens(self) -> tuple[str, ...]:
         """The tokens by which `/metrics` and `/healthz` may be read; empty where there is none."""
         return () if self.metrics_token is None else read_tokens(self.metrics_token.get_secret_value())
-
-    @property
-    def metrics_networks(self) -> tuple[Network, ...]:
-        """The networks from which `/metrics` and `/healthz` may be read without a token; empty for none."""
-        return () if self.metrics_allow is None else read_networks(self.metrics_allow)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -294,7 +284,7 @@ class Settings(BaseSettings):
     @property
     def warnings(self) -> tuple[Sentence, ...]:
         """What a person should know at start; the program can run. A line each, without secrets."""
-        return (*self._warnings, *self._named.warnings, *account_rules.token_warnings(self.accounts))
+        return (*self._warnings, *self._named.warnings)
 
     def with_warnings(self, warnings: tuple[Sentence, ...]) -> Self:
         """A copy with these warnings, such as unknown variables, before its own."""

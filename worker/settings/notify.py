@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from worker.adapters.certificates import authorities_file_fault
+from worker.adapters.certificates import authorities_fault
 from worker.domain.records.notifications import CeleryTask, EndpointSettings, EventType, Webhook
 from worker.domain.records.sentences import Fault, Sentence, _
 from worker.settings import addresses
@@ -90,7 +90,7 @@ def event_types(text: str) -> str:
 
 def ca_file(path: str) -> str:
     """A file of certificates. Raises `Fault`."""
-    if fault := authorities_file_fault(path):
+    if fault := authorities_fault(path):
         raise Fault("%(why)s", fault)
     return path
 

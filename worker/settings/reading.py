@@ -21,11 +21,11 @@ from pydantic_settings import (
 )
 
 from worker.adapters.safe_text import one_line
+from worker.adapters.text_files import SUFFIX, SecretFiles, read_secret_files
 from worker.domain.records.sentences import Fault, Faults, Sentence, _
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
-from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 # Variables of the test suite and the simulated platform, which a worker does not read.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
@@ -198,25 +198,11 @@ def _is_secret(name: str, value: str) -> bool:
 def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
-            close = _nearest(name, VARIABLES)
             said = _("%(name)s is set, but there is no such setting", name)
-            yield _("%(what)s; %(do)s", said, _("did you mean %(other)s?", close)) if close else said
-
-
-def _nearest(name: str, known: Sequence[str]) -> str | None:
-    """The setting that a name may mean: one that has all of its words, else one with a similar spelling."""
-    words = _words(name)
-    extra = {setting: len(_words(setting) - words) for setting in known if words <= _words(setting)}
-    if extra:
-        return min(extra, key=lambda setting: extra[setting])
-    # Without the prefix, which would make any two of them similar.
-    close = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in known], n=1)
-    return f"{PREFIX}{close[0]}" if close else None
-
-
-def _words(name: str) -> set[str]:
-    """The words of a name, without a duration's unit, which people often leave out."""
-    return set(name.removeprefix(PREFIX).removesuffix("_SECONDS").split("_"))
+            # Without the prefix, which would make any two of them similar.
+            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in VARIABLES], n=1)
+            remedy = _("did you mean %(other)s?", f"{PREFIX}{close[0]}") if close else None
+            yield said if remedy is None else _("%(what)s; %(do)s", said, remedy)
 
 
 def _folder() -> str:

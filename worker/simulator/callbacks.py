@@ -5,38 +5,30 @@ import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass
-from random import Random
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from worker.simulator.orders import Delay, Item, PlacedOrder, item_of
+from worker.simulator.orders import Item, PlacedOrder, item_of
 
-CallbackSink = Callable[[Sequence[Item]], Collection[int] | None]
-"""Receives the bodies of callbacks that are due together; returns the positions of those that were answered otherwise
-than with status 200, or not at all. An exception means that none arrived."""
+Push = Callable[[Item], bool]
+"""Sends the body of a callback; returns whether it was answered with status 200."""
 
-_LARGEST_PUSH = 100
+_TRIES = 3
+"""How often a callback is pushed until it is accepted. Whether the platform repeats one is not documented."""
+_BETWEEN_TRIES_SECONDS = 2.0
 _PUSH_SECONDS = 5.0
 _PUSHED_AT_ONCE = 8
 _LONGEST_SLEEP = 1.0
-_BETWEEN_TRIES_SECONDS = 2.0
 _ACCEPTED = 200
 
 
 @dataclass(eq=False)
 class CallbackQueue:
-    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads.
+    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads."""
 
-    `tries` is how often a callback is pushed at most; what was not accepted is pushed again 2 s later.
-    """
-
-    sink: CallbackSink | None
-    _: KW_ONLY
-    delay: Delay
-    tries: int
-    seed: int
+    push: Push | None
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
@@ -47,39 +39,32 @@ class CallbackQueue:
         self._stopped = False
 
     def add(self, order: PlacedOrder) -> None:
-        """Add the callback of an order that was placed; it follows the settling by the configured delay."""
-        if self.sink is None or order.settles_at == float("inf"):
+        """Add the callback of an order that was placed; it follows the settling at once."""
+        if self.push is None or order.settles_at == float("inf"):
             return
-        due = order.settles_at + self.delay.draw(Random(f"{self.seed}:callback:{order.request_id}"))
         with self._changed:
-            if order.callback_lost:
-                self._states[order] = "lost"
-                return
-            self._states[order] = "waiting"
-            heapq.heappush(self._waiting, (due, len(self._states), order, 0))
-            self._changed.notify()
+            self._states[order] = "lost" if order.callback_lost else "waiting"
+            if not order.callback_lost:
+                heapq.heappush(self._waiting, (order.settles_at, len(self._states), order, 0))
+                self._changed.notify()
 
     def deliver_due(self) -> int:
-        """Push the callbacks that are due by now, at most 100; returns how many."""
+        """Push a few of the callbacks that are due by now; returns how many."""
         with self._changed:
             due: list[tuple[float, int, PlacedOrder, int]] = []
-            while self._waiting and self._waiting[0][0] <= self.clock() and len(due) < _LARGEST_PUSH:
+            while self._waiting and self._waiting[0][0] <= self.clock() and len(due) < _PUSHED_AT_ONCE:
                 due.append(heapq.heappop(self._waiting))
-        if not due or self.sink is None:
+        if not due or self.push is None:
             return 0
-        try:
-            failed = self.sink([item_of(order, self.clock()) for _, _, order, _ in due]) or ()
-        except Exception:  # a receiver may fail in any way; the platform only counts that
-            failed = range(len(due))
+        with ThreadPoolExecutor(len(due)) as pool:
+            accepted = list(pool.map(self.push, [item_of(order, self.clock()) for _, _, order, _ in due]))
         with self._changed:
-            for position, (_, number, order, pushed) in enumerate(due):
-                if position not in failed:
-                    self._states[order] = "sent"
-                elif pushed + 1 < self.tries:
+            for is_accepted, (_, number, order, pushed) in zip(accepted, due, strict=True):
+                if not is_accepted and pushed + 1 < _TRIES:
                     again = (self.clock() + _BETWEEN_TRIES_SECONDS, number, order, pushed + 1)
                     heapq.heappush(self._waiting, again)
                 else:
-                    self._states[order] = "failed"
+                    self._states[order] = "sent" if is_accepted else "failed"
         return len(due)
 
     def run(self) -> None:
@@ -109,8 +94,8 @@ class CallbackQueue:
             return dict(Counter(self._states.values()))
 
 
-def http_sink(url: str) -> CallbackSink:
-    """Push each callback as one HTTP POST of JSON, which is to be answered with status 200; a few at once.
+def http_push(url: str) -> Push:
+    """Push callbacks as HTTP POSTs of JSON.
 
     Raises ValueError where the URL is none that can be posted to. The message does not show it: its path is a secret.
     """
@@ -121,7 +106,7 @@ def http_sink(url: str) -> CallbackSink:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"Content-Type": "application/json;charset=utf-8"}
 
-    def is_accepted(body: Item) -> bool:
+    def push(body: Item) -> bool:
         connection = connect(parts.hostname or "", parts.port, timeout=_PUSH_SECONDS)
         try:
             connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
@@ -130,9 +115,5 @@ def http_sink(url: str) -> CallbackSink:
             return False
         finally:
             connection.close()
-
-    def push(bodies: Sequence[Item]) -> Collection[int]:
-        with ThreadPoolExecutor(min(len(bodies), _PUSHED_AT_ONCE)) as pool:
-            return [position for position, is_good in enumerate(pool.map(is_accepted, bodies)) if not is_good]
 
     return push

@@ -14,12 +14,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, with_config
 
-_PARAMETERS = {
-    "fixed": ("seconds",),
-    "uniform": ("least", "most"),
-    "lognormal": ("median", "sigma"),
-    "alternate": ("first", "second"),
-}
+_NUMBERS = {"fixed": 1, "uniform": 2, "alternate": 2}
+"""How many numbers a delay of each kind has."""
+_ACCEPTED = "fixed:S, uniform:LEAST,MOST or alternate:A,B (seconds, zero or more)"
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
 """Charges in yuan, about as large as the one on the platform's page."""
 _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
@@ -41,10 +38,9 @@ class Delay:
 
     @staticmethod
     def parse(text: str) -> "Delay":
-        """Read `KIND:NUMBER,...`, e.g. `lognormal:10,0.8`; a bare number is `fixed`.
+        """Read `KIND:NUMBER,...`, e.g. `uniform:2,20`; a bare number is `fixed`, and `alternate` takes turns.
 
-        Kinds: fixed:seconds, uniform:least,most, lognormal:median,sigma, alternate:first,second (by turns). Raises
-        ValueError with what is accepted.
+        Raises ValueError with what is accepted.
         """
         kind, colon, rest = text.strip().partition(":")
         if not colon:
@@ -53,27 +49,13 @@ class Delay:
             numbers = tuple(float(number) for number in rest.split(","))
         except ValueError:
             numbers = ()
-        names = _PARAMETERS.get(kind, ())
-        if not names or len(names) != len(numbers) or not all(0 <= number < math.inf for number in numbers):
-            accepted = "; ".join(f"{known}:{','.join(parts)}" for known, parts in _PARAMETERS.items())
-            raise ValueError(f"{text!r} is not a duration; accepted: {accepted} (numbers zero or more, in seconds)")
+        if len(numbers) != _NUMBERS.get(kind) or not all(0 <= number < math.inf for number in numbers):
+            raise ValueError(f"{text!r} is not a duration; accepted: {_ACCEPTED}")
         return Delay(kind=kind, numbers=numbers)
 
     def draw(self, rng: Random, *, turn: int = 0) -> float:
         """One duration in seconds. `turn` counts the draws from zero, for `alternate`; other kinds ignore it."""
-        match self.kind, self.numbers:
-            case "fixed", (constant,):
-                return constant
-            case "uniform", (least, most):
-                return rng.uniform(least, most)
-            case "lognormal", (median, sigma):
-                return median * math.exp(rng.gauss(0, sigma))
-            case _:
-                return self.numbers[turn % len(self.numbers)]
-
-    def __str__(self) -> str:
-        """The text that `parse` reads."""
-        return f"{self.kind}:{','.join(f'{number:g}' for number in self.numbers)}"
+        return rng.uniform(*self.numbers) if self.kind == "uniform" else self.numbers[turn % len(self.numbers)]
 
 
 class Outcome(StrEnum):
@@ -86,48 +68,19 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
-    """What was drawn for one id."""
-
-    request_id: str
-    """The number that the platform gives an order which was placed under a `customParm` only."""
-    outcome: Outcome
-    settle_after: float
-    """Seconds from the order's placing."""
-    amount: str
-    callback_lost: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """The distributions that orders are drawn from. Shares from 0 to 1."""
+    """What orders are drawn from. Shares from 0 to 1."""
 
     seed: int = 1
-    delay: Delay = field(default_factory=lambda: Delay.parse("lognormal:10,0.8"))
+    delay: Delay = field(default_factory=lambda: Delay.parse("uniform:2,20"))
     """From an order's placing to its settling."""
     failed_share: float = 0.05
     stuck_share: float = 0.0
     """Orders that never settle."""
     lost_share: float = 0.0
     """Callbacks that are never pushed."""
-
-    def draw(self, name: str) -> Drawn:
-        """The fate of the order with this id.
-
-        Every aspect is drawn in a fixed sequence, so changing one share changes nothing else.
-        """
-        rng = Random(f"{self.seed}:{name}")
-        drawn, lost = rng.random(), rng.random()
-        amount = rng.choice(_AMOUNTS)
-        request_id = f"2016{rng.randrange(10**12):012d}"
-        outcome = Outcome.STUCK if drawn < self.failed_share + self.stuck_share else Outcome.RECHARGED
-        return Drawn(
-            request_id=request_id,
-            outcome=Outcome.FAILED if drawn < self.failed_share else outcome,
-            settle_after=self.delay.draw(rng),
-            amount=amount,
-            callback_lost=lost < self.lost_share,
-        )
+    adopt: bool = False
+    """Take unknown ids for orders placed at that moment, whose truth is drawn from the seed and the id."""
 
 
 @with_config(FIELDS_ONLY)
@@ -153,7 +106,7 @@ class NewOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlacedOrder:
-    """An order at the platform. Times are seconds on the platform's monotonic clock."""
+    """An order at the platform."""
 
     request_id: str
     custom_parm: str | None
@@ -161,9 +114,8 @@ class PlacedOrder:
     mobile: str | None
     amount: str
     outcome: Outcome
-    placed_at: float
     settles_at: float
-    """Infinite for an order that never settles."""
+    """Seconds on the platform's monotonic clock; infinite for an order that never settles."""
     callback_lost: bool
     unknown: bool
 
@@ -172,12 +124,9 @@ class PlacedOrder:
         return self.outcome.value if self.settles_at <= now else "0"
 
     def truth_at(self, now: float) -> dict[str, object]:
-        """The truth about it at this moment, as JSON values; times are relative to now, in seconds."""
+        """The truth about it at this moment, as JSON values."""
         truth = asdict(self)
-        for name in ("placed_at", "settles_at"):
-            moment = truth.pop(name)
-            truth[name.replace("_at", "_in")] = moment - now if math.isfinite(moment) else None
-        return truth | {"outcome": self.outcome.value, "status": self.status_at(now), "settled": self.settles_at <= now}
+        return truth | {"status": self.status_at(now), "settled": truth.pop("settles_at") <= now}
 
 
 def item_of(order: PlacedOrder, now: float) -> Item:
@@ -201,9 +150,8 @@ _Known = MutableMapping[tuple[str, str, str], PlacedOrder]
 class OrderBook:
     """The orders by application and id. Safe to use from several threads."""
 
-    def __init__(self, draws: Draws, *, adopt: bool, on_placed: Callable[[PlacedOrder], None]) -> None:
+    def __init__(self, draws: Draws, on_placed: Callable[[PlacedOrder], None]) -> None:
         self._draws = draws
-        self._adopt = adopt
         self._on_placed = on_placed
         self._lock = threading.Lock()
         self._by_id: _Known = {}
@@ -218,11 +166,11 @@ class OrderBook:
             # New orders go into a map of their own first, which is dropped where one of them is refused.
             known = ChainMap({}, self._by_id)
             listed = []
-            for index, order in enumerate(orders):
+            for order in orders:
                 app_id = order.app_id or (app_ids[0] if len(app_ids) == 1 else None)
                 if app_id is None or app_id not in app_ids:
-                    raise ValueError(f"order {index}: app_id must be one of {', '.join(app_ids)}")
-                listed.append(self._place(order, app_id, now, known, index=index))
+                    raise ValueError(f"app_id must be one of {', '.join(app_ids)}")
+                listed.append(self._place(order, app_id, now, known))
             self._by_id.update(known.maps[0])
         for one in listed:
             self._on_placed(one)
@@ -235,7 +183,7 @@ class OrderBook:
         with self._lock:
             for one in ids:
                 order = self._by_id.get((app_id, id_kind, one))
-                if order is None and self._adopt:
+                if order is None and self._draws.adopt:
                     new = NewOrder(request_id=one) if id_kind == "requestId" else NewOrder(custom_parm=one)
                     order = self._place(new, app_id, now, self._by_id)
                     adopted.append(order)
@@ -249,33 +197,35 @@ class OrderBook:
         with self._lock:
             return list(dict.fromkeys(self._by_id.values()))
 
-    def _place(self, order: NewOrder, app_id: str, now: float, known: _Known, *, index: int = 0) -> PlacedOrder:
+    def _place(self, order: NewOrder, app_id: str, now: float, known: _Known) -> PlacedOrder:
         name = order.request_id or order.custom_parm
         if not name:
-            raise ValueError(f"order {index}: request_id or custom_parm is needed")
-        drawn = self._draws.draw(name)
-        outcome = order.outcome or drawn.outcome
-        after = drawn.settle_after if order.settle_after is None else order.settle_after
-        never = order.unknown or outcome is Outcome.STUCK
+            raise ValueError("request_id or custom_parm is needed")
+        draws = self._draws
+        # All is drawn in a fixed sequence, whatever is given: so changing one share changes nothing else.
+        rng = Random(f"{draws.seed}:{name}")
+        drawn, lost = rng.random(), rng.random()
+        amount, request_id = rng.choice(_AMOUNTS), f"2016{rng.randrange(10**12):012d}"
+        outcome = Outcome.STUCK if drawn < draws.failed_share + draws.stuck_share else Outcome.RECHARGED
+        outcome = order.outcome or (Outcome.FAILED if drawn < draws.failed_share else outcome)
+        after = draws.delay.draw(rng) if order.settle_after is None else order.settle_after
         one = PlacedOrder(
-            request_id=order.request_id or drawn.request_id,
+            # What the platform calls an order that was placed under a `customParm` only is drawn as well.
+            request_id=order.request_id or request_id,
             custom_parm=order.custom_parm,
             app_id=app_id,
             mobile=order.mobile,
-            amount="0.00" if outcome is Outcome.FAILED else order.amount or drawn.amount,
+            amount="0.00" if outcome is Outcome.FAILED else order.amount or amount,
             outcome=outcome,
-            placed_at=now,
-            settles_at=math.inf if never else now + after,
-            callback_lost=drawn.callback_lost if order.callback_lost is None else order.callback_lost,
+            settles_at=math.inf if order.unknown or outcome is Outcome.STUCK else now + after,
+            callback_lost=lost < draws.lost_share if order.callback_lost is None else order.callback_lost,
             unknown=order.unknown,
         )
-        for key in _keys(one):
+        keys = [(app_id, "requestId", one.request_id)]
+        if one.custom_parm is not None:
+            keys.append((app_id, "customParm", one.custom_parm))
+        for key in keys:
             if key in known:
-                raise ValueError(f"order {index}: {key[1]} {key[2]} is already taken")
-        known.update(dict.fromkeys(_keys(one), one))
+                raise ValueError(f"{key[1]} {key[2]} is already taken")
+            known[key] = one
         return one
-
-
-def _keys(order: PlacedOrder) -> list[tuple[str, str, str]]:
-    keys = [(order.app_id, "requestId", order.request_id)]
-    return keys if order.custom_parm is None else [*keys, (order.app_id, "customParm", order.custom_parm)]

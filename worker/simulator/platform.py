@@ -3,26 +3,36 @@
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
-from typing import TextIO
 
-from worker.simulator.callbacks import CallbackQueue, CallbackSink
-from worker.simulator.config import SimulatorConfig, registry
-from worker.simulator.faults import GARBAGE, READABLE, FaultPlan, Faults, spoil
-from worker.simulator.orders import Item, NewOrder, OrderBook, PlacedOrder, item_of
-from worker.simulator.protocol import Code, Head, Polled, Refusal, check_body, check_head, error_body
+from worker.simulator.callbacks import CallbackQueue, Push
+from worker.simulator.faults import GARBAGE, Faults, spoil
+from worker.simulator.orders import Draws, Item, NewOrder, OrderBook, PlacedOrder, item_of
+from worker.simulator.protocol import Account, Code, Head, Polled, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
 
 _JSON = (("Content-Type", "application/json;charset=utf-8"),)
 Items = list[tuple[str, Item]]
 
 
-def utc_now() -> datetime:
-    """The time of day, aware."""
-    return datetime.now(UTC)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatorConfig(Draws):
+    """The platform's settings. Durations in seconds."""
+
+    accounts: tuple[Account, ...]
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any free port."""
+    version: str = "201512"
+    window_seconds: float = 60.0
+    queries_per_window: int = 1
+    faults: Faults = field(default_factory=Faults)
+    record_path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +46,6 @@ class Reply:
     """Before the first byte."""
     manner: str = "whole"
     """`whole`, or the fault of `worker.simulator.faults` that concerns the sending."""
-    drip_seconds: float = 0.0
 
 
 class Platform:
@@ -46,39 +55,41 @@ class Platform:
         self,
         config: SimulatorConfig,
         *,
-        on_callback: CallbackSink | None = None,
+        push: Push | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], datetime] = utc_now,
-        lines: TextIO | None = None,
     ) -> None:
         self.config = config
-        self.faults = FaultPlan(config.faults)
+        self._lock = threading.Lock()
+        self._faults = config.faults
         self._clock = clock
-        self._wall_clock = wall_clock
-        self._accounts = registry(config.accounts)
-        self.callbacks = CallbackQueue(
-            on_callback, delay=config.callback_delay, tries=config.callback_tries, seed=config.seed, clock=clock
-        )
-        self._orders = OrderBook(config, adopt=config.adopt, on_placed=self.callbacks.add)
+        self._accounts = defaultdict[str, list[Account]](list)
+        for account in config.accounts:
+            self._accounts[account.sid].append(account)
+        self.callbacks = CallbackQueue(push, clock)
+        self._orders = OrderBook(config, self.callbacks.add)
         self.record = Record(
             window_seconds=config.window_seconds,
             queries_per_window=config.queries_per_window,
             clock=clock,
-            wall_clock=wall_clock,
-            lines=lines,
+            path=config.record_path,
         )
         self.stopping = threading.Event()
         """Set once the platform closes: replies that are delayed are dropped."""
 
     def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
         """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
-        app_ids = sorted(app_id for account in self._accounts.values() for app_id in account.app_ids)
+        app_ids = [account.app_id for account in self.config.accounts]
         return self._orders.register(orders, app_ids=app_ids, now=self._clock())
 
     def truth(self) -> list[dict[str, object]]:
         """The truth about all orders now, as JSON values."""
         now = self._clock()
         return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
+
+    def set_faults(self, faults: Faults) -> None:
+        """Replace the faults in force."""
+        with self._lock:
+            self._faults = faults
 
     def answer(self, arrival: Arrival, head: Head, body: bytes | None) -> Reply:
         """Decide what to send to a request that has arrived; None where its body never came whole."""
@@ -92,43 +103,51 @@ class Platform:
         return self._answered(_with_ids(arrival, query), query)
 
     def _checked(self, arrival: Arrival, head: Head, body: bytes) -> Polled:
-        ahead = timedelta(seconds=self.config.timestamp_ahead_seconds)
-        now = self._wall_clock()
-        account = check_head(head, self._accounts, version=self.config.version, now=now, ahead=ahead)
+        own = check_head(head, self._accounts, version=self.config.version, now=datetime.now(UTC))
+        is_too_frequent = "limit" in arrival.violations
         try:
-            query = check_body(body, account)
+            query = check_body(body, own)
         except Refusal as refusal:
-            if not arrival.over_limit:
+            if not is_too_frequent:
                 raise
             raise Refusal(Code.TOO_FREQUENT, str(refusal), polled=refusal.polled) from refusal
-        if arrival.over_limit:
+        if is_too_frequent:
             raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", polled=query)
         return query
 
     def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
-        arrival, code = _with_ids(arrival, refusal.polled), refusal.code
-        self.record.close(replace(arrival, outcome="refused", detail=refusal.detail, status_code=code.status_code))
-        return Reply(body=error_body(code.status_code, code.message))
+        arrival, code = _with_ids(arrival, refusal.polled), refusal.status_code
+        self.record.close(replace(arrival, outcome="refused", detail=refusal.detail, status_code=code))
+        return Reply(body=error_body(code, refusal.message))
 
     def _answered(self, arrival: Arrival, query: Polled) -> Reply:
-        faults = self.faults.take(arrival.sid)
-        rng = Random(f"{self.config.seed}:{arrival.sid}:{arrival.turn}")
-        wait = faults.latency.draw(rng, turn=arrival.turn)
+        faults = self._take_faults(arrival.sid)
+        rng = Random(f"{self.config.seed}:{arrival.number}")
+        wait = faults.latency.draw(rng, turn=arrival.number - 1)
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
         # In random order: they must be matched by id, and never by position.
         items = rng.sample(items, len(items))
         body = _compose([item for _, item in items], polled=len(query.ids))
-        if fault is None or fault in READABLE:
-            recorded = tuple(_recorded(one, item) for one, item in items)
-            statuses = tuple((one, status) for one, status, _, _ in recorded)
-            arrival = replace(arrival, answered=statuses, items=recorded, spoiled=spoiled)
+        # A byte order mark makes an answer unusual only: its content may be believed.
+        if fault in (None, "garbage-bom"):
+            arrival = replace(arrival, items=tuple(_recorded(one, item) for one, item in items), spoiled=spoiled)
         if fault is None:
             self.record.close(replace(arrival, outcome="answered"))
             return Reply(body=body, wait_seconds=wait)
         code = faults.refuse_code if fault == "refuse" else None
         self.record.close(replace(arrival, outcome="fault", detail=fault, status_code=code))
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
+
+    def _take_faults(self, sid: str) -> Faults:
+        """The faults for one query of this SID; it counts as one of `queries`."""
+        with self._lock:
+            faults = self._faults
+            if (faults.sids and sid not in faults.sids) or faults.queries == 0:
+                return Faults()
+            if faults.queries is not None:
+                self._faults = replace(faults, queries=faults.queries - 1)
+            return faults
 
     def _items(self, query: Polled, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
         """The items that answer a query, and which of them (by the id polled) a fault has spoiled."""
@@ -137,7 +156,7 @@ class Platform:
         items: Items = []
         spoiled = []
         for one, order in found.items():
-            fault = faults.of_item(one, rng)
+            fault = faults.of_item(rng)
             if order:
                 items += [(one, spoilt) for spoilt in spoil(item_of(order, now), fault, rng)]
                 spoiled += [(one, fault)] if fault else []
@@ -146,8 +165,7 @@ class Platform:
 
 def _with_ids(arrival: Arrival, polled: Polled) -> Arrival:
     violations = arrival.violations + polled.violations
-    ids = polled.ids
-    return replace(arrival, id_kind=polled.id_kind or None, ids=ids, id_count=len(ids), violations=violations)
+    return replace(arrival, id_kind=polled.id_kind or None, ids=polled.ids, violations=violations)
 
 
 def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
@@ -160,7 +178,7 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
     if fault.startswith("garbage-"):
         encoding = (("Content-Encoding", "gzip"),) if fault == "garbage-gzip-bomb" else ()
         return Reply(body=GARBAGE[fault.removeprefix("garbage-")](body), headers=_JSON + encoding)
-    return Reply(body=body, manner=fault, drip_seconds=faults.drip_seconds)
+    return Reply(body=body, manner=fault)
 
 
 def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:

@@ -10,22 +10,31 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
-
-from worker.simulator.config import Registered
 
 MAX_IDS = 100
 ID_KINDS = ("requestId", "customParm")
 PLATFORM_ZONE = timezone(timedelta(hours=8))
 """The platform's local time (China has no daylight saving time)."""
 _TIMESTAMP_LIFE = timedelta(hours=24)
+_TIMESTAMP_AHEAD = timedelta(minutes=5)
+"""Not documented."""
 _TARGET = re.compile(r"/(?P<version>[^/?]+)/sid/(?P<sid>[^/?]+)/(?P<function>[^?]*)(?:\?(?P<query>.*))?")
 _SIGN = re.compile(r"Sign=([0-9A-Fa-f]{32})")
 _ID = re.compile(r"[^\s,\"'\[\]\x00-\x1f\x7f]{1,64}")
 _HEADER_NAMES = ("Authorization", "Accept", "Content-Type")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """One application of one account SID. Several may share a SID, and then share its limit and its token."""
+
+    sid: str
+    auth_token: str = field(repr=False)
+    app_id: str
 
 
 class Code(Enum):
@@ -43,10 +52,6 @@ class Code(Enum):
     TOO_MANY_IDS = ("-9008", "订单编号超过100个")
     DOUBLED_IDS = ("-9009", "订单编号重复")
     TOO_FREQUENT = ("-9010", "请求过于频繁，请稍后再试")
-
-    def __init__(self, status_code: str, message: str) -> None:
-        self.status_code = status_code
-        self.message = message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +71,8 @@ class Refusal(Exception):
     """The platform does not answer this query. `detail` is for the record, and is not sent."""
 
     def __init__(self, code: Code, detail: str, *, polled: Polled | None = None) -> None:
-        super().__init__(f"{code.status_code} {code.message}: {detail}")
-        self.code = code
+        self.status_code, self.message = code.value
+        super().__init__(f"{self.status_code} {self.message}: {detail}")
         self.detail = detail
         self.polled = polled or Polled()
 
@@ -94,30 +99,32 @@ def sid_of(target: str) -> str | None:
 
 
 def check_head(
-    head: Head, accounts: Mapping[str, Registered], *, version: str, now: datetime, ahead: timedelta
-) -> Registered:
-    """The account that sent this request. Raises Refusal where any part before the body is not as documented.
+    head: Head, accounts: Mapping[str, Sequence[Account]], *, version: str, now: datetime
+) -> Sequence[Account]:
+    """The accounts of the SID that sent this request. Raises Refusal where any part before the body is not as
+    documented.
 
-    `now` is an aware time; a timestamp may lie `ahead` of it by that much and behind it by 24 hours.
+    `accounts`: those of each SID. `now` is an aware time; a timestamp may lie 5 minutes ahead of it or 24 hours behind.
     """
     found = _TARGET.fullmatch(head.target)
     if not found or head.method != "POST":
         raise Refusal(Code.NO_SUCH_INTERFACE, f"{head.method} {head.target.partition('?')[0]}")
     if found["version"] != version or found["function"] != "traffic/Traffic.wx":
         raise Refusal(Code.NO_SUCH_INTERFACE, f"version {found['version']}, function {found['function']}")
-    account = accounts.get(found["sid"])
-    if account is None:
+    if found["sid"] not in accounts:
         raise Refusal(Code.NO_SUCH_ACCOUNT, found["sid"])
+    own = accounts[found["sid"]]
     authorization, accept, content_type = (_only(head.headers, name) for name in _HEADER_NAMES)
     _check_media_types(accept, content_type)
-    stamp = _stamp_of(authorization, account.sid)
-    _check_stamp(stamp, now, ahead)
-    _check_sign(found["query"] or "", account, stamp)
-    return account
+    stamp = _stamp_of(authorization, found["sid"])
+    _check_stamp(stamp, now)
+    _check_sign(found["query"] or "", own[0], stamp)
+    return own
 
 
-def check_body(body: bytes, account: Registered) -> Polled:
-    """What a correct body polls. Raises Refusal, with the ids where they could be read."""
+def check_body(body: bytes, own: Sequence[Account]) -> Polled:
+    """What a correct body polls, for one of the accounts of its SID. Raises Refusal, with the ids where they could be
+    read."""
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
     polled = _polled(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Polled()
@@ -132,7 +139,7 @@ def check_body(body: bytes, account: Registered) -> Polled:
         raise Refusal(Code.BAD_PARAMETER, "both requestId and customParm", polled=polled)
     if fields["action"] != "getTrafficResult":
         raise Refusal(Code.BAD_PARAMETER, f"action {fields['action']}", polled=polled)
-    if fields["appid"] not in account.app_ids:
+    if all(fields["appid"] != one.app_id for one in own):
         raise Refusal(Code.APPLICATION_CHECK, f"appid {fields['appid']}", polled=polled)
     _check_ids(polled)
     return replace(polled, app_id=fields["appid"])
@@ -168,7 +175,7 @@ def _stamp_of(authorization: str, sid: str) -> str:
     return stamp
 
 
-def _check_stamp(stamp: str, now: datetime, ahead: timedelta) -> None:
+def _check_stamp(stamp: str, now: datetime) -> None:
     if not re.fullmatch(r"[0-9]{14}", stamp):
         raise Refusal(Code.BAD_TIMESTAMP, f"{stamp!r} is not yyyyMMddHHmmss")
     try:
@@ -176,11 +183,11 @@ def _check_stamp(stamp: str, now: datetime, ahead: timedelta) -> None:
     except ValueError as error:
         raise Refusal(Code.BAD_TIMESTAMP, f"{stamp} is no time") from error
     age = now - signed_at
-    if age > _TIMESTAMP_LIFE or age < -ahead:
+    if age > _TIMESTAMP_LIFE or age < -_TIMESTAMP_AHEAD:
         raise Refusal(Code.BAD_TIMESTAMP, f"{stamp} is {age.total_seconds():.0f} s old")
 
 
-def _check_sign(query: str, account: Registered, stamp: str) -> None:
+def _check_sign(query: str, account: Account, stamp: str) -> None:
     found = _SIGN.fullmatch(query)
     expected = hashlib.md5(f"{account.sid}{account.auth_token}{stamp}".encode(), usedforsecurity=False).hexdigest()
     if not found or found[1].lower() != expected:

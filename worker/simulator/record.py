@@ -9,11 +9,11 @@ half open: two arrivals exactly a window apart keep the limit.
 
 import json
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import TextIO
+from datetime import UTC, datetime
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,20 +23,14 @@ class Arrival:
     number: int
     """Counts all arrivals, from 1."""
     sid: str
-    turn: int
-    """Counts the arrivals of this SID, from 0."""
     monotonic: float
     """Seconds on the platform's monotonic clock."""
     wall: str
     """ISO 8601, UTC. For people: no check uses it."""
     method: str
-    spacing: float | None
-    """Seconds since the SID's previous arrival."""
     window_spacing: float | None
     """Seconds since the SID's N-th arrival before this one, N being the queries allowed in a window."""
-    over_limit: bool
     id_kind: str | None = None
-    id_count: int = 0
     ids: tuple[str, ...] = ()
     outcome: str = "open"
     """`open`, `answered`, `refused`, `fault` or `broken` (the body never came whole)."""
@@ -44,25 +38,12 @@ class Arrival:
     """Why it was refused, or the fault's name. Not sent."""
     status_code: str | None = None
     """The error code that was answered."""
-    answered: tuple[tuple[str, str], ...] = ()
-    """The items that were answered: id polled, and `trafficSts`."""
     items: tuple[tuple[str, str, str | None, str | None], ...] = ()
-    """The same items in full: id polled, `trafficSts`, `oriAmount`, `remark`."""
+    """The items that were answered: id polled, `trafficSts`, `oriAmount`, `remark`."""
     spoiled: tuple[tuple[str, str], ...] = ()
     """The items that a fault changed in this answer: id polled, and the fault's name."""
     violations: tuple[str, ...] = ()
     """`limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Violation:
-    """One rule that one arrival broke."""
-
-    number: int
-    sid: str
-    kind: str
-    monotonic: float
-    spacing: float | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -72,36 +53,33 @@ class Record:
     window_seconds: float
     queries_per_window: int
     clock: Callable[[], float]
-    wall_clock: Callable[[], datetime]
-    lines: TextIO | None = None
+    path: Path | None = None
+    """A file that every arrival is appended to, as one line of JSON, once its answer is decided."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        if self.path:
+            # For its owner only: it names orders.
+            self.path.touch(0o600)
         self._arrivals: list[Arrival] = []
         self._recent: dict[str, deque[float]] = {}
-        self._turns: Counter[str] = Counter()
 
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
         """Record that a request for this SID arrives now."""
         with self._lock:
             now = self.clock()
             recent = self._recent.setdefault(sid, deque(maxlen=self.queries_per_window))
-            window_spacing = now - recent[0] if len(recent) == self.queries_per_window else None
-            over_limit = window_spacing is not None and window_spacing < self.window_seconds
+            spacing = now - recent[0] if len(recent) == self.queries_per_window else None
             arrival = Arrival(
                 number=len(self._arrivals) + 1,
                 sid=sid,
-                turn=self._turns[sid],
                 monotonic=now,
-                wall=self.wall_clock().isoformat(),
+                wall=datetime.now(UTC).isoformat(),
                 method=method,
-                spacing=now - recent[-1] if recent else None,
-                window_spacing=window_spacing,
-                over_limit=over_limit,
-                violations=("limit",) if over_limit else (),
+                window_spacing=spacing,
+                violations=() if spacing is None or spacing >= self.window_seconds else ("limit",),
             )
             recent.append(now)
-            self._turns[sid] += 1
             self._arrivals.append(arrival)
             return arrival
 
@@ -109,21 +87,19 @@ class Record:
         """Store what became of an arrival: `closed` is the arrival with its last fields filled in."""
         with self._lock:
             self._arrivals[closed.number - 1] = closed
-            if self.lines:
-                self.lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
-                self.lines.flush()
+            if self.path:
+                with self.path.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
 
-    def arrivals(self, *, after: int = 0) -> list[Arrival]:
-        """The arrivals with a higher number than `after`, in order."""
+    def arrivals(self) -> list[Arrival]:
+        """All of them, in order."""
         with self._lock:
-            return self._arrivals[after:]
+            return list(self._arrivals)
 
-    def violations(self) -> list[Violation]:
-        """Every rule that any arrival broke, in order."""
+    def violations(self) -> list[dict[str, object]]:
+        """Every rule that any arrival broke, in order: the arrival's number, its SID, and the `kind` of the rule."""
         return [
-            Violation(number=one.number, sid=one.sid, kind=kind, monotonic=one.monotonic, spacing=one.spacing)
-            for one in self.arrivals()
-            for kind in one.violations
+            {"number": one.number, "sid": one.sid, "kind": kind} for one in self.arrivals() for kind in one.violations
         ]
 
     def smallest_spacings(self) -> dict[str, float | None]:
@@ -134,21 +110,12 @@ class Record:
             least[one.sid] = min((spacing for spacing in spacings if spacing is not None), default=None)
         return least
 
-    def summary(self, *, after: int = 0) -> dict[str, object]:
-        """All of it as JSON values; `arrivals` only from the one after number `after`."""
-        arrivals = self.arrivals()
-        violations = self.violations()
+    def summary(self) -> dict[str, object]:
+        """All of it as JSON values."""
         return {
             "window_seconds": self.window_seconds,
             "queries_per_window": self.queries_per_window,
-            "monotonic": self.clock(),
-            "arrivals": [asdict(one) for one in arrivals[after:]],
-            "violations": [asdict(one) for one in violations],
+            "arrivals": [asdict(one) for one in self.arrivals()],
+            "violations": self.violations(),
             "smallest_spacing": self.smallest_spacings(),
-            "counts": {
-                "arrivals": len(arrivals),
-                "ids": sum(one.id_count for one in arrivals),
-                "violations": len(violations),
-                **Counter(one.outcome for one in arrivals),
-            },
         }

@@ -1,92 +1,79 @@
 """The simulated platform on a socket: one thread per connection, so that a slow answer delays no other.
 
 An answer is sent at once, late, byte by byte, in part or not at all, by its `manner`.
+
+Under `/simulator/` on the same port is the control endpoint, for tests, the demo and people:
+
+- `GET /simulator/record`: arrivals, violations, smallest spacings
+- `GET /simulator/callbacks`: how many callbacks are in each state
+- `GET /simulator/truth`: `{"orders": [...]}`, the truth about each order now
+- `POST /simulator/orders`: `{"orders": [...]}`, each with the fields of `worker.simulator.orders.NewOrder`; all are
+  placed or none
+- `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; they replace those in force
+
+What a field may hold follows from its type; one that is left out takes its default. Unknown fields and wrong types are
+answered with 400 and `{"error": "..."}`, by name.
 """
 
 import contextlib
+import json
 import select
 import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
-from datetime import datetime
-from http import HTTPStatus
+from dataclasses import dataclass
+from functools import partial
+from http.client import responses
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
 from socketserver import ThreadingTCPServer
-from typing import Any, TextIO
+from typing import Any
 
-from worker.simulator.callbacks import CallbackSink
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.control import PREFIX, control
-from worker.simulator.platform import Platform, Reply, utc_now
+from pydantic import TypeAdapter, ValidationError, with_config
+
+from worker.simulator.callbacks import Push
+from worker.simulator.faults import Faults
+from worker.simulator.orders import FIELDS_ONLY, NewOrder
+from worker.simulator.platform import Platform, Reply, SimulatorConfig
 from worker.simulator.protocol import Head, sid_of
 
+_CONTROL = "/simulator/"
 _IDLE_SECONDS = 60.0
-_LARGEST_QUERY = 1024 * 1024
-_LARGEST_CONTROL = 64 * 1024 * 1024
-_JOIN_SECONDS = 10.0
+_LARGEST_BODY = 64 * 1024 * 1024
 _POLL_SECONDS = 0.1
+_DRIP_SECONDS = 0.1
+"""Between two bytes of a dripping answer."""
 
 
 class Simulator:
-    """A running simulated platform: a context manager, or `start` and `stop`.
+    """A simulated platform: a context manager, or `start` and `stop`. `push` sends the callbacks.
 
-    `on_callback` receives the callbacks that are due (see `worker.simulator.callbacks`). With a `clock` of your own
-    (monotonic seconds) orders settle by that clock, and callbacks are pushed within a second of real time after it.
+    It listens from the beginning; OSError is raised where its address or its record cannot be used.
     """
 
-    def __init__(
-        self,
-        config: SimulatorConfig,
-        *,
-        on_callback: CallbackSink | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self._resources = contextlib.ExitStack()
-        self._lines: TextIO | None = None
-        if config.record_path:
-            # For its owner only: it names orders.
-            config.record_path.touch(0o600)
-            self._lines = self._resources.enter_context(config.record_path.open("a", encoding="utf-8"))
-        self.platform = Platform(config, on_callback=on_callback, clock=clock, wall_clock=wall_clock, lines=self._lines)
+    def __init__(self, config: SimulatorConfig, *, push: Push | None = None) -> None:
+        self.platform = Platform(config, push=push)
         self.record = self.platform.record
         self.register = self.platform.register
-        self._threads: list[threading.Thread] = []
-        self._server: _Server | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL, e.g. `http://127.0.0.1:40123`. Raises RuntimeError before `start`."""
-        if self._server is None:
-            raise RuntimeError("the simulated platform was not started")
+        self._server = _Server((config.host, config.port), self.platform)
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        self.url = f"http://{host!s}:{port}"
+        """The base URL, e.g. `http://127.0.0.1:40123`."""
 
     def start(self) -> None:
-        """Listen and serve, in threads of its own. Raises OSError where the address cannot be used."""
-        config = self.platform.config
-        self._server = _Server((config.host, config.port), self.platform)
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator-server", daemon=True),
-            threading.Thread(target=self.platform.callbacks.run, name="simulator-callbacks", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        """Serve, in threads of its own."""
+        serve = partial(self._server.serve_forever, 0.05)
+        for name, run in (("server", serve), ("callbacks", self.platform.callbacks.run)):
+            threading.Thread(target=run, name=f"simulator-{name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Close every connection and end every thread; the record stays readable."""
+        """Answer nothing more; the record stays readable."""
         self.platform.stopping.set()
         self.platform.callbacks.stop()
-        if self._server:
-            self._server.shutdown()
-            self._server.close_connections()
-            self._server.server_close()
-        for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
-        self._resources.close()
+        self._server.shutdown()
+        self._server.server_close()
 
     def __enter__(self) -> "Simulator":
         self.start()
@@ -97,34 +84,16 @@ class Simulator:
 
 
 class _Server(ThreadingTCPServer):
-    """A thread for each connection; all of them have ended when it is closed."""
+    """A thread for each connection. Once the platform closes, it answers nothing more, and ends with its caller."""
 
     allow_reuse_address = True
+    daemon_threads = True
     # Several hundred accounts may connect at the same moment.
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], platform: Platform) -> None:
         self.platform = platform
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
         super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """Wake every thread that reads from a caller."""
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):  # the caller has closed it already
-                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore callers that have gone; print any other error, which is a defect here."""
@@ -143,17 +112,16 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         """Reply to a request whose line and headers have been read in full."""
         platform = self.server.platform
-        if self.path.startswith(PREFIX):
-            body = self._body(_LARGEST_CONTROL) or b""
-            client = str(self.client_address[0])
-            reply = control(platform, client=client, method=self.command, target=self.path, body=body)
+        if self.path.startswith(_CONTROL):
+            body, client = self._body() or b"", str(self.client_address[0])
+            reply = control(platform, client=client, method=self.command, path=self.path, body=body)
         elif (sid := sid_of(self.path)) is None:
-            self._body(_LARGEST_QUERY)
+            self._body()
             reply = Reply(status=404, body=b"")
         else:
             arrival = platform.record.arrive(sid, self.command)
             head = Head(method=self.command, target=self.path, headers=self.headers.items())
-            reply = platform.answer(arrival, head, self._body(_LARGEST_QUERY))
+            reply = platform.answer(arrival, head, self._body())
         self._reply(reply)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
@@ -161,10 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the record holds more."""
 
-    def _body(self, largest: int) -> bytes | None:
+    def _body(self) -> bytes | None:
         """The whole body, or None where it does not come whole or its length is wrong."""
         length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
-        if length.isascii() and length.isdigit() and int(length) <= largest:
+        if length.isascii() and length.isdigit() and int(length) <= _LARGEST_BODY:
             with contextlib.suppress(OSError):
                 body = self.rfile.read(int(length))
                 if len(body) == int(length):
@@ -196,27 +164,26 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(head + body[: len(body) // 2])
                 self._reset()
             case "drip-headers":
-                self._drip(head + body, reply.drip_seconds)
+                self._drip(head + body)
             case "drip-body":
                 self.wfile.write(head)
-                self._drip(body, reply.drip_seconds)
+                self._drip(body)
             case _:
                 self.wfile.write(head + (b"" if self.command == "HEAD" else body))
 
     def _head(self, reply: Reply) -> bytes:
-        reasons = {status.value: status.phrase for status in HTTPStatus}
         headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", self.date_time_string())]
         if 300 <= reply.status < 400:
             # To the same address: a caller that follows it arrives a second time, which the record shows.
             headers.append(("Location", self.path))
-        lines = [f"HTTP/1.1 {reply.status} {reasons.get(reply.status, 'Unknown')}"]
+        lines = [f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def _drip(self, data: bytes, pause: float) -> None:
+    def _drip(self, data: bytes) -> None:
         for position in range(len(data)):
             self.wfile.write(data[position : position + 1])
-            if self.server.platform.stopping.wait(pause):
+            if self.server.platform.stopping.wait(_DRIP_SECONDS):
                 return
 
     def _wait_for_caller_to_go(self) -> None:
@@ -229,3 +196,56 @@ class _Handler(BaseHTTPRequestHandler):
         """Close by a reset (RST) instead of a FIN: linger for no time."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
+
+
+@with_config(FIELDS_ONLY)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NewOrders:
+    orders: tuple[NewOrder, ...] = ()
+
+
+_ORDERS, _FAULTS = TypeAdapter(_NewOrders), TypeAdapter(Faults)
+
+
+def control(platform: Platform, *, client: str, method: str, path: str, body: bytes) -> Reply:
+    """Answer one control request. `client` is the caller's IP address: only this machine may read and change."""
+    if not ip_address(client).is_loopback:
+        return _reply(403, {"error": "the control endpoint serves this machine only"})
+    route = _ROUTES.get((method, path))
+    if route is None:
+        known = ", ".join(f"{verb} {path}" for verb, path in _ROUTES)
+        return _reply(404, {"error": f"no {method} {path} here; known are {known}"})
+    try:
+        return _reply(200, route(platform, body))
+    except ValidationError as error:
+        return _reply(400, {"error": "; ".join(_words(fault) for fault in error.errors())})
+    except ValueError as error:
+        return _reply(400, {"error": str(error)})
+
+
+def _words(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+
+
+def _place_orders(platform: Platform, body: bytes) -> object:
+    placed = platform.register(_ORDERS.validate_json(body).orders)
+    return {"registered": len(placed), "request_ids": [order.request_id for order in placed]}
+
+
+def _set_faults(platform: Platform, body: bytes) -> object:
+    platform.set_faults(_FAULTS.validate_json(body))
+    return {"status": "ok"}
+
+
+def _reply(status: int, value: object) -> Reply:
+    return Reply(status=status, body=json.dumps(value, ensure_ascii=False).encode())
+
+
+_ROUTES: dict[tuple[str, str], Callable[[Platform, bytes], object]] = {
+    ("GET", "/simulator/record"): lambda platform, _: platform.record.summary(),
+    ("GET", "/simulator/callbacks"): lambda platform, _: platform.callbacks.counts(),
+    ("GET", "/simulator/truth"): lambda platform, _: {"orders": platform.truth()},
+    ("POST", "/simulator/orders"): _place_orders,
+    ("POST", "/simulator/faults"): _set_faults,
+}

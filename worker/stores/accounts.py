@@ -235,11 +235,6 @@ def read_computed_at(connection: Connection, accounts: Sequence[str]) -> dict[st
     return {row.account: row.computed_at for row in connection.execute(ours)}
 
 
-def read_account_computed_at(connection: Connection, account: str) -> datetime | None:
-    """When an account's schedule was last computed; None where it has none."""
-    return connection.scalar(select(SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account))
-
-
 def read_schedule_row(connection: Connection, account: str) -> tuple[datetime, str]:
     """When the schedule of an account that has one was last computed, and the schedule as text."""
     row = connection.execute(

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from worker.database.bulk_statements import is_one_of, one_of
+from worker.database.bulk_statements import is_one_of
 from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
@@ -64,14 +64,6 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """Lock the chosen orders that are still due, or spare, and not locked by others; returns them: these are polled."""
     return _read_chosen(connection, account, choice, now, limit, locks=True)
-
-
-def orders_by_id(connection: Connection, order_ids: Collection[int], *, locks: bool = False) -> list[Order]:
-    """These orders, in any state; with `locks` locked, without those that others lock."""
-    statement = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
-    return [
-        to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True) if locks else statement)
-    ]
 
 
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:

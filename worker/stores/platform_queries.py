@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, literal_column, select, up
 
 from worker.database.tables import QUERIES
 from worker.domain.records.accounts import SlotKey
-from worker.domain.records.answers import Answer, HttpError, QueryError
+from worker.domain.records.incoming import Answer, HttpError, QueryError
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Query
 

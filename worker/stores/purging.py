@@ -1,7 +1,7 @@
 """Old rows that nothing refers to any more, found by an index and deleted a batch at a time.
 
-An order goes with its history. A query goes only when no order has one of the ids that it polled, and no event names
-it: an order's history shows the queries that polled it, and those whose answer spoke of it.
+An order goes with its history. A query goes only when no order has one of the ids that it polled: an order's history
+shows the queries that polled it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -77,12 +77,6 @@ def old_queries(connection: Connection, before: datetime, after: int, most: int)
             OldQuery(id=query_id, ids=frozenset((_COLUMN_OF[id_kind], name) for name in polled_ids.split(",")))
         )
     return found
-
-
-def queries_named_by(connection: Connection, orders: Sequence[int]) -> set[int]:
-    """The queries that the events of these orders name."""
-    of_events = select(EVENTS.c.query_id).where(one_of(connection, EVENTS.c.order_id, orders)).distinct()
-    return set(connection.scalars(of_events)) - {None}
 
 
 def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:

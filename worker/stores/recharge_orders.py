@@ -71,9 +71,15 @@ def to_order(row: Row[Any]) -> Order:
 
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """The orders with these row ids, without a lock."""
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
+    """The orders with these row ids, in their order, without a lock."""
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [to_order(row) for row in connection.execute(chosen)]
+
+
+def lock_free_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    """Lock these rows in the order of their ids, and read them; those that somebody else holds are left out."""
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
+    return [to_order(row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:

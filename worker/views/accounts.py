@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from sqlalchemy import ColumnElement, Connection, TextClause, select
+from sqlalchemy import Connection, select
 
 from worker.database.identity import identity_beside
-from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, PENDING_STATE, STATES, WORKERS
+from worker.database.tables import ORDERS, PENDING_STATE, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity
 from worker.domain.records.watching import WorkerRow
 from worker.stores.accounts import STATE_COLUMNS, read_with_pauses
@@ -15,24 +15,17 @@ _MOST_ACCOUNTS = 1_000
 _WORKER_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 
 
-def known_accounts(connection: Connection, *, with_unreceived: bool = False) -> list[str]:
-    """Every account that a worker has known or that has pending orders, by name; and those with notifications that
-    were not received. Orders may come in by a program whose settings name an account that no worker ever had."""
-    known = {*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)}
-    if with_unreceived:
-        account = NOTIFICATIONS.c.account
-        known.update(_accounts(connection, account, NOTIFICATIONS.c.state == PENDING_STATE))
-        known.update(_accounts(connection, account, GAVE_UP))
-    return sorted(known)
+def known_accounts(connection: Connection) -> list[str]:
+    """Every account that a worker has known or that has pending orders, by name. Orders may come in by a program whose
+    settings name an account that no worker ever had."""
+    return sorted({*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)})
 
 
 def accounts_with_pending(connection: Connection) -> list[str]:
-    """The accounts that have pending orders, up to 1,000."""
-    return _accounts(connection, ORDERS.c.account, ORDERS.c.state == PENDING_STATE)
+    """The accounts that have pending orders, up to 1,000.
 
-
-def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnElement[bool] | TextClause) -> list[str]:
-    """By one statement, which on PostgreSQL jumps in an index from each account to the next."""
+    By one statement, which on PostgreSQL jumps in an index from each account to the next."""
+    account, held = ORDERS.c.account, ORDERS.c.state == PENDING_STATE
     if connection.dialect.name != "postgresql":
         # MariaDB jumps by itself. SQLite, which knows nothing of the table, would read another index for each.
         return list(connection.scalars(select(account).where(held).group_by(account).limit(_MOST_ACCOUNTS)))

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ACTS
-from worker.domain.records.acts import ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode, with_code
+from worker.domain.records.operators import ActKind
 from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, between, read_page
 
 Row = dict[str, Any]

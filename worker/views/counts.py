@@ -1,6 +1,6 @@
 """How many rows of each kind there are, by account: of indexes alone, but for what is said beside a count.
 
-A count ends at `most` rows, where it may take long and something waits for it; with None all rows are counted.
+With `most` a count ends at this many rows: it may take long, and something waits for it.
 """
 
 from collections import Counter
@@ -43,13 +43,11 @@ LONGEST_STATEMENT_SECONDS = 20.0
 """How long a statement may take that nobody waits for."""
 
 
-def pending(
-    connection: Connection, accounts: Collection[str], now: datetime, most: int | None = None
-) -> dict[str, list[PendingCount]]:
+def pending(connection: Connection, accounts: Collection[str], now: datetime) -> dict[str, list[PendingCount]]:
     """The pending orders of each of these accounts, by how they are polled: of the index of due orders alone."""
     by = ("account", "lane", "id_kind")
     columns = [ORDERS.c[name] for name in (*by, "age_bucket", "due_at")]
-    some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING_STATE, most=most)
+    some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING_STATE)
     is_due = some.c.due_at <= now
     counted = _counted(
         [some.c[name] for name in by],
@@ -102,10 +100,9 @@ def unresolved(
     return found
 
 
-def unmatched(connection: Connection, most: int | None) -> dict[str, int]:
+def unmatched(connection: Connection) -> dict[str, int]:
     """Callbacks whose order is not known, by account."""
-    some = select(UNMATCHED.c.account).order_by(UNMATCHED.c.received_at).limit(most).subquery()
-    return {row.account: row.rows for row in connection.execute(_counted([some.c.account]))}
+    return {row.account: row.rows for row in connection.execute(_counted([UNMATCHED.c.account]))}
 
 
 def rejected_since(connection: Connection, since: datetime, most: int) -> int:
@@ -123,19 +120,16 @@ def _count_received(connection: Connection, table: Table, condition: ColumnEleme
     return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
-def notifications(
-    connection: Connection, accounts: Collection[str] | None = None, most: int | None = None
-) -> dict[str, NotificationCounts]:
-    """What was not received, of these accounts or of all, by name; those that have nothing are missing."""
-    ours = () if accounts is None else (one_of(connection, NOTIFICATIONS.c.account, accounts),)
+def notifications(connection: Connection) -> dict[str, NotificationCounts]:
+    """What was not received, by account; those that have nothing are missing."""
     # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
     columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
-    some = _some(columns, *ours, NOTIFICATIONS.c.state == PENDING_STATE, most=most)
+    some = _some(columns, NOTIFICATIONS.c.state == PENDING_STATE)
     first, due = func.min(some.c.id).label("first"), func.min(some.c.due_at, type_=NOTIFICATIONS.c.due_at.type)
     waiting: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(_counted([some.c.account, some.c.rank], first, due.label("due"))):
         waiting.setdefault(row.account, []).append(row)
-    given_up = _some([NOTIFICATIONS.c.account], *ours, GAVE_UP, most=most)
+    given_up = _some([NOTIFICATIONS.c.account], GAVE_UP)
     gave_up = {row.account: row.rows for row in connection.execute(_counted([given_up.c.account]))}
     firsts = _firsts(connection, [row.first for rows in waiting.values() for row in rows])
     return {
@@ -203,7 +197,7 @@ def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[str, dat
     )
 
 
-def _some(columns: Sequence[ColumnElement[Any]], *wanted: Any, most: int | None) -> Subquery:
+def _some(columns: Sequence[ColumnElement[Any]], *wanted: Any, most: int | None = None) -> Subquery:
     return select(*columns).where(*wanted).limit(most).subquery()
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, select
@@ -11,17 +10,15 @@ from worker.database.bounded_statements import bounded
 from worker.database.bulk_statements import one_of
 from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
-from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
-from worker.domain.records.watching import NotificationCounts, PendingOrders
+from worker.domain.accounts.waits import restart_stepped_backoff
+from worker.domain.records.metrics import Count, Cursor, Gauges, LastQuery, Stream, TotalKey
+from worker.domain.records.watching import PendingOrders
 from worker.stores.accounts import read_cut_off
 from worker.stores.metric_totals import read_cursors, read_values
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_states, read_workers
 
 _MOST_UNCOUNTED = 10_000
-MOST_COUNTED = 10_000
-"""A scrape counts so many rows of each kind. Where there are more, they are counted apart from it."""
 
 Figures = Mapping[Any, Any]
 
@@ -34,27 +31,19 @@ class Totals:
     cursors: Mapping[Stream, Cursor]
 
 
-def read_gauges(
-    database: Database, accounts: Collection[str], left_out: Collection[Count], *, seconds: float
-) -> Gauges:
-    """The gauges of these accounts, and of those that a worker has known. Counts that are `left_out`, and those with
-    more than 10,000 rows, are missing. A statement that takes longer than so many `seconds` ends with an error."""
+def read_gauges(database: Database, accounts: Collection[str], *, seconds: float) -> Gauges:
+    """The gauges of these accounts, and of those that a worker has known, without counts of rows. A statement that
+    takes longer than so many `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         now = database.now(connection)
         states = [restart_stepped_backoff(state, now) for state in read_states(connection)]
         workers = read_workers(connection)
         served = {account for row in workers for account in row.accounts or ()}
         known = sorted({*accounts, *served, *(state.account for state in states)})
-        found: dict[str, Any] = {}
-        for count in Count:
-            if count not in left_out:
-                figures = _count(connection, count, known, now, MOST_COUNTED + 1)
-                found |= {count.value: figures} if is_all(figures) else {}
         counted = read_cursors(connection).get(Stream.QUERIES)
         return Gauges(
             now=now,
             accounts=known,
-            counts=CountedRows(**found),
             states=states,
             workers=workers,
             cut_off=read_cut_off(connection),
@@ -62,17 +51,24 @@ def read_gauges(
         )
 
 
-def read_accounts(database: Database, *, seconds: float) -> list[str]:
-    """All known accounts, and those with notifications that were not received: among them may be one that neither we
-    nor any worker has."""
+def count_all(database: Database, accounts: Collection[str], count: Count, *, seconds: float) -> Figures:
+    """A count of all rows, however many: of these accounts and of all others that have such rows. A statement that
+    takes longer than so many `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
-        return known_accounts(connection, with_unreceived=True)
-
-
-def count_all(database: Database, count: Count, accounts: Collection[str], *, seconds: float) -> Figures:
-    """A count of all rows, however many. A statement that takes longer than so many `seconds` ends with an error."""
-    with database.read() as connection, bounded(connection, seconds):
-        return _count(connection, count, accounts, database.now(connection), None)
+        match count:
+            case Count.PENDING:
+                # Among them may be an account that neither we nor any worker has.
+                known = {*accounts, *known_accounts(connection)}
+                pending = counts.pending(connection, known, database.now(connection))
+                return {account: PendingOrders(counts=by_lane) for account, by_lane in pending.items() if by_lane}
+            case Count.ATTENTION:
+                return counts.attention(connection, None)
+            case Count.UNRESOLVED:
+                return {account: orders for (account, _), orders in counts.unresolved(connection, None).items()}
+            case Count.UNMATCHED:
+                return counts.unmatched(connection)
+            case Count.NOTIFICATIONS:
+                return counts.notifications(connection)
 
 
 def read_totals(database: Database, known: Totals) -> Totals:
@@ -80,33 +76,6 @@ def read_totals(database: Database, known: Totals) -> Totals:
     with database.snapshot() as connection:
         cursors = read_cursors(connection)
         return known if cursors == known.cursors else Totals(values=read_values(connection), cursors=cursors)
-
-
-def is_all(figures: Figures) -> bool:
-    """Whether a count that ends after 10,001 rows holds all of them."""
-    sizes = [_sizes(figure) for figure in figures.values()]
-    return all(sum(rows) <= MOST_COUNTED for rows in zip(*sizes, strict=True))
-
-
-def _sizes(figure: PendingOrders | NotificationCounts | int) -> tuple[int, ...]:
-    if isinstance(figure, NotificationCounts):
-        return figure.pending, figure.gave_up
-    return (figure.pending if isinstance(figure, PendingOrders) else figure,)
-
-
-def _count(connection: Connection, count: Count, accounts: Collection[str], now: datetime, most: int | None) -> Figures:
-    match count:
-        case Count.PENDING:
-            pending = counts.pending(connection, accounts, now, most)
-            return {account: PendingOrders(counts=by_lane) for account, by_lane in pending.items() if by_lane}
-        case Count.ATTENTION:
-            return counts.attention(connection, most)
-        case Count.UNRESOLVED:
-            return {account: orders for (account, _), orders in counts.unresolved(connection, most).items()}
-        case Count.UNMATCHED:
-            return counts.unmatched(connection, most)
-        case Count.NOTIFICATIONS:
-            return counts.notifications(connection, accounts, most)
 
 
 def last_queries(connection: Connection, counted_id: int) -> dict[str, LastQuery]:

@@ -1,11 +1,11 @@
 """Notifications, as lists and as what a resend selects."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, PENDING_STATE, SHOWN
@@ -14,7 +14,7 @@ from worker.domain.notifications.events import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.notifications import NOTIFICATION_COLUMNS, read_endpoints, to_notification
 from worker.views import counts
-from worker.views.page import PAGE_SECONDS, ROWS_AT_ONCE, Bound, Listed, Page, apart, read_page, rows_by_id
+from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, read_page, rows_by_id
 
 Row = dict[str, Any]
 
@@ -59,29 +59,14 @@ def long_refused(
 ) -> tuple[int, list[Row]]:
     """How many pending notifications of these accounts have been refused since before a time, as far as they are
     counted, and the newest of them."""
-    chosen = _long_refused(connection, accounts, before).limit(most_counted)
-    ids = sorted(connection.scalars(chosen), reverse=True) if accounts else []
-    return len(ids), _whole(connection, ids[:most])
-
-
-def every_long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Iterator[Row]:
-    """All of these, newest first; a page is held at a time."""
-    # As in `recent_notifications`.
-    newest = NOTIFICATIONS.c.id + 0
-    page = _long_refused(connection, accounts, before).order_by(newest.desc()).limit(ROWS_AT_ONCE)
-    ids = connection.scalars(page).all() if accounts else []
-    while ids:
-        yield from _whole(connection, ids)
-        ids = connection.scalars(page.where(newest < ids[-1])).all()
-
-
-def _long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Select[int]:
-    return select(NOTIFICATIONS.c.id).where(
+    chosen = select(NOTIFICATIONS.c.id).where(
         one_of(connection, NOTIFICATIONS.c.account, accounts),
         NOTIFICATIONS.c.state == PENDING_STATE,
         NOTIFICATIONS.c.rank == int(Rank.RETRY),
         NOTIFICATIONS.c.refused_since < before,
     )
+    ids = sorted(connection.scalars(chosen.limit(most_counted)), reverse=True) if accounts else []
+    return len(ids), _to_rows(rows_by_id(connection, NOTIFICATIONS, ids[:most], NOTIFICATION_COLUMNS))
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:
@@ -103,10 +88,6 @@ def orders_changed_since(connection: Connection, since: datetime, account: str |
     ]
     found = [tuple(row) for statement in chosen for row in connection.execute(statement)]
     return sorted({order_id for order_id, of in found if account in (None, of)})
-
-
-def _whole(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    return _to_rows(rows_by_id(connection, NOTIFICATIONS, ids, NOTIFICATION_COLUMNS))
 
 
 def _to_rows(rows: Iterable[Row]) -> list[Row]:

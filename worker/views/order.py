@@ -1,19 +1,21 @@
-"""One order: its row, what happened to it, the queries that polled it, and what it waits for."""
+"""One order: its row, what happened to it, the queries that polled it, and what it waits for. What the platform last
+said of each of some orders."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
+from worker.database.bulk_statements import one_of
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code
-from worker.domain.records.orders import IdKind, Lane, Order, OrderState
+from worker.domain.records.orders import IdKind, Lane, Order, OrderState, Source
 from worker.domain.watching.next_step import Circumstances, NextStep, next_step
 from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.operations.learn import read_schedule
@@ -38,6 +40,7 @@ SHOWN_COLUMNS = [
     )
 ]
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
+_HEARD = [EVENTS.c[name] for name in ("order_id", "at", "traffic_sts", "remark", "ori_amount")]
 
 # Each account may have one order with an id.
 _MOST_WITH_ID = 100
@@ -121,6 +124,29 @@ def notifications_of(connection: Connection, order_id: int) -> list[Row]:
     """The notifications of an order that are left, oldest first."""
     chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.order_id == order_id).order_by(NOTIFICATIONS.c.id)
     return [notification_row(to_notification(row)) for row in connection.execute(chosen)]
+
+
+def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[int, Row]:
+    """What the platform last said of each of these orders, by its row id; of which it said nothing is missing."""
+    said = or_(EVENTS.c.traffic_sts.is_not(None), EVENTS.c.remark.is_not(None), EVENTS.c.ori_amount.is_not(None))
+    by_platform = EVENTS.c.source.in_((Source.QUERY, Source.CALLBACK))
+    last = (
+        select(EVENTS.c.id)
+        .where(EVENTS.c.order_id == ORDERS.c.id, by_platform, said)
+        .order_by(EVENTS.c.order_id.desc(), EVENTS.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = connection.scalars(select(last).where(one_of(connection, ORDERS.c.id, list(order_ids)))).all()
+    chosen = select(*_HEARD).where(one_of(connection, EVENTS.c.id, [one for one in found if one is not None]))
+    return {row["order_id"]: dict(row) for row in connection.execute(chosen).mappings()}
+
+
+def numbers_of(connection: Connection, order_ids: Collection[int]) -> Mapping[int, str]:
+    """The number by which a person knows each of these orders, by its row id."""
+    number = func.coalesce(ORDERS.c.request_id, ORDERS.c.custom_parm)
+    chosen = select(ORDERS.c.id, number).where(one_of(connection, ORDERS.c.id, list(order_ids)))
+    return {row[0]: row[1] for row in connection.execute(chosen)}
 
 
 def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, list[Row]] | None:

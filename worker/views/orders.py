@@ -19,12 +19,12 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or
 from worker.database.bounded_statements import Countdown, countdown, read_within
 from worker.database.bulk_statements import one_of
 from worker.database.tables import DEPLOYMENT, EVENTS, ORDERS, STATES, UNRESOLVED_STATE
-from worker.domain.finance.amounts import Sums, amounts_of
+from worker.domain.finance.report import Sums, amounts_of
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.wire.fields import normalise_mobile
+from worker.stores.operators import read_number_acted_on, read_orders_acted_on
 from worker.stores.recharge_orders import read_event_counts
-from worker.stores.recorded_acts import read_number_acted_on, read_orders_acted_on
 from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
 from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 
@@ -117,9 +117,9 @@ def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
-def count_found(connection: Connection, wanted: OrderSearch, most: int) -> int | None:
-    """How many orders match, counted up to `most`; None if that takes longer than 0.3 s."""
-    left = countdown(_COUNT_SECONDS)
+def count_found(connection: Connection, wanted: OrderSearch, most: int, seconds: float = _COUNT_SECONDS) -> int | None:
+    """How many orders match, counted up to `most`; None if that takes longer than this many seconds."""
+    left = countdown(seconds)
     found = _listed(connection, wanted, left).keys(connection, most=most).subquery()
     count = select(func.count()).select_from(found)
     return read_within(connection, left(), partial(connection.scalar, count))

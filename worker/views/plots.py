@@ -13,13 +13,11 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from worker.database.bounded_statements import bounded
 from worker.database.tables import NOT_PENDING, ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.orders import OrderState
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching.plots import (
     Plots,
-    Span,
     backlog,
     bucket_starts,
-    choose_span,
     count_delays,
     count_times,
 )
@@ -34,12 +32,11 @@ Counted = tuple[datetime, int]
 """When a bucket begins, and how many."""
 
 
-def read_plots(database: Database, span: Span | None) -> Plots:
-    """All plots of a span; None: the one that suits."""
+def read_plots(database: Database) -> Plots:
+    """All plots."""
     with database.snapshot() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         now = database.now(connection)
-        span = choose_span(span, oldest_submitted(connection), now)
-        starts = bucket_starts(now, span)
+        starts = bucket_starts(now)
         by_account = counts.pending(connection, known_accounts(connection), now).values()
         of_lanes = [count for of_account in by_account for count in of_account]
         pending = sum(count.pending for count in of_lanes)
@@ -50,7 +47,6 @@ def read_plots(database: Database, span: Span | None) -> Plots:
         left = [sum(some) for some in zip(succeeded, failed, stopped, strict=True)]
         return Plots(
             now=now,
-            span=span,
             starts=starts,
             submitted=submitted,
             succeeded=succeeded,
@@ -60,11 +56,6 @@ def read_plots(database: Database, span: Span | None) -> Plots:
             backlog=backlog(pending, submitted, left),
             delays=count_delays(last_settled(connection)),
         )
-
-
-def oldest_submitted(connection: Connection) -> datetime | None:
-    """When the oldest order was submitted."""
-    return connection.scalar(select(ORDERS.c.submitted_at).order_by(ORDERS.c.submitted_at, ORDERS.c.id).limit(1))
 
 
 def count_submitted(connection: Connection, starts: Sequence[datetime]) -> Iterator[Counted]:
@@ -99,13 +90,13 @@ def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
     return list(connection.scalars(select(latest.c.updated_at).where(latest.c.state.in_(stopped))))
 
 
-def last_settled(connection: Connection) -> list[tuple[float, str]]:
-    """How many seconds the orders took that were settled last, and what settled each, by the stored word."""
+def last_settled(connection: Connection) -> list[tuple[float, Source]]:
+    """How many seconds the orders took that were settled last, and what settled each."""
     columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
     latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
     return [
         # Below 0 where a clock was set back, or the time of submission was given wrong.
-        (max(0.0, (settled_at - submitted_at).total_seconds()), "unknown" if source is None else source.value)
+        (max(0.0, (settled_at - submitted_at).total_seconds()), source)
         for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
     ]
 

@@ -9,16 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func, literal, select
 
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, STATES
-from worker.database.transactions import Database
-from worker.domain.accounts.back_off import restart_stepped_backoff
-from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.orders import Order
-from worker.domain.records.queries import Choice, Pick
+from worker.domain.records.accounts import Rules
 from worker.domain.records.watching import PastQuery
-from worker.operations.learn import read_schedule
-from worker.operations.reserve_slot import choose_due
-from worker.stores.pending_orders import read_chosen
-from worker.views.accounts import read_state
 from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, read_page, rows_by_id
 
 Row = dict[str, Any]
@@ -171,44 +163,3 @@ def next_slot_at(connection: Connection, account_sid: str, rules: Rules) -> date
     of_sid = (BUDGETS.c.account_sid == account_sid, BUDGETS.c.slot < rules.slots)
     due_at: datetime | None = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(*of_sid))
     return due_at
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What an account's next slot would be spent on."""
-
-    state: AccountState
-    slot_due_at: datetime | None
-    """When its SID may send the next query, by the database's clock; None where no worker has run yet."""
-    choice: Choice | None
-    """None where nothing is due."""
-    orders: Sequence[tuple[Order, Pick | None]]
-    """In the order of the query; without a pick where a group is polled whole."""
-
-
-def read_plans(database: Database, accounts: Sequence[tuple[str, str]], rules: Rules) -> tuple[list[Plan], datetime]:
-    """What a grant at this moment would choose for each account (name and SID); and this moment, by the database."""
-    with database.read() as connection:
-        now = database.now(connection)
-        return [_read_plan(connection, name, sid, now, rules) for name, sid in accounts], now
-
-
-def read_wait(
-    connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules
-) -> tuple[AccountState, datetime | None]:
-    """What an account waits for: its state, and when its SID may send the next query (`next_slot_at`)."""
-    state = restart_stepped_backoff(read_state(connection, account), now)
-    return state, next_slot_at(connection, account_sid, rules)
-
-
-def _read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
-    state, slot_due_at = read_wait(connection, account, account_sid, now, rules)
-    choice = choose_due(connection, state, read_schedule(connection, account, rules), now, rules)
-    orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
-    picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}
-    return Plan(
-        state=state,
-        slot_due_at=slot_due_at,
-        choice=choice,
-        orders=[(order, picks.get(order.id)) for order in orders],
-    )

@@ -1,21 +1,19 @@
 """Reading all that needs a person, in one list."""
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, select
+from sqlalchemy import Connection
 
-from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.notifications import Endpoint, NotificationState
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import Attention
 from worker.domain.watching.monitoring import polls_alone_a_day
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
@@ -32,28 +30,21 @@ from worker.stores.pending_orders import read_pending_count
 from worker.views import counts
 from worker.views.accounts import accounts_with_pending, read_states, read_workers
 from worker.views.inbox import (
-    LONG_ROWS_AT_ONCE,
     recent_rejected,
     recent_unmatched,
 )
 from worker.views.notifications import (
-    every_long_refused,
     long_refused,
     recent_notifications,
 )
-from worker.views.orders import OrderSearch, find_orders
-from worker.views.page import every_row
+from worker.views.orders import OrderSearch, count_found, find_orders
+from worker.views.page import PAGE_SECONDS
 from worker.views.queries import past_queries
 from worker.words.catalogue import COMMAND_LINE, means, remedy
 
 MOST_COUNTED = 10_000
 
 Row = dict[str, Any]
-
-_SHOWN = [
-    ORDERS.c[name]
-    for name in ("id", "account", "request_id", "custom_parm", "state", "attention", "submitted_at", "updated_at")
-]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +58,7 @@ class TodoGroup:
     is_more: bool
     """Whether there are more than were counted."""
     items: list[Row]
-    """Those that were changed last: `account`, `ref`, `id`, `since`, `until`, `note`."""
+    """The newest ones: `account`, `ref`, `id`, `since`, `until`, `note`."""
 
     @property
     def what_to_do(self) -> str:
@@ -88,26 +79,13 @@ def read_todo(
     """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
     out. `configured` are the accounts of our settings: they stand for those of the workers where none runs.
 
-    Without orders (`with_orders`) other things alone. Of each reason so many are counted, and those that changed last
-    are searched among them.
+    Without orders (`with_orders`) other things alone. Of each reason so many are counted.
     """
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
         groups = _every_group(connection, rules, polled, now, most, most_counted, with_orders=with_orders)
     return [group for group in groups if group.count], now
-
-
-def every_todo(
-    database: Database, rules: Rules, configured: Collection[str], tick_allowance_seconds: float
-) -> Generator[Row, None, None]:
-    """All that needs a person, of one moment, as rows of the list's CSV; a page is held at a time."""
-    with database.snapshot() as connection:
-        now = database.now(connection)
-        polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
-        for group in _every_group(connection, rules, polled, now, 1, 1):
-            for item in _every_item(connection, group, now):
-                yield _csv_row(group, item)
 
 
 def _every_group(
@@ -120,53 +98,26 @@ def _every_group(
     *,
     with_orders: bool = True,
 ) -> list[TodoGroup]:
-    orders = [_orders(connection, reason, most, most_counted) for reason in Attention if with_orders]
-    orders += [_unresolved(connection, most, most_counted)] if with_orders else []
+    reasons = (*Attention, TodoKind.UNRESOLVED) if with_orders else ()
     notifications, endpoints = counts.watched_notifications(connection, now), read_endpoints(connection).values()
     return [
         *_accounts(connection, rules, polled, now),
         *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
         _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
         _refused(connection, endpoints, now, most, most_counted),
-        *orders,
+        *(_orders(connection, reason, most, most_counted) for reason in reasons),
         _rejected(connection, now, most, most_counted),
         _unmatched(connection, now, most, most_counted),
     ]
 
 
-def _every_item(connection: Connection, group: TodoGroup, now: datetime) -> Iterable[Row]:
-    """All items of a group, those of orders and others whose number has no bound by the order of their indexes."""
-    match group.reason:
-        case Attention():
-            return map(_order, _every_order(connection, OrderSearch(attention=[group.reason])))
-        case TodoKind.UNRESOLVED:
-            unresolved = _every_order(connection, OrderSearch(states=[OrderState.UNRESOLVED]))
-            return (_order(row) for row in unresolved if row["attention"] is None)
-        case TodoKind.NOTIFICATION_GAVE_UP:
-            gave_up = partial(recent_notifications, connection, account=None, state=NotificationState.GAVE_UP)
-            return map(_notification, every_row(gave_up))
-        case TodoKind.NOTIFICATION_REFUSED:
-            accounts = _taking_others(read_endpoints(connection).values())
-            return map(_notification, every_long_refused(connection, accounts, now - REFUSED_FOR))
-        case TodoKind.REJECTED:
-            refused = partial(recent_rejected, connection, since=now - REFUSED_WITHIN, only_open=True)
-            return map(_refused_input, every_row(refused, at_once=LONG_ROWS_AT_ONCE))
-        case TodoKind.UNMATCHED:
-            return map(_callback, every_row(partial(recent_unmatched, connection, before=now - UNMATCHED_FOR)))
-    return group.items
-
-
-def _every_order(connection: Connection, wanted: OrderSearch) -> Iterator[Row]:
-    return every_row(partial(find_orders, connection, wanted))
-
-
 def todo_rows(groups: Iterable[TodoGroup]) -> list[Row]:
     """Each item of the groups as a row of the list's CSV."""
-    return [_csv_row(group, item) for group in groups for item in group.items]
-
-
-def _csv_row(group: TodoGroup, item: Row) -> Row:
-    return {"kind": group.kind, "reason": group.reason.value, "what_to_do": group.what_to_do, **item}
+    return [
+        {"kind": group.kind, "reason": group.reason.value, "what_to_do": group.what_to_do, **item}
+        for group in groups
+        for item in group.items
+    ]
 
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
@@ -211,9 +162,19 @@ def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:
     return groups
 
 
-def _orders(connection: Connection, reason: Attention, most: int, most_counted: int) -> TodoGroup:
-    count, rows = orders_with_attention(connection, reason, most, most_counted + 1)
-    return _group("order", reason, count, [_order(row) for row in rows], most_counted)
+def _orders(connection: Connection, reason: Attention | TodoKind, most: int, most_counted: int) -> TodoGroup:
+    wanted = _search_of(reason)
+    items = [_order(row) for row in find_orders(connection, wanted, most=most).rows]
+    count = count_found(connection, wanted, most_counted + 1, PAGE_SECONDS)
+    if count is None:
+        # It takes too long.
+        return TodoGroup(kind="order", reason=reason, count=len(items), is_more=True, items=items)
+    return _group("order", reason, count, items, most_counted)
+
+
+def _search_of(reason: Attention | TodoKind) -> OrderSearch:
+    """The search for the orders that show a reason, or for unresolved ones that show none."""
+    return OrderSearch(attention=[reason if isinstance(reason, Attention) else None])
 
 
 def _given_up(connection: Connection, count: int, most: int, most_counted: int) -> TodoGroup:
@@ -234,11 +195,6 @@ def _refused(
 
 def _taking_others(endpoints: Iterable[Endpoint]) -> list[str]:
     return [one.account for one in endpoints if takes_others(one)]
-
-
-def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGroup:
-    count, rows = unresolved_without_attention(connection, most, most_counted + 1)
-    return _group("order", TodoKind.UNRESOLVED, count, [_order(row) for row in rows], most_counted)
 
 
 def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
@@ -289,38 +245,3 @@ def _item(
     until: datetime | None = None,
 ) -> Row:
     return {"account": account, "ref": ref, "id": row_id, "since": since, "until": until, "note": note}
-
-
-def orders_with_attention(
-    connection: Connection, reason: Attention, most: int, most_counted: int
-) -> tuple[int, list[Row]]:
-    """How many orders show a reason, as far as they are counted, and those of them that were changed last."""
-    shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
-    by_index = (ORDERS.c.attention.desc(), ORDERS.c.submitted_at.desc(), ORDERS.c.id.desc())
-    counted = select(ORDERS.c.id).where(shown).order_by(*by_index).limit(most_counted).subquery()
-    # No index has the times: what was counted is sorted, and no more.
-    known = select(*_SHOWN).where(shown).order_by(*by_index).limit(most_counted).subquery()
-    return _number_of(connection, counted), _rows(connection, select(known).order_by(*_last_changed(known)).limit(most))
-
-
-def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
-    """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
-    by_index = (ORDERS.c.state, ORDERS.c.submitted_at)
-    unresolved = (
-        select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_index).limit(most_read).subquery()
-    )
-    without: ColumnElement[bool] = unresolved.c.attention.is_(None)
-    listed = select(unresolved).where(without).order_by(*_last_changed(unresolved)).limit(most)
-    return _number_of(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)
-
-
-def _last_changed(orders: Subquery) -> tuple[UnaryExpression[Any], ...]:
-    return (orders.c.updated_at.desc(), orders.c.id.desc())
-
-
-def _number_of(connection: Connection, rows: Any) -> int:
-    return connection.scalar(select(func.count()).select_from(rows)) or 0
-
-
-def _rows(connection: Connection, statement: Any) -> list[Row]:
-    return [dict(row) for row in connection.execute(statement).mappings()]

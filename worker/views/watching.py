@@ -12,7 +12,7 @@ from worker.database.bounded_statements import bounded
 from worker.database.identity import identity_beside
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
 from worker.database.transactions import Connection, Database, DatabaseError
-from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.queries.slots_and_clocks import is_another
 from worker.domain.records.accounts import AccountState, DatabaseChanges, Rules
 from worker.domain.records.watching import AccountOverview, Finding, FindingKind, Overview, WorkerRow

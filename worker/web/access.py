@@ -9,7 +9,7 @@ from flask import Response, g, request
 from markupsafe import Markup
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.records.users import SignIn, User, Viewer
+from worker.domain.records.operators import SignIn, User, Viewer
 from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     Address,
@@ -65,7 +65,7 @@ class Access:
         return (
             self.is_local()
             or has_token(request.headers.get("Authorization"), settings.metrics_tokens)
-            or is_in_networks(self.client(), settings.metrics_networks)
+            or is_in_networks(self.client(), settings.metrics_allow or ())
             or self._is_signed_in()
         )
 

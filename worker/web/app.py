@@ -14,15 +14,15 @@ from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import refused_texts
 from worker.domain.records.incoming import Rejection
+from worker.domain.records.operators import Part
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.users import Part
 from worker.intake import Intake
 from worker.settings import Settings
 from worker.settings.rules import app_ids_of, rules_of
 from worker.web.access import Access
-from worker.web.callbacks import PATIENCE_SECONDS, CallbackRules, callback_routes
+from worker.web.callbacks import PATIENCE_SECONDS, callback_routes
 from worker.web.console.blueprint import Console, console_routes
-from worker.web.console.downloads import Downloads
+from worker.web.console.files import Downloads
 from worker.web.health import Readiness, health_routes, probe_routes
 from worker.web.metrics import MetricSource, metric_routes
 from worker.web.shared_commits import SharedCommits
@@ -104,7 +104,7 @@ class WebProcess:
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._readiness = Readiness(self._database)
-        self._callback_rules = _callback_rules(settings)
+        self._settings = settings
 
     def app(self) -> Flask:
         """The application: a blueprint for each part."""
@@ -116,7 +116,7 @@ class WebProcess:
             app.register_error_handler(status, _in_plain_text)
         app.register_blueprint(probe_routes(self._readiness_fault))
         if Part.CALLBACKS in self._parts:
-            app.register_blueprint(callback_routes(self._callback_rules, self._submit))
+            app.register_blueprint(callback_routes(self._settings, self._submit))
         if self._pages is not None:
             for blueprint in self._pages.blueprints():
                 app.register_blueprint(blueprint)
@@ -154,17 +154,6 @@ class WebProcess:
         if not self._commits.is_running:
             return "this process commits nothing any more"
         return self._readiness.fault()
-
-
-def _callback_rules(settings: Settings) -> CallbackRules:
-    return CallbackRules(
-        app_ids=app_ids_of(settings),
-        tokens=settings.callback_tokens,
-        trust=settings.callback_trust,
-        networks=settings.callback_networks,
-        trusted_proxies=settings.trusted_proxies,
-        reply=settings.callback_reply,
-    )
 
 
 def order_of(received: Callback | Rejection) -> object:

@@ -1,7 +1,6 @@
 """Receives the platform's callbacks: `POST /callbacks/ACCOUNT/TOKEN`, committed, then answered."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import IO
 
 import structlog
@@ -12,8 +11,10 @@ from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
 from worker.domain.callbacks.bodies import LONGEST_BODY, LONGEST_DRAINED, Callback, receive
-from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.tokens_and_sign_ins import Network, client_address, is_allowed, is_token_of
+from worker.domain.records.incoming import Rejection
+from worker.domain.tokens_and_sign_ins import client_address, is_allowed, is_token_of
+from worker.settings import Settings
+from worker.settings.rules import app_ids_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -29,21 +30,6 @@ Submit = Callable[[Callback | Rejection], None]
 """Returns once a callback is committed; raises TimeoutError, or what the database raised."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallbackRules:
-    """The settings of the receiver."""
-
-    app_ids: Mapping[str, str]
-    """The configured accounts, with the app id of each."""
-    tokens: Mapping[str, Sequence[str]] = field(repr=False)
-    """The tokens of those accounts that have some."""
-    trust: Trust = Trust.SETTLE
-    networks: Sequence[Network] = ()
-    """Where callbacks may come from; empty for anywhere."""
-    trusted_proxies: int = 0
-    reply: str = "Success"
-
-
 class BodyTooLong(Exception):
     """A body of more than 64 KiB."""
 
@@ -52,14 +38,23 @@ class BodyBroken(Exception):
     """A body that did not come whole."""
 
 
-def callback_routes(rules: CallbackRules, submit: Submit) -> Blueprint:
+def callback_routes(settings: Settings, submit: Submit) -> Blueprint:
     """The route of callbacks."""
+    app_ids, tokens, networks = app_ids_of(settings), settings.callback_tokens, settings.callback_allow or ()
+
+    def may_post(account: str, token: str) -> bool:
+        forwarded = request.headers.get("X-Forwarded-For")
+        address = client_address(request.remote_addr, forwarded, settings.trusted_proxies)
+        g.client = str(address) if address is not None else None
+        is_right = is_token_of(tokens, account, token)
+        return is_right and address is not None and is_allowed(address, networks)
+
     routes = Blueprint("callbacks", __name__)
 
     @routes.post(ROUTE)
     def post(account: str, token: str) -> Response:
         """Take in one callback; 200 means that it is committed."""
-        if not _may_post(rules, account, token):
+        if not may_post(account, token):
             _drop_body()
             return _answer(404, "Not Found")
         g.account = account
@@ -69,8 +64,9 @@ def callback_routes(rules: CallbackRules, submit: Submit) -> Blueprint:
             return _answer(413, f"longer than {LONGEST_BODY} bytes")
         except BodyBroken:
             return _answer(400, "the body did not come whole")
-        callback = receive(account, rules.app_ids[account], body, request.headers.get("Content-Type"), rules.trust)
-        return _committed(callback, submit, rules.reply)
+        label = request.headers.get("Content-Type")
+        callback = receive(account, app_ids[account], body, label, settings.callback_trust)
+        return _committed(callback, submit, settings.callback_reply)
 
     return routes
 
@@ -95,14 +91,6 @@ def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
     if declared is not None and length < declared:
         raise BodyBroken
     return bytes(body)
-
-
-def _may_post(rules: CallbackRules, account: str, token: str) -> bool:
-    forwarded = request.headers.get("X-Forwarded-For")
-    address = client_address(request.remote_addr, forwarded, rules.trusted_proxies)
-    g.client = str(address) if address is not None else None
-    is_right = is_token_of(rules.tokens, account, token)
-    return is_right and address is not None and is_allowed(address, rules.networks)
 
 
 def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Response:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 from worker.database.engine import missing_file
 from worker.database.error_kinds import ErrorKind, is_of_another_revision, kind_of
 from worker.database.revisions import revision_fault, revisions
-from worker.database.rights import missing_rights
+from worker.database.server import missing_rights
 from worker.database.transactions import Database, DatabaseError, is_contention
 from worker.doctor.readings import reach_broker, start_reading
 from worker.settings import Settings

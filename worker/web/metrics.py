@@ -1,7 +1,7 @@
 """`/metrics`: what Prometheus scrapes, and where it is read.
 
-A scrape only reads: ticks of workers count the totals (`worker.operations.count_metrics`). Gauges are shared by all who
-ask within 15 seconds, totals are as they are now, and what takes so long is counted apart from scrapes.
+A scrape only reads: ticks of workers count the totals (`worker.operations.upkeep`). Gauges are shared by all who
+ask within 15 seconds, totals are as they are now, and rows are counted by a thread of its own.
 """
 
 import threading
@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import structlog
 from flask import Blueprint, Response, request
@@ -19,14 +18,12 @@ from prometheus_client.exposition import choose_encoder
 from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.database.transactions import Database
-from worker.domain.records.metrics import Count, Gauges, TotalKey
+from worker.domain.records.metrics import Count, CountedRows, Gauges, TotalKey
 from worker.domain.watching import metric_counting as totals
-from worker.views.metrics import Figures, Totals, count_all, is_all, read_accounts, read_gauges, read_totals
+from worker.views.metrics import Figures, Totals, count_all, read_gauges, read_totals
 from worker.web.access import Access, refuse_to_watch
 from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples
 from worker.web.shared_readings import Apart, SharedReading
-
-T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,11 +35,13 @@ _LONGEST_STATEMENT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0
 """So long a scrape waits for the reading of another: while the database keeps silent, all threads would be waiting."""
 
-# Of what is read apart from scrapes, by one thread that no scrape waits for.
-_KEPT_APART_SECONDS = 60.0
-_OLDEST_APART_SECONDS = 300.0
-"""An older count is not shown any more."""
+# Rows are counted by one thread. Each count takes a tenth of one connection at most.
 _LONGEST_COUNT_SECONDS = 20.0
+_SHARE = 10.0
+_PATIENCE_SECONDS = 1.0
+"""A scrape waits so long for new counts. Then it shows the last ones."""
+_OLDEST_COUNT_SECONDS = 300.0
+"""An older count is not shown any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,17 +63,25 @@ class MetricSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`accounts` are those of the settings; `clock` counts seconds."""
-        self._database, self._configured, self._clock = database, frozenset(accounts), clock
+        self._database = database
         self._apart = Apart("metrics-refresh")
         self._gauges = SharedReading[Gauges | None](
-            self._read_gauges, otherwise=None, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_SECONDS, clock=clock
+            partial(read_gauges, database, accounts, seconds=_LONGEST_STATEMENT_SECONDS),
+            otherwise=None,
+            kept_seconds=_KEPT_SECONDS,
+            oldest_seconds=_OLDEST_SECONDS,
+            clock=clock,
         )
         self._reading_totals = threading.Lock()
         self._totals = Totals(values={}, cursors={})
-        self._large: frozenset[Count] = frozenset()
-        """What scrapes leave to the other thread. Where one of two changes at once is lost, it is made again."""
-        self._counts = {count: self._shared(partial(self._count, count)) for count in Count}
-        self._accounts = self._shared(partial(read_accounts, database, seconds=_LONGEST_COUNT_SECONDS))
+        shared = partial(
+            self._apart.shared, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_COUNT_SECONDS, share=_SHARE
+        )
+        count_one = partial(count_all, database, accounts, seconds=_LONGEST_COUNT_SECONDS)
+        # If a count fails, the last one is shown.
+        self._counts: Mapping[Count, SharedReading[Figures | None]] = {
+            count: shared(partial(count_one, count), report=_log_failure, clock=clock) for count in Count
+        }
 
     def read(self) -> Reading:
         """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
@@ -82,38 +89,18 @@ class MetricSource:
         gauges = self._gauges.latest(_WAIT_SECONDS)
         if gauges is None:
             raise TimeoutError("another thread waits for the database")
-        large = [count for count in Count if getattr(gauges.counts, count) is None]
-        figures = {count: self._counts[count].latest(0) for count in large}
-        # What was just found to be large is waited for: all of it is begun by now, so that these waits end together.
-        figures = {count: found or self._counts[count].latest(_WAIT_SECONDS) for count, found in figures.items()}
-        gauges = replace(gauges, counts=replace(gauges.counts, **figures))
-        return Reading(gauges=gauges, totals=self._fresh_totals())
+        for shared in self._counts.values():
+            # It begins each, so that the waits end together.
+            shared.latest(0)
+        figures = {
+            count: shared.latest(_PATIENCE_SECONDS) or shared.latest(_WAIT_SECONDS)
+            for count, shared in self._counts.items()
+        }
+        return Reading(gauges=replace(gauges, counts=CountedRows(**figures)), totals=self._fresh_totals())
 
     def close(self) -> None:
         """End what is being read; before the database is closed."""
         self._apart.close()
-
-    def _shared(self, read: Callable[[], T]) -> SharedReading[T | None]:
-        """A reading by the other thread. Where it fails, what was read before is shown."""
-        shared = partial(self._apart.shared, oldest_seconds=_OLDEST_APART_SECONDS, report=_log_failure)
-        return shared(read, kept_seconds=_KEPT_APART_SECONDS, clock=self._clock)
-
-    def _known_accounts(self) -> Collection[str]:
-        """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
-        return self._configured.union(self._accounts.latest(0) or ())
-
-    def _read_gauges(self) -> Gauges:
-        large, accounts = self._large, self._known_accounts()
-        gauges = read_gauges(self._database, accounts, large, seconds=_LONGEST_STATEMENT_SECONDS)
-        self._large |= {count for count in Count if getattr(gauges.counts, count) is None}
-        return gauges
-
-    def _count(self, count: Count) -> Figures:
-        figures = count_all(self._database, count, self._known_accounts(), seconds=_LONGEST_COUNT_SECONDS)
-        if is_all(figures):
-            # From the next one on scrapes count it again.
-            self._large -= {count}
-        return figures
 
     def _fresh_totals(self) -> Totals:
         """The totals of this moment: two processes take turns to answer the same scraper, and one that shows older

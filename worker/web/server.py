@@ -10,7 +10,7 @@ import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from worker.domain.records.users import Part
+from worker.domain.records.operators import Part
 from worker.settings import Settings
 from worker.web.app import WebProcess
 

@@ -8,7 +8,7 @@ import structlog
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from worker.adapters.users_file import read_users
-from worker.domain.records.users import User
+from worker.domain.records.operators import User
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -1,27 +1,31 @@
-"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for."""
+"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for. And the compiled
+translations of all messages, as the standard library's gettext reads them."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 
 from worker.domain.finance.report import Grouping
 from worker.domain.finance.statements import DifferenceKind, PeriodBy
 from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.orders.verdicts import Effect
-from worker.domain.queries.assumptions import Assumption, Standing
-from worker.domain.records.acts import ActKind
-from worker.domain.records.answers import Charset, Shape
-from worker.domain.records.incoming import Trust
+from worker.domain.queries.explain_answer import Assumption, Standing
+from worker.domain.records.incoming import Charset, Shape, Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
+from worker.domain.records.operators import ActKind, Role
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, IdKind, Lane, OrderState, Source, TrafficStatus
-from worker.domain.records.users import Role
 from worker.domain.records.watching import BackOffReason, FindingKind, Level
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
+
+LANGUAGE_OF_THE_CODE = "en"
+"""English, which has no translations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ COLUMNS: Mapping[str, str] = _HELD["column"]
 """By its name, with the list's before it where it is called so in one list alone, what a column or a filter is called;
 `NAME_list`: the list itself."""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
-"""The same of the tables and the CSV of the command line, which has more columns and calls some otherwise."""
+"""The same of the tables of the command line, which have more columns and call some otherwise."""
 COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
 """By its name, what one thing and what several of them are."""
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
@@ -66,6 +70,19 @@ COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} f
 """By its name, how a reader does what a message asks for: by a command, or in the console."""
 
 COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
+
+
+@cache
+def translations(code: str) -> NullTranslations:
+    """The translations into `zh`, or none for `en`. Raises FileNotFoundError if a checkout has not compiled them."""
+    if code == LANGUAGE_OF_THE_CODE:
+        return NullTranslations()
+    name = f"{code}.mo"
+    try:
+        with (files("worker.words") / "locale" / name).open("rb") as compiled:
+            return GNUTranslations(compiled)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}, the compiled catalogue of words, is missing: run `make setup`") from None
 
 
 def name(value: Enum | None, skin: Skin) -> str:

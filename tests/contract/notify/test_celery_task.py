@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -16,11 +15,8 @@ from kombu import Connection, Message, Queue
 
 from tests.support.clocks import SkippingClock
 from tests.support.dead_address import refusing_address
-from tests.support.processes import CELERY, Program
 from tests.support.proxy import through_proxy
 from tests.support.servers import EmbeddedValkey
-from tests.support.waiting import eventually
-from worker.adapters.child_processes import environment_of_programs
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.celery_task import CeleryTransport
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome
@@ -108,36 +104,6 @@ def test_a_connection_is_kept_and_closed(broker_url: str, connection: Connection
         assert len(received(connection)) == 50
         transport.close()
         assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
-
-
-BILLING = f"""
-import json
-from pathlib import Path
-from celery import Celery
-
-app = Celery("billing")
-app.conf.update(task_default_queue="{QUEUE}", broker_connection_retry_on_startup=False)
-
-@app.task(name="{TASK}", bind=True)
-def order_changed(self, event):
-    Path("part").write_text(json.dumps([self.request.id, event]))
-    Path("part").rename("received")
-"""
-
-
-@pytest.mark.slow
-def test_a_plain_celery_worker_runs_the_task(
-    broker_url: str, connection: Connection, transport_to: Transports, tmp_path: Path
-) -> None:
-    (tmp_path / "billing.py").write_text(BILLING, "utf-8")
-    received = tmp_path / "received"
-    assert transport_to(broker_url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
-    # In a process of its own: where our worker's app is loaded, its signals reach any worker.
-    command = (*CELERY, "--app=billing", f"--broker={broker_url}", "worker", "--pool=solo")
-    with Program(*command, env=environment_of_programs({}), log=tmp_path / "billing.log") as worker:
-        eventually(received.exists, "the task", seconds=90)
-        worker.stop()
-    assert json.loads(received.read_text("utf-8")) == [EVENT, EVENT_BODY]
 
 
 @pytest.mark.brokers("rabbitmq")

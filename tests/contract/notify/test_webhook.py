@@ -77,7 +77,8 @@ def test_a_receiver_gets_the_bytes_of_the_body_and_a_signature_that_verifies(
     receiver: Receiver, sender_to: SendersTo
 ) -> None:
     now = datetime.now(UTC)
-    result = sender_to(receiver.url).deliver(EVENT, BODY, now)
+    # Two secrets, while one is changed.
+    result = sender_to(receiver.url, secrets=(SECRET, OTHER)).deliver(EVENT, BODY, now)
     assert (result.outcome, result.http_status, result.answer) == (OK, 200, "")
     (request,) = receiver.requests
     assert request.body == BODY.encode()
@@ -85,7 +86,8 @@ def test_a_receiver_gets_the_bytes_of_the_body_and_a_signature_that_verifies(
     assert request.headers["content-type"] == "application/json"
     assert request.event_id == EVENT
     assert request.headers["webhook-timestamp"] == str(math.floor(now.timestamp()))
-    assert Verifier(SECRET).verify(request.body, request.headers) == json.loads(BODY)
+    for secret in (SECRET, OTHER):
+        assert Verifier(secret).verify(request.body, request.headers) == json.loads(BODY)
 
 
 def test_a_connection_is_kept(receiver: Receiver, sender_to: SendersTo) -> None:

@@ -10,7 +10,7 @@ from tests.contract.platform.raw_server import RawServer, Reply
 from tests.support.clocks import JumpingClock
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.records.answers import Answer, QueryError
+from worker.domain.records.incoming import Answer, QueryError
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.query_request import Credentials
 

@@ -18,7 +18,7 @@ from tests.contract.platform.querying import (
     send_query,
 )
 from tests.contract.platform.raw_server import Peer, RawServer, http
-from worker.domain.records.answers import HttpError, Malformed, QueryError, Refused
+from worker.domain.records.incoming import HttpError, Malformed, QueryError, Refused
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT
 

@@ -13,10 +13,7 @@ _SHORTEST = Scale(window=0.5, deadline=0.6, tick=0.1)
 # No query that the deadline cuts makes suspects of the orders before the platform has refused them.
 _ONE_BATCH = Scale(window=0.5, deadline=2.0, tick=0.1)
 
-_GARBAGE = (
-    *("html", "empty", "blank", "null", "text", "cut", "trailing", "gbk", "bom", "doubled-keys", "nan", "huge-number"),
-    *("deep", "wrong-types", "gzip-bomb"),
-)
+_GARBAGE = ("html", "empty", "cut", "gbk", "bom", "doubled-keys", "deep", "wrong-types", "gzip-bomb")
 _GARBAGE_MEMORY = 32 * 1024
 """The most KiB that garbage may cost a process: half of the decoded bomb, eight times what may be read."""
 
@@ -125,7 +122,7 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
 
 
 def _sizes_refused(testbed: Testbed) -> list[int]:
-    return [arrival["id_count"] for arrival in testbed.arrivals() if arrival["detail"] == "refuse"]
+    return [len(arrival["ids"]) for arrival in testbed.arrivals() if arrival["detail"] == "refuse"]
 
 
 def _wait_until_given_up(testbed: Testbed, poison: str) -> None:

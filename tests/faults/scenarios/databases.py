@@ -30,7 +30,7 @@ def _hold_with_an_answer(testbed: Testbed, point: Point) -> list[str]:
 
 def _answers_about(testbed: Testbed, names: Sequence[str]) -> int:
     """How many queries about any of these orders the platform has answered."""
-    return sum(bool({*names} & {name for name, _ in arrival["answered"]}) for arrival in testbed.arrivals())
+    return sum(bool({*names} & {name for name, *_ in arrival["items"]}) for arrival in testbed.arrivals())
 
 
 @fault(

@@ -87,7 +87,7 @@ def fault_15_no_whole_answer_comes(testbed: Testbed) -> None:
     # The second failure in a row makes suspects of the orders: this must happen, too, without any loss.
     twice = testbed.rng.choice(kinds)
     for kind in kinds:
-        names = strike(testbed, kind, queries=2 if kind == twice else 1, drip_seconds=testbed.rng.uniform(0.05, 0.3))
+        names = strike(testbed, kind, queries=2 if kind == twice else 1)
         _wait_for_its_end(testbed, kind)
         testbed.wait_until_settled(names)
         testbed.rest(testbed.scale.window)

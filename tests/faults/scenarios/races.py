@@ -110,7 +110,7 @@ def _false_callbacks_follow_an_answer(testbed: Testbed) -> bool:
 
 def _statuses_answered(testbed: Testbed, name: str) -> list[str]:
     """What the platform has answered about an order."""
-    return [status for arrival in testbed.arrivals() for one, status in arrival["answered"] if one == name]
+    return [status for arrival in testbed.arrivals() for one, status, *_ in arrival["items"] if one == name]
 
 
 def _attention(testbed: Testbed, name: str) -> str | None:

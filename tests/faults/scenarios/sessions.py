@@ -1,4 +1,4 @@
-"""Faults of sessions: locks of other programs, and unusual defaults of the worker's own login."""
+"""Faults of sessions: locks of other programs."""
 
 import json
 import time
@@ -7,13 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import psycopg
-import sqlalchemy
-
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.outages import go_through
 from tests.faults.posting import body_of, post, post_until_accepted
-from tests.faults.strangers import locked, use_plain_role
+from tests.faults.strangers import locked
 from tests.faults.testbed import UNHURRIED, Testbed
 from tests.support.waiting import eventually
 
@@ -21,8 +18,6 @@ _TABLES = ("recharge_orders", "account_states", "platform_queries")
 _TABLES_OF_CALLBACKS = ("recharge_orders", "order_events")
 _PER_SECOND = 12
 _SENDERS = 8
-_DATE_STYLES = ("SQL, DMY", "German, DMY", "Postgres, MDY")
-_ENCODINGS = ("LATIN1", "SQL_ASCII", "WIN1252")
 
 
 @fault(
@@ -83,36 +78,3 @@ def _post_at(testbed: Testbed, began: float, number: int, body: dict[str, Any]) 
     posted = time.monotonic()
     status = post(testbed.serve_port, json.dumps(body).encode())
     return status, time.monotonic() - posted
-
-
-@fault(30, "a login's DateStyle and client_encoding", times=6, times_in_ci=2, databases=("postgresql",), seconds=120)
-def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
-    settings = {"datestyle": testbed.rng.choice(_DATE_STYLES), "client_encoding": testbed.rng.choice(_ENCODINGS)}
-    role = use_plain_role(testbed, settings)
-    for name, value in settings.items():
-        found = _shown(testbed, role.name, name)
-        assert found == value, f"{name} is {found}"
-        testbed.injected()
-    testbed.observed(", ".join(settings.values()))
-    testbed.start()
-    # Remarks of the platform and of its callbacks are Chinese; so is what is refused here, and must be kept.
-    called_back = testbed.place(5, enqueue=False, outcome="1")
-    for name in called_back:
-        testbed.call_back(name)
-    refused = testbed.place(2, enqueue=False)
-    testbed.enqueue_refused(refused, mobile="手机号码")
-    names = testbed.place(130, sent_fields=("custom_parm", "expected_amount"))
-    testbed.enqueue(called_back)
-    testbed.wait_until_settled([*names, *called_back], seconds=90)
-    cancelled = testbed.place(3, outcome="stuck")
-    testbed.cancel(cancelled)
-    testbed.heal()
-
-
-def _shown(testbed: Testbed, role: str, name: str) -> str:
-    """A default of this login's sessions. Without SQLAlchemy, which cannot use a session in SQL_ASCII."""
-    url = sqlalchemy.make_url(testbed.database.direct_url)
-    with psycopg.connect(host=str(url.query["host"]), user=role, dbname=url.database) as connection:
-        # In SQL_ASCII a text comes as bytes.
-        [value] = connection.execute(f"SHOW {name}").fetchone() or [""]
-        return value.decode() if isinstance(value, bytes) else str(value)

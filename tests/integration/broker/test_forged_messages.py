@@ -279,19 +279,6 @@ def test_a_member_of_a_group_is_an_order_like_any_other(target: Target) -> None:
     assert target.worker.output.count("follow_ups_ignored") == logged
 
 
-def test_only_a_small_retry_waits(target: Target) -> None:
-    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    target.wait_for(target.send(eta=later))
-    fields = {"task": TASK, "id": "large", "retries": 1, "eta": later}
-    large = {"request_id": "large", "custom_parm": "x" * 2_000_000}
-    before = target.worker.output.count("rejected=1")
-    target.publish(json.dumps([[large], {}, {}]).encode(), headers=fields)
-    target.worker.wait_for("rejected=1", times=before + 1)
-    waits = target.send(retries=1, eta=later)
-    target.check_still_works()
-    assert waits not in target.orders()
-
-
 def test_a_forged_reply_address_does_not_redirect_the_answer(target: Target, valkey: EmbeddedValkey) -> None:
     body = json.dumps([[{"request_id": "answered"}], {}, {}]).encode()
     target.publish(body, headers={"task": TASK, "id": "answered"}, reply_to=ORDERS, correlation_id="victim")

@@ -85,13 +85,6 @@ def keep_what_is_refused_unread(target: Target, task: str) -> None:
     target.check_still_works()
 
 
-def test_the_caller_of_a_refused_message_gets_the_refusal_as_its_answer(target: Target) -> None:
-    with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
-        answer = app.send_task(LISTS, [[1] * 100_001], queue=ORDERS).get(timeout=60)
-    assert answer["accepted"] == 0
-    assert [(one["index"], len(one["errors"])) for one in answer["rejected"]] == [(None, 1)]
-
-
 def test_a_message_of_too_many_bytes_is_refused_unread_and_its_start_is_kept(target: Target) -> None:
     body = b'[[["' + b"x" * 9_000_000 + b'"]], {}, {}]'
     before = target.rejections()
@@ -199,7 +192,6 @@ def best_xz(body: bytes) -> bytes:
 COMPRESSIONS: dict[Callable[[bytes], bytes], str] = {
     zlib.compress: "gzip",
     bz2.compress: "bzip2",
-    lzma.compress: "lzma",
     best_xz: "lzma",
 }
 ORDERS_OF_4_KB = [{"request_id": f"p-{number}", "remark": "x" * 4000} for number in range(1000)]
@@ -208,50 +200,24 @@ LARGEST_TEXT = "x" * 4_100_000
 EMOJI_AND_TEXT = "\U0001f600" + LARGEST_TEXT
 LARGE: dict[str, Callable[[], bytes]] = {
     "8 million items in gzip": lambda: wrapped(EIGHT_MILLION, packer=zlib.compress),
-    "8 million items": lambda: wrapped(EIGHT_MILLION[:4_190_000]),
-    "nothing, in gzip": lambda: wrapped(b"[[" + b" " * 300_000_000 + b"]]", packer=zlib.compress),
     "nothing, in bzip2": lambda: wrapped(b"[[" + b" " * 50_000_000 + b"]]", packer=bz2.compress),
-    "nothing, in xz": lambda: wrapped(b"[[" + b" " * 50_000_000 + b"]]", packer=lzma.compress),
     "nothing, in the best xz": lambda: wrapped(b"[[" + b" " * 50_000_000 + b"]]", packer=best_xz),
-    "nesting": lambda: wrapped(b"[" * 4_190_000),
     "nesting of objects": lambda: wrapped(b'{"a":' * 830_000),
     "nesting under the limit": lambda: wrapped(b"[[" + b"[" * 40_000 + b"]" * 40_000 + b"], {}, {}]"),
-    "one text": lambda: wrapped(json.dumps([[LARGEST_TEXT], {}, {}]).encode()),
     "one text with an emoji": lambda: wrapped(
         json.dumps([[LARGEST_TEXT + "\U0001f600"], {}, {}], ensure_ascii=False).encode()
     ),
-    "one text of emoji": lambda: wrapped(json.dumps([["\U0001f600" * 1_000_000], {}, {}], ensure_ascii=False).encode()),
     "one text of escapes": lambda: wrapped(b'[["' + b"\\u67e5" * 690_000 + b'"], {}, {}]'),
-    "one text of quotes": lambda: wrapped(b'[["' + b'\\"' * 2_050_000 + b'"], {}, {}]'),
-    "one text of control characters": lambda: wrapped(b'[[["' + b"\x7f" * 4_100_000 + b'"]], {}, {}]'),
-    "an id of a million characters": lambda: wrapped(
-        json.dumps([[[{"request_id": "9" * 1_000_000}]], {}, {}]).encode()
-    ),
     "1,000 orders of 4 KB": lambda: wrapped(json.dumps([[ORDERS_OF_4_KB], {}, {}]).encode()),
-    "1,001 orders of 4 KB": lambda: wrapped(json.dumps([[[*ORDERS_OF_4_KB, {}]], {}, {}]).encode()),
     "many keys of one order": lambda: wrapped(json.dumps([[[MANY_KEYS]], {}, {}]).encode()),
-    "many keys with long names": lambda: wrapped(
-        json.dumps([[[{"k" * 70 + str(number): 1 for number in range(49_000)}]], {}, {}]).encode()
-    ),
     "many small lists": lambda: wrapped(b"[[[" + b"[]," * 49_000 + b"[]]], {}, {}]"),
-    "many fractions": lambda: wrapped(b"[[[" + b"1.5," * 99_000 + b"1]], {}, {}]"),
     "strings without end": lambda: wrapped(b'"' * 4_190_000),
     "a body that is no base64": lambda: written(json.dumps([[EMOJI_AND_TEXT], {}, {}], ensure_ascii=False)[:4_190_000]),
-    "a body that is no base64, escaped": lambda: json.dumps(
-        envelope(EMOJI_AND_TEXT + "x" * 8_400_000, headers={"task": LISTS, "id": "text"}, body_encoding=None)
-    ).encode(),
-    "a body of 9 MB": lambda: wrapped(b'[["' + b"x" * 8_400_000 + b'"], {}, {}]'),
     "a body of 9 MB, of emoji": lambda: wrapped(json.dumps(["\U0001f600" * 2_300_000], ensure_ascii=False).encode()),
-    "a body of 12 MB that is no base64": lambda: written("[" * 12_500_000),
     "many headers": lambda: json.dumps({**envelope(), "headers": {str(n): n for n in range(300_000)}}).encode(),
-    "a long header": lambda: json.dumps(
-        envelope(headers={"task": LISTS, "id": "x", "argsrepr": EMOJI_AND_TEXT}), ensure_ascii=False
-    ).encode(),
     "a longer header": lambda: json.dumps(
         envelope(headers={"task": LISTS, "id": "x", "argsrepr": EMOJI_AND_TEXT + "x" * 8_400_000})
     ).encode(),
-    "garbage": lambda: b"x" * 12_500_000,
-    "100 MB": lambda: wrapped(b"[" * 75_000_000),
     "300 MB of garbage": lambda: b"x" * 300_000_000,
 }
 

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +11,6 @@ from celery import Celery
 from kombu import Connection, Exchange, Producer
 
 from tests.support.forging import ORDERS, Target, envelope
-from tests.support.processes import environment
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
@@ -83,20 +80,6 @@ def test_commands_that_inspect_the_worker_are_answered(target: Target, name: str
     assert "error" not in answer
 
 
-def test_the_caller_of_celery_control_sees_the_refusal(target: Target, valkey: EmbeddedValkey) -> None:
-    node = node_of(target)
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker", "control", "-d", node, "-t", "10", "pool_shrink", "1"],
-        env=environment(broker_url=valkey.url),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "pool_shrink is refused: this worker has no use for it" in done.stdout
-
-
 UNREADABLE: list[Any] = [
     [],
     5,
@@ -141,16 +124,6 @@ def as_header(target: Target, value: Any) -> Any:
 
 def test_what_is_no_command_is_refused(target: Target) -> None:
     survive_what_is_no_command(target)
-
-
-def test_a_command_of_eight_million_values_is_not_read(target: Target, valkey: EmbeddedValkey) -> None:
-    before, dropped = target.resident_bytes(), target.worker.output.count("message_dropped")
-    many = b'{"method": "ping", "arguments": {"x": [' + b"1," * 4_000_000 + b"1]}}"
-    with valkey.client() as client:
-        client.publish("/0.celery.pidbox", json.dumps(envelope(base64.b64encode(many).decode())))
-        target.worker.wait_for("message_dropped", times=dropped + 1)
-    assert target.resident_bytes() - before < 200_000_000
-    assert command(target, "ping", {}) == {"ok": "pong"}
 
 
 # -------------------------------------------------------------------------------------------------- gossip and mingle

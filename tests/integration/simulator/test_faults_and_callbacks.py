@@ -1,6 +1,5 @@
 """Faults of the simulated platform, its callbacks and its control endpoint, over real sockets."""
 
-import gzip
 import http.client
 import json
 import queue
@@ -17,12 +16,12 @@ import pytest
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read_control, write_control
 from tests.support.receiver import Answering, Delivered, Receiver
 from tests.support.waiting import eventually
-from worker.simulator.callbacks import http_sink
-from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.control import is_loopback
+from worker.simulator.callbacks import http_push
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder
-from worker.simulator.server import Simulator
+from worker.simulator.platform import SimulatorConfig
+from worker.simulator.protocol import Account
+from worker.simulator.server import Simulator, control
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
 OTHER = Account(sid="other", auth_token="t2", app_id="a2")
@@ -48,12 +47,6 @@ def troubled() -> Iterator[Callable[..., Simulator]]:
 Troubled = Callable[..., Simulator]
 
 
-@pytest.mark.parametrize("status", [401, 429, 500, 503])
-def test_an_http_error_comes_with_its_retry_after(troubled: Troubled, status: int) -> None:
-    answered = RawQuery().send(troubled({f"http-{status}": 1}, retry_after=7).url)
-    assert (answered.status, answered.headers["Retry-After"]) == (status, "7")
-
-
 def test_a_redirect_points_back_at_the_query(troubled: Troubled) -> None:
     answered = RawQuery().send(troubled({"http-307": 1}).url)
     assert answered.headers["Location"].startswith(f"/201512/sid/{SID}/traffic/Traffic.wx?Sign=")
@@ -64,48 +57,6 @@ def test_a_refusal_has_the_code_that_was_chosen(troubled: Troubled) -> None:
     assert RawQuery().send(simulator.url).json == {"statusCode": "-205", "statusMsg": "应用验证失败", "requestId": ""}
     (arrival,) = simulator.record.arrivals()
     assert (arrival.outcome, arrival.detail, arrival.status_code) == ("fault", "refuse", "-205")
-
-
-@pytest.mark.parametrize("kind", ["html", "empty", "blank", "cut", "trailing", "gbk", "deep"])
-def test_garbage_is_no_json(troubled: Troubled, kind: str) -> None:
-    answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
-    assert answered.status == 200
-    with pytest.raises((ValueError, RecursionError)):
-        json.loads(answered.body.decode())
-
-
-@pytest.mark.parametrize("kind", ["null", "text", "wrong-types", "nan", "huge-number", "doubled-keys"])
-def test_garbage_may_look_like_json(troubled: Troubled, kind: str) -> None:
-    said = json.loads(RawQuery().send(troubled({f"garbage-{kind}": 1}).url).body)
-    is_plain_item = isinstance(said, dict) and said.get("trafficSts") in ("1", "0", "-1")
-    assert not is_plain_item or kind in ("nan", "huge-number", "doubled-keys")
-
-
-def test_a_gzip_bomb_is_small_until_it_is_decoded(troubled: Troubled) -> None:
-    answered = RawQuery().send(troubled({"garbage-gzip-bomb": 1}).url)
-    assert answered.headers["Content-Encoding"] == "gzip"
-    assert len(answered.body) < 1_000_000
-    assert len(gzip.decompress(answered.body)) == 64 * 1024 * 1024
-
-
-def test_a_reset_breaks_the_connection(troubled: Troubled) -> None:
-    with pytest.raises(ConnectionResetError):
-        RawQuery().send(troubled({"reset": 1}).url)
-    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
-        RawQuery().send(troubled({"reset-midway": 1}).url)
-
-
-def test_a_silent_platform_never_answers(troubled: Troubled) -> None:
-    simulator = troubled({"silent": 1})
-    with pytest.raises(TimeoutError):
-        RawQuery().send(simulator.url, timeout=0.3)
-    eventually(lambda: [one.detail for one in simulator.record.arrivals()] == ["silent"], "its arrival")
-
-
-@pytest.mark.parametrize("part", ["headers", "body"])
-def test_a_dripping_answer_comes_whole_in_the_end(troubled: Troubled, part: str) -> None:
-    simulator = troubled({f"drip-{part}": 1}, drip_seconds=0.001)
-    assert RawQuery(ids="5").send(simulator.url).json["requestId"] == "5"
 
 
 def test_latency_delays_the_answer_and_not_the_arrival(troubled: Troubled) -> None:
@@ -123,30 +74,6 @@ def items_of(simulator: Simulator) -> list[dict[str, str]]:
     return sorted((item for item in items), key=lambda item: item["requestId"])
 
 
-@pytest.mark.parametrize(
-    ("fault", "field", "values"),
-    [
-        ("absent", "requestId", []),
-        ("duplicate", "requestId", ["5", "5", "6", "6"]),
-        ("wrong-appid", "appid", ["0" * 32] * 2),
-        ("wrong-amount", "oriAmount", ["9999.99"] * 2),
-        ("wrong-mobile", "mobile", ["100****0000"] * 2),
-        ("wrong-custom-parm", "customParm", ["somebody-elses"] * 2),
-        ("unknown-status", "trafficSts", ["2"] * 2),
-        ("wrong-status", "trafficSts", ["-1"] * 2),
-        ("colliding-keys", "TRAFFICSTS", ["-1"] * 2),
-        ("denied", "remark", ["查无此订单"] * 2),
-    ],
-)
-def test_items_are_spoilt_as_the_fault_says(troubled: Troubled, fault: str, field: str, values: list[str]) -> None:
-    assert [item[field] for item in items_of(troubled({fault: 1}))] == values
-
-
-def test_an_item_may_be_joined_by_another_one(troubled: Troubled) -> None:
-    assert [item["trafficSts"] for item in items_of(troubled({"conflict": 1}))].count("-1") == 2
-    assert len({item["requestId"] for item in items_of(troubled({"foreign": 1}))}) == 4
-
-
 def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None:
     simulator = troubled({"wrong-amount": 1}, queries=1)
     items_of(simulator)
@@ -156,18 +83,8 @@ def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None
     assert clean.spoiled == ()
 
 
-@pytest.mark.parametrize("kind", ["bom", "gbk", "doubled-keys"])
-def test_the_record_holds_the_items_of_every_readable_answer(troubled: Troubled, kind: str) -> None:
-    simulator = troubled({f"garbage-{kind}": 1})
-    answered = RawQuery(ids="5").send(simulator.url)
-    (arrival,) = simulator.record.arrivals()
-    assert [one for one, _ in arrival.answered] == (["5"] if kind == "bom" else [])
-    assert answered.body.startswith(b"\xef\xbb\xbf{") == (kind == "bom")
-
-
-def test_an_id_may_be_left_out_of_every_answer_or_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
+def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
     five = frozenset({"5"})
-    assert [item["requestId"] for item in items_of(troubled(absent_ids=five))] == ["6"]
     refusing, failing = troubled(poison_ids=five), troubled(poison_ids=five, poison_effect="http-500")
     assert RawQuery(ids="5,6").send(refusing.url).code == "-9999"
     assert RawQuery(ids="6").send(refusing.url).json["requestId"] == "6"
@@ -178,13 +95,6 @@ def test_faults_end_after_the_set_number_of_queries_and_may_affect_one_account_o
     url = troubled({"http-500": 1}, queries=2, sids=frozenset({SID})).url
     queries = (RawQuery(), QUERY_OTHER, RawQuery(), RawQuery())
     assert [query.send(url).status for query in queries] == [500, 200, 500, 200]
-
-
-def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:
-    urls = [troubled({"http-500": 0.5}).url for _ in range(2)]
-    first, again = ([RawQuery().send(url).status for _ in range(12)] for url in urls)
-    assert first == again
-    assert set(first) == {200, 500}
 
 
 def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> None:
@@ -214,7 +124,7 @@ def test_orders_and_faults_are_set_while_it_runs(troubled: Troubled) -> None:
     assert write_control(url, "faults", {}).status == 200
     assert RawQuery(ids="7").send(url).status == 200
     assert len(read_control(url, "truth")["orders"]) == 3000
-    assert [one["number"] for one in read_control(url, "record?after=2")["arrivals"]] == [3]
+    assert [one["number"] for one in read_control(url, "record")["arrivals"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -222,17 +132,11 @@ def test_orders_and_faults_are_set_while_it_runs(troubled: Troubled) -> None:
     [
         ("orders", {"orders": [{"app_id": APP_ID}]}, "request_id or custom_parm is needed"),
         ("orders", {"orders": [{"request_id": "1"}]}, "app_id must be one of"),
-        ("orders", {"orders": {}}, "orders: Input should be a valid array"),
-        ("orders", {"orders": [{"request_id": "1", "outcome": 1}]}, "orders.0.outcome: Input should be '1'"),
         ("orders", [], "should be an object"),
         ("faults", {"shares": {"flood": 1}}, "'flood' is no fault"),
-        ("faults", {"shares": 1}, "shares: Input should be"),
+        ("faults", {"shares": {"refuse": 2}}, "shares.refuse: Input should be"),
         ("faults", {"latencies": "1"}, "latencies: Unexpected"),
         ("faults", {"latency": "soon"}, "latency: Value error, 'soon' is not a duration"),
-        ("faults", {"retry_after": -1}, "retry_after: Input should be greater"),
-        ("faults", {"queries": True}, "queries: Input should be a valid integer"),
-        ("faults", {"absent_ids": "1"}, "absent_ids: Input should be"),
-        ("faults", {"poison_ids": [1]}, "poison_ids.0: Input should be a valid string"),
     ],
 )
 def test_wrong_values_are_answered_with_what_is_accepted(
@@ -247,20 +151,12 @@ def test_the_control_endpoint_names_its_routes_and_reads_json_only(troubled: Tro
     url = troubled().url
     assert write_control(url, "record", {}).status == 404
     assert exchange(url, "POST", "/simulator/faults", b"{", {}).status == 400
-    assert exchange(url, "GET", "/simulator/record?after=x", None, {}).status == 400
 
 
-def test_only_this_machine_may_read_and_change() -> None:
-    mine = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
-    assert [is_loopback(address) for address in [*mine, "10.0.0.2", "fe80::1%eth0"]] == [True, True, True, False, False]
-
-
-def test_callbacks_are_pushed_to_a_callable() -> None:
-    pushed: queue.Queue[Any] = queue.Queue()
-    with Simulator(config(delay=Delay.parse("0.05")), on_callback=pushed.put) as simulator:
-        simulator.register([NewOrder(request_id="1"), NewOrder(request_id="2", callback_lost=True)])
-        assert [body["requestId"] for body in pushed.get(timeout=100)] == ["1"]
-    assert pushed.empty()
+def test_only_this_machine_may_read_and_change(troubled: Troubled) -> None:
+    platform = troubled().platform
+    for client, status in (("127.0.0.1", 200), ("10.0.0.2", 403)):
+        assert control(platform, client=client, method="GET", path="/simulator/truth", body=b"").status == status
 
 
 def test_callbacks_are_pushed_to_a_url() -> None:
@@ -270,17 +166,12 @@ def test_callbacks_are_pushed_to_a_url() -> None:
         received.put(delivered)
         answering.answer()
 
-    with Receiver(take) as receiver, Simulator(config(), on_callback=http_sink(receiver.url)) as simulator:
+    with Receiver(take) as receiver, Simulator(config(), push=http_push(receiver.url)) as simulator:
         simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
         pushed = received.get(timeout=100)
     body = json.loads(pushed.body)
     assert receiver.url.endswith(pushed.path)
     assert (body["requestId"], body["trafficSts"], body["mobile"]) == ("1", "1", "188****0804")
-
-
-def test_callbacks_need_a_url_that_can_be_posted_to() -> None:
-    with pytest.raises(ValueError, match="no http:// or https:// URL"):
-        http_sink("ftp://127.0.0.1/")
 
 
 def test_the_platform_takes_what_the_walkthrough_posts_to_it() -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,14 +35,6 @@ def running(*options: str, environment: Mapping[str, str] = ACCOUNT) -> Iterator
         yield process, ready["url"]
 
 
-def refused(*options: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [*COMMAND, *options], env={**os.environ, **HOME, **ACCOUNT}, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_platform_serves_the_account_of_the_environment_until_a_signal(number: signal.Signals) -> None:
     with running("--delay", "fixed:0", "--failed-share", "0") as (process, url):
@@ -54,66 +45,37 @@ def test_the_platform_serves_the_account_of_the_environment_until_a_signal(numbe
 
 def test_options_of_the_command_reach_the_platform(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
-    options = ["--account", "s:t:a", "--window", "0.05", "--delay", "0", "--latency", "0.01"]
-    options += ["--failed-share", "1", "--record", str(path)]
-    with running(*options, environment={}) as (_, url):
-        query = RawQuery(sid="s", token="t", app_id="a", ids="5")
-        assert query.send(url).json["trafficSts"] == "-1"
-        assert read_control(url, "record")["window_seconds"] == 0.05
+    options = ["--delay", "0", "--latency", "0.01", "--failed-share", "1", "--record", str(path)]
+    with running(*options) as (_, url):
+        assert RawQuery(ids="5").send(url).json["trafficSts"] == "-1"
     assert json.loads(path.read_text(encoding="utf-8"))["ids"] == ["5"]
 
 
-def env_file(**settings: object) -> None:
-    lines = [f"{name}={value}" for name, value in {**ACCOUNT, **settings}.items()]
+def test_limit_and_version_are_those_of_the_environment_and_of_env() -> None:
+    # Names in either case.
+    limit = {"reconciler_query_window_seconds": 2, "RECONCILER_QUERIES_PER_WINDOW": 5}
+    lines = [f"{name}={value}" for name, value in {**ACCOUNT, **limit}.items()]
     Path(".env").write_text("\n".join(lines), encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("options", "environment", "limit"),
-    [
-        # Names in either case, and no value as no setting.
-        ([], {"RECONCILER_QUERY_WINDOW_SECONDS": ""}, (2, 5)),
-        (["--queries-per-window", "7"], {"RECONCILER_QUERY_WINDOW_SECONDS": "3"}, (3, 7)),
-    ],
-)
-def test_the_environment_overrides_env_in_the_working_directory_and_an_option_both(
-    options: list[str], environment: dict[str, str], limit: tuple[float, int]
-) -> None:
-    env_file(reconciler_query_window_seconds=2, RECONCILER_QUERIES_PER_WINDOW=5)
-    with running(*options, environment=environment) as (_, url):
-        assert RawQuery(ids="5").send(url).status == 200
+    with running(environment={"RECONCILER_PLATFORM_VERSION": "201612"}) as (_, url):
+        assert RawQuery(ids="5").send(url).code == "-9001"
         record = read_control(url, "record")
-    assert (record["window_seconds"], record["queries_per_window"]) == limit
-
-
-def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:
-    Path(".env").write_bytes(b"RECONCILER_ACCOUNT_SID=\xff\n")
-    status, shown = refused("--port", "0")
-    assert (status, shown.count("\n")) == (2, 1)
-    assert ".env cannot be read (UnicodeDecodeError)" in shown
+    assert (record["window_seconds"], record["queries_per_window"]) == (2, 5)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--delay", "soon"], "'soon' is not a duration"),
-        (["--window", "0"], "the window must be longer"),
-        (["--account", "s:t"], "SID:TOKEN:APPID"),
+        (["--failed-share", "2"], "less than or equal to 1"),
         (["--callback-url", "ftp://a"], "no http:// or https:// URL"),
-        (["--record", "/nowhere/record.jsonl"], "/nowhere/record.jsonl"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(options: list[str], message: str) -> None:
     assert message in CommandLine(ACCOUNT).error("platform", "--port", "0", *options, status=2)
 
 
-def test_without_an_account_the_platform_does_not_start() -> None:
-    shown = CommandLine({}).error("platform", "--port", "0", status=2)
-    assert shown.startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
-
-
-def test_a_port_that_is_in_use_is_reported_in_one_line() -> None:
+def test_a_port_in_use_or_a_record_that_cannot_be_written_is_reported_in_one_line() -> None:
     with running() as (_, url):
-        status, shown = refused("--port", url.rpartition(":")[2])
-    assert status == 1
-    assert shown == "Error: cannot listen: Address already in use; choose another --host or --port\n"
+        for options in (("--port", url.rpartition(":")[2]), ("--port", "0", "--record", "/nowhere/record.jsonl")):
+            shown = CommandLine(ACCOUNT).error("platform", *options)
+            assert shown.endswith("choose another --host, --port or --record")

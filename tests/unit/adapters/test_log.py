@@ -132,11 +132,10 @@ def test_configuring_again_writes_each_record_once(start: Start) -> None:
     assert record(second)["event"] == "once"
 
 
-@pytest.mark.parametrize(("level", "log_format"), [("LOUD", "json"), ("INFO", "xml")])
-def test_wrong_set_up_is_refused_and_changes_nothing(level: str, log_format: str) -> None:
+def test_a_wrong_level_is_refused_and_changes_nothing() -> None:
     handlers = list(logging.getLogger().handlers)
-    with pytest.raises(ValueError, match=r"LOUD|xml"):
-        configure_logging(level, log_format)
+    with pytest.raises(ValueError, match="LOUD"):
+        configure_logging("LOUD", "json")
     assert logging.getLogger().handlers == handlers
 
 

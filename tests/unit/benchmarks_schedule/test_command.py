@@ -31,24 +31,3 @@ def test_the_table_of_chosen_workloads_can_be_plotted(tmp_path: Path, capsys: py
     assert [row["policy"] for row in rows] == ["round-robin", "clairvoyant"]
     assert {(row["workload"], row["seeds"]) for row in rows} == {("tiny", 2)}
     assert plot.read_text("utf-8").startswith("<svg")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--load", "5"], "needs one --workload"),
-        (["--workload", "quick", "--load", "0"], "more than 0"),
-        (["--workload", "none"], "invalid choice"),
-        (["--seeds", "0"], "--seeds"),
-        (["--plot", "/none/plot.svg"], "no folder"),
-    ],
-)
-def test_what_cannot_be_done_is_refused_on_standard_error(
-    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert not out
-    assert complaint in err

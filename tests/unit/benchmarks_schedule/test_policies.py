@@ -11,7 +11,7 @@ from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages_and_observations import ages_of
 
 pytestmark = pytest.mark.slow
 

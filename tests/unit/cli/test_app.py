@@ -18,7 +18,7 @@ from worker.settings import SettingsError
 LISTED = """
 migrate run serve callback-url user enqueue orders order check poll resolve reopen cancel dismiss pause
 resume hold acts notifications resend notify-test todo queries query rejected unmatched archive
-purge limit plan explain status health doctor report compare platform demo
+purge limit explain status health doctor report compare platform demo
 """
 COMMANDS = LISTED.split()
 BELOW = [

@@ -9,7 +9,7 @@ import pytest
 import worker
 from tests.support.command_line import CommandLine
 from worker.words import Skin
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 
 WORKER = Path(worker.__file__).parent
 CHINESE = Skin(translate=translations("zh").gettext)

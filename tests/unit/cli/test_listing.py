@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from worker.cli.listing import Listing, Paged, require_one_format, write_csv
+from worker.cli.listing import Listing, Paged, write_csv
 from worker.domain.records.orders import OrderState
 from worker.domain.records.sentences import Sentence
 from worker.views.page import Page
@@ -57,12 +57,6 @@ def test_numbers_and_other_texts_stay_as_they_are(
 def test_many_rows_are_written_whole(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     write_csv(("n",), ({"n": number} for number in range(2500)))
     assert capsysbinary.readouterr().out.decode("utf-8-sig").split() == ["n", *map(str, range(2500))]
-
-
-def test_json_and_csv_at_once_are_refused() -> None:
-    require_one_format(as_json=True, as_csv=False)
-    with pytest.raises(typer.BadParameter, match="either --json or --csv"):
-        require_one_format(as_json=True, as_csv=True)
 
 
 @pytest.mark.parametrize("form", [{}, {"as_json": True}, {"as_csv": True, "limit": 5}])

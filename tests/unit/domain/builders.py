@@ -9,7 +9,7 @@ from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import Blame, after_query_failure
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Answer, QueryError, Report
+from worker.domain.records.incoming import Answer, QueryError, Report
 from worker.domain.records.notifications import Claim, Endpoint, EventType, Notification, Rank, TransportKind
 from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Query, Work

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from worker.domain.records.users import Failures, Role, User, Viewer
+from worker.domain.records.operators import Failures, Role, User, Viewer
 from worker.domain.tokens_and_sign_ins import (
     FORWARDING_HEADERS,
     IDLE,

@@ -23,7 +23,6 @@ def arrival(number: int, monotonic: float, *ids: str, said: str | None = None, *
         "ids": list(ids),
         "id_kind": "requestId",
         "outcome": "answered",
-        "answered": [[one, said] for one in ids] if said else [],
         "items": [[one, said, "2.94", "成功"] for one in ids] if said else [],
         "spoiled": [],
         **fields,
@@ -166,9 +165,7 @@ def test_two_queries_a_window_are_checked_against_the_second_before() -> None:
 
 FALSE: dict[str, Any] = {
     "arrivals": [
-        arrival(
-            1, 10.0, "1", answered=[("1", "1")], items=[("1", "1", "9999.99", "成功")], spoiled=[("1", "wrong-amount")]
-        ),
+        arrival(1, 10.0, "1", items=[("1", "1", "9999.99", "成功")], spoiled=[("1", "wrong-amount")]),
         arrival(2, 12.0, "2", said="0"),
     ],
     "orders": [order("1", ori_amount="9999.99"), order("2", "pending", settled_by=None)],

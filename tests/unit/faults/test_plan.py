@@ -17,7 +17,8 @@ def runs_of(*, in_ci: bool = False, without: str = "") -> list[Run]:
 @pytest.mark.parametrize("in_ci", [False, True], ids=["whole", "CI"])
 def test_every_fault_runs_each_time_under_a_name_and_a_seed_of_its_own(in_ci: bool) -> None:
     runs = runs_of(in_ci=in_ci)
-    assert list(catalogue()) == list(range(1, 60))
+    # Both have tests of their own: 30 (tests/integration/test_postgresql_sessions.py) and 32, remote control.
+    assert set(catalogue()) == {*range(1, 60)} - {30, 32}
     assert {run.fault for run in runs} == set(catalogue())
     assert len({run.name for run in runs}) == len({run.seed for run in runs}) == len(runs)
     assert {run.is_brief for run in runs} == {in_ci}

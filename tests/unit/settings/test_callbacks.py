@@ -7,7 +7,6 @@ import pytest
 
 from tests.unit.settings.given import Given, accounts_file, secret_file
 from worker.domain.records.incoming import Trust
-from worker.settings import Settings
 
 TOKEN, OTHER, THIRD = "a" * 24, "b" * 30, "c" * 40
 ACCOUNT = {"ACCOUNT_SID": "s" * 32, "AUTH_TOKEN": "the-auth-token", "APP_ID": "app-1"}
@@ -43,9 +42,8 @@ def test_the_other_settings_are_read(given: Given) -> None:
         CALLBACK_TRUST="CHECK", CALLBACK_ALLOW="10.0.0.0/8, ::1", CALLBACK_REPLY="ok", TRUSTED_PROXIES="2"
     )
     assert settings.callback_trust is Trust.CHECK
-    assert settings.callback_networks == (ip_network("10.0.0.0/8"), ip_network("::1"))
+    assert settings.callback_allow == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert (settings.callback_reply, settings.trusted_proxies) == ("ok", 2)
-    assert Settings().callback_networks == ()
 
 
 @pytest.mark.parametrize(
@@ -87,11 +85,11 @@ def test_who_may_read_metrics_is_read(given: Given) -> None:
     assert settings.metrics_tokens == (TOKEN, OTHER)
     assert {TOKEN, OTHER} <= set(settings.secrets)
     assert TOKEN not in repr(settings)
-    assert settings.metrics_networks == (ip_network("10.0.0.0/8"),)
+    assert settings.metrics_allow == (ip_network("10.0.0.0/8"),)
     assert settings.users_file == Path("/etc/users.toml")
     assert "RECONCILER_METRICS_TOKEN" in given.fault(METRICS_TOKEN="short", METRICS_TOKEN_FILE="")
 
 
 def test_without_them_no_other_host_reads_metrics(given: Given) -> None:
     settings = given.settings()
-    assert (settings.metrics_tokens, settings.metrics_networks, settings.users_file) == ((), (), None)
+    assert (settings.metrics_tokens, settings.metrics_allow, settings.users_file) == ((), None, None)

@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.tokens_and_sign_ins import read_networks
+from worker.settings import Settings
 from worker.web.app import log_requests
-from worker.web.callbacks import BodyBroken, CallbackRules, callback_routes, read_whole
+from worker.web.callbacks import BodyBroken, callback_routes, read_whole
 
+ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1"}
 TOKEN = "a-token-of-the-account-1"
 PATH = f"/callbacks/default/{TOKEN}"
 BODY = b'{"requestId": "R1", "trafficSts": "1"}'
@@ -22,13 +23,13 @@ BODY = b'{"requestId": "R1", "trafficSts": "1"}'
 class Receiver:
     """The app over a list in the place of the database."""
 
-    def __init__(self, **rules: object) -> None:
+    def __init__(self, **changed: object) -> None:
         self.taken: list[Callback | Rejection] = []
         self.error: Exception | None = None
-        defaults = {"app_ids": {"default": "app-1", "north": "app-2"}, "tokens": {"default": (TOKEN,)}}
+        settings = Settings(**{**ACCOUNT, "callback_token": TOKEN, **changed})
         app = Flask(__name__)
         log_requests(app)
-        app.register_blueprint(callback_routes(CallbackRules(**{**defaults, **rules}), self._submit))  # type: ignore[arg-type]  # each test names what it is about
+        app.register_blueprint(callback_routes(settings, self._submit))
         self.client: FlaskClient = app.test_client()
 
     def _submit(self, callback: Callback | Rejection) -> None:
@@ -42,7 +43,7 @@ class Receiver:
 
 
 def test_a_callback_is_taken_in_and_answered_with_the_reply() -> None:
-    receiver = Receiver(trust=Trust.CHECK, reply="OK then")
+    receiver = Receiver(callback_trust=Trust.CHECK, callback_reply="OK then")
     assert receiver.post() == (200, "OK then")
     (taken,) = receiver.taken
     assert isinstance(taken, Callback)
@@ -66,7 +67,7 @@ def test_a_wrong_token_or_path_is_not_found(path: str) -> None:
     receiver = Receiver()
     assert receiver.post(path)[0] in (404, 308)
     assert receiver.taken == []
-    assert Receiver(tokens={}).post()[0] == 404
+    assert Receiver(callback_token=None).post()[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_wrong_token_or_path_is_not_found(path: str) -> None:
     [(0, "10.0.0.1", 404), (1, "10.0.0.1", 200), (1, "10.0.0.2", 404), (2, "10.0.0.1", 404)],
 )
 def test_only_listed_addresses_are_let_in(proxies: int, forwarded: str, status: int) -> None:
-    receiver = Receiver(networks=read_networks("::ffff:10.0.0.1"), trusted_proxies=proxies)
+    receiver = Receiver(callback_allow="::ffff:10.0.0.1", trusted_proxies=proxies)
     assert receiver.post(X_Forwarded_For=forwarded)[0] == status
     assert len(receiver.taken) == (status == 200)
 

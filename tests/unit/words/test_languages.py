@@ -6,7 +6,7 @@ import pytest
 
 import hatch_build
 import worker.words
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 
 LOCALE = Path(worker.words.__file__).parent / "locale"
 

@@ -19,7 +19,7 @@ from tests.unit.words.test_words import KEYWORDS
 from worker.cli.app import CommandError
 from worker.domain.records.sentences import Fault, Faults, Sentence, from_json, joined, to_json
 from worker.words import ENGLISH, Skin
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 
 WORKER = Path(worker.__file__).parent
 CHINESE = Skin(translate=translations("zh").gettext)

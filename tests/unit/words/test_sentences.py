@@ -12,17 +12,16 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_order, make_report
 from worker.domain.notifications.events import choose_resends
-from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
-from worker.domain.orders.settlement import settle
+from worker.domain.orders.settlement import flag_overdue, settle
 from worker.domain.orders.verdicts import judge
-from worker.domain.records.acts import Act
 from worker.domain.records.coded_texts import CodedText, TextCode, to_columns, with_code
+from worker.domain.records.operators import Act
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention, IdKind, OrderState, Source
 from worker.domain.wire.fields import read_report
 from worker.words import ENGLISH, Skin
-from worker.words.languages import translations
+from worker.words.catalogue import translations
 from worker.words.sentences import detail_text, with_times
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)

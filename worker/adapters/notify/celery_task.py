@@ -14,8 +14,8 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import Clock, Deadline
-from worker.adapters.notify.connections_and_answers import AnswerText, KeptConnections
-from worker.adapters.platform.errors import describe
+from worker.adapters.notify import AnswerText, KeptConnections
+from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult
 
 EXCHANGE_SECONDS = 10.0
@@ -23,7 +23,6 @@ EXCHANGE_SECONDS = 10.0
 STEP_SECONDS = 2.5
 """For one wait within it. A broker that sends byte by byte never meets this: the libraries count each read alone."""
 _PERSISTENT = 2
-_REDIS = ("redis", "unix")
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -114,7 +113,7 @@ class _Publisher:
         """Whether the broker returned the last message, having no such queue."""
         self._seconds = seconds
         self._brokers = len(url.split(";"))
-        self._is_redis = url.startswith(_REDIS)
+        self._is_redis = url.startswith("redis")
         self._connection = Connection(
             url,
             ssl=certified(url) or False,

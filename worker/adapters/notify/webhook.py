@@ -1,9 +1,7 @@
 """Notifications as HTTP requests, signed as Standard Webhooks 1.0 says (standardwebhooks.com)."""
 
-import http.client
 import logging
 import math
-import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -13,15 +11,14 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook as Signer
-from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
-from worker.adapters.bounded_http import BoundedConnection, dial
-from worker.adapters.certificates import platform_authorities, tls_context
+from worker.adapters.bounded_http import BROKEN, BoundedConnection, dial
+from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
-from worker.adapters.notify.connections_and_answers import AnswerText, KeptConnections
+from worker.adapters.notify import AnswerText, KeptConnections
 from worker.adapters.platform.client import wait_requested
-from worker.adapters.platform.errors import describe
+from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
 
 EXCHANGE_SECONDS = 10.0
@@ -32,13 +29,12 @@ WIRE_LIMIT = 262_144
 """Bytes that are taken from the network for one answer, headers and framing included."""
 BODY_LIMIT = 8192
 """Bytes that are read of an answer's body."""
-_BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
 
 
 class WebhookTransport:
     """Posts events to one URL. Connections are kept; one is used by one thread at a time.
 
-    No redirect is followed, and nothing is read from the environment but the authorities' file: no proxy, no .netrc.
+    No redirect is followed, and nothing is read from the environment: no proxy, no .netrc.
     """
 
     def __init__(
@@ -100,7 +96,7 @@ class WebhookTransport:
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
         """Made once. Raises OSError."""
-        return tls_context(self._ca_file or platform_authorities(None, os.environ).path) if self._is_tls else None
+        return tls_context(self._ca_file) if self._is_tls else None
 
     def _take_kept(self) -> "_Connection | None":
         while (connection := self._kept.take()) is not None and not connection.is_alive:
@@ -114,7 +110,7 @@ class WebhookTransport:
         except TimeoutError as error:
             connection.close()
             return self._failed(DeliveryOutcome.TIMEOUT, "no complete answer in time", error)
-        except _BROKEN as error:
+        except BROKEN as error:
             connection.close()
             if connection.was_used and not connection.line.received:
                 raise _Stale from None
@@ -167,7 +163,7 @@ class _Connection(BoundedConnection):
         return self._clock.boot() < self._ends and self.http.is_connected
 
     def send(self, request: _Request) -> HTTPResponse:
-        """Send a request; returns the answer when its headers are complete. Raises the errors of `_BROKEN`."""
+        """Send a request; returns the answer when its headers are complete. Raises the errors of `BROKEN`."""
         response = self.post(request.path, request.body, request.headers)
         if self.line.has_ended:
             # http.client takes the end of a connection for the end of the headers.
@@ -185,6 +181,6 @@ def _read(response: HTTPResponse) -> tuple[bytes, bool]:
             if not chunk:
                 return body, True
             body += chunk
-    except _BROKEN:
+    except BROKEN:
         pass
     return body[:BODY_LIMIT], False

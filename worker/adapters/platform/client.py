@@ -6,7 +6,6 @@ In what is stored of an answer the query's credentials are masked: an answer may
 """
 
 import logging
-import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -16,13 +15,22 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.adapters.certificates import platform_authorities
+from urllib3.exceptions import TimeoutError as TimeoutOfUrllib3
+
+from worker.adapters.bounded_http import BROKEN
 from worker.adapters.clock import Clock
-from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange, Received, connect, exchange_once
-from worker.adapters.safe_text import MASK, Redactor
-from worker.domain.records.answers import Answer, DeadlineExceeded, HttpError, Malformed, QueryError, Report
+from worker.adapters.safe_text import MASK, Redactor, describe
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import (
+    Answer,
+    DeadlineExceeded,
+    HttpError,
+    Malformed,
+    QueryError,
+    Report,
+    Unreachable,
+)
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
@@ -170,12 +178,11 @@ Exchanged = tuple[WireRequest, Received]
 class PlatformClient:
     """Queries the platform. Holds no connection and no credentials: one is enough for all threads and accounts.
 
-    `base_url` is http or https; `connect_timeout` and `deadline` are seconds, the latter for the whole exchange.
+    `base_url` is what the settings accept; `connect_timeout` and `deadline` are seconds, the latter for the whole
+    exchange.
 
-    `ca_file` holds the certificate authorities of an https platform; without one, the environment may name them
-    (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc. `observe` is
-    called after each exchange.
-    Raises ValueError for a base URL that is neither, or that carries a user, a query or a fragment.
+    `ca_file` holds the certificate authorities of an https platform; None: the public ones. Nothing is read from the
+    environment: no proxy, and no .netrc. `observe` is called after each exchange.
     """
 
     base_url: str
@@ -189,18 +196,12 @@ class PlatformClient:
     observe: Callable[[Exchanged], None] | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        # A user in the URL would replace our Authorization header.
-        unwanted = "@" in parts.netloc or parts.query or parts.fragment
-        if parts.scheme not in ("http", "https") or not parts.hostname or unwanted:
-            raise ValueError("the platform's URL must be http://HOST or https://HOST, without user, query or fragment")
-        self._authorities = platform_authorities(self.ca_file, os.environ).path
         _quieten_urllib3()
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never sends twice. Raises one of the errors in `worker.domain.records.answers`, and ValueError for ids that
+        Never sends twice. Raises one of the errors in `worker.domain.records.incoming`, and ValueError for ids that
         cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
         them.
         """
@@ -224,14 +225,14 @@ class PlatformClient:
     def connect(self) -> QueryError | None:
         """Make the connection that a query would make, and close it; nothing is sent. Returns why that failed."""
         url = urlsplit(self.base_url)
-        return self._exchange(lambda one: connect(url, one, self._authorities).close(), self.clock.boot())
+        return self._exchange(lambda one: connect(url, one, self.ca_file).close(), self.clock.boot())
 
     def _outcome(
         self, request: WireRequest, id_kind: IdKind, ids: Sequence[str], started: float
     ) -> Answer | QueryError:
         received = Received()
         failure = self._exchange(
-            lambda one: exchange_once(request, one, received, authorities=self._authorities),
+            lambda one: exchange_once(request, one, received, ca_file=self.ca_file),
             started,
             (request, received),
         )
@@ -260,7 +261,7 @@ class PlatformClient:
                 act(exchange)
         except QueryError as error:
             failure = error
-        except MAPPED as error:
+        except BROKEN as error:
             failure = meaning_of(error, sent=exchange.sent)
         if self.observe is not None and seen is not None:
             self.observe(seen)
@@ -268,6 +269,15 @@ class PlatformClient:
             # Whatever was read: a connection that was cut looks like one that ended, and its answer like a whole one.
             return DeadlineExceeded(f"no whole answer within {self.deadline:g} s")
         return failure
+
+
+def meaning_of(error: Exception, *, sent: bool) -> QueryError:
+    """The error of ours that a library's error means. `sent`: whether the first byte of the request was sent."""
+    if not sent:
+        return Unreachable(f"no connection: {describe(error)}")
+    if isinstance(error, (TimeoutError, TimeoutOfUrllib3)):
+        return DeadlineExceeded(f"no answer in time: {describe(error)}")
+    return Malformed(f"the connection broke, or the answer is not HTTP: {describe(error)}")
 
 
 def _with_excerpt(error: QueryError, received: Received) -> QueryError:

@@ -15,13 +15,13 @@ from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from urllib3.response import HTTPResponse
 
 from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
 from worker.domain.queries.slots_and_clocks import is_too_late_to_send
-from worker.domain.records.answers import DeadlineExceeded, Malformed, NotSent
+from worker.domain.records.incoming import DeadlineExceeded, Malformed, NotSent
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.query_request import WireRequest
 
@@ -151,13 +151,11 @@ class Exchange:
                     self._line.shutdown(socket.SHUT_RDWR)
 
 
-def exchange_once(
-    request: WireRequest, exchange: Exchange, received: Received, *, authorities: str | None = None
-) -> None:
-    """Send the request and read the answer into `received`. `authorities`: as in `certificates.Authorities.path`.
+def exchange_once(request: WireRequest, exchange: Exchange, received: Received, *, ca_file: str | None = None) -> None:
+    """Send the request and read the answer into `received`. `ca_file`: as in `tls_context`.
 
-    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever requests,
-    urllib3, http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
+    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise the errors of
+    `bounded_http.BROKEN`.
     """
     headers = {
         "User-Agent": "recharge-reconciler",
@@ -165,18 +163,17 @@ def exchange_once(
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
+    # Without a session, which reads proxies and .netrc from the environment, follows redirects, and connects where no
+    # deadline reaches.
     prepared = requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
     with (
-        closing(connect(urlsplit(request.url), exchange, authorities)) as connection,
+        closing(connect(urlsplit(request.url), exchange, ca_file)) as connection,
         closing(connection.post(prepared.path_url, request.body, prepared.headers, is_answered_early=True)) as response,
     ):
-        # The adapter without a session, and without sending: a session reads proxies and .netrc from the environment
-        # (a .netrc was seen to replace our Authorization header) and follows redirects, and the adapter's pools make
-        # connections where no deadline reaches.
-        _read(HTTPAdapter().build_response(prepared, response), received)
+        _read(response, received)
 
 
-def connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
+def connect(url: SplitResult, exchange: Exchange, ca_file: str | None) -> BoundedConnection:
     """A connection that was made within the exchange's time and is watched by it; each write needs its permission.
 
     Raises as `exchange_once` does.
@@ -184,7 +181,7 @@ def connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> Bo
     # A certificate names its host without the dot that ends a name in full.
     host, is_tls = (url.hostname or "").rstrip("."), url.scheme == "https"
     port = url.port or (443 if is_tls else 80)
-    tls = tls_context(authorities) if is_tls else None
+    tls = tls_context(ca_file) if is_tls else None
     try:
         line = dial(host, port, exchange.connecting, exchange.prepare)
     except RuntimeError:
@@ -211,19 +208,19 @@ def connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> Bo
         raise
 
 
-def _read(response: requests.Response, received: Received) -> None:
-    received.status = response.status_code
+def _read(response: HTTPResponse, received: Received) -> None:
+    received.status = response.status
     received.content_type = response.headers.get("Content-Type")
     received.content_encoding = response.headers.get("Content-Encoding")
     received.retry_after = response.headers.get("Retry-After")
-    limit = BODY_LIMIT if response.status_code == 200 else ERROR_BODY_LIMIT
+    limit = BODY_LIMIT if response.status == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
         # Not decoded here: `client.decoded` is bounded, and notices a stream that was cut short.
-        chunk = response.raw.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
+        chunk = response.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return
         received.body += chunk
-    if response.status_code == 200:
+    if response.status == 200:
         raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes")
 
 

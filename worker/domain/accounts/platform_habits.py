@@ -19,8 +19,8 @@ from worker.domain.records.accounts import (
     AccountState,
     Rules,
 )
-from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import IdKind, Lane, OrderState
 from worker.domain.records.queries import Query

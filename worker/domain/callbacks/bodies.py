@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import parse_qsl
 
-from worker.domain.records.answers import Report
-from worker.domain.records.incoming import Rejection, Trust, storable
+from worker.domain.records.incoming import Rejection, Report, Trust, storable
 from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse

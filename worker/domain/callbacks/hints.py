@@ -9,10 +9,10 @@ when the interval has passed.
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.orders.settlement import poll_unresolved_at, settle, unresolved_again_at
+from worker.domain.orders.settlement import poll_unresolved_at, record_report, settle, unresolved_again_at
 from worker.domain.orders.verdicts import Verdict, judge
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source, TrafficStatus, gravest
 
@@ -33,7 +33,9 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
     if report.fault or report.status not in _RESULTS:
         return Change.none(order)
     after = poll_after_callback(order, now, rules)
-    return Change.none(order) if after == order else _recorded(order, after, report, EventKind.CHECK_REQUESTED, now)
+    if after == order:
+        return Change.none(order)
+    return record_report(order, after, EventKind.CHECK_REQUESTED, report, source=Source.CALLBACK, at=now)
 
 
 def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
@@ -67,18 +69,5 @@ def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
     if verdict.is_denial and order.state is not OrderState.FAILED:
         # A -1 contradicts a success even if it proves no failure.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
-        return _recorded(order, shown, verdict.report, EventKind.CONTRADICTED, now)
-    return _recorded(order, order, verdict.report, EventKind.IGNORED, now)
-
-
-def _recorded(before: Order, after: Order, report: Report, kind: EventKind, now: datetime) -> Change:
-    return Change.none(before).record(
-        after,
-        kind,
-        source=Source.CALLBACK,
-        at=now,
-        traffic_sts=report.traffic_sts,
-        remark=report.remark,
-        ori_amount=report.ori_amount,
-        detail=report.words,
-    )
+        return record_report(order, shown, EventKind.CONTRADICTED, verdict.report, source=Source.CALLBACK, at=now)
+    return record_report(order, order, EventKind.IGNORED, verdict.report, source=Source.CALLBACK, at=now)

@@ -2,24 +2,30 @@
 
 Callbacks that only repeat what is recorded of their order are counted beside that event, and change nothing. So an
 attention that an operator has dismissed does not come back by the callback that raised it.
+
+Of an unmatched callback an operator may say that it is about an order. It is judged as any callback is, and has to show
+more: where it shares no id with the order, the order's phone number.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.callbacks.hints import check_by_callback, poll_after_callback
+from worker.domain.orders.operator_acts import Decided, account_refusal
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import Effect, judge
 from worker.domain.records.accounts import Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Directory, Rejection, Trust
+from worker.domain.records.operators import Act
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
-from worker.domain.records.orders import Order, OrderKey, OrderState, Source
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source
 from worker.domain.records.sentences import _
+from worker.domain.wire.fields import shows_mobile
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
@@ -48,14 +54,6 @@ class CallbackResult:
     def keys(self) -> list[OrderKey]:
         """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
         return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
-
-
-def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_orders: Collection[str]) -> str | None:
-    """The account of a callback: by its appid; else the only one there is, or the only one that knows the order."""
-    possible = callback.accounts(app_ids)
-    if len(possible) == 1:
-        return possible[0]
-    return next(iter(accounts_with_orders)) if len(accounts_with_orders) == 1 else None
 
 
 def key_in(account: str, callback: Callback) -> OrderKey:
@@ -143,16 +141,19 @@ class CallbackMatcher:
         return each_once(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
-        """The account of a callback; None where it is ambiguous."""
+        """The account of a callback: by its appid; else the only one there is, or the only one that knows the order.
+        None if it is ambiguous."""
         possible, ids = callback.accounts(self._app_ids), {callback.report.request_id, callback.report.custom_parm}
-        if len(possible) > 1 and None not in ids:
+        if len(possible) == 1:
+            return possible[0]
+        if None not in ids:
             # Orders of other accounts may have one of both ids, too.
             exact = [one for one in self._accounts[callback.report.request_id] if self._has_both(one, callback)]
             if len(exact) == 1 and exact[0] in possible:
                 return exact[0]
         named = {account for name in ids - {None} for account in self._accounts[name] if account in possible}
         known = {account for account in named if self.orders_of(key_in(account, callback))}
-        return account_of(callback, self._app_ids, known)
+        return known.pop() if len(known) == 1 else None
 
     def _has_both(self, account: str, callback: Callback) -> bool:
         """Whether one order of the account has both ids of a callback."""
@@ -250,3 +251,42 @@ def _saying(event: OrderEvent) -> Saying | None:
     if not is_said_late or event.source is not Source.CALLBACK or event.kind not in _REPEATED:
         return None
     return Saying(event.order_id, event.kind, event.traffic_sts, event.ori_amount, event.detail)
+
+
+_ABOUT_ANOTHER = (Attention.CONFLICTING_ANSWER, Attention.MOBILE_MISMATCH)
+
+
+def link_callback(
+    order: Order, kept: tuple[str, Callback], named: Sequence[int], act: Act, app_ids: Mapping[str, str], rules: Rules
+) -> Decided:
+    """The order with the act and with what the callback changes; or why it cannot be about the order.
+
+    `kept` are the callback's account and the callback; `named` the ids of the orders there that it names: none, as long
+    as it is unmatched.
+    """
+    account, callback = kept
+    if why := _refusal(order, account, callback, named, app_ids):
+        return why
+    matcher = CallbackMatcher([order], app_ids, rules, NOTHING_SAID)
+    matcher.apply([order], callback, act.now)
+    (change,) = matcher.changes
+    words = act.detail(CodedText(TextCode.UNMATCHED_CALLBACK, callback=callback.report.words))
+    who = {"actor": act.actor, "detail": words}
+    linked = Change.none(order).record(order, EventKind.LINKED, source=Source.OPERATOR, at=act.now, **who)
+    return replace(change, events=(*linked.events, *change.events))
+
+
+def _refusal(
+    order: Order, account: str, callback: Callback, named: Sequence[int], app_ids: Mapping[str, str]
+) -> CodedText | None:
+    if order.account != account:
+        return CodedText(TextCode.OTHER_ACCOUNT, account=account)
+    if why := account_refusal(account, app_ids):
+        return why
+    if {*named} - {order.id}:
+        return CodedText(TextCode.NAMES_OTHER)
+    verdict = judge(order, [callback.report], app_id=app_ids[account], polled_by=None)
+    if verdict.attention in _ABOUT_ANOTHER:
+        return verdict.reason
+    is_shown = order.mobile is not None and shows_mobile(callback.report.mobile, order.mobile)
+    return None if named or is_shown else CodedText(TextCode.NO_WITNESS)

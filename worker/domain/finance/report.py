@@ -1,6 +1,7 @@
 """The figures of a period, for finance: how orders were settled, after how long, and for how much.
 
-A period is one of whole days in one time zone. A report counts its rows, and a statement is compared with them.
+A period is one of whole days in one time zone. A report counts its rows, and a statement is compared with them. What
+single orders should cost and what they did cost, in yuan, stands first.
 """
 
 from bisect import bisect_right
@@ -11,10 +12,50 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.sentences import Sentence
+
+
+class Amounts(NamedTuple):
+    """The amounts of one order."""
+
+    due: Decimal | None
+    """What it should cost: what the billing system expects, and nothing where the recharge failed. None: it did not
+    say."""
+    charged: Decimal | None
+    """What the platform, or the operator who settled it, said it charged. None: not known, or not final yet."""
+
+    @property
+    def difference(self) -> Decimal | None:
+        """By how much was charged more than was due; None where either is not known."""
+        return None if self.charged is None or self.due is None else self.charged - self.due
+
+
+def amounts_of(state: OrderState, expected: Decimal | None, named: Decimal | None, *, is_price: bool) -> Amounts:
+    """The amounts of an order in this state; `named` is the amount that the platform named beside its status, or the
+    operator, and `is_price` says that it is no charge."""
+    due = Decimal(0) if state is OrderState.FAILED else expected
+    return Amounts(due, named if state.is_final and not is_price else None)
+
+
+@dataclass(kw_only=True, slots=True)
+class Sums:
+    """The amounts of some orders, as far as they are known."""
+
+    count: int = 0
+    due: Decimal = Decimal(0)
+    charged: Decimal = Decimal(0)
+    difference: Decimal = Decimal(0)
+
+    def add(self, amounts: Amounts) -> None:
+        """Count one more."""
+        self.count += 1
+        self.due += amounts.due or 0
+        self.charged += amounts.charged or 0
+        self.difference += amounts.difference or 0
+
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}

@@ -5,7 +5,7 @@ A resend sends how each order stands, by the notification of its version or by a
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -82,29 +82,24 @@ def notification_of_change(
     """The notification of a change that is saved at this time, by the database's clock."""
     source = change.events[-1].source if change.events else Source.WORKER
     version = change.before.next_version(now)
-    return _notification(change.after, event, source, version, event_id=event_id, now=now, rank=rank)
+    saved = replace(change.after, version=version)
+    return notification_of_order(saved, event, event_id=event_id, changed_at=now, rank=rank, source=source)
 
 
 def notification_of_order(
-    order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank
+    order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank, source: Source | None = None
 ) -> NewNotification:
-    """The notification of an order as it stands, under the version that it has."""
-    source = order.settled_by or Source.OPERATOR
-    return _notification(order, event, source, order.version, event_id=event_id, now=changed_at, rank=rank)
-
-
-def _notification(
-    order: Order, event: EventType, source: Source, version: int, *, event_id: str, now: datetime, rank: Rank
-) -> NewNotification:
+    """The notification of an order as it stands, under the version that it has. `source`: where its last change came
+    from; None: it is sent once more, and what settled the order is named."""
     return NewNotification(
         event_id=event_id,
         account=order.account,
         order_id=order.id,
         type=event,
-        version=version,
+        version=order.version,
         rank=rank,
-        body=body_of(event, _data(order, source, version), now),
-        changed_at=now,
+        body=body_of(event, _data(order, source or order.settled_by or Source.OPERATOR), changed_at),
+        changed_at=changed_at,
     )
 
 
@@ -120,7 +115,7 @@ def body_of(event: str, data: Mapping[str, object], timestamp: datetime) -> str:
     )
 
 
-def _data(order: Order, source: Source, version: int) -> dict[str, object]:
+def _data(order: Order, source: Source) -> dict[str, object]:
     return {
         "account": order.account,
         "request_id": order.request_id,
@@ -136,7 +131,7 @@ def _data(order: Order, source: Source, version: int) -> dict[str, object]:
         "settled_by": order.settled_by,
         "settled_at": None if order.settled_at is None else _utc(order.settled_at),
         "source": source,
-        "version": version,
+        "version": order.version,
     }
 
 
@@ -182,18 +177,16 @@ def choose_resends(
     of_version = {(one.order_id, one.version): one for one in ordered}
     again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, CodedText]()
     for order_id in order_ids:
-        order, row = by_id.get(order_id), latest.get(order_id)
-        if (known := order or row) is None:
+        order = by_id.get(order_id)
+        if order is None:
             refusals[order_id] = CodedText(TextCode.NO_ORDER, number=f"id:{order_id}")
-        elif known.account not in endpoints:
-            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=known.account)
-        elif order is None and renew:
-            refusals[order_id] = CodedText(TextCode.NO_VERSION, order=order_id)
-        elif not renew and (same := row if order is None else of_version.get((order_id, order.version))) is not None:
+        elif order.account not in endpoints:
+            refusals[order_id] = CodedText(TextCode.NO_ENDPOINT, account=order.account)
+        elif not renew and (same := of_version.get((order_id, order.version))) is not None:
             again[same.id] = same
-        elif order is None or (event := _event_to_make(order, row)) is None:
-            refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key if order else order_id))
-        elif not endpoints[known.account].takes(event):
+        elif (event := _event_to_make(order, latest.get(order_id))) is None:
+            refusals[order_id] = CodedText(TextCode.NO_RESULT, order=str(order.key))
+        elif not endpoints[order.account].takes(event):
             refusals[order_id] = CodedText(TextCode.TYPE_NOT_TAKEN, order=str(order.key), event=event)
         else:
             made.append((order, event))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.notifications.deliveries import EVENT_WAITS, LEASE, Fault, fault_of, wait_after
-from worker.domain.records.acts import Act
 from worker.domain.records.notifications import (
     EndedTry,
     Endpoint,
@@ -19,6 +18,7 @@ from worker.domain.records.notifications import (
     Permission,
     Rank,
 )
+from worker.domain.records.operators import Act
 
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=15)
@@ -210,8 +210,7 @@ class _Account:
 
 
 def _failed_in_row(endpoint: Endpoint) -> list[int]:
-    # Before revision 0018 an object, whose keys they were.
-    return [int(event) for event in json.loads(endpoint.failed_in_row or "[]")]
+    return list(json.loads(endpoint.failed_in_row or "[]"))
 
 
 def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from worker.domain.orders.settlement import poll_again_now
-from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.operators import Act, ActKind
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.records.sentences import Sentence, _
@@ -75,17 +75,13 @@ def refusal(kind: ActKind, order: Order) -> CodedText | None:
     if applies(kind, order.state, order.attention):
         return None
     codes = {
-        ActKind.DISMISS: _no_dismissal(order.state),
+        ActKind.DISMISS: TextCode.NEEDS_A_PERSON if order.state is OrderState.UNRESOLVED else TextCode.NO_ATTENTION,
         ActKind.CHECK: TextCode.IS_NOT_PENDING,
         ActKind.REOPEN: TextCode.IS_PENDING,
         ActKind.RESEND: TextCode.NO_RESULT,
     }
     otherwise = TextCode.IS_FINAL if order.state.is_final else TextCode.IS_SO
     return _refusal(order, codes.get(kind, otherwise), state=order.state)
-
-
-def _no_dismissal(state: OrderState) -> TextCode:
-    return TextCode.NEEDS_A_PERSON if state is OrderState.UNRESOLVED else TextCode.NO_ATTENTION
 
 
 def is_settled_by_platform(order: Order) -> bool:
@@ -191,12 +187,13 @@ def cancel(order: Order, act: Act) -> Decided:
 
 def dismiss(order: Order, act: Act) -> Decided:
     """Clear an order's attention, until something new raises one."""
-    if order.attention is None or order.state is OrderState.UNRESOLVED:
-        return _refusal(order, _no_dismissal(order.state))
+    if why := refusal(ActKind.DISMISS, order):
+        return why
     # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
     is_for_time = order.attention is Attention.TOO_OLD
     after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
-    return _change(order, after, EventKind.DISMISSED, act, CodedText(TextCode.DISMISSED, attention=order.attention))
+    words = CodedText(TextCode.DISMISSED, attention=str(order.attention))
+    return _change(order, after, EventKind.DISMISSED, act, words)
 
 
 def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:

@@ -1,14 +1,30 @@
-"""What a verdict changes of its order. By what the platform says an order becomes final here alone; by an operator's
-word in `worker.domain.orders.operator_acts` alone."""
+"""What a verdict changes of its order, and when polling an order stops and a person decides.
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+By what the platform says an order becomes final here alone; by an operator's word in
+`worker.domain.orders.operator_acts` alone. An answer or a callback may still settle an order that was given up.
+
+An answer may leave out a polled order, or say that the platform does not know it. A single absence proves nothing;
+three in a row lead to a query of the order's own.
+
+Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
+since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, makes no order unresolved,
+however long it does so.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from worker.domain.accounts.platform_habits import is_excused
 from worker.domain.orders.verdicts import Effect, Verdict
-from worker.domain.records.accounts import Rules
+from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
+from worker.domain.records.queries import Query
 from worker.domain.wire.fields import id_fault, names_a_row
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
@@ -21,48 +37,41 @@ _EXPLAINED_BY_A_RESULT = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _SourcedVerdict:
-    """A verdict, with where it came from and when."""
-
-    verdict: Verdict
-    source: Source
-    now: datetime
-    query_id: int | None
-
-    def change(self, before: Order, after: Order, kind: EventKind) -> Change:
-        """A change of the order, with an event that holds the item as JSON."""
-        report, reason = self.verdict.report, self.verdict.reason
-        return Change.none(before).record(
-            after,
-            kind,
-            source=self.source,
-            at=self.now,
-            query_id=self.query_id,
-            traffic_sts=report.traffic_sts,
-            remark=report.remark,
-            ori_amount=report.ori_amount,
-            detail=reason.having(said=report.words) if reason else report.words,
-        )
+def record_report(
+    before: Order, after: Order, kind: EventKind, report: Report, *, reason: CodedText | None = None, **where: Any
+) -> Change:
+    """The change of an order by an item, with an event that holds the item as JSON. `where`: the event's source, time
+    and query."""
+    return Change.none(before).record(
+        after,
+        kind,
+        traffic_sts=report.traffic_sts,
+        remark=report.remark,
+        ori_amount=report.ori_amount,
+        detail=reason.having(said=report.words) if reason else report.words,
+        **where,
+    )
 
 
 def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, query_id: int | None = None) -> Change:
     """Apply a verdict. A final or cancelled order never changes its state, traffic_sts, remark or ori_amount."""
-    sourced = _SourcedVerdict(verdict=verdict, source=source, now=now, query_id=query_id)
+    record = partial(
+        record_report, order, report=verdict.report, reason=verdict.reason, source=source, at=now, query_id=query_id
+    )
     if verdict.effect is Effect.NONE:
-        change = sourced.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+        change = record(_shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
         return _due_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
-        return _compare_with_final(order, sourced)
+        return _compare_with_final(order, verdict, record)
     if verdict.effect is Effect.DUE_NOW:
-        change = sourced.change(order, order, EventKind.NOT_BELIEVED)
+        change = record(order, EventKind.NOT_BELIEVED)
         return _due_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
         reported = replace(named.not_denied(), **_said(verdict))
         is_new = reported != order
-        return sourced.change(order, reported, EventKind.REPORTED) if is_new else Change.none(order)
-    return sourced.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
+        return record(reported, EventKind.REPORTED) if is_new else Change.none(order)
+    return record(_final(named, verdict, source, now), EventKind.SETTLED)
 
 
 def poll_again_now(order: Order, now: datetime) -> Order:
@@ -116,10 +125,10 @@ def _shown_to_a_person(order: Order, attention: Attention | None) -> Order:
     return replace(order, attention=gravest(order.attention, attention))
 
 
-def _compare_with_final(order: Order, sourced: _SourcedVerdict) -> Change:
-    if not _contradicts(order, sourced.verdict):
-        return sourced.change(order, order, EventKind.IGNORED)
-    return sourced.change(order, _shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
+def _compare_with_final(order: Order, verdict: Verdict, record: Callable[[Order, EventKind], Change]) -> Change:
+    if not _contradicts(order, verdict):
+        return record(order, EventKind.IGNORED)
+    return record(_shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
 
 
 def _contradicts(order: Order, verdict: Verdict) -> bool:
@@ -144,3 +153,118 @@ def _attention_left(order: Order, verdict: Verdict) -> Attention | None:
         # The verdict found that this item's number is the order's.
         return None
     return order.attention
+
+
+OVERDUE_WINDOWS = 60
+"""An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""
+ABSENCES_BEFORE_ALONE = 3
+ABSENCES_ALONE_BEFORE_GIVING_UP = 3
+DENIALS_BEFORE_GIVING_UP = 3
+DENIAL_WINDOWS = 120
+"""The last of these denials is at least so many windows after the first: an order may reach a platform late."""
+
+
+def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText, rules: Rules) -> Change:
+    """Make an order unresolved; a callback that came during the query has it polled once more."""
+    order, requested_at = change.after, query.requested_since(change.after)
+    graver = gravest(order.attention, attention)
+    # The interval of a pending order says nothing of an unresolved one.
+    after = order.no_longer_polled(OrderState.UNRESOLVED, attention=graver, callback_check_after=None)
+    if requested_at is not None:
+        at = min(requested_at, unresolved_again_at(query.sent_at, rules))
+        after = poll_unresolved_at(after, max(now, at))
+    return query.record(change, after, EventKind.GAVE_UP, now, why.having(raised=attention))
+
+
+def is_past_age_limit(order: Order, query: Query, rules: Rules) -> bool:
+    """Whether the query was sent when the order was past the age limit."""
+    return query.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
+
+
+def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules) -> Change:
+    """Make a pending order unresolved, if the query was sent when the order was past the age limit."""
+    order = change.after
+    if order.state is not OrderState.PENDING or not is_past_age_limit(order, query, rules):
+        return change
+    return give_up(change, Attention.TOO_OLD, query, now, CodedText(TextCode.POLLED_PAST_AGE_LIMIT), rules)
+
+
+def overdue_before(now: datetime, rules: Rules) -> datetime:
+    """Pending orders that were submitted before this time are overdue."""
+    return now - timedelta(seconds=rules.unresolved_after_seconds) - rules.windows(OVERDUE_WINDOWS)
+
+
+def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
+    """Show an overdue order to a person: it stays pending, since no answer has said anything of it."""
+    is_overdue = order.state is OrderState.PENDING and order.age_limit_from < overdue_before(now, rules)
+    if not is_overdue or order.attention is not None or order.dismissed_at is not None:
+        return Change.none(order)
+    flagged = replace(order, attention=Attention.TOO_OLD)
+    why = CodedText(TextCode.OVERDUE, lasts=f"{rules.windows(OVERDUE_WINDOWS).total_seconds():g} s")
+    return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=why)
+
+
+def count_absence(
+    change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
+) -> Change:
+    """Count the absence of a polled order that an answer leaves out. `state` is the account's, before the answer."""
+    if is_excused(state, query, answer):
+        # A requested check was not made either: it stays.
+        return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
+    if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
+        return _absent_alone(change, query, answer, state, now, rules)
+    # Only an answer that holds another polled id shows that the platform read the batch.
+    return _absent_from_batch(change, query, now) if answer.said else change
+
+
+def count_denial(
+    change: Change,
+    query: Query,
+    now: datetime,
+    rules: Rules,
+    *,
+    others_believed: bool,
+    answers_before: int,
+    answers_now: int,
+) -> Change:
+    """Count the denial of a polled order by an item of an answer.
+
+    `others_believed`: whether the same answer held a believed item of another order; `answers_before` and
+    `answers_now`: the account's count of answers with a believed item, without and with this one.
+    """
+    order = change.after
+    if order.denials and not (others_believed or answers_before > order.denial_mark):
+        return change
+    # A first denial in the future means that a clock was set back since.
+    first = min(order.first_denied_at or query.sent_at, query.sent_at)
+    denials = order.denials + 1
+    change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
+    if denials < DENIALS_BEFORE_GIVING_UP or query.sent_at - first < rules.windows(DENIAL_WINDOWS):
+        return change
+    why = CodedText(TextCode.DENIED_AGAIN, count=denials, time=first.isoformat(timespec="seconds"))
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why, rules)
+
+
+def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
+    absences = change.after.absences + 1
+    if absences < ABSENCES_BEFORE_ALONE:
+        return change.then(replace(change.after, absences=absences))
+    after = replace(change.after, lane=Lane.ALONE, absences=0, absence_mark=0)
+    why = CodedText(TextCode.LEFT_OUT, count=absences)
+    return query.record(change, after, EventKind.ASKED_ALONE, now, why)
+
+
+def _absent_alone(
+    change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
+) -> Change:
+    order = change.after
+    # An empty answer proves something only on a platform that answers others: an outage must not give orders up.
+    others_were_answered = order.absences == 0 or state.answered_with_items > order.absence_mark
+    if answer.item_count or not others_were_answered:
+        return change
+    absences = order.absences + 1
+    change = change.then(replace(order, absences=absences, absence_mark=state.answered_with_items))
+    if absences < ABSENCES_ALONE_BEFORE_GIVING_UP:
+        return change
+    why = CodedText(TextCode.LEFT_OUT_ALONE, count=absences)
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, why, rules)

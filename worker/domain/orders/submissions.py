@@ -226,8 +226,6 @@ class InputKind(StrEnum):
 
     ORDERS = "orders"
     CALLBACKS = "callbacks"
-    CANCELLATIONS = "cancellations"
-    CHECKS = "checks"
 
 
 _KIND_OF = {
@@ -235,9 +233,6 @@ _KIND_OF = {
     "reconciler.enqueue_order": InputKind.ORDERS,
     "reconciler enqueue": InputKind.ORDERS,
     "reconciler.record_callbacks": InputKind.CALLBACKS,
-    "reconciler.cancel_orders": InputKind.CANCELLATIONS,
-    "reconciler.check_orders": InputKind.CHECKS,
-    "reconciler check": InputKind.CHECKS,
 }
 
 

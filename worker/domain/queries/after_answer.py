@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from worker.domain.accounts.back_off import count_answer, end_back_off
 from worker.domain.accounts.platform_habits import (
     learn_echo,
     learn_one_item,
     names_no_order,
     with_probe,
 )
-from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
-from worker.domain.orders.settlement import settle
+from worker.domain.accounts.waits import count_answer, end_back_off
+from worker.domain.orders.settlement import count_absence, count_denial, give_up_if_too_old, settle
 from worker.domain.queries.answer_items import AnswerContext
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Answer
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import IdKind, Order, OrderState, Source
 from worker.domain.records.queries import Query
-from worker.domain.scheduling.ages import bucket_at
-from worker.domain.scheduling.observing import Observations, observe_polls
+from worker.domain.scheduling.ages_and_observations import Observations, bucket_at, observe_polls
 from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 

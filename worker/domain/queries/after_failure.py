@@ -6,13 +6,12 @@ from datetime import datetime
 from enum import Enum, auto
 from types import MappingProxyType
 
-from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_a_window, wait_for_configuration
-from worker.domain.orders.giving_up import give_up, is_past_age_limit
-from worker.domain.orders.settlement import poll_unresolved_at, unresolved_again_at
+from worker.domain.accounts.waits import back_off, count_failure, group_number, wait_a_window, wait_for_configuration
+from worker.domain.orders.settlement import give_up, is_past_age_limit, poll_unresolved_at, unresolved_again_at
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Query

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from worker.domain.orders.verdicts import Effect, Verdict, judge
+from worker.domain.orders.verdicts import Effect, Verdict, judge, settles_nothing
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Answer, Report
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.orders import Attention, IdKind, Order, OrderKey
 from worker.domain.records.queries import Asked, Query
 from worker.domain.scheduling.poll_schedule import PollSchedule
@@ -34,9 +34,7 @@ class Contradiction:
     @property
     def verdict(self) -> Verdict:
         """The verdict for an order that has no item of its own."""
-        return Verdict(
-            effect=Effect.NONE, report=self.report, attention=Attention.CONFLICTING_ANSWER, reason=self.reason
-        )
+        return settles_nothing(self.report, Attention.CONFLICTING_ANSWER, self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +70,8 @@ class AnswerContext:
     @cached_property
     def believed(self) -> list[Order]:
         """The orders that the query still holds, and of which an item is believed."""
-        return [order for order in self.orders if self.query.holds(order) and self._is_believed(order)]
+        said = {order_id for order_id, verdict in self.verdicts.items() if verdict.is_believed}
+        return [order for order in self.orders if order.id in said and self.query.holds(order)]
 
     @cached_property
     def shows_knowledge(self) -> bool:
@@ -94,9 +93,6 @@ class AnswerContext:
     def lacks_proof(self, order: Order) -> bool:
         """Whether the item is not believed only because nothing but its position ties it to the order."""
         return self.verdicts[order.id].reason == _NO_PROOF
-
-    def _is_believed(self, order: Order) -> bool:
-        return order.id in self.verdicts and self.verdicts[order.id].is_believed
 
 
 def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
@@ -167,12 +163,7 @@ def _judge(
     )
     if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
         return verdict
-    return Verdict(
-        effect=Effect.NONE,
-        report=reports[0],
-        attention=Attention.CONFLICTING_ANSWER,
-        reason=CodedText(TextCode.NO_PROOF),
-    )
+    return settles_nothing(reports[0], Attention.CONFLICTING_ANSWER, _NO_PROOF)
 
 
 def _is_tied_to(order: Order, report: Report, query: Asked) -> bool:

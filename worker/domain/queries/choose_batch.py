@@ -19,9 +19,10 @@ from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDO
 from worker.domain.records.orders import IdKind, Lane, Order
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
 from worker.domain.records.sentences import Sentence, _
-from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.ages_and_observations import BUCKETS
 from worker.domain.scheduling.pick_by_priority import (
     SPARE_PAGE_SIZE,
+    by_due,
     exhausted,
     fill_spare_positions,
     last_page_size_of,
@@ -188,7 +189,7 @@ def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choi
     groups = [each for each in suspects if each.lane is Lane.SUSPECT]
     lone = [each for each in suspects if each.lane is Lane.LONE_SUSPECT]
     is_turn_of_lone = state.suspect_turns % LONE_SUSPECT_EVERY == LONE_SUSPECT_EVERY - 1
-    oldest = min(lone if lone and (is_turn_of_lone or not groups) else groups, key=_by_due)
+    oldest = min(lone if lone and (is_turn_of_lone or not groups) else groups, key=by_due)
     if state.configuration_refused:
         return Choice(work=Work.SINGLE, id_kind=oldest.id_kind, picks=(_alone(oldest),))
     return Choice(work=Work.SUSPECTS, id_kind=oldest.id_kind, suspect_group=oldest.suspect_group)
@@ -210,10 +211,6 @@ def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
 
 def _alone(candidate: Candidate) -> Pick:
     return Pick(order_id=candidate.order_id, reason=Reason.CHECKED if candidate.check_requested_at else Reason.ALONE)
-
-
-def _by_due(candidate: Candidate) -> tuple[datetime, int]:
-    return (candidate.due_at, candidate.order_id)
 
 
 def next_work(turn: int, waiting: Collection[Work]) -> Work:
@@ -244,13 +241,9 @@ def _first_pages(limit: int, batches_custom_parm: bool) -> Pages:
 
 # The buckets that a batch exhausts stay the same for hours: an account needs a few entries.
 @lru_cache(maxsize=64)
-def _next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
-    return Pages(first=tuple(((Lane.BATCH, kind, bucket), limit) for kind, bucket in buckets))
-
-
-def next_pages(buckets: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
+def next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
     """Of each of these age buckets as many orders as a batch can hold."""
-    return _next_pages(buckets, rules.batch_size)
+    return Pages(first=tuple(((Lane.BATCH, kind, bucket), limit) for kind, bucket in buckets))
 
 
 @lru_cache(maxsize=2)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState, Opening, Rules
-from worker.domain.records.answers import HttpError, QueryError
+from worker.domain.records.incoming import HttpError, QueryError
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess
 
@@ -101,7 +101,8 @@ class CutOffHosts:
         )
         if row.since is not None:
             # Any failure is a try; queries that were under way together are one.
-            row = replace(self._tried(row), answers_before=answers) if self._is_due(row) else row
+            tried = replace(row, tries=row.tries + 1, answers_before=answers)
+            row = self._probed_later(tried) if self._is_due(row) else row
         elif is_certain or (is_refusal and not all(order.lane.is_suspect for order in query.orders)):
             row = self._refused_again(row, state, is_certain=is_certain)
         else:
@@ -127,9 +128,6 @@ class CutOffHosts:
         if is_certain or is_of_host or row.host in self.refused_for_all:
             return self._probed_later(replace(row, since=self._now, tries=0))
         return replace(row, tries=tries, probe_at=self._now + self._rules.windows(_HESITATION_WINDOWS))
-
-    def _tried(self, row: CutOff) -> CutOff:
-        return self._probed_later(replace(row, tries=row.tries + 1))
 
     def _probed_later(self, row: CutOff) -> CutOff:
         return replace(row, probe_at=self._now + self._until_probe(row))

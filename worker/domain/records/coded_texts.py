@@ -105,7 +105,6 @@ class TextCode(Enum):
     OTHER_ATTENTION = N_("has not %(attention)s any more")
     NO_ENDPOINT = N_("its account %(account)s has no endpoint; set where its notifications go, and start a worker")
     NOT_CONFIGURED = N_("its account %(account)s is not in the settings, so no worker polls it")
-    NO_VERSION = N_("is no longer there, its version cannot be raised")
     NO_RESULT = N_("is pending, there is no result to send")
     TYPE_NOT_TAKEN = N_(
         "its endpoint does not take %(event)s; RECONCILER_NOTIFY_EVENTS, or notify_events of its account, says which"

@@ -163,7 +163,7 @@ class Order:
 
     lane: Lane = Lane.BATCH
     age_bucket: int = 0
-    """The bucket of its age at the last poll (`worker.domain.scheduling.ages`); 0 before the first."""
+    """The bucket of its age at the last poll (`worker.domain.scheduling.ages_and_observations`); 0 before the first."""
     suspect_group: int | None = None
     lease_token: str | None = None
     """The token of the query that holds it."""

@@ -18,9 +18,8 @@ from itertools import accumulate
 from math import floor, inf
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import Curve
+from worker.domain.scheduling.ages_and_observations import Curve, cohort_of, cohort_seconds
 from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned
-from worker.domain.scheduling.observing import cohort_of, cohort_seconds
 
 _BELIEF = 2.0
 """The weight of what is learned from all: as many callbacks, or first polls that hit at odds of one."""

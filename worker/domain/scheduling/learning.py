@@ -6,7 +6,7 @@ some have settled all the same, and that is how many callbacks are lost. Where h
 count: one that finds an order still open shows that it did not settle between two ages, and one that finds it settled
 shows that it did.
 
-Each order, callback and poll is observed once, as it happens (`observing`), and folded into what is known
+Each order, callback and poll is observed once, as it happens (`ages_and_observations`), and folded into what is known
 (`Learned`). The old is forgotten: what was learned loses half of its weight every 240 windows.
 """
 
@@ -17,8 +17,19 @@ from datetime import datetime
 from itertools import accumulate
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Ages, Curve, curve_of, prior_chance
-from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of, cohort_seconds
+from worker.domain.scheduling.ages_and_observations import (
+    COHORT_WINDOWS,
+    NEVER,
+    PRIOR_LOST_SHARE,
+    Ages,
+    Curve,
+    Observations,
+    Poll,
+    cohort_of,
+    cohort_seconds,
+    curve_of,
+    prior_chance,
+)
 
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880

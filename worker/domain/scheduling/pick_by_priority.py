@@ -64,8 +64,8 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
 
     def is_exhausted(bucket: int) -> bool:
         # The page of those that became due last says nothing about the orders after the first page.
-        first_left = min(map(_by_due, left[bucket]), default=None)
-        before = sum(first_left is None or _by_due(candidate) < first_left for candidate in taken[bucket])
+        first_left = min(map(by_due, left[bucket]), default=None)
+        before = sum(first_left is None or by_due(candidate) < first_left for candidate in taken[bucket])
         return before >= page_size_of(bucket, limit)
 
     return tuple(
@@ -92,7 +92,7 @@ def pick_batch(
     remaining = limit - len(checked)
     # Where all fit, no position is kept.
     kept = _longest(remaining, batch_number) if len(left) > remaining else 0
-    longest = nsmallest(kept, left, key=_by_due)
+    longest = nsmallest(kept, left, key=by_due)
 
     def by_priority(candidate: Candidate) -> tuple[float, datetime, int]:
         # Of two of the same priority, the one that has been due for longer.
@@ -127,7 +127,8 @@ def _longest(remaining: int, batch_number: int) -> int:
     return (turn + 1) * remaining // LONGEST_WAITING_OF - turn * remaining // LONGEST_WAITING_OF
 
 
-def _by_due(candidate: Candidate) -> tuple[datetime, int]:
+def by_due(candidate: Candidate) -> tuple[datetime, int]:
+    """The sort key of what has been due for longest."""
     return (candidate.due_at, candidate.order_id)
 
 

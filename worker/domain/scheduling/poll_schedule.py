@@ -20,7 +20,7 @@ from functools import lru_cache
 from math import inf, sqrt
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import Curve, ages_of, prior_curve
+from worker.domain.scheduling.ages_and_observations import Curve, ages_of, prior_curve
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, Factors, factors_of
 from worker.domain.scheduling.learning import Learned
 
@@ -109,11 +109,6 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: b
     return replace(
         compute_schedule(curve, rules), factors=factors_of(learned, curve, now, rules), fits_one_batch=fits_one_batch
     )
-
-
-def is_at_most_a_batch(pending: int, rules: Rules) -> bool:
-    """Whether this number of pending orders fits into one batch."""
-    return pending <= rules.batch_size
 
 
 @lru_cache(maxsize=8)

@@ -12,10 +12,9 @@ from math import inf
 from typing import Any
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import Ages, ages_of
+from worker.domain.scheduling.ages_and_observations import Ages, Observations, Poll, ages_of, cohort_seconds
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
 from worker.domain.scheduling.learning import Cohort, Learned
-from worker.domain.scheduling.observing import Observations, Poll, cohort_seconds
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"
@@ -46,7 +45,7 @@ def read_observations(text: str, rules: Rules) -> Observations:
     if stored is None:
         return Observations()
     return Observations(
-        submitted=_counter(stored["submitted"]),
+        submitted=Counter(dict(stored["submitted"])),
         called_back=Counter({(cohort, bin_): count for cohort, bin_, count in stored["called_back"]}),
         polls=Counter(
             {Poll(cohort, last, bin_, bool(is_hit)): count for cohort, last, bin_, is_hit, count in stored["polls"]}
@@ -60,8 +59,8 @@ def learned_text(learned: Learned, rules: Rules) -> str:
         rules,
         {
             "as_of": learned.as_of,
-            "open_polls": [_short(count) for count in learned.open_polls],
-            "hits": [_short(count) for count in learned.hits],
+            "open_polls": [_rounded(count) for count in learned.open_polls],
+            "hits": [_rounded(count) for count in learned.hits],
             "cohorts": [
                 [number, cohort.size, _pairs(cohort.called_back), _pairs(cohort.first_polls), cohort.first_hits]
                 for number, cohort in learned.cohorts.items()
@@ -76,7 +75,7 @@ def read_learned(text: str, rules: Rules) -> Learned | None:
     if stored is None:
         return None
     cohorts = {
-        number: Cohort(size, _counter(called_back), _counter(first_polls), first_hits)
+        number: Cohort(size, Counter(dict(called_back)), Counter(dict(first_polls)), first_hits)
         for number, size, called_back, first_polls, first_hits in stored["cohorts"]
     }
     return Learned(ages_of(rules), cohorts, stored["open_polls"], stored["hits"], stored["as_of"])
@@ -87,13 +86,13 @@ def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
     return _text(
         rules,
         {
-            "levels": [_short(level) for level in schedule.levels],
-            "last_polls": [_short(age) for age in schedule.last_polls],
+            "levels": [_rounded(level) for level in schedule.levels],
+            "last_polls": [_rounded(age) for age in schedule.last_polls],
             "first": _ages_text(schedule.first),
             "again": [_ages_text(due) for due in schedule.again],
             "fits_one_batch": schedule.fits_one_batch,
             "factors": [
-                [number, _short(known.first), [_roughly(factor) for factor in known.again]]
+                [number, _rounded(known.first), [_rounded(factor, _FEW_DIGITS) for factor in known.again]]
                 for number, known in schedule.factors.by_cohort.items()
             ],
         },
@@ -145,27 +144,16 @@ def _read(text: str, rules: Rules) -> dict[str, Any] | None:
     return stored if is_ours else None
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
-
-
-def _roughly(value: float) -> float:
-    return float(f"{value:.{_FEW_DIGITS}g}")
+def _rounded(value: float, digits: int = _DIGITS) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _pairs(counter: Counter[int]) -> list[list[int]]:
     return [[key, count] for key, count in counter.items() if count]
 
 
-def _counter(pairs: list[list[int]]) -> Counter[int]:
-    counter: Counter[int] = Counter()
-    for key, count in pairs:
-        counter[key] += count
-    return counter
-
-
 def _ages_text(due: tuple[float, ...]) -> list[float | None]:
-    return [None if age == inf else _short(age) for age in due]
+    return [None if age == inf else _rounded(age) for age in due]
 
 
 def _ages(stored: list[float | None], known: dict[float, float]) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.records import queries
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import Refused
+from worker.domain.records.incoming import Refused
 from worker.domain.records.metrics import (
     Counted,
     Cursor,

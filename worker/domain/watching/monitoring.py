@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
+from worker.domain.accounts.waits import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
 from worker.domain.queries.choose_batch import SINGLE_SHARE
 from worker.domain.queries.cut_off_hosts import CutOffHosts
 from worker.domain.queries.slots_and_clocks import database_findings
 from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.answers import Refused
+from worker.domain.records.incoming import Refused
 from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.watching import (
     NOT_CONNECTED,

@@ -1,4 +1,4 @@
-"""What the plots of the overview show: figures by span of time.
+"""What the plots of the overview show: figures of the last 24 hours.
 
 In which bucket each row falls, and what follows from the counts.
 """
@@ -7,30 +7,17 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import accumulate
+
+from worker.domain.records.orders import Source
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
 """Seconds: the upper ends of the bars of delays; the last bar has none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Span(StrEnum):
-    """How far back the plots go."""
-
-    HOUR = "1h"
-    DAY = "24h"
-
-    @property
-    def lasts(self) -> timedelta:
-        """Its length."""
-        return timedelta(hours=1) if self is Span.HOUR else timedelta(days=1)
-
-    @property
-    def bucket(self) -> timedelta:
-        """The length of each of the equal parts that its figures are counted in."""
-        return timedelta(minutes=1) if self is Span.HOUR else timedelta(minutes=30)
+_LASTS = timedelta(hours=24)
+BUCKET = timedelta(minutes=30)
+"""The length of each of the equal parts that the figures are counted in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +25,6 @@ class Plots:
     """All that is plotted, at `now` by the database's clock. Each sequence of figures has a figure for each bucket."""
 
     now: datetime
-    span: Span
     starts: Sequence[datetime]
     """When each bucket begins; the last one is not over yet."""
     submitted: Sequence[int]
@@ -50,24 +36,15 @@ class Plots:
     """Now."""
     backlog: Sequence[int]
     """Pending orders at the end of each bucket; the last figure is that of now."""
-    delays: Mapping[str, Sequence[int]]
+    delays: Mapping[Source, Sequence[int]]
     """By source, how many of the last settled orders took how long: a figure for each of `DELAY_LIMITS`,
     and one more for those that took longer."""
 
 
-def choose_span(wanted: Span | None, oldest: datetime | None, now: datetime) -> Span:
-    """The span to show: the one that was asked for; else a day, or an hour where no order is older than that."""
-    if wanted is not None:
-        return wanted
-    is_young = oldest is None or oldest > now - Span.HOUR.lasts
-    return Span.HOUR if is_young else Span.DAY
-
-
-def bucket_starts(now: datetime, span: Span) -> list[datetime]:
-    """When each bucket begins, on even minutes or half-hours; the last one holds `now`."""
-    last = now - (now - _EPOCH) % span.bucket
-    count = span.lasts // span.bucket
-    return [last - span.bucket * before for before in range(count - 1, -1, -1)]
+def bucket_starts(now: datetime) -> list[datetime]:
+    """When each bucket begins, on even half-hours; the last one holds `now`."""
+    last = now - (now - _EPOCH) % BUCKET
+    return [last - BUCKET * before for before in range(_LASTS // BUCKET - 1, -1, -1)]
 
 
 def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]]) -> list[int]:
@@ -91,9 +68,9 @@ def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]
     return [max(0, pending - since) for since in reversed(after)]
 
 
-def count_delays(settled: Iterable[tuple[float, str]]) -> Mapping[str, Sequence[int]]:
+def count_delays(settled: Iterable[tuple[float, Source]]) -> Mapping[Source, Sequence[int]]:
     """By source, how many orders took up to each of `DELAY_LIMITS`, and longer. `settled`: seconds and source."""
-    counts: dict[str, list[int]] = {}
+    counts: dict[Source, list[int]] = {}
     for seconds, source in settled:
         bars = counts.setdefault(source, [0] * (len(DELAY_LIMITS) + 1))
         bars[bisect_right(DELAY_LIMITS, seconds)] += 1

@@ -15,9 +15,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
-from worker.domain.records.answers import EXCERPT_LIMIT, Answer, Charset, Malformed, Refused, Report, Shape
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.incoming import storable
+from worker.domain.records.incoming import EXCERPT_LIMIT, Answer, Charset, Malformed, Refused, Report, Shape, storable
 from worker.domain.records.orders import IdKind
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, id_fault, read_report
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
@@ -92,7 +91,7 @@ def _in_object(value: Mapping[str, object], polled: Collection[str]) -> Found | 
     with_objects = [held for held in lists if _objects(held)]
     if len(with_objects) == 1:
         return _listed(Shape.OBJECT_WITH_LIST, with_objects[0])
-    return Found(shape=Shape.NO_ITEMS, items=[]) if any(not held for held in lists) else None
+    return NO_ITEMS if any(not held for held in lists) else None
 
 
 def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | None:

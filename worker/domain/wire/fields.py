@@ -9,9 +9,8 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 
-from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
-from worker.domain.records.incoming import storable
+from worker.domain.records.incoming import Report, storable
 from worker.domain.records.sentences import N_, Sentence, _
 from worker.domain.wire.strict_json import words_of
 

@@ -6,13 +6,13 @@
 import base64
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from urllib.parse import quote
 
 from worker.domain.records.orders import IdKind
+from worker.domain.wire.fields import bare_id_fault
 
 MAX_IDS = 100
 """The platform's limit of orders in one query."""
@@ -102,10 +102,5 @@ def _check(ids: Sequence[str]) -> None:
     if len(set(ids)) != len(ids):
         raise ValueError("a query carries each id once")
     for identity in ids:
-        if not identity or any(_spoils_a_batch(character) for character in identity):
-            raise ValueError(f"an id that is empty, or holds a separator, quote or control character: {identity!r}")
-
-
-def _spoils_a_batch(character: str) -> bool:
-    # Cc are control characters; Cs are lone surrogates, which cannot be sent as UTF-8.
-    return character in ",\"'[]" or character.isspace() or unicodedata.category(character) in ("Cc", "Cs")
+        if fault := bare_id_fault(identity):
+            raise ValueError(f"an id that {fault}: {identity!r}")

@@ -21,15 +21,13 @@ from flask import (
     redirect,
     render_template,
     request,
-    stream_template,
     url_for,
 )
 
-from worker.database.transactions import Database, is_transient
+from worker.database.transactions import Database
 from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, actor_fault, reason_fault
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
-from worker.domain.records.users import Viewer
+from worker.domain.records.operators import ActKind, Viewer
 from worker.domain.wire.fields import read_written_amount
 from worker.operations.act_by_hand import Operator
 from worker.settings import Settings
@@ -165,25 +163,13 @@ def _search_of(filters: Filters) -> ActSearch:
     )
 
 
-def add_act(
-    routes: Blueprint,
-    rule: str,
-    endpoint: str,
-    page_of: Callable[..., ActPage],
-    late_title_of: Callable[..., str | None] = lambda **_: None,
-) -> None:
-    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act.
-
-    `late_title_of` gives the title where the rest takes long to read: the page begins with it meanwhile.
-    """
+def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., ActPage]) -> None:
+    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act."""
 
     def act(**named: Any) -> Response:
         viewer: Viewer | None = g.get("viewer")
         if viewer is None or viewer.name is None or not viewer.may_act:
             abort(403)
-        if (title := late_title_of(**named)) is not None:
-            read = partial(_read_late, partial(page_of, **named))
-            return Response(stream_template("console/act.html", title=title, read=read))
         page = _with_reason(_if_as_seen(page_of(**named)))
         if not is_confirmed() or page.has_faults or page.refused:
             return _show(page)
@@ -194,16 +180,6 @@ def add_act(
         return _finish(page.back, *((done,) if isinstance(done, str) else done))
 
     routes.add_url_rule(rule, endpoint, act, methods=["GET", "POST"])
-
-
-def _read_late(page_of: Callable[[], ActPage]) -> ActPage | None:
-    """The page, whose beginning was sent; None where the database does not answer."""
-    try:
-        return _with_reason(page_of())
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        return None
 
 
 def _with_reason(page: ActPage) -> ActPage:
@@ -256,8 +232,7 @@ def _show(page: ActPage) -> Response:
     status = 409 if is_confirmed() and page.refused else 400 if is_sent and page.has_faults else 200
     is_ready = is_sent and typed("edit") != "yes" and not page.has_faults and not page.refused
     is_preview = page.is_asked_twice and is_ready
-    shown = replace(page, is_preview=is_preview)
-    return Response(render_template("console/act.html", title=page.title, read=lambda: shown), status)
+    return Response(render_template("console/act.html", page=replace(page, is_preview=is_preview)), status)
 
 
 def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:

@@ -15,30 +15,27 @@ import structlog
 from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
+from worker.adapters.log import VERSION
 from worker.adapters.safe_text import first_words
-from worker.adapters.version import VERSION
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
-from worker.domain.records.users import Viewer
+from worker.domain.records.operators import Viewer
 from worker.settings import Settings
 from worker.views.orders import read_deleted_before
 from worker.web.access import MAY_NOT_ACT, OPEN, Access
 from worker.web.console import (
-    accounts,
     bulk_acts,
     finance,
     inbox,
     maintenance,
     notifications,
     orders,
-    queries,
     sign_in,
-    unmatched,
     watching,
     work_list,
 )
 from worker.web.console.acts import add_acting
-from worker.web.console.downloads import Downloads
+from worker.web.console.files import Downloads
 from worker.web.console.finance import LARGEST_STATEMENT
 from worker.web.console.lists import add_links
 from worker.web.console.static_files import add_static_files
@@ -143,13 +140,13 @@ def console_routes(console: Console) -> Blueprint:
     routes.add_app_template_global(console.access.csrf_field, "csrf_field")
     _add_headers(routes)
     add_links(routes, console.settings.zone)
-    _add_errors(routes, console.access)
+    _add_errors(routes)
     sign_in.add_routes(routes, console.access)
     add_acting(routes, console.access, console.settings, console.database)
     watching.add_routes(routes, console.settings, console.database, console.apart)
     work_list.add_routes(routes, console.settings, console.database, console.apart)
     maintenance.add_routes(routes, console.settings, console.database, console.announcing)
-    for page in (orders, bulk_acts, accounts, notifications, inbox, unmatched, queries, finance):
+    for page in (orders, bulk_acts, notifications, inbox, finance):
         page.add_routes(routes, console.settings, console.database)
     return routes
 
@@ -202,19 +199,8 @@ def _add_headers(routes: Blueprint) -> None:
         return response
 
 
-def _add_errors(routes: Blueprint, access: Access) -> None:
-    """Answer errors of the console's own pages with a page; so a path that is no route of ours, to who may look."""
-
-    @routes.app_errorhandler(404)
-    def of_no_route(error: HTTPException) -> tuple[str, int] | Response:
-        is_page = request.blueprint is None and request.accept_mimetypes.accept_html and request.method == "GET"
-        # A path below it holds a token, and its own part answers.
-        if is_page and not request.path.startswith("/callbacks/"):
-            g.viewer = access.viewer()
-            if g.viewer is not None:
-                return _error_page(404)
-        return Response(f"{error.name}\n", 404, mimetype="text/plain")
-
+def _add_errors(routes: Blueprint) -> None:
+    """Answer errors of the console's own pages with a page."""
     routes.register_error_handler(Exception, _of_any)
     # The application has handlers of its own for these, which would come before that of any exception.
     for status in _WORDS:

@@ -17,9 +17,9 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, render_template, request, url_for
 
 from worker.database.transactions import Database
-from worker.domain.finance.amounts import Sums
+from worker.domain.finance.report import Sums
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.operators import Act, ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
 from worker.operations.act_by_hand import MOST_AT_ONCE as MOST_IN_A_REQUEST
 from worker.operations.act_by_hand import Operator, Shown, keep_selection
@@ -87,21 +87,13 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             if any(acts.applies(kind, state, Attention.TOO_OLD) for state in chosen)
         ]
 
-    def kind_of(act: str) -> ActKind:
+    def page_of(act: str) -> ActPage:
         kind = next((kind for kind in _ACTS if kind == act), None)
         if kind is None or not _NAMES.issuperset(request.args):
             abort(404)
-        return kind
+        return _page(settings, database, kind)
 
-    def page_of(act: str) -> ActPage:
-        return _page(settings, database, kind_of(act))
-
-    def late_title_of(act: str) -> str | None:
-        # To read ten thousand orders takes some tenths of a second.
-        is_late = request.method == "GET" and request.args.get("scope") in ("all", "given-up")
-        return word(kind_of(act)) if is_late else None
-
-    add_act(routes, "/orders/acts/<act>", "act_on_orders", page_of, late_title_of)
+    add_act(routes, "/orders/acts/<act>", "act_on_orders", page_of)
 
 
 def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:

@@ -2,16 +2,18 @@
 
 A list is read a page at a time, each page in a transaction of its own. An XLSX of it is written to a temporary file
 without a name, then sent: memory does not grow with the number of rows, and a download that breaks leaves nothing.
+Only two files are downloaded at a time.
 """
 
 import io
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial
 from tempfile import TemporaryFile
 from types import MappingProxyType
@@ -20,14 +22,13 @@ from zoneinfo import ZoneInfo
 
 from flask import Response, g, render_template, request
 
-from worker.adapters.csv_cells import csv_parts
-from worker.domain.finance.amounts import Sums
-from worker.domain.records.acts import ActKind
+from worker.adapters.shown_values import csv_parts
+from worker.domain.finance.report import Sums
 from worker.domain.records.coded_texts import CodedText
 from worker.domain.records.notifications import DeliveryOutcome
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.operators import ActKind
+from worker.domain.records.orders import OrderState
 from worker.domain.records.sentences import Sentence
-from worker.domain.watching.todo import TodoKind
 from worker.views.orders import SummedOrders
 from worker.views.page import ROWS_AT_ONCE, Bound, OrNothing, Page, every_row
 from worker.web.console.translations import detail_word, in_words, outcome_word, text, word, word_of
@@ -42,6 +43,8 @@ Chosen = Mapping[str, str]
 Load = Callable[[int | None, int, Bound], Page[Row]]
 """Reads this many rows after an id, within a bound."""
 
+# In all processes of one `serve`: each takes a processor while it is made, and space for temporary files.
+_MOST_DOWNLOADS = 2
 _MOST_ROWS = 100_000
 # Until it is compressed an XLSX lies in the folder for temporary files, which may be in memory.
 _MOST_CHARACTERS = 64_000_000
@@ -64,8 +67,6 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
     "queries_outcome": outcome_word,
     "notifications_outcome": partial(word_of, DeliveryOutcome),
     "acts_act": partial(word_of, ActKind),
-    "attention_note": partial(word_of, OrderState),
-    "attention_reason": lambda value: word_of(Attention if value in list(Attention) else TodoKind, value),
 }
 
 
@@ -89,8 +90,36 @@ def wanted_format() -> str | None:
     return wanted if wanted in _MIME_TYPES else None
 
 
+class Downloads:
+    """The places for downloads. Processes that are forked after this was made share them.
+
+    A place is the lock of a file without a name: the kernel frees it when its holder closes it, or is killed.
+    """
+
+    def __init__(self) -> None:
+        self._places = [TemporaryFile() for _ in range(_MOST_DOWNLOADS)]  # noqa: SIM115  # `close` does
+
+    def take(self) -> IO[bytes] | None:
+        """A place, which is free again once it is closed; None if all are taken."""
+        for place in self._places:
+            # Opened anew: locks of one open file do not exclude each other, and forks share it.
+            own = open(f"/proc/self/fd/{place.fileno()}", "rb")  # noqa: SIM115  # the caller closes it
+            try:
+                flock(own, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                own.close()
+            else:
+                return own
+        return None
+
+    def close(self) -> None:
+        """Take part no more: this process begins no further download."""
+        for place in self._places:
+            place.close()
+
+
 class _TooLong(Exception):
-    """The list takes too long to read, or is longer than an XLSX may be."""
+    """The list is longer than an XLSX may be, or takes too long to read for one."""
 
 
 class _PageTooLong(_TooLong):
@@ -100,6 +129,11 @@ class _PageTooLong(_TooLong):
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
     """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page if that is too long, and
     one with status 503 while two other files are downloaded. A CSV of which rows are sent breaks off instead."""
+    place = g.downloads.take()
+    if place is None:
+        title, advice = _BUSY
+        page = render_template("console/error.html", title=title, advice=advice)
+        return Response(page, 503, headers={"Retry-After": f"{_RETRY_SECONDS}"})
 
     def read(*, after: int | None, most: int, seconds: None) -> Page[Row]:
         page = load(after, most, _PAGE_SECONDS)
@@ -108,38 +142,22 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
         return page
 
     rows = every_row(read, after, at_once=file.rows_at_once)
-    return _download(file, rows, filters, zone, is_streamed=wanted_format() == "csv")
-
-
-def momentary_file(file: ListFile, rows: Generator[Row, None, None], zone: ZoneInfo) -> Response | str:
-    """The same of rows that are read in one transaction: a client that is slow must not hold it, so a CSV is written
-    to a temporary file, too."""
-    with closing(rows):
-        return _download(file, rows, {}, zone, is_streamed=False)
-
-
-def _download(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo, *, is_streamed: bool) -> Response | str:
-    place = g.downloads.take()
-    if place is None:
-        title, advice = _BUSY
-        page = render_template("console/error.html", title=title, advice=advice)
-        return Response(page, 503, headers={"Retry-After": f"{_RETRY_SECONDS}"})
     size: int | None = None
     with ExitStack() as held:
         held.enter_context(place)
         try:
-            if is_streamed:
+            if wanted_format() == "csv":
                 parts = csv_parts(file.columns, rows, zone)
             else:
                 written = held.enter_context(TemporaryFile())
-                _write(written, file, _bounded(rows, is_xlsx=wanted_format() == "xlsx"), filters, zone)
+                _write(written, file, _bounded(rows), filters, zone)
                 size = written.tell()
                 written.seek(0)
                 parts = iter(partial(written.read, _CHUNK), b"")
             # Errors of the first rows have a page.
             body = itertools.chain([next(parts)], parts)
         except _TooLong as error:
-            most = None if wanted_format() == "csv" or isinstance(error, _PageTooLong) else _MOST_ROWS
+            most = None if isinstance(error, _PageTooLong) else _MOST_ROWS
             return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
@@ -163,12 +181,11 @@ def _write(
     write_xlsx(written, replace(described, totals=lambda: totals) if totals else described, worded)
 
 
-def _bounded(rows: Rows, *, is_xlsx: bool) -> Rows:
+def _bounded(rows: Rows) -> Rows:
     until, characters = time.monotonic() + _MOST_SECONDS, 0
     for count, row in enumerate(rows, start=1):
         characters += sum(len(value) for value in row.values() if isinstance(value, str))
-        is_large = count > _MOST_ROWS or characters > _MOST_CHARACTERS
-        if (is_xlsx and is_large) or time.monotonic() > until:
+        if count > _MOST_ROWS or characters > _MOST_CHARACTERS or time.monotonic() > until:
             raise _TooLong
         yield row
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 
-from worker.adapters.statement_csv import COLUMNS, StatementFault, read_rows
+from worker.adapters.csv_files import COLUMNS, StatementFault, read_rows
 from worker.database.transactions import Database, is_transient
 from worker.domain.finance.report import AMOUNTS, COUNTS, Grouping, Period, Report
 from worker.domain.finance.statements import (

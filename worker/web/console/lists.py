@@ -27,8 +27,6 @@ ROWS = 50
 LARGEST_ID = 2**63 - 1
 """Of a row, in any database."""
 _DAY = timedelta(days=1)
-_MOST_BEFORE = 100
-"""How many pages one goes back before the first one comes."""
 
 
 Read = Callable[..., Page[Row]]
@@ -175,9 +173,8 @@ def storable(row_id: int) -> int:
 
 
 def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out; to
-    the days that are often wanted; and to the pages before and behind it: an address holds where each page before
-    began, so that going back finds the same rows."""
+    """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out;
+    and to the days that are often wanted."""
 
     @routes.app_template_global("day_ranges")
     def day_ranges() -> list[tuple[str, tuple[str, str]]]:
@@ -192,16 +189,3 @@ def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
         kept = {name: value for name, value in {**held, **changes}.items() if value is not None}
         # Apart from the path: an address may hold any name, also one by which url_for makes another page of it.
         return f"{request.path}?{urlencode(kept)}" if kept else request.path
-
-    def began_before() -> list[str]:
-        return [one for one in request.args.get("before", "").split(".") if one]
-
-    @routes.app_template_global("next_page")
-    def next_page(next_after: int) -> str:
-        began = [*began_before(), request.args.get("after") or "0"]
-        return this_page(after=next_after, before=".".join(began[-_MOST_BEFORE:]))
-
-    @routes.app_template_global("previous_page")
-    def previous_page() -> str:
-        *began, last = began_before() or ["0"]
-        return this_page(after=None if last == "0" else last, before=".".join(began) or None)

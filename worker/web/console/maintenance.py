@@ -1,22 +1,24 @@
 """Maintenance: which accounts are paused and will be, what a person does about it, and the lines that say so on every
-page."""
+page. Also a hold of all queries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
-from flask import Blueprint, g, render_template, request
+from flask import Blueprint, abort, g, render_template, request
 
+from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.accounts.pauses import announced_pauses, pause_fault
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.acts import ActKind
-from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
+from worker.domain.accounts.waits import announced_pauses, pause_fault, resume
+from worker.domain.records.accounts import AccountState, Pause
+from worker.domain.records.operators import ActKind
+from worker.operations.act_by_hand import Operator, cancel_planned_pauses, hold_slots, pause_accounts, resume_account
 from worker.settings import Settings
-from worker.views.accounts import read_states
-from worker.web.console.accounts import pause_in_words
+from worker.settings.rules import rules_of, sids_of
+from worker.views.accounts import read_state, read_states
 from worker.web.console.acts import ActPage, Field, add_act, addressed, is_confirmed, typed
-from worker.web.console.translations import meaning, shown_time, text
+from worker.web.console.translations import duration, meaning, shown_time, text, word
 from worker.web.shared_readings import Apart
 
 _KEPT_SECONDS = 1.0
@@ -30,9 +32,13 @@ _BETWEEN = ","
 Known = tuple[list[AccountState], datetime]
 """The states of the accounts of the settings, and the time."""
 
+_PROPOSED = timedelta(hours=1)
+"""How long a pause from now on is proposed to last."""
+
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/maintenance`, `/maintenance/plan` and `/maintenance/cancel`; `apart` reads what every page says."""
+    """`/maintenance`, `/maintenance/plan` and `/maintenance/cancel`, `/accounts/pause` and `/accounts/resume`, `/hold`.
+    `apart` reads what every page says."""
     read = partial(_read, settings, database)
     # A page that needs the database says itself that it is away.
     announced = apart.shared(read, kept_seconds=_KEPT_SECONDS, report=lambda _: None)
@@ -50,8 +56,18 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
         states, now = read()
         return render_template("console/maintenance.html", states=states, now=now, of_hold=meaning(ActKind.HOLD))
 
-    add_act(routes, "/maintenance/plan", "plan_pause", lambda: _plan_page(settings, database, *read()))
+    add_act(routes, "/maintenance/plan", "plan_pause", lambda: _pause_page(settings, database, *read()))
     add_act(routes, "/maintenance/cancel", "cancel_planned_pause", lambda: _cancel_page(database, *read()))
+
+    def act_on_account(act: str) -> ActPage:
+        account = addressed("account")
+        if account not in settings.accounts:
+            abort(404)
+        is_pause = act == "pause"
+        return _pause_page(settings, database, *read(), account) if is_pause else _resume_page(database, account)
+
+    add_act(routes, "/accounts/<any(pause, resume):act>", "act_on_account", act_on_account)
+    add_act(routes, "/hold", "hold", lambda: _hold_page(database, settings))
 
 
 def _read(settings: Settings, database: Database) -> Known:
@@ -67,60 +83,78 @@ def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
     return evening, (evening + timedelta(days=1)).replace(hour=6)
 
 
-def _plan_page(settings: Settings, database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
+def _pause_page(
+    settings: Settings, database: Database, states: Sequence[AccountState], now: datetime, account: str = ""
+) -> ActPage:
+    """Pauses the account that is named, from now on unless a begin is typed; without one, plans a pause of several."""
     zone = settings.zone
     evening, morning = proposed_pause(now, zone)
-    chosen = request.form.getlist("account")
+    proposed = (None, now.astimezone(zone) + _PROPOSED) if account else (evening, morning)
+    chosen = [account] if account else request.form.getlist("account")
     accounts = list(settings.accounts) if _ALL in chosen else [one for one in settings.accounts if one in chosen]
-    times = [_time_field("from", text("From"), evening), _time_field("until", text("Until"), morning)]
-    begins, ends = (None if one.fault else datetime.fromisoformat(one.value).replace(tzinfo=zone) for one in times)
-    if is_confirmed() and begins and ends and (fault := pause_fault(begins, ends, now)):
-        times[1] = _time_field("until", text("Until"), morning, fault=text(fault.value))
+    begin = _time_field("from", text("From"), proposed[0], text("Empty: from now on."))
+    end = _time_field("until", text("Until"), proposed[1], text("Empty: until somebody resumes it."))
+    begins, ends = _time_of(begin, zone), _time_of(end, zone)
+    if is_confirmed() and not (begin.fault or end.fault):
+        end = replace(end, fault=_end_fault(begins, ends, now))
     every = [(_ALL, text("All accounts")), *((name, name) for name in settings.accounts)]
+    accounts_field = Field(
+        name="account",
+        label=text("Accounts"),
+        kind="choices",
+        value=_BETWEEN.join(chosen),
+        options=every if len(every) > 2 else every[1:],
+        fault=text("Choose one.") if is_confirmed() and not accounts else "",
+        is_required=True,
+    )
     return ActPage(
-        title=text("Plan a pause"),
-        meaning=text(
-            "These accounts are not polled from the one time to the other; orders and callbacks are still taken in."
-            " Other pauses and plans stay."
-        ),
+        title=word(ActKind.PAUSE),
+        meaning=meaning(ActKind.PAUSE),
         about=[
-            (state.account, pause_in_words(one)) for state in states for one in state.planned_pauses(now) or (None,)
+            (state.account, pause_in_words(one))
+            for state in states
+            if account in ("", state.account)
+            for one in (*state.pauses_on(now), *state.planned_pauses(now))
         ],
-        fields=[
-            Field(
-                name="account",
-                label=text("Accounts"),
-                kind="choices",
-                value=_BETWEEN.join(chosen),
-                options=every if len(every) > 2 else every[1:],
-                fault=text("Choose one.") if is_confirmed() and not accounts else "",
-                is_required=True,
-            ),
-            *times,
-        ],
+        fields=[*([] if account else [accounts_field]), begin, end],
         needs_reason=True,
         back="maintenance",
-        do=lambda who: _plan(database, who, accounts, begins and max(begins, now), ends),
+        do=lambda who: _pause(database, who, accounts, begins and max(begins, now), ends),
     )
 
 
-def _plan(
+def _end_fault(begins: datetime | None, ends: datetime | None, now: datetime) -> str:
+    if ends is None:
+        return text("Give a date and a time.") if begins else ""
+    fault = pause_fault(begins, ends, now)
+    return text(fault.value) if fault else ""
+
+
+def _pause(
     database: Database, who: Operator, accounts: Sequence[str], begins: datetime | None, ends: datetime | None
 ) -> str:
     pause_accounts(database, who, accounts, begins=begins, ends=ends)
     named, since, until = text(", ").join(accounts), shown_time(begins), shown_time(ends)
+    if ends is None:
+        return text("Done: %(account)s is paused until somebody resumes it.", named)
+    if begins is None:
+        return text("Done: %(account)s is paused until %(time)s.", named, until)
     return text("Done: %(account)s is to be paused from %(since)s until %(time)s.", named, since, until)
 
 
-def _time_field(name: str, label: str, proposed: datetime, fault: str = "") -> Field:
+def _time_field(name: str, label: str, proposed: datetime | None, hint: str) -> Field:
     """A time in the zone of the console: as it was typed, or as it is proposed."""
-    value = typed(name) if request.method == "POST" else f"{proposed:%Y-%m-%dT%H:%M}"
+    value = typed(name) if request.method == "POST" else f"{proposed:%Y-%m-%dT%H:%M}" if proposed else ""
     try:
-        is_time = datetime.fromisoformat(value).tzinfo is None
+        is_time = not value or datetime.fromisoformat(value).tzinfo is None
     except ValueError:
         is_time = False
-    unread = "" if is_time else text("Give a date and a time.")
-    return Field(name=name, label=label, kind="time", value=value, fault=unread or fault, is_required=True)
+    fault = "" if is_time else text("Give a date and a time.")
+    return Field(name=name, label=label, kind="time", value=value, hint=hint, fault=fault)
+
+
+def _time_of(field: Field, zone: tzinfo) -> datetime | None:
+    return datetime.fromisoformat(field.value).replace(tzinfo=zone) if field.value and not field.fault else None
 
 
 def _cancel_page(database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
@@ -142,6 +176,69 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
             (text("Planned pause"), pause_in_words(shown)),
         ],
         refused="" if shown else text("No pause of this account is planned."),
+        back="maintenance",
+        do=do,
+    )
+
+
+def pause_in_words(pause: Pause | None) -> str:
+    """When it begins and ends, who said so and why; empty for None."""
+    if pause is None:
+        return ""
+    until = shown_time(pause.paused_until) or "…"
+    when = text("from %(time)s until %(until)s", shown_time(pause.paused_at), until)
+    return text(", ").join(filter(None, (when, pause.paused_by, pause.pause_reason)))
+
+
+def _resume_page(database: Database, account: str) -> ActPage:
+    with database.read() as connection:
+        seen = resume(read_state(connection, account), database.now(connection))
+    state = seen.before
+    about = [
+        (text("Account"), account),
+        *((text("Paused"), pause_in_words(one)) for one in state.pauses_on(seen.now)),
+        (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
+        (text("The platform asked to wait until"), shown_time(seen.waits_until)),
+    ]
+    not_paused = (
+        text("It is not paused, and the platform itself asked to wait.")
+        if seen.waits_until
+        else text("It is not paused, and does not wait after a failure.")
+    )
+    return ActPage(
+        title=word(ActKind.RESUME),
+        meaning=meaning(ActKind.RESUME),
+        about=about,
+        refused="" if seen.is_resumed else not_paused,
+        do=lambda who: _resume(database, who, account),
+    )
+
+
+def _resume(database: Database, who: Operator, account: str) -> str:
+    until = resume_account(database, who, account).waits_until
+    if until is None:
+        return text("Done: %(account)s is polled again.", account)
+    time = shown_time(until)
+    return text("Done: %(account)s is polled again from %(time)s on, as the platform asked.", account, time)
+
+
+def _hold_page(database: Database, settings: Settings) -> ActPage:
+    rules = rules_of(settings)
+
+    def do(who: Operator) -> str:
+        held = hold_slots(database, HostClock(), rules, who, set(sids_of(settings).values()))
+        if not held:
+            return text("No slot has a row yet: each begins with a full reservation.")
+        latest = max(row.slot.due_at for row in held)
+        return text("Done: no query before %(time)s.", shown_time(latest))
+
+    return ActPage(
+        title=word(ActKind.HOLD),
+        meaning=meaning(ActKind.HOLD),
+        about=[
+            (text("Accounts"), text(", ").join(settings.accounts)),
+            (text("For"), duration(rules.reservation_seconds)),
+        ],
         back="maintenance",
         do=do,
     )

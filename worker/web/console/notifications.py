@@ -7,8 +7,8 @@ from flask import Blueprint, abort, url_for
 
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import Endpoint, NotificationState
+from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Operator
 from worker.operations.change_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.settings import Settings

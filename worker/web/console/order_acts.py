@@ -9,8 +9,8 @@ from flask import Blueprint, abort, request, url_for
 
 from worker.database.transactions import Database
 from worker.domain.orders import operator_acts as acts
-from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.operators import Act, ActKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Order, OrderState, Source
 from worker.domain.wire.fields import amount_text, read_written_amount

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from worker.domain.records.orders import Source
-from worker.domain.watching.plots import DELAY_LIMITS, Plots, Span
+from worker.domain.watching.plots import DELAY_LIMITS, Plots
 from worker.web.console.translations import text
 from worker.words import N_
 
@@ -22,15 +22,13 @@ _MOST_GAP = 2.0
 # What is more than nothing can be seen, and pointed at.
 _LEAST_HEIGHT = 1.5
 _STEPS = (1.0, 2.0, 5.0, 10.0)
-_TICK_MINUTES = {Span.HOUR: 15, Span.DAY: 360}
-_FEWEST_TICKS = 2
+_TICKS = 4
 _DELAY_NAMES = (*(N_("1 min"), N_("2 min"), N_("5 min"), N_("10 min"), N_("30 min"), N_("1 h"), N_("6 h"), N_("24 h")),)
 _SOURCES = {
-    Source.CALLBACK.value: ("callback", N_("by callback")),
-    Source.QUERY.value: ("query", N_("by query")),
-    Source.OPERATOR.value: ("operator", N_("by hand")),
+    Source.CALLBACK: N_("by callback"),
+    Source.QUERY: N_("by query"),
+    Source.OPERATOR: N_("by hand"),
 }
-_OTHERWISE = ("other", N_("otherwise"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +69,6 @@ class Chart:
     """Stacked, the lowest first."""
     line: Series | None = None
     """Drawn over the bars, a step for each."""
-    level: Series | None = None
     note: str = ""
     """A sentence below the chart."""
 
@@ -83,15 +80,13 @@ class Chart:
     @property
     def legend(self) -> list[tuple[str, str]]:
         """The names of what is drawn, with the class of each."""
-        drawn = [*self.columns, *([] if self.level is None else [self.level])]
-        return [(one.name, one.kind) for one in drawn]
+        return [(one.name, one.kind) for one in self.columns]
 
     @property
     def top(self) -> float:
         """The upper end of the axis: 1, 2 or 5 times a power of ten, above every figure."""
         stacked = [sum(one.values[bar] for one in self.bars) for bar in range(len(self.labels))]
-        others = [*([] if self.line is None else self.line.values), 0.0 if self.level is None else self.level.values[0]]
-        return nice_top(max([*stacked, *others], default=0.0))
+        return nice_top(max([*stacked, *([] if self.line is None else self.line.values)], default=0.0))
 
     @property
     def width(self) -> float:
@@ -141,8 +136,8 @@ def frame() -> dict[str, object]:
 
 
 def figure_text(value: float) -> str:
-    """A figure without needless digits."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    """A whole figure."""
+    return f"{value:,.0f}"
 
 
 def charts_of(plots: Plots, zone: ZoneInfo) -> list[Chart]:
@@ -177,19 +172,14 @@ def _backlog(plots: Plots, zone: ZoneInfo) -> Chart:
         zone,
         key="backlog",
         title=text("Backlog"),
-        description=text("Orders without a result at each time. Line: those that are due now."),
+        description=text("Orders without a result at each time."),
         bars=[Series(name=text("Pending"), kind="pending", values=plots.backlog)],
-        level=Series(name=text("Due now"), kind="due", values=[plots.due]),
         note=text("Pending now: %(pending)s. Due now: %(due)s.", plots.pending, plots.due),
     )
 
 
 def _delays(plots: Plots) -> Chart:
     none = [0] * (len(DELAY_LIMITS) + 1)
-    sums = dict.fromkeys(_SOURCES.values(), none)
-    for source, values in plots.delays.items():
-        named = _SOURCES.get(source, _OTHERWISE)
-        sums[named] = [one + other for one, other in zip(sums.get(named, none), values, strict=True)]
     count = sum(sum(values) for values in plots.delays.values())
     return Chart(
         key="delays",
@@ -198,19 +188,14 @@ def _delays(plots: Plots) -> Chart:
         across=text("Up to"),
         labels=[*(text(name) for name in _DELAY_NAMES), text("longer")],
         ticks=range(len(_DELAY_NAMES) + 1),
-        bars=[Series(name=text(words), kind=kind, values=values) for (kind, words), values in sums.items()],
+        bars=[
+            Series(name=text(words), kind=source.value, values=plots.delays.get(source, none))
+            for source, words in _SOURCES.items()
+        ],
         note=text("Of the last %(count)s settled orders.", count),
     )
 
 
 def _over_time(plots: Plots, zone: ZoneInfo, **described: Any) -> Chart:
     labels = [f"{start.astimezone(zone):%H:%M}" for start in plots.starts]
-    return Chart(across=text("From"), labels=labels, ticks=_ticks(plots, zone), **described)
-
-
-def _ticks(plots: Plots, zone: ZoneInfo) -> list[int]:
-    """The bars at even hours or quarters of an hour; evenly spaced ones in a time zone that has none of these."""
-    local = [start.astimezone(zone) for start in plots.starts]
-    step = _TICK_MINUTES[plots.span]
-    even = [bar for bar, time in enumerate(local) if (time.hour * 60 + time.minute) % step == 0]
-    return even if len(even) >= _FEWEST_TICKS else list(range(0, len(local), max(1, len(local) // 4)))
+    return Chart(across=text("From"), labels=labels, ticks=range(0, len(labels), len(labels) // _TICKS), **described)

@@ -7,7 +7,7 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
 from worker.domain.orders.operator_acts import actor_fault
-from worker.domain.records.users import User
+from worker.domain.records.operators import User
 from worker.domain.tokens_and_sign_ins import form_token, is_form_token
 from worker.operations.sign_in import Counted, Try
 from worker.web.access import FIELD, Access, hidden_field

@@ -10,13 +10,12 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, g, redirect, request
 
-from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
+from worker.domain.records.operators import ActKind
 from worker.domain.records.sentences import Sentence
 from worker.domain.wire.fields import amount_text
 from worker.words import Skin, catalogue
-from worker.words.catalogue import FINDINGS, PAGES, QUERY_OUTCOMES
-from worker.words.languages import ENGLISH, translations
+from worker.words.catalogue import FINDINGS, LANGUAGE_OF_THE_CODE, PAGES, QUERY_OUTCOMES, translations
 from worker.words.sentences import detail_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
@@ -31,7 +30,9 @@ def language() -> str:
     """The language of the request: as chosen on the page, else as the browser prefers."""
     if "language" not in g:
         chosen = request.cookies.get(_COOKIE)
-        g.language = chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, ENGLISH)
+        g.language = (
+            chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, LANGUAGE_OF_THE_CODE)
+        )
     return str(g.language)
 
 

@@ -1,23 +1,22 @@
-"""Whether orders are being reconciled, and what happened lately."""
+"""Whether orders are being reconciled: the overview; and what was asked of the platform: the queries."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, abort, render_template
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.accounts.back_off import may_query_at
-from worker.domain.records.accounts import AccountState
+from worker.domain.records import csv_columns
 from worker.domain.records.orders import Source
+from worker.domain.records.queries import OUTCOMES
 from worker.domain.watching.monitoring import check, shared_budgets
-from worker.domain.watching.plots import Span
 from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.settings import Settings
-from worker.settings.rules import accounts_by_sid, rules_of, sids_of, thresholds_of
+from worker.settings.rules import rules_of, sids_of, thresholds_of
 from worker.views.plots import read_plots
+from worker.views.queries import read_query, recent_queries
 from worker.views.watching import Status, read_status
+from worker.web.console.lists import List, add_list, storable
 from worker.web.console.plots import charts_of, frame
 from worker.web.console.translations import SKIN, text, word_of
 from worker.web.shared_readings import Apart
@@ -30,6 +29,18 @@ _SHARE = 20.0
 _PATIENCE_SECONDS = 0.03
 """Each part of the page waits so long for figures that are just being read; then it shows what there is."""
 
+
+_QUERIES = List(
+    name="queries",
+    columns=csv_columns.QUERIES,
+    narrow=lambda filters: partial(
+        recent_queries,
+        account=filters.account(),
+        outcomes=filters.one_of("outcome", OUTCOMES),
+        since=filters.since(),
+    ),
+    shown=lambda _: {"outcomes": OUTCOMES},
+)
 
 # The page where one goes on from a finding, below the first one.
 _PAGES = {
@@ -56,30 +67,26 @@ class _Overview:
         self._settings = settings
         status = partial(read_status, database, sids_of(settings), rules_of(settings))
         self._statuses = apart.shared(status, kept_seconds=_STATUS_SECONDS, share=_SHARE)
-        plots = {span: partial(read_plots, database, span) for span in (None, *Span)}
-        shared = partial(apart.shared, kept_seconds=_PLOTS_SECONDS, share=_SHARE)
-        self._plots = {span: shared(read) for span, read in plots.items()}
+        self._plots = apart.shared(partial(read_plots, database), kept_seconds=_PLOTS_SECONDS, share=_SHARE)
 
     def now_part(self) -> dict[str, object]:
         status = self._statuses.latest(_PATIENCE_SECONDS)
         return {"status": status} if status is None else _shown(status, self._settings)
 
     def plots_part(self) -> dict[str, object]:
-        wanted = next((span for span in Span if span == request.args.get("span")), None)
-        plots = self._plots[wanted].latest(_PATIENCE_SECONDS)
+        plots = self._plots.latest(_PATIENCE_SECONDS)
         if plots is None:
-            return {"plots": None, "span": wanted}
-        charts = charts_of(plots, self._settings.zone)
-        return {"plots": plots, "span": plots.span, "charts": charts, **frame()}
+            return {"plots": None}
+        return {"plots": plots, "charts": charts_of(plots, self._settings.zone), **frame()}
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/`, and its two parts, which refresh themselves. `apart` reads their figures."""
+    """`/`, and its two parts, which refresh themselves; `/queries` and `/queries/N`. `apart` reads the figures."""
     shown = _Overview(settings, database, apart)
 
     @routes.get("/")
     def overview() -> str:
-        return render_template("console/overview.html", spans=list(Span), **shown.now_part(), **shown.plots_part())
+        return render_template("console/overview.html", **shown.now_part(), **shown.plots_part())
 
     @routes.get("/overview/now")
     def overview_now() -> str:
@@ -88,6 +95,16 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
     @routes.get("/overview/plots")
     def overview_plots() -> str:
         return _render_part("console/overview_plots.html", shown.plots_part)
+
+    add_list(routes, settings, database, _QUERIES)
+
+    @routes.get("/queries/<int:query_id>")
+    def query(query_id: int) -> str:
+        with database.snapshot() as connection:
+            found = read_query(connection, storable(query_id))
+        if found is None:
+            abort(404)
+        return render_template("console/query.html", query=found.query, orders=found.orders, added=found.added)
 
 
 def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:
@@ -99,15 +116,14 @@ def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str
         if not is_transient(error):
             raise
         return render_template("console/overview_away.html")
-    return render_template(template, spans=list(Span), **part)
+    return render_template(template, **part)
 
 
 def _shown(status: Status, settings: Settings) -> dict[str, object]:
     overview, thresholds, rules = status.overview, thresholds_of(settings), rules_of(settings)
-    found, names, tick_seconds = check(overview, thresholds, rules), accounts_by_sid(settings), thresholds.tick_seconds
+    found, tick_seconds = check(overview, thresholds, rules), thresholds.tick_seconds
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(overview.workers, budgets, overview.now, tick_seconds)
-    states = {one.account: one.state for one in overview.accounts}
     # Not known where no worker runs.
     is_alive = all(finding.name != "no_tick" for finding in found)
     return {
@@ -125,18 +141,7 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
         ],
         "workers": [(row, is_ticking([row], overview.now, tick_seconds)) for row in overview.workers],
         "by_source": _by_source,
-        "slots": [
-            (own, slot, _next_query(slot, [states[name] for name in own], overview.now))
-            for slot in status.slots
-            for own in [names.get(slot["account_sid"], [])]
-        ],
     }
-
-
-def _next_query(slot: Mapping[str, Any], states: Sequence[AccountState], now: datetime) -> float | None:
-    """In how many seconds a slot may carry a query; None while all of its accounts are paused."""
-    at = may_query_at(slot["due_at"], states, now)
-    return None if at is None else max(0.0, (at - now).total_seconds())
 
 
 def _by_source(counts: Mapping[str, int]) -> str:

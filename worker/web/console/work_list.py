@@ -7,20 +7,18 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 
-from worker.database.transactions import Database
-from worker.domain.records import csv_columns
+from worker.database.transactions import Connection, Database
 from worker.domain.records.orders import OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.domain.watching.workers import tick_allowance
 from worker.settings import Settings
 from worker.settings.rules import rules_of
-from worker.views.orders import OrderSearch, count_found, find_orders
-from worker.views.page import PAGE_SECONDS, Bound
-from worker.views.todo import MOST_COUNTED, TodoGroup, every_todo, read_todo
-from worker.views.work_list import numbers_of, orders_to_work_on, with_any_reason
-from worker.web.console.files import ListFile, momentary_file, wanted_format
+from worker.views.order import Row, last_heard, numbers_of
+from worker.views.orders import ANY_REASON, OrderSearch, SummedOrders, count_found, find_orders
+from worker.views.page import PAGE_SECONDS, Bound, Page
+from worker.views.todo import MOST_COUNTED, TodoGroup, read_todo
 from worker.web.console.lists import ROWS, Filters, show_list
 from worker.web.console.orders import REASONS, known_after, search_of
 from worker.web.shared_readings import Apart
@@ -68,12 +66,9 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
         return render_template("console/todo_count.html")
 
     @routes.get("/attention")
-    def attention() -> str | Response:
+    def attention() -> str:
         # They are read beside the list.
         todo_counts(0.0)
-        if wanted_format():
-            rows = every_todo(database, rules_of(settings), list(settings.accounts), allowance)
-            return momentary_file(ListFile(name="attention", columns=csv_columns.TODO), rows, settings.zone)
         tab = request.args.get("tab", "order")
         if tab == "order" or tab not in TABS:
             return _orders(settings, database)
@@ -86,7 +81,16 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 def list_search(filters: Filters) -> OrderSearch:
     """What the filters of the work list let through."""
     wanted = replace(search_of(filters), settled_since=None, settled_until=None)
-    return with_any_reason(replace(wanted, is_oldest_first=filters.word("sort") == "oldest"))
+    is_oldest_first = filters.word("sort") == "oldest"
+    return replace(wanted, attention=wanted.attention or ANY_REASON, is_oldest_first=is_oldest_first)
+
+
+def orders_to_work_on(connection: Connection, wanted: OrderSearch, *, after: int | None, most: int) -> Page[Row]:
+    """A page of the orders that are wanted, as `find_orders` has it. Each has its amounts (`SummedOrders`), and
+    `heard`: what the platform last said of it, as its event has it, or None."""
+    page = find_orders(connection, wanted, after=after, most=most)
+    heard = last_heard(connection, [row["id"] for row in page.rows])
+    return replace(page, rows=[{**row, "heard": heard.get(row["id"])} for row in SummedOrders(page.rows)])
 
 
 def next_in_list(settings: Settings, database: Database, order_id: int, seconds: Bound = PAGE_SECONDS) -> str | None:

@@ -4,12 +4,12 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
-from worker.domain.accounts.back_off import return_to_batch
+from worker.domain.accounts.waits import return_to_batch
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
+from worker.domain.records.incoming import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Lane
-from worker.domain.scheduling.ages import bucket_at
+from worker.domain.scheduling.ages_and_observations import bucket_at
 
 BATCH = [make_order(1), make_order(2)]
 MAKE_SUSPECTS = [Refused("-2", "no"), Malformed("garbage"), HttpError(403), HttpError(503), HttpError(429)]

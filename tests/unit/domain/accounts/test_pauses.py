@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, make_state
-from worker.domain.accounts.pauses import announced_pauses, pause, pause_fault, resume, without_pauses
+from worker.domain.accounts.waits import announced_pauses, pause, pause_fault, resume, without_pauses
 from worker.domain.records.accounts import Pause
-from worker.domain.records.acts import Act
 from worker.domain.records.coded_texts import TextCode
+from worker.domain.records.operators import Act
 
 HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 ACT = Act(actor="ann", reason="ticket 77", now=NOW, key="k")

@@ -18,7 +18,7 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Work
 

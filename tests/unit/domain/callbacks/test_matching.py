@@ -1,4 +1,5 @@
-"""Callbacks that repeat what is recorded of their order: counted beside that event, and without an effect."""
+"""Which orders callbacks name and what they change; those that only repeat what is recorded; and those that an operator
+links to an order."""
 
 import json
 from dataclasses import replace
@@ -8,23 +9,26 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from tests.unit.domain.builders import APP_ID, NOW, RULES, make_order
+from tests.unit.domain.builders import APP_ID, NOW, RULES, make_blind_order, make_order, make_report
 from tests.unit.domain.callbacks.test_bodies import BODY as BY_REQUEST_ID
 from tests.unit.domain.callbacks.test_bodies import TWO, posted
 from tests.unit.domain.orders.test_submissions import json_values, nested
 from worker.domain.callbacks.bodies import LONGEST_PAYLOAD, Callback, read_callback
 from worker.domain.callbacks.matching import (
+    CallbackMatcher,
     CallbackResult,
-    account_of,
     apply_callbacks,
     apply_kept_callbacks,
     key_in,
+    link_callback,
     sayings_of,
     shown_sayings_of,
 )
+from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import Trust
-from worker.domain.records.order_changes import EventKind, Saying
-from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
+from worker.domain.records.operators import Act
+from worker.domain.records.order_changes import Change, EventKind, Saying
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source
 
 ONE = {"default": APP_ID}
 SETTLED = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
@@ -154,23 +158,18 @@ def test_an_unreadable_field_does_not_lose_the_callback() -> None:
     assert callback(oriAmount=["2.94"]).report.fault is not None
 
 
-def test_the_account_of_a_callback_follows_from_its_appid() -> None:
-    assert account_of(callback(appid="app-north"), TWO, {"default"}) == "north"
-    assert callback(appid="app-north").accounts(TWO) == ("north",)
+def account_of(callback: Callback, app_ids: dict[str, str], *accounts_with_orders: str) -> str | None:
+    orders = [make_order(1, account=account) for account in accounts_with_orders]
+    return CallbackMatcher(orders, app_ids, RULES, {}).account_of(callback)
 
 
-def test_without_an_appid_it_is_the_only_configured_account() -> None:
-    assert account_of(callback(appid=None), ONE, ()) == "default"
-
-
-def test_or_that_of_the_only_row_that_matches() -> None:
-    assert account_of(callback(appid=None), TWO, {"north"}) == "north"
-    assert callback(appid=None).accounts(TWO) == ("default", "north")
-
-
-@pytest.mark.parametrize("matching", [(), ("default", "north")], ids=["none", "both"])
-def test_else_it_has_no_account(matching: tuple[str, ...]) -> None:
-    assert account_of(callback(appid=None), TWO, matching) is None
+def test_the_account_of_a_callback_follows_from_its_appid_or_is_the_only_one_that_may_be_meant() -> None:
+    assert account_of(callback(appid="app-north"), TWO, "default") == "north"
+    assert account_of(callback(appid=None), ONE) == "default"
+    for one_id in ({}, {"customParm": None}):
+        assert account_of(callback(appid=None, **one_id), TWO, "north") == "north"
+    for neither in ((), ("default", "north")):
+        assert account_of(callback(appid=None), TWO, *neither) is None
 
 
 def test_without_an_appid_it_is_the_account_of_the_only_order_that_has_both_ids() -> None:
@@ -185,8 +184,8 @@ def test_without_an_appid_it_is_the_account_of_the_only_order_that_has_both_ids(
 
 def test_where_two_accounts_share_an_appid_the_row_decides() -> None:
     shared = {"default": APP_ID, "north": APP_ID}
-    assert account_of(callback(), shared, {"north"}) == "north"
-    assert account_of(callback(), shared, ()) is None
+    assert account_of(callback(), shared, "north") == "north"
+    assert account_of(callback(), shared) is None
 
 
 def test_a_callback_settles_the_order_that_it_names() -> None:
@@ -232,3 +231,94 @@ def test_kept_callbacks_are_matched_once_their_order_is_known() -> None:
     matched, result = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
     assert matched == [11]
     assert [change.settles for change in result.changes] == [True]
+
+
+ACT = Act(actor="ann", reason="ticket 77", now=NOW)
+BLIND = make_blind_order()
+APP_IDS = {"default": APP_ID}
+
+
+def linked(
+    order: Order, *named: int, account: str = "default", trust: Trust = Trust.SETTLE, **said: Any
+) -> Change | CodedText:
+    """The order's change, or why it is refused; the callback names R9 unless `said` has something else."""
+    callback = Callback(report=make_report(9, **said), payload={}, payload_text="{}", trust=trust)
+    return link_callback(order, (account, callback), named, ACT, APP_IDS, RULES)
+
+
+def change_of(order: Order, *named: int, **said: Any) -> Change:
+    change = linked(order, *named, **said)
+    assert isinstance(change, Change)
+    return change
+
+
+def refusal_of(order: Order, *named: int, **said: Any) -> TextCode:
+    refused = linked(order, *named, **said)
+    assert isinstance(refused, CodedText)
+    return refused.code
+
+
+def test_a_callback_that_shows_the_phone_settles_the_order_and_names_who_linked_it() -> None:
+    change = change_of(BLIND)
+    assert (change.after.state, change.after.settled_by) == (OrderState.SUCCEEDED, Source.CALLBACK)
+    assert (change.after.ori_amount, change.after.request_id) == (Decimal("2.94"), "R9")
+    act, result = change.events
+    assert (act.kind, act.source, act.actor, act.to_state) == (
+        *(EventKind.LINKED, Source.OPERATOR, "ann", OrderState.PENDING),
+    )
+    assert act.detail == 'unmatched callback {"requestId":"R9"}: ticket 77'
+    assert (result.kind, result.source, result.actor) == (EventKind.SETTLED, Source.CALLBACK, None)
+
+
+def test_a_callback_that_is_only_a_hint_makes_the_order_due_and_settles_nothing() -> None:
+    change = change_of(replace(BLIND, due_at=NOW + RULES.windows(9)), trust=Trust.CHECK)
+    assert (change.after.state, change.after.due_at) == (OrderState.PENDING, NOW)
+    assert [event.kind for event in change.events] == [EventKind.LINKED, EventKind.CHECK_REQUESTED]
+
+
+def test_what_changes_nothing_is_recorded_as_linked_all_the_same() -> None:
+    pending = replace(BLIND, request_id="R1", traffic_sts=None)
+    change = change_of(pending, request_id=None, custom_parm="C1", trust=Trust.CHECK, traffic_sts="0")
+    assert change.before == change.after
+    assert [event.kind for event in change.events] == [EventKind.LINKED]
+
+
+def test_a_final_order_keeps_its_state_and_shows_a_contradiction() -> None:
+    failed = replace(BLIND, state=OrderState.FAILED, settled_by=Source.QUERY, settled_at=NOW)
+    change = change_of(failed)
+    assert (change.after.state, change.after.attention) == (OrderState.FAILED, Attention.LATE_CONFLICT)
+
+
+@pytest.mark.parametrize(
+    ("order", "said", "code"),
+    [
+        (make_order(), {}, TextCode.OTHER_REQUEST_ID),
+        (BLIND, {"custom_parm": "C9"}, TextCode.OTHER_CUSTOM_PARM),
+        (BLIND, {"mobile": "188****0805"}, TextCode.OTHER_MOBILE),
+        (BLIND, {"app_id": "app-2"}, TextCode.OTHER_APP_ID),
+        (BLIND, {"ori_amount": "x"}, TextCode.AMOUNT_UNREADABLE),
+        (BLIND, {"mobile": None}, TextCode.NO_WITNESS),
+        (BLIND, {"mobile": "1**********"}, TextCode.NO_WITNESS),
+        (make_order(mobile=None), {"request_id": None, "custom_parm": "C9"}, TextCode.NO_WITNESS),
+        (replace(BLIND, account="north"), {}, TextCode.OTHER_ACCOUNT),
+    ],
+)
+def test_a_callback_that_is_not_shown_to_be_about_the_order_is_refused(
+    order: Order, said: dict[str, Any], code: TextCode
+) -> None:
+    for trust in Trust:
+        assert refusal_of(order, trust=trust, **said) is code
+
+
+def test_a_callback_that_names_another_known_order_is_refused() -> None:
+    assert refusal_of(BLIND, 9) is TextCode.NAMES_OTHER
+    assert refusal_of(BLIND, BLIND.id, 9, custom_parm="C1") is TextCode.NAMES_OTHER
+
+
+def test_a_callback_that_names_the_order_by_now_needs_no_phone() -> None:
+    order = make_order(9)
+    assert change_of(order, order.id, mobile=None).settles
+
+
+def test_an_order_whose_account_is_not_in_the_settings_is_refused() -> None:
+    assert refusal_of(replace(BLIND, account="north"), account="north") is TextCode.NOT_CONFIGURED

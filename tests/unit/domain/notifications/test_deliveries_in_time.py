@@ -248,12 +248,3 @@ def test_a_receiver_that_refuses_many_events_takes_the_others_within_15_seconds(
     line.run_until(line.now + MINUTE)
     waits = [line.delivered_at[event] - added[event] for event in range(3_000) if event not in line.bad]
     assert max(waits) < 15 * SECOND
-
-
-def test_a_good_event_an_hour_is_delivered_at_once_beside_300_bad_ones() -> None:
-    line = Line(fault=OK, until=START, bad=dict.fromkeys(range(300), BROKEN))
-    for event in range(300):
-        line.add(event)
-    for hour in range(1, 13):
-        line.run_until(START + hour * HOUR)
-        assert wait_of(line, 1_000 + hour) < 15 * SECOND

@@ -50,8 +50,6 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
             replace(DOUBTED, rest_level=1, rest_until=NOW + timedelta(seconds=9)),
             "rests for 9 seconds more, failing for 9 minutes",
         ),
-        (replace(SOUND, failing_since=NOW - timedelta(seconds=9)), "is tried again, failing for 9 seconds"),
-        (replace(SOUND, failing_since=NOW - timedelta(minutes=9)), "is tried again, failing for 9 minutes"),
     ],
 )
 def test_how_an_endpoint_fares_in_words(endpoint: Endpoint, words: str) -> None:
@@ -150,10 +148,6 @@ def test_a_failed_try_does_not_make_a_notification_less_late(changed_ago: int, s
     failing = replace(SOUND, failing_since=NOW - timedelta(seconds=90))
     found = [words.split(",")[0] for words in late_words(failing, 5, changed_ago)]
     assert found == ([] if seconds is None else [f"a notification has not been delivered for {seconds} seconds"])
-
-
-def test_an_endpoint_needs_a_person_after_75_hours() -> None:
-    assert [is_failing_for_long(one, NOW) for one in (SOUND, FAILING, LONG)] == [False, False, True]
 
 
 def test_monitoring_is_warned_of_stopped_and_failing_endpoints_and_of_what_was_given_up() -> None:

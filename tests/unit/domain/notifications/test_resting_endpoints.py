@@ -26,7 +26,6 @@ from worker.domain.notifications.resting_endpoints import (
     resume_endpoint,
     rows_needed,
 )
-from worker.domain.records.acts import Act
 from worker.domain.records.notifications import (
     CeleryTask,
     DeliveryOutcome,
@@ -40,6 +39,7 @@ from worker.domain.records.notifications import (
     Rank,
     Webhook,
 )
+from worker.domain.records.operators import Act
 
 GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook", secrets=("whsec_x",)))
 FRESH = GIVEN.as_endpoint()
@@ -221,13 +221,6 @@ def test_the_event_that_failed_last_is_to_blame_once_another_succeeds() -> None:
     assert world.rows[1].refused_since == world.now
 
 
-def test_an_event_that_makes_its_receiver_time_out_is_given_up_beside_others() -> None:
-    world = World(9, 0)
-    world.note(world.end(1, TIMEOUT))
-    world.probe(2, OK)
-    assert world.rows[1].state is NotificationState.GAVE_UP
-
-
 @pytest.mark.parametrize("state", [NotificationState.DELIVERED, NotificationState.GAVE_UP, None])
 def test_an_event_that_is_no_longer_pending_or_gone_is_not_blamed(state: NotificationState | None) -> None:
     world = World(0, 0)
@@ -353,13 +346,6 @@ def test_a_late_failure_after_a_success_puts_an_endpoint_in_doubt_that_counts_fo
     assert permission(world.endpoint, NOW + SECOND / 20) is Permission.PROBE
 
 
-def test_what_a_release_before_counted_in_a_row_is_read() -> None:
-    world = World(0)
-    world.endpoint = replace(world.endpoint, failed_in_row='{"7": 0, "8": 1, "9": 0, "10": 2}')
-    world.note(world.end(1, answered(404)))
-    assert is_in_doubt(world.endpoint)
-
-
 def test_a_success_between_failures_begins_the_count_of_different_events_again() -> None:
     world = World(0, 0, 0, 0, 0, 0)
     for event in (1, 2, 3, 4):
@@ -420,11 +406,6 @@ def test_any_success_is_noted() -> None:
     world = World(0)
     ended = world.end(1, OK, token="an old lease")
     assert world.note(ended).delivered == (ended,)
-
-
-def test_a_paused_endpoint_gets_nothing() -> None:
-    world = World()
-    assert permission(replace(world.endpoint, paused_at=NOW), NOW) is Permission.NOTHING
 
 
 def test_a_rest_that_lies_further_ahead_than_its_own_length_has_run_out() -> None:

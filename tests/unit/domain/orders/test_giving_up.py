@@ -20,10 +20,10 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders.giving_up import flag_overdue
+from worker.domain.orders.settlement import flag_overdue
 from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import DeadlineExceeded, HttpError, QueryError, Refused, Report
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, QueryError, Refused, Report
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.queries import Work
@@ -163,13 +163,6 @@ def test_two_denials_give_no_order_up_however_far_apart() -> None:
     assert denied(order, BELIEVED).state is OrderState.PENDING
 
 
-def test_an_order_that_was_given_up_after_denials_is_still_settled_by_a_result() -> None:
-    order = make_order(denials=2, first_denied_at=SENT_AT - 120 * WINDOW)
-    given_up = denied(order, BELIEVED)
-    effects = answered([given_up], [make_report()], rows=[replace(given_up, lease_token="token")])
-    assert (after(effects).state, after(effects).attention) == (OrderState.SUCCEEDED, None)
-
-
 def test_an_accepted_item_resets_the_count() -> None:
     order = make_order(denials=2, first_denied_at=SENT_AT - 500 * WINDOW, denial_mark=4)
     open_order = after(answered([order], [make_report(traffic_sts="0")]))
@@ -262,8 +255,3 @@ def test_an_order_that_is_younger_settled_flagged_or_dismissed_is_not_overdue(fi
     order = replace(OVERDUE, **fields)
     change = flag_overdue(order, NOW, RULES)
     assert (change.after, change.events) == (order, ())
-
-
-def test_an_overdue_order_that_settles_is_no_longer_flagged() -> None:
-    settled = after(answered([flag_overdue(OVERDUE, NOW, RULES).after], [make_report()]))
-    assert (settled.state, settled.attention) == (OrderState.SUCCEEDED, None)

@@ -22,7 +22,7 @@ from tests.unit.domain.queries.test_after_failure import ALL as EVERY_FAILURE
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import (
+from worker.domain.records.incoming import (
     HttpError,
     QueryError,
     Report,

@@ -8,20 +8,15 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import (
-    APP_ID,
     NOW,
     RULES,
     SENT_AT,
     after,
     answered,
-    failed,
-    kinds,
     leased,
     make_order,
-    make_query,
     make_report,
 )
-from worker.domain.orders.giving_up import flag_overdue
 from worker.domain.orders.operator_acts import (
     Decided,
     account_refusal,
@@ -41,14 +36,12 @@ from worker.domain.orders.operator_acts import (
     resolve,
     unless_changed,
 )
-from worker.domain.orders.settlement import settle
-from worker.domain.orders.verdicts import judge
-from worker.domain.records.acts import Act, ActEntry, ActKind
-from worker.domain.records.answers import DeadlineExceeded
+from worker.domain.orders.settlement import flag_overdue
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.operators import Act, ActEntry, ActKind
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, TrafficStatus
-from worker.domain.scheduling.observing import observe_callbacks, observe_polls
+from worker.domain.scheduling.ages_and_observations import observe_callbacks, observe_polls
 
 ACT = Act(actor="ann", reason="ticket 77", now=NOW)
 AMOUNT = Decimal("2.94")
@@ -123,30 +116,6 @@ def test_a_resolved_order_is_polled_no_more() -> None:
     assert (after_it.lane, after_it.suspect_group, after_it.lease_token) == (Lane.BATCH, None, None)
     assert after_it.check_requested_at is None
     assert event_of(decided).detail == "ticket 77"
-
-
-@pytest.mark.parametrize(("charged", "attention"), [(AMOUNT, None), (Decimal(3), Attention.LATE_CONFLICT)])
-def test_what_the_platform_says_later_is_compared(charged: Decimal, attention: Attention | None) -> None:
-    order = changed(resolve(make_order(), ACT, state=OrderState.SUCCEEDED, amount=charged))
-    verdict = judge(order, [make_report()], app_id=APP_ID, polled_by=None)
-    change = settle(order, verdict, source=Source.CALLBACK, now=NOW)
-    assert change.after == replace(order, attention=attention)
-
-
-def test_a_query_under_way_loses_an_order_that_is_resolved_and_its_answer_is_compared() -> None:
-    order = make_order()
-    resolved = changed(resolve(leased(order), ACT, state=OrderState.FAILED, amount=None))
-    end = answered([order], [make_report()], rows=[resolved])
-    assert after(end) == replace(resolved, attention=Attention.LATE_CONFLICT)
-    assert kinds(end) == ["contradicted"]
-    assert end.settled == 0
-
-
-def test_the_failure_of_a_query_under_way_leaves_a_resolved_order_alone() -> None:
-    order = make_order()
-    resolved = changed(resolve(leased(order), ACT, state=OrderState.SUCCEEDED, amount=AMOUNT))
-    effects = failed([order], DeadlineExceeded("no answer"), rows=[resolved])
-    assert [change.after for change in effects.changes] in ([], [resolved])
 
 
 # ---- reopen
@@ -225,15 +194,6 @@ def test_it_teaches_nothing() -> None:
     polled = replace(order, queried_at=NOW)
     assert not observe_polls([Change(before=polled, after=after(end))], NOW, RULES).polls
     assert observe_callbacks([Change(before=order, after=after(end))], NOW, RULES) == {}
-
-
-def test_a_query_that_held_it_before_does_not_hold_it_again() -> None:
-    order = make_order()
-    resolved = changed(resolve(leased(order), ACT, state=OrderState.FAILED, amount=None))
-    reopened = changed(reopen(resolved, ACT))
-    end = answered([order], [make_report()], rows=[reopened])
-    assert (after(end), kinds(end)) == (reopened, ["ignored"])
-    assert not make_query([order]).holds(reopened)
 
 
 # ---- cancel, dismiss, check
@@ -342,12 +302,6 @@ def test_an_attention_that_a_filter_has_selected_is_dismissed_unless_it_is_anoth
     for since in (None, Attention.LATE_CONFLICT):
         refused = dismiss_selected(replace(order, attention=since), ACT, reason=Attention.TOO_OLD)
         assert refused == "order default:R1: has not too_old any more"
-
-
-def test_an_unresolved_order_is_not_dismissed_by_a_filter_either() -> None:
-    order = make_order(state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD)
-    refused = dismiss_selected(order, ACT, reason=Attention.TOO_OLD)
-    assert refused == "order default:R1: is unresolved and needs a person; resolve, reopen or cancel it"
 
 
 def test_an_order_of_an_account_outside_the_settings_is_not_to_be_polled() -> None:

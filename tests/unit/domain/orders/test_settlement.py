@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
 from worker.domain.orders.settlement import settle
 from worker.domain.orders.verdicts import judge
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, IdKind, Lane, Order, OrderState, Source, TrafficStatus
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
-from worker.domain.orders.enqueueing import differences, fill_in
+from worker.domain.orders.billing_requests import differences, fill_in
 from worker.domain.orders.submissions import (
     InputKind,
     RefusedInput,
@@ -37,8 +37,6 @@ FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "exp
         ("reconciler.enqueue_order", InputKind.ORDERS),
         ("reconciler enqueue", InputKind.ORDERS),
         ("reconciler.record_callbacks", InputKind.CALLBACKS),
-        ("reconciler.cancel_orders", InputKind.CANCELLATIONS),
-        ("reconciler check", InputKind.CHECKS),
     ],
 )
 def test_the_source_says_what_it_was(source: str, kind: InputKind) -> None:
@@ -58,6 +56,7 @@ def test_a_list_that_was_too_long_is_retried_in_parts() -> None:
     ("source", "payload", "errors", "fault"),
     [
         ("somebody else", "{}", "x", "not retried"),
+        ("reconciler.cancel_orders", "{}", "x", "not retried: have it sent again"),
         ("reconciler.enqueue_orders", '[{"request_id": "1"', "x", "kept in part"),
         ("reconciler.enqueue_orders", "[" * 100_000, "x", "kept in part"),
         ("reconciler.enqueue_orders", "[]", "x", "empty list"),
@@ -178,25 +177,18 @@ def test_an_order_is_an_object(item: object) -> None:
     [
         ("request_id", "1,2", "contains ','"),
         ("request_id", 17, "must be a string, not a number"),
-        ("request_id", "", "is empty"),
-        ("custom_parm", "a b", "contains ' '"),
         ("request_id", "2.016010000000022E+15", "2.016010000000022E+15 is a number that a spreadsheet has rewritten"),
-        ("custom_parm", "2E+15", "2E+15 is a number that a spreadsheet has rewritten"),
         ("request_id", "id:1", "id:1 is how commands name a row; accepted: any other id"),
         ("custom_parm", "id:0123456789012345678901234", "is how commands name a row"),
-        ("account", "a\x00", "contains '\\x00'"),
         ("account", "south", "south is not configured; accepted: default, north"),
         ("account", 5, "must be a string, not a number"),
         ("mobile", "1881234", "'1881234' is no mobile number; accepted: 11 digits"),
         ("mobile", 18812340804, "a number is no mobile number"),
         ("expected_amount", "2,94", "'2,94' is no amount"),
-        ("expected_amount", "2.94元", "'2.94元' is no amount"),
         ("expected_amount", "2\u200b", "'2\\u200b' is no amount"),
         ("mobile", "一八八\ud800", "'一八八\\ud800' is no mobile number"),
         ("expected_amount", 2.94, "a number is no amount; accepted: a string"),
-        ("expected_amount", "-1", "'-1' is no amount"),
         ("submitted_at", "2026-01-31T12:00:00", "is no time with an offset"),
-        ("submitted_at", "2026-01-31", "is no time with an offset"),
         ("submitted_at", "yesterday", "is no time with an offset"),
         ("submitted_at", 1769860800, "a number is no time with an offset"),
         ("submitted_at", "1999-12-31T12:00:00Z", "is too long ago"),
@@ -375,11 +367,6 @@ def test_refused_input_is_kept_as_json_with_an_error_a_line() -> None:
         errors="request_id: odd\naccount: unknown",
         errors_said='[["request_id: odd"],["account: unknown"]]',
     )
-
-
-def test_each_rejection_has_texts_of_its_own_in_their_order() -> None:
-    rejections = [Rejection(index=number, payload=number, errors=(Sentence(str(number)),)) for number in range(3)]
-    assert [text.payload for text in refused_texts(rejections)] == ["0", "1", "2"]
 
 
 def test_what_was_not_read_is_kept_by_its_start() -> None:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
 from worker.domain.orders.verdicts import Effect, Verdict, judge
-from worker.domain.records.answers import Report
 from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Attention, IdKind, Order
 
 
@@ -121,11 +121,6 @@ def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the
     assert (verdict.is_denial, verdict.is_due_now) == (True, is_callback)
 
 
-@pytest.mark.parametrize("remark", ["手机号码不存在", "无此套餐"])
-def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
-    assert verdict_of(make_report(traffic_sts="-1", remark=remark, mobile="1*")).is_denial
-
-
 @given(
     remark=st.sampled_from([*NO_SUCH_ORDER, *REAL_FAILURES]) | st.text(max_size=20),
     mobile=st.sampled_from(SHOWS_NOTHING),
@@ -196,14 +191,6 @@ def test_a_denial_is_read_however_it_is_written_and_kept_as_it_was_said(
 def test_a_real_failure_beside_the_orders_mobile_stays_one_however_it_is_written(remark: str, mobile: str) -> None:
     verdict = verdict_of(make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount="0"))
     assert verdict.effect is Effect.FAILED
-
-
-@pytest.mark.parametrize(
-    "remark",
-    ["查询失败: order not found", "order does  not exist (订单)", "No such record，请核对", "ORDER NOT\u3000FOUND"],
-)
-def test_an_english_denial_is_read_with_its_blanks_beside_chinese_words_too(remark: str) -> None:
-    assert verdict_of(make_report(traffic_sts="-1", remark=remark, ori_amount="0")).is_denial
 
 
 BOTH = make_order(custom_parm="C1", mobile=None)

@@ -18,11 +18,10 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Work
-from worker.domain.scheduling.ages import bucket_of
-from worker.domain.scheduling.observing import NEVER
+from worker.domain.scheduling.ages_and_observations import NEVER, bucket_of
 from worker.domain.scheduling.poll_schedule import next_due
 
 

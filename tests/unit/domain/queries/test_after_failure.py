@@ -21,7 +21,7 @@ from tests.unit.domain.builders import (
 )
 from worker.domain.queries.after_failure import Blame, QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.answers import (
+from worker.domain.records.incoming import (
     DeadlineExceeded,
     HttpError,
     Malformed,
@@ -227,12 +227,6 @@ def test_a_group_is_halved_by_its_tenth_unavailable_failure_in_a_row_and_by_none
     assert {order.unavailable_failures for order in tenth} == {0}
 
 
-def test_an_answer_between_two_unreadable_failures_resets_the_count() -> None:
-    polled = replace(BATCH[0], batch_failures=1, unavailable_failures=9)
-    open_order = after(answered([polled], [make_report(1, traffic_sts="0")]))
-    assert (open_order.batch_failures, open_order.unavailable_failures) == (0, 0)
-
-
 def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
     effects = failed(BATCH, REFUSED)
     orders = [change.after for change in effects.changes]
@@ -253,12 +247,6 @@ def test_a_group_that_fails_so_again_is_split_in_halves(error: QueryError) -> No
 def test_no_two_queries_make_the_same_group() -> None:
     groups = [{change.after.suspect_group for change in failed(GROUP, REFUSED, id=i).changes} for i in range(1, 6)]
     assert len(set().union(*groups)) == 10
-
-
-def test_an_order_that_the_query_no_longer_holds_stays_as_it_is() -> None:
-    rows = [leased(BATCH[0]), replace(BATCH[1], state=OrderState.SUCCEEDED), replace(leased(BATCH[2]), lease_token="x")]
-    effects = failed(BATCH[:3], REFUSED, rows=rows)
-    assert [change.after.id for change in effects.changes] == [1]
 
 
 # ---- lone suspects
@@ -325,12 +313,6 @@ def test_a_half_of_one_is_a_lone_suspect() -> None:
 def test_a_failure_by_another_id_kind_than_the_orders_own_by_now_does_not_count() -> None:
     row = leased(make_blind_order()).with_request_id("R1")
     assert after(failed([make_blind_order()], REFUSED, rows=[row])).failures_alone == 0
-
-
-def test_an_answer_resets_the_count_of_failures() -> None:
-    order = replace(LONE, failures_alone=2, failure_mark=5)
-    cleared = after(answered([order], [make_report(traffic_sts="0")], work=Work.SUSPECTS))
-    assert (cleared.failures_alone, cleared.failure_mark, cleared.lane) == (0, 0, Lane.BATCH)
 
 
 def test_a_single_that_fails_is_a_lone_suspect() -> None:

@@ -34,7 +34,7 @@ from worker.domain.queries.choose_batch import (
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, Reason, Work
-from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.ages_and_observations import BUCKETS
 from worker.domain.scheduling.pick_by_priority import PAGE_SIZE
 
 times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
@@ -340,14 +340,14 @@ def test_of_orders_that_are_polled_one_by_one_the_first_is_enough() -> None:
 
 
 def test_the_next_page_holds_as_many_as_a_batch() -> None:
-    pages = next_pages(((IdKind.REQUEST_ID, 3),), RULES)
+    pages = next_pages(((IdKind.REQUEST_ID, 3),), RULES.batch_size)
     assert pages.first == (((Lane.BATCH, IdKind.REQUEST_ID, 3), RULES.batch_size),)
     assert (pages.last, pages.checked) == ((), 0)
 
 
 def test_the_same_pages_are_the_same_object_so_that_their_statement_is_made_once() -> None:
     assert first_pages(ECHOES, NOW, RULES) is first_pages(ECHOES, NOW, Rules(window_seconds=5.0))
-    assert next_pages(((IdKind.REQUEST_ID, 3),), RULES) is next_pages(((IdKind.REQUEST_ID, 3),), Rules())
+    assert next_pages(((IdKind.REQUEST_ID, 3),), 100) is next_pages(((IdKind.REQUEST_ID, 3),), 100)
 
 
 @given(turns, st.sets(st.sampled_from(Work), min_size=2))

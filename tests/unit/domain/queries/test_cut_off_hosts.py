@@ -16,7 +16,7 @@ from tests.unit.domain.builders import NOW, RULES, WINDOW, make_order, make_quer
 from worker.domain.queries.after_failure import Blame
 from worker.domain.queries.cut_off_hosts import A_TICK, CutOffHosts
 from worker.domain.records.accounts import AccountState, Opening, SlotKey
-from worker.domain.records.answers import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
+from worker.domain.records.incoming import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Query
 from worker.domain.records.watching import CutOff, PollingProcess
@@ -308,14 +308,3 @@ def test_a_long_error_fits_into_its_column() -> None:
     row, _ = failed(Refused("-205", "长" * 1000))
     assert row is not None
     assert len(row.why) == 255
-
-
-def test_the_refusals_of_one_hour_leave_the_account_its_budget() -> None:
-    """15 and 30 windows after the refusal: so three queries of an hour are lost."""
-    row, now, tries = refused(since=None), NOW, 0
-    while now < NOW + timedelta(hours=1):
-        hosts = CutOffHosts([row], now, RULES)
-        after, _ = hosts.after_failure(CONFIGURATION, BATCH, make_state(account="a"), "two", PAIR)
-        assert after is not None
-        row, now, tries = after, after.probe_at, tries + 1
-    assert tries == 3

@@ -27,7 +27,6 @@ from worker.domain.queries.slots_and_clocks import (
     tighten,
 )
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.watching import FindingKind
 from worker.words import ENGLISH
 from worker.words.sentences import finding_in_words
 
@@ -345,8 +344,3 @@ def test_a_change_is_reported_for_an_hour_and_three_in_an_hour_as_such(
     changes = DatabaseChanges(now=NOW, changes=tuple(NOW - timedelta(minutes=ago) for ago in minutes))
     found = [finding_in_words(one, ENGLISH) for one in database_findings(changes)]
     assert [one.partition(":")[0] for one in found] == ([] if said is None else [said])
-
-
-def test_a_change_that_no_worker_has_noted_yet_is_reported() -> None:
-    (found,) = database_findings(DatabaseChanges(now=NOW, is_another=True))
-    assert found.kind is FindingKind.ANOTHER_DATABASE

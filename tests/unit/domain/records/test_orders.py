@@ -4,16 +4,7 @@ from itertools import combinations
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order
-from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import Attention, IdKind, OrderState, gravest
-
-
-def test_only_succeeded_and_failed_are_final() -> None:
-    assert {state for state in OrderState if state.is_final} == {OrderState.SUCCEEDED, OrderState.FAILED}
-
-
-def test_pending_and_unresolved_may_still_settle() -> None:
-    assert {state for state in OrderState if state.may_settle} == {OrderState.PENDING, OrderState.UNRESOLVED}
+from worker.domain.records.orders import Attention, IdKind, gravest
 
 
 def test_attention_holds_the_gravest_of_the_reasons() -> None:
@@ -60,10 +51,3 @@ def test_a_request_id_is_filled_in_and_never_overwritten() -> None:
 def test_failures_under_one_kind_of_id_do_not_count_under_the_other() -> None:
     order = make_blind_order(failures_alone=2, failure_mark=5).with_request_id("R9")
     assert (order.failures_alone, order.failure_mark) == (0, 0)
-
-
-def test_a_change_settles_when_the_order_becomes_final_by_it() -> None:
-    pending, final = make_order(), make_order(state=OrderState.FAILED)
-    assert Change(before=pending, after=final).settles
-    assert not Change(before=final, after=final).settles
-    assert not Change(before=pending, after=pending).settles

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, make_candidate
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages_and_observations import NEVER, Observations, Poll, ages_of, cohort_of, cohort_seconds
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, CohortFactors, Factors, factors_of
 from worker.domain.scheduling.learning import KEPT_WINDOWS, Learned
-from worker.domain.scheduling.observing import NEVER, Observations, Poll, cohort_of, cohort_seconds
 from worker.domain.scheduling.pick_by_priority import priority_of
-from worker.domain.scheduling.poll_schedule import compute_schedule, is_at_most_a_batch, schedule_of
+from worker.domain.scheduling.poll_schedule import compute_schedule, schedule_of
 
 AGES = ages_of(RULES)
 LENGTH = cohort_seconds(RULES)
@@ -145,12 +144,6 @@ def test_a_schedule_has_the_factors_of_what_was_learned() -> None:
     schedule = schedule_of(learned, AT, RULES, fits_one_batch=False)
     assert schedule.factors == factors_now(learned)
     assert replace(schedule, factors=NO_FACTORS) == compute_schedule(learned.curve(AT, RULES), RULES)
-
-
-@pytest.mark.parametrize(("pending", "fits"), [(0, True), (100, True), (101, False)])
-def test_a_schedule_knows_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
-    flag = is_at_most_a_batch(pending, RULES)
-    assert schedule_of(learned_after({}), AT, RULES, fits_one_batch=flag).fits_one_batch is fits
 
 
 def test_between_two_edges_a_factor_is_linear_and_past_what_is_known_it_is_one() -> None:

@@ -8,7 +8,17 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
+from worker.domain.scheduling.ages_and_observations import (
+    COHORT_WINDOWS,
+    NEVER,
+    PRIOR_LOST_SHARE,
+    Curve,
+    Observations,
+    Poll,
+    ages_of,
+    cohort_of,
+    prior_curve,
+)
 from worker.domain.scheduling.learning import (
     HALF_LIFE_WINDOWS,
     KEPT_WINDOWS,
@@ -16,7 +26,6 @@ from worker.domain.scheduling.learning import (
     Learned,
     is_relearning_due,
 )
-from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_of
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()
@@ -194,11 +203,6 @@ def test_each_observation_counts_once_however_observations_are_added_up() -> Non
     assert (kept.size, kept.called_back[bin_of(90.0)], kept.first_polls[bin_of(700.0)]) == (30, 4, 9)
 
 
-def test_observations_are_empty_until_something_is_observed() -> None:
-    assert not Observations()
-    assert observations_of(1, 1, {})
-
-
 def test_old_observations_are_forgotten() -> None:
     learned = Learned(AGES)
     changed = day_of({30.0: 90}, learned)
@@ -227,10 +231,6 @@ def test_cohorts_are_kept_for_two_days_and_no_longer() -> None:
         learned.fold(observations_of(cohort_of(at, RULES), 5, {30.0: 4}), at, RULES)
     assert len(learned.cohorts) <= KEPT_WINDOWS / COHORT_WINDOWS + 2
     assert len(learned.hits) == len(AGES.edges) - 1
-
-
-def test_a_cohort_begins_every_ten_windows() -> None:
-    assert cohort_of(START + COHORT_WINDOWS * RULES.window_seconds, RULES) == FIRST + 1
 
 
 def test_a_schedule_is_computed_again_after_ten_windows_or_where_its_time_lies_ahead() -> None:

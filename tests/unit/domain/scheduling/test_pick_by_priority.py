@@ -1,7 +1,6 @@
 """Orders that are not due take positions that no due order needs."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -14,7 +13,7 @@ from tests.unit.domain.queries.test_choose_batch import drawn_candidates
 from worker.domain.queries.choose_batch import choose, each_once, fill, free_positions, spare_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import IdKind, Lane
-from worker.domain.records.queries import Candidate, Choice, Pick, Reason, Work
+from worker.domain.records.queries import Candidate, Pick, Reason
 from worker.domain.scheduling.pick_by_priority import (
     PAGE_SIZE,
     exhausted,
@@ -287,20 +286,6 @@ def test_an_order_that_was_never_polled_waits_for_its_callback() -> None:
 def test_a_spare_pick_has_its_reason_and_its_poll_priority() -> None:
     (pick,) = fill_spare_positions([spare(1, at_age=20, ago=10)], 5, SCHEDULE, NOW, RULES)
     assert (pick.order_id, pick.reason, pick.priority > 0) == (1, Reason.SPARE, True)
-
-
-BATCH = Choice(
-    work=Work.BATCH, id_kind=IdKind.REQUEST_ID, picks=tuple(Pick(order_id=n, reason=Reason.PRIORITY) for n in range(40))
-)
-
-
-def test_without_a_due_order_no_query_is_sent() -> None:
-    assert choose([], STATE, SCHEDULE, NOW, RULES) is None
-
-
-def test_a_full_batch_takes_none() -> None:
-    full = replace(BATCH, picks=tuple(Pick(order_id=n, reason=Reason.PRIORITY) for n in range(RULES.batch_size)))
-    assert fill(full, [spare(500, at_age=1, ago=9)], 0, SCHEDULE, NOW, RULES) == full
 
 
 def test_an_order_in_another_lane_is_never_read_for_them() -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import BUCKETS, PRIOR_LOST_SHARE, ages_of, bucket_of, curve_of, prior_curve
+from worker.domain.scheduling.ages_and_observations import (
+    BUCKETS,
+    PRIOR_LOST_SHARE,
+    ages_of,
+    bucket_of,
+    curve_of,
+    prior_curve,
+)
 from worker.domain.scheduling.poll_schedule import (
     LONGEST_WAIT_WINDOWS,
     compute_schedule,

@@ -8,10 +8,17 @@ from math import inf
 import pytest
 
 from worker.domain.records.accounts import Rules
-from worker.domain.scheduling.ages import ages_of, curve_of
+from worker.domain.scheduling.ages_and_observations import (
+    COHORT_WINDOWS,
+    NEVER,
+    Observations,
+    Poll,
+    ages_of,
+    cohort_seconds,
+    curve_of,
+)
 from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
 from worker.domain.scheduling.learning import Learned
-from worker.domain.scheduling.observing import COHORT_WINDOWS, NEVER, Observations, Poll, cohort_seconds
 from worker.domain.scheduling.poll_schedule import compute_schedule, prior_schedule, schedule_of
 from worker.domain.scheduling.stored_json import (
     learned_text,

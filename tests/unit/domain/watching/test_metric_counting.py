@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.domain.records.accounts import Rules
-from worker.domain.records.answers import QueryError
+from worker.domain.records.incoming import QueryError
 from worker.domain.records.metrics import Counted, Cursor, EventToCount, QueryToCount, RejectedToCount
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.watching import metric_counting

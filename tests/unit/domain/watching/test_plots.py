@@ -3,14 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import pytest
-
+from worker.domain.records.orders import Source
 from worker.domain.watching.plots import (
+    BUCKET,
     DELAY_LIMITS,
-    Span,
     backlog,
     bucket_starts,
-    choose_span,
     count_delays,
     count_times,
 )
@@ -18,33 +16,16 @@ from worker.domain.watching.plots import (
 NOW = datetime(2026, 1, 2, 12, 17, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "age", "span"),
-    [
-        (None, timedelta(days=3), Span.DAY),
-        (None, timedelta(minutes=59), Span.HOUR),
-        (None, None, Span.HOUR),
-        (Span.DAY, timedelta(minutes=1), Span.DAY),
-        (Span.HOUR, timedelta(days=3), Span.HOUR),
-    ],
-)
-def test_a_day_is_shown_unless_no_order_is_older_than_an_hour(
-    wanted: Span | None, age: timedelta | None, span: Span
-) -> None:
-    assert choose_span(wanted, None if age is None else NOW - age, NOW) is span
-
-
-@pytest.mark.parametrize(("span", "count", "last"), [(Span.HOUR, 60, (12, 17)), (Span.DAY, 48, (12, 0))])
-def test_buckets_begin_on_even_times_and_the_last_one_holds_now(span: Span, count: int, last: tuple[int, int]) -> None:
-    starts = bucket_starts(NOW, span)
-    assert len(starts) == count
-    assert (starts[-1].hour, starts[-1].minute, starts[-1].second) == (*last, 0)
-    assert {later - earlier for earlier, later in pairwise(starts)} == {span.bucket}
-    assert starts[-1] <= NOW < starts[-1] + span.bucket
+def test_buckets_begin_on_even_times_and_the_last_one_holds_now() -> None:
+    starts = bucket_starts(NOW)
+    assert len(starts) == 48
+    assert (starts[-1].hour, starts[-1].minute, starts[-1].second) == (12, 0, 0)
+    assert {later - earlier for earlier, later in pairwise(starts)} == {BUCKET}
+    assert starts[-1] <= NOW < starts[-1] + BUCKET
 
 
 def test_times_count_in_their_bucket_and_older_ones_nowhere() -> None:
-    starts = bucket_starts(NOW, Span.DAY)
+    starts = bucket_starts(NOW)
     times = [
         (starts[0], 1),
         (starts[1] - timedelta(seconds=1), 2),
@@ -67,12 +48,12 @@ def test_a_backlog_is_never_negative() -> None:
 
 def test_delays_are_counted_by_source_up_to_each_limit() -> None:
     settled = [
-        (0, "callback"),
-        (59.9, "callback"),
-        (60, "query"),
-        (10**7, "query"),
+        (0, Source.CALLBACK),
+        (59.9, Source.CALLBACK),
+        (60, Source.QUERY),
+        (10**7, Source.QUERY),
     ]
     counts = count_delays(settled)
-    assert counts["callback"][0] == 2
-    assert (counts["query"][0], counts["query"][1], counts["query"][-1]) == (0, 1, 1)
-    assert len(counts["query"]) == len(DELAY_LIMITS) + 1
+    assert counts[Source.CALLBACK][0] == 2
+    assert (counts[Source.QUERY][0], counts[Source.QUERY][1], counts[Source.QUERY][-1]) == (0, 1, 1)
+    assert len(counts[Source.QUERY]) == len(DELAY_LIMITS) + 1

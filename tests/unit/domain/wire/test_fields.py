@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.records.answers import Report
+from worker.domain.records.incoming import Report
 from worker.domain.wire.fields import read_report
 from worker.domain.wire.strict_json import JsonNumber
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from jinja2 import Environment, PackageLoader
 
-from worker.web.console.plots import HEIGHT, WIDTH, Chart, Series, figure_text, frame, nice_top
+from worker.web.console.plots import HEIGHT, WIDTH, Chart, Series, frame, nice_top
 
 TEMPLATES = Environment(loader=PackageLoader("worker.web.console"), autoescape=True, extensions=["jinja2.ext.i18n"])
 TEMPLATES.install_gettext_translations(NullTranslations(), newstyle=True)  # type: ignore[attr-defined]  # by the extension
@@ -69,7 +69,6 @@ def test_all_is_drawn_within_the_picture_whatever_the_figures() -> None:
                 CHART,
                 bars=[Series(name="x", kind="x", values=values)],
                 line=Series(name="y", kind="y", values=[2 * value for value in values]),
-                level=Series(name="z", kind="z", values=[29.75]),
             )
         )
         for one in rects(svg):
@@ -87,20 +86,9 @@ def test_a_chart_without_bars_is_drawn_all_the_same() -> None:
     assert rects(drawn(replace(CHART, labels=[], ticks=[], bars=[empty], line=empty))) == []
 
 
-def test_words_are_never_markup_and_nothing_has_a_style() -> None:
-    markup = draw(replace(CHART, title="<script>", labels=["<b>", '"', "&"]))
-    assert "<script>" not in markup
-    assert "&lt;b&gt;" in markup
-    assert "style" not in markup
-
-
 def test_the_legend_and_the_columns_name_all_that_is_drawn() -> None:
-    chart = replace(
-        CHART,
-        line=Series(name="Submitted", kind="submitted", values=[1, 2, 3]),
-        level=Series(name="Due", kind="due", values=[1]),
-    )
-    assert [name for name, _ in chart.legend] == ["Succeeded", "Failed", "Submitted", "Due"]
+    chart = replace(CHART, line=Series(name="Submitted", kind="submitted", values=[1, 2, 3]))
+    assert [name for name, _ in chart.legend] == ["Succeeded", "Failed", "Submitted"]
     assert [column.name for column in chart.columns] == ["Succeeded", "Failed", "Submitted"]
 
 
@@ -109,8 +97,3 @@ def test_the_legend_and_the_columns_name_all_that_is_drawn() -> None:
 )
 def test_the_axis_ends_at_an_even_figure(most: float, top: float) -> None:
     assert nice_top(most) == top
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (1_234, "1,234"), (0.25, "0.2"), (29.75, "29.8")])
-def test_figures_have_no_needless_digits(value: float, text: str) -> None:
-    assert figure_text(value) == text

@@ -1,0 +1,197 @@
+"""CSV as Chinese back offices write it: UTF-8 or GB18030, commas, tabs or semicolons, a title above the header.
+
+A statement of the platform is read row by row.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import BinaryIO
+
+from worker.adapters.safe_text import one_line
+from worker.domain.finance.report import StatementRow, UnreadableRow
+from worker.domain.finance.statements import StateWords, plain_id, read_row
+from worker.domain.records.sentences import Refusal, _
+
+UTF_8 = "utf-8"
+# It holds GBK and GB2312.
+GB18030 = "gb18030"
+USUAL_NAMES: Mapping[str, Sequence[str]] = {
+    "request_id": ("request_id", "requestId", "request id", "平台订单号"),
+    "custom_parm": ("custom_parm", "customParm", "商户订单号"),
+    "mobile": ("mobile", "手机号", "手机号码"),
+    "account": ("account", "接口账号"),
+    "submitted_at": ("submitted_at", "提交时间"),
+    "expected_amount": ("expected_amount", "应扣金额"),
+    "state": ("state", "status", "trafficSts", "状态"),
+    "amount": ("amount", "oriAmount", "金额"),
+}
+"""What each column may be called without being told so."""
+
+_DELIMITERS = (",", "\t", ";")
+# Before the header there may be a title, the customer's name, the period.
+_WITHIN_ROWS = 20
+_MOST_NAMES_SHOWN = 12
+
+COLUMNS = ("request_id", "state", "amount")
+"""Of a statement."""
+_HEAD_CHARACTERS = 1 << 18
+# A row is held as its cells, of which each takes more than the comma behind it.
+_ROW_CHARACTERS = 1 << 16
+_UNREADABLE = _("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these")
+
+Places = Mapping[str, Sequence[int]]
+"""By column: where its names stand in a row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The row that names the columns."""
+
+    line: int
+    """Its last line, from 1."""
+    delimiter: str
+    names: Sequence[str]
+    """As they stand there, without blanks around them."""
+    places: Places
+
+
+def encoding_of(lines: Iterable[bytes]) -> str:
+    """`UTF_8` or `GB18030`, whichever most of the lines are that are not ASCII: a few bytes may look like the other
+    one, or be neither."""
+    utf_8 = gb18030 = 0
+    for line in lines:
+        if not line.isascii():
+            is_utf_8 = _is(line, UTF_8)
+            utf_8 += is_utf_8
+            gb18030 += not is_utf_8 and _is(line, GB18030)
+    return GB18030 if gb18030 > utf_8 else UTF_8
+
+
+def find_header(
+    text: str, columns: Mapping[str, Collection[str]], is_header: Callable[[Places], bool]
+) -> Header | None:
+    """The first row, within the first 20, that is the header by where it names these columns; None where there is none.
+
+    `columns` are the names of each, which compare without case and blanks around them.
+    """
+    wanted = {column: {_plain(name) for name in names} for column, names in columns.items()}
+    for delimiter in _DELIMITERS:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            for row in islice(rows, _WITHIN_ROWS):
+                places = {
+                    column: [place for place, name in enumerate(row) if _plain(name) in names]
+                    for column, names in wanted.items()
+                }
+                if is_header(places):
+                    names = [name.strip() for name in row]
+                    return Header(line=rows.line_num, delimiter=delimiter, names=names, places=places)
+        except csv.Error:
+            # Perhaps it is CSV with another delimiter.
+            continue
+    return None
+
+
+def first_names(text: str) -> str:
+    """What the first row that is not empty holds, for a message."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    names = [name.strip() for name in first.split(max(_DELIMITERS, key=first.count)) if name.strip()]
+    return ", ".join(repr(name) for name in names[:_MOST_NAMES_SHOWN]) or "nothing"
+
+
+def plain_cell(cell: str) -> str:
+    """A cell without blanks around it, and without the apostrophe by which a spreadsheet keeps a number as text."""
+    return cell.strip().removeprefix("'").strip()
+
+
+class StatementFault(Refusal):
+    """The file is no statement that can be read."""
+
+
+class NoHeader(StatementFault):
+    """No row names each column once."""
+
+
+def read_rows(
+    file: BinaryIO, columns: Mapping[str, str | None], words: StateWords
+) -> Iterator[StatementRow | UnreadableRow]:
+    """The rows below the header, which stands in the first 256 KiB or so; `columns` has a name for each of `COLUMNS`
+    that was given one. The file can be read from its begin again.
+
+    A row that ends early has empty cells; one without any text is passed over. Raises StatementFault: `NoHeader` at
+    once, and any other when its row comes.
+    """
+    encoding = encoding_of(file)
+    file.seek(0)
+    text = io.TextIOWrapper(file, "utf-8-sig" if encoding == UTF_8 else encoding, newline="")
+    names = {column: [given] if (given := columns.get(column)) else USUAL_NAMES[column] for column in COLUMNS}
+    try:
+        head = text.read(_HEAD_CHARACTERS)
+    except UnicodeDecodeError:
+        raise StatementFault("%(why)s", _UNREADABLE) from None
+    header = find_header(head, names, lambda places: all(len(found) == 1 for found in places.values()))
+    if header is None:
+        shown = one_line(first_names(head))
+        raise NoHeader("the statement has no header that names each column once; its first row has %(names)s", shown)
+    text.seek(0)
+    rows = ((line, row) for line, row in _rows_below(text, header) if any(cell.strip() for cell in row))
+    return (_read(line, row, header, words) for line, row in rows)
+
+
+def _read(line: int, row: Sequence[str], header: Header, words: StateWords) -> StatementRow | UnreadableRow:
+    named = {name: row[place] if place < len(row) else "" for name, (place,) in header.places.items()}
+    # 2,94 without quotes is two cells, and the amount would be the first of them.
+    width = len(header.names)
+    if any(cell.strip() for cell in row[width:]):
+        why = _("row: it has %(count)s cells, while the header has %(header)s", len(row), width)
+        return UnreadableRow(line=line, request_id=plain_id(named["request_id"]), why=why)
+    return read_row(line, named["request_id"], named["state"], named["amount"], words)
+
+
+def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, list[str]]]:
+    """Each row below the header with the number of its last line."""
+    left = _ROW_CHARACTERS
+
+    def lines() -> Iterator[str]:
+        nonlocal left
+        for number in count(1):
+            line = text.readline(left + 1)
+            left -= len(line)
+            if left < 0:
+                raise _no_csv(number)
+            if not line:
+                return
+            yield line
+
+    rows = csv.reader(lines(), delimiter=header.delimiter, strict=True)
+    try:
+        for row in rows:
+            left = _ROW_CHARACTERS
+            if rows.line_num > header.line:
+                yield rows.line_num, row
+    except csv.Error:
+        raise _no_csv(rows.line_num) from None
+    except UnicodeDecodeError:
+        raise StatementFault("%(why)s", _UNREADABLE) from None
+    finally:
+        # The file is its caller's to close.
+        text.detach()
+
+
+def _no_csv(line: int) -> StatementFault:
+    return StatementFault("line %(line)s of the statement is no CSV: save it as CSV again", line)
+
+
+def _is(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()

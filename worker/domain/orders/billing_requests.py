@@ -1,0 +1,228 @@
+"""What a billing system requests: which orders of a list are new, duplicates or refused; and which of the orders that
+it names may be cancelled, and which may be checked."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from worker.domain.orders.settlement import poll_again_now
+from worker.domain.records.accounts import Rules
+from worker.domain.records.coded_texts import CodedText, TextCode
+from worker.domain.records.incoming import Directory, Rejection, Submission
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
+from worker.domain.records.sentences import Sentence, _
+from worker.domain.scheduling.poll_schedule import first_due
+
+_TWO_ORDERS = _("request_id, custom_parm: belong to two different known orders; send a new order under ids of its own")
+
+Listed = Sequence[tuple[int, object, Submission]]
+"""Submissions as (index in the list, payload, submission)."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EnqueueResult:
+    """The result of a list of submissions."""
+
+    accepted: list[int] = field(default_factory=list)
+    """The indexes of what is new."""
+    duplicates: list[int] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    keys: list[OrderKey] = field(default_factory=list)
+    """Of the orders that are new or have learned an id: callbacks may wait for these."""
+    new: list[Order] = field(default_factory=list)
+    """To be inserted; their ids are negative."""
+    changes: list[Change] = field(default_factory=list)
+    """The known orders that were filled in."""
+
+
+def insertion_order(key: OrderKey) -> tuple[str, str, str]:
+    """The sort key for inserting the orders of a list.
+
+    Two lists that share orders insert them in the same order, and cannot deadlock over the unique indexes.
+    """
+    return (key.account, key.request_id or "", key.custom_parm or "")
+
+
+def names_an_id_twice(submissions: Listed) -> bool:
+    """Whether two submissions of a list share an id: then the result of one depends on the other."""
+    keys = [submission.key for _, _, submission in submissions]
+    ids = [(key.account, "r", key.request_id) for key in keys if key.request_id is not None]
+    ids += [(key.account, "c", key.custom_parm) for key in keys if key.custom_parm is not None]
+    return len(set(ids)) < len(ids)
+
+
+def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: int) -> Order:
+    """The order that a submission begins, due when the grace for its callback ends."""
+    return Order(
+        id=order_id,
+        account=submission.key.account,
+        request_id=submission.key.request_id,
+        custom_parm=submission.key.custom_parm,
+        mobile=submission.mobile,
+        expected_amount=submission.expected_amount,
+        submitted_at=submission.submitted_at,
+        due_at=first_due(submission.submitted_at, rules),
+        created_at=now,
+        version=version_at(now),
+    )
+
+
+def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
+    """The fields in which a submission differs from what the order's row has; amounts compare by value."""
+    pairs = (
+        ("request_id", order.request_id, submission.key.request_id),
+        ("custom_parm", order.custom_parm, submission.key.custom_parm),
+        ("mobile", order.mobile, submission.mobile),
+        ("expected_amount", order.expected_amount, submission.expected_amount),
+    )
+    return tuple(
+        _(
+            "%(field)s: %(value)s differs from the known order's %(known)s; send a new order under ids of its own",
+            field,
+            sent,
+            known,
+        )
+        for field, known, sent in pairs
+        if known is not None and sent is not None and known != sent
+    )
+
+
+def fill_in(order: Order, submission: Submission) -> Order:
+    """The order with the fields that its row lacked and a submission holds; nothing is overwritten.
+
+    An expected amount that comes after the order has settled is compared as if it had been known then: with the charge
+    of a success, and with the price of a failure, which another amount makes a charge.
+    """
+    filled = replace(
+        order.with_request_id(submission.key.request_id),
+        custom_parm=order.custom_parm or submission.key.custom_parm,
+        mobile=order.mobile or submission.mobile,
+        expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
+    )
+    is_new = order.expected_amount is None and filled.expected_amount is not None
+    is_compared = filled.state is OrderState.SUCCEEDED or filled.amount_is_price
+    if is_new and is_compared and filled.expected_amount != filled.ori_amount:
+        attention = gravest(filled.attention, Attention.AMOUNT_MISMATCH)
+        return replace(filled, amount_is_price=False, attention=attention)
+    return filled
+
+
+def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
+    """The result where the unknown orders are inserted already, and the submissions that are left.
+
+    `inserted` are the keys of the new rows; no id is named twice by the submissions.
+    """
+    result, rest = EnqueueResult(), []
+    for index, payload, submission in submissions:
+        if submission.key in inserted:
+            result.accepted.append(index)
+            result.keys.append(submission.key)
+        else:
+            rest.append((index, payload, submission))
+    return result, rest
+
+
+def enqueue_submissions(
+    submissions: Listed, known: Sequence[Order], now: datetime, rules: Rules, result: EnqueueResult
+) -> None:
+    """Decide about one submission after the other, and add to the result. `known` are all orders that they name."""
+    before, directory = {order.id: order for order in known}, Directory(known)
+    orders = dict(before)
+    for index, payload, submission in submissions:
+        named = directory.holders(submission.key)
+        order = orders[named[0]] if named else None
+        errors = (_TWO_ORDERS,) if len(named) > 1 else differences(order, submission) if order else ()
+        if errors:
+            result.rejections.append(Rejection(index=index, payload=payload, errors=errors))
+            continue
+        if order is None:
+            entered = new_order(submission, now, rules, order_id=-1 - len(orders))
+            result.accepted.append(index)
+        else:
+            entered = fill_in(order, submission)
+            result.duplicates.append(index)
+        if entered != order:
+            orders[entered.id] = entered
+            directory.enter(entered.key, entered.id)
+            result.keys.append(entered.key)
+    new = (order for order in orders.values() if order.id not in before)
+    result.new = sorted(new, key=lambda order: insertion_order(order.key))
+    filled_in = (order for order in orders.values() if order != before.get(order.id, order))
+    result.changes = [_filled_in(before[order.id], order, now) for order in filled_in]
+
+
+def _filled_in(before: Order, after: Order, now: datetime) -> Change:
+    ids = {"request_id": str(after.request_id), "custom_parm": str(after.custom_parm)}
+    detail = CodedText(TextCode.FILLED_IN, **ids)
+    return Change.none(before).record(after, EventKind.FILLED_IN, source=Source.ENQUEUE, at=now, detail=detail)
+
+
+Reference = tuple[int, object, OrderKey]
+"""Index in the list, payload, key."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ReferenceResult:
+    """The result of a list of references."""
+
+    changed: int = 0
+    unchanged: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    changes: dict[int, Change] = field(default_factory=dict)
+    """By order id."""
+
+
+def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
+    """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
+
+    `orders` are all that the references name.
+    """
+    result = ReferenceResult()
+    for order, _reference in _named(references, orders, result):
+        if order.state.may_settle and order.id not in result.changes:
+            after = order.no_longer_polled(OrderState.CANCELLED)
+            result.changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
+            result.changed += 1
+        else:
+            result.unchanged += 1
+    return result
+
+
+def check_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
+    """Poll pending orders next. Orders in other states are refused: they have to be reopened first.
+
+    `orders` are all that the references name.
+    """
+    result = ReferenceResult()
+    for order, (index, payload, key) in _named(references, orders, result):
+        if order.state is not OrderState.PENDING:
+            is_now = Sentence(order.state.value)
+            error = _("order %(order)s: is %(state)s, not pending; reopen it first", key, is_now)
+            result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
+            continue
+        after = replace(poll_again_now(order, now), check_requested_at=now)
+        result.changes[order.id] = _change(order, after, EventKind.CHECK_REQUESTED, now)
+        result.changed += 1
+    return result
+
+
+def _named(
+    references: Sequence[Reference], orders: Sequence[Order], result: ReferenceResult
+) -> list[tuple[Order, Reference]]:
+    """The orders that references name, one each; what names none or two is refused."""
+    by_id, directory = {order.id: order for order in orders}, Directory(orders)
+    found = []
+    for index, payload, key in references:
+        named = directory.holders(key)
+        if len(named) == 1:
+            found.append((by_id[named[0]], (index, payload, key)))
+            continue
+        why = _("its ids belong to two different orders") if named else _("is not known; enqueue it first")
+        error = _("order %(order)s: %(why)s", key, why)
+        result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
+    return found
+
+
+def _change(before: Order, after: Order, kind: EventKind, now: datetime) -> Change:
+    return Change.none(before).record(after, kind, source=Source.BILLING, at=now)

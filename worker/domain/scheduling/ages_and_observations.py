@@ -1,0 +1,237 @@
+"""The ages at which orders are counted and scheduled, and what is observed of orders at these ages, to learn from.
+
+The ages are a geometric grid, from a quarter of a window to the age limit. The settlement curve says which share of all
+orders the platform has settled by which age.
+
+Observed is that an order came in, that a callback settled it, that it was polled. An order that was submitted long
+before it came in may have had its callback before that. Such an order is counted in no cohort, and only its polls after
+the first are observed, as each of these follows one of our own.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from math import floor
+
+from worker.domain.records.accounts import Rules
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Order, OrderState
+
+_EDGES = 90
+_FIRST_EDGE_WINDOWS = 0.25
+BUCKETS = 24
+"""Buckets by the age at the last poll; bucket 0 holds the orders that no answered query polled yet."""
+PRIOR_EXPONENT = 0.3
+"""Before anything is learned, an order of age a is assumed to settle at a rate of 0.3 / a."""
+PRIOR_LOST_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The edges of the bins, in seconds; bin k is from edge k up to edge k + 1, and the last one has no upper edge."""
+
+    edges: tuple[float, ...]
+
+    def bin_of(self, age_seconds: float) -> int:
+        """The bin that an age falls into."""
+        return max(0, bisect_right(self.edges, age_seconds) - 1)
+
+
+@lru_cache(maxsize=8)
+def ages_of(rules: Rules) -> Ages:
+    """The grid for these rules. The end of the grace is an edge: most first polls come there."""
+    first, last = rules.window_seconds * _FIRST_EDGE_WINDOWS, rules.unresolved_after_seconds
+    if last <= 2 * first:
+        return Ages((0.0, first, 2 * first))
+    step = (last / first) ** (1 / (_EDGES - 2))
+    steps = {first * step**number for number in range(_EDGES - 1)}
+    near = min(steps, key=lambda edge: abs(edge - rules.grace_seconds))
+    if first < rules.grace_seconds < last:
+        steps = steps - {near} | {rules.grace_seconds}
+    return Ages((0.0, *sorted(steps)))
+
+
+@lru_cache(maxsize=8)
+def bucket_edges(rules: Rules) -> tuple[float, ...]:
+    """Where each bucket ends and the next begins, from bucket 1 on, in seconds.
+
+    They begin at the grace, before which hardly anything is polled: the narrower a bucket, the fewer orders without
+    priority come before others that have one. Where these rules change, an order keeps its bucket until its next poll:
+    it may be chosen a little sooner or later, by the same priority.
+    """
+    first = max(rules.window_seconds, rules.grace_seconds)
+    last = max(rules.unresolved_after_seconds, 2 * first)
+    step = (last / first) ** (1 / (BUCKETS - 2))
+    return tuple(first * step**number for number in range(1, BUCKETS - 1))
+
+
+def bucket_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
+    """The bucket of an order that was last polled at `queried_at`."""
+    return bucket_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
+
+
+def bucket_of(age_at_last_poll: float | None, rules: Rules) -> int:
+    """The bucket, 0 to 23, of an order whose last poll was at this age (seconds); None: never polled."""
+    return 0 if age_at_last_poll is None else 1 + bisect_right(bucket_edges(rules), age_at_last_poll)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """F: `settled[k]` is the share of orders, stuck ones included, that are settled by edge k of the ages."""
+
+    ages: Ages
+    settled: tuple[float, ...]
+    lost_share: float
+    """Of the settled orders, the share whose callback never comes: 0 to 1."""
+
+    @cached_property
+    def areas(self) -> tuple[float, ...]:
+        """The integral of F from 0 to each edge, in seconds."""
+        total, areas = 0.0, [0.0]
+        for (left, right), (low, high) in zip(pairwise(self.ages.edges), pairwise(self.settled), strict=True):
+            total += (right - left) * (low + high) / 2
+            areas.append(total)
+        return tuple(areas)
+
+    def settled_at(self, age_seconds: float) -> float:
+        """F at any age, linear between two edges."""
+        edges, number = self.ages.edges, self.ages.bin_of(age_seconds)
+        if number == len(edges) - 1:
+            return self.settled[-1]
+        share = (max(0.0, age_seconds) - edges[number]) / (edges[number + 1] - edges[number])
+        return self.settled[number] + share * (self.settled[number + 1] - self.settled[number])
+
+
+def prior_chance(ages: Ages, number: int) -> float:
+    """The chance, before anything is learned, that an order which enters bin `number` open settles in it."""
+    left, right = ages.edges[number], ages.edges[number + 1]
+    return float(1 - (max(left, ages.edges[1] / 2) / right) ** PRIOR_EXPONENT)
+
+
+def curve_of(ages: Ages, chances: Sequence[float], lost_share: float) -> Curve:
+    """The curve whose bins have these chances to settle an order that enters them open."""
+    open_share, settled = 1.0, [0.0]
+    for chance in chances:
+        open_share *= 1 - chance
+        settled.append(1 - open_share)
+    return Curve(ages, tuple(settled), lost_share)
+
+
+def prior_curve(ages: Ages) -> Curve:
+    """The curve before anything is learned."""
+    chances = [prior_chance(ages, number) for number in range(len(ages.edges) - 1)]
+    return curve_of(ages, chances, PRIOR_LOST_SHARE)
+
+
+COHORT_WINDOWS = 10
+NEVER = -1
+"""The bin of the last poll of an order that was never polled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll of an order of a cohort: the bins of its age, at the last poll and at this one."""
+
+    cohort: int
+    last: int
+    bin: int
+    is_hit: bool
+    """Whether it found the order settled."""
+
+
+@dataclass(slots=True)
+class Observations:
+    """What happened since the last fold."""
+
+    submitted: Counter[int] = field(default_factory=Counter)
+    """Orders by cohort."""
+    called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Orders by cohort, and by the bin of the age at which their callback settled them."""
+    polls: Counter[Poll] = field(default_factory=Counter)
+
+    def add(self, other: "Observations") -> None:
+        """Add other observations."""
+        self.submitted.update(other.submitted)
+        self.called_back.update(other.called_back)
+        self.polls.update(other.polls)
+
+    def __bool__(self) -> bool:
+        return bool(self.submitted or self.called_back or self.polls)
+
+
+def cohort_seconds(rules: Rules) -> float:
+    """The span of one cohort, in seconds."""
+    return COHORT_WINDOWS * rules.window_seconds
+
+
+def cohort_of(submitted: float, rules: Rules) -> int:
+    """The cohort of an order that was submitted at this time (seconds since the epoch)."""
+    return floor(submitted / cohort_seconds(rules))
+
+
+def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
+    """Whether an order came in within its grace, or within a window where the grace is shorter."""
+    return (
+        order.reopened_at is None
+        and order.created_at is not None
+        and _came_in_young(order.submitted_at, order.created_at, rules)
+    )
+
+
+def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Observations]:
+    """Observations of new orders, by account. `arrivals` are (account, submitted at) of those that came in now."""
+    observations: dict[str, Observations] = {}
+    for account, submitted_at in arrivals:
+        if _came_in_young(submitted_at, now, rules):
+            observations.setdefault(account, Observations()).submitted[_cohort(submitted_at, rules)] += 1
+    return observations
+
+
+def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Observations]:
+    """Observations of callbacks, by account: at which age they settled pending orders."""
+    observations: dict[str, Observations] = {}
+    for change in changes:
+        order = change.before
+        if change.settles and order.state is OrderState.PENDING and is_seen_from_the_start(order, rules):
+            key = (_cohort(order.submitted_at, rules), _bin(order, now, rules))
+            observations.setdefault(order.account, Observations()).called_back[key] += 1
+    return observations
+
+
+def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
+    """Observations of an answer's polls. `changes` are those of the orders with a believed item.
+
+    An order's ages are those at which queries were sent, so that one poll begins where the last one ended.
+    """
+    observations = Observations()
+    for change in changes:
+        order = change.before
+        if order.reopened_at is not None:
+            # Its result was known once: it says nothing of when orders settle.
+            continue
+        if order.queried_at is not None:
+            last = _bin(order, order.queried_at, rules)
+        elif is_seen_from_the_start(order, rules):
+            last = NEVER
+        else:
+            continue
+        observations.polls[
+            Poll(_cohort(order.submitted_at, rules), last, _bin(order, sent_at, rules), change.settles)
+        ] += 1
+    return observations
+
+
+def _came_in_young(submitted_at: datetime, arrived_at: datetime, rules: Rules) -> bool:
+    return (arrived_at - submitted_at).total_seconds() < max(rules.grace_seconds, rules.window_seconds)
+
+
+def _cohort(submitted_at: datetime, rules: Rules) -> int:
+    return cohort_of(submitted_at.timestamp(), rules)
+
+
+def _bin(order: Order, at: datetime, rules: Rules) -> int:
+    return ages_of(rules).bin_of((at - order.submitted_at).total_seconds())
