@@ -96,11 +96,12 @@ def _is_shared(client: Any, deployment: str) -> bool:
     """Write as a sender does: a Redis that is full or read-only answers a PING, and takes no order. Returns whether
     another deployment wrote within the last minute."""
     # Where RabbitMQ is used, the package may be missing.
-    from redis.exceptions import NoPermissionError
+    from redis.exceptions import NoPermissionError, ResponseError
 
     before: bytes | None = None
-    # Whose user lacks these rights may still send: that is for the doctor to report.
-    with suppress(NoPermissionError):
+    # Whose user lacks these rights may still send: that is for the doctor to report. If another program has made a list
+    # of this name, SET replaces it.
+    with suppress(ResponseError):
         before = client.get(ASKED_KEY)
     with suppress(NoPermissionError):
         client.set(ASKED_KEY, deployment or before or "", ex=_WRITTEN_SECONDS)

@@ -12,7 +12,7 @@ from tests.support.rabbitmq import OwnRabbitmq
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
-from worker.broker.answers import Broker, BrokerAnswers
+from worker.broker.answers import ASKED_KEY, Broker, BrokerAnswers
 from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
 
@@ -128,6 +128,15 @@ def test_a_length_that_may_not_be_asked_for_is_not_known_and_the_broker_answers(
         assert answers.waiting(TICKS_QUEUE) is None
     finally:
         answers.close()
+
+
+def test_a_key_of_another_type_is_replaced_and_the_broker_answers(own_valkey: EmbeddedValkey) -> None:
+    with own_valkey.client() as client:
+        client.rpush(ASKED_KEY, "of another program")
+        broker = Broker(own_valkey.url, lambda: "ours")
+        assert broker.ask() == {ORDERS_QUEUE: 0, TICKS_QUEUE: 0}
+        assert client.get(ASKED_KEY) == b"ours"
+    broker.close()
 
 
 def test_deployments_on_one_redis_number_find_each_other_until_one_has_ended(own_valkey: EmbeddedValkey) -> None:
