@@ -42,7 +42,11 @@ class CutOffHosts:
         self.refused_for_all = {host for host, count in counts.items() if count > 1}
         """Hosts that were refused for two accounts with no answer between: they count as refused for all."""
         self._refused = {(row.host, row.account) for row in refusals}
-        self._probing = {row.host for row in refusals if self._is_due(row)}
+        due = [row for row in refusals if self._is_due(row)]
+        waiting = [row for row in refusals if row not in due]
+        tried = {row.host for row in waiting if now < self._last_try(row) + rules.windows(_PROBE_WINDOWS)}
+        self._probing = {row.host for row in due} - tried
+        """Hosts of which a probe is due, and that had none for 15 windows, with whatever account."""
 
     def is_connected(self, host: str) -> bool:
         """Whether a host can connect to the platform, as far as is known."""

@@ -151,8 +151,18 @@ def test_a_slot_is_tried_when_all_its_refused_accounts_are_due() -> None:
 
 
 def test_a_host_that_is_refused_for_all_is_also_tried_with_an_account_that_it_was_not_refused_for() -> None:
-    rows = [refused(account="a"), refused(account="b", probe_at=NOW)]
-    assert patiences(rows, PAIR, accounts=("c",)) == {"one:1": NEXT, "two:1": FIRST}
+    due = [refused(account="a", probe_at=NOW), refused(account="b", probe_at=NOW)]
+    assert patiences(due, PAIR, accounts=("c",)) == {"one:1": NEXT, "two:1": FIRST}
+
+
+def test_a_host_that_is_refused_for_all_is_tried_with_one_account_it_was_not_refused_for_and_not_with_each() -> None:
+    # One account's row stays due, as its slot is shut, and the host has just been tried with the other one.
+    tried = [refused(account="a", probe_at=NOW), refused(account="b", since=NOW, probe_at=NOW + 15 * WINDOW)]
+    assert patiences(tried, PAIR, accounts=("c",)) == {"one:1": FIRST, "two:1": LAST}
+    assert patiences(tried, PAIR, accounts=("a",)) == {"one:1": NEXT, "two:1": FIRST}
+    # A time that lies too far ahead is none: a clock was set back.
+    set_back = [refused(account="a", probe_at=NOW + 600 * WINDOW), refused(account="b", probe_at=NOW + 600 * WINDOW)]
+    assert patiences(set_back, PAIR, accounts=("c",)) == {"one:1": NEXT, "two:1": FIRST}
 
 
 def test_a_process_that_does_not_know_the_others_yet_waits_if_its_host_is_refused() -> None:
