@@ -20,6 +20,8 @@ from worker.adapters.clock import Deadline
 
 BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
 """What is raised where a connection breaks, or what comes over it is not HTTP. Any other error is a mistake of ours."""
+# A first packet that is lost is sent again after a second.
+_MOST_SECONDS_UNLESS_LAST = 1.5
 
 Prepare = Callable[[socket.socket], None]
 """Sets a socket's options, before it is connected."""
@@ -32,8 +34,9 @@ def dial(
 ) -> socket.socket:
     """Connect to one address of a host after the other, until one connection is made and finished.
 
-    It ends by the deadline, the search for the addresses included. Each address gets its share of what is left, so that
-    one that is dead leaves time for the others; the connection's timeout is what was left when it was made.
+    It ends by the deadline, the search for the addresses included. Each address gets its share of what is left, and at
+    most 1.5 seconds unless it is the last one, so that a dead one leaves time for the others. The connection's timeout is
+    what was left when it was made.
     Raises OSError, which includes TimeoutError; UnicodeError for a name that cannot be one; RuntimeError where no
     thread can be started.
     """
@@ -46,10 +49,10 @@ def dial(
                 line = unless_finished.enter_context(socket.socket(family, kind, protocol))
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 prepare(line)
-                rest = deadline.rest()
-                line.settimeout(rest / left)
+                share = deadline.rest() / left
+                line.settimeout(share if left == 1 else min(share, _MOST_SECONDS_UNLESS_LAST))
                 line.connect(address)
-                line.settimeout(rest)
+                line.settimeout(deadline.rest())
                 finished = finish(line)
                 unless_finished.pop_all()
                 return finished

@@ -37,6 +37,27 @@ def test_addresses_are_tried_one_after_the_other_and_none_that_failed_is_left_op
             assert connections_under_way(dead_port) == 0
 
 
+def test_what_follows_the_connection_has_the_time_that_connecting_has_left(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stepped(HostClock):
+        ahead = 0.0
+
+        def boot(self) -> float:
+            return super().boot() + self.ahead
+
+    clock, connect = Stepped(), socket.socket.connect
+
+    def connect_slowly(line: socket.socket, address: tuple[str, int]) -> None:
+        connect(line, address)
+        clock.ahead = 50.0
+
+    monkeypatch.setattr(socket.socket, "connect", connect_slowly)
+    monkeypatch.setattr(socket, "getaddrinfo", resolving_to(listener.getsockname()))
+    with dial("receiver.invalid", 80, Deadline(clock, 60.0)) as line:
+        assert 0 < (line.gettimeout() or 0) <= 10.0
+
+
 def test_where_every_address_fails_the_last_error_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         refusing = [stack.enter_context(refusing_address()) for _ in range(5)]
