@@ -57,6 +57,8 @@ def test_one_plan_of_several_is_cancelled_and_without_a_choice_all_are(bench: Wo
         plan(bench, after=after, lasts=100.0)
     first, second, third = bench.state().planned_pauses(bench.now())
     assert cancel_planned_pauses(bench.database, ANN, ["default"], second) == {"default": [second]}
+    # A page showed it before it was cancelled.
+    assert cancel_planned_pauses(bench.database, BOB, ["default"], second) == {}
     assert cancel_planned_pauses(bench.database, ANN, ["default"]) == {"default": [first, third]}
     assert bench.rows(PAUSES) == []
     details = [row["detail"].partition(" from ")[0] for row in bench.rows(ACTS) if row["act"] == "resume"]

@@ -65,7 +65,9 @@ def test_the_act_that_is_needed_most_stands_first_and_of_a_final_order_none_has_
     bench.reconcile([item("1")])
     bench.intake.record_callbacks([callback("1", "-1", "0")])
     unresolve(bench, "2")
+    # An unresolved order needs a person in any case: its attention cannot be dismissed.
     assert offered(client, page_path(bench, "2"))[0] == ("resolve", "needed")
+    assert "dismiss" not in dict(offered(client, page_path(bench, "2")))
     assert offered(client, page_path(bench, "3"))[0] == ("check", "needed")
     assert offered(client, page_path(bench, "1")) == [("dismiss", ""), ("resend", ""), ("reopen", "apart")]
 

@@ -1,6 +1,8 @@
 """Claims of notifications and notes of how deliveries ended, on every database."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
@@ -102,6 +104,30 @@ def test_what_is_claimed_is_leased_for_20_seconds_and_not_claimed_again(
     assert other.claim() == []
     other.database.step = timedelta(seconds=21)
     assert len(other.claim()) == 5
+
+
+@pytest.mark.slow
+def test_two_workers_on_one_outbox_claim_nothing_twice(bench: Workbench, process: Process, other: Process) -> None:
+    put_notifications(bench, 300)
+    have_begun = threading.Barrier(2)
+
+    def claim_all(one: Process) -> list[str]:
+        claimed: list[str] = []
+        for number in range(200):
+            claims = one.claim(3)
+            if number == 0:
+                have_begun.wait(60)
+            claimed += [one.event_id for one in claims]
+            one.end(claims, OK)
+        return claimed
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(claim_all, (process, other))
+    assert len(first) + len(second) == 300
+    assert len({*first, *second}) == 300
+    assert first
+    assert second
+    assert {row.state for row in notifications(bench)} == {NotificationState.DELIVERED}
 
 
 def test_a_success_is_noted_with_what_the_receiver_said(bench: Workbench, process: Process) -> None:

@@ -16,6 +16,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
         "if echoes_price and amount:",
     ),
     ("verdicts", "is_due_now=polled_by is None,", "is_due_now=False,"),
+    ("verdicts", 'denies_order(report.remark or "", shows_number=shows_number)', "denies_order('', shows_number=True)"),
     ("denials", "(_OF_AN_ORDER,) if shows_number", "(_OF_AN_ORDER, _OF_SOMETHING) if shows_number"),
     ("settlement", "if verdict.amount is None or verdict.amount == (", "if verdict.amount is None or 0 == ("),
     ("settlement", "Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}", "Attention.REJECTED_BY_PLATFORM}"),

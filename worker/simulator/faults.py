@@ -57,6 +57,8 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "gbk": lambda answer: answer.decode().encode("gbk"),
     "bom": lambda answer: b"\xef\xbb\xbf" + answer,
     "doubled-keys": _doubled_keys,
+    "nan": lambda answer: b'{"trafficSts":NaN,"oriAmount":NaN}',
+    "huge-number": lambda answer: b'{"trafficSts":"1","oriAmount":1e400}',
     "deep": lambda answer: b"[" * _DEPTH + b"]" * _DEPTH,
     "wrong-types": lambda answer: b'{"requestId":[1],"trafficSts":{"a":1},"oriAmount":true}',
     "gzip-bomb": lambda answer: _bomb(),
@@ -76,7 +78,7 @@ class Faults:
     """The faults in force. Without arguments: none."""
 
     shares: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = field(default_factory=dict)
-    """By the fault's name: of all answers, or of all items. Both sums are 1 at most."""
+    """By the fault's name: of all answers, or of all items. The sum of each must be 1 at most; it is not checked."""
     latency: Annotated[Delay, BeforeValidator(_delay)] = _NO_DELAY
     """From the decision of an answer to its first byte, in seconds: a slow answer is also an old one."""
     retry_after: Seconds | None = None

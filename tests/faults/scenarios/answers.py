@@ -13,7 +13,9 @@ _SHORTEST = Scale(window=0.5, deadline=0.6, tick=0.1)
 # No query that the deadline cuts makes suspects of the orders before the platform has refused them.
 _ONE_BATCH = Scale(window=0.5, deadline=2.0, tick=0.1)
 
-_GARBAGE = ("html", "empty", "cut", "gbk", "bom", "doubled-keys", "deep", "wrong-types", "gzip-bomb")
+_GARBAGE = (
+    *("html", "empty", "cut", "gbk", "bom", "doubled-keys", "nan", "huge-number", "deep", "wrong-types", "gzip-bomb"),
+)
 _GARBAGE_MEMORY = 32 * 1024
 """The most KiB that garbage may cost a process: half of the decoded bomb, eight times what may be read."""
 

@@ -121,6 +121,11 @@ def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the
     assert (verdict.is_denial, verdict.is_due_now) == (True, is_callback)
 
 
+@pytest.mark.parametrize("remark", ["手机号码不存在", "无此套餐"])
+def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
+    assert verdict_of(make_report(traffic_sts="-1", remark=remark, mobile="1*")).is_denial
+
+
 @given(
     remark=st.sampled_from([*NO_SUCH_ORDER, *REAL_FAILURES]) | st.text(max_size=20),
     mobile=st.sampled_from(SHOWS_NOTHING),

@@ -227,6 +227,12 @@ def test_a_group_is_halved_by_its_tenth_unavailable_failure_in_a_row_and_by_none
     assert {order.unavailable_failures for order in tenth} == {0}
 
 
+def test_an_answer_between_two_unreadable_failures_resets_the_count() -> None:
+    polled = replace(BATCH[0], batch_failures=1, unavailable_failures=9)
+    open_order = after(answered([polled], [make_report(1, traffic_sts="0")]))
+    assert (open_order.batch_failures, open_order.unavailable_failures) == (0, 0)
+
+
 def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
     effects = failed(BATCH, REFUSED)
     orders = [change.after for change in effects.changes]
