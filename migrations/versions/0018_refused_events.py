@@ -17,7 +17,6 @@ branch_labels = None
 depends_on = None
 
 _BULK, _RETRY = 1, 2
-# With their types: `migrate --sql` writes the values out.
 _NOTIFICATIONS = sa.table(
     "notifications",
     sa.column("state", sa.String),

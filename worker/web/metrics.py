@@ -93,7 +93,7 @@ class MetricSource:
             # It begins each, so that the waits end together.
             shared.latest(0)
         figures = {
-            count: shared.latest(_PATIENCE_SECONDS) or shared.latest(_WAIT_SECONDS)
+            count: shared.latest(_WAIT_SECONDS) if (known := shared.latest(_PATIENCE_SECONDS)) is None else known
             for count, shared in self._counts.items()
         }
         return Reading(gauges=replace(gauges, counts=CountedRows(**figures)), totals=self._fresh_totals())

@@ -114,7 +114,7 @@ class SharedReading(Generic[T]):
             if self._under_way is not under_way:
                 return
             self._under_way, self._last = None, under_way
-            self._kept_until = self._end_of_keeping(began_at)
+            self._kept_until = began_at + max(self.kept_seconds, self.share * (self.clock() - began_at))
             self._shown_until = max(self._kept_until, began_at + self.oldest_seconds)
             under_way.set_result(value)
 
@@ -128,13 +128,10 @@ class SharedReading(Generic[T]):
                 self._last, self._shown_until = under_way, began_at + self.oldest_seconds
                 under_way.set_exception(error)
                 return
-            self._kept_until = self._end_of_keeping(began_at)
+            self._kept_until = began_at + self.kept_seconds
             under_way.set_result(self._shown(self.clock()))
         # Last: it may raise, too.
         self.report(error)
-
-    def _end_of_keeping(self, began_at: float) -> float:
-        return began_at + max(self.kept_seconds, self.share * (self.clock() - began_at))
 
 
 class Apart:

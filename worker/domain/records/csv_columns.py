@@ -17,7 +17,6 @@ QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
     *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
 )
-POLLED_ORDERS = ("polled_id", "id", "state", "attention", "absent")
 NOTIFICATIONS = (
     *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
