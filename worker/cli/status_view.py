@@ -61,7 +61,7 @@ _MOST_BATCHES = 10
 _BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
 _NO_SLOTS = N_("No worker has run on this database yet: start one with `reconciler run`.")
-_MORE = N_("What needs a person: `reconciler todo`. Endpoints: `reconciler notifications`. Acts: `reconciler acts`.")
+_MORE = N_("See also `reconciler todo`, `reconciler notifications`, `reconciler acts`.")
 _WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to.")
 
 
