@@ -303,6 +303,3 @@ def test_the_text_of_an_error_does_not_hold_what_was_written(migrated_database_u
             connection.execute(statement, {"mobile": "13912345678"})
         assert "nowhere" in str(caught.value)
         assert "13912345678" not in str(caught.value)
-
-
-# ------------------------------------------------------------------------------------------------- the whole worker

@@ -39,7 +39,6 @@ ANN = Operator(name="ann", reason="moved")
 SECRETS = ("whsec_" + "A" * 32,)
 GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook?k=v", secrets=SECRETS))
 MOVED = replace(GIVEN, target=Webhook(url="https://two.example/hook", secrets=SECRETS))
-MOVED_AGAIN = replace(GIVEN, target=Webhook(url="https://three.example/hook", secrets=SECRETS))
 ROUGH: dict[str, Any] = {"rest_level": 3, "failed_in_row": "[1]", "last_failed_id": 1}
 
 
