@@ -1,4 +1,4 @@
-"""Learns the final state of recharge orders whose callback never came."""
+"""Learn the final state of recharge orders whose callback never came."""
 
 import gc
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from importlib import import_module
 
 @contextmanager
 def loading_for_good() -> Iterator[None]:
-    """Load modules that stay until the process ends.
+    """Turn garbage collection off while modules are loaded that stay until the process ends.
 
-    Python searches for garbage again and again meanwhile, among all that was loaded: a sixth of the start of a program.
+    Otherwise Python would search all loaded objects again and again, which takes a sixth of a program's start.
     """
     gc.disable()
     try:
@@ -21,10 +21,10 @@ def loading_for_good() -> Iterator[None]:
 
 
 def __getattr__(name: str) -> object:
-    """The Celery app, for `celery -A worker`, as `worker.app`. Raises AttributeError for any other name.
+    """Load the Celery app as `worker.app`, for `celery -A worker`. Raises AttributeError for any other name.
 
-    Celery's own search for the app hides an error in `worker/celery.py` and reports that there is no app. It shows an
-    error that is raised here.
+    Celery also searches `worker/celery.py` itself, but that search hides any error there and reports that there is no
+    app. Celery shows errors that are raised here.
     """
     if name == "app":
         with loading_for_good():

@@ -1,1 +1,1 @@
-"""The decisions, without any outside library: what an order is, when to query, what to poll, what to believe."""
+"""The decisions, on the standard library alone: when to query, which orders to poll, and what to believe."""

@@ -1,11 +1,11 @@
-"""Who may do what over HTTP.
+"""Decide who may do what over HTTP.
 
-*Callbacks* are posted with the token in the path, from an address that is allowed.
+*Callbacks* need an account's token in the path, and an allowed address.
 
-*Metrics and health* are read without a sign-in by a request of this machine itself, and by one with a token.
+*Metrics and health* need no sign-in. The request must come from this machine itself, or carry a token.
 
-*The console* takes a sign-in: how long it lasts, when somebody who guesses has to wait, and which form is ours. The
-lengths are those that OWASP's cheat sheets on sessions and on authentication name.
+*The console* needs a sign-in. This module decides how long a sign-in lasts, how long someone who guesses passwords has
+to wait, and whether a form is ours. The durations follow OWASP's cheat sheets on sessions and on authentication.
 """
 
 import hashlib
@@ -30,15 +30,15 @@ ADDRESS_RULE = _(
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Characters that no URL, no proxy and no log writes in another way.
+# URLs, proxies and logs write these characters unchanged.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{24,256}")
 _MOST_TOKENS = 2
-# What a proxy may write for an address: with a port, IPv6 in brackets.
+# An address with a port, as some proxies write it; IPv6 is then in brackets.
 _WITH_PORT = re.compile(r"\[(?P<six>[^\[\]]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}", re.ASCII)
 _BITS_BEFORE_IPV4 = 96
 _NO_TOKEN = "no account has this token, whatever the path says"
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto")
-"""With any of these a request has come through a proxy: some are set up to add the last three alone."""
+"""Headers that show that a request came through a proxy. Some proxies add only the last three."""
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 _BEARER = "bearer "
@@ -46,18 +46,18 @@ SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1_000
 PASSWORD_RULE = _("%(least)s to %(most)s characters, no control character", SHORTEST_PASSWORD, f"{LONGEST_PASSWORD:,}")
 IDLE = timedelta(minutes=30)
-"""After so long without a page a sign-in ends."""
+"""A sign-in ends after this time without a request for a page."""
 LONGEST = timedelta(hours=12)
-"""After so long every sign-in ends."""
+"""A sign-in ends after this time in any case."""
 SEEN_EVERY = timedelta(minutes=1)
-"""It is noted so often at most that somebody looks."""
+"""The use of a sign-in is recorded at most once in this time."""
 
 MOST_BY_NAME = 5
-"""So many sign-ins of one name may fail in a row; from then on the next one has to wait."""
+"""After this many failed sign-ins of one name in a row, the next one has to wait."""
 MOST_BY_ADDRESS = 20
-"""The same of one address, which colleagues may share."""
+"""The same limit for one address, which colleagues may share."""
 
-# Enough that two users hardly ever share one, and few enough that the table stays small whatever names are tried.
+# With this many digits, two users hardly ever share a bucket, and the table stays small whatever names are tried.
 _BUCKET_DIGITS = 4
 _NETWORK_BITS = 64
 _FORGOTTEN_AFTER = timedelta(hours=1)
@@ -67,7 +67,7 @@ _MOST_DOUBLINGS = 10
 
 
 def read_tokens(text: str) -> tuple[str, ...]:
-    """The tokens of an account: one, or two while one replaces the other. Raises ValueError, without the text."""
+    """Read an account's tokens: one, or two while one replaces the other. Raises ValueError, without quoting them."""
     tokens = tuple(text.split())
     if not 1 <= len(tokens) <= _MOST_TOKENS:
         raise Fault("holds %(count)s tokens", len(tokens))
@@ -77,29 +77,29 @@ def read_tokens(text: str) -> tuple[str, ...]:
 
 
 def is_token_of(tokens: Mapping[str, Sequence[str]], account: str, given: str) -> bool:
-    """Whether an account has a token; `tokens` are those of each account.
+    """Whether an account has the token `given`. `tokens` has the tokens of each account.
 
-    Every token is compared, each in constant time: how long it takes says neither how much of a guess is right, nor
-    whether there is such an account.
+    Each token is compared in constant time, and an unknown account also leads to a comparison. So the duration does not
+    show how much of a guess is right, nor whether the account exists.
     """
     return is_one_of(given, tokens.get(account, (_NO_TOKEN,))) and account in tokens
 
 
 def is_one_of(given: str, tokens: Sequence[str]) -> bool:
-    """Whether a text is one of these tokens: each is compared, in constant time, whichever it is."""
-    # Bytes: text of other characters than ASCII cannot be compared so.
+    """Whether a text is one of these tokens. It is always compared with each of them, in constant time."""
+    # `compare_digest` refuses text with other characters than ASCII, so bytes are compared.
     guess = given.encode("utf-8", "surrogatepass")
     matches = [hmac.compare_digest(guess, token.encode()) for token in tokens]
     return any(matches)
 
 
 def callback_path(account: str, token: str) -> str:
-    """The path that the platform posts an account's callbacks to."""
+    """The path to which the platform posts an account's callbacks."""
     return f"/callbacks/{quote(account, safe='')}/{token}"
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
-    """The networks that a text lists; an address is a network of its own. Raises ValueError."""
+    """Read a list of networks. A single address is a network of its own. Raises ValueError."""
     networks: list[Network] = []
     for word in text.replace(",", " ").split():
         try:
@@ -112,10 +112,10 @@ def read_networks(text: str) -> tuple[Network, ...]:
 
 
 def client_address(peer: str | None, forwarded: str | None, trusted_proxies: int) -> Address | None:
-    """The address that a request comes from; None where it cannot be read.
+    """Return the address that a request comes from; None if it cannot be read.
 
-    `peer` is the other end of the connection, `forwarded` all X-Forwarded-For headers joined by commas. Each of the
-    trusted proxies adds one entry at the right; what stands left of them is whatever the client wrote.
+    `peer` is the other end of the connection. `forwarded` has all X-Forwarded-For headers, joined by commas. Each
+    trusted proxy adds one entry at the right end. The client may have written any entries left of these.
     """
     if trusted_proxies == 0:
         return _read_address(peer or "")
@@ -124,7 +124,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted_proxies: int
 
 
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether an address may post; with no networks every address may."""
+    """Whether an address may post callbacks. Without networks, every address may."""
     return not networks or is_in_networks(address, networks)
 
 
@@ -135,7 +135,7 @@ def _read_address(text: str) -> Address | None:
 
 
 def _address(text: str) -> Address | None:
-    """An address, without a port; one of IPv4 that is written in IPv6 as one of IPv4."""
+    """Read an address without a port; None if it is not one. IPv4 that is written as IPv6 becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -145,7 +145,7 @@ def _address(text: str) -> Address | None:
 
 
 def _unmapped_network(network: Network) -> Network:
-    """A network of IPv4 addresses that is written in IPv6 (`::ffff:203.0.113.0/120`) as one of IPv4."""
+    """Return a network, as IPv4 if it is IPv4 written as IPv6, such as `::ffff:203.0.113.0/120`."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _BITS_BEFORE_IPV4:
         return network
@@ -155,13 +155,15 @@ def _unmapped_network(network: Network) -> Network:
 def is_local(
     *, peer: str | None, host: str | None, protocol: str, forwarded_by: Collection[str], trusted_proxies: int
 ) -> bool:
-    """Whether a request was made on this machine, for this machine, by no proxy.
+    """Whether a request comes from this machine, is for this machine, and came through no proxy.
 
-    `peer` is the other end of the connection, `host` the header Host: a page of another site that makes a browser here
-    ask names that site. `forwarded_by` are those of the forwarding headers that it has. nginx adds none unless it is
-    told to, and names us as host; an old one asks by HTTP/1.0 then, which no browser does, but one since 1.29.7 looks
-    like a browser here. So nothing that is about an order may depend on this. Where proxies are trusted one stands
-    before us, and nothing is local.
+    `peer` is the other end of the connection. `host` is the Host header: if a page of another site makes a local
+    browser send the request, it names that site. `forwarded_by` are the forwarding headers of the request. If proxies
+    are trusted, there is one in front of us, so no request is local.
+
+    Some proxies cannot be recognised: unless configured otherwise, nginx adds no forwarding header and names us as
+    Host. Older versions then use HTTP/1.0, which no browser does, but nginx since 1.29.7 looks like a browser. So
+    nothing about orders may depend on this function.
     """
     if trusted_proxies or forwarded_by or protocol == "HTTP/1.0" or not _is_loopback(peer or ""):
         return False
@@ -170,18 +172,18 @@ def is_local(
 
 
 def has_token(authorization: str | None, tokens: Sequence[str]) -> bool:
-    """Whether a header `Authorization: Bearer TOKEN` has one of the tokens."""
+    """Whether the header `Authorization: Bearer TOKEN` has one of these tokens."""
     given = authorization or ""
     return given.lower().startswith(_BEARER) and is_one_of(given[len(_BEARER) :].strip(), tokens)
 
 
 def is_in_networks(address: Address | None, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of these networks; in none where there is none."""
+    """Whether an address is in one of these networks. Without an address, return False."""
     return address is not None and any(address in network for network in networks)
 
 
 def is_loopback_name(name: str) -> bool:
-    """Whether a host is this machine: `localhost`, or an address of loopback."""
+    """Whether a host name means this machine: `localhost`, or a loopback address."""
     return name == "localhost" or _is_loopback(name)
 
 
@@ -191,25 +193,26 @@ def _is_loopback(text: str) -> bool:
 
 
 def password_fault(password: str) -> Sentence | None:
-    """Why a text cannot be a password, or None where it can."""
+    """Return why a text cannot be a password; None if it can."""
     is_password = is_fit(password, LONGEST_PASSWORD, SHORTEST_PASSWORD)
     return None if is_password else _("cannot be taken; accepted: %(rule)s", PASSWORD_RULE)
 
 
 def digest_of(secret: str) -> str:
-    """What is stored of a token or a password hash: enough to know it again, and useless to a reader."""
+    """The SHA-256 of a token or password hash, which is stored in its place. It can be compared, but not used."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def begun(user: User, now: datetime) -> SignIn:
-    """The sign-in of a user at this time."""
+    """Return the sign-in of a user that begins at this time."""
     return SignIn(user_name=user.name, password_digest=digest_of(user.password_hash), created_at=now, seen_at=now)
 
 
 def lasts(sign_in: SignIn, user: User | None, now: datetime) -> bool:
-    """Whether a sign-in is still good. `user` is the one who has its name now; with another password it has ended.
+    """Whether a sign-in is still valid. `user` is the user who now has its name; a changed password ends the sign-in.
 
-    One that begins ahead of `now` was written before a clock was set back: how long it would last is not known.
+    A sign-in that begins ahead of `now` was written before a clock was set back. It is not valid, because its age is
+    unknown.
     """
     is_same = user is not None and hmac.compare_digest(digest_of(user.password_hash), sign_in.password_digest)
     is_recent = now - sign_in.seen_at < IDLE and now - sign_in.created_at < LONGEST
@@ -217,36 +220,40 @@ def lasts(sign_in: SignIn, user: User | None, now: datetime) -> bool:
 
 
 def is_to_be_noted(sign_in: SignIn, now: datetime) -> bool:
-    """Whether it is time to write again that somebody looks."""
+    """Whether it is time to record the use of a sign-in again."""
     return abs(now - sign_in.seen_at) >= SEEN_EVERY
 
 
 def name_subject(name: str) -> str:
-    """What the failures of a name are counted as.
+    """The subject under which the failures of a name are counted.
 
-    Names share a bounded number of subjects, whether there is such a user or not, and no wait says which.
+    All names, known or not, share a limited number of subjects. So a wait does not show whether a user exists.
     """
     return f"name:{digest_of(name)[:_BUCKET_DIGITS]}"
 
 
 def address_subject(address: Address | None) -> str:
-    """The same of an address; those of one IPv6 network of 64 bits, which one host may have, are one."""
+    """The subject under which the failures of an address are counted.
+
+    All addresses of an IPv6 /64 network count as one, because one host may have the whole network.
+    """
     if isinstance(address, IPv6Address):
         return f"from:{digest_of(str(IPv6Network((address, _NETWORK_BITS), strict=False)))[:_BUCKET_DIGITS]}"
     return f"from:{digest_of(str(address))[:_BUCKET_DIGITS]}"
 
 
 def wait_until(failures: Failures | None, now: datetime) -> datetime | None:
-    """Until when a sign-in is not even tried; None where it may be.
+    """Return until when no sign-in is tried; None if one may be tried now.
 
-    A wait that lies further ahead than any is long was written before a clock was set back, and is over.
+    If the end of a wait is further ahead than the longest wait, it was written before a clock was set back. Such a wait
+    is over.
     """
     until = None if failures is None else failures.locked_until
     return until if until is not None and now < until <= now + _LONGEST_WAIT else None
 
 
 def one_more(failures: Failures | None, most: int, now: datetime) -> Failures:
-    """The count with one more failure. From `most` on there is a wait, which doubles up to 15 minutes."""
+    """Return the count with one more failure. From `most` failures on, it has a wait that doubles up to 15 minutes."""
     is_recent = failures is not None and abs(now - failures.last_at) < _FORGOTTEN_AFTER
     count = failures.count + 1 if failures is not None and is_recent else 1
     doublings = min(count - most, _MOST_DOUBLINGS)
@@ -255,29 +262,29 @@ def one_more(failures: Failures | None, most: int, now: datetime) -> Failures:
 
 
 def one_less(failures: Failures) -> Failures | None:
-    """The count of an address without a try that succeeded after all; None where nothing is left of it."""
+    """Return the count of an address without a try that succeeded in the end; None if the count is then 0."""
     if failures.count <= 1:
         return None
     return Failures(count=failures.count - 1, last_at=failures.last_at)
 
 
 def forgotten_before(now: datetime) -> datetime:
-    """Failures that were last counted before this time count no more."""
+    """The start of the time in which failures count. A count whose last failure was earlier no longer applies."""
     return now - _FORGOTTEN_AFTER
 
 
 def form_token(secret: str, purpose: str) -> str:
-    """What a form of ours carries: only who has the cookie with this secret can know it."""
+    """The token that a form of ours carries. It can be computed only with the secret, which the user's cookie holds."""
     return hmac.new(secret.encode("utf-8", "surrogatepass"), purpose.encode(), "sha256").hexdigest()
 
 
 def is_form_token(given: str, secret: str, purpose: str) -> bool:
-    """Whether a form carries it; in constant time."""
+    """Whether a form carries the right token. The comparison takes constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), form_token(secret, purpose).encode())
 
 
 def is_foreign(*, fetch_site: str | None, origin: str | None, host: str) -> bool:
-    """Whether another site sent a form, as far as the browser says: Sec-Fetch-Site, Origin, and our own Host."""
+    """Whether another site sent a form, according to the browser's Sec-Fetch-Site, or else its Origin and our Host."""
     if fetch_site in ("same-origin", "none"):
         return False
     if fetch_site == "cross-site":

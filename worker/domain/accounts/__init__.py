@@ -1,1 +1,1 @@
-"""What is decided of an account: its back-off, and how its platform answers."""
+"""Decisions about an account: its pauses and back-off, and what answers teach about its platform."""

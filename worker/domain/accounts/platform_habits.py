@@ -1,11 +1,11 @@
-"""How a platform answers queries of several orders, as learned from its answers: the documentation does not say.
+"""Learn how a platform answers queries of several orders, because its documentation does not say.
 
-*One item.* A platform that answers only the first order of a batch would make all others appear absent. Three such
-batches in a row raise the suspicion, and one query of an order that was left out decides it.
+*One item.* If a platform answered only the first order of a batch, all others would seem absent. Three such batches in
+a row raise the suspicion. A query of one order that was left out then decides.
 
-*Echoes.* Whether answers name orders by customParm, and so whether batches by customParm are safe. It is learned from
-items that were believed, in answers to queries by customParm, and it can end: a platform may stop, or may echo only
-where it is polled one order.
+*Echoes.* Batches by customParm are safe only if answers name their orders by customParm. The worker learns this from
+believed items in answers to queries by customParm. Echoes can end: a platform may stop them, or may echo only in
+answers about one order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,28 +26,32 @@ from worker.domain.records.orders import IdKind, Lane, OrderState
 from worker.domain.records.queries import Query
 
 FEWEST_IDS_AS_EVIDENCE = 5
-"""A batch of fewer ids that is answered with one item proves nothing."""
+"""The fewest ids of a batch whose answer with one item counts as evidence."""
 STREAK_BEFORE_PROBE = 3
 EMPTY_BATCHES_BEFORE_ENDING = 3
-"""So many batches by customParm in a row without an item end the belief that it is echoed."""
+"""After this many batches by customParm in a row without an item, the worker no longer relies on echoes."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
-    """Whether an answer may be a one-item platform's: one item for a batch that is large enough as evidence."""
+    """Whether an answer may show a one-item platform: it has one item, and the batch is large enough as evidence."""
     return len(query.orders) >= FEWEST_IDS_AS_EVIDENCE and answer.item_count == 1
 
 
 def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
-    """Whether what a batch's answer leaves out is not absent: the platform is known to answer one order, and did."""
+    """Whether the orders that a batch's answer leaves out do not count as absent.
+
+    This is so if the platform is known to answer only one order, and did so.
+    """
     return state.one_item_mode and not query.is_alone and answer.item_count == 1
 
 
 def learn_one_item(
     state: AccountState, query: Query, answer: Answer, now: datetime, rules: Rules
 ) -> tuple[AccountState, int | None]:
-    """What an answer teaches about one-item platforms.
+    """Learn from an answer whether the platform is a one-item platform.
 
-    Returns the account's state, and the query from which on the absences of one-item answers are to be reset, if any.
+    Return the account's state, and a query id or None. If there is an id, reset the absences from one-item answers
+    since that query.
     """
     if answer.item_count >= 2:
         return _no_suspicion(replace(state, one_item_mode=False, batch_retry_at=None)), None
@@ -67,10 +71,10 @@ def learn_one_item(
 def with_probe(
     changes: Iterable[Change], state: AccountState, query: Query, answer: Answer, now: datetime
 ) -> Iterator[Change]:
-    """The changes of a one-item answer, where one of the orders that it left out is to be polled alone, soon.
+    """Yield the changes. If a one-item answer requires a probe, one order that it left out will be polled alone soon.
 
-    `state` is the account's after the answer. Every third batch of the streak picks another order: a callback
-    may have settled the one before.
+    `state` is the account's state after the answer. Every third batch of the streak picks an order again, because a
+    callback may have settled the one before.
     """
     streak = state.one_item_streak
     is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
@@ -79,7 +83,7 @@ def with_probe(
         is_pending = change.after.state is OrderState.PENDING
         if is_wanted and is_pending and change.after.id in left_out and query.holds(change.before):
             is_wanted = False
-            # Marked like a requested check: it must not wait behind all other orders that are polled one by one.
+            # The order is marked like a requested check, so that it does not wait for all others that are polled alone.
             probe = replace(
                 change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
             )
@@ -90,16 +94,16 @@ def with_probe(
 
 
 def names_no_order(query: Query, answer: Answer) -> bool:
-    """Whether an answer to a batch by customParm names none of its orders: then it polled none of them."""
+    """Whether the answer to a batch by customParm names no order of the batch. Then no order was polled."""
     return query.id_kind is IdKind.CUSTOM_PARM and not query.is_alone and not answer.said
 
 
 def learn_echo(
     state: AccountState, query: Query, answer: Answer, now: datetime, rules: Rules, *, has_believed_echo: bool
 ) -> AccountState:
-    """What an answer teaches about echoes of customParm; of a query by requestId, nothing.
+    """Learn from an answer whether the platform echoes customParm. An answer to a query by requestId teaches nothing.
 
-    `has_believed_echo`: whether an item was believed that carries its order's customParm.
+    `has_believed_echo` is True if a believed item has the customParm of its order.
     """
     if query.id_kind is not IdKind.CUSTOM_PARM:
         return state

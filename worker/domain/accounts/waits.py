@@ -1,8 +1,9 @@
-"""How long an account waits: the pauses of an operator, and the back-off after query failures.
+"""Pauses by an operator, and the back-off after query failures.
 
-A back-off has a jitter, and restarts after a clock step. Many query failures in a row, as from a firewall, say nothing
-about single orders: ten of the kinds that make suspects are an outage. Three answers in a row after it return the
-suspects that these failures made or halved to the batches. Lone suspects that failed again while others succeeded stay.
+A back-off has jitter, and restarts if a clock was stepped. Many query failures in a row, for example because of a
+firewall, say nothing about single orders. Ten failures in a row, of the kinds that make suspects, are an outage. Three
+answers in a row end it. The suspects that these failures made or halved then return to the batches. A lone suspect that
+failed again while others succeeded stays a suspect.
 """
 
 from collections import defaultdict
@@ -23,9 +24,9 @@ LONGEST_RETRY_AFTER_WINDOWS = 60
 FAILURES_OF_AN_OUTAGE = 10
 ANSWERS_AFTER_AN_OUTAGE = 3
 RETURN_WINDOWS = 360
-"""Suspects are returned at most once in so many windows."""
+"""Suspects are returned at most once in this many windows."""
 FAILED_AGAIN = 2
-"""A suspect that failed alone so often, with a success of others in between, is not returned."""
+"""A suspect that failed alone this often, with successful queries of others in between, is not returned."""
 
 
 def back_off(
@@ -37,10 +38,10 @@ def back_off(
     at_least: float = 0.0,
     is_requested: bool = False,
 ) -> AccountState:
-    """Back off for 1 window, doubling to 15; a longer wait stays.
+    """Back off for 1 window at first, then for twice as long each time, up to 15 windows. A longer wait stays.
 
-    `jitter` (0 to 1) adds up to a tenth. The platform asks for `at_least` seconds of it, which count up to 60 windows;
-    `is_requested`: it asks for all of it.
+    `jitter` (0 to 1) adds up to a tenth. `at_least` is the wait that the platform asked for, in seconds; at most 60
+    windows of it count. `is_requested` says that the platform asked for the whole wait.
     """
     windows = min(2**state.backoff_level * (1 + jitter / 10), LONGEST_BACKOFF_WINDOWS)
     if state.configuration_refused:
@@ -55,7 +56,7 @@ def back_off(
 
 
 def end_back_off(state: AccountState) -> AccountState:
-    """One success ends the back-off and resets what it counted."""
+    """End the back-off after a success, and reset its counts."""
     return replace(
         state,
         backoff_level=0,
@@ -69,32 +70,32 @@ def end_back_off(state: AccountState) -> AccountState:
 
 
 def wait_a_window(state: AccountState, rules: Rules, now: datetime, *, is_unreachable: bool) -> AccountState:
-    """Back off for one window after a failure that the host alone may have; a longer wait stays."""
+    """Back off for one window after a failure whose cause may be this host alone. A longer wait stays."""
     waiting = _wait_at_least(state, rules.window_seconds, now)
     return waiting if waiting is state else replace(waiting, backoff_unreachable=is_unreachable)
 
 
 def end_wait(state: AccountState, now: datetime) -> AccountState:
-    """An operator ends the wait, but not what the platform asked for. Only a success resets what a back-off counts."""
+    """End the wait for an operator, except the part that the platform asked for. The counts of the back-off stay."""
     until, requested = state.backoff_until, state.backoff_requested_until
     if until is None or until <= now:
         return state
     if requested is None or requested <= now:
         return replace(state, backoff_until=None, backoff_seconds=0.0, backoff_requested_until=None)
-    # It keeps its begin: an answer to a query from before that does not end a back-off.
+    # The begin of the back-off stays, because an answer to a query from before its begin must not end it.
     kept = min(until, requested)
     seconds = state.backoff_seconds - (until - kept).total_seconds()
     return replace(state, backoff_until=kept, backoff_seconds=seconds)
 
 
 def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> AccountState:
-    """After -205: query one order every 15 windows until a success. A longer wait stays."""
+    """Query one order every 15 windows until a success, because the platform answered -205. A longer wait stays."""
     state = replace(state, configuration_refused=True)
     return _wait_at_least(state, LONGEST_BACKOFF_WINDOWS * rules.window_seconds, now)
 
 
 def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
-    """Start a back-off again from now where it ends further ahead than its own length: a clock was stepped."""
+    """Restart a back-off from now if its end is further ahead than its length, because a clock was stepped."""
     if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
         return state
     requested = state.backoff_requested_until
@@ -105,15 +106,15 @@ def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
 
 
 def waits(state: AccountState, now: datetime) -> bool:
-    """Whether a grant would query nothing for the account: it is paused, or backs off."""
+    """Whether a grant would not query the account, because it is paused or backs off."""
     if state.is_paused(now):
         return True
-    # The grant restarts a back-off that a stepped clock has extended.
+    # The grant restarts a back-off that a clock step has lengthened.
     return state.is_backed_off(now) and restart_stepped_backoff(state, now) == state
 
 
 def may_query_at(slot_due_at: datetime, states: Collection[AccountState], now: datetime) -> datetime | None:
-    """From when on a slot may carry a query of one of its accounts; None while all of them are paused."""
+    """When a slot may carry a query of any of these accounts; None if all of them are paused."""
     if not states:
         return slot_due_at
     starts = [
@@ -132,31 +133,31 @@ def _wait_at_least(state: AccountState, seconds: float, now: datetime) -> Accoun
 
 
 def group_number(query_id: int, half: int) -> int:
-    """The number of a group of suspects. Each query has two of its own, so no other query makes the same group."""
+    """The number of a suspect group. `half` is 0 or 1. Each query has two numbers, which no other query uses."""
     return query_id * 2 + half
 
 
 def count_failure(state: AccountState, query: Query) -> AccountState:
-    """The account's state after a query failure of a kind that makes suspects."""
+    """Return the account's state after a query failure of a kind that makes suspects."""
     failures = state.failures_in_row + 1
-    # With several slots queries may end in another order than they began.
+    # With several slots, queries may end in another order than they began.
     since = min(state.failing_since or query.id, query.id)
     state = replace(state, failures_in_row=failures, failing_since=since, answers_in_row=0)
     if failures < FAILURES_OF_AN_OUTAGE:
         return state
-    # An outage that was interrupted for less than three answers goes on.
+    # An outage continues if fewer than three answers interrupted it.
     start = min(state.outage_from or since, since)
     return replace(state, outage_from=start, outage_until=max(state.outage_until or 0, query.id))
 
 
 def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[AccountState, tuple[int, int] | None]:
-    """The account's state after an answered query, and the first and last group of suspects to return, if any."""
+    """Return the account's state after an answered query, and the first and last suspect group to return, if any."""
     state = replace(state, failures_in_row=0, failing_since=None)
     if state.outage_from is None or state.outage_until is None:
         return state, None
     answers = min(state.answers_in_row + 1, ANSWERS_AFTER_AN_OUTAGE)
     returned_at = state.suspects_returned_at
-    # A time in the future means that a clock was set back since.
+    # If the time is in the future, a clock was set back since.
     is_too_soon = returned_at is not None and now - rules.windows(RETURN_WINDOWS) < returned_at <= now
     if answers < ANSWERS_AFTER_AN_OUTAGE or is_too_soon:
         return replace(state, answers_in_row=answers), None
@@ -166,43 +167,43 @@ def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Acco
 
 
 def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
-    """Return a suspect of an outage to the batches. `query` is the one whose answer showed that the outage is over."""
+    """Return a suspect of an outage to the batches. The answer to `query` showed that the outage is over."""
     bucket = bucket_at(order.submitted_at, order.queried_at, rules)
     after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=bucket)
     return query.record(Change.none(order), after, EventKind.CLEARED, now, CodedText(TextCode.OUTAGE_OVER))
 
 
 MOST_DAYS_AHEAD = 30
-"""How many days ahead a pause may end: it is shown on every page until then."""
+"""How many days ahead a pause may end. Until its end, every page shows it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resumed:
-    """An account before and after somebody has resumed it: its pause and its back-off have ended, or some of it."""
+    """An account before and after an operator resumed it. Its pauses have ended, and all or part of its back-off."""
 
     before: AccountState
     after: AccountState
     now: datetime
-    """By the database's clock."""
+    """The time of the act, on the database's clock."""
 
     @property
     def ended_back_off(self) -> datetime | None:
-        """The end of a back-off that lasts no longer, or shorter; None if there was none that could be ended."""
+        """The former end of a back-off that was ended or shortened; None if none was."""
         return None if self.after.backoff_until == self.before.backoff_until else self.before.backoff_until
 
     @property
     def waits_until(self) -> datetime | None:
-        """Until when the account backs off all the same, because the platform asked for it."""
+        """Until when the account still backs off, because the platform asked for it; None if it does not."""
         return self.after.backoff_until if self.after.is_backed_off(self.now) else None
 
     @property
     def is_resumed(self) -> bool:
-        """Whether there was anything to end; else nothing is recorded."""
+        """Whether there was anything to end. If not, nothing is recorded."""
         return self.before.is_paused(self.now) or self.ended_back_off is not None
 
 
 def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextCode | None:
-    """Why a pause cannot begin at one time, or now with None, and end at another; None if it can."""
+    """Return why a pause cannot have this begin (None: now) and this end; None if it can."""
     if ends <= now:
         return TextCode.PAUSE_IS_OVER
     if begins is not None and ends <= begins:
@@ -211,10 +212,11 @@ def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextC
 
 
 def pause(state: AccountState, act: Act, until: datetime | None, begins: datetime | None = None) -> AccountState:
-    """The account with one more pause, from a time on or, with None, from now on; `until` None: an operator ends it.
+    """Return the account with one more pause, from `begins` (None: now) until `until` (None: an operator ends it).
 
-    A pause from now on replaces what was paused by hand, its end as well. A pause with a begin replaces nothing. It is
-    on at once if its begin has passed. Pauses that have ended are dropped, and one that is the same but for its act.
+    A pause from now on replaces the earlier pauses without a given begin, even if they end later. A pause with a given
+    begin replaces nothing; it is on at once if its begin has passed. Pauses that have ended are dropped. So is a pause
+    that differs from the new one only in its act.
     """
     added = Pause(
         paused_at=begins or act.now,
@@ -230,21 +232,22 @@ def pause(state: AccountState, act: Act, until: datetime | None, begins: datetim
 
 
 def resume(state: AccountState, now: datetime) -> Resumed:
-    """End all pauses that are on, and a back-off; what the platform asked for is waited for all the same. Plans
-    stay."""
+    """End all pauses that are on, and the back-off, except a wait that the platform asked for. Planned pauses stay."""
     before = restart_stepped_backoff(state, now)
     after = replace(before, pauses=tuple(before.planned_pauses(now)))
     return Resumed(before=before, after=end_wait(after, now), now=now)
 
 
 def without_pauses(state: AccountState, cancelled: Collection[Pause]) -> AccountState:
-    """The account without these of its pauses."""
+    """Return the account without these pauses."""
     return replace(state, pauses=tuple(one for one in state.pauses if one not in cancelled))
 
 
 def announced_pauses(states: Iterable[AccountState], now: datetime) -> list[tuple[Pause, list[str]]]:
-    """Each pause with an end that is on or is the next plan of an account, with its accounts; the earliest comes first.
-    A pause without an end may stay for good, so it is not announced. Accounts that were paused in one act are together.
+    """Return the pauses to announce, with their accounts, the earliest first.
+
+    These are the pauses that are on, and each account's next planned one. A pause without an end may last for good, so
+    it is not announced. Accounts that one act paused share one entry.
     """
     found: defaultdict[Pause, list[str]] = defaultdict(list)
     announced: set[Pause] = set()

@@ -1,1 +1,1 @@
-"""The platform's callbacks: their body, the orders they name, and when one is refused at once."""
+"""The platform's callbacks: their bodies, the orders that they name, and their refusal under overload."""

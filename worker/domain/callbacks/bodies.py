@@ -1,6 +1,6 @@
-"""Callbacks that come over HTTP, from the bytes of a body to one item: which are refused, and what the others say.
+"""Read the HTTP body of a callback as one item, or refuse it.
 
-A body is JSON or form fields; UTF-8, as labelled, or GB18030.
+A body is JSON or form fields. It is tried as UTF-8, then in the encoding of its label, then as GB18030.
 """
 
 import codecs
@@ -17,30 +17,30 @@ from worker.domain.wire.fields import id_fault, is_known_key, json_type, read_re
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
 LONGEST_BODY = 64 * 1024
-"""Bytes of a body that is read; the documented callback has about 200."""
+"""The longest body that is accepted, in bytes; the documented callback has about 200."""
 LONGEST_DRAINED = 1024 * 1024
-"""Bytes of a longer body that are read and dropped, so that its sender gets to read the answer."""
+"""A longer body is read up to this many bytes and dropped, so that its sender can read the answer."""
 
 _MOST_FIELDS = 100
 _BLANK = b" \t\r\n"
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-# Python's own notations. They decode nearly anything, into other words.
+# Python's own encodings. They decode nearly any bytes, but into different text.
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 LONGEST_PAYLOAD = 16_000
-"""Characters; the documented callback has about 200."""
+"""The most characters of a callback as JSON; the documented callback has about 200."""
 _LONGEST_SHOWN = 64
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 class BodyFault(Refusal):
-    """A body that holds no item; `str()` says why, without quoting the body."""
+    """The body contains no item; `str()` says why, without quoting the body."""
 
 
 def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
-    """The item that a body holds. `content_type` is the header's value. Raises BodyFault, and nothing else.
+    """Return the item that a body contains. Raise only BodyFault. `content_type` is the header's value.
 
-    A body that begins with `{` is JSON, whatever its label says; any other one is read as form fields: of the item's
-    own names, or one that holds the item as JSON.
+    A body that begins with `{` is JSON, whatever its label says. Any other body is read as form fields: those of the
+    item, or one that contains the item as JSON.
     """
     whole = body.removeprefix(codecs.BOM_UTF8).strip(_BLANK)
     if not whole:
@@ -52,12 +52,12 @@ def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
 
 
 def shown_body(body: bytes) -> str:
-    """A body as text, to be kept: bytes that are not UTF-8 are written as escapes."""
+    """Return a body as text to store. Bytes that are not UTF-8 become escapes."""
     return storable(body.decode("utf-8", "backslashreplace"), LONGEST_BODY)
 
 
 def _object_in(text: str) -> Mapping[str, object]:
-    """The object in a text that begins with `{`: other JSON does not."""
+    """Return the object in a text that begins with `{`, as no other JSON does."""
     try:
         return cast(Mapping[str, object], parse(text))
     except JsonFault as fault:
@@ -65,7 +65,7 @@ def _object_in(text: str) -> Mapping[str, object]:
 
 
 def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
-    # As Latin-1 every byte stays one character, so that the fields are taken apart before they are decoded.
+    # Latin-1 keeps every byte as one character, so the fields can be separated before they are decoded.
     try:
         pairs = parse_qsl(
             body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS
@@ -90,14 +90,14 @@ def _item_in(fields: Mapping[str, str]) -> Mapping[str, object]:
 
 
 def _decoded(words: Sequence[bytes], content_type: str | None) -> list[str]:
-    """All words in the first encoding in which all of them are text. Raises BodyFault where there is none."""
-    # Damaged UTF-8 decodes in other encodings, into other words.
+    """Decode all words with the first encoding that can decode them all. Raise BodyFault if none can."""
+    # Other encodings would decode damaged UTF-8, but into different text.
     is_damaged = is_damaged_utf_8(b" ".join(words))
     for encoding in ["utf-8"] if is_damaged else _encodings(content_type):
         try:
             return [word.decode(encoding) for word in words]
         except (ValueError, LookupError):
-            # Other bytes, an unknown label, or one of a codec that gives no text.
+            # The bytes are in another encoding, the label is unknown, or its codec does not decode to text.
             continue
     raise BodyFault("the body is text in no encoding: neither UTF-8, nor as it is labelled, nor GB18030")
 
@@ -116,17 +116,17 @@ class Callback:
 
     report: Report
     payload: object
-    """The body as it came."""
+    """The body as received."""
     payload_text: str
-    """The same as JSON."""
+    """The `payload` as JSON."""
     account: str | None = None
-    """The account by whose own address it came; it is about no other. None where its appid has to tell."""
+    """The account whose own address received the callback, which is about no other; None if the appid must decide."""
     trust: Trust = Trust.SETTLE
     repeats: int = 0
-    """How often the same came again while its order was not known."""
+    """How often the same callback came again while its order was unknown."""
 
     def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
-        """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
+        """Return the accounts that it can be about: its own account, or those with its appid; all if none has it."""
         if self.account is not None:
             return (self.account,)
         said = self.report.app_id
@@ -135,10 +135,10 @@ class Callback:
 
 
 def receive(account: str, app_id: str, body: bytes, content_type: str | None, trust: Trust) -> Callback | Rejection:
-    """Read a body that was posted to an account's address; or say why it is refused, for a person.
+    """Read a body that was posted to an account's address, or say for people why it is refused.
 
-    The address alone decides whose callback it is: one with the `appid` of another account is refused, so that who
-    holds the token of one account can do nothing to the orders of another.
+    The address alone decides whose callback it is. A callback with the `appid` of another account is refused, so
+    someone who has the token of one account cannot change the orders of another.
     """
     payload: object = shown_body(body)
     try:
@@ -156,13 +156,13 @@ def receive(account: str, app_id: str, body: bytes, content_type: str | None, tr
 
 
 def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
-    """Read one callback body; returns it, or why it cannot be kept for an order. Never raises."""
+    """Read one callback body. Return the callback, or why it cannot be kept for an order. Never raise."""
     if not isinstance(item, Mapping):
         return (_("callback: must be an object, not %(type)s", json_type(item)),)
     try:
         payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
     except (TypeError, ValueError, RecursionError):
-        # Very long integers and very deep nesting, for instance: Python can read more than it can write.
+        # Python can read more than it can write: very long integers, for instance, or very deep nesting.
         return (_("callback: cannot be written as JSON; accepted: the platform's own body, parsed"),)
     if len(payload_text) > LONGEST_PAYLOAD:
         return (_("callback: is longer than %(count)s characters", LONGEST_PAYLOAD),)

@@ -1,9 +1,9 @@
-"""Callbacks after which an order is polled: hints (`Trust.CHECK`), and results that prove nothing by themselves.
+"""Poll an order after a callback that is only a hint (`Trust.CHECK`), or whose result proves nothing by itself.
 
-A query says what is true, so a forged callback gains a place in a query, and settles nothing. Two bounds keep forged
-callbacks from being a flood: they have each order polled once per re-query interval, and at most half a batch goes to
-such orders out of turn, as to requested checks. A callback that comes too early is not dropped: its order is polled
-when the interval has passed.
+The query decides: a forged callback can get its order polled, but cannot settle it. Two bounds limit a flood of forged
+callbacks. They get each order polled at most once per re-query interval; and such orders, together with requested
+checks, take at most half of a batch out of turn. A callback that comes too early is not dropped: its order is polled
+once the interval has passed.
 """
 
 from dataclasses import replace
@@ -21,10 +21,10 @@ _SHORTEST_INTERVAL_WINDOWS = 2
 
 
 def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
-    """Have an order polled if the callback reports a result. An unresolved order stays unresolved until then.
+    """Request a poll of the order if the callback reports a result. An unresolved order stays unresolved until then.
 
-    If the order is final or cancelled, a contradiction raises `late_conflict`; anything else is only recorded. `app_id`
-    is that of the order's account.
+    If the order is final or cancelled, a contradiction sets the attention `late_conflict`; anything else is only
+    recorded. `app_id` belongs to the order's account.
     """
     if not order.state.may_settle:
         echoes_price = order.account in rules.echoing_accounts
@@ -39,12 +39,12 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
 
 
 def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
-    """A pending or unresolved order that is polled after this callback: now, or as soon as its interval has passed.
+    """Return a pending or unresolved order, due for a poll now or as soon as its interval has passed.
 
-    It is returned as it is if a poll that was requested before is still to come.
+    Return it unchanged if a poll that was requested earlier has yet to come.
     """
     is_leased, requested_at = order.is_leased(now), order.check_requested_at
-    # The query under way was sent before the callback, so its answer may be older.
+    # The query in flight was sent before the callback came, so its answer may be older than the callback.
     if requested_at is not None and (not is_leased or requested_at > now):
         return order
     if order.state is OrderState.UNRESOLVED:
@@ -62,12 +62,12 @@ def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
 
 
 def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
-    """A callback about an order that is final or cancelled: only a contradiction is shown to a person."""
+    """Record a callback about a final or cancelled order. Only a contradiction is shown to a person."""
     late = settle(order, verdict, source=Source.CALLBACK, now=now)
     if any(event.kind is EventKind.CONTRADICTED for event in late.events):
         return late
     if verdict.is_denial and order.state is not OrderState.FAILED:
-        # A -1 contradicts a success even if it proves no failure.
+        # A -1 contradicts a success even if it does not prove a failure.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
         return record_report(order, shown, EventKind.CONTRADICTED, verdict.report, source=Source.CALLBACK, at=now)
     return record_report(order, order, EventKind.IGNORED, verdict.report, source=Source.CALLBACK, at=now)

@@ -1,10 +1,10 @@
-"""The platform's callbacks: which orders one names, and what it changes.
+"""Match the platform's callbacks to orders, and decide what they change.
 
-Callbacks that only repeat what is recorded of their order are counted beside that event, and change nothing. So an
-attention that an operator has dismissed does not come back by the callback that raised it.
+A callback that only repeats a recorded event of its order is counted with that event and changes nothing. So if an
+operator dismisses an attention, the callback that raised it cannot bring it back.
 
-Of an unmatched callback an operator may say that it is about an order. It is judged as any callback is, and has to show
-more: where it shares no id with the order, the order's phone number.
+An operator may link an unmatched callback to an order. The callback is judged like any other. In addition, if it shares
+no id with the order, it must show the order's phone number.
 """
 
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = CodedText(TextCode.TWO_ORDERS)
 _NO_ACCOUNT = _("appid: is missing or unknown, and no single account follows from the ids; send it with its appid")
-# What a callback leaves behind with an order that it does not settle.
+# The events of a callback that does not settle its order.
 _REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
 
 
@@ -42,22 +42,22 @@ class CallbackResult:
     settled: int = 0
     unchanged: int = 0
     checked: int = 0
-    """Those that made their order due (`Trust.CHECK`); they count as unchanged, too."""
+    """Callbacks that made their order due (`Trust.CHECK`); `unchanged` counts them, too."""
     unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
-    """To be kept until the order that they name is known."""
+    """Callbacks to keep until the order that they name is known."""
     rejections: list[Rejection] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     repeated: Counter[int] = field(default_factory=Counter)
-    """How often callbacks have repeated a stored event, by its id."""
+    """How often callbacks have repeated each stored event, by the event's id."""
 
     @property
     def keys(self) -> list[OrderKey]:
-        """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
+        """The keys to match again after the commit: those of unmatched callbacks, and of orders that learned an id."""
         return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
 
 
 def key_in(account: str, callback: Callback) -> OrderKey:
-    """The order that a callback names, in an account."""
+    """Return the key by which a callback names an order of an account."""
     return OrderKey(account=account, request_id=callback.report.request_id, custom_parm=callback.report.custom_parm)
 
 
@@ -69,10 +69,11 @@ def apply_callbacks(
     rules: Rules,
     said: Mapping[Saying, int] = NOTHING_SAID,
 ) -> CallbackResult:
-    """Decide what a list of callbacks changes, one after the other. `orders` are all that they can name.
+    """Decide what a list of callbacks changes, one callback after the other.
 
-    `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
-    `said` are the stored events of these orders: what says the same changes nothing.
+    `callbacks` are (index in the list, callback). `orders` are all orders that they can name. `app_ids` gives the app
+    id of each configured account. `said` gives the ids of stored events of these orders: a callback that says the same
+    changes nothing.
     """
     matcher, result = CallbackMatcher(orders, app_ids, rules, said), CallbackResult()
     for index, callback in callbacks:
@@ -100,9 +101,9 @@ def apply_kept_callbacks(
     rules: Rules,
     said: Mapping[Saying, int] = NOTHING_SAID,
 ) -> tuple[list[int], CallbackResult]:
-    """Decide what kept callbacks do: the ids of those whose order is known by now, and the result.
+    """Decide what kept callbacks change. Return the ids of those whose order is known by now, and the result.
 
-    `kept` are (id, account, callback). One whose account is no longer configured goes on waiting. `said` is as for
+    `kept` are (id, account, callback). A callback whose account is no longer configured keeps waiting. `said` is as for
     `apply_callbacks`.
     """
     matcher, matched = CallbackMatcher(orders, app_ids, rules, said), []
@@ -115,7 +116,7 @@ def apply_kept_callbacks(
 
 
 class CallbackMatcher:
-    """The orders that a list of callbacks can name, as the list is worked through."""
+    """The orders that a list of callbacks can name, while the callbacks are applied one by one."""
 
     def __init__(
         self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules, said: Mapping[Saying, int]
@@ -123,14 +124,14 @@ class CallbackMatcher:
         self.checked = 0
         """How many callbacks have made their order due."""
         self.repeated = Counter[int]()
-        """How often callbacks have repeated a stored event, by its id."""
+        """How often callbacks have repeated each stored event, by the event's id."""
         self._said = said
         self._rules = rules
         self._changes = {order.id: Change.none(order) for order in orders}
         self._app_ids = app_ids
         self._directory = Directory(orders)
         self._accounts = defaultdict[str | None, set[str]](set)
-        """By an id of either kind, the accounts in which an order may hold it."""
+        """For each id, of either kind, the accounts in which an order may have it."""
         for order in orders:
             self._accounts[order.request_id].add(order.account)
             self._accounts[order.custom_parm].add(order.account)
@@ -141,13 +142,13 @@ class CallbackMatcher:
         return each_once(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
-        """The account of a callback: by its appid; else the only one there is, or the only one that knows the order.
-        None if it is ambiguous."""
+        """Return the only account that the callback can be about, or else the only one of these that knows the order.
+        Return None if it is ambiguous."""
         possible, ids = callback.accounts(self._app_ids), {callback.report.request_id, callback.report.custom_parm}
         if len(possible) == 1:
             return possible[0]
         if None not in ids:
-            # Orders of other accounts may have one of both ids, too.
+            # Orders of other accounts may have one of the two ids.
             exact = [one for one in self._accounts[callback.report.request_id] if self._has_both(one, callback)]
             if len(exact) == 1 and exact[0] in possible:
                 return exact[0]
@@ -156,16 +157,16 @@ class CallbackMatcher:
         return known.pop() if len(known) == 1 else None
 
     def _has_both(self, account: str, callback: Callback) -> bool:
-        """Whether one order of the account has both ids of a callback."""
+        """Whether a single order of the account has both ids of a callback."""
         key = key_in(account, callback)
         return [order.key for order in self.orders_of(key)] == [key]
 
     def orders_of(self, key: OrderKey) -> list[Order]:
-        """The orders that a key names: one, none, or two that its ids confuse."""
+        """Return the orders that a key names: none, one, or two if its ids belong to different orders."""
         return [self._changes[order_id].after for order_id in self._directory.holders(key)]
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
-        """Judge the callback and change the orders; returns whether one was settled by it."""
+        """Judge the callback and change the orders. Return whether the callback settled one of them."""
         if callback.trust is Trust.CHECK:
             self._check(orders, callback, now)
             return False
@@ -194,7 +195,7 @@ class CallbackMatcher:
         return settled
 
     def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
-        # Of one whose ids belong to two orders it is not known which one it means.
+        # If the callback's ids belong to two orders, nobody knows which one it means.
         for order in orders if len(orders) == 1 else ():
             change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
             self._enter(change, callback)
@@ -210,27 +211,27 @@ class CallbackMatcher:
 
 
 def sayings_of(changes: Iterable[Change]) -> list[Saying]:
-    """What callbacks said about orders that were no longer pending."""
+    """Return what callbacks said about orders that were no longer pending."""
     return [saying for change in changes for event in change.events if (saying := _saying(event))]
 
 
 def shown_sayings_of(changes: Iterable[Change]) -> list[Saying]:
-    """Those of them by which a person would be shown an order."""
+    """Return the sayings of changes that set another attention, and so would show the order to a person."""
     return sayings_of(change for change in changes if change.after.attention is not change.before.attention)
 
 
 def repeated_by(change: Change, said: Mapping[Saying, int]) -> list[int]:
-    """The ids of the stored events that one callback repeats by this change; `said` are those there are."""
+    """Return the ids of the stored events that this change repeats. `said` gives the ids of all stored events."""
     return [said[saying] for saying in sayings_of([change]) if saying in said]
 
 
 def with_repeats(events: Sequence[OrderEvent], times: int) -> Sequence[OrderEvent]:
-    """The events of a callback that came so many times more before its order was known."""
+    """Add repeats to the events of a callback that came `times` more times before its order was known."""
     return [replace(event, repeats=(event.repeats or 0) + times) for event in events] if times else events
 
 
 def each_once(changes: Iterable[Change]) -> list[Change]:
-    """The changes of one list without events that repeat another of the list: that one counts them."""
+    """Return the changes without repeated events. The first event that says the same counts the others."""
     return [replace(change, events=_each_once(change.events)) for change in changes]
 
 
@@ -259,10 +260,10 @@ _ABOUT_ANOTHER = (Attention.CONFLICTING_ANSWER, Attention.MOBILE_MISMATCH)
 def link_callback(
     order: Order, kept: tuple[str, Callback], named: Sequence[int], act: Act, app_ids: Mapping[str, str], rules: Rules
 ) -> Decided:
-    """The order with the act and with what the callback changes; or why it cannot be about the order.
+    """Return the order with the act and the callback's changes, or why the callback cannot be about the order.
 
-    `kept` are the callback's account and the callback; `named` the ids of the orders there that it names: none, as long
-    as it is unmatched.
+    `kept` is the callback's account and the callback. `named` are the ids of the account's orders that the callback
+    names: none while it is unmatched.
     """
     account, callback = kept
     if why := _refusal(order, account, callback, named, app_ids):

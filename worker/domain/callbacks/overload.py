@@ -1,13 +1,13 @@
-"""When a callback is refused at once and waits for no commit: the database does not answer, or a lock lasts."""
+"""Decide when callbacks are refused at once and wait for no commit: the database is silent, or a lock lasts."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
 SILENT_SECONDS = 1.5
-"""A commit that runs for longer is taken for one that the database does not answer: longer than a row is waited for."""
+"""If a commit runs for longer, the database counts as silent. A commit does not wait this long for a locked row."""
 MOST_WAITING = 12
-"""So many items wait at most once a lock was not to be had: fewer than the process has threads, so that those that come
-besides are refused at once, instead of waiting for a thread first."""
+"""How many items may wait shortly after a row stayed locked. They are fewer than the threads of the process, so further
+items are refused at once and need not wait for a thread first."""
 _TEST_SECONDS = 1.0
 _TROUBLED_SECONDS = 5.0
 _LOCKED_BEFORE_AWAY = 2
@@ -24,24 +24,24 @@ class CommitEnd(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommitHealth:
-    """What the commits of a process say about the database. Times are seconds of a monotonic clock."""
+    """The state of the database, as seen by the commits of a process. Times are seconds of a monotonic clock."""
 
     running_since: float | None = None
-    """When the commit under way began; None while there is none."""
+    """When the commit in progress began; None if there is none."""
     tested_from: float | None = None
-    """The last commit found the database away: from then on one more item is taken, as a test. None after any other."""
+    """When one more item may be taken, as a test; None if the last commit did not find the database away."""
     locked_at: float | None = None
-    """When a lock was not to be had last; None for never."""
+    """When a commit last failed to get a lock; None if none ever did."""
     locked_in_row: int = 0
-    """How many single items in a row it was not to be had for."""
+    """How many single items in a row did not get a lock."""
 
     @property
     def is_away(self) -> bool:
-        """Whether the last commit found the database away, or that a lock lasts."""
+        """Whether the last commit found the database away, or found that a lock lasts."""
         return self.tested_from is not None
 
     def takes(self, now: float, *, waiting: int) -> bool:
-        """Whether one more item may wait for its commit, besides so many."""
+        """Whether one more item may wait for its commit while `waiting` others do."""
         if self.running_since is not None and now - self.running_since > SILENT_SECONDS:
             return False
         is_troubled = self.locked_at is not None and now - self.locked_at < _TROUBLED_SECONDS
@@ -50,16 +50,16 @@ class CommitHealth:
         return self.tested_from is None or now >= self.tested_from
 
     def taken(self, now: float) -> "CommitHealth":
-        """After an item was taken. While the database is away it is the only one for a second."""
+        """Return the health after an item was taken. While the database is away, no other is taken for a second."""
         return self if self.tested_from is None else replace(self, tested_from=now + _TEST_SECONDS)
 
     def begun(self, now: float) -> "CommitHealth":
-        """After a commit has begun."""
+        """Return the health after a commit has begun."""
         return replace(self, running_since=now)
 
     def ended(self, now: float, end: CommitEnd) -> "CommitHealth":
-        """After it has ended. A lock that is not to be had for one item, and then for another, is no single row's: it
-        counts as away."""
+        """Return the health after a commit has ended. If two single items in a row do not get a lock, it is not the
+        lock of a single row, and the database counts as away."""
         ended = replace(self, running_since=None, tested_from=None)
         if end is CommitEnd.AWAY:
             return replace(ended, tested_from=now + _TEST_SECONDS, locked_in_row=0)

@@ -1,1 +1,1 @@
-"""What finance reads: the report of a period, and the comparison with a statement."""
+"""Reports for finance: the figures of a period, and the comparison with a statement."""

@@ -1,7 +1,7 @@
-"""The figures of a period, for finance: how orders were settled, after how long, and for how much.
+"""The figures of a period, for finance: how orders were settled, how long it took, and what was charged.
 
-A period is one of whole days in one time zone. A report counts its rows, and a statement is compared with them. What
-single orders should cost and what they did cost, in yuan, stands first.
+A period consists of whole days in one time zone. A report counts the orders of a period, and a statement is compared
+with them. All amounts are in yuan.
 """
 
 from bisect import bisect_right
@@ -22,27 +22,27 @@ class Amounts(NamedTuple):
     """The amounts of one order."""
 
     due: Decimal | None
-    """What it should cost: what the billing system expects, and nothing where the recharge failed. None: it did not
-    say."""
+    """The amount that the billing system expects, or 0 if the recharge failed; None if it did not state one."""
     charged: Decimal | None
-    """What the platform, or the operator who settled it, said it charged. None: not known, or not final yet."""
+    """The amount charged, as stated by the platform or by the operator who settled the order; None if unknown, or if
+    the order is not final yet."""
 
     @property
     def difference(self) -> Decimal | None:
-        """By how much was charged more than was due; None where either is not known."""
+        """The amount charged minus the amount due; None if either is unknown."""
         return None if self.charged is None or self.due is None else self.charged - self.due
 
 
 def amounts_of(state: OrderState, expected: Decimal | None, named: Decimal | None, *, is_price: bool) -> Amounts:
-    """The amounts of an order in this state; `named` is the amount that the platform named beside its status, or the
-    operator, and `is_price` says that it is no charge."""
+    """Return the amounts of an order in this state. `named` is the amount that the operator stated, or the platform
+    beside its status; `is_price` means that it is a price and not a charge."""
     due = Decimal(0) if state is OrderState.FAILED else expected
     return Amounts(due, named if state.is_final and not is_price else None)
 
 
 @dataclass(kw_only=True, slots=True)
 class Sums:
-    """The amounts of some orders, as far as they are known."""
+    """The sums of the known amounts of some orders."""
 
     count: int = 0
     due: Decimal = Decimal(0)
@@ -50,7 +50,7 @@ class Sums:
     difference: Decimal = Decimal(0)
 
     def add(self, amounts: Amounts) -> None:
-        """Count one more."""
+        """Add one order."""
         self.count += 1
         self.due += amounts.due or 0
         self.charged += amounts.charged or 0
@@ -59,20 +59,20 @@ class Sums:
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
-"""Name of each, and its percentage."""
+"""The percentage of each percentile, by its name."""
 
 COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
 AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")
 SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
-"""What the figures call those that settle orders."""
+"""The names in the figures for the sources that settle orders."""
 
-# So that a million delays take a few megabytes.
+# Longer delays are rounded to a second, so that a million of them take only a few megabytes.
 _EXACT_BELOW_SECONDS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettledOrder:
-    """A final order. Amounts are yuan."""
+    """A final order. Amounts are in yuan."""
 
     account: str
     state: OrderState
@@ -81,15 +81,16 @@ class SettledOrder:
     settled_at: datetime
     expected_amount: Decimal | None
     charged_amount: Decimal | None
-    """What the platform, or the operator who settled it, said it charged. An echoed price is no charge."""
+    """The amount charged, as stated by the platform or by the operator who settled the order. An echoed price is not a
+    charge."""
     heard_callback: bool
-    """Whether a callback about it ever came, before or after it settled, believed or not. Only known of an order that
-    a query has settled; else False."""
+    """Whether any callback about the order came, before or after it settled, believed or not. This is known only if a
+    query settled the order; else it is False."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnOrder:
-    """An order of ours, as it is compared with a row of a statement."""
+    """An order of ours, to compare with a row of a statement."""
 
     id: int
     account: str
@@ -98,22 +99,22 @@ class OwnOrder:
     state: OrderState
     charged_amount: Decimal | None
     echoed_price: Decimal | None = None
-    """Of a failed order: the amount that the platform named beside it, where that is its price and no charge."""
+    """The amount that the platform stated beside a failed order, if that is the order's price and not a charge."""
     at: datetime | None
-    """The time by which the period selects: of its submission, or when it was settled (None: it is not)."""
+    """The time that decides the order's period: that of its submission or its settlement; None if it is not settled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StatementRow:
-    """One row of a platform's statement that can be read."""
+    """One readable row of a platform's statement."""
 
     line: int
-    """Of the file, from 1."""
+    """The line number in the file, from 1."""
     request_id: str
     state: OrderState
     """`succeeded`, `failed` or `pending`."""
     amount: Decimal | None
-    """In yuan; None where the row has none."""
+    """The amount in yuan; None if the row has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,15 +123,15 @@ class UnreadableRow:
 
     line: int
     request_id: str
-    """As it stands there."""
+    """The request id of the row, valid or not."""
     why: Sentence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Period:
-    """The days from `first` to `last`, both included, as a zone counts them. Raises ValueError where `last` is earlier.
+    """The days of a time zone from `first` to `last`, both included. Raises ValueError if `last` is earlier.
 
-    A day begins at the zone's midnight: where clocks are put forward or back, it has 23 or 25 hours.
+    A day begins at midnight in the zone. If clocks are put forward or back, the day has 23 or 25 hours.
     """
 
     first: date
@@ -140,7 +141,7 @@ class Period:
     _starts: Sequence[datetime] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Work out where each day begins, in UTC."""
+        """Compute when each day begins, in UTC."""
         count = (self.last - self.first).days + 1
         if count < 1:
             raise ValueError(f"the period ends on {self.last}, before it begins on {self.first}")
@@ -151,12 +152,12 @@ class Period:
 
     @property
     def start(self) -> datetime:
-        """Its first moment, in UTC."""
+        """The first moment of the period, in UTC."""
         return self._starts[0]
 
     @property
     def end(self) -> datetime:
-        """The first moment after it, in UTC."""
+        """The first moment after the period, in UTC."""
         return self._starts[-1]
 
     def holds(self, moment: datetime) -> bool:
@@ -164,12 +165,12 @@ class Period:
         return self.start <= moment < self.end
 
     def day_of(self, moment: datetime) -> date:
-        """The day that a moment of the period is on."""
+        """Return the day of a moment in the period."""
         return self.days[bisect_right(self._starts, moment) - 1]
 
 
 class Grouping(StrEnum):
-    """What a report has a row for."""
+    """The groups of orders that get a row each in a report."""
 
     DAY = "day"
     ACCOUNT = "account"
@@ -177,17 +178,17 @@ class Grouping(StrEnum):
 
 @dataclass(kw_only=True, slots=True)
 class Delays:
-    """Delays in seconds: to a tenth of a second, from 100 seconds on to a second."""
+    """Delays in seconds, rounded to a tenth of a second, and to a whole second from 100 seconds on."""
 
     _counts: Counter[float] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        """Count one more. A submission ahead of the clock counts as no delay."""
+        """Count one delay. A negative one counts as 0: the order's submission time was ahead of the clock."""
         seconds = max(0.0, seconds)
         self._counts[round(seconds, 1) if seconds < _EXACT_BELOW_SECONDS else float(round(seconds))] += 1
 
     def percentiles(self) -> Mapping[str, float | None]:
-        """For each of `PERCENTILES` the least delay that so many percent of the orders do not exceed."""
+        """Return each of `PERCENTILES`: the least delay that this percentage of the orders does not exceed."""
         return {name: self._percentile(percentage) for name, percentage in PERCENTILES.items()}
 
     def _percentile(self, percentage: int) -> float | None:
@@ -201,26 +202,26 @@ class Delays:
 
 @dataclass(kw_only=True, slots=True)
 class Figures:
-    """What some orders come to. Amounts are yuan."""
+    """The figures of some orders. Amounts are in yuan."""
 
     by_callback: int = 0
     by_query: int = 0
     by_hand: int = 0
     callbacks_lost: int = 0
-    """Settled by a query, and no callback ever came."""
+    """Orders that a query settled and for which no callback ever came."""
     succeeded: int = 0
     failed: int = 0
     expected_amount: Decimal = Decimal(0)
-    """Of succeeded orders, as far as the billing system said what it expects."""
+    """The sum of the expected amounts of succeeded orders, as far as the billing system stated them."""
     without_expected_amount: int = 0
-    """Succeeded orders of which it did not."""
+    """Succeeded orders for which the billing system stated no expected amount."""
     charged_amount: Decimal = Decimal(0)
-    """Of all that were settled: a failed order that was charged counts, too."""
+    """The sum of the amounts charged for all settled orders, including failed orders that were charged."""
     mismatches: int = 0
-    """Charged otherwise than expected, or charged although failed."""
+    """Orders charged otherwise than expected, or charged although they failed."""
     unresolved: int = 0
     delays: dict[Source, Delays] = field(default_factory=lambda: {source: Delays() for source in SOURCES})
-    """From an order's submission to its final state, by what settled it."""
+    """The delays from an order's submission to its final state, by the source that settled the order."""
 
     def add(self, order: SettledOrder) -> None:
         """Count a final order."""
@@ -237,7 +238,7 @@ class Figures:
         self._add_amounts(order)
 
     def as_row(self) -> dict[str, Any]:
-        """`COUNTS` and `AMOUNTS`, then the delays in seconds, as `query_delay_median_seconds`."""
+        """Return `COUNTS` and `AMOUNTS`, then the delays in seconds, named as in `query_delay_median_seconds`."""
         delays = {
             f"{word}_delay_{name}_seconds": seconds
             for source, word in SOURCES.items()
@@ -268,10 +269,10 @@ class Report:
     by: Grouping | None = None
     total: Figures = field(default_factory=Figures)
     rows: dict[str, Figures] = field(default_factory=dict)
-    """By day (ISO 8601; every day of the period is there) or account, in order once all is counted."""
+    """The figures by day (ISO 8601, every day of the period) or by account; sorted once `count` has returned."""
 
     def count(self, settled: Iterable[SettledOrder], unresolved: Iterable[tuple[str, datetime]]) -> None:
-        """Count the orders of the period. Of unresolved ones: their account, and when they were submitted."""
+        """Count the orders of the period. `unresolved` are (account, submission time) of the unresolved orders."""
         if self.by is Grouping.DAY:
             self.rows = {day.isoformat(): Figures() for day in self.period.days}
         for order in settled:

@@ -1,8 +1,8 @@
-"""A statement of the platform against our own orders: what differs, both ways, and what the sums come to.
+"""Compare a statement of the platform with our own orders: the differences on either side, and the sums.
 
-A statement gives for each order its request id, its state and its amount. Each of its rows, and each of our orders of
-the period, is counted once. The amounts of final rows and orders count: one beside a failed order is a charge, too,
-unless the order holds it as its echoed price.
+A statement gives the request id, the state and the amount of each order. Each row, and each of our orders of the
+period, is counted once. Only the amounts of final rows and orders count. The amount of a failed order is a charge, too,
+unless it is the price that the platform echoed for that order.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from worker.domain.wire.fields import AMOUNT_RULE, order_id_fault, read_written_
 
 
 class PeriodBy(StrEnum):
-    """By which of its times an order belongs to the period."""
+    """The time of an order that decides whether it belongs to the period."""
 
     SUBMITTED = "submitted"
     SETTLED = "settled"
@@ -27,27 +27,28 @@ class DifferenceKind(StrEnum):
     """How a statement and our orders differ."""
 
     STATE = "state"
-    """The statement has another state than the order."""
+    """The statement and the order have different states."""
     AMOUNT = "amount"
     """Both succeeded or both failed, with different amounts."""
     UNKNOWN = "unknown"
-    """No order of ours has this request id, whatever its day."""
+    """No order of ours has this request id, on any day."""
     MISSING = "missing"
-    """An order of the period that the statement does not have."""
+    """The statement does not have this order of the period."""
     DUPLICATE = "duplicate"
     """The statement has the request id a second time."""
     UNREADABLE = "unreadable"
-    """A row of the statement that cannot be compared, with the order of the period that it alone names."""
+    """A row of the statement cannot be compared. If no other row names its order of the period, the difference includes
+    that order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing that differs. What one of the two sides does not have is None."""
+    """One difference. The fields of a side are None if that side has no row or order."""
 
     kind: DifferenceKind
     request_id: str | None
     line: int | None = None
-    """Of the statement."""
+    """The line number in the statement."""
     statement_state: OrderState | None = None
     statement_amount: Decimal | None = None
     order_id: int | None = None
@@ -56,12 +57,12 @@ class Difference:
     state: OrderState | None = None
     charged_amount: Decimal | None = None
     why: Sentence | None = None
-    """Of a row that cannot be read."""
+    """Why the row cannot be read; None if it can."""
 
     @property
     def excess(self) -> Decimal:
-        """By how much the statement exceeds our orders because of it."""
-        # Of a duplicate, the row before it was compared with the order already.
+        """The amount that this difference adds to the statement's excess over our orders."""
+        # The order of a duplicate was already compared with an earlier row.
         state = None if self.kind is DifferenceKind.DUPLICATE else self.state
         return _charge(self.statement_state, self.statement_amount) - _charge(state, self.charged_amount)
 
@@ -71,14 +72,14 @@ DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 
 @dataclass(kw_only=True, slots=True)
 class Sum:
-    """So many rows or orders, how many of them succeeded, and what was charged for them."""
+    """The number of some rows or orders, how many of them succeeded, and the amount charged for them."""
 
     count: int = 0
     succeeded: int = 0
     amount: Decimal = Decimal(0)
 
     def add(self, state: OrderState, amount: Decimal | None) -> None:
-        """Count one more."""
+        """Count one row or order."""
         self.count += 1
         self.succeeded += state is OrderState.SUCCEEDED
         self.amount += _charge(state, amount)
@@ -89,14 +90,14 @@ USUAL_WORDS: Mapping[OrderState, Sequence[str]] = {
     OrderState.FAILED: ("failed", "failure", "-1", "失败", "充值失败"),
     OrderState.PENDING: ("pending", "0", "充值中", "处理中"),
 }
-"""What a statement may call the states without being told so."""
+"""The words for states that no option has to explain."""
 
 StateWords = Mapping[str, OrderState]
-"""Word, as `state_words` writes it, to state."""
+"""Maps words, as `state_words` normalises them, to states."""
 
 
 def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
-    """The usual words and those that were given, which win. Raises ValueError where one was given for two states."""
+    """Return the usual words and the given ones, which win. Raise ValueError if a word was given for two states."""
     words: dict[str, OrderState] = {}
     for state, texts in given.items():
         for text in texts:
@@ -107,7 +108,7 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
 
 
 def plain_id(cell: str) -> str:
-    """A cell's id, without the apostrophe by which a spreadsheet takes digits for a text."""
+    """Return a cell's id, without the apostrophe that makes a spreadsheet treat digits as text."""
     return cell.strip().removeprefix("'").strip()
 
 
@@ -132,12 +133,12 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
 
 @dataclass(kw_only=True, slots=True)
 class Comparison:
-    """A statement against the orders of a period. First all rows of the statement, then all orders of the period."""
+    """A statement compared with the orders of a period: all rows of the statement first, then all orders."""
 
     period: Period
     differences: list[Difference] = field(default_factory=list)
     statement: Sum = field(default_factory=Sum)
-    """Its readable rows."""
+    """The readable rows of the statement."""
     orders: Sum = field(default_factory=Sum)
     """Our orders of the period."""
     other_days: Sum = field(default_factory=Sum)
@@ -146,11 +147,11 @@ class Comparison:
     _request_ids: set[str] = field(default_factory=set)
     _matched: set[int] = field(default_factory=set)
     _unreadable: dict[str, int] = field(default_factory=dict)
-    """Request id of a row that cannot be read, to the place of its difference."""
+    """For the request id of an unreadable row, the index of its difference."""
 
     @property
     def amount_difference(self) -> Decimal:
-        """By how much the statement exceeds our orders, those of other days included."""
+        """The amount by which the statement exceeds our orders, including those of other days."""
         return self.statement.amount - self.orders.amount - self.other_days.amount
 
     def count_of(self, kind: DifferenceKind) -> int:
@@ -158,11 +159,11 @@ class Comparison:
         return sum(difference.kind is kind for difference in self.differences)
 
     def excess_of(self, kind: DifferenceKind) -> Decimal:
-        """By how much the statement exceeds our orders by the differences of a kind."""
+        """Return the amount that the differences of a kind add to the statement's excess over our orders."""
         return sum((one.excess for one in self.differences if one.kind is kind), Decimal(0))
 
     def compare_rows(self, rows: Sequence[StatementRow | UnreadableRow], found: Iterable[OwnOrder]) -> None:
-        """Compare some rows of the statement with the orders, of whatever day, that have one of their request ids."""
+        """Compare some rows of the statement. `found` are the orders, of any day, that have their request ids."""
         by_request_id: dict[str, OwnOrder] = {}
         for order in found:
             if order.request_id is not None:
@@ -177,9 +178,9 @@ class Comparison:
                 self._compare(row, by_request_id.get(row.request_id))
 
     def compare_orders(self, orders: Iterable[OwnOrder]) -> None:
-        """Count all orders of the period: those that no row named are missing from the statement.
+        """Count all orders of the period. An order that no row named is missing from the statement.
 
-        One that only an unreadable row named is not: what was charged for it counts with that row.
+        An order that only an unreadable row named is not missing: its charge counts in the difference of that row.
         """
         for order in orders:
             self.orders.add(order.state, order.charged_amount)
@@ -240,7 +241,7 @@ def _with_order(difference: Difference, order: OwnOrder) -> Difference:
 
 
 def _charge(state: OrderState | None, amount: Decimal | None) -> Decimal:
-    """What was charged: the amount of a final row or order. Of others it is a price, if anything."""
+    """Return the amount charged: the amount of a final row or order, else 0. Any other amount is only a price."""
     return amount if state is not None and state.is_final and amount is not None else Decimal(0)
 
 

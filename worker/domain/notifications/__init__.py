@@ -1,1 +1,1 @@
-"""What a billing system is told, and how an endpoint that fails is treated."""
+"""Notifications to billing systems, and the treatment of endpoints that fail."""

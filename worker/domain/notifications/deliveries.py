@@ -1,4 +1,4 @@
-"""Deliveries: which notifications may be claimed, what a failure says, and how long an event waits after its own."""
+"""Decide which notifications may be claimed, what a failed delivery means, and how long its event waits."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -9,37 +9,37 @@ from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult,
 LEASE = timedelta(seconds=20)
 """How long a claim belongs to its process, by the database's clock."""
 SENDING_SECONDS = 12.0
-"""With less than this left of its lease nothing is sent: 10 s for the exchange, the rest to note how it ended."""
+"""A notification is not sent if less of its lease is left: 10 s for the exchange, the rest to record the result."""
 LATE_CLOCK = timedelta(seconds=10)
-"""The database's clock may be read so long before the rows that it is compared with. A claim that came later than this
-is never sent: it has less than SENDING_SECONDS of its lease left."""
+"""The database's clock may be read up to this long before the rows that it is compared with. A claim that takes longer
+is never sent, because less than SENDING_SECONDS of its lease is left."""
 MOST_AT_ONCE = 8
-"""Deliveries to one endpoint that one process makes at a time."""
+"""The most deliveries to one endpoint that one process makes at a time."""
 EVENT_WAITS = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 )
-"""How long an event waits after each of its own failures, some 75 hours in all. It is given up at the next one."""
-# One of so many claims takes what is not a result first, so that a flood of results does not stop it.
+"""How long an event waits after each of its own failures, about 75 hours in total. After one more it is given up."""
+# One of this many claims takes other notifications before results, so that a flood of results does not stop them.
 _CLAIMS_PER_BULK = 5
-# Statuses by which a receiver, or a proxy before it, says that it takes nothing at present.
+# The receiver, or a proxy in front of it, takes nothing at present.
 _NOT_NOW = frozenset({429, 502, 503, 504})
 _GONE = 410
 
 
 class Fault(Enum):
-    """What a failure is the fault of."""
+    """The cause of a failed delivery."""
 
     ENDPOINT = "endpoint"
-    """It takes nothing at present: it rests, and no event is blamed."""
+    """The endpoint takes nothing at present. It rests, and no event is blamed."""
     EVENT = "event"
-    """This event is delayed. Where others fail in the same way, the endpoint is in doubt."""
+    """The event is delayed. If other events fail in the same way, the endpoint is in doubt."""
     GONE = "gone"
     """The receiver wants no more events at all."""
 
 
 def fault_of(result: DeliveryResult) -> Fault | None:
-    """What a try's end is the fault of; None for a success."""
+    """Return the cause of a failed try; None for a success."""
     if result.outcome is DeliveryOutcome.ACCEPTED:
         return None
     if result.http_status == _GONE:
@@ -50,24 +50,25 @@ def fault_of(result: DeliveryResult) -> Fault | None:
 
 
 def may_still_send(*, claimed: float, boot: float) -> bool:
-    """Whether a delivery may begin. Both are readings of the boot clock: before its claim, and now."""
+    """Whether a delivery may begin. `claimed` is the boot clock before its claim, `boot` the boot clock now."""
     return boot - claimed <= LEASE.total_seconds() - SENDING_SECONDS
 
 
 def free_places(account: str, under_way: Mapping[str, int], *, threads: int, others_wait: bool) -> int:
-    """How many more deliveries to an account's endpoint this process can start at once.
+    """Return how many more deliveries to an account's endpoint this process can start now.
 
-    `under_way` counts its deliveries by account, `threads` are all that it has for them. `others_wait`: notifications
-    of other accounts are due, so one endpoint that hangs may not take more than half of the threads.
+    `under_way` counts its deliveries by account; `threads` is the number of its threads for them. If `others_wait`,
+    notifications of other accounts are due, so one endpoint that hangs must not take more than half of the threads.
     """
     most = min(MOST_AT_ONCE, threads // 2) if others_wait else MOST_AT_ONCE
     return max(0, min(most - under_way.get(account, 0), threads - sum(under_way.values())))
 
 
 def ranks_in_turn(claim_number: int, *, in_doubt: bool) -> tuple[Rank, ...]:
-    """The ranks in the order in which a claim takes them: four of five take results first, one of ten what has failed.
+    """Return the ranks in the order in which a claim takes them.
 
-    Of an endpoint in doubt what has failed goes after all that was never tried: that may be taken.
+    Four of five claims take results first, and one of ten takes failed notifications first. If the endpoint is in
+    doubt, failed ones always come last: the endpoint may take those that were never tried.
     """
     if claim_number % _CLAIMS_PER_BULK != _CLAIMS_PER_BULK - 1:
         return Rank.RESULT, Rank.BULK, Rank.RETRY
@@ -77,28 +78,28 @@ def ranks_in_turn(claim_number: int, *, in_doubt: bool) -> tuple[Rank, ...]:
 
 
 def is_due(due_at: datetime, tries: int, now: datetime) -> bool:
-    """Whether an event has waited long enough, or waits longer than it should: a clock was stepped back."""
+    """Whether an event has waited long enough, or would wait too long because a clock was stepped back."""
     longest = EVENT_WAITS[min(tries, len(EVENT_WAITS)) - 1] if tries else timedelta()
     return due_at <= now or due_at > now + longest + LATE_CLOCK
 
 
 def lease_ends_between(now: datetime) -> tuple[datetime, datetime]:
-    """A row is leased while its lease ends after the first of these times and not after the second.
+    """Return two times: a row is leased if its lease ends after the first and not after the second.
 
-    A lease that ends later was written before a clock was stepped back, and has run out.
+    A lease that ends later was written before a clock was stepped back, and counts as run out.
     """
     return now, now + LEASE + LATE_CLOCK
 
 
 def choose_probe(due: Sequence[int], last_failed: int | None) -> int | None:
-    """Which of these events, in order, shows whether the endpoint has recovered; None where there is none.
+    """Choose the event to test whether the endpoint has recovered; None if none is due. `due` is in order.
 
-    Not the one that failed last while others wait: it may be the reason why the endpoint seems to be away.
+    The event that failed last is chosen only if no other is due: it may be why the endpoint seems to be away.
     """
     return next((event for event in due if event != last_failed), due[0] if due else None)
 
 
 def wait_after(tries: int, jitter: float) -> timedelta | None:
-    """How long an event waits after so many failures of its own, up to a tenth less by `jitter` (0 to 1); None where it
-    is given up."""
+    """Return how long an event waits after `tries` failures of its own; None if it is given up. `jitter` (0 to 1)
+    shortens the wait by up to a tenth."""
     return EVENT_WAITS[tries - 1] * (1 - jitter / 10) if tries <= len(EVENT_WAITS) else None

@@ -1,4 +1,4 @@
-"""What a person, or a program that watches, has to know about endpoints, and about what was not received."""
+"""The condition of endpoints and of notifications that were not received, for people and for monitoring."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,26 +11,27 @@ from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
-"""What has been due for longer, and is not under way, is sent by no process."""
+"""If a notification has been due for longer and is not being sent, no process sends it."""
 REFUSED_FOR = timedelta(hours=1)
-"""An endpoint that refuses everything for so long, or an event that is refused while others are not, needs a person."""
+"""An endpoint that refuses everything for this long needs a person. So does an event that is refused for this long
+while others are not."""
 _NONE = NotificationCounts()
 
 
 class Condition(StrEnum):
-    """How an endpoint fares, the gravest first."""
+    """The condition of an endpoint, the gravest first."""
 
     MISSING = "missing"
-    """The account has no endpoint any more, and notifications that were not received."""
+    """The account has no endpoint any more, but has notifications that were not received."""
     STOPPED = "stopped"
     PAUSED = "paused"
     UNSENT = "unsent"
-    """Notifications are due, and no process sends them."""
+    """Notifications are due, but no process sends them."""
     IN_DOUBT = "in_doubt"
-    """It has refused several events in a row, and is sent one at a time."""
+    """The endpoint has refused several events in a row and gets one at a time."""
     RESTING = "resting"
     FAILING = "failing"
-    """It is tried again."""
+    """The endpoint has failed and is tried again."""
     TAKING = "taking"
 
 
@@ -46,22 +47,22 @@ class EndpointView:
 
 
 class Trouble(NamedTuple):
-    """Why a person has to look at an account's notifications."""
+    """A reason why a person must look at an account's notifications."""
 
     kind: FindingKind
-    """Its name is that of the kind on the list of what needs a person, too."""
+    """The kind; `TodoKind` has one of the same name."""
     account: str
     since: datetime | None
     shown: str | None
-    """The endpoint as people see it; None where the account has none."""
+    """The endpoint as people see it; None if the account has none."""
     left: int = 0
-    """How many notifications wait for one that is missing."""
+    """How many notifications were not received, if the endpoint is missing; else 0."""
 
 
 def endpoint_views(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[EndpointView]:
-    """One for each account that has an endpoint, or notifications that were not received."""
+    """Return a view for each account that has an endpoint or notifications that were not received."""
     by_account = {one.account: one for one in endpoints}
     accounts = sorted(by_account.keys() | counts.keys())
     return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
@@ -78,7 +79,7 @@ def _view(account: str, endpoint: Endpoint | None, count: NotificationCounts, no
 
 
 def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> Condition:
-    """How an endpoint fares. `count` is of its account's notifications."""
+    """Return the condition of an endpoint. `count` is about the notifications of its account."""
     if endpoint.stopped_at is not None:
         return Condition.STOPPED
     if endpoint.paused_at is not None:
@@ -93,23 +94,24 @@ def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
 
 
 def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
-    """Whether it has failed for so long that a person should look at it.
+    """Whether the endpoint has failed for so long that a person should look at it.
 
-    One that refuses everything is not away: its route or its secret is wrong, and stays so.
+    An endpoint that refuses everything is not away: its route or its secret is wrong, and waiting does not help.
     """
     long = REFUSED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
     return endpoint.failing_since is not None and endpoint.failing_since <= now - long
 
 
 def takes_others(endpoint: Endpoint) -> bool:
-    """Whether what it refuses at present speaks of the event, and not of the endpoint."""
+    """Whether the endpoint takes other events at present, so that a refusal is the fault of the refused event."""
     return endpoint.failing_since is None and endpoint.stopped_at is None
 
 
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
-    """Since when notifications are due that may be sent and that no process sends; None for less than five minutes.
+    """Return since when notifications have been due and could be sent, but no process sends them; None if this is less
+    than five minutes.
 
-    No worker runs, or none has this endpoint in its settings.
+    The cause is that no worker runs, or that none has this endpoint in its settings.
     """
     if count.waits_since is None or permission(endpoint, now) is Permission.NOTHING:
         return None
@@ -120,7 +122,7 @@ def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
 def troubles_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[Trouble]:
-    """Why notifications of accounts need a person."""
+    """Yield the reasons why a person must look at notifications of accounts."""
     without = dict(counts)
     for one in endpoints:
         without.pop(one.account, None)
@@ -130,7 +132,7 @@ def troubles_of(
             yield Trouble(FindingKind.ENDPOINT_FAILING, one.account, one.failing_since, one.shown)
         if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
             yield Trouble(FindingKind.NOTIFICATIONS_UNSENT, one.account, since, one.shown)
-    # What was not received, and never will be: a `forget` that was interrupted has left it.
+    # These notifications were left by an interrupted `forget`. Nobody received them, and nobody ever will.
     for account, count in without.items():
         if left := count.pending + count.gave_up:
             yield Trouble(FindingKind.ENDPOINT_MISSING, account, count.oldest_changed_at, None, left)
@@ -139,7 +141,7 @@ def troubles_of(
 def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[Finding]:
-    """What monitoring is to report."""
+    """Yield what monitoring must report."""
     endpoints = list(endpoints)
     for one in troubles_of(endpoints, counts, now):
         values = {"lasts": now - (one.since or now), "count": one.left}
@@ -154,9 +156,9 @@ def warnings_of(
 def late_notifications(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
 ) -> Iterator[Finding]:
-    """The accounts whose first notification has been pending for longer than this.
+    """Yield the accounts whose first notification has been pending for longer than `after`.
 
-    Those of an endpoint that an operator paused are to wait.
+    Notifications of an endpoint that an operator has paused are meant to wait.
     """
     by_account = {one.account: one for one in endpoints}
     for account, count in counts.items():
@@ -172,5 +174,5 @@ def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> 
     failing = None if endpoint is None else endpoint.failing_since
     if queued is None or changed is None or failing is None:
         return queued
-    # A failure of its endpoint puts what was resent behind the others, as if it were queued then.
+    # When the endpoint fails, a resent notification moves behind the others, as if it had been queued at that moment.
     return min(queued, max(failing, changed))

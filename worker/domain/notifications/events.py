@@ -1,6 +1,6 @@
-"""What a billing system is notified of: which change gives which notification, its text, and what is sent once more.
+"""Make the notifications of a billing system: which changes cause them, their text, and what a resend sends.
 
-A resend sends how each order stands, by the notification of its version or by a new one.
+A resend reports the current state of each order, by the notification of the order's version or by a new one.
 """
 
 import json
@@ -25,7 +25,7 @@ from worker.domain.records.orders import Order, OrderState, Source
 from worker.domain.wire.fields import amount_text
 
 LONGEST_REMARK = 1_000
-"""Characters of the platform's remark that a notification carries."""
+"""The most characters of the platform's remark that a notification carries."""
 
 _TYPES: Mapping[OrderState, EventType] = {
     OrderState.SUCCEEDED: EventType.SUCCEEDED,
@@ -37,15 +37,15 @@ _TYPES: Mapping[OrderState, EventType] = {
 
 
 def rank_of(orders: int) -> Rank:
-    """The rank of what becomes of so many orders by one act or list: many do not go before results."""
+    """Return the rank of notifications about this many orders of one act or list: many do not go before results."""
     return Rank.RESULT if orders == 1 else Rank.BULK
 
 
 def event_of(change: Change) -> EventType | None:
-    """What a reader of the table can see of a change: another state, or else another attention; None: neither.
+    """Return the type of a change that readers of the table can see: another state, or else another attention.
 
-    What changes while an order is pending otherwise (what the platform said last, its ids, when it is polled) is no
-    result.
+    Return None if neither changed. Other changes of a pending order (the platform's last answer, the ids, the time of
+    the next poll) are not results.
     """
     if change.after.state is not change.before.state:
         return _TYPES[change.after.state]
@@ -53,33 +53,33 @@ def event_of(change: Change) -> EventType | None:
 
 
 def event_of_order(order: Order) -> EventType | None:
-    """The type by which an order is reported as it stands; None: it is pending, and that is all."""
+    """Return the type that reports an order's current state; None if the order is only pending."""
     if order.state is OrderState.PENDING and order.reopened_at is None:
         return None if order.attention is None else EventType.ATTENTION
     return _TYPES[order.state]
 
 
 def notification_row(one: Notification) -> dict[str, Any]:
-    """A notification as lists show it, by the columns of its CSV: the ids of its order instead of its text."""
+    """Return a notification for lists, by the columns of the CSV: with its order's ids and without its text."""
     data = json.loads(one.body).get("data", {})
     names = ("request_id", "custom_parm")
     return {name: data.get(name) if name in names else getattr(one, name) for name in csv_columns.NOTIFICATIONS}
 
 
 def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:
-    """The changes that a billing system is notified of, each with its type."""
+    """Return the changes that a billing system is notified of, each with its type."""
     return [(change, event) for change in changes if (event := event_of(change)) is not None]
 
 
 def wanted(endpoint: Endpoint | None, event: EventType) -> bool:
-    """Whether an account is notified of this. Without an endpoint it is notified of nothing."""
+    """Whether an account is notified of events of this type. An account without an endpoint is notified of none."""
     return endpoint is not None and endpoint.takes(event)
 
 
 def notification_of_change(
     change: Change, event: EventType, *, event_id: str, now: datetime, rank: Rank
 ) -> NewNotification:
-    """The notification of a change that is saved at this time, by the database's clock."""
+    """Return the notification of a change that is saved at `now`, by the database's clock."""
     source = change.events[-1].source if change.events else Source.WORKER
     version = change.before.next_version(now)
     saved = replace(change.after, version=version)
@@ -89,8 +89,8 @@ def notification_of_change(
 def notification_of_order(
     order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank, source: Source | None = None
 ) -> NewNotification:
-    """The notification of an order as it stands, under the version that it has. `source`: where its last change came
-    from; None: it is sent once more, and what settled the order is named."""
+    """Return the notification of an order's current state, under its current version. `source` is the source of its
+    last change; None for a resend, which names the source that settled the order."""
     return NewNotification(
         event_id=event_id,
         account=order.account,
@@ -104,12 +104,12 @@ def notification_of_order(
 
 
 def body_of_test(account: str, now: datetime) -> str:
-    """The text of a test event: about no order, under no version. A receiver ignores types that it does not know."""
+    """Return the text of a test event, for no order and with version 0. Receivers ignore types they do not know."""
     return body_of("test", {"account": account, "version": 0}, now)
 
 
 def body_of(event: str, data: Mapping[str, object], timestamp: datetime) -> str:
-    """The text that is sent: JSON in one line, with the time of the change."""
+    """Return the text to send: JSON in one line, with the time of the change."""
     return json.dumps(
         {"type": event, "timestamp": _utc(timestamp), "data": data}, ensure_ascii=False, separators=(",", ":")
     )
@@ -145,16 +145,17 @@ def _utc(time: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resend:
-    """What is to be sent once more."""
+    """The notifications to resend, and the orders that are refused."""
 
     again: tuple[Notification, ...]
-    """Of each order the one of its version."""
+    """The notifications of the orders' current versions."""
     superseded: tuple[Notification, ...]
-    """Given up, and older than one of these: a receiver ignores them, and no person has to read them any more."""
+    """Notifications that were given up and are older than a resent one. Receivers would ignore them, and nobody needs
+    to read them any more."""
     made: tuple[tuple[Order, EventType], ...]
-    """Orders of whose version none is left, or that are renewed, and the type by which they are reported."""
+    """Orders that get a new notification, with its type. They are renewed, or the one of their version is gone."""
     refusals: Mapping[int, CodedText]
-    """By order id."""
+    """Why an order is refused, by its id."""
 
 
 def choose_resends(
@@ -165,11 +166,13 @@ def choose_resends(
     *,
     renew: bool = False,
 ) -> Resend:
-    """What to send once more of these orders. `orders` are those that are there, `left` all that is left of their
-    notifications, of any state. `renew`: each gets a new one, as its version is to be raised.
+    """Choose the notifications to resend for these orders.
 
-    An older notification is not sent instead: it may look like the order and hold another amount, and its receiver
-    ignores it.
+    `orders` are those of them that exist. `left` are all their notifications that still exist, of any state. With
+    `renew`, each order gets a new notification, because its version will be raised.
+
+    A notification of an older version is never sent instead: it may look right but have another amount, and its
+    receiver would ignore it.
     """
     by_id = {order.id: order for order in orders}
     ordered = sorted(left, key=lambda row: (row.version, row.id))
@@ -200,5 +203,5 @@ def choose_resends(
 
 def _event_to_make(order: Order, row: Notification | None) -> EventType | None:
     event = event_of_order(order)
-    # The row reports an attention that is gone by now.
+    # The row reports an attention that the order no longer has.
     return EventType.ATTENTION if event is None and row is not None else event

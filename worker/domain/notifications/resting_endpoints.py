@@ -1,6 +1,6 @@
-"""What the ends of deliveries mean for their endpoint and for their events: rests, doubt, delays, giving up.
+"""Change endpoints and events after deliveries: rests, doubt, delays, giving up.
 
-Also what becomes of an endpoint when a worker starts with its settings, and when an operator acts on it.
+An endpoint also changes when a worker starts with its settings, and when an operator acts on it.
 """
 
 import json
@@ -24,55 +24,55 @@ FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=15)
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 ATTENTION_AFTER = timedelta(hours=75)
-"""An endpoint that has failed for so long needs a person, and is probed once an hour."""
+"""An endpoint that has failed for this long needs a person, and is probed once an hour."""
 HOURLY = timedelta(hours=1)
 DIFFERENT_EVENTS = 5
-"""So many different events that fail in a row put the endpoint in doubt: a wrong route or secret, or a receiver that
+"""If this many different events fail in a row, the endpoint is in doubt: its route or secret is wrong, or its receiver
 refuses some events."""
 DOUBT_SPACING = timedelta(milliseconds=50)
-"""From one delivery to an endpoint in doubt to the next: 20 a second at most."""
+"""The time between two deliveries to an endpoint in doubt: at most 20 a second."""
 _HIGHEST_LEVEL = 10
-"""The longest rest is reached before it."""
+"""The longest rest is reached below this level."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryEffects:
-    """What some ended tries change."""
+    """The effects of some ended tries."""
 
     before: Endpoint
     endpoint: Endpoint
-    """As it is afterwards."""
+    """The endpoint after the tries."""
     delivered: tuple[EndedTry, ...]
     failed: tuple[EndedTry, ...]
-    """Without those whose lease had passed to somebody else."""
+    """The failed tries, except those that had lost their lease."""
     rows: tuple[Notification, ...]
-    """The rows that failures changed, as they are afterwards."""
+    """The rows that failures changed, with their new values."""
     wait: timedelta
-    """Nothing may be sent to the endpoint for so long."""
+    """How long nothing may be sent to the endpoint."""
 
 
 def permission(endpoint: Endpoint, now: datetime) -> Permission:
-    """What may be sent to an endpoint. `now` is read after the endpoint: a rest that begins later has run out."""
+    """Return what may be sent to an endpoint. `now` is read after the endpoint: a rest that begins later is over."""
     if endpoint.stopped_at is not None or endpoint.paused_at is not None:
         return Permission.NOTHING
     if endpoint.rest_from is None or endpoint.rest_until is None:
         return Permission.ANY
-    # Before its beginning: a clock was stepped back, and the rest lies further ahead than its own length.
+    # A rest that begins in the future was written before a clock was stepped back, and would last too long.
     return Permission.NOTHING if endpoint.rest_from <= now < endpoint.rest_until else Permission.PROBE
 
 
 def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
-    """The endpoint while a probe is under way: no process sends another one until its lease has run out."""
+    """Return the endpoint during a probe. No process sends another probe until the lease of this one has run out."""
     return replace(endpoint, rest_from=now, rest_until=now + LEASE)
 
 
 def is_in_doubt(endpoint: Endpoint) -> bool:
-    """Whether so many different events have failed in a row that each delivery goes alone, until one succeeds."""
+    """Whether five different events have failed in a row, so that deliveries go one at a time until one succeeds."""
     return len(_failed_in_row(endpoint)) >= DIFFERENT_EVENTS
 
 
 def is_sound(endpoint: Endpoint) -> bool:
-    """Whether a success changes nothing about it."""
+    """Whether a success would not change the endpoint."""
     return endpoint.rest_from is None and endpoint.failing_since is None and endpoint.failed_in_row is None
 
 
@@ -86,10 +86,10 @@ def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
 def after_deliveries(
     endpoint: Endpoint, rows: Mapping[int, Notification], ended: Iterable[EndedTry], now: datetime
 ) -> DeliveryEffects:
-    """The effects of tries that have ended, in this order.
+    """Return the effects of tries that ended in this order.
 
-    `endpoint` is locked, and so are `rows`: those of `rows_needed` that still exist. Any success counts. A failure
-    counts where its lease is still the row's.
+    `endpoint` and `rows` are locked; `rows` are those of `rows_needed` that still exist. Every success counts. A
+    failure counts only if its lease is still the row's lease.
     """
     account = _Account(endpoint, rows, now)
     delivered, failed = [], []
@@ -112,7 +112,7 @@ def after_deliveries(
 
 
 class _Account:
-    """An endpoint and the rows of its tries, while the ends of deliveries are applied one after the other."""
+    """An endpoint and the rows of its tries, while the results of deliveries are applied one after the other."""
 
     def __init__(self, endpoint: Endpoint, rows: Mapping[int, Notification], now: datetime) -> None:
         self.endpoint = endpoint
@@ -129,16 +129,16 @@ class _Account:
         return row is not None and row.lease_token == one.claim.token
 
     def succeed(self, one: EndedTry) -> None:
-        """One success ends the rest and all that was counted. The event that failed last is then to blame itself."""
+        """End the rest and reset all counts. If another event failed last, that event is blamed."""
         last_failed = self._rows.get(self.endpoint.last_failed_id or 0)
         self.endpoint = _without_failures(self.endpoint)
         if last_failed is not None and last_failed.id != one.claim.id:
             self._blame(last_failed, one.jitter)
 
     def fail(self, one: EndedTry, fault: Fault) -> None:
-        """A failure whose lease was still its row's."""
-        # It goes behind the others that are due: otherwise two events that make their receiver hang would be the probes
-        # in turn, for ever.
+        """Apply a failure whose lease is still the row's lease."""
+        # The event moves behind the others that are due. Otherwise two events that make their receiver hang would take
+        # turns as the probe forever.
         row = self._rows[one.claim.id] = replace(self._rows[one.claim.id], lease_token=None, due_at=self._now)
         if fault is Fault.GONE:
             self.endpoint = replace(self.endpoint, stopped_at=self.endpoint.stopped_at or self._now)
@@ -150,7 +150,7 @@ class _Account:
             self._blame(row, one.jitter)
 
     def _rest(self, one: EndedTry) -> None:
-        """Rest, or rest for longer. A delivery that began before the present rest says nothing new."""
+        """Begin a rest, or a longer one. A delivery that began before the present rest tells nothing new."""
         if self.endpoint.rest_from != one.claim.rest_from:
             return
         since = self.endpoint.failing_since or self._now
@@ -168,7 +168,8 @@ class _Account:
         )
 
     def _blame(self, row: Notification, jitter: float) -> None:
-        """Count a failure of the event's own. While its endpoint rests or is in doubt it is delayed, never given up."""
+        """Count a failure of the event itself. The event is delayed, but not given up while its endpoint rests or is in
+        doubt."""
         if row.state is not NotificationState.PENDING:
             return
         tries = row.tries + 1
@@ -190,7 +191,7 @@ class _Account:
             self.endpoint = replace(self.endpoint, failed_in_row=json.dumps([*in_row, event]))
 
     def _go_on(self, one: EndedTry) -> None:
-        """The endpoint answers, so it does not rest any longer; but until it has taken an event, each goes alone."""
+        """End the rest, because the endpoint answers. Each delivery still goes alone until the endpoint takes one."""
         endpoint = self.endpoint
         if endpoint.rest_from is not None and endpoint.rest_from != one.claim.rest_from:
             return
@@ -202,7 +203,7 @@ class _Account:
                 rest_from=began,
                 rest_until=max(self._now, began + DOUBT_SPACING),
                 failing_since=endpoint.failing_since or self._now,
-                # It answers: the event that failed while it rested is no longer to wait behind all others.
+                # The endpoint answers, so the event that failed during the rest need not wait behind all others.
                 last_failed_id=None,
             )
         elif endpoint.rest_from is not None:
@@ -214,9 +215,10 @@ def _failed_in_row(endpoint: Endpoint) -> list[int]:
 
 
 def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:
-    """The endpoint as a worker with these settings knows it.
+    """Return the endpoint as a worker with these settings knows it.
 
-    Another target starts fresh: what the last one did says nothing of it. A pause stays, an operator ends it.
+    Another target starts without failures: those of the old target say nothing about it. A pause stays until an
+    operator ends it.
     """
     entered = given.as_endpoint()
     if known is None:
@@ -227,17 +229,17 @@ def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:
 
 
 def is_another_target(known: Endpoint | None, given: EndpointSettings) -> bool:
-    """Whether what is pending for an account goes to another place from now on."""
+    """Whether pending notifications of an account go to another target from now on."""
     return known is not None and known.target_digest != given.target.digest
 
 
 def pause_endpoint(endpoint: Endpoint, act: Act) -> Endpoint:
-    """Send nothing to it until somebody resumes it. What happens meanwhile waits."""
+    """Send nothing to the endpoint until somebody resumes it. New notifications wait."""
     return replace(endpoint, paused_at=act.now, paused_by=act.actor)
 
 
 def resume_endpoint(endpoint: Endpoint) -> Endpoint:
-    """Send to it again at once, whatever it did before: after a pause, after it answered 410, out of a rest."""
+    """Send to the endpoint again at once: after a pause, after it answered 410, or during a rest."""
     return replace(_without_failures(endpoint), stopped_at=None, paused_at=None, paused_by=None)
 
 

@@ -1,1 +1,1 @@
-"""What an order may become: taken in, believed, settled, given up, acted on."""
+"""The decisions about an order: to take it in, judge what is said about it, settle it, give it up, act on it."""

@@ -1,5 +1,5 @@
-"""What a billing system requests: which orders of a list are new, duplicates or refused; and which of the orders that
-it names may be cancelled, and which may be checked."""
+"""Decide the requests of a billing system: which orders of a list are new, duplicates or refused, and which orders may
+be cancelled or checked."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,27 +25,27 @@ class EnqueueResult:
     """The result of a list of submissions."""
 
     accepted: list[int] = field(default_factory=list)
-    """The indexes of what is new."""
+    """The indexes of the new orders."""
     duplicates: list[int] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     keys: list[OrderKey] = field(default_factory=list)
-    """Of the orders that are new or have learned an id: callbacks may wait for these."""
+    """The keys of the orders that are new or were filled in. Callbacks may wait for these orders."""
     new: list[Order] = field(default_factory=list)
-    """To be inserted; their ids are negative."""
+    """The orders to insert; their ids are negative."""
     changes: list[Change] = field(default_factory=list)
-    """The known orders that were filled in."""
+    """The changes to known orders that were filled in."""
 
 
 def insertion_order(key: OrderKey) -> tuple[str, str, str]:
     """The sort key for inserting the orders of a list.
 
-    Two lists that share orders insert them in the same order, and cannot deadlock over the unique indexes.
+    Two lists that share orders insert them in the same order, so they cannot deadlock over the unique indexes.
     """
     return (key.account, key.request_id or "", key.custom_parm or "")
 
 
 def names_an_id_twice(submissions: Listed) -> bool:
-    """Whether two submissions of a list share an id: then the result of one depends on the other."""
+    """Whether two submissions of a list share an id. If so, the result of one depends on the other."""
     keys = [submission.key for _, _, submission in submissions]
     ids = [(key.account, "r", key.request_id) for key in keys if key.request_id is not None]
     ids += [(key.account, "c", key.custom_parm) for key in keys if key.custom_parm is not None]
@@ -53,7 +53,7 @@ def names_an_id_twice(submissions: Listed) -> bool:
 
 
 def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: int) -> Order:
-    """The order that a submission begins, due when the grace for its callback ends."""
+    """The new order for a submission, due when the grace for its callback ends."""
     return Order(
         id=order_id,
         account=submission.key.account,
@@ -69,7 +69,7 @@ def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: 
 
 
 def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
-    """The fields in which a submission differs from what the order's row has; amounts compare by value."""
+    """The errors for the fields in which a submission differs from the order's row. Amounts are compared by value."""
     pairs = (
         ("request_id", order.request_id, submission.key.request_id),
         ("custom_parm", order.custom_parm, submission.key.custom_parm),
@@ -89,10 +89,10 @@ def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
 
 
 def fill_in(order: Order, submission: Submission) -> Order:
-    """The order with the fields that its row lacked and a submission holds; nothing is overwritten.
+    """The order, with the fields that its row lacks filled in from a submission. Nothing is overwritten.
 
     An expected amount that comes after the order has settled is compared as if it had been known then: with the charge
-    of a success, and with the price of a failure, which another amount makes a charge.
+    of a success, or with the price of a failure. If it differs from that price, the price counts as a charge.
     """
     filled = replace(
         order.with_request_id(submission.key.request_id),
@@ -109,9 +109,9 @@ def fill_in(order: Order, submission: Submission) -> Order:
 
 
 def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
-    """The result where the unknown orders are inserted already, and the submissions that are left.
+    """The result if the unknown orders are inserted already, and the submissions that are left.
 
-    `inserted` are the keys of the new rows; no id is named twice by the submissions.
+    `inserted` holds the keys of the new rows. The submissions do not name any id twice.
     """
     result, rest = EnqueueResult(), []
     for index, payload, submission in submissions:
@@ -126,7 +126,7 @@ def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tupl
 def enqueue_submissions(
     submissions: Listed, known: Sequence[Order], now: datetime, rules: Rules, result: EnqueueResult
 ) -> None:
-    """Decide about one submission after the other, and add to the result. `known` are all orders that they name."""
+    """Decide about each submission in turn, and add to the result. `known` holds all orders that they name."""
     before, directory = {order.id: order for order in known}, Directory(known)
     orders = dict(before)
     for index, payload, submission in submissions:
@@ -159,7 +159,7 @@ def _filled_in(before: Order, after: Order, now: datetime) -> Change:
 
 
 Reference = tuple[int, object, OrderKey]
-"""Index in the list, payload, key."""
+"""A reference as (index in the list, payload, key)."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -170,13 +170,13 @@ class ReferenceResult:
     unchanged: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     changes: dict[int, Change] = field(default_factory=dict)
-    """By order id."""
+    """The changes, by order id."""
 
 
 def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
+    """Stop polling orders that the billing system has dealt with. Final and cancelled orders stay as they are.
 
-    `orders` are all that the references name.
+    `orders` holds all orders that the references name.
     """
     result = ReferenceResult()
     for order, _reference in _named(references, orders, result):
@@ -190,9 +190,9 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
 
 
 def check_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Poll pending orders next. Orders in other states are refused: they have to be reopened first.
+    """Have pending orders polled next. Refuse orders in other states: they must be reopened first.
 
-    `orders` are all that the references name.
+    `orders` holds all orders that the references name.
     """
     result = ReferenceResult()
     for order, (index, payload, key) in _named(references, orders, result):
@@ -210,7 +210,7 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
 def _named(
     references: Sequence[Reference], orders: Sequence[Order], result: ReferenceResult
 ) -> list[tuple[Order, Reference]]:
-    """The orders that references name, one each; what names none or two is refused."""
+    """The order that each reference names. Refuse a reference that names no order or two."""
     by_id, directory = {order.id: order for order in orders}, Directory(orders)
     found = []
     for index, payload, key in references:

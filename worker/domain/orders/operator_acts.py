@@ -1,7 +1,7 @@
-"""What an operator may do to an order by hand: the change with its record, or why not.
+"""The acts of an operator on an order: each makes a change with its record, or is refused with a reason.
 
-The decisions are those of a person, and the records name that person. What the platform says afterwards is judged as
-ever: an order that a person has made final keeps its state, and a contradiction is shown.
+A person makes these decisions, and the records name that person. Later answers and callbacks are judged as usual: an
+order that a person has made final keeps its state, and a contradiction is shown.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -30,28 +30,28 @@ _SEEN = (
 Decided = Change | CodedText
 """A change, or a refusal."""
 Standing = tuple[OrderState, Attention | None]
-"""How an order stands, as a list shows it."""
+"""The state and the attention of an order, as a list shows them."""
 
 
 def actor_fault(name: str) -> Sentence | None:
-    """Why a text cannot be an operator's name, or None where it can."""
+    """Why a text cannot be an operator's name; None if it can."""
     is_name = name.strip() == name and is_fit(name, MAX_ACTOR_LENGTH)
     return None if is_name else _("is no name; accepted: %(rule)s", ACTOR_RULE)
 
 
 def reason_fault(reason: str) -> Sentence | None:
-    """Why a text cannot be a reason, or None where it can."""
+    """Why a text cannot be a reason; None if it can."""
     is_reason = bool(reason.strip()) and is_fit(reason, MAX_REASON_LENGTH)
     return None if is_reason else _("is no reason; accepted: %(rule)s", REASON_RULE)
 
 
 def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bool:
-    """Whether an act on orders makes sense for one that stands so."""
+    """Whether an act makes sense for an order with this state and attention."""
     match kind:
         case ActKind.RESOLVE:
             return not state.is_final
         case ActKind.DISMISS:
-            # An unresolved order needs a person whatever it shows.
+            # An unresolved order needs a person, whatever its attention.
             return attention is not None and state is not OrderState.UNRESOLVED
         case ActKind.CHECK:
             return state is OrderState.PENDING
@@ -59,19 +59,19 @@ def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bo
             return state.may_settle
         case ActKind.NOTE:
             return True
-    # What is reopened, or sent once more, has left the queries.
+    # An order that is polled need not be reopened, and has no result to send again.
     return state is not OrderState.PENDING
 
 
 def most_needed(state: OrderState, attention: Attention | None) -> ActKind | None:
-    """The act that an order needs most that stands so; None where it needs none, or the choice is a person's."""
+    """The act that an order with this state and attention needs most; None if it needs none, or if a person chooses."""
     if state is OrderState.PENDING:
         return ActKind.CHECK if attention is None else ActKind.RESOLVE
     return ActKind.RESOLVE if state is OrderState.UNRESOLVED else None
 
 
 def refusal(kind: ActKind, order: Order) -> CodedText | None:
-    """Why an act on orders makes no sense for this one; None where it does."""
+    """Why an act does not make sense for this order; None if it does."""
     if applies(kind, order.state, order.attention):
         return None
     codes = {
@@ -85,12 +85,12 @@ def refusal(kind: ActKind, order: Order) -> CodedText | None:
 
 
 def is_settled_by_platform(order: Order) -> bool:
-    """Whether a query or a callback has made it final: it is reopened only by force."""
+    """Whether a query or a callback has made the order final. Such an order is reopened only by force."""
     return order.state.is_final and order.settled_by is not Source.OPERATOR
 
 
 def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None) -> Decided:
-    """Make an order final by an operator's word. `state` is final; a success has an amount.
+    """Make an order final because an operator says so. `state` is final; a success has an amount.
 
     `traffic_sts` and `remark` stay as the platform said them.
     """
@@ -105,11 +105,11 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
 
 
 def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool = True) -> Decided:
-    """Make an order pending again, as if nothing had been heard of it; due now.
+    """Make an order pending again and due now, as if nothing had been heard of it.
 
-    `force`: although a query or a callback has settled it. `is_polled_next`: before others, as one that is checked;
-    else by its poll priority. It keeps when it was last polled: many old orders that count as never polled would have
-    the highest priority of all, and take every batch from new ones.
+    `force`: reopen it even if a query or a callback has settled it. `is_polled_next`: poll it before others, like an
+    order with a requested check; else by its poll priority. The order keeps the time of its last poll: many old orders
+    that counted as never polled would have the highest priority of all, and take every batch from new orders.
     """
     if why := refusal(ActKind.REOPEN, order):
         return why
@@ -136,7 +136,7 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
 
 
 def result_of(order: Order) -> CodedText:
-    """What an order loses when it is reopened: its history names it."""
+    """The result that an order loses when it is reopened, for its history."""
     amount = None if order.ori_amount is None else amount_text(order.ori_amount)
     lost = {
         "by": order.settled_by,
@@ -154,12 +154,13 @@ def reopen_unresolved(order: Order, act: Act) -> Decided:
 
 
 def what_is_seen(order: Order) -> tuple[object, ...]:
-    """What an operator decides by. A poll without news raises the order's version, and changes nothing of this."""
+    """The values that an operator's decision depends on. A poll without news raises the order's version, but does not
+    change them."""
     return tuple(getattr(order, name) for name in _SEEN)
 
 
 def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Order, Act], Decided]) -> Decided:
-    """What is decided, unless the order is not the one any more that the operator has seen."""
+    """Decide about an order; refuse if it has changed since the operator saw it."""
     is_as_seen = what_is_seen(order) == what_is_seen(seen)
     return decide(order, act) if is_as_seen else _refusal(order, TextCode.HAS_CHANGED)
 
@@ -167,19 +168,22 @@ def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Ord
 def refusal_of_selected(
     order: Order, shown: Mapping[int, Standing | None], changed: Container[int]
 ) -> CodedText | None:
-    """Why an order of a selection is left alone: it does not stand as it was `shown` to who confirmed the act on all of
-    them, or it is among those of which something was heard since. None where it may be acted on."""
+    """Why an order of a selection is left alone; None if it may be acted on.
+
+    `shown`: the state and attention of each order when somebody confirmed the act on all of them; they must still be
+    the same. `changed`: the orders about which something was heard since then.
+    """
     is_as_shown = shown.get(order.id) == (order.state, order.attention) and order.id not in changed
     return None if is_as_shown else _refusal(order, TextCode.HAS_CHANGED)
 
 
 def account_refusal(account: str, configured: Container[str]) -> CodedText | None:
-    """Why it is of no use to have an order of this account polled; None where the settings name the account."""
+    """Why an order of this account cannot be polled; None if the settings name the account."""
     return None if account in configured else CodedText(TextCode.NOT_CONFIGURED, account=account)
 
 
 def cancel(order: Order, act: Act) -> Decided:
-    """Stop polling an order that has been dealt with otherwise."""
+    """Stop polling an order that has been dealt with in another way."""
     if why := refusal(ActKind.CANCEL, order):
         return why
     return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
@@ -189,7 +193,7 @@ def dismiss(order: Order, act: Act) -> Decided:
     """Clear an order's attention, until something new raises one."""
     if why := refusal(ActKind.DISMISS, order):
         return why
-    # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
+    # `TOO_OLD` is raised because time has passed, and not by anything new. It must not come back by itself.
     is_for_time = order.attention is Attention.TOO_OLD
     after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
     words = CodedText(TextCode.DISMISSED, attention=str(order.attention))
@@ -197,7 +201,7 @@ def dismiss(order: Order, act: Act) -> Decided:
 
 
 def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
-    """Dismiss an order that a filter has selected by its attention, unless that is another one since."""
+    """Dismiss an order that a filter has selected by its attention, unless the attention has changed since."""
     if order.attention is not reason:
         return _refusal(order, TextCode.OTHER_ATTENTION, attention=reason)
     return dismiss(order, act)
@@ -212,7 +216,7 @@ def check(order: Order, act: Act) -> Decided:
 
 
 def note(order: Order, act: Act) -> Decided:
-    """Add what an operator has written down, the reason of the act, to the history; nothing of the order changes."""
+    """Add an operator's note (the reason of the act) to the history. The order does not change."""
     return _change(order, order, EventKind.NOTE, act)
 
 

@@ -1,14 +1,14 @@
-"""What a verdict changes of its order, and when polling an order stops and a person decides.
+"""Decide what a verdict changes in its order, and when polling the order stops, so that a person decides.
 
-By what the platform says an order becomes final here alone; by an operator's word in
-`worker.domain.orders.operator_acts` alone. An answer or a callback may still settle an order that was given up.
+Only this module makes an order final because of what the platform says. Only `worker.domain.orders.operator_acts` makes
+an order final because of what an operator says. An answer or a callback may still settle an order that was given up.
 
 An answer may leave out a polled order, or say that the platform does not know it. A single absence proves nothing;
-three in a row lead to a query of the order's own.
+after three in a row, the order gets a query of its own.
 
-Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
-since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, makes no order unresolved,
-however long it does so.
+Denials are counted separately. The first denial always counts. A later one counts only if the platform answered about
+another order since, or does so in the same answer. So a platform that denies everything, by a bug or in a sandbox, does
+not make any order unresolved, however long it continues.
 """
 
 from collections.abc import Callable
@@ -40,8 +40,10 @@ _EXPLAINED_BY_A_RESULT = frozenset(
 def record_report(
     before: Order, after: Order, kind: EventKind, report: Report, *, reason: CodedText | None = None, **where: Any
 ) -> Change:
-    """The change of an order by an item, with an event that holds the item as JSON. `where`: the event's source, time
-    and query."""
+    """The change that an item makes to an order, with an event that holds the item as JSON.
+
+    `where` gives the source, time and query of the event.
+    """
     return Change.none(before).record(
         after,
         kind,
@@ -75,20 +77,20 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
 
 
 def poll_again_now(order: Order, now: datetime) -> Order:
-    """Make an order due now. Where a query for it is under way, have it polled again afterwards."""
+    """Make an order due now. If a query for it is under way, have the order polled again afterwards."""
     if order.is_leased(now):
         return replace(order, check_requested_at=now)
     return replace(order, due_at=min(order.due_at, now))
 
 
 def unresolved_again_at(polled_at: datetime, rules: Rules) -> datetime:
-    """When a callback may have an unresolved order polled that was polled at this time."""
+    """When a callback may again have an unresolved order polled; the order's last poll was at `polled_at`."""
     return polled_at + rules.windows(_UNRESOLVED_INTERVAL_WINDOWS)
 
 
 def poll_unresolved_at(order: Order, at: datetime) -> Order:
     """Have an unresolved order polled once more, from this time on."""
-    # A query of its own for one whose queries failed: it was given up as their cause, and must not spoil a batch.
+    # An order whose queries failed gets a query of its own: it was given up as the cause, and must not spoil a batch.
     return replace(order, due_at=at, check_requested_at=at, lane=Lane.ALONE if order.failures_alone else order.lane)
 
 
@@ -97,7 +99,7 @@ def _due_now(change: Change, now: datetime) -> Change:
 
 
 def _said(verdict: Verdict) -> dict[str, Any]:
-    """The order's fields that take the values of a believed item."""
+    """The values that an order's fields take from a believed item."""
     return {
         "traffic_sts": verdict.report.status,
         "remark": verdict.report.remark,
@@ -117,7 +119,7 @@ def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Ord
 
 
 def _storable_id(request_id: str | None) -> str | None:
-    """The id that an order may learn from an item; the event keeps what was said in any case."""
+    """The id that an order may learn from an item; None if the id is unfit. The event keeps the item in any case."""
     return None if request_id is None or id_fault(request_id) or names_a_row(request_id) else request_id
 
 
@@ -138,37 +140,37 @@ def _contradicts(order: Order, verdict: Verdict) -> bool:
     result = OrderState.SUCCEEDED if verdict.effect is Effect.DUE_NOW else _STATE[verdict.effect]
     if order.state is not result:
         return True
-    # A failed order may be reported without an amount: then nothing was charged.
+    # An item about a failed order may lack the amount: then nothing was charged.
     if verdict.amount is None or verdict.amount == (order.ori_amount or 0):
         return False
-    # A price that is repeated, and no amount at all, both say that nothing was charged.
+    # A repeated price and a missing amount both mean that nothing was charged.
     return verdict.charged_amount != order.charged_amount
 
 
 def _attention_left(order: Order, verdict: Verdict) -> Attention | None:
-    """The attention reason that stays once the order settles."""
+    """The attention that remains once the order settles."""
     if order.attention in _EXPLAINED_BY_A_RESULT:
         return None
     if order.attention is Attention.MOBILE_MISMATCH and verdict.report.mobile:
-        # The verdict found that this item's number is the order's.
+        # The verdict found that the item's number may be the order's.
         return None
     return order.attention
 
 
 OVERDUE_WINDOWS = 60
-"""An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""
+"""An order that is still pending this long past the age limit is shown to a person, whatever the reason."""
 ABSENCES_BEFORE_ALONE = 3
 ABSENCES_ALONE_BEFORE_GIVING_UP = 3
 DENIALS_BEFORE_GIVING_UP = 3
 DENIAL_WINDOWS = 120
-"""The last of these denials is at least so many windows after the first: an order may reach a platform late."""
+"""The last denial must come at least this many windows after the first: an order may reach a platform late."""
 
 
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText, rules: Rules) -> Change:
-    """Make an order unresolved; a callback that came during the query has it polled once more."""
+    """Make an order unresolved. If a callback came during the query, have the order polled once more."""
     order, requested_at = change.after, query.requested_since(change.after)
     graver = gravest(order.attention, attention)
-    # The interval of a pending order says nothing of an unresolved one.
+    # The interval between checks of a pending order does not apply to an unresolved one.
     after = order.no_longer_polled(OrderState.UNRESOLVED, attention=graver, callback_check_after=None)
     if requested_at is not None:
         at = min(requested_at, unresolved_again_at(query.sent_at, rules))
@@ -177,12 +179,12 @@ def give_up(change: Change, attention: Attention, query: Query, now: datetime, w
 
 
 def is_past_age_limit(order: Order, query: Query, rules: Rules) -> bool:
-    """Whether the query was sent when the order was past the age limit."""
+    """Whether the order was past the age limit when the query was sent."""
     return query.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
 
 
 def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules) -> Change:
-    """Make a pending order unresolved, if the query was sent when the order was past the age limit."""
+    """Make a pending order unresolved if it was past the age limit when the query was sent."""
     order = change.after
     if order.state is not OrderState.PENDING or not is_past_age_limit(order, query, rules):
         return change
@@ -190,12 +192,12 @@ def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules
 
 
 def overdue_before(now: datetime, rules: Rules) -> datetime:
-    """Pending orders that were submitted before this time are overdue."""
+    """The time limit for overdue orders: a pending order that was submitted before it is overdue."""
     return now - timedelta(seconds=rules.unresolved_after_seconds) - rules.windows(OVERDUE_WINDOWS)
 
 
 def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
-    """Show an overdue order to a person: it stays pending, since no answer has said anything of it."""
+    """Show an overdue order to a person. It stays pending, since no answer has said anything about it."""
     is_overdue = order.state is OrderState.PENDING and order.age_limit_from < overdue_before(now, rules)
     if not is_overdue or order.attention is not None or order.dismissed_at is not None:
         return Change.none(order)
@@ -207,9 +209,9 @@ def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
 def count_absence(
     change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
 ) -> Change:
-    """Count the absence of a polled order that an answer leaves out. `state` is the account's, before the answer."""
+    """Count the absence of a polled order that an answer leaves out. `state`: the account's state before the answer."""
     if is_excused(state, query, answer):
-        # A requested check was not made either: it stays.
+        # A requested check was not made, so it stays requested.
         return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
     if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
         return _absent_alone(change, query, answer, state, now, rules)
@@ -229,8 +231,8 @@ def count_denial(
 ) -> Change:
     """Count the denial of a polled order by an item of an answer.
 
-    `others_believed`: whether the same answer held a believed item of another order; `answers_before` and
-    `answers_now`: the account's count of answers with a believed item, without and with this one.
+    `others_believed`: whether the same answer holds a believed item of another order. `answers_before` and
+    `answers_now`: the account's count of answers with a believed item, without this answer and with it.
     """
     order = change.after
     if order.denials and not (others_believed or answers_before > order.denial_mark):
@@ -258,7 +260,8 @@ def _absent_alone(
     change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
 ) -> Change:
     order = change.after
-    # An empty answer proves something only on a platform that answers others: an outage must not give orders up.
+    # An empty answer proves something only if the platform answers about other orders. An outage must not cause orders
+    # to be given up.
     others_were_answered = order.absences == 0 or state.answered_with_items > order.absence_mark
     if answer.item_count or not others_were_answered:
         return change

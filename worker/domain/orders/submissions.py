@@ -1,6 +1,6 @@
-"""Orders and references as the billing system sends them, checked field by field; and what is kept of refused input.
+"""Check orders and references from the billing system field by field, and decide what is kept of refused input.
 
-Refused input may be tried once more: `read_refused` says what it was, and which items it held.
+Refused input may be retried: `read_refused` says what it was, and which items it held.
 """
 
 import json
@@ -44,7 +44,7 @@ _GONE = _("is not there: it was retried already, or there never was such a row; 
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
-    """The items of a task's argument; or, where it is no list of 1 to 1000, the one refusal of all of it."""
+    """The items of a task's argument; or one rejection of the whole argument if it is not a list of 1 to 1000 items."""
     if isinstance(items, Unread):
         errors = items.errors
     elif not isinstance(items, list):
@@ -60,7 +60,7 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
 def read_items(
     items: object, what: str, read: Callable[[object], Item | tuple[Sentence, ...]]
 ) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
-    """Check each item of a task's list: (index, payload, read item) of the good ones, the rejections of the others.
+    """Check each item of a task's list. Return (index, payload, read item) of each good item, and the rejections.
 
     `read` returns the read item, or the tuple of its faults.
     """
@@ -77,14 +77,15 @@ def read_items(
 
 
 def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[Sentence, ...]:
-    """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
+    """Check one order. Return it, or all its faults; each fault names its field and what is accepted."""
     if isinstance(item, Unread):
         return item.errors
     if not isinstance(item, Mapping):
         return (_("order: must be an object, not %(type)s", json_type(item)),)
     faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
-    # A reference may name one: an earlier release took such orders in.
+    # A new order must not have an id that reads as a row's name. A reference may have one: an earlier release took such
+    # orders in.
     faults.extend(
         _("%(what)s: %(value)s is how commands name a row; accepted: any other id", field, name)
         for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
@@ -101,7 +102,7 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
 
 
 def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[Sentence, ...]:
-    """Check one reference to an order; returns its key, or every fault that it has."""
+    """Check one reference to an order. Return its key, or all its faults."""
     if not isinstance(item, Mapping):
         return (_("reference: must be an object, not %(type)s", json_type(item)),)
     faults: list[Sentence] = _unknown_fields(item, _REFERENCE_FIELDS)
@@ -110,9 +111,9 @@ def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[
 
 
 def refused_texts(rejections: Iterable[Rejection], *, are_orders: bool = False) -> list[RefusedText]:
-    """The texts that are kept of refused input; of orders with what each calls itself.
+    """The texts that are kept of refused input. For orders, each includes the key that the payload names.
 
-    Of a payload its first 1,000,000 characters are kept; a line among the errors says so where it has more.
+    The first 1,000,000 characters of a payload are kept. If it has more, a line among the errors says so.
     """
     return [_texts_of(one)._replace(key=_key_named_in(one.payload) if are_orders else None) for one in rejections]
 
@@ -169,7 +170,7 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
     if value is None:
         return now
     try:
-        # A small "z" is ISO 8601, but Python does not read it.
+        # ISO 8601 allows a lowercase "z", but Python does not read it.
         text = f"{value[:-1]}Z" if isinstance(value, str) and value.endswith("z") else value
         time = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
@@ -192,8 +193,8 @@ def _text(value: object) -> str | None:
 
 
 def _shown(value: object) -> str:
-    # Only text is quoted: Python cannot write very long numbers or very deep lists. repr() shows Chinese as it is, and
-    # escapes what cannot be seen.
+    # Only text is quoted, because Python cannot write very long numbers or very deep lists. repr() shows Chinese as it
+    # is, and escapes invisible characters.
     return repr(value[:60]) if isinstance(value, str) else json_type(value)
 
 
@@ -217,12 +218,13 @@ def _json(payload: object) -> str:
     try:
         return json.dumps(payload, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):
-        # Nested too deeply, or a number too long, to be written as it came: the task would be retried for ever.
+        # The payload is nested too deeply, or a number in it is too long, to be written as it came. If this error were
+        # raised, the task would be retried for ever.
         return words_of(payload)
 
 
 class InputKind(StrEnum):
-    """What refused input was to be."""
+    """What refused input was meant to be."""
 
     ORDERS = "orders"
     CALLBACKS = "callbacks"
@@ -238,38 +240,38 @@ _KIND_OF = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefusedInput:
-    """A refused row that can be tried once more."""
+    """A refused row that can be retried."""
 
     kind: InputKind
     parts: tuple[list[object], ...]
-    """Its items, in lists that are not too long."""
+    """The items of the row, in lists of an accepted length."""
     is_list: bool
-    """Whether a whole list was refused: then each item that is refused once more gets a row of its own."""
+    """Whether a whole list was refused. If so, each item that is refused again gets a row of its own."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Retried:
-    """What became of a refused row."""
+    """The result of retrying a refused row."""
 
     done: int = 0
     """Items that were taken in, or were known already."""
     rejections: list[Rejection] = field(default_factory=list)
-    """Those that were refused once more, and are kept again."""
+    """The rejections of items that were refused again. They are kept again."""
     fault: Sentence | None = None
-    """Why nothing was tried."""
+    """Why nothing was retried; None if something was."""
     keys: list[OrderKey] = field(default_factory=list)
-    """Of orders for which kept callbacks may wait."""
+    """The keys of orders for which kept callbacks may wait."""
 
 
 def gone() -> Retried:
-    """What is said of a row that is not there."""
+    """The result for a row that is not there."""
     return Retried(fault=_GONE)
 
 
 def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sentence:
-    """What a refused row held; or why it cannot be tried once more."""
+    """The input that a refused row holds, or why it cannot be retried."""
     if errors.startswith("message:"):
-        # The row holds the message's own form, not a list of items.
+        # The row holds the raw message, not a list of items.
         return _("is a message that was refused unread: have it sent again")
     kind = _KIND_OF.get(source)
     if kind is None:
@@ -286,5 +288,5 @@ def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sente
 
 
 def errors_of(rejections: Sequence[Rejection]) -> list[Sentence]:
-    """The faults of what was refused once more, for a person."""
+    """The faults of the items that were refused again, for a person."""
     return [error for rejection in rejections for error in rejection.errors]

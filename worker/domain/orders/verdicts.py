@@ -1,8 +1,9 @@
-"""What one item of an answer or a callback proves: a final state follows only from positive evidence.
+"""Judge what one item of an answer or a callback proves. A final state follows only from positive evidence.
 
 A remark may say that the platform does not know the order. Platforms word this in many ways, so a remark is searched
-for two parts: what is not found, and that it is not found. A remark without them is the reason of a real failure. An
-ambiguous remark counts as a denial: the platform is asked again about a denied order, while a failed order is refunded.
+for two parts: the name of an order, and words that say that it is not found. A remark without these parts is the reason
+for a real failure. An ambiguous remark counts as a denial, because a denied order is polled again, while a failed order
+is refunded.
 """
 
 import re
@@ -17,18 +18,19 @@ from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Attention, IdKind, Order, TrafficStatus
 from worker.domain.wire.fields import amount_text, masked_mobile_may_be, read_amount, shows_mobile
 
-# The characters of these patterns that platforms also write otherwise. Codes join their words by _ or -.
+# Platforms write some characters in other forms: replace these by the forms in the patterns below. Codes join their
+# words by _ or -.
 _PLAIN = str.maketrans(
     "無訂單號錄沒査記紀纪錯誤詢檢尋條筆編數據結該這對應關戶帳賬碼機電話產證餘額歸屬權請創庫丟’_-",
     "无订单号录没查记记记错误询检寻条笔编数据结该这对应关户账账码机电话产证余额归属权请创库丢'  ",
 )
-# What is not found: an order, by whatever name. 名单, 清单, 单位 and the like are no orders.
+# Names of the order that is not found. Words such as 名单, 清单 and 单位 do not mean an order.
 _SLIP = "订?(?<![名菜清简])单(?![位月日])"
 _ORDER = (
     rf"(?:{_SLIP}|笔充值|请求 ?(?:号|id)|(?:记录|流水|交易)(?!权|密码)|数据(?!套餐|流量|包|业务)|查?询?结果"
     r"|order|record|transaction|request ?id)"
 )
-# Other things that are not found when a recharge fails: a number or who has it, and what is recharged or how.
+# Names of other things that may not be found when a recharge fails: a number or its owner, a product or its channel.
 _NUMBER = (
     r"(?:(?<!单)号码|号段|手机|电话|用户|客户|会员|账[户号]|运营商"
     r"|(?<!order )(?<!record )number|phone|mobile|msisdn|subscriber|user|customer|account)"
@@ -38,7 +40,7 @@ _PRODUCT = (
     rf"|channel|route|product|package|plan|stock)(?!的?{_ORDER})"
 )
 _FIND = "(?:查询|查找|查|寻找|找|搜索|搜|检索|匹配)"
-# That something is not found.
+# Words for "is not found".
 _NOT_FOUND = (
     rf"(?:(?:未能?|没有?能?|无法){_FIND}[到得出见着]|(?:未能?|没有?能?)发现|{_FIND}不[到出着]|{_FIND}无(?![法需效])"
     r"|n[o']t ?(?:be ?)?(?:found|located)|no ?such"
@@ -48,20 +50,20 @@ _NOT_THERE = r"(?:不存在|不在(?:本|该|我们?)?(?:系统|平台)|n[o']t ?
 _NONE = r"(?:无|没有?|不存在|(?:未|没有?)接?收到|(?<![a-z])(?:no|unknown) ?)"
 _THIS = r"(?:此|该|这|对应|相[关应])"
 _WHICH = rf"(?:{_THIS}|任何|匹配|符合|满足|条件|有效|的|充值|历史|[一1]?[条笔个张]|matching |corresponding |such )"
-# An order's id, and that it is wrong.
+# Words for an order's id, and for "is wrong".
 _ORDER_ID = rf"(?:{_SLIP}编?号码?|流水号|(?:订单|请求) ?(?:号|id)|(?:order|request) ?(?:id|n(?:umber|o)(?![a-z])))"
 _DIGITS = r"[^a-z\u3400-\u9fff]{0,80}"
 _INVALID = r"(?:(?:is )?(?:invalid|wrong|incorrect) ?|无效|非法|未知)"
 _TAKE_IN = "(?:受理|入库|创建|生成)"
 _NOT_YET = "[尚还暂并]"
-# Another reason after these words: the order exists, and something about it is wrong.
+# If one of these words follows, the remark gives another reason: the order exists, but something about it is wrong.
 _REASON = (
     rf"(?:充值)?(?:{_NUMBER}|{_PRODUCT}|金额|价格|数量|状态|类型|时间|参数|来源|原因|错误|异常|操作|成功|停机|空号|维护"
     r"|卡(?![单在住])|地[市区]|amount|quantity|balance|price|value|denomination|type|status|parameter|card|pin|sim"
     r"|fail|reject|cancel|declin)"
 )
 _NO_REASON = rf"(?!(?:\W|[的其该此]|无效|wrong|invalid|incorrect|insufficient|the )*{_REASON})"
-# The last character of another thing's name before these words: "number invalid, order failed", without the comma.
+# The last character of another thing's name just before these words: "number invalid, order failed", without the comma.
 _NAME_END = "[码号密段机户员商道游餐品值额份属地型态数因务名求]"
 _NO_OTHER = f"(?<!{_NAME_END})(?<!{_NAME_END}{_NOT_YET})"
 _OF_SOMETHING = re.compile(rf"{_NOT_FOUND}|{_NOT_THERE}|(?:无|没有?){_THIS}")
@@ -85,16 +87,19 @@ _OF_AN_ORDER = re.compile(
 def denies_order(remark: str, *, shows_number: bool) -> bool:
     """Whether a remark says that there is no such order.
 
-    Beside the order's own number (`shows_number`) the remark must name the order: `手机号码不存在` and `无此套餐` are
-    then real failures.
+    If the item shows the order's own number (`shows_number`), the remark must name the order: then `手机号码不存在` and
+    `无此套餐` are real failures.
     """
     patterns = (_OF_AN_ORDER,) if shows_number else (_OF_AN_ORDER, _OF_SOMETHING)
     return any(pattern.search(form) for form in _plain_forms(remark) for pattern in patterns)
 
 
 def _plain_forms(remark: str) -> list[str]:
-    """A remark as it is searched for words. One that holds Chinese also without blanks and invisible characters; with
-    its blanks too, as it may hold English words besides."""
+    """The forms of a remark that are searched for words.
+
+    A remark that holds Chinese is searched twice: without blanks and invisible characters, and with them, because it
+    may also hold English words.
+    """
     words = " ".join(unicodedata.normalize("NFKC", remark).casefold().translate(_PLAIN).split())
     if not any("\u3400" <= character <= "\u9fff" for character in words):
         return [words]
@@ -103,7 +108,7 @@ def _plain_forms(remark: str) -> list[str]:
 
 
 class Effect(Enum):
-    """What an item does to its order, as far as that does not depend on the order's state."""
+    """The effect of an item on its order, as far as it does not depend on the order's state."""
 
     NONE = "settles nothing"
     PENDING = "still recharging"
@@ -121,21 +126,21 @@ class Verdict:
     """The item that the judgement rests on."""
     amount: Decimal | None = None
     amount_is_price: bool = False
-    """Whether `amount` is the price of a failed order, and no charge."""
+    """Whether `amount` is the price of a failed order, and not a charge."""
     attention: Attention | None = None
     reason: CodedText | None = None
     """Why nothing was believed, or what a person should check; else None."""
     is_due_now: bool = False
-    """Whether a pending order is to be polled now, although nothing was settled."""
+    """Whether a pending order must be polled now, although nothing was settled."""
 
     @property
     def is_believed(self) -> bool:
-        """Whether the item was accepted: its status, remark and amount are the order's now."""
+        """Whether the item is accepted: the order takes its status, remark and amount."""
         return self.effect in _BELIEVED
 
     @property
     def charged_amount(self) -> Decimal | None:
-        """What was charged; None where the item names no readable amount."""
+        """The charged amount; None if the item names no readable amount."""
         return Decimal(0) if self.amount_is_price else self.amount
 
     @property
@@ -145,7 +150,7 @@ class Verdict:
 
 
 _BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
-# How many of several items for one id are recorded beside the first.
+# If there are several items for one id, this many are recorded in addition to the first.
 _OTHERS_SHOWN = 4
 
 
@@ -160,9 +165,9 @@ def judge(
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
 
-    `app_id` is the account's own; `polled_by` is the id kind of the query, None for a callback; `contradiction` is a
-    reason that only the caller can see (an id that belongs to another row); `echoes_price` says that this platform
-    repeats the price of a failed order. The first finding that applies decides.
+    The first finding that applies decides. `app_id` is the account's own. `polled_by` is the id kind of the query; None
+    for a callback. `contradiction` is a reason that only the caller can see, such as an id that belongs to another row.
+    `echoes_price` says that this platform repeats the price of a failed order.
     """
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
@@ -222,7 +227,8 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
 
 
 def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_price: bool) -> Verdict:
-    """A -1 is a failure only where the platform shows that it knows the order; else a refund is uncertain."""
+    """Judge an item with status -1. It is a failure only if the platform shows that it knows the order; otherwise, a
+    refund may be wrong."""
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
     if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
@@ -241,7 +247,7 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_p
 
 
 def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> bool:
-    """Whether the item names the order's id that it was not polled by; a callback has to name both.
+    """Whether the item names the order's other id, by which it was not polled. A callback must name both ids.
 
     An echo of the id in the request proves nothing: a platform that does not know the order echoes it, too.
     """
@@ -258,7 +264,7 @@ def _denial(report: Report, polled_by: IdKind | None, reason: TextCode) -> Verdi
         report=report,
         attention=Attention.UNKNOWN_TO_PLATFORM,
         reason=CodedText(reason),
-        # A callback may be wrong where an answer is right: the order is polled at once.
+        # A callback may be wrong when an answer would be right, so the order is polled at once.
         is_due_now=polled_by is None,
     )
 

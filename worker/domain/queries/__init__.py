@@ -1,1 +1,1 @@
-"""The next query: when it may be sent, which orders it includes, what its answer or its failure changes."""
+"""The next query: when it may be sent, which orders it includes, and what its answer or its failure changes."""

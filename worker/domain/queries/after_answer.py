@@ -1,6 +1,6 @@
-"""What a readable answer changes: each order of its query, and what is known of the account.
+"""Decide what a readable answer changes: the orders, and what we know about the account.
 
-`QueryEffects` also says what a query failure changes (`worker.domain.queries.after_failure`).
+`QueryEffects` also describes what a query failure changes (`worker.domain.queries.after_failure`).
 """
 
 from collections.abc import Sequence
@@ -28,22 +28,23 @@ from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryEffects:
-    """What an answer or a query failure changes: the account, the orders, the slot, and the observations."""
+    """The changes after an answer or a query failure: to the account, the orders, the slot, and the observations."""
 
     state: AccountState
     changes: tuple[Change, ...] = ()
     tightens_slot: bool = False
-    """Whether the slot opens a window from now, rather than when the reservation ends."""
+    """Whether the slot opens one window from now, instead of when the reservation ends."""
     backs_off_whole_sid: bool = False
     """Whether every account of the account SID backs off."""
     reset_absences_since: int | None = None
-    """From this query on, orders that one-item answers of the account left out were not absent, and are due at once."""
+    """The id of a query; None if nothing changes. From this query on, the orders that one-item answers of the account
+    left out were not absent. They become due at once."""
     return_suspects: tuple[int, int] | None = None
-    """The first and the last group of suspects that an outage made, which go back to the batches."""
+    """The first and the last group of suspects that an outage made; these suspects return to the batches."""
     absent: int = 0
     """How many polled orders the answer left out."""
     pending: int = 0
-    """How many polled orders have an item and are not final afterwards."""
+    """How many polled orders have an item in the answer and are still not final."""
     observations: Observations = field(default_factory=Observations)
     """What the answer teaches about when orders settle."""
 
@@ -65,7 +66,7 @@ def after_answer(
 ) -> QueryEffects:
     """Decide what an answer changes.
 
-    `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
+    `orders` are current rows of the account: all polled orders, and all other orders that an item names.
     `schedule` says when an order that is still open is due again.
     """
     context = AnswerContext(
@@ -87,7 +88,7 @@ def after_answer(
 
 
 def decide(order: Order, context: AnswerContext) -> Change:
-    """What an answer changes of one order: the first of these cases that applies."""
+    """Decide what an answer changes in one order, by the first of these cases that applies."""
     if not context.query.holds(order):
         return _only_record(order, context)
     if names_no_order(context.query, context.answer):
@@ -98,7 +99,7 @@ def decide(order: Order, context: AnswerContext) -> Change:
 
 
 def _only_record(order: Order, context: AnswerContext) -> Change:
-    """The query does not hold the order, or no longer: show a contradiction, record anything else."""
+    """Flag a contradiction, and only record anything else: the query does not hold the order, or no longer does."""
     query, reports = context.query, context.items.get(order.id, ())
     if order.id in context.contradictions or not reports:
         return _flag_contradiction(Change.none(order), context)
@@ -109,19 +110,19 @@ def _only_record(order: Order, context: AnswerContext) -> Change:
 
 
 def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
-    """The answer to a batch names none of its orders, so it polled none: each is due as before, however old."""
+    """Keep the order due as before, however old: the answer names no order of the batch, so none was polled."""
     bucket = bucket_at(order.submitted_at, order.queried_at, context.rules)
     after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=bucket)
     return _cleared(order, after, context)
 
 
 def _apply_items(order: Order, context: AnswerContext) -> Change:
-    """The order has items of its own."""
+    """Apply the items of the answer that are about the order."""
     query, now, verdict = context.query, context.now, context.verdicts[order.id]
     polled = _polled(order, context)
     settled = settle(polled.after.not_absent(), verdict, source=Source.QUERY, now=now, query_id=query.id)
     change = polled.then(settled.after, settled.events)
-    # An unresolved order was given up already: it is polled once more, and may only settle.
+    # Denials of an unresolved order do not count: it was given up before, and this poll can only settle it.
     if verdict.is_denial and order.state is OrderState.PENDING:
         change = count_denial(
             change,
@@ -136,25 +137,25 @@ def _apply_items(order: Order, context: AnswerContext) -> Change:
 
 
 def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
-    """The answer leaves the order out; an item of another order may still flag a contradiction."""
+    """Count that the answer leaves the order out. An item of another order may still flag a contradiction."""
     query, answer = context.query, context.answer
     change = _polled(order, context)
     if order.state is OrderState.PENDING:
         change = count_absence(change, query, answer, context.state, context.now, context.rules)
     change = _flag_contradiction(change, context)
-    # A platform that answers one order a query says nothing about the others, however old they are. Three absences
-    # lead to a query of the order's own, so this ends.
+    # A platform that answers only one order of each query says nothing about the others, so they are not given up here,
+    # however old they are. After three absences, an order gets a query of its own, which can give it up.
     answers_one_of_many = len(answer.said) == 1 and not query.is_alone
     return change if answers_one_of_many else _give_up_if_too_old(change, context)
 
 
 def _polled(order: Order, context: AnswerContext) -> Change:
-    """What any answered query changes on an order that it polled."""
+    """The change that every answered query makes to an order that it polled."""
     query, now, rules = context.query, context.now, context.rules
     requested_at = query.requested_since(order)
     due_at = next_due(order.submitted_at, context.schedule, now, rules)
     if requested_at is not None:
-        # The schedule says nothing of an unresolved order: only the request has it polled.
+        # The schedule does not apply to an unresolved order: it is polled only because of the request.
         later = max(now, requested_at)
         due_at = later if order.state is OrderState.UNRESOLVED else min(due_at, later)
     after = replace(
@@ -170,7 +171,7 @@ def _polled(order: Order, context: AnswerContext) -> Change:
 
 
 def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
-    """The change of an order whose query was answered; a suspect is cleared, with an event."""
+    """The change to an order whose query was answered. A suspect is cleared, with an event."""
     if not order.lane.is_suspect:
         return Change(before=order, after=after)
     why = CodedText(TextCode.GROUP_ANSWERED)
@@ -178,7 +179,7 @@ def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
 
 
 def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
-    """Flag the order where an item of another order carries this order's id."""
+    """Flag the order if an item of another order carries this order's id."""
     contradiction = context.contradictions.get(change.after.id)
     if contradiction is None:
         return change
@@ -192,9 +193,9 @@ def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
 
 
 def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | None, tuple[int, int] | None]:
-    """What an answer teaches about its account, and what changes for orders that this answer does not name.
+    """Return what an answer teaches about its account, and how it changes orders that it does not name.
 
-    That is `reset_absences_since` and `return_suspects` of `QueryEffects`; None where nothing changes.
+    These changes are `reset_absences_since` and `return_suspects` of `QueryEffects`; None if nothing changes.
     """
     query, answer, now, rules = context.query, context.answer, context.now, context.rules
     state = _count_answer(context)
@@ -217,7 +218,7 @@ def _count_answer(context: AnswerContext) -> AccountState:
 
 
 def _backed_off_since(state: AccountState, query: Query) -> bool:
-    """Whether the back-off began after the query was sent: with several slots, another query failed meanwhile."""
+    """Whether the back-off began after the query was sent: with several slots, another query may fail meanwhile."""
     if state.backoff_until is None:
         return False
     return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at

@@ -1,4 +1,4 @@
-"""What a query failure changes: the account, and the orders that may be the cause."""
+"""Decide what a query failure changes: the account, and the orders that may be the cause."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +23,14 @@ UNAVAILABLE_BEFORE_SUSPICION = 10
 FAILURES_ALONE_BEFORE_GIVING_UP = 3
 
 _CONFIGURATION_CODE = "-205"
-# Statuses of a platform or a gateway that takes no query at the moment. An id's characters may cause any other status.
+# A platform or gateway sends these statuses while it accepts no query. The characters of an id may cause any other
+# status.
 _UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
 _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
 
 
 class QueryFailureKind(Enum):
-    """The kinds of failure that are handled differently: finer than the outcome in the query's row."""
+    """The kinds of failure that are handled differently; finer than the outcome in the query's row."""
 
     REFUSED = auto()
     TOO_FREQUENT = auto()
@@ -39,9 +40,9 @@ class QueryFailureKind(Enum):
     UNREADABLE = auto()
     UNAVAILABLE = auto()
     UNREACHABLE = auto()
-    """There was no connection: not the batch's fault."""
+    """There was no connection, so the batch is not the cause."""
     HOST_REFUSED = auto()
-    """The platform refuses this host, and another one polls the account: not the batch's fault either."""
+    """The platform refuses this host, and another host polls the account, so the batch is not the cause."""
     UNSENT = auto()
 
 
@@ -50,9 +51,9 @@ class Blame(Enum):
 
     NONE = auto()
     DOUBTED = auto()
-    """The platform may refuse this host, which has another one poll the orders next."""
+    """The platform may refuse this host, so another host polls the orders next."""
     REFUSED = auto()
-    """The platform refuses this host, and a host that it does not refuse polls the account."""
+    """The platform refuses this host. Another host, which it does not refuse, polls the account."""
 
 
 MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
@@ -62,18 +63,21 @@ MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
         QueryFailureKind.UNAVAILABLE: CodedText(TextCode.BATCH_UNAVAILABLE),
     }
 )
-"""The kinds that make suspects of their orders, and why: at once, the second time in a row, or the tenth."""
+"""The kinds that make suspects of their orders, and the reasons.
+
+REFUSED makes suspects at once, UNREADABLE the second time in a row, UNAVAILABLE the tenth time.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureContext:
-    """A failed query, its kind of failure, and its account at that time."""
+    """A failed query, the kind of its failure, and its account at that time."""
 
     query: Query
     error: QueryError
     kind: QueryFailureKind
     state: AccountState
-    """The account's, before the failure."""
+    """The account's state before the failure."""
     schedule: PollSchedule
     now: datetime
     rules: Rules
@@ -81,7 +85,7 @@ class FailureContext:
 
 
 def failure_kind_of(error: QueryError) -> QueryFailureKind:
-    """The kind of failure that an error is."""
+    """The failure kind of an error."""
     match error:
         case Refused():
             if says_too_frequent(error.status_msg):
@@ -100,7 +104,7 @@ def failure_kind_of(error: QueryError) -> QueryFailureKind:
 
 
 def says_too_frequent(status_msg: str) -> bool:
-    """Whether the message of a refusal says that queries come too often: its code is not published."""
+    """Whether the message of a refusal says that queries come too often. The code of that refusal is not published."""
     message = status_msg.casefold()
     return any(words in message for words in _TOO_FREQUENT)
 
@@ -117,7 +121,7 @@ def after_query_failure(
     jitter: float,
     blame: Blame = Blame.NONE,
 ) -> QueryEffects:
-    """Decide what a failed query changes. `orders` are the polled rows as they stand now; `jitter` is from 0 to 1."""
+    """Decide what a failed query changes. `orders` are the current rows of the polled orders; `jitter` is 0 to 1."""
     kind = QueryFailureKind.HOST_REFUSED if blame is Blame.REFUSED else failure_kind_of(error)
     context = FailureContext(
         query=query, error=error, kind=kind, state=state, schedule=schedule, now=now, rules=rules, blame=blame
@@ -129,7 +133,7 @@ def after_query_failure(
             after, is_suspected = decide(order, context)
             if is_suspected and order.state is OrderState.UNRESOLVED:
                 is_suspected = False
-                # It stays due for another host where this one may be what is refused.
+                # If the platform may refuse this host, the order stays due, for another host.
                 if blame is not Blame.DOUBTED:
                     after = _polled_no_more(after, context)
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
@@ -142,7 +146,7 @@ def after_query_failure(
 
 
 def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
-    """What a failure does to one order: the order as it is then, due as before, and whether it becomes a suspect."""
+    """Return the order after the failure, due as before it, and whether the order becomes a suspect."""
     order = context.query.as_before(order)
     match context.kind:
         case QueryFailureKind.REFUSED:
@@ -158,16 +162,19 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
 
 
 def _polled_no_more(order: Order, context: FailureContext) -> Order:
-    """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
-    failed alone, it joins no batch when it is polled again (`poll_unresolved_at`). `queried_at` knows answered queries
-    alone, so the interval of callbacks is counted from this one here."""
+    """Stop polling an unresolved order, which was polled once more after a callback.
+
+    As a suspect it would be polled many times. Instead, it counts as failed alone, so it joins no batch when it is
+    polled again (`poll_unresolved_at`). The interval for callbacks starts at this query, which `queried_at` does not
+    show: it records only answered queries.
+    """
     query, again_at = context.query, unresolved_again_at(context.query.sent_at, context.rules)
     after = order.no_longer_polled(
         OrderState.UNRESOLVED, failures_alone=max(1, order.failures_alone), callback_check_after=again_at
     )
     requested_at = query.requested_since(order)
     if requested_at is None and order.check_requested_at is not None and not query.is_alone:
-        # Another order may be the cause, so the request stays; a query of its own then ends it.
+        # Another order may be the cause, so the request stays. The request ends with a query of this order alone.
         requested_at = again_at
     return after if requested_at is None else poll_unresolved_at(after, max(context.now, requested_at))
 
@@ -191,13 +198,13 @@ def _account_after(context: FailureContext, jitter: float) -> AccountState:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
             is_requested = kind is QueryFailureKind.TOO_FREQUENT
             state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0, is_requested=is_requested)
-    # After a -205, whatever fails next: one order every 15 windows, until a success.
+    # After a -205, one order is queried every 15 windows until a success, whatever fails next.
     queries_rarely = kind is QueryFailureKind.CONFIGURATION or state.configuration_refused
     return wait_for_configuration(state, rules, now) if queries_rarely else state
 
 
 def _suspect(changes: Sequence[Change], context: FailureContext) -> list[Change]:
-    """Make orders a group of suspects; a group that was one already is halved, a lone order counts its failure."""
+    """Make orders a group of suspects. Halve them if they were a group already; count the failure of a lone order."""
     query = context.query
     if query.is_alone:
         return [_failed_alone(change, context) for change in changes]
@@ -218,7 +225,7 @@ def _as_group(changes: Sequence[Change], group: int, context: FailureContext) ->
 def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) -> Change:
     after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
     if context.kind is QueryFailureKind.UNAVAILABLE:
-        # Ten more of these failures halve the group, or count against a lone order.
+        # It takes ten more of these failures to halve the group, or to count against a lone order.
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
@@ -228,7 +235,7 @@ def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) 
 def _failed_alone(change: Change, context: FailureContext) -> Change:
     query, kind, now, rules = context.query, context.kind, context.now, context.rules
     before = change.before
-    # A lone suspect keeps its number, which shows the query that made it one.
+    # A lone suspect keeps its group number, which shows the query that made it a lone suspect.
     made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
     change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, context)
     after = change.after
@@ -250,8 +257,9 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
 def _others_succeeded(order: Order, context: FailureContext) -> bool:
     """Whether queries were answered since the order last failed alone.
 
-    Otherwise the platform refuses everything, or everything by this id kind: no order is the cause. Past the age limit
-    an answer of either id kind counts: else an account that may not query by customParm would keep its orders pending.
+    If not, the platform refuses everything, or everything by this id kind, and no order is the cause. Past the age
+    limit, an answer by either id kind counts. Otherwise, an account that may not query by customParm would keep its
+    orders pending.
     """
     query, state = context.query, context.state
     if is_past_age_limit(order, query, context.rules):

@@ -1,4 +1,4 @@
-"""Which items of an answer are about which order, which contradict each other, and which are believed."""
+"""Match the items of an answer to orders, and decide which items contradict each other and which are believed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ _NO_PROOF = CodedText(TextCode.NO_PROOF)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contradiction:
-    """Why an item settles nothing: it names two orders."""
+    """The reason why an item settles nothing: it concerns two orders."""
 
     reason: CodedText
     report: Report
 
     def beside(self, reports: Sequence[Report]) -> CodedText:
-        """The reason for an order that has items of its own; quotes the contradicting item where it is none of them."""
+        """The reason for an order that has items of its own; it quotes the contradicting item unless that is one of
+        them."""
         return self.reason if self.report in reports else self.reason.having(item=self.report.words)
 
     @property
@@ -39,65 +40,65 @@ class Contradiction:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerContext:
-    """An answer, its account and orders, and what it says of each order."""
+    """An answer, its account and its orders, and what it says about each order."""
 
     query: Query
     answer: Answer
     orders: Sequence[Order]
-    """The rows as they stand now: all that were polled, and all that an item names besides."""
+    """The current rows of all polled orders, and of all other orders that an item names."""
     state: AccountState
-    """The account's, before the answer."""
+    """The account's state before the answer."""
     schedule: PollSchedule
-    """Says when an order that is still open is due again."""
+    """The schedule by which an order that is still open is due again."""
     now: datetime
     rules: Rules
 
     @cached_property
     def items(self) -> Mapping[int, tuple[Report, ...]]:
-        """By the id of a polled order: the items (one or more) about it."""
+        """The items (one or more) about a polled order, by order id."""
         return items_by_order(self.query, self.answer)
 
     @cached_property
     def contradictions(self) -> Mapping[int, Contradiction]:
-        """By order id: the orders that share an item with another one."""
+        """The contradiction of each order that shares an item with another order, by order id."""
         return find_contradictions(self.items, self.orders)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:
-        """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
+        """The verdict on each order's items, by order id, whether or not the query still holds the order."""
         return verdicts_on(self.query, self.answer, self.orders, self.rules)
 
     @cached_property
     def believed(self) -> list[Order]:
-        """The orders that the query still holds, and of which an item is believed."""
+        """The orders with a believed item that the query still holds."""
         said = {order_id for order_id, verdict in self.verdicts.items() if verdict.is_believed}
         return [order for order in self.orders if order.id in said and self.query.holds(order)]
 
     @cached_property
     def shows_knowledge(self) -> bool:
-        """Whether the answer holds a believed item: then denials in the same answer count."""
+        """Whether the answer holds a believed item. If so, denials in the same answer count."""
         return any(verdict.is_believed for verdict in self.verdicts.values())
 
     @property
     def answers_with_belief(self) -> int:
-        """The account's count of answers with a believed item, this one included."""
+        """The account's count of answers with a believed item, including this answer."""
         return self.state.answered_with_belief + self.shows_knowledge
 
     @property
     def has_believed_echo(self) -> bool:
-        """Whether an item is believed that carries the customParm of its order."""
+        """Whether a believed item carries the customParm of its order."""
         return any(
             self.verdicts[order.id].report.custom_parm == order.custom_parm is not None for order in self.believed
         )
 
     def lacks_proof(self, order: Order) -> bool:
-        """Whether the item is not believed only because nothing but its position ties it to the order."""
+        """Whether the only reason not to believe the item is that its position alone ties it to the order."""
         return self.verdicts[order.id].reason == _NO_PROOF
 
 
 def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
-    """The names that an answer's items give besides those of the orders that the query polled."""
-    # Several items for one id settle nothing anyway, so not all thousands of a hostile answer are looked up.
+    """The ids that an answer's items name, except the ids of the polled orders; one key for each."""
+    # Several items for one id settle nothing, so only a few are looked up: a hostile answer may hold thousands.
     spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
     if query.is_alone:
         spoken_of.extend(answer.added[:_MOST_NAMED])
@@ -108,9 +109,10 @@ def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
 
 
 def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable[Order]) -> dict[int, Contradiction]:
-    """Which orders are named by an item whose other id belongs to another order, or would have to share a requestId.
+    """Find the contradictions, by order id.
 
-    `said` holds, by order id, the items about an order; `orders` are all rows that the items name.
+    Two orders contradict each other if an item about one has an id of the other, or if items would give both the same
+    requestId. `said` holds the items about each order, by order id; `orders` are all rows that the items name.
     """
     rows = list(orders)
     by_name = {(kind, name): order.id for order in rows for kind in IdKind if (name := order.key.id_of(kind))}
@@ -128,11 +130,11 @@ def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable
 
 
 def items_by_order(query: Asked, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
-    """By the id of a polled order: the items (one or more) about it."""
+    """The items (one or more) about a polled order, by order id."""
     items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
     if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
-        # The platform's page does not promise that customParm is echoed. Without it the order's mobile vouches for a
-        # lone item.
+        # The platform's page does not promise to echo customParm. Without an echo, the order's mobile must show that a
+        # lone item is about the order (`_is_tied_to`).
         nameless = tuple(report for report in answer.added if report.custom_parm is None)
         if nameless:
             items[query.orders[0].id] = nameless
@@ -140,7 +142,7 @@ def items_by_order(query: Asked, answer: Answer) -> Mapping[int, tuple[Report, .
 
 
 def verdicts_on(query: Asked, answer: Answer, orders: Sequence[Order], rules: Rules) -> dict[int, Verdict]:
-    """By the id of an order with items: the verdict on them, whether a query still holds the order or not."""
+    """The verdict on each order's items, by order id, whether or not a query still holds the order."""
     items = items_by_order(query, answer)
     found = find_contradictions(items, orders)
     return {
@@ -167,7 +169,7 @@ def _judge(
 
 
 def _is_tied_to(order: Order, report: Report, query: Asked) -> bool:
-    """Whether more than its position ties an item to the order: the id that was queried, or the order's mobile."""
+    """Whether the queried id or the order's mobile ties an item to the order, and not only the item's position."""
     if query.id_kind is IdKind.REQUEST_ID or report.custom_parm is not None:
         return True
     return order.mobile is not None and shows_mobile(report.mobile, order.mobile)

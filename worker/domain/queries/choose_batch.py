@@ -1,11 +1,12 @@
-"""What an account's next slot is spent on: which kind of query, and which orders it carries.
+"""Choose how an account's next slot is spent: the kind of query, and the orders that it carries.
 
 Accounts of one SID take turns, and so do batches, suspects and orders that are polled alone. A batch holds the orders
-of highest poll priority (`worker.domain.scheduling`); each has the reason why it was picked.
+of highest poll priority (`worker.domain.scheduling`). Each order has the reason why it was picked.
 
-A choice reads ranges of the index of due orders. Orders of the same lane and id kind that were last polled at about the
-same age are adjacent in it, by `due_at`. A page of both ends of each range is read; then, of the ranges whose page a
-batch would exhaust, the next page. So a choice reads the same number of rows whatever the size of the table.
+A choice reads ranges of the index of due orders. A range holds the orders of one lane and id kind that were last polled
+at about the same age, sorted by `due_at`. First, a page at both ends of each range is read. Then the next page is read
+in each range whose first page a batch would exhaust. So the number of rows that a choice reads does not depend on the
+size of the table.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,11 +34,11 @@ from worker.domain.scheduling.pick_by_priority import (
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 EACH_KIND_EVERY = 5
-"""Each id kind gets at least every fifth batch while it waits."""
+"""An id kind gets at least every fifth batch while it waits."""
 LONE_SUSPECT_EVERY = 5
 """Lone suspects get at least every fifth slot of suspects while they wait."""
-# Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
-# up to 99 good orders out of their batches, so suspects get all that the rule allows.
+# While all three kinds wait, any ten slots in a row hold one single, five suspects and four batches. Suspects get the
+# most that the rule allows, because a group of suspects keeps up to 99 good orders out of the batches.
 _PATTERN = (
     Work.BATCH,
     Work.SUSPECTS,
@@ -51,16 +52,16 @@ _PATTERN = (
     Work.SUSPECTS,
 )
 SINGLE_SHARE = _PATTERN.count(Work.SINGLE) / len(_PATTERN)
-"""The share of the slots that orders polled one by one get while batches and suspects wait."""
+"""The share of slots for orders that are polled one by one, while batches and suspects wait."""
 
-# Who takes a slot whose owner has no work. Batches come first, and suspects take none while a single waits: they get
-# five of ten at most.
+# The kinds that take over a slot whose owner has no work, in this order. Batches come first. Suspects take over none
+# while a single waits, so they get at most five slots of ten.
 _SUBSTITUTES = {
     Work.BATCH: (Work.SINGLE, Work.SUSPECTS),
     Work.SUSPECTS: (Work.BATCH, Work.SINGLE),
     Work.SINGLE: (Work.BATCH, Work.SUSPECTS),
 }
-# Few orders stand in the other lanes, and one of them is chosen: two buckets are enough.
+# The other lanes hold few orders, and one of these is chosen: two buckets are enough.
 _BUCKETS_READ = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 INDEX_RANGES: Sequence[IndexRange] = [
     (lane, kind, bucket) for lane in Lane for kind in IdKind for bucket in _BUCKETS_READ[lane]
@@ -71,7 +72,7 @@ INDEX_RANGES: Sequence[IndexRange] = [
 def choose(
     candidates: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
-    """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due.
+    """Choose from the account's due orders how its next slot is spent; None if nothing is due.
 
     The pages may overlap: an order that was read twice counts once.
     """
@@ -79,7 +80,7 @@ def choose(
         return None
     candidates = each_once(candidates)
     waiting: dict[Work, list[Candidate]] = {}
-    # By runs of one index range: a lookup for each candidate would take longer than all the rest.
+    # Candidates come in runs of one lane and id kind. A lookup for each of them would take longer than all the rest.
     for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
         waiting.setdefault(_work_of(lane, id_kind, state, now, rules), []).extend(alike)
     if state.one_item_mode:
@@ -95,7 +96,7 @@ def choose(
 def free_positions(choice: Choice, state: AccountState, rules: Rules) -> int:
     """How many positions of a batch the due orders leave free for orders that are not due.
 
-    None where batches are tried, or limited to one order: such a query shows something about the account.
+    The result is 0 if batches are only tried, or limited to one order: such a query tests the account.
     """
     is_tried = state.one_item_mode or (choice.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm)
     if choice.work is not Work.BATCH or is_tried or state.configuration_refused:
@@ -106,7 +107,7 @@ def free_positions(choice: Choice, state: AccountState, rules: Rules) -> int:
 def fill(
     choice: Choice, candidates: Sequence[Candidate], free: int, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice:
-    """The same batch, with at most so many orders more that are not due."""
+    """The same batch with at most `free` more orders, which are not due."""
     return replace(choice, picks=(*choice.picks, *fill_spare_positions(candidates, free, schedule, now, rules)))
 
 
@@ -151,7 +152,8 @@ def _retry_batch(
     now: datetime,
     rules: Rules,
 ) -> Choice | None:
-    """In one-item mode: a batch, where one is to be tried again and at least two orders are due for it."""
+    """In one-item mode, choose a batch; None if it is too early to try one again, or if fewer than two orders are due
+    for it."""
     if Work.BATCH not in waiting or (state.batch_retry_at is not None and state.batch_retry_at > now):
         return None
     choice = _choose_batch(waiting[Work.BATCH], state, schedule, now, rules)
@@ -161,7 +163,7 @@ def _retry_batch(
 def _choose_batch(
     waiting: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice:
-    """The batch with the highest sum of priorities; but an id kind that waits gets at least every fifth batch."""
+    """Choose the batch with the highest sum of priorities; an id kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
     of_kind = {kind: some for kind in IdKind if (some := [each for each in waiting if each.id_kind is kind])}
     priority = partial(priority_of, schedule=schedule, now=now)
@@ -177,7 +179,7 @@ def _choose_batch(
         kind = max(overdue, key=passed_over.__getitem__)
     else:
         kind = max(sorted(batches), key=lambda kind: sum(pick.priority for pick in batches[kind]))
-    # With more candidates the batch of the other kind may have the higher sum.
+    # The pages of both kinds count: with more candidates, the batch of the other kind may have the higher sum.
     more = tuple(
         (kind, bucket) for kind in sorted(of_kind) for bucket in exhausted(of_kind[kind], batches[kind], limit)
     )
@@ -185,7 +187,10 @@ def _choose_batch(
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:
-    """The oldest group of two or more, since it may hold good orders. Every fifth time a lone suspect."""
+    """Choose the group of two or more that has been due for longest, since it may hold good orders.
+
+    Every fifth time, and if there is no group, choose the lone suspect that has been due for longest.
+    """
     groups = [each for each in suspects if each.lane is Lane.SUSPECT]
     lone = [each for each in suspects if each.lane is Lane.LONE_SUSPECT]
     is_turn_of_lone = state.suspect_turns % LONE_SUSPECT_EVERY == LONE_SUSPECT_EVERY - 1
@@ -196,13 +201,13 @@ def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choi
 
 
 def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
-    # Requested checks go first every second time, as they fill at most half a batch. Where batches and suspects wait,
-    # singles own every tenth turn only: without the tens they would always meet the same parity.
+    # Requested checks go first every second time, just as they fill at most half a batch. While batches and suspects
+    # wait, singles get only every tenth turn. So without `turn // 10` the parity would always be the same.
     checks_first = (state.turn + state.turn // 10) % 2 == 0
 
     def rank(candidate: Candidate) -> tuple[bool, bool, datetime, int]:
         is_checked = checks_first and candidate.check_requested_at is not None
-        # An unresolved order has been due since long before a callback named it: pending ones go first.
+        # Pending orders go first: callbacks about many unresolved orders must not keep them from being polled.
         return (not is_checked, candidate.is_unresolved, candidate.due_at, candidate.order_id)
 
     chosen = min(singles, key=rank)
@@ -214,20 +219,20 @@ def _alone(candidate: Candidate) -> Pick:
 
 
 def next_work(turn: int, waiting: Collection[Work]) -> Work:
-    """The kind of work, out of those that wait (at least one), that an account's slot number `turn` goes to."""
+    """The kind of work that gets an account's slot number `turn`. `waiting` holds one kind or more."""
     owner = _PATTERN[turn % len(_PATTERN)]
     return next(work for work in (owner, *_SUBSTITUTES[owner]) if work in waiting)
 
 
 def accounts_in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:
-    """Accounts that share a SID take turns: the one after the last goes first."""
+    """The accounts of a SID in the order of their turns: the account after `last` goes first."""
     start = accounts.index(last) + 1 if last in accounts else 0
     yield from accounts[start:]
     yield from accounts[:start]
 
 
 def first_pages(state: AccountState, now: datetime, rules: Rules) -> Pages:
-    """A page of both ends of each range, and the orders with a requested check."""
+    """The pages at both ends of each range, and the orders with a requested check."""
     return _first_pages(rules.batch_size, state.may_batch_custom_parm(now, rules))
 
 
@@ -239,24 +244,25 @@ def _first_pages(limit: int, batches_custom_parm: bool) -> Pages:
     return Pages(first=first, last=tuple(page for page in last if page[1]), checked=limit)
 
 
-# The buckets that a batch exhausts stay the same for hours: an account needs a few entries.
+# An account needs few entries, since its batches exhaust the same buckets for hours.
 @lru_cache(maxsize=64)
 def next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
-    """Of each of these age buckets as many orders as a batch can hold."""
+    """Pages of as many orders as a batch can hold, one for each of these age buckets."""
     return Pages(first=tuple(((Lane.BATCH, kind, bucket), limit) for kind, bucket in buckets))
 
 
 @lru_cache(maxsize=2)
 def spare_pages(kind: IdKind) -> Pages:
-    """Of each age bucket the orders of an id kind that become due next. Those of bucket 0 were never polled."""
+    """Pages of the orders of an id kind that become due next, from each age bucket. Bucket 0 is left out: its orders
+    were never polled."""
     return Pages(first=(), not_due=tuple(((Lane.BATCH, kind, bucket), SPARE_PAGE_SIZE) for bucket in range(1, BUCKETS)))
 
 
 def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) -> Sentence | None:
-    """Why one query may not poll these orders, which a person has named; None where it may, as it always may for one.
+    """Why one query may not poll these orders, which a person has named; None if it may. It may always poll one order.
 
-    What a batch shows of an order counts by its lane: an order that is polled apart from others stays apart, also
-    where a person chooses it, or an empty answer to a batch would count as one to the order alone.
+    The order's lane decides what an answer proves about it. So an order that is polled apart from others stays apart,
+    even if a person chooses it. Otherwise, an empty answer to a batch would count as an answer to that order alone.
     """
     if len(orders) == 1:
         return None
@@ -272,6 +278,6 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:
-    """Whether its orders are polled one by one: then only the first of a range can be chosen."""
+    """Whether the orders of the range are polled one by one. If so, only the first one can be chosen."""
     lane, kind, _ = index_range
     return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)

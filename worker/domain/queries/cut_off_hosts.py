@@ -1,7 +1,7 @@
-"""Hosts that are cut off from the platform: which process goes first at a slot, and what a failure says of its host.
+"""Hosts that are cut off from the platform: which process takes a slot first, and what a failure says about its host.
 
-A host may have a network of its own, and an address that is missing in an allowlist. It lets the others go first, since
-each query that fails there costs an account a window.
+A host may have a network of its own, and its address may be missing from an allowlist. A host that is cut off lets the
+others go first, since each query that fails there costs an account a window.
 """
 
 from collections import Counter
@@ -18,20 +18,20 @@ from worker.domain.records.queries import Query
 from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess
 
 A_TICK = 0.000_001
-"""Seconds that have passed since an earlier tick, however short ticks are."""
-# After 15 windows, then after 30, 60, 120 and 240.
+"""A patience, in seconds, that is over by the next tick, however short ticks are."""
+# A cut-off host probes after 15 windows, then after 30, 60, 120 and 240.
 _PROBE_WINDOWS = 15
 _MOST_DOUBLINGS = 4
 _REFUSALS_BEFORE_CUT_OFF = 3
-# Another host has the account's next two slots. One of any two slots is the suspects': the refused orders are polled by
-# a host that may not be refused.
+# Another host takes the account's next two slots. Suspects get one of any two slots, so the refused orders are polled
+# by a host that is perhaps not refused.
 _HESITATION_WINDOWS = 2.5
 _REFUSING_STATUSES = (401, 403)
 _LONGEST_WHY = 255
 
 
 class CutOffHosts:
-    """What is known of all hosts at `now`, by the database's clock."""
+    """What is known about all hosts at `now`, by the database's clock."""
 
     def __init__(self, rows: Iterable[CutOff], now: datetime, rules: Rules) -> None:
         self._now, self._rules = now, rules
@@ -40,38 +40,39 @@ class CutOffHosts:
         refusals = [row for row in self._rows.values() if row.account != NOT_CONNECTED and row.since is not None]
         counts = Counter(row.host for row in refusals if not row.is_answered)
         self.refused_for_all = {host for host, count in counts.items() if count > 1}
-        """Hosts that were refused for two accounts with no answer between: they count as refused for all."""
+        """Hosts that were refused for two accounts, without an answer in between. They count as refused for all."""
         self._refused = {(row.host, row.account) for row in refusals}
         due = [row for row in refusals if self._is_due(row)]
         waiting = [row for row in refusals if row not in due]
         tried = {row.host for row in waiting if now < self._last_try(row) + rules.windows(_PROBE_WINDOWS)}
         self._probing = {row.host for row in due} - tried
-        """Hosts of which a probe is due, and that had none for 15 windows, with whatever account."""
+        """Hosts that are due for a probe, and have not probed with any account for 15 windows."""
 
     def is_connected(self, host: str) -> bool:
         """Whether a host can connect to the platform, as far as is known."""
         return host not in self._not_connected
 
     def refused_elsewhere(self, own: PollingProcess) -> set[str]:
-        """The accounts of a process that other hosts were refused for, and its own host was not."""
+        """The accounts of a process for which other hosts were refused, but not its own host."""
         refused = {account for _, account in self._refused} & own.accounts
         return {one for one in refused if self.is_connected(own.host) and not self._is_refused(own.host, [one])}
 
     def patience(self, opening: Opening, own: str, host: str, processes: Collection[PollingProcess]) -> float:
-        """Seconds for which a slot must be open before the process `own` of this host takes it.
+        """Seconds for which a slot must be open before the process `own` on this host takes it; 0 if it goes first.
 
-        0: it goes first. One of those that may is chosen by the opening's name: after each query another one may be
-        first. A process that is not among `processes` goes first only if no other one has one of the accounts.
+        Infinite if the host is not connected. If several processes may go first, the opening's name selects one of
+        them: after each query, another one may be first. A process that is not in `processes` goes first only if no
+        process there has one of the accounts.
         """
         if not self.is_connected(host):
             return inf
         sharing = self._connected(processes, opening.slot.app_ids)
-        # An account that is refused everywhere says nothing of a host.
+        # An account that is refused everywhere says nothing about a host.
         accounts = self._polled_by_some(opening.slot.app_ids, sharing) or opening.slot.app_ids
         is_refused, longest = self._is_refused(host, accounts), self._rules.window_seconds / 2
         well = [one for one in sharing if not self._is_refused(one.host, accounts)]
         if well:
-            # A probe is one query.
+            # A probe is one query, so a host probes at one slot only.
             may_probe = opening.slot.number == 0
             probing = [one for one in sharing if may_probe and self._has_probe(one.host, accounts)]
             first = probing or [one for one in well if not self._hesitates(one.host, accounts)] or well
@@ -82,20 +83,22 @@ class CutOffHosts:
         if names and names[crc32(opening.name.encode()) % len(names)] == own:
             return 0.0
         if is_refused and (well or not sharing):
-            # Without others it does not know them yet.
+            # A process that sees no others does not know them yet.
             return longest
         return A_TICK if sharing else 0.0
 
     def after_failure(
         self, error: QueryError, query: Query, state: AccountState, host: str, processes: Collection[PollingProcess]
     ) -> tuple[CutOff | None, Blame]:
-        """The row that a failed query of this host leads to, None if it changes none; and whether the host is to blame.
-        `state` is the account's before."""
+        """Return the row that a failed query of this host leads to, and whether the host is to blame.
+
+        The row is None if none changes. `state` is the account's state before the failure.
+        """
         kind, account, why = failure_kind_of(error), query.account, str(error)[:_LONGEST_WHY]
         if kind is QueryFailureKind.UNREACHABLE:
             begun = CutOff(host=host, since=self._now, why=why, probe_at=self._now)
             return begun if self.is_connected(host) else None, Blame.NONE
-        # Retry-After asks to wait: whoever is told so must not leave the account to the other hosts.
+        # Retry-After asks for a wait. A host that receives it must not pass the account on to the other hosts.
         is_certain = isinstance(error, HttpError) and error.http_status in _REFUSING_STATUSES and not error.retry_after
         is_certain |= kind is QueryFailureKind.CONFIGURATION
         is_refusal = is_certain or kind is QueryFailureKind.REFUSED
@@ -104,21 +107,21 @@ class CutOffHosts:
             host=host, account=account, probe_at=self._now, answers_before=answers
         )
         if row.since is not None:
-            # Any failure is a try; queries that were under way together are one.
+            # Any failure counts as a try. Queries that were under way together are one try.
             tried = replace(row, tries=row.tries + 1, answers_before=answers)
             row = self._probed_later(tried) if self._is_due(row) else row
         elif is_certain or (is_refusal and not all(order.lane.is_suspect for order in query.orders)):
             row = self._refused_again(row, state, is_certain=is_certain)
         else:
-            # A suspect may be what is refused, and not the host.
+            # The platform may refuse a suspect order, and not the host.
             return None, Blame.NONE
         if not is_refusal:
             return row, Blame.NONE
         row = replace(row, why=why, is_answered=False)
         others = (one.host for one in self._connected(processes, [account]) if one.host != host)
         is_refused = all(self._is_refused(one, [account]) for one in others)
-        # Another host may run and have no query answered either: it is expected to once. Queries that were under way
-        # together are one refusal.
+        # Another host may run, but get no answer either. So this host is to blame for its first refusal, and later only
+        # if there was an answer since. Queries that were under way together are one refusal.
         is_first = before.since is None and before.tries == 0
         is_expected = is_first or (before.since is not None and query.sent_at <= self._last_try(before))
         if is_refused or not (is_expected or answers > before.answers_before):
@@ -127,7 +130,7 @@ class CutOffHosts:
 
     def _refused_again(self, row: CutOff, state: AccountState, *, is_certain: bool) -> CutOff:
         tries = row.tries + 1
-        # An answer in between came from another host: one of this host deletes the row.
+        # An answer since then came from another host, because an answer to this host deletes the row.
         is_of_host = tries >= _REFUSALS_BEFORE_CUT_OFF and state.answered_by_either > row.answers_before
         if is_certain or is_of_host or row.host in self.refused_for_all:
             return self._probed_later(replace(row, since=self._now, tries=0))
@@ -143,7 +146,7 @@ class CutOffHosts:
         return self._rules.windows(_PROBE_WINDOWS * 2.0 ** min(row.tries, _MOST_DOUBLINGS))
 
     def _polled_by_some(self, accounts: Collection[str], processes: Collection[PollingProcess]) -> set[str]:
-        """The accounts that a process has whose host is not refused for them."""
+        """The accounts that at least one process can poll, because its host is not refused for them."""
         return {
             account
             for account in accounts
@@ -151,20 +154,24 @@ class CutOffHosts:
         }
 
     def _connected(self, processes: Iterable[PollingProcess], accounts: Collection[str]) -> list[PollingProcess]:
-        """The processes that have one of these accounts, on hosts that are connected."""
+        """The processes on connected hosts that have one of these accounts."""
         return [one for one in processes if self.is_connected(one.host) and not one.accounts.isdisjoint(accounts)]
 
     def _is_refused(self, host: str, accounts: Collection[str]) -> bool:
         return host in self.refused_for_all or any((host, account) in self._refused for account in accounts)
 
     def _hesitates(self, host: str, accounts: Collection[str]) -> bool:
-        """Whether the host was refused a moment ago, which does not say yet that the platform refuses it."""
+        """Whether the host was refused a moment ago. That does not prove yet that the platform refuses the host."""
         rows = (self._rows.get((host, account)) for account in accounts)
         return any(row.since is None and not self._is_due(row) for row in rows if row is not None)
 
     def _has_probe(self, host: str, accounts: Collection[str]) -> bool:
-        """Whether the host tries a slot. One account of the slot may have nothing to poll: all of them must be due, or
-        each query would be a try. A host that is refused for all tries with an account that it was not refused for."""
+        """Whether the host probes at a slot.
+
+        If the host was refused for some of the slot's accounts, all of these must be due for a probe. If one were
+        enough, it might have nothing to poll, and each query of the others would be a probe. A host that is refused for
+        all accounts probes with an account that it was not refused for.
+        """
         if own := [(host, account) for account in accounts if (host, account) in self._refused]:
             return all(self._is_due(self._rows[one]) for one in own)
         return host in self.refused_for_all and host in self._probing

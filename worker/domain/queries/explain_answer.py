@@ -1,8 +1,9 @@
-"""How a reply of the platform was read, and what it proves: for the person who sees the first ones.
+"""Explain how a reply of the platform was read and what it proves, to people who see the first replies.
 
-It is read by the functions that read each answer, so that it tells what the worker makes of these bytes. Beside that
-stands what we assume of the platform where its page contradicts itself or is silent, and what one reply says of it. The
-numbers are those of docs/platform.md, which says what each one is, what confirms and what contradicts it.
+The functions that read each answer read this reply, too, so the explanation shows what the worker makes of its bytes.
+It also shows what the reply says about each of our assumptions. We need an assumption if the platform's page
+contradicts itself or is silent. docs/platform.md lists the assumptions by number, and says what confirms and what
+contradicts each one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,19 +38,19 @@ from worker.domain.wire.strict_json import JsonFault
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A reply to a query, and how it is read. Its texts are the platform's own: to be masked before they are shown."""
+    """A reply to a query, and how it is read. Its texts are the platform's own: mask them before you show them."""
 
     query: Asked
-    """With an empty app id where that is not known: the first one that an item names counts then."""
+    """The query. If its app id is unknown (empty), the first app id that an item names counts."""
     body: bytes
     content_type: str | None = None
     http_status: int | None = None
-    """None where it was not recorded: then 200 is assumed."""
+    """None if it was not recorded; then 200 is assumed."""
     rules: Rules
 
     @cached_property
     def read(self) -> Answer | QueryError:
-        """The answer, or why it is none."""
+        """The answer, or the error that says why the reply is not an answer."""
         if self.http_status is not None and self.http_status != 200:
             return HttpError(self.http_status)
         try:
@@ -59,12 +60,12 @@ class Explanation:
 
     @property
     def answer(self) -> Answer | None:
-        """The answer; None where it is none."""
+        """The answer; None if the reply is not an answer."""
         return self.read if isinstance(self.read, Answer) else None
 
     @cached_property
     def found(self) -> Found | None:
-        """The items, also those of an error object; None where the body is no JSON at all."""
+        """The items, including those of an error object; None if the body is not JSON."""
         try:
             return items_in(parsed(self.body, self.content_type), frozenset(self.query.ids)) or NO_ITEMS
         except JsonFault:
@@ -74,29 +75,29 @@ class Explanation:
 
     @property
     def shape(self) -> Shape:
-        """The shape that was recognised."""
+        """The recognised shape of the reply."""
         if isinstance(self.read, Refused):
             return Shape.ERROR_OBJECT
         return self.found.shape if self.answer and self.found else Shape.UNREADABLE
 
     @property
     def charset(self) -> Charset:
-        """How its bytes are read."""
+        """The character set in which the body is read."""
         return charset_of(self.body, self.content_type)
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items, in order, as they came."""
+        """The items as they came, in order."""
         return self.found.items if self.found else ()
 
     @cached_property
     def reports(self) -> Sequence[Report]:
-        """The same as they are read."""
+        """The items as the worker reads them, in order."""
         return [read_item(item, self.query.id_kind, self.query.ids) for item in self.items]
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict | None]:
-        """By the id of each polled order: what is proved; None where the answer leaves it out. Empty without an
+        """The verdict on each polled order, by polled id; None if the answer leaves the order out. Empty without an
         answer."""
         if self.answer is None:
             return {}
@@ -106,17 +107,17 @@ class Explanation:
         return {order.polled_id: found.get(order.id) for order in query.orders}
 
     def order_of(self, report: Report) -> str | None:
-        """The polled id that an item is about; None where it is about none."""
+        """The polled id that an item is about; None if it is about none of them."""
         own = named_id(report, self.query.id_kind)
         if own in self.query.ids:
             return own
-        # A lone order's item may come without its name.
+        # The item of a lone order may lack the order's id.
         items = {} if self.answer is None else items_by_order(self.query, self.answer)
         return next((order.polled_id for order in self.query.orders if report in items.get(order.id, ())), None)
 
 
 def asked_of(ids: Sequence[str], id_kind: IdKind) -> Asked:
-    """A query for orders of which nothing but these ids is known."""
+    """A query for orders of which only these ids are known."""
     never = datetime.min.replace(tzinfo=UTC)
     unknown = Order(id=0, account="", submitted_at=never, due_at=never)
     orders = [replace(unknown, id=number, request_id=identity) for number, identity in enumerate(ids)]
@@ -126,7 +127,7 @@ def asked_of(ids: Sequence[str], id_kind: IdKind) -> Asked:
 
 
 class Assumption(IntEnum):
-    """What is assumed of the platform."""
+    """The assumptions about the platform, with their numbers in docs/platform.md."""
 
     ID_FIELD = 1
     ADDRESS = 2
@@ -149,22 +150,22 @@ class Assumption(IntEnum):
 
 
 class Standing(StrEnum):
-    """What a reply says of an assumption."""
+    """What a reply says about an assumption."""
 
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
     OPEN = "open"
-    """Nothing: it needs another reply."""
+    """The reply says nothing about it: another reply is needed."""
 
 
 def standings(reply: Explanation) -> Mapping[Assumption, Standing]:
-    """What a reply says of each assumption."""
+    """What a reply says about each assumption."""
     said = {**_of_answer(reply), **_of_items(reply)}
     return {one: _standing(*said[one]) for one in Assumption}
 
 
 def _of_answer(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
-    """By the answer as a whole: whether it confirms an assumption, and whether it contradicts it."""
+    """Whether the reply as a whole confirms an assumption, and whether it contradicts the assumption."""
     answer, status = reply.answer, reply.http_status
     refusal = reply.read if isinstance(reply.read, Refused) else None
     named, count, polled = len(answer.said) if answer else 0, len(reply.reports), len(reply.query.ids)
@@ -189,7 +190,7 @@ def _of_answer(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
 
 
 def _of_items(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
-    """The same by its items."""
+    """Whether the reply's items confirm an assumption, and whether they contradict it."""
     reports, kind = reply.reports, reply.query.id_kind
     nameless = [report for report in reports if named_id(report, kind) is None]
     amounts = [report.ori_amount for report in reports if report.ori_amount]

@@ -1,14 +1,15 @@
 """The budget: when one slot of an account SID may carry the next query.
 
-A slot's row says when, twice: by the database's clock, and by the boot clock of the host that wrote it. On that boot
-the boot clock decides alone, so no step of any clock opens or blocks the limit there; everywhere else the database's
-clock does.
+A slot's row gives the time of the next query twice: by the database's clock, and by the boot clock of the host that
+wrote the row. On that boot, only the boot clock decides, so no step of any clock opens or blocks the slot there.
+Everywhere else, the database's clock decides.
 
-It also holds the window that it was written with. Workers whose windows differ share a database safely, as the longest
-window holds for all: who has a longer one raises the row's, and who has a shorter one sends no query on it.
+The row also holds the window that it was written with. Workers with different windows share a database safely, because
+the longest window applies to all. A worker with a longer window raises the row's window. A worker with a shorter window
+sends no query on the row.
 
-In a database that was restored from a dump, or that failed over with a loss, a row may be older than the last query. It
-then says nothing of when the next one may be sent, and the slot is closed for a reservation.
+A row may be older than the last query if the database was restored from a dump, or failed over with a loss. Such a row
+does not show when the next query may be sent, so the slot is closed for one reservation.
 """
 
 import math
@@ -20,12 +21,12 @@ from enum import Enum
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
 from worker.domain.records.watching import Finding, FindingKind
 
-# A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
+# A row keeps whole microseconds, rounded up. So it may seem to have been written a little later than it was.
 _ROUNDING_SECONDS = 0.00001
 REPORTED_WITHIN = timedelta(hours=1)
-"""So long it is reported that the database is another one."""
+"""How long a change of the database is reported."""
 TOO_MANY = 3
-"""Changes in that time are no restore any more: sessions reach several databases in turn."""
+"""This many changes within `REPORTED_WITHIN` are not a restore: sessions reach several databases in turn."""
 
 
 class Permission(Enum):
@@ -34,13 +35,16 @@ class Permission(Enum):
     QUERY = "query"
     WAIT = "wait"
     CLAMP = "clamp"
-    """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
+    """The slot opens later than a whole wait from now: a clock was stepped. Start the wait again from now."""
     REFUSE = "refuse"
     """The row was written with a longer window than ours: send no query on it, and leave it as it is."""
 
 
 def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
-    """Decide about a slot whose row is locked, by the clocks as read under that lock; its window was raised before."""
+    """Decide whether a slot may carry a query.
+
+    Before, the caller locks the slot's row, reads the clocks under that lock, and raises the row's window.
+    """
     if is_longer(slot.window_seconds, rules.window_seconds):
         return Permission.REFUSE
     ahead = _seconds_ahead(slot, now)
@@ -51,9 +55,10 @@ def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
 
 
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
-    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be clamped.
+    """Seconds until a slot must be tried: 0 if it may carry a query now, or if its wait must be clamped.
 
-    Infinite where its window is longer than ours. For a row that is not locked it is a hint when to lock it and decide.
+    Infinite if the slot's window is longer than ours. If the row is not locked, the result is only a hint when to lock
+    the row and decide.
     """
     match may_query(slot, now, rules):
         case Permission.WAIT:
@@ -64,15 +69,15 @@ def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
 
 
 def is_longer(one_window: float, other_window: float) -> bool:
-    """Whether a window, in seconds, is longer than another by more than a row's microseconds may be off."""
+    """Whether one window is longer than another, by more than the rounding error of a row. Both are in seconds."""
     return one_window - other_window > _ROUNDING_SECONDS
 
 
 def raise_window(slot: Slot, rules: Rules) -> Slot:
-    """The slot with our window, if that is longer: both due times and the length grow by the difference.
+    """The slot with our window, if ours is longer: both due times and the length of the wait grow by the difference.
 
-    So the time of writing that the row implies stays the same, and the next query comes our window after the last one,
-    also where another process sent that. Boot id and token stay. To a row without a known window all of ours is added.
+    So the row still implies the same time of writing, and the next query comes our window after the last one, even if
+    another process sent the last one. Boot id and token stay. If the row's window is unknown, all of ours is added.
     """
     if not is_longer(rules.window_seconds, slot.window_seconds):
         return slot
@@ -87,45 +92,45 @@ def raise_window(slot: Slot, rules: Rules) -> Slot:
 
 
 def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) -> Slot:
-    """The slot with a shorter window, on purpose: it begins with one full reservation of the longer one. A slot whose
-    window is no longer than that stays as it is.
+    """The slot after an operator shortens its window. It begins with one full reservation of the longer window.
 
-    The token stays: who sent the last query may still tighten the slot, but not below the window of that query.
+    A slot whose window is not longer than `window_seconds` stays as it is. The token stays, so the sender of the last
+    query may still tighten the slot, but not below the window of that query.
     """
     if not is_longer(slot.window_seconds, window_seconds):
         return slot
-    # No less than what was waited for so far: the deadline of who wrote the row may be longer than ours.
+    # The wait is at least as long as the row's: the writer of the row may have a longer deadline than ours.
     wait = _longest_wait(slot, replace(rules, window_seconds=slot.window_seconds))
     return replace(_closed_for(wait, now, slot.token, rules), window_seconds=window_seconds)
 
 
 def clamp(slot: Slot, now: Reading, rules: Rules) -> Slot:
-    """The slot with its wait counted again from the database's clock now. Boot id, boot time and token stay."""
+    """The slot with its wait started again from now, by the database's clock. Boot id, boot time and token stay."""
     wait = _longest_wait(slot, rules)
     return replace(slot, due_at=now.database + timedelta(seconds=wait), wait_seconds=wait)
 
 
 def reserve(now: Reading, rules: Rules, token: str) -> Slot:
-    """The slot as it stands from the grant on: closed until a window after the latest moment at which we may send."""
+    """The slot from the grant on: closed until a window after the latest time at which we may send."""
     return _closed_for(rules.reservation_seconds, now, token, rules)
 
 
 def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
-    """A slot seen for the first time starts with one full reservation: somebody else may have sent a query just before.
+    """A slot that is seen for the first time: closed for one full reservation, as someone may have just sent a query.
 
-    `longest_window_seconds`: of the other slots of its SID; its own is no shorter.
+    `longest_window_seconds` is the longest window of the SID's other slots. The new slot's window is not shorter.
     """
     longest = replace(rules, window_seconds=max(rules.window_seconds, longest_window_seconds))
     return reserve(now, longest, token="")
 
 
 def hold(slot: Slot, now: Reading, rules: Rules, token: str) -> Slot:
-    """The slot closed by an operator: for a full reservation from now, as if a query had just been granted.
+    """The slot that an operator closes: for a full reservation from now, as if a query had just been granted.
 
-    The row may be older than the last query, after a failover that lost commits, and either of its times may be the
-    mark of a stepped clock. So neither is read: the wait is as long as the row's own, at least, and begins now, which
-    is no earlier than the row was written. Its window stays, since a worker alone raises it. With a fresh token, the
-    answer to a query that is under way tightens nothing.
+    After a failover that lost commits, the row may be older than the last query. A stepped clock may have set either of
+    its due times. So neither is used: the wait begins now, which is not earlier than the row was written, and is at
+    least as long as the row's own wait. The row's window stays, since only a worker raises it. The token is fresh, so
+    the answer to a query under way does not tighten the slot.
     """
     longest = _with_window_of(slot, rules)
     held = _closed_for(_longest_wait(slot, longest), now, token, longest)
@@ -133,9 +138,10 @@ def hold(slot: Slot, now: Reading, rules: Rules, token: str) -> Slot:
 
 
 def tighten(slot: Slot, now: Reading, rules: Rules) -> Slot:
-    """The slot after a whole answer: a window from now, by clocks read after it. The platform saw the query before.
+    """The slot after a whole answer: closed for a window from now.
 
-    It is the row's window where that is longer: somebody may have raised it since this query was granted.
+    The clocks are read after the answer, and the platform saw the query before it. The row's window counts if it is
+    longer than ours: somebody may have raised it since this query was granted.
     """
     longest = _with_window_of(slot, rules)
     return _closed_for(longest.spacing_seconds, now, slot.token, longest)
@@ -147,7 +153,7 @@ def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float)
 
 
 def boot_clock_decides(slot: Slot, now: Reading) -> bool:
-    """Whether the row was written on the boot of this reading; elsewhere the database's clock decides."""
+    """Whether the row was written on the same boot as this reading. If not, the database's clock decides."""
     written_at = slot.boot_due - slot.wait_seconds
     return slot.boot_id == now.boot_id and written_at <= now.boot + _ROUNDING_SECONDS
 
@@ -178,37 +184,37 @@ def _closed_for(seconds: float, now: Reading, token: str, rules: Rules) -> Slot:
 
 
 def is_another(written_in: Provenance, present: DatabaseIdentity) -> bool:
-    """Whether a row was written in another database than the present one: its slot is to be closed."""
+    """Whether a row was written in another database than the present one. If so, its slot must be closed."""
     return present.differs_from(written_in.identity)
 
 
 def is_noted(written_in: Provenance, present: DatabaseIdentity) -> bool:
-    """Whether the row says all that is known of the present database, so that nothing is to be written."""
+    """Whether the row holds all that is known about the present database, so that nothing needs to be written."""
     known = written_in.identity
     return known == present or (not present.differs_from(known) and present.with_facts_of(known) == known)
 
 
 def noted(written_in: Provenance, present: DatabaseIdentity, now: datetime) -> Provenance:
-    """What the row is to say from now on. A row that says nothing takes the present identity, and no change."""
+    """The provenance to write. A row without an identity takes the present one, without recording a change."""
     if is_another(written_in, present):
         return Provenance(identity=present, changes=(*written_in.changes, now)[-TOO_MANY:])
     return replace(written_in, identity=present.with_facts_of(written_in.identity))
 
 
 def changed_at(changes: DatabaseChanges) -> datetime | None:
-    """When a worker last noted that the database is another one, in the last hour; None where none has."""
+    """When a worker last noted, within the last hour, that the database is another one; None if none has."""
     latest = max(changes.changes, default=None)
     return latest if latest is not None and latest >= changes.now - REPORTED_WITHIN else None
 
 
 def changes_too_often(changes: DatabaseChanges) -> bool:
-    """Whether it was noted three times in the last hour."""
+    """Whether another database was noted three times within the last hour."""
     since = changes.now - REPORTED_WITHIN
     return sum(at >= since for at in changes.changes) >= TOO_MANY
 
 
 def database_findings(changes: DatabaseChanges | None) -> Iterator[Finding]:
-    """What is to be reported of the database's identity; nothing where it is the same for long, or not known."""
+    """The findings about the database's identity; none if the last change is over an hour ago, or nothing is known."""
     if changes is None:
         return
     if changes.is_another:

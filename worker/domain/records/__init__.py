@@ -1,1 +1,1 @@
-"""The frozen values that the stores read and write and that decisions work on. They decide nothing."""
+"""The frozen values that the stores read and write, and that decisions use. They decide nothing themselves."""

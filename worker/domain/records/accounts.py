@@ -1,7 +1,7 @@
-"""What is known of an account and of its slots: back-off, turns, what was learned of its platform, the limit's rows.
+"""The state of an account and of its slots: back-off, pauses, turns, the platform's habits, and the budget's rows.
 
-The row of a slot also tells a database from its own past: from one that it was dumped or copied from, and from a lost
-one. Everything that the rules give in windows scales with the window.
+A slot's row also names the database that it was written in. So a worker notices if that database is now another one: it
+was restored from a dump, copied or replaced. Durations that are given in windows scale with the window.
 """
 
 import math
@@ -16,46 +16,46 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class FailedAmount(StrEnum):
-    """What the amount beside a failure means on a platform."""
+    """The meaning of the amount that a platform gives for a failed order."""
 
     CHARGED = "charged"
-    """What was charged, although the order failed."""
+    """The amount charged, although the order failed."""
     ECHOED = "echoed"
-    """The order's price, which the platform repeats, where it is the expected amount or none is expected."""
+    """The order's price, which the platform repeats, if it equals the expected amount or no amount is expected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """The settings that decisions depend on. Durations are seconds; fractions count."""
+    """The settings that decisions depend on. Durations are in seconds and may have fractions."""
 
     window_seconds: float = 60.0
-    """In any window the platform may see `slots` queries of one account SID."""
+    """The span of the limit: in any window, the platform may see at most `slots` queries of one account SID."""
     margin_seconds: float = 0.5
-    """Added to the window, for what clocks and networks may disagree about."""
+    """Seconds added to the window, because clocks and network delays vary."""
     deadline_seconds: float = 30.0
-    """For one whole exchange, counted from before the grant."""
+    """The time for one whole exchange, counted from before the grant."""
     slots: int = 1
-    """Queries per window, per account SID; each has a row of its own."""
+    """The number of queries per window and account SID. Each slot has its own row."""
     batch_size: int = 100
     grace_seconds: float = 600.0
     """How long an order waits for its callback before the first query."""
     unresolved_after_seconds: float = 259_200.0
     """The age limit: the order age at which polling stops."""
     echoing_accounts: frozenset[str] = frozenset()
-    """Those whose platform repeats the price of a failed order (`FailedAmount.ECHOED`)."""
+    """The accounts whose platform repeats the price of a failed order (`FailedAmount.ECHOED`)."""
 
     @property
     def reservation_seconds(self) -> float:
-        """How long a slot is closed from its grant: no query of ours can reach the platform after the deadline."""
+        """How long a slot stays closed after its grant. After the deadline, no query of ours can reach the platform."""
         return self.deadline_seconds + self.window_seconds + self.margin_seconds
 
     @property
     def spacing_seconds(self) -> float:
-        """How long a slot is closed from a whole answer."""
+        """How long a slot stays closed after a complete answer."""
         return self.window_seconds + self.margin_seconds
 
     def drain_seconds(self, queries: int) -> float:
-        """How long it takes to send so many queries of a SID at its limit, until the next one may follow them."""
+        """How long this many queries of one SID take at its limit, with the wait until the next one may follow."""
         return math.ceil(queries / self.slots) * self.spacing_seconds
 
     def windows(self, count: float) -> timedelta:
@@ -69,40 +69,40 @@ class Reading:
 
     boot_id: str
     boot: float
-    """Seconds on CLOCK_BOOTTIME, which counts suspend."""
+    """Seconds on CLOCK_BOOTTIME, which also counts time in suspend."""
     database: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """What a slot's row says."""
+    """When a slot may carry its next query, as its row says."""
 
     due_at: datetime
-    """By the database's clock."""
+    """When the slot opens, on the database's clock."""
     boot_id: str
-    """The boot that wrote the row."""
+    """The boot of the host that wrote the row."""
     boot_due: float
-    """By that boot's clock, in seconds."""
+    """When the slot opens, in seconds on that boot's clock."""
     wait_seconds: float
-    """The length of the wait that both due times end."""
+    """The length of the wait, which ends at both due times."""
     token: str
-    """Fresh with every grant: who holds it may tighten the slot."""
+    """New with every grant. Only its holder may tighten the slot."""
     window_seconds: float
-    """The window that both due times were written with; 0 where a release that kept none wrote the row."""
+    """The window that both due times were computed with; 0 if an older release, which stored none, wrote the row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotKey:
-    """A slot of an account SID, with the accounts that share it."""
+    """A slot of an account SID, and the accounts that share the slot."""
 
     account_sid: str
     number: int
     app_ids: Mapping[str, str]
-    """Account name to app id, in the order of the names."""
+    """The app id of each account, sorted by account name."""
 
     @property
     def key(self) -> tuple[str, int]:
-        """The unique key of its row."""
+        """The unique key of the slot's row."""
         return self.account_sid, self.number
 
 
@@ -112,19 +112,19 @@ class Opening:
 
     slot: SlotKey
     in_seconds: float
-    """0 where it may carry one now."""
+    """Seconds until the slot may carry a query; 0 if it may now."""
     last_token: str
-    """Of the slot's last query; empty before its first."""
+    """The token of the slot's last query; empty before the first."""
 
     @property
     def name(self) -> str:
-        """Of this opening: once the slot has carried a query, its next one has another name."""
+        """The name of this opening. After each query of the slot, the next opening has another name."""
         return f"{self.slot.account_sid}/{self.slot.number}/{self.last_token}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongerWindow:
-    """A slot that this worker does not use: its row has a longer window than ours. Both in seconds."""
+    """A slot that this worker does not use: its row has a longer window than ours. Both windows are in seconds."""
 
     slot: SlotKey
     its_window: float
@@ -133,57 +133,57 @@ class LongerWindow:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """Facts that a restore or a failover changes, such as the number of a table; some may be unknown."""
+    """Facts that a restore or a failover changes, such as the number of a table. Some may be unknown."""
 
     text: str = ""
-    """As a row keeps it: `name=value`, joined by blanks; empty where nothing is known."""
+    """The facts as a row stores them: `name=value`, joined by blanks; empty if none is known."""
 
     @staticmethod
     def of(parts: Mapping[str, object]) -> "DatabaseIdentity":
-        """The identity of these facts, by name; no value holds a blank."""
+        """The identity that consists of these facts, by name. No value may contain a blank."""
         return DatabaseIdentity(" ".join(f"{name}={value}" for name, value in sorted(parts.items())))
 
     @property
     def parts(self) -> dict[str, str]:
-        """Its facts, by name."""
+        """The facts, by name."""
         return {name: value for name, _, value in (part.partition("=") for part in self.text.split())}
 
     def differs_from(self, other: "DatabaseIdentity") -> bool:
-        """Whether a fact that both know is another one: a role may not read all of them."""
+        """Whether any fact that both know differs. Some may be unknown: not every database role may read all."""
         if self.text == other.text:
             return False
         known = other.parts
         return any(known.get(name, value) != value for name, value in self.parts.items())
 
     def with_facts_of(self, older: "DatabaseIdentity") -> "DatabaseIdentity":
-        """The same with what it does not know itself, of an identity from which it does not differ."""
+        """This identity, with its unknown facts taken from an older one, from which it must not differ."""
         return self if self.text == older.text else DatabaseIdentity.of(older.parts | self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """In which database a slot's row was written."""
+    """The database in which a slot's row was written, and how often that has changed."""
 
     identity: DatabaseIdentity = DatabaseIdentity()
-    """Unknown where a release before 0019 wrote the row."""
+    """Unknown if a release before 0019 wrote the row."""
     changes: tuple[datetime, ...] = ()
-    """When it was found in another one, by the database's clock: the last three times, the latest last."""
+    """When the row was found in another database: the last three times on its clock, the latest last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseChanges:
-    """What the slots in use say of their database at `now`, by its clock."""
+    """What the slots in use show about their database at `now`, on its clock."""
 
     now: datetime
     is_another: bool = False
-    """It is not the one that a row was written in, and no worker has noted that yet."""
+    """Whether a row was written in another database, and no worker has recorded that yet."""
     changes: tuple[datetime, ...] = ()
-    """Of the row with the latest change: see `Provenance`."""
+    """When the database was found to be another one, from the row with the latest such time: see `Provenance`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotRow:
-    """A slot with the other columns of its row."""
+    """A slot, and the other columns of its row."""
 
     id: int
     account_sid: str
@@ -195,138 +195,140 @@ class SlotRow:
 
 
 BATCH_RETRY_WINDOWS = 60
-"""How often a platform that answers one order a query is tried with a batch."""
+"""Windows between tries of a batch on a platform that answers only one order a query."""
 ECHO_RETRY_WINDOWS = 60
-"""How often a batch by customParm is tried again once a lone echo no longer restores such batches."""
+"""Windows until a batch by customParm is tried again, once a lone echo no longer restores such batches."""
 ENDINGS_BEFORE_RETRIES = 2
-"""After so many ends of batches by customParm a lone echo no longer restores them; only an echoing batch does."""
+"""Once batches by customParm have ended this often, a lone echo does not restore them; only an echoing batch does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """One row of `account_pauses`: a time in which an account's orders are not polled, who said so, and why."""
+    """One row of `account_pauses`: a time during which an account's orders are not polled, who set it, and why."""
 
     paused_at: datetime
-    """When it begins."""
+    """When the pause begins."""
     paused_until: datetime | None = None
-    """When it ends by itself; None: an operator ends it."""
+    """When the pause ends by itself; None if an operator ends it."""
     paused_by: str | None = None
     pause_reason: str | None = None
     act_key: str = ""
-    """Names the act, as `operator_acts` does: the accounts that it paused have the same pause."""
+    """The key of the act in `operator_acts`. All accounts that one act paused have the same pause."""
     is_planned: bool = False
-    """Whether it was given a begin. Any other pause has begun, whatever a clock says that is stepped back."""
+    """Whether it was given a begin. Any other pause has begun, even if a clock that was set back says otherwise."""
 
     @property
     def ends_at(self) -> datetime:
-        """When it ends by itself; the end of time if an operator ends it."""
+        """When the pause ends by itself; the latest possible time if an operator ends it."""
         return self.paused_until or _NEVER
 
     def has_begun(self, now: datetime) -> bool:
-        """Whether it is on, or has been."""
+        """Whether the pause is on, or has been."""
         return not self.is_planned or self.paused_at <= now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountState:
-    """One row of `account_states`, with the account's pauses. Times are by the database's clock."""
+    """One row of `account_states`, with the account's pauses. Times are on the database's clock."""
 
     account: str
     backoff_level: int = 0
-    """Query failures in a row that led to a back-off."""
+    """The number of query failures in a row that led to a back-off, up to 10."""
     backoff_until: datetime | None = None
     backoff_seconds: float = 0.0
-    """The length of that back-off."""
+    """The length of the present back-off."""
     backoff_unreachable: bool = False
-    """Whether a query without a connection made that back-off."""
+    """Whether a query that found no connection caused the present back-off."""
     backoff_requested_until: datetime | None = None
-    """Until when the platform itself asked to wait, by Retry-After or because it is queried too often."""
+    """Until when the platform itself asked to wait: by Retry-After, or by the message that queries come too often."""
     refusals_in_row: int = 0
     configuration_refused: bool = False
-    """The platform said -205: one order is queried every 15 windows until a success."""
+    """Whether the platform answered -205: until a success, one order is queried every 15 windows."""
 
     echoes_custom_parm: bool = False
-    """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
+    """Whether answers to queries by customParm name their orders by customParm. If so, such batches are safe."""
     echo_endings: int = 0
-    """How often that ended since a batch last showed echoes."""
+    """How often `echoes_custom_parm` became false since a batch last showed echoes."""
     empty_echo_batches: int = 0
-    """Batches by customParm in a row that were answered without items."""
+    """The number of batches by customParm in a row that were answered without items."""
     echo_retry_at: datetime | None = None
-    """From the second ending on: when a batch by customParm is tried again; None: at once."""
+    """When a batch by customParm is tried again, from the second ending on; None for at once."""
     answered_with_items: int = 0
-    """Queries answered with at least one item."""
+    """The number of queries answered with at least one item."""
     answered_with_belief: int = 0
-    """Queries answered with at least one item that was believed."""
+    """The number of queries answered with at least one item that was believed."""
     answered_by_request_id: int = 0
-    """Answered queries of that id kind."""
+    """The number of answered queries by requestId."""
     answered_by_custom_parm: int = 0
+    """The number of answered queries by customParm."""
 
     turn: int = 0
-    """Slots granted."""
+    """The number of slots granted."""
     batches: int = 0
-    """Batches granted."""
+    """The number of batches granted."""
     batches_without_request_id: int = 0
-    """Batches granted since the last one of that id kind."""
+    """The number of batches granted since the last one by requestId."""
     batches_without_custom_parm: int = 0
+    """The number of batches granted since the last one by customParm."""
 
     one_item_streak: int = 0
-    """Batches in a row, of five or more ids, that were answered with exactly one item."""
+    """The number of batches in a row, each of five or more ids, that were answered with exactly one item."""
     one_item_since: int | None = None
-    """The first query of that streak."""
+    """The id of the first query of this streak."""
     one_item_mode: bool = False
     batch_retry_at: datetime | None = None
-    """In one-item mode: when a batch is tried again."""
+    """While the account is in one-item mode: when a batch is tried again."""
 
     suspect_turns: int = 0
-    """Slots granted to suspects."""
+    """The number of slots granted to suspects."""
     failures_in_row: int = 0
-    """Query failures in a row of the kinds that make suspects."""
+    """The number of query failures in a row, of the kinds that make suspects."""
     failing_since: int | None = None
-    """The first query of that run."""
+    """The id of the first query of these failures."""
     outage_from: int | None = None
-    """The first of ten or more such failures in a row whose suspects may be returned; None where there is none."""
+    """The id of the first failed query of an outage (ten or more failures in a row); None if there is none."""
     outage_until: int | None = None
-    """The last of them. Both are ids of queries."""
+    """The id of the last failed query of the outage."""
     answers_in_row: int = 0
-    """Answered queries in a row since the last such failure, counted while an outage is to be ended."""
+    """The number of answered queries in a row since the last such failure, counted only until the outage has ended."""
     suspects_returned_at: datetime | None = None
-    """When an outage's suspects were last returned to the batches."""
+    """When the suspects of an outage were last returned to the batches."""
     pauses: tuple[Pause, ...] = ()
-    """All of its pauses: those that are on, are planned, or have ended and are still kept."""
+    """The account's pauses: those that are on or planned, and those that have ended but are still kept."""
 
     def answered(self, kind: IdKind) -> int:
-        """How many queries of an id kind were answered."""
+        """The number of answered queries of one id kind."""
         return self.answered_by_request_id if kind is IdKind.REQUEST_ID else self.answered_by_custom_parm
 
     @property
     def answered_by_either(self) -> int:
-        """How many queries of either id kind were answered."""
+        """The number of answered queries of both id kinds."""
         return self.answered_by_request_id + self.answered_by_custom_parm
 
     def may_batch_custom_parm(self, now: datetime, rules: Rules) -> bool:
-        """Whether orders are batched by customParm: the platform echoes it, or it is time to try again."""
+        """Whether orders may be batched by customParm: the platform echoes it, or another try is due."""
         if self.echoes_custom_parm:
             return True
         retry_at = self.echo_retry_at
-        # A time further ahead than the length of the wait means that a clock was set back since.
+        # If the time is further ahead than the wait is long, a clock was set back since.
         is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
     def pause(self, now: datetime) -> Pause | None:
-        """The pause that is on; of several, the one that ends last."""
+        """The pause that is on; the one that ends last if there are several; None if there is none."""
         return next(iter(self.pauses_on(now)), None)
 
     def pauses_on(self, now: datetime) -> list[Pause]:
-        """The pauses that are on; the one that ends last comes first."""
+        """The pauses that are on, sorted by their end, the latest end first."""
         on = (one for one in self.lasting_pauses(now) if one.has_begun(now))
         return sorted(on, key=lambda one: one.ends_at, reverse=True)
 
     def lasting_pauses(self, now: datetime) -> tuple[Pause, ...]:
-        """The pauses that have not ended."""
+        """The pauses that have not ended, including planned ones."""
         return tuple(one for one in self.pauses if one.ends_at > now)
 
     def planned_pauses(self, now: datetime) -> list[Pause]:
-        """The pauses that have not begun, the next one first."""
+        """The pauses that have not begun yet, the next one first."""
         return sorted((one for one in self.pauses if not one.has_begun(now)), key=lambda one: one.paused_at)
 
     def is_paused(self, now: datetime) -> bool:

@@ -1,7 +1,7 @@
-"""What the worker says of an order or an act, and why it refuses one: sentences that know their code and values.
+"""Sentences about orders and acts, each with its code and values.
 
-Tables hold the three beside each other. The sentence is for who reads the table, the command line and a search; the
-console says the code in the language of its reader.
+A table stores sentence, code and values in three columns. The sentence is for readers of the table, for the command
+line and for searches. The console translates the code and fills in the values.
 """
 
 import json
@@ -16,12 +16,12 @@ from worker.domain.records.sentences import N_
 
 @unique
 class TextCode(Enum):
-    """The sentences, with a place for each value; a table holds the name in small letters.
+    """The codes and their sentences, which have a place for each value. Tables store a code's name in small letters.
 
-    A code keeps its places: tables hold values for them. What has other places is another code.
+    Never change the places of a code, because tables hold values for them. Add a new code instead.
     """
 
-    # What an answer or a callback shows.
+    # Facts that an answer or a callback shows.
     ITEMS_DIFFER = N_("%(count)s items for one id that differ")
     ITEM_UNREADABLE = N_("unreadable item: %(fault)s")
     FIELD_NO_TEXT = N_("neither text nor a number")
@@ -46,7 +46,7 @@ class TextCode(Enum):
     NO_EVIDENCE = N_("-1 without evidence that the platform knows the order")
     DENIED = N_("-1 that says there is no such order")
     NOT_HELD = N_("the order is no longer this query's")
-    # When polling goes on otherwise, or stops.
+    # Reasons why an order is polled in another way, or no longer.
     LEFT_OUT = N_("left out of %(count)s answers in a row")
     LEFT_OUT_OF_BATCHES = N_("left out, and the last %(count)s batches were answered with one item only")
     LEFT_OUT_ALONE = N_("polled alone, left out %(count)s times in a row")
@@ -59,7 +59,7 @@ class TextCode(Enum):
     BATCH_REFUSED = N_("the platform refused the batch")
     BATCH_UNREADABLE = N_("malformed, timeout or an HTTP status: perhaps the batch's fault")
     BATCH_UNAVAILABLE = N_("HTTP 401, 429 or 503: hardly the batch's fault")
-    # What an act or a submission has changed.
+    # Changes by an act or a submission.
     FILLED_IN = N_("request_id %(request_id)s, custom_parm %(custom_parm)s")
     RESULT_WAS = N_("was %(state)s")
     ATTENTION_WAS = N_("was %(attention)s")
@@ -85,7 +85,7 @@ class TextCode(Enum):
     DONE_BEFORE = N_("%(done)s; from before %(time)s")
     DONE_WITH = N_("%(done)s; %(which)s")
     UNMATCHED_CALLBACK = N_("unmatched callback %(callback)s")
-    # Why an act is refused.
+    # Reasons why an act is refused.
     NO_ORDER = N_("there is no order %(number)s")
     NO_CALLBACK = N_("its account has no such order, or the callback was linked or dismissed meanwhile")
     OTHER_ACCOUNT = N_("the callback is of the account %(account)s")
@@ -113,11 +113,11 @@ class TextCode(Enum):
 
     @property
     def code(self) -> str:
-        """The name that tables hold."""
+        """The name that tables store."""
         return self.name.lower()
 
 
-# What any sentence may have besides, by the names of these values.
+# Texts that may precede or follow any sentence, by the name of their value.
 _BEFORE = {
     "order": N_("order %(order)s: "),
     "raised": N_("%(raised)s: "),
@@ -133,7 +133,7 @@ _BEHIND = {
     "others": N_(", beside the first %(others)s"),
     "said": N_(": %(said)s"),
 }
-# What stands in the place of `done`: of which rows how many, by the names of these values.
+# Texts for the place `done`: the number of rows of each table, by the name of their value.
 _DONE = {
     "orders": N_("orders: %(orders)s"),
     # Purged by a release that had an archive.
@@ -143,17 +143,26 @@ _DONE = {
     "platform_queries": N_("platform_queries: %(platform_queries)s"),
 }
 _LONGEST_VALUE = 40
-"""Longer ones, such as the platform's own item, are stored once: in the sentence; the values say where they stand."""
+"""Longer values, such as the platform's own item, are stored only in the sentence; the column of values has their
+start and end in it."""
 _CODES = {one.code: one for one in TextCode}
 
 
 class CodedText(str):
-    """The English sentence of a code with its values. Besides those with a place a sentence may have
+    """The English sentence of a code, with its values.
 
-    - before it `order` (whose key), `raised` (the attention that follows), or why the platform's item is unreadable:
-      `unreadable`, whatever that holds, and `field`;
-    - behind it `by`, `ori_amount`, `price` and `shown` (the attention) of a result that was, `item` and `others` (more
-      of the platform's items), and at the end `said`: the platform's own words, or an operator's.
+    In addition to the values with a place in the sentence, these may precede it:
+
+    - `order`: the key of the order;
+    - `raised`: the attention that is raised;
+    - `unreadable`: the platform's item is unreadable (the value itself is not shown);
+    - `field`: the field of the item that is at fault.
+
+    These may follow it:
+
+    - `by`, `ori_amount`, `price` and `shown` (the attention): parts of a former result;
+    - `item` and `others`: further items of the platform;
+    - `said`, the last: the platform's own words, or an operator's.
     """
 
     __slots__ = ("code", "values")
@@ -161,23 +170,23 @@ class CodedText(str):
     values: Mapping[str, str]
 
     def __new__(cls, code: TextCode, *, stored: str | None = None, **values: str | int) -> "CodedText":
-        """`stored` is the sentence where a table holds it already."""
+        """Make the sentence, unless `stored` gives the text that a table already holds."""
         named = {name: str(value) for name, value in values.items()}
         one = super().__new__(cls, worded(code, named) if stored is None else stored)
         one.code, one.values = code, MappingProxyType(named)
         return one
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`."""
+        """Support `copy` and `pickle`."""
         return partial(CodedText, self.code, stored=str(self), **self.values), ()
 
     def having(self, **more: str | None) -> "CodedText":
-        """The same with more values, or with others; without those that are None."""
+        """Return the same code with these values added or replaced. Omit values that are None."""
         return CodedText(self.code, **{name: one for name, one in {**self.values, **more}.items() if one is not None})
 
 
 def worded(code: TextCode, values: Mapping[str, str], translate: Callable[[str], str] = str) -> str:
-    """The sentence of a code; `translate` is given its parts, whose places are filled afterwards."""
+    """Return the sentence of a code. `translate` gets each part of it before the places are filled."""
 
     def said(parts: Mapping[str, str]) -> list[str]:
         return [translate(part) for name, part in parts.items() if name in values]
@@ -187,7 +196,7 @@ def worded(code: TextCode, values: Mapping[str, str], translate: Callable[[str],
 
 
 def to_columns(detail: str | None) -> dict[str, str | None]:
-    """The columns in which a table holds a detail; one that is no sentence of ours has no code."""
+    """The columns in which a table stores a detail. Code and values are None if the detail is not a CodedText."""
     if not isinstance(detail, CodedText):
         return {"detail": detail, "detail_code": None, "detail_values": None}
     values = {name: _stored_value(one, str(detail)) for name, one in detail.values.items()}
@@ -196,13 +205,13 @@ def to_columns(detail: str | None) -> dict[str, str | None]:
 
 
 def _stored_value(value: str, sentence: str) -> str | tuple[int, int]:
-    """The value itself, or from where to where it stands in the sentence."""
+    """The value itself, or its start and end in the sentence if it is long and occurs there."""
     start = sentence.find(value) if len(value) > _LONGEST_VALUE else -1
     return value if start < 0 else (start, start + len(value))
 
 
 def with_code(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row of a table whose detail knows its code, or the sentence alone where another release has written it."""
+    """Return a row with its detail as a CodedText, or as plain text if this release does not know its code."""
     shown = dict(row)
     code, values = _CODES.get(shown.pop("detail_code")), shown.pop("detail_values")
     if code is not None:

@@ -1,6 +1,6 @@
-"""The columns of the lists as CSV: the same by the command line and by the console.
+"""The columns of the lists as CSV. The command line and the console write the same columns.
 
-Spreadsheets refer to them by position, too: a new column is the last.
+Spreadsheets may refer to columns by position, so a new column must be the last.
 """
 
 ORDERS = (
@@ -12,7 +12,7 @@ ORDERS_FOR_PEOPLE = (
     *("submitted_at", "settled_at", "account", "request_id", "custom_parm", "mobile", "state", "attention", "due"),
     *("charged", "difference", "remark", "settled_by", "queried_at", "query_count", "id"),
 )
-"""Of XLSX: `due`, `charged` and `difference` are those of `worker.domain.finance.report`."""
+"""The columns of XLSX. `worker.domain.finance.report` defines `due`, `charged` and `difference`."""
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
     *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),

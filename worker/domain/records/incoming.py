@@ -1,21 +1,20 @@
-"""What comes in: orders as they were sent, what was refused, which orders a list names; and what the platform said.
+"""Input: submitted orders, refused items, and what the platform says in answers and callbacks.
 
-Texts that are kept of it are such that every database can hold them (`storable`).
+Texts that are stored are first made safe for every database (`storable`).
 
-The platform answers a query, or speaks of one order in a callback. A report is kept as it was said: text, not yet
-believed. `worker.domain.orders.verdicts` judges it. A query without an answer ends in one of these classes, one for
-each failed outcome of the contract:
+A report holds what the platform said about one order as text, not yet believed. `worker.domain.orders.verdicts` judges
+reports. A query without an answer raises one of these classes, one for each failed outcome of the contract:
 
     QueryError
-    ├── NotSent           unsent       too little time was left; the platform saw nothing
-    ├── Unreachable       unreachable  no connection, so the platform saw nothing
-    ├── DeadlineExceeded  timeout      the request went out, no whole answer came by the deadline
+    ├── NotSent           unsent       too little time was left, so nothing was sent
+    ├── Unreachable       unreachable  no connection, so nothing was sent
+    ├── DeadlineExceeded  timeout      the request was sent, but no complete answer came by the deadline
     ├── HttpError         http_error   an answer with a status other than 200
     ├── Refused           refused      the documented error object: a code and a message
     └── Malformed         malformed    an answer that cannot be read, or a connection that broke after the first byte
 
-The outcome `lost` has no class: the worker that could raise it has ended. Every text that an error holds may
-be stored as it is (no NUL, no lone surrogates), is bounded, and never holds a credential.
+The outcome `lost` has no class, because the worker that would raise it has ended. Every text in an error can be stored
+(no NUL, no lone surrogates), has a limited length, and contains no credential.
 """
 
 import re
@@ -36,14 +35,14 @@ class Trust(StrEnum):
     """What a callback may do to its order."""
 
     SETTLE = "settle"
-    """It settles the order by the same rules as an item of an answer."""
+    """The callback settles its order by the same rules as an item of an answer."""
     CHECK = "check"
-    """It only makes the order due: a query says what is true."""
+    """The callback only makes its order due; a query then finds the result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """An order as it was sent, with every field checked."""
+    """A submitted order, with every field checked."""
 
     key: OrderKey
     mobile: str | None
@@ -53,86 +52,86 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unread:
-    """An item that was refused unread, as too large."""
+    """An item that was refused without being read, because it is too large."""
 
     text: str
-    """Its start."""
+    """The start of the item."""
     errors: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
-    """One item of a list that was refused, or the list itself."""
+    """A refused item of a list, or a refused list."""
 
     index: int | None
-    """Its index in the list; None where the list itself was refused."""
+    """The item's index in the list; None if the list itself was refused."""
     payload: object
     errors: tuple[Sentence, ...]
 
     def as_answer(self) -> dict[str, object]:
-        """The form in a task's answer."""
+        """The rejection as a task's answer shows it."""
         return {"index": self.index, "errors": list(self.errors)}
 
 
 class RefusedText(NamedTuple):
-    """A rejection as it is kept: texts that every database can hold."""
+    """A rejection as texts that every database can store."""
 
     payload: str
-    """JSON."""
+    """The refused input as JSON."""
     errors: str
-    """One a line."""
+    """The errors, one on each line."""
     errors_said: str | None = None
-    """The same as JSON, with their messages and values."""
+    """The errors as JSON, with their messages and values."""
     key: OrderKey | None = None
-    """What an order calls itself that was refused; None for other input, and where it names no id."""
+    """The key of a refused order, as it was sent; None for other input, or if the order has no id."""
 
 
 class Directory:
-    """Which orders hold which ids, while a list is worked through."""
+    """An index of orders by their ids, used while a list is processed."""
 
     def __init__(self, orders: Iterable[Order]) -> None:
-        # One dictionary for each id kind: a loop over the kinds takes longer than two lookups.
+        # There is one dictionary for each id kind, because a loop over the kinds takes longer than two lookups.
         self._by_request_id: dict[tuple[str, str | None], int] = {}
         self._by_custom_parm: dict[tuple[str, str | None], int] = {}
         for order in orders:
             self.enter(order.key, order.id)
 
     def enter(self, key: OrderKey, order_id: int) -> None:
-        """Record that an order holds the ids of a key."""
+        """Record that an order has the ids of a key."""
         if key.request_id is not None:
             self._by_request_id[key.account, key.request_id] = order_id
         if key.custom_parm is not None:
             self._by_custom_parm[key.account, key.custom_parm] = order_id
 
     def holders(self, key: OrderKey) -> list[int]:
-        """The orders that hold either id of a key: none, one, or two where its ids belong to different orders."""
+        """Return the orders that have either id of a key: none, one, or two if its ids belong to different orders."""
         one = self._by_request_id.get((key.account, key.request_id))
         other = self._by_custom_parm.get((key.account, key.custom_parm))
         return sorted({holder for holder in (one, other) if holder is not None})
 
 
 def storable(text: str, limit: int) -> str:
-    """The first `limit` characters of a text, with NUL and lone surrogates replaced by U+FFFD.
+    """Return the first `limit` characters of a text, with NUL and lone surrogates replaced by U+FFFD.
 
-    PostgreSQL refuses NUL in text; no driver can encode a lone surrogate, which JSON's escapes are able to spell.
+    PostgreSQL refuses NUL in text, and no driver can encode a lone surrogate. JSON's escapes can contain both.
     """
     kept = text[:limit]
-    # Nearly every field is plain: these two checks cost less than one search.
+    # Nearly every field is plain ASCII, and these two checks are faster than one search.
     return kept if kept.isascii() and "\x00" not in kept else _UNSTORABLE.sub("\ufffd", kept)
 
 
 EXCERPT_LIMIT = 2000
-"""Characters of an answer that are kept."""
+"""How many characters of an answer are stored."""
 STATUS_MSG_LIMIT = 500
-"""Characters of the platform's message, and of our own explanation, that are kept."""
+"""How many characters of the platform's message, or of our own explanation, are stored."""
 STATUS_CODE_LIMIT = 64
-"""Characters of the platform's code that are kept."""
+"""How many characters of the platform's code are stored."""
 
 _STATUS_BY_TEXT = {str(status.value): status for status in TrafficStatus}
 
 
 class Shape(StrEnum):
-    """How an answer holds its items: the platform's page shows one object only."""
+    """The form in which an answer holds its items. The platform's page documents only one: a single object."""
 
     ONE_OBJECT = "one_object"
     LIST = "list"
@@ -140,83 +139,84 @@ class Shape(StrEnum):
     KEYED_BY_ID = "keyed_by_id"
     WRAPPED_OBJECT = "wrapped_object"
     NO_ITEMS = "no_items"
-    """An empty list of items, or a code of success alone."""
+    """The answer holds an empty list of items, or only a success code."""
     ERROR_OBJECT = "error_object"
     UNREADABLE = "unreadable"
 
 
 class Charset(StrEnum):
-    """How the bytes of a body are read, and so why."""
+    """The encoding in which a body is read, and the reason."""
 
     UTF_8 = "utf_8"
-    """They are UTF-8, so no label counts."""
+    """The body is valid UTF-8, so its label is ignored."""
     GB18030 = "gb18030"
-    """They are not UTF-8, and the label names an encoding of GB, or there is none."""
+    """The body is not UTF-8, and the label names a GB encoding, or there is no label."""
     UNKNOWN = "unknown"
-    """They are not UTF-8, and no label that counts says what else: read as UTF-8, which finds the first wrong byte."""
+    """The body is not UTF-8, and its encoding is unknown. It is read as UTF-8, to find the first wrong byte."""
 
     @property
     def codec(self) -> str:
-        """Python's name of the encoding."""
+        """Python's name for the encoding."""
         return "gb18030" if self is Charset.GB18030 else "utf-8"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """One item of an answer, or one callback. Text as it was said; None where a field is absent, null or empty."""
+    """One item of an answer, or one callback. Fields are the platform's own text; None if absent, null or empty."""
 
     request_id: str | None = None
     custom_parm: str | None = None
     app_id: str | None = None
     mobile: str | None = None
-    """The number, masked (`188****0804`)."""
+    """The masked number, such as `188****0804`."""
     traffic_sts: str | None = None
-    """May be other than the platform's three numbers: `status` reads it."""
+    """The status as text. It may be other text than the three documented numbers; `status` interprets it."""
     remark: str | None = None
     ori_amount: str | None = None
     """The amount charged in yuan, as text that may not be a number."""
     has_amount_field: bool = False
-    """Whether the field was there at all, even if empty."""
+    """Whether the item has the amount field, even an empty one."""
     fault: str | None = None
-    """Why the item cannot be believed whatever it says (keys that collide, a value of the wrong type), else None.
+    """Why the item cannot be believed, such as keys that collide or a value of the wrong type; None if it can.
 
-    A coded text, or plain text where the answer held something to be masked."""
+    This is a coded text, or plain text if part of the answer had to be masked.
+    """
     words: str = "{}"
-    """The item's own words: compact JSON, at most 2,000 characters, free of NUL and lone surrogates."""
+    """The item as compact JSON, at most 2,000 characters, without NUL and lone surrogates."""
 
     @property
     def status(self) -> TrafficStatus | None:
-        """The status that the text means; None where it is absent or unknown."""
+        """The status that `traffic_sts` means; None if it is absent or unknown."""
         return _STATUS_BY_TEXT.get(self.traffic_sts or "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A readable answer to one query, matched to the polled ids."""
+    """A readable answer to one query, with its items matched to the polled ids."""
 
     said: Mapping[str, tuple[Report, ...]]
-    """For each polled id that the answer names: its items, in order. Identical items are kept once."""
+    """The items of each polled id that the answer names, in order. Identical items are kept once."""
     absent: tuple[str, ...]
-    """The polled ids that the answer left out, in the order of the query."""
+    """The polled ids that the answer leaves out, in the order of the query."""
     added: tuple[Report, ...] = ()
     """Items that name no polled id."""
     excerpt: str = ""
-    """The start of the body, at most 2,000 characters, storable."""
+    """The start of the body, as at most 2,000 storable characters."""
     http_status: int = field(default=200)
 
     @property
     def reports(self) -> list[Report]:
-        """All items that the answer holds, polled or not."""
+        """All items of the answer, whether their ids were polled or not."""
         return [report for reports in (*self.said.values(), self.added) for report in reports]
 
     @property
     def item_count(self) -> int:
-        """How many these are."""
+        """The number of all items of the answer."""
         return len(self.reports)
 
 
 class QueryError(Exception):
-    """A query that ended without an answer. `str()` says why, for a person."""
+    """A query that ended without an answer. `str()` explains why to a person."""
 
     outcome: ClassVar[str]
     """The value of `platform_queries.outcome`."""
@@ -250,13 +250,13 @@ class Unreachable(QueryError):
 
 
 class DeadlineExceeded(QueryError):
-    """The request went out, and no whole answer had come by the deadline. The platform may have seen the request."""
+    """The request was sent, but no complete answer came by the deadline. The platform may have seen the request."""
 
     outcome = "timeout"
 
 
 class HttpError(QueryError):
-    """An answer with a status other than 200. `retry_after` is in seconds, None where the platform gave no wait."""
+    """An answer with a status other than 200. `retry_after` is in seconds; None if the platform gave none."""
 
     outcome = "http_error"
     http_status: int
@@ -285,6 +285,6 @@ class Refused(QueryError):
 
 
 class Malformed(QueryError):
-    """An answer that cannot be read; `excerpt` is its start. Also a connection that broke after the first byte."""
+    """An answer that cannot be read, or a connection that broke after the first byte. `excerpt` is its start."""
 
     outcome = "malformed"

@@ -1,4 +1,4 @@
-"""What is counted for monitoring: the rows that are counted, and what a reading of the database holds."""
+"""Values for monitoring: rows that are counted once each, and the gauges that one reading of the database gives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.watching import CutOff, NotificationCounts, PendingOrders, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
-"""Label and value, sorted by label."""
+"""Pairs of label and value, sorted by label."""
 TotalKey = tuple[str, Labels]
-"""The name of a total, and its labels."""
+"""The name of a total and its labels."""
 
 
 class Stream(StrEnum):
-    """A table whose rows are counted in the order of their ids, each row once."""
+    """A table whose rows are counted once each, in the order of their ids."""
 
     QUERIES = "platform_queries"
     EVENTS = "order_events"
@@ -25,20 +25,20 @@ class Stream(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cursor:
-    """How far the rows of a stream were counted."""
+    """The last counted row of a stream."""
 
     counted_id: int = 0
     counted_at: datetime
-    """The latest time of a row that was counted."""
+    """The latest time of any counted row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryToCount:
-    """A row of `platform_queries`."""
+    """A row of `platform_queries` that is counted."""
 
     id: int
     at: datetime
-    """When it was sent."""
+    """When the query was sent."""
     account: str
     outcome: str
     order_count: int
@@ -48,7 +48,7 @@ class QueryToCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventToCount:
-    """A row of `order_events`. The fields without a value are those of an event that settled nothing."""
+    """A row of `order_events` that is counted. `account` and `submitted_at` are None if the event settled nothing."""
 
     id: int
     at: datetime
@@ -60,7 +60,7 @@ class EventToCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedToCount:
-    """A row of `rejected_orders`."""
+    """A row of `rejected_orders` that is counted."""
 
     id: int
     at: datetime
@@ -69,17 +69,17 @@ class RejectedToCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """What the next rows of a stream add to its totals."""
+    """The changes of a stream's totals by its next rows."""
 
     cursor: Cursor
     added: Mapping[TotalKey, float]
     replaced: Mapping[TotalKey, float]
-    """Values that the later row decides alone, such as the time of the last answer."""
+    """Values that the latest row replaces, such as the time of the last answer."""
     rows: int
 
 
 class Count(StrEnum):
-    """What is counted row by row, and may be too much for a scrape."""
+    """A count that reads row by row, and so may take too long for a scrape."""
 
     PENDING = "pending"
     ATTENTION = "attention"
@@ -90,11 +90,11 @@ class Count(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CountedRows:
-    """Each count by account, as far as it is known: one that is missing is not known yet."""
+    """The counts by account; None for each count that is not known yet."""
 
     pending: Mapping[str, PendingOrders] | None = None
     attention: Mapping[tuple[str, str], int] | None = None
-    """By account and reason."""
+    """The counts by account and reason."""
     unresolved: Mapping[str, int] | None = None
     unmatched: Mapping[str, int] | None = None
     notifications: Mapping[str, NotificationCounts] | None = None
@@ -102,7 +102,7 @@ class CountedRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LastQuery:
-    """The newest query of an account, and the newest that was answered; None where what was read holds none."""
+    """Times of an account's newest query and newest answer; None if the rows that were read have none."""
 
     sent_at: datetime | None = None
     answered_at: datetime | None = None
@@ -110,14 +110,14 @@ class LastQuery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gauges:
-    """The state of the deployment at `now`, by the database's clock."""
+    """The state of the deployment at `now`, on the database's clock."""
 
     now: datetime
     accounts: Sequence[str]
-    """Every account that is known, by name."""
+    """All known accounts, sorted by name."""
     counts: CountedRows = field(default_factory=CountedRows)
     states: Sequence[AccountState] = ()
     workers: Sequence[WorkerRow] = ()
     cut_off: Sequence[CutOff] = ()
     last_queries: Mapping[str, LastQuery] = field(default_factory=dict)
-    """Among the queries that no total counts yet."""
+    """The last queries by account, among the queries that the totals do not count yet."""

@@ -1,7 +1,4 @@
-"""Notifications: what a billing system is sent about orders, where it goes, and how far that has come.
-
-One try to deliver one: what is claimed, how it ends, and what is known of a row when that is noted.
-"""
+"""Notifications about orders for billing systems, their endpoints, and the tries to deliver them."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -11,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class EventType(StrEnum):
-    """What has happened to an order, as the body of a notification names it."""
+    """What happened to an order, as the body of a notification names it."""
 
     SUCCEEDED = "order.succeeded"
     FAILED = "order.failed"
@@ -19,31 +16,31 @@ class EventType(StrEnum):
     CANCELLED = "order.cancelled"
     REOPENED = "order.reopened"
     ATTENTION = "order.attention"
-    """It has another reason why a person should look at it, or none any more; its state is the same."""
+    """The reason for attention changed or was cleared, but the state did not change."""
 
 
 class NotificationState(StrEnum):
-    """How far a notification has come."""
+    """The progress of a notification."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     GAVE_UP = "gave_up"
-    """It failed too often; it waits until somebody resends it."""
+    """The notification failed too often. It waits until somebody resends it."""
 
 
 class Rank(IntEnum):
-    """Which notifications go first: four of five claims take a result before anything else."""
+    """The rank of a notification. Four of five claims take results before anything else."""
 
     RESULT = 0
-    """What has happened to an order as it comes."""
+    """A change of a single order, as it happens."""
     BULK = 1
-    """Acts on many orders at once, retries of refused input, resends."""
+    """Changes of many orders at once, retries of refused input, and resends."""
     RETRY = 2
-    """What has failed by its own fault, of either kind."""
+    """A notification of either kind that failed by its own fault."""
 
 
 class TransportKind(StrEnum):
-    """How notifications reach a billing system."""
+    """The means by which notifications reach a billing system."""
 
     WEBHOOK = "webhook"
     CELERY = "celery"
@@ -51,33 +48,33 @@ class TransportKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewNotification:
-    """A notification before it has a row. Its text is sent byte for byte, however often."""
+    """A notification that has no row yet. Every try sends the same bytes."""
 
     event_id: str
-    """`msg_` and 128 random bits as 32 hex digits: the same at every try."""
+    """`msg_` and 128 random bits as 32 hex digits. Every try sends the same id."""
     account: str
     order_id: int
     type: EventType
     version: int
-    """Of the order: a receiver ignores what is not newer than what it holds."""
+    """The version of the order. A receiver ignores a version that is not newer than the one it has."""
     rank: Rank
     body: str = field(repr=False)
-    """JSON."""
+    """The JSON text that is sent."""
     changed_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notification(NewNotification):
-    """One row of `notifications`. Times are by the database's clock."""
+    """One row of `notifications`. Times are on the database's clock."""
 
     id: int
     state: NotificationState = NotificationState.PENDING
     due_at: datetime
     """When the next try may begin."""
     tries: int = 0
-    """Failures that were its own and not its endpoint's."""
+    """The number of failures that were the fault of this notification and not of its endpoint."""
     refused_since: datetime | None = None
-    """When the first of these was noted."""
+    """When the first of these failures was recorded."""
     lease_token: str | None = None
     leased_until: datetime | None = None
     tried_at: datetime | None = None
@@ -85,103 +82,105 @@ class Notification(NewNotification):
     """How the last try ended, in one word."""
     http_status: int | None = None
     answer: str | None = None
-    """The first 500 characters that the receiver answered to the last try, without secrets."""
+    """The first 500 characters of the receiver's answer to the last try, without secrets."""
     delivered_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """One row of `notify_endpoints`: where an account's notifications go, and how that endpoint fares."""
+    """One row of `notify_endpoints`: the endpoint of an account's notifications, and its condition."""
 
     account: str
     transport: TransportKind
     target_digest: str
-    """SHA-256 of what it is in the settings, in hex: with another one it starts fresh."""
+    """The SHA-256 of the target in the settings, in hex. If it changes, the endpoint's condition is reset."""
     shown: str
-    """What it is to people, without a secret."""
+    """The target as people see it, without secrets."""
     events: str | None = None
-    """The types that it takes, joined by commas; None: all."""
+    """The event types that the endpoint takes, joined by commas; None for all."""
     rest_level: int = 0
-    """How often its rest was lengthened; 0 where it does not rest."""
+    """How often the rest was begun or lengthened; 0 if the endpoint does not rest."""
     rest_from: datetime | None = None
-    """It was left alone from then on: it rests, a probe is under way, or it is in doubt."""
+    """Since when the endpoint has rested, been probed or been in doubt; None if it takes notifications as usual."""
     rest_until: datetime | None = None
-    """From then on one delivery may begin."""
+    """When the rest ends, so that one delivery may begin."""
     failing_since: datetime | None = None
     failed_in_row: str | None = None
-    """JSON: the ids of the different events that failed by their own fault, with no success since. With five of them it
-    is in doubt."""
+    """The ids, as JSON, of up to five different events that failed by their own fault since the last success.
+
+    With five of them, the endpoint is in doubt.
+    """
     last_failed_id: int | None = None
-    """The event whose failure began or lengthened the rest."""
+    """The id of the event whose failure began or lengthened the rest."""
     stopped_at: datetime | None = None
-    """When it answered 410: nothing is sent to it until somebody resumes it."""
+    """When the endpoint answered 410. Nothing is sent to it until somebody resumes it."""
     paused_at: datetime | None = None
     paused_by: str | None = None
 
     def takes(self, event: EventType) -> bool:
-        """Whether it wants this type."""
+        """Whether the endpoint takes this event type."""
         return self.events is None or event in self.events.split(",")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
-    """An endpoint of the settings that takes HTTP requests. The representation shows neither path nor secrets."""
+    """A target in the settings that takes HTTP requests. The representation shows neither URL nor secrets."""
 
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    """One or two, each `whsec_` and base64: a request is signed with every one of them."""
+    """One or two secrets, each `whsec_` and base64. A request is signed with each of them."""
     allow_http: bool = False
-    """Whether a URL of `http` may lead beyond this machine."""
+    """Whether an `http` URL may lead to another machine."""
     ca_file: str | None = None
-    """The certificates in PEM form that the receiver's is checked against; None: the usual ones."""
+    """A file of CA certificates (PEM) that verify the receiver's certificate; None for the usual ones."""
 
     transport = TransportKind.WEBHOOK
 
     @property
     def shown(self) -> str:
-        """The URL's origin: its path and query may hold a secret."""
+        """The origin of the URL. Path and query are left out, because they may hold a secret."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"[:255]
 
     @property
     def digest(self) -> str:
-        """What makes it another endpoint."""
+        """The SHA-256 of the URL, in hex. Another digest means another endpoint."""
         return hashlib.sha256(self.url.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CeleryTask:
-    """An endpoint of the settings that is a Celery task. The representation shows no URL."""
+    """A target in the settings that is a Celery task. The representation does not show the broker's URL."""
 
     task: str
     queue: str
     broker_url: str | None = field(default=None, repr=False)
-    """None: the worker's own broker."""
+    """The URL of the task's broker; None for the worker's own broker."""
 
     transport = TransportKind.CELERY
 
     @property
     def shown(self) -> str:
-        """Task and queue."""
+        """The task and its queue, in words."""
         return f"task {self.task} on queue {self.queue}"[:255]
 
     @property
     def digest(self) -> str:
-        """What makes it another endpoint."""
+        """The SHA-256 of task, queue and broker, in hex. Another digest means another endpoint."""
         return hashlib.sha256("\n".join((self.task, self.queue, self.broker_url or "")).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointSettings:
-    """Where an account's notifications go, as the settings say."""
+    """The endpoint of an account's notifications, according to the settings."""
 
     account: str
     target: Webhook | CeleryTask
     events: tuple[EventType, ...] = ()
-    """The types that it takes; none: all."""
+    """The event types that the endpoint takes; empty for all."""
 
     def as_endpoint(self) -> Endpoint:
-        """Its row at its first start."""
+        """Return the row of a new endpoint with these settings."""
         return Endpoint(
             account=self.account,
             transport=self.target.transport,
@@ -192,14 +191,14 @@ class EndpointSettings:
 
 
 class DeliveryOutcome(StrEnum):
-    """How a try ended, as `notifications.outcome` keeps it."""
+    """How a try ended, as `notifications.outcome` stores it."""
 
     ACCEPTED = "accepted"
-    """The receiver answered 2xx; the broker confirmed the message, or Redis answered LPUSH."""
+    """The receiver answered 2xx; or the broker confirmed the message, or Redis answered LPUSH."""
     UNREACHABLE = "unreachable"
-    """No connection, TLS included; for a broker also one that broke."""
+    """No connection could be made, or TLS failed. For a broker, also: the connection broke."""
     TIMEOUT = "timeout"
-    """No complete headers, or no confirmation, in time."""
+    """No complete headers, or no confirmation, came in time."""
     HTTP_ERROR = "http_error"
     """The receiver answered with a status other than 2xx."""
     MALFORMED = "malformed"
@@ -210,19 +209,19 @@ class DeliveryOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryResult:
-    """How one try ended."""
+    """The end of one try."""
 
     outcome: DeliveryOutcome
     http_status: int | None = None
     answer: str | None = None
-    """At most 500 characters of what the receiver answered, or of what went wrong, without secrets."""
+    """At most 500 characters of the receiver's answer, or of the error, without secrets."""
     retry_after: float | None = None
-    """Seconds that the receiver wants to be left alone."""
+    """The seconds for which the receiver asks to be sent nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A notification that this process alone may send, for as long as its lease lasts."""
+    """A notification that only this process may send, until its lease ends."""
 
     id: int
     account: str
@@ -230,21 +229,21 @@ class Claim:
     order_id: int
     body: str = field(repr=False)
     token: str
-    """Of the lease."""
+    """The token of the lease."""
     claimed_at: datetime
-    """By the database's clock."""
+    """The time of the claim, on the database's clock."""
     rest_from: datetime | None
-    """The rest that the endpoint was in when this was claimed: its failure speaks of no other one."""
+    """The endpoint's `rest_from` at the claim. If it has changed since, a failure does not lengthen the rest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndedTry:
-    """A claim whose delivery has ended."""
+    """A claim, and how its delivery ended."""
 
     claim: Claim
     result: DeliveryResult
     jitter: float
-    """0 to 1, drawn at random: it spreads the next tries."""
+    """A random number from 0 to 1, which spreads the next tries."""
 
 
 class Permission(Enum):
@@ -252,5 +251,5 @@ class Permission(Enum):
 
     NOTHING = "nothing"
     PROBE = "probe"
-    """One delivery, which shows whether the endpoint has recovered."""
+    """One delivery may be sent, to show whether the endpoint has recovered."""
     ANY = "any"

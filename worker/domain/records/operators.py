@@ -1,4 +1,4 @@
-"""Operators: which users may sign in to the console, who tries and fails; and what an operator does by hand."""
+"""Operators: users of the console, their sign-ins, failed sign-ins, and acts by hand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from worker.domain.records.coded_texts import CodedText
 
 
 class Part(StrEnum):
-    """A part of the web program, which `--only` may leave alone."""
+    """A part of the web program. `--only` serves one part without the other."""
 
     CALLBACKS = "callbacks"
     OPERATE = "operate"
-    """Metrics, health and the console."""
+    """Metrics, health and the console together."""
 
 
 class Role(StrEnum):
@@ -27,44 +27,44 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Viewer:
-    """Who looks at the console."""
+    """The person who uses the console."""
 
     name: str | None
-    """None: one with the key that `serve` has printed, where there is no file of users."""
+    """The user's name; None if there is no file of users and the person has the key that `serve` printed."""
     role: Role = Role.READ
 
     @property
     def may_act(self) -> bool:
-        """Whether they may change anything."""
+        """Whether the person may change anything."""
         return self.name is not None and self.role is Role.ACT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User:
-    """Somebody who may sign in."""
+    """A user who may sign in to the console."""
 
     name: str
-    """As it is recorded of what they do."""
+    """The name under which the user's acts are recorded."""
     password_hash: str = field(repr=False)
-    """With its method and salt, as werkzeug writes it."""
+    """The hash with its method and salt, in the format of werkzeug."""
     role: Role
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """One sign-in that has not ended: a row of `console_sessions`. Times are by the database's clock."""
+    """One row of `console_sessions`: a sign-in that has not ended. Times are on the database's clock."""
 
     user_name: str
     password_digest: str
-    """Of the user's password hash at the sign-in."""
+    """The digest of the user's password hash at the sign-in."""
     created_at: datetime
     seen_at: datetime
-    """When a page was last asked for, to the minute."""
+    """When the user last requested a page, accurate to the minute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failures:
-    """Sign-ins in a row that have failed, of one name or from one address: a row of `console_failures`."""
+    """One row of `console_failures`: consecutive failed sign-ins, with one name or from one address."""
 
     count: int
     last_at: datetime
@@ -72,7 +72,7 @@ class Failures:
 
 
 class ActKind(StrEnum):
-    """What an operator may do, as `operator_acts` and the log name it."""
+    """The kinds of act, as `operator_acts` and the log name them."""
 
     RESOLVE = "resolve"
     REOPEN = "reopen"
@@ -80,53 +80,54 @@ class ActKind(StrEnum):
     DISMISS = "dismiss"
     CHECK = "check"
     NOTE = "note"
-    """Something was written down about an order."""
+    """A note about an order was written."""
     PAUSE = "pause"
     RESUME = "resume"
     HOLD = "hold"
     POLL = "poll"
-    """Named orders were polled by a query of their own."""
+    """Selected orders were polled by a query of their own."""
     RETRY = "retry"
-    """Refused input was tried once more."""
+    """Refused input was processed again."""
     DISMISS_REJECTED = "dismiss_rejected"
-    """Refused input was dealt with; its rows stay."""
+    """Refused input was marked as dealt with. Its rows stay."""
     LINK = "link"
-    """An unmatched callback was recorded for an order."""
+    """An unmatched callback was applied to an order."""
     DISMISS_CALLBACK = "dismiss_callback"
-    """An unmatched callback was deleted; the record holds it."""
+    """An unmatched callback was deleted. The record of the act contains it."""
     RESEND = "resend"
-    """Notifications are to be sent once more."""
+    """Notifications were queued to be sent again."""
     PAUSE_NOTIFICATIONS = "pause_notifications"
     RESUME_NOTIFICATIONS = "resume_notifications"
     FORGET_NOTIFICATIONS = "forget_notifications"
-    """An endpoint was removed, with all that was not received."""
+    """An endpoint was removed, with all notifications that were not received."""
     ARCHIVE = "archive"
+    """Orders were archived by an earlier release, which had an archive."""
     RESTORE = "restore"
-    """Orders were archived, or restored, by a release that had an archive."""
+    """Orders were restored from the archive by an earlier release."""
     PURGE = "purge"
-    """What is old was deleted for good."""
+    """Old rows were deleted permanently."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Act:
-    """One act, as a decision needs it."""
+    """An operator's act, with the facts that decisions need."""
 
     actor: str
     """The name of the operator, 1 to 64 characters."""
     reason: str | None
     now: datetime
-    """By the database's clock."""
+    """The time of the act, on the database's clock."""
     key: str = ""
-    """Which act it is a part of."""
+    """The key that all parts of one act share."""
 
     def detail(self, words: CodedText | None = None) -> str | None:
-        """What an event says of it: these words, then the reason. None where there is neither."""
+        """Return the detail for an event: these words, then the reason of the act. None if there is neither."""
         return words.having(said=self.reason) if words and self.reason else words or self.reason or None
 
     def entry(
         self, kind: ActKind, account: str | None, detail: str | None, order_ids: Sequence[int] = ()
     ) -> "ActEntry":
-        """The record of it, with what was done, and to which orders."""
+        """Return the record of the act: what was done, and to which orders."""
         said: dict[str, Any] = {"at": self.now, "actor": self.actor, "reason": self.reason, "detail": detail}
         return ActEntry(**said, act=kind, account=account, act_key=self.key or None, order_ids=tuple(order_ids))
 
@@ -139,10 +140,10 @@ class ActEntry:
     actor: str
     act: ActKind
     account: str | None
-    """None: all accounts."""
+    """The account of the act; None for all accounts."""
     reason: str | None
     detail: str | None
     act_key: str | None = None
-    """The same in all rows of one act."""
+    """The key that all rows of one act share."""
     order_ids: tuple[int, ...] = ()
-    """The row ids of its orders."""
+    """The row ids of the act's orders."""

@@ -1,4 +1,4 @@
-"""How a decision changes an order, and the record of every change."""
+"""Changes of orders by decisions, and the events that record them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 
 
 class EventKind(StrEnum):
-    """What happened to an order, in `order_events`."""
+    """What happened to an order, as `order_events` stores it."""
 
     SETTLED = "settled"
     REPORTED = "reported"
@@ -20,7 +20,8 @@ class EventKind(StrEnum):
     CONTRADICTED = "contradicted"
     """A later result or amount contradicts a final state, or is about a cancelled order."""
     IGNORED = "ignored"
-    """Said after the order was final or cancelled, or by a query that no longer holds it: recorded only."""
+    """An item came after the order was final or cancelled, or in the answer to a query that no longer holds the order.
+    It is only recorded."""
     FILLED_IN = "filled_in"
     GAVE_UP = "gave_up"
     CANCELLED = "cancelled"
@@ -29,15 +30,15 @@ class EventKind(StrEnum):
     SUSPECTED = "suspected"
     CLEARED = "cleared"
     OVERDUE = "overdue"
-    """Still pending long after the age limit, for whatever reason."""
+    """The order is still pending long after the age limit, for whatever reason."""
     REOPENED = "reopened"
-    """An operator made it pending again."""
+    """An operator made the order pending again."""
     DISMISSED = "dismissed"
-    """An operator cleared its attention."""
+    """An operator cleared the attention of the order."""
     LINKED = "linked"
-    """An operator said that an unmatched callback is about it; what that changes follows."""
+    """An operator linked an unmatched callback to the order. The next events record what the callback changes."""
     NOTE = "note"
-    """An operator has written something down; nothing of the order has changed."""
+    """An operator wrote a note. The order itself is unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,19 +53,19 @@ class OrderEvent:
     from_state: OrderState | None = None
     to_state: OrderState | None = None
     traffic_sts: str | None = None
-    """As the platform said it, believed or not."""
+    """The status as the platform wrote it, believed or not."""
     remark: str | None = None
     ori_amount: str | None = None
     detail: str | None = None
-    """Why, and what the platform said about this order in its own words."""
+    """The reason, and the platform's own words about this order."""
     actor: str | None = None
-    """Who did it, where it was an operator."""
+    """The operator who did it; None if the source is no operator."""
     repeats: int | None = None
-    """How often the same was said again; None for never."""
+    """How often the platform said the same again; None if it never did."""
 
 
 class Saying(NamedTuple):
-    """What a callback said about an order, as its event holds it."""
+    """The content of a callback about an order, in the form of its event."""
 
     order_id: int
     kind: EventKind
@@ -75,7 +76,7 @@ class Saying(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """An order before and after a decision, with what is to be recorded."""
+    """An order before and after a decision, with the events to record."""
 
     before: Order
     after: Order
@@ -83,20 +84,20 @@ class Change:
 
     @staticmethod
     def none(order: Order) -> "Change":
-        """The change of an order that stays as it is, so far."""
+        """Return a change of an order that leaves the order as it is, so far."""
         return Change(before=order, after=order)
 
     @property
     def settles(self) -> bool:
-        """Whether the order becomes final by this change."""
+        """Whether this change makes the order final."""
         return self.after.state.is_final and not self.before.state.is_final
 
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
-        """The same change with a later state of the order and more events."""
+        """Return this change with a later state of the order and more events."""
         return Change(before=self.before, after=order, events=(*self.events, *events))
 
     def record(self, order: Order, kind: EventKind, *, source: Source, at: datetime, **said: Any) -> "Change":
-        """The same change with a later state of the order, and with the event of it. `said`: its further fields."""
+        """Return this change with a later state of the order and an event; `said` are the event's other fields."""
         event = OrderEvent(
             order_id=order.id,
             at=at,
@@ -110,5 +111,5 @@ class Change:
 
 
 def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
-    """The keys of the orders that learned an id: kept callbacks may name them by it."""
+    """The keys of the orders that learned an id. Unmatched callbacks may name these orders by the new id."""
     return [change.after.key for change in changes if change.after.key != change.before.key]

@@ -1,4 +1,4 @@
-"""An order as the worker knows it: how it is named, the states it may take, and why it may need a person."""
+"""Orders: their ids, states, lanes and reasons for attention."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,21 +8,21 @@ from typing import Any
 
 
 class OrderState(StrEnum):
-    """The states of an order; only `pending` orders are polled."""
+    """The states of an order. `pending` orders are polled; a callback may have an `unresolved` one polled once more."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
-    """Final: the platform said 1, with an amount."""
+    """Final: the platform said 1 with an amount, or an operator said so."""
     FAILED = "failed"
-    """Final: the platform said -1 about an order that it knows."""
+    """Final: the platform said -1 about an order that it knows, or an operator said so."""
     UNRESOLVED = "unresolved"
-    """Polling stopped and a person decides; an answer or a callback may still settle it."""
+    """Polling stopped, and a person decides. An answer or a callback may still settle the order."""
     CANCELLED = "cancelled"
-    """The billing system has dealt with it; never changes by itself."""
+    """The billing system has dealt with the order. This state never changes by itself."""
 
     @property
     def is_final(self) -> bool:
-        """Whether evidence has settled the order for good."""
+        """Whether the order is settled, by evidence or by an operator."""
         return self in (OrderState.SUCCEEDED, OrderState.FAILED)
 
     @property
@@ -32,7 +32,7 @@ class OrderState(StrEnum):
 
 
 class Attention(StrEnum):
-    """Why a person should look at an order, the gravest first: a row holds one reason, its events hold all."""
+    """Why a person should look at an order, the gravest reason first. A row has one reason; its events have all."""
 
     LATE_CONFLICT = "late_conflict"
     CONFLICTING_ANSWER = "conflicting_answer"
@@ -48,21 +48,21 @@ _GRAVITY = {reason: position for position, reason in enumerate(Attention)}
 
 
 def gravest(*reasons: Attention | None) -> Attention | None:
-    """The reason that a row shows, out of several; None where there is none."""
+    """Return the gravest of several reasons, which is the one that a row shows; None if there is none."""
     return min((reason for reason in reasons if reason is not None), key=_GRAVITY.__getitem__, default=None)
 
 
 class Source(StrEnum):
-    """Where a change came from."""
+    """The source of a change."""
 
     QUERY = "query"
     CALLBACK = "callback"
     ENQUEUE = "enqueue"
     BILLING = "billing"
-    """The billing system's cancel and check tasks."""
+    """The cancel and check tasks of the billing system."""
     OPERATOR = "operator"
     WORKER = "worker"
-    """The worker by itself, from the order's age."""
+    """The worker itself, because of the order's age."""
 
 
 class Lane(StrEnum):
@@ -70,20 +70,20 @@ class Lane(StrEnum):
 
     BATCH = "batch"
     ALONE = "alone"
-    """Three absences in a row: polled in a query of its own."""
+    """The order had three absences in a row and is polled in a query of its own."""
     SUSPECT = "suspect"
-    """It was in a query that failed: polled with its group only, until a query of the group is answered."""
+    """The order was in a failed query. It is polled only with its group, until a query of the group is answered."""
     LONE_SUSPECT = "lone_suspect"
-    """The only suspect of its group: polled after the groups of two and more."""
+    """The order is the only suspect of its group. It is polled after the groups of two or more."""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether an order in this lane joins no batch until a query that polls it is answered."""
+        """Whether an order in this lane is a suspect: it joins no batch until a query that polls it is answered."""
         return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
 
     @property
     def is_apart(self) -> bool:
-        """Whether an order in this lane joins no batch, for whatever reason."""
+        """Whether an order in this lane joins no batch, for any reason."""
         return self is not Lane.BATCH
 
 
@@ -95,7 +95,7 @@ class IdKind(StrEnum):
 
 
 class TrafficStatus(IntEnum):
-    """What the platform's `trafficSts` may say. An order's row keeps the number; an item holds it as text."""
+    """The values of the platform's `trafficSts`. An order's row stores the number; an item has it as text."""
 
     RECHARGED = 1
     FAILED = -1
@@ -104,18 +104,18 @@ class TrafficStatus(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderKey:
-    """The name of an order outside the worker: an account and at least one of the two ids."""
+    """The name of an order outside the worker: its account and at least one of its two ids."""
 
     account: str
     request_id: str | None = None
     custom_parm: str | None = None
 
     def id_of(self, kind: IdKind) -> str | None:
-        """The id of one kind, or None where the order has none."""
+        """The id of one kind; None if the order has none."""
         return self.request_id if kind is IdKind.REQUEST_ID else self.custom_parm
 
     def with_id(self, kind: IdKind, value: str) -> "OrderKey":
-        """The same key with an id of one kind set."""
+        """Return the key with an id of one kind set."""
         if kind is IdKind.REQUEST_ID:
             return replace(self, request_id=value)
         return replace(self, custom_parm=value)
@@ -125,16 +125,17 @@ class OrderKey:
 
 
 def version_at(now: datetime) -> int:
-    """The least version that a row written at this time has: the milliseconds since 1970.
+    """The lowest version of a row that is written at this time: the milliseconds since 1970.
 
-    So neither a restored database, nor an order that was deleted and comes again, falls behind what a receiver holds.
+    So a new version is higher than any that a receiver has, even after a restore of the database, or if a deleted order
+    is sent again.
     """
     return int(now.timestamp() * 1000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """One row of `recharge_orders`. Times are aware; amounts are yuan."""
+    """One row of `recharge_orders`. Times are aware; amounts are in yuan."""
 
     id: int
     account: str
@@ -147,106 +148,114 @@ class Order:
     remark: str | None = None
     ori_amount: Decimal | None = None
     amount_is_price: bool = False
-    """Whether `ori_amount` of a failed order is its price, which the platform repeats, and no charge."""
+    """Whether `ori_amount` of a failed order is not a charge but the price, which the platform repeats."""
     settled_by: Source | None = None
     attention: Attention | None = None
     submitted_at: datetime
     due_at: datetime
-    """When the next query may poll it; while a query holds it, when its lease runs out."""
+    """When the next query may poll the order. While a query holds the order, this is the end of its lease."""
     queried_at: datetime | None = None
-    """When the last answered query that polled it was sent."""
+    """When the last answered query that polled the order was sent."""
     query_count: int = 0
-    """How many queries that polled it were answered."""
+    """The number of answered queries that polled the order."""
     settled_at: datetime | None = None
     created_at: datetime | None = None
-    """When its row was made; never changes."""
+    """When the row was created. It never changes."""
 
     lane: Lane = Lane.BATCH
     age_bucket: int = 0
-    """The bucket of its age at the last poll (`worker.domain.scheduling.ages_and_observations`); 0 before the first."""
+    """The bucket of the order's age at the last poll; 0 before the first.
+
+    `worker.domain.scheduling.ages_and_observations` defines the buckets.
+    """
     suspect_group: int | None = None
     lease_token: str | None = None
-    """The token of the query that holds it."""
+    """The token of the query that holds the order; None if none does."""
     check_requested_at: datetime | None = None
-    """When somebody requested a check of it, or when a callback has it checked; None once it was polled."""
+    """When a check was requested, or when a poll because of a callback is due; None once the order was polled."""
     absences: int = 0
-    """Answered queries in a row that left it out: batches, or (lane `alone`) queries of its own."""
+    """The number of answered queries in a row that left the order out: batches or, in lane `alone`, its own queries."""
     absence_mark: int = 0
-    """The account's count of answers with items at the last absence that counted alone."""
+    """The account's `answered_with_items` when the last absence from a query of the order's own was counted."""
     batch_failures: int = 0
-    """Queries in a row that polled it and ended unreadable, in a timeout or in an HTTP status not listed below."""
+    """The number of the order's queries in a row that ended unreadable, in a timeout or in an HTTP status other than
+    401, 429 and 503."""
     unavailable_failures: int = 0
-    """Queries in a row that polled it and ended in HTTP 401, 429 or 503, since these last made it a suspect."""
+    """The number of the order's queries in a row that got HTTP 401, 429 or 503. It restarts at 0 when these failures
+    make the order a suspect."""
     failures_alone: int = 0
-    """How often in a row a query of it alone failed, with an answer to others between each."""
+    """How often in a row a query of the order alone failed.
+
+    A later failure counts only if other queries were answered since the one before.
+    """
     failure_mark: int = 0
-    """The account's count of successful queries of its id kind at the last such failure."""
+    """The account's number of answered queries of the order's id kind at the last failure in `failures_alone`."""
     failure_mark_any: int = 0
-    """The same count for either id kind: it decides past the age limit."""
+    """The account's number of answered queries of both id kinds at the same failure. It decides past the age limit."""
     denials: int = 0
-    """How many answers said that the platform does not know it, as far as they count (`count_denial`)."""
+    """The number of answers that denied the order, as `count_denial` counts them."""
     first_denied_at: datetime | None = None
-    """When the query was sent whose answer was the first of them."""
+    """When the query with the first counted denial was sent."""
     denial_mark: int = 0
-    """The account's count of answers with a believed item at the last of them."""
+    """The account's `answered_with_belief` at the last counted denial."""
     reopened_at: datetime | None = None
-    """When an operator made it pending again. From then on it teaches nothing of when orders settle."""
+    """When an operator made the order pending again. Since then the order is not used to learn when orders settle."""
     dismissed_at: datetime | None = None
-    """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
+    """When an operator dismissed `too_old`. The order is not flagged as overdue again."""
     callback_check_after: datetime | None = None
-    """A callback that is only a hint and comes before then has it polled at that time (`poll_after_callback`)."""
+    """The earliest time at which a callback that is only a hint may have the order polled (`poll_after_callback`)."""
     version: int = 0
-    """Grows with every change that is saved: who is notified of two changes knows which is the later one."""
+    """A number that grows with every saved change, so that the receiver of two notifications knows which is later."""
 
     def next_version(self, now: datetime) -> int:
-        """Its version once a change of it is saved at this time, as the guarded UPDATE sets it."""
+        """The version that the guarded UPDATE sets if it saves a change at this time."""
         return max(self.version + 1, version_at(now))
 
     @property
     def charged_amount(self) -> Decimal:
-        """What was charged for it, once it is final."""
+        """The amount charged, once the order is final; 0 if none."""
         return Decimal(0) if self.ori_amount is None or self.amount_is_price else self.ori_amount
 
     @property
     def age_limit_from(self) -> datetime:
-        """When the time began that the age limit counts: its submission, or when it was reopened."""
+        """The time from which the age limit counts: when the order was reopened, or else submitted."""
         return self.reopened_at or self.submitted_at
 
     @property
     def key(self) -> OrderKey:
-        """The order's names."""
+        """The key of the order."""
         return OrderKey(account=self.account, request_id=self.request_id, custom_parm=self.custom_parm)
 
     @property
     def id_kind(self) -> IdKind:
-        """The kind of id that it is polled by: the platform's number where it is known."""
+        """The kind of id that queries use for the order: requestId, the platform's number, if it is known."""
         return IdKind.CUSTOM_PARM if self.request_id is None else IdKind.REQUEST_ID
 
     @property
     def polled_id(self) -> str:
-        """The id that a query carries for it. Raises ValueError where it has none, which no row of the table may."""
+        """The id that queries use for the order. Raises ValueError if it has none, which the table does not allow."""
         name = self.key.id_of(self.id_kind)
         if name is None:
             raise ValueError(f"order {self.id} has neither request_id nor custom_parm")
         return name
 
     def with_request_id(self, request_id: str | None) -> "Order":
-        """The order with the platform's number, where it lacked one. What it has is never overwritten."""
+        """Return the order with the platform's number, if it had none. An existing number is never overwritten."""
         if self.request_id is not None or request_id is None:
             return self
-        # It is polled by that id from now on: failures by the other id kind do not count as in a row with later ones.
+        # From now on the order is polled by this id, so failures by the other id kind do not count any more.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
 
     def not_denied(self) -> "Order":
-        """The order once the platform has shown that it knows it: denials so far no longer count."""
+        """Return the order without denials, because the platform has shown that it knows the order."""
         return self._with(denials=0, first_denied_at=None, denial_mark=0)
 
     def not_absent(self) -> "Order":
-        """The order once an answer has named it: absences so far no longer count, and it joins batches again."""
+        """Return the order without absences and in the batch lane, because an answer has named it."""
         return self._with(absences=0, absence_mark=0, lane=Lane.BATCH)
 
     def out_of_suspicion(self) -> "Order":
-        """The order without the marks of query failures, as after an answered query."""
+        """Return the order without the marks of query failures, as after an answered query."""
         return self._with(
             lane=Lane.BATCH if self.lane.is_suspect else self.lane,
             suspect_group=None,
@@ -258,19 +267,23 @@ class Order:
         )
 
     def no_longer_polled(self, state: OrderState, **others: Any) -> "Order":
-        """The order in a state in which it is not polled: without lane, group, lease and check.
+        """Return the order in a state in which it is not polled: in the batch lane, without group, lease and check.
 
-        `others` are further fields to change: a second copy would cost more than the whole decision about a callback.
+        `others` are further fields to change. A second copy for them would take longer than the whole decision about a
+        callback.
         """
         return replace(
             self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
         )
 
     def _with(self, **values: Any) -> "Order":
-        """The order with these values. Mostly it has them already, and a copy would take as long as the decision."""
+        """Return the order with these values, without a copy if it has them already.
+
+        It usually has them, and a copy would take as long as the decision.
+        """
         has_them = all(getattr(self, name) == value for name, value in values.items())
         return self if has_them else replace(self, **values)
 
     def is_leased(self, now: datetime) -> bool:
-        """Whether a query holds it."""
+        """Whether a query holds the order."""
         return self.lease_token is not None and self.due_at > now

@@ -1,4 +1,4 @@
-"""Sentences that people read: each knows its message and values, so that it can be said in another language."""
+"""Sentences that people read. Each keeps its message and values, so that it can be translated."""
 
 import json
 import re
@@ -13,50 +13,50 @@ _PLACE = re.compile(r"%\((\w+)\)[sr]")
 
 
 def N_(message: str) -> str:
-    """Mark a message that is translated later."""
+    """Mark a message for translation, and return it unchanged."""
     return message
 
 
 def in_places(message: str, values: Iterable[T]) -> dict[str, T]:
-    """Values by the names of a message's places, such as %(count)s, whose order they have."""
+    """Map the names of a message's places, such as %(count)s, to values, in the order of the places."""
     return dict(zip(dict.fromkeys(_PLACE.findall(message)), values, strict=True))
 
 
 class Sentence(str):
-    """A message in English, which is a literal, with a value in each place. A value may be a sentence, too."""
+    """An English message with a value in each place. The message is a literal; a value may itself be a sentence."""
 
     __slots__ = ("message", "values")
     message: str
     values: Mapping[str, str]
 
     def __new__(cls, message: str, *values: object) -> Self:
-        """Values are in the order of the message's places."""
+        """Fill the places of a message with values, in the order of the places."""
         texts = in_places(message, (one if isinstance(one, str) else str(one) for one in values))
         one = super().__new__(cls, message % texts if texts else message)
         one.message, one.values = message, MappingProxyType(texts)
         return one
 
     def with_each(self, change: Callable[[str], str]) -> "Sentence":
-        """The same with each of its values changed, such as masked."""
+        """Return the sentence with `change` applied to each value, for example to mask it."""
         changed = (one.with_each(change) if isinstance(one, Sentence) else change(one) for one in self.values.values())
         return Sentence(self.message, *changed)
 
     @property
     def parts(self) -> list["Sentence"]:
-        """The values that are sentences."""
+        """The values that are themselves sentences."""
         return [one for one in self.values.values() if isinstance(one, Sentence)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`."""
+        """Support `copy` and `pickle`."""
         return type(self), (self.message, *self.values.values())
 
 
-# gettext's name: by it and others (pyproject.toml) `make messages` finds messages.
+# The usual name of gettext. `make messages` finds messages by this name and others (see pyproject.toml).
 _ = Sentence
 
 
 class Refusal(Exception):
-    """What is refused, and why: a message with its values, as a sentence has them."""
+    """An error that says, as a sentence, what is refused and why."""
 
     def __init__(self, message: str, *values: object) -> None:
         super().__init__(message, *values)
@@ -67,11 +67,11 @@ class Refusal(Exception):
 
 
 class Fault(Refusal, ValueError):
-    """What is wrong with a value: the rest of a sentence that begins with the value's name."""
+    """An invalid value. The sentence is worded to follow the value's name."""
 
 
 class Faults(ValueError):
-    """Several of them; `str()` has each on a line."""
+    """Several faults; `str()` has one on each line."""
 
     def __init__(self, faults: Iterable[Sentence]) -> None:
         self.faults = tuple(faults)
@@ -79,12 +79,12 @@ class Faults(ValueError):
 
 
 def joined(sentences: Iterable[Sentence]) -> Sentence:
-    """One sentence or more, with "and" between them."""
+    """Join one or more sentences with "and"."""
     return reduce(lambda first, second: _("%(first)s and %(second)s", first, second), sentences)
 
 
 def to_json(sentences: Iterable[Sentence]) -> str:
-    """What a table holds beside the lines: of each sentence a list of its message and values."""
+    """Return the JSON that a table stores with the lines: for each sentence, a list of its message and values."""
     return json.dumps([_to_list(one) for one in sentences], separators=(",", ":"))
 
 
@@ -93,9 +93,9 @@ def _to_list(held: str) -> object:
 
 
 def from_json(lines: str, held: str | None) -> Sentence:
-    """The lines that a table holds, as one sentence whose parts they are.
+    """Return one sentence whose parts are the lines that a table stores.
 
-    A line stands as it is if `held`, the JSON beside the lines, has no sentence that reads like it.
+    `held` is the JSON that is stored with the lines. A line without an equal sentence in it stays plain text.
     """
     said = {str(one): one for one in map(_from_list, json.loads(held or "[]"))}
     parts = [said.get(line) or _("%(line)s", line) for line in lines.split("\n")]

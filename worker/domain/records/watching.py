@@ -1,5 +1,7 @@
-"""What people watch: what the database says of the accounts and the workers at one moment, and what monitoring finds in
-it, which `worker.words.sentences` says."""
+"""Values for people who watch the deployment: the accounts and workers as the database shows them, and the findings.
+
+`worker.words.sentences` words the findings.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,97 +14,100 @@ from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Work
 
 NOT_CONNECTED = ""
-"""The account in the row of a host that cannot connect to the platform."""
+"""The account name in the row of a host that cannot connect to the platform."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRow:
-    """One row of `worker_processes`. Times are by the database's clock."""
+    """One row of `worker_processes`. Times are on the database's clock."""
 
     name: str
-    """Host, process id and start: another process never has it."""
+    """Host, process id and start, so that no two processes have the same name."""
     host: str
     pid: int
     started_at: datetime
     last_tick_at: datetime | None
-    """When its last tick ended without an error; None before the first one has."""
+    """When the last tick ended without an error; None if none has yet."""
     written_at: datetime
     clock_offset_seconds: float
     """The host's wall clock minus the database's."""
     accounts: tuple[str, ...] | None
-    """The accounts in its settings: it polls the orders of no other. None where its release does not say."""
+    """The accounts in the process's settings, the only ones that it polls; None if its release does not write them."""
     broker_asked_at: datetime | None = None
-    """When it last asked the broker whether it answers; None where its release does not ask, or it has not yet."""
+    """When the process last asked the broker for a sign of life; None if its release does not ask, or not yet."""
     broker_answered_at: datetime | None = None
-    """When the broker last answered it; None before it ever has."""
+    """When the broker last answered the process; None if it never has."""
     last_beat_at: datetime | None = None
-    """When it last received a tick's message; None where it never has. Beat sends one to some process each period."""
+    """When the process last received a tick's message; None if never. Beat sends one to any process each period."""
     database_identity: str | None = None
-    """Of the database that it wrote the row in, as `DatabaseIdentity` has it; None where its release does not say."""
+    """The `DatabaseIdentity` of the row's database, as text; None if the process's release does not write it."""
     hanging_since: datetime | None = None
-    """When something under way in it made its last step that hangs since; None where nothing does. Such a process
-    ends itself before long."""
+    """When the part of the process that hangs made its last step; None if nothing hangs. Such a process soon ends
+    itself."""
     database_full_at: datetime | None = None
-    """When it last failed to write because the database's disk is full; None where it never has. A small row like this
-    one can often be written all the same."""
+    """When a write of the process last failed because the database's disk is full; None if none has. A small row like
+    this one can often still be written."""
     version: str | None = None
-    """The version of the program that it runs; None where its release does not say."""
+    """The version of the program in the process; None if its release does not write it."""
     orders_waiting: int | None = None
-    """How many messages waited in the queue of orders when it last asked the broker; None if it is not known."""
+    """How many messages waited in the queue of orders when the process last asked the broker; None if not known."""
     ticks_waiting: int | None = None
-    """How many messages waited in the queue of ticks."""
+    """How many messages then waited in the queue of ticks; None if not known."""
     queue_empty_at: datetime | None = None
-    """When it last found the queue of orders empty; None if it never did."""
+    """When the process last found the queue of orders empty; None if it never did."""
     taken_in_at: datetime | None = None
-    """When a task last committed its work in it; None if none has. A retry is none."""
+    """When a task in the process last committed its work; None if none has. A retry does not count."""
     other_deployment_at: datetime | None = None
-    """When it last found that another deployment uses the same queues; None if it never did, or cannot tell."""
+    """When the process last found that another deployment uses the same queues; None if never, or if it cannot tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PollingProcess:
-    """A worker process that takes slots: it ticks, and nothing in it hangs."""
+    """A worker process that takes slots: it ticks, and no part of it hangs."""
 
     name: str
     host: str
     accounts: frozenset[str]
-    """The accounts in its settings."""
+    """The accounts in the process's settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CutOff:
-    """A row of `cut_off_hosts`: a host whose queries fail, at once or for one account. Times are by the database's
-    clock."""
+    """A row of `cut_off_hosts`: a host that cannot connect to the platform, or that is refused for one account.
+
+    Times are on the database's clock.
+    """
 
     host: str
     account: str = NOT_CONNECTED
-    """The account that the host is refused for."""
+    """The account that the host is refused for; `NOT_CONNECTED` if it cannot connect."""
     since: datetime | None = None
-    """When it was cut off; None while its refusals are only counted."""
+    """When the host was cut off; None while its refusals are only counted."""
     why: str = ""
-    """How its last query failed."""
+    """Why the host's last query failed."""
     probe_at: datetime
-    """When the host tries again, although it is cut off."""
+    """When the host may try again, although it is cut off."""
     tries: int = 0
-    """Failed tries since then; before, the refusals."""
+    """The number of failed tries since the host was cut off; until then, the number of refusals."""
     answers_before: int = 0
-    """Answers that all hosts together had for the account, up to the first refusal."""
+    """The number of answers that all hosts together had for the account at the first refusal, or at the last failed try
+    since the host was cut off."""
     is_answered: bool = False
-    """Whether the host has had an answer for another account since the last refusal."""
+    """Whether the host has received an answer for another account since the last refusal."""
     credentials: str = ""
-    """The digest of the host's credentials."""
+    """The digest of the credentials that the host uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingCount:
-    """How many pending orders of an account are polled in one way."""
+    """The number of an account's pending orders in one lane, by one id kind."""
 
     lane: Lane
     id_kind: IdKind
     pending: int
     due: int = 0
     never_polled: int = 0
-    """No answered query polled them yet."""
+    """The number of these orders that no answered query has polled yet."""
     oldest_due_at: datetime | None = None
 
 
@@ -114,28 +119,28 @@ class PendingOrders:
 
     @property
     def pending(self) -> int:
-        """Pending orders."""
+        """The number of pending orders."""
         return sum(count.pending for count in self.counts)
 
     @property
     def due(self) -> int:
-        """Pending orders that may be polled now."""
+        """The number of pending orders that may be polled now."""
         return sum(count.due for count in self.counts)
 
     @property
     def never_polled(self) -> int:
-        """Pending orders that no answered query polled yet."""
+        """The number of pending orders that no answered query has polled yet."""
         return sum(count.never_polled for count in self.counts)
 
     @property
     def oldest_due_at(self) -> datetime | None:
-        """Since when the order waits that has been due for longest."""
+        """When the order that has been due for longest became due; None if no order is due."""
         return min((count.oldest_due_at for count in self.counts if count.oldest_due_at is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PastQuery:
-    """A row of `platform_queries`, as far as people watch it."""
+    """A row of `platform_queries`, with the columns that people watch."""
 
     sent_at: datetime
     work: str
@@ -146,70 +151,74 @@ class PastQuery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotificationCounts:
-    """The notifications of an account that were not received."""
+    """The notifications of an account that its billing system has not received."""
 
     pending: int = 0
     oldest_changed_at: datetime | None = None
-    """When the order changed that the oldest pending one is about."""
+    """When the order of the oldest pending notification changed."""
     queued_since: datetime | None = None
-    """Since when the first pending one is to be delivered: since its change, or since it was resent, or refused."""
+    """Since when the first pending notification has waited: since its change, or since it was resent or refused."""
     waits_since: datetime | None = None
-    """When the first pending one becomes due; None where none is pending. Where unsent ones are watched also None,
-    unless it may be sent for five minutes, and none is under way."""
+    """When the first pending notification becomes due; None if none is pending.
+
+    If unsent notifications are watched, it is also None unless some may have been sent for five minutes and no process
+    sends them.
+    """
     gave_up: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountOverview(PendingOrders):
-    """One account. Counts by source or reason are by the stored word; a reason of `None` stands for none."""
+    """An overview of one account. Keys of counts are stored words; the key None counts orders without a reason."""
 
     account: str
     account_sid: str | None
-    """None where the settings do not name the account."""
+    """The account's SID; None if the settings do not name the account."""
     state: AccountState
     in_flight: int = 0
-    """Orders in queries that are under way."""
+    """The number of orders in queries that are under way."""
     settled_hour: Mapping[str, int] = field(default_factory=dict)
-    """Of the last hour, by source."""
+    """Orders settled in the last hour, by source."""
     settled_day: Mapping[str, int] = field(default_factory=dict)
+    """Orders settled in the last 24 hours, by source."""
     attention: Mapping[str, int] = field(default_factory=dict)
-    """By reason, whatever the state."""
+    """Orders with attention, by reason, whatever their state."""
     unresolved: Mapping[str | None, int] = field(default_factory=dict)
-    """By reason; those are among `attention`, but for the ones without a reason."""
+    """Unresolved orders, by reason. Those with a reason are also counted in `attention`."""
     last_query_at: datetime | None = None
     queries: Sequence[PastQuery] = ()
-    """The last ones, the newest first."""
+    """The last queries, the newest first."""
     lost_share: float | None = None
-    """Of the settled orders, the share whose callback never comes, as learned; None before anything is known."""
+    """The learned share of settled orders whose callback never comes; None if it is not known."""
 
     @property
     def batches(self) -> list[int]:
-        """How many orders the last batches held, the newest first."""
+        """The sizes of the last batches, the newest first."""
         return [query.order_count for query in self.queries if query.work == Work.BATCH]
 
     @property
     def needs_a_person(self) -> int:
-        """Orders with a reason for attention, and unresolved ones without."""
+        """The number of orders with attention, and of unresolved orders without."""
         return sum(self.attention.values()) + self.unresolved.get(None, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """The whole deployment at `now`, by the database's clock."""
+    """The whole deployment at `now`, on the database's clock."""
 
     now: datetime
     accounts: Sequence[AccountOverview] = ()
     workers: Sequence[WorkerRow] = ()
     endpoints: Sequence[Endpoint] = ()
     notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
-    """By account, what was not received."""
+    """The notifications that were not received, by account."""
     database: DatabaseChanges | None = None
-    """What the slots of the configured accounts say of their database; None where it was not read."""
+    """What the slots of the configured accounts show about their database; None if that was not read."""
     cut_off: Sequence[CutOff] = ()
 
 
 class Level(IntEnum):
-    """How grave a finding is; the exit status of `reconciler status --check`."""
+    """The severity of a finding, and the exit status of `reconciler status --check`."""
 
     OK = 0
     WARNING = 1
@@ -217,12 +226,12 @@ class Level(IntEnum):
 
 
 class FindingKind(StrEnum):
-    """What is found: its stable name, and behind a point which of the cases it is where there are several."""
+    """The kind of a finding: its stable name and, if it has several cases, a point and the case."""
 
     NO_WORKER = "no_tick.none"
     WORKERS_AWAY = "no_tick.away"
     WORKER_KILLED = "no_tick.killed"
-    """The last one of those that are away did not end in order."""
+    """The last of the processes that are gone did not shut down normally."""
     NO_TICK = "no_tick.late"
     HANGS = "no_tick.hangs"
     NEVER_TICKED = "no_tick.never"
@@ -231,7 +240,7 @@ class FindingKind(StrEnum):
     NO_BEAT = "no_beat"
     DATABASE_FULL = "database_full"
     NOTHING_TAKEN_IN = "nothing_taken_in"
-    """Messages wait at the broker, and no task commits its work."""
+    """Messages wait at the broker, but no task commits its work."""
     SHARED_QUEUES = "shared_queues"
     """Another deployment takes messages from the same queues."""
     HOST_NOT_CONNECTED = "host_cut_off.not_connected"
@@ -261,12 +270,12 @@ class FindingKind(StrEnum):
 
     @property
     def stable_name(self) -> str:
-        """The name by which programs know it."""
+        """The name of the finding for programs, without the case."""
         return self.value.partition(".")[0]
 
 
 class BackOffReason(StrEnum):
-    """Why an account backs off, where its last query does not say it."""
+    """Why an account backs off, if its last query does not show the reason."""
 
     CONFIGURATION_REFUSED = "configuration_refused"
     TOO_FREQUENT = "too_frequent"
@@ -280,9 +289,9 @@ class Finding:
     level: Level = Level.WARNING
     account: str | None = None
     values: Mapping[str, object] = field(default_factory=dict)
-    """What its sentence names: durations, counts, names."""
+    """The values in the finding's sentence: durations, counts, names."""
 
     @property
     def name(self) -> str:
-        """The name by which programs know it."""
+        """The name of the finding for programs."""
         return self.kind.stable_name

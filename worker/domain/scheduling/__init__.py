@@ -1,6 +1,7 @@
-"""When an order is polled next: when orders settle, what is learned about that, and the poll priority that follows.
+"""When an order is polled next: learn when orders settle, and derive poll priorities from that.
 
-`ages_and_observations` is the grid of ages, the settlement curve over it, and what is counted of orders. `learning`
-folds that into a curve and `cohort_factors`, `poll_schedule` turns those into poll priorities and says when an order
-competes again, `pick_by_priority` takes the orders of highest priority. `stored_json` keeps all of it as text.
+`ages_and_observations` defines the grid of ages, the settlement curve over it, and what is counted of orders.
+`learning` turns these counts into a curve, and `cohort_factors` into factors. `poll_schedule` turns the curve and the
+factors into poll priorities, and says when an order competes again. `pick_by_priority` picks the orders of highest
+priority. `stored_json` converts all of this to text and back.
 """

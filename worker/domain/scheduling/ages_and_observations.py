@@ -1,11 +1,11 @@
-"""The ages at which orders are counted and scheduled, and what is observed of orders at these ages, to learn from.
+"""The ages at which orders are counted and scheduled, and the observations of orders at these ages.
 
-The ages are a geometric grid, from a quarter of a window to the age limit. The settlement curve says which share of all
-orders the platform has settled by which age.
+The ages are a geometric grid, from a quarter of a window to the age limit. The settlement curve gives the share of all
+orders that the platform has settled by each age.
 
-Observed is that an order came in, that a callback settled it, that it was polled. An order that was submitted long
-before it came in may have had its callback before that. Such an order is counted in no cohort, and only its polls after
-the first are observed, as each of these follows one of our own.
+Three events are observed: an order comes in, a callback settles it, it is polled. An order that comes in long after its
+submission may have had its callback already. Such an order is not counted in any cohort. Its first poll is not observed
+either; each later poll is, since it follows a poll of ours.
 """
 
 from bisect import bisect_right
@@ -24,7 +24,7 @@ from worker.domain.records.orders import Order, OrderState
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
 BUCKETS = 24
-"""Buckets by the age at the last poll; bucket 0 holds the orders that no answered query polled yet."""
+"""The number of buckets by the age at the last poll. Bucket 0 holds the orders that no answered query polled yet."""
 PRIOR_EXPONENT = 0.3
 """Before anything is learned, an order of age a is assumed to settle at a rate of 0.3 / a."""
 PRIOR_LOST_SHARE = 0.05
@@ -32,7 +32,7 @@ PRIOR_LOST_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """The edges of the bins, in seconds; bin k is from edge k up to edge k + 1, and the last one has no upper edge."""
+    """The edges of the bins, in seconds. Bin k is from edge k up to edge k + 1; the last bin has no upper edge."""
 
     edges: tuple[float, ...]
 
@@ -43,7 +43,7 @@ class Ages:
 
 @lru_cache(maxsize=8)
 def ages_of(rules: Rules) -> Ages:
-    """The grid for these rules. The end of the grace is an edge: most first polls come there."""
+    """The grid for these rules. The end of the grace is an edge, because most first polls happen then."""
     first, last = rules.window_seconds * _FIRST_EDGE_WINDOWS, rules.unresolved_after_seconds
     if last <= 2 * first:
         return Ages((0.0, first, 2 * first))
@@ -57,11 +57,11 @@ def ages_of(rules: Rules) -> Ages:
 
 @lru_cache(maxsize=8)
 def bucket_edges(rules: Rules) -> tuple[float, ...]:
-    """Where each bucket ends and the next begins, from bucket 1 on, in seconds.
+    """The edges between the buckets from bucket 1 on, in seconds.
 
-    They begin at the grace, before which hardly anything is polled: the narrower a bucket, the fewer orders without
-    priority come before others that have one. Where these rules change, an order keeps its bucket until its next poll:
-    it may be chosen a little sooner or later, by the same priority.
+    The narrower a bucket, the fewer orders without priority come before others that have one. So the edges begin only
+    at the grace: before it, hardly any order is polled. If these rules change, an order keeps its bucket until its next
+    poll. It may be chosen a little sooner or later, by the same priority.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)
@@ -75,18 +75,19 @@ def bucket_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules)
 
 
 def bucket_of(age_at_last_poll: float | None, rules: Rules) -> int:
-    """The bucket, 0 to 23, of an order whose last poll was at this age (seconds); None: never polled."""
+    """The bucket, 0 to 23, of an order whose last poll was at this age in seconds; the age is None if it was never
+    polled."""
     return 0 if age_at_last_poll is None else 1 + bisect_right(bucket_edges(rules), age_at_last_poll)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """F: `settled[k]` is the share of orders, stuck ones included, that are settled by edge k of the ages."""
+    """The settlement curve F: `settled[k]` is the share of orders, including stuck ones, that are settled by edge k."""
 
     ages: Ages
     settled: tuple[float, ...]
     lost_share: float
-    """Of the settled orders, the share whose callback never comes: 0 to 1."""
+    """The share of settled orders whose callback never comes, 0 to 1."""
 
     @cached_property
     def areas(self) -> tuple[float, ...]:
@@ -107,13 +108,13 @@ class Curve:
 
 
 def prior_chance(ages: Ages, number: int) -> float:
-    """The chance, before anything is learned, that an order which enters bin `number` open settles in it."""
+    """The chance that an order which enters bin `number` open settles in that bin, before anything is learned."""
     left, right = ages.edges[number], ages.edges[number + 1]
     return float(1 - (max(left, ages.edges[1] / 2) / right) ** PRIOR_EXPONENT)
 
 
 def curve_of(ages: Ages, chances: Sequence[float], lost_share: float) -> Curve:
-    """The curve whose bins have these chances to settle an order that enters them open."""
+    """The curve that follows from the chance of each bin to settle an order that enters the bin open."""
     open_share, settled = 1.0, [0.0]
     for chance in chances:
         open_share *= 1 - chance
@@ -129,28 +130,28 @@ def prior_curve(ages: Ages) -> Curve:
 
 COHORT_WINDOWS = 10
 NEVER = -1
-"""The bin of the last poll of an order that was never polled."""
+"""The bin of the last poll, if the order was never polled before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A poll of an order of a cohort: the bins of its age, at the last poll and at this one."""
+    """A poll of an order: the order's cohort, and the bins of its age at the last poll and at this one."""
 
     cohort: int
     last: int
     bin: int
     is_hit: bool
-    """Whether it found the order settled."""
+    """Whether the poll found the order settled."""
 
 
 @dataclass(slots=True)
 class Observations:
-    """What happened since the last fold."""
+    """Counts of what happened since the last fold (`Learned.fold`)."""
 
     submitted: Counter[int] = field(default_factory=Counter)
-    """Orders by cohort."""
+    """Orders that came in, by cohort."""
     called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Orders by cohort, and by the bin of the age at which their callback settled them."""
+    """Orders that a callback settled, by cohort and by the bin of their age at that time."""
     polls: Counter[Poll] = field(default_factory=Counter)
 
     def add(self, other: "Observations") -> None:
@@ -174,7 +175,7 @@ def cohort_of(submitted: float, rules: Rules) -> int:
 
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
-    """Whether an order came in within its grace, or within a window where the grace is shorter."""
+    """Whether an order came in within its grace (at least a window) after submission, and was never reopened."""
     return (
         order.reopened_at is None
         and order.created_at is not None
@@ -183,7 +184,7 @@ def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
 
 
 def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Observations]:
-    """Observations of new orders, by account. `arrivals` are (account, submitted at) of those that came in now."""
+    """Observations of new orders, by account. `arrivals` holds the account and the submission time of each order."""
     observations: dict[str, Observations] = {}
     for account, submitted_at in arrivals:
         if _came_in_young(submitted_at, now, rules):
@@ -192,7 +193,7 @@ def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, ru
 
 
 def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Observations]:
-    """Observations of callbacks, by account: at which age they settled pending orders."""
+    """Observations of callbacks, by account: the ages at which they settled pending orders."""
     observations: dict[str, Observations] = {}
     for change in changes:
         order = change.before
@@ -203,15 +204,15 @@ def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) ->
 
 
 def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
-    """Observations of an answer's polls. `changes` are those of the orders with a believed item.
+    """Observations of an answer's polls. `changes` are the changes to the orders with a believed item.
 
-    An order's ages are those at which queries were sent, so that one poll begins where the last one ended.
+    The age at a poll is the age when its query was sent, so that each poll begins where the last one ended.
     """
     observations = Observations()
     for change in changes:
         order = change.before
         if order.reopened_at is not None:
-            # Its result was known once: it says nothing of when orders settle.
+            # The order had a result before, so it does not show when orders settle.
             continue
         if order.queried_at is not None:
             last = _bin(order, order.queried_at, rules)

@@ -1,14 +1,16 @@
-"""Factors to the poll priority: what a cohort's own callbacks and polls show, beside what is learned from all.
+"""Factors to the poll priority, learned from a cohort's own callbacks and polls.
 
-A schedule knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or no one
-receives callbacks, some cohorts differ from the others for hours, and the known callbacks show which:
+A schedule has one curve and one share of lost callbacks for an account. But some cohorts differ from the others for
+hours, for example while a mobile operator settles nothing, or while no one receives callbacks. The known callbacks show
+which cohorts differ:
 
-- The orders of a cohort that have settled unseen since a poll are as many as the callbacks since, times the odds that
-  one is lost. Where half of the callbacks that the curve expects have come, another poll has half the priority.
+- The number of a cohort's orders that have settled unseen since a poll is the number of callbacks since then, times the
+  odds that a callback is lost. If half of the callbacks that the curve expects have come, another poll has half the
+  priority.
 - The priority of a first poll rises with the share of lost callbacks, about in proportion to the odds. The first
-  polls of a cohort and of the adjacent ones show how many are lost.
+  polls of a cohort and of the adjacent cohorts show how many callbacks are lost.
 
-Both are mixed with what is learned from all cohorts, so that few orders count for little.
+Both are mixed with what is learned from all cohorts, so that a few orders have little weight.
 """
 
 from bisect import bisect_right
@@ -22,11 +24,11 @@ from worker.domain.scheduling.ages_and_observations import Curve, cohort_of, coh
 from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned
 
 _BELIEF = 2.0
-"""The weight of what is learned from all: as many callbacks, or first polls that hit at odds of one."""
+"""The weight of what is learned from all cohorts, in callbacks, or in first polls that hit at odds of one."""
 _MOST_ODDS = 1.0
-"""No cohort's odds count for more than even: its first polls would leave no room in a batch for others."""
+"""The highest odds that count for a cohort. With higher odds, its first polls would fill whole batches."""
 _KNOWN_WINDOWS = 1440
-"""Cohorts that are older than this have no factors: too few of their orders still settle."""
+"""Cohorts older than this have no factors, because too few of their orders still settle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +36,22 @@ class CohortFactors:
     """The factors for the orders of one cohort."""
 
     first: float
-    """For a first poll."""
+    """The factor for a first poll."""
     again: tuple[float, ...]
-    """By the edge of the ages at which the order was last polled, from 0 on; past the last one it is 1."""
+    """The factors for a later poll, one for each edge of the age at the last poll, from edge 0 on; 1 past the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """By how much a poll priority is higher or lower than the schedule says; 1 where nothing is known."""
+    """The factors by which poll priorities are higher or lower than the schedule says; 1 if nothing is known."""
 
     cohort_seconds: float = inf
     edges: tuple[float, ...] = ()
     by_cohort: Mapping[int, CohortFactors] = field(default_factory=dict)
 
     def factor(self, submitted: float, last_poll: float | None) -> float:
-        """The factor for an order submitted then (seconds since the epoch), last polled at this age (seconds)."""
+        """The factor for an order, by its submission (seconds since the epoch) and its age at the last poll (seconds;
+        None if it was never polled)."""
         known = self.by_cohort.get(floor(submitted / self.cohort_seconds))
         if known is None:
             return 1.0
@@ -63,13 +66,13 @@ class Factors:
 
 
 NO_FACTORS = Factors()
-"""Nothing is known of any cohort."""
+"""The factors if nothing is known about any cohort."""
 
 
 def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Factors:
-    """The factors of each cohort now (seconds since the epoch), beside the curve that was learned from all.
+    """The factors of each cohort at `now` (seconds since the epoch), relative to the curve learned from all cohorts.
 
-    None where most callbacks are lost: then they prove nothing.
+    Return `NO_FACTORS` if most callbacks are lost: then callbacks prove nothing.
     """
     if curve.lost_share > MOSTLY_LOST:
         return NO_FACTORS
@@ -92,7 +95,7 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
 
 
 def _callbacks_since(cohort: Cohort, curve: Curve, age: float) -> Iterator[float]:
-    """For each edge below this age (seconds): the callbacks since then, divided by the expected ones."""
+    """The callbacks since each edge below this age (seconds), divided by the expected callbacks."""
     came = accumulate((cohort.called_back[number] for number in range(len(curve.settled))), initial=0)
     so_far, received = curve.settled_at(age), (1 - curve.lost_share) * cohort.size
     for edge, before, settled in zip(curve.ages.edges, came, curve.settled, strict=False):

@@ -1,13 +1,13 @@
-"""What is learned of an account: when its orders settle, and how often a callback is lost.
+"""Learn about an account: when its orders settle, and how often a callback is lost.
 
-Callbacks show the age at which most orders settle, without a poll: orders are counted in *cohorts* of some minutes, by
-when they were submitted, and a cohort's callbacks by age. Polls show the rest: of a cohort's orders without a callback
-some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, only the polls
-count: one that finds an order still open shows that it did not settle between two ages, and one that finds it settled
-shows that it did.
+Callbacks show the age at which most orders settle, without a poll. Orders are counted in *cohorts* of some minutes, by
+the time of their submission, and the callbacks of a cohort are counted by age. Polls show the rest: some of a cohort's
+orders without a callback have settled, too, and their number shows how many callbacks are lost. If hardly any callback
+comes, only the polls count. A poll that finds an order open shows that the order did not settle between two ages; a
+poll that finds it settled shows that it did.
 
 Each order, callback and poll is observed once, as it happens (`ages_and_observations`), and folded into what is known
-(`Learned`). The old is forgotten: what was learned loses half of its weight every 240 windows.
+(`Learned`). Old knowledge is forgotten: it loses half of its weight every 240 windows.
 """
 
 from collections import Counter
@@ -33,23 +33,23 @@ from worker.domain.scheduling.ages_and_observations import (
 
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
-"""Cohorts that are older than this are dropped: by then their weight is next to nothing."""
+"""Cohorts older than this are dropped, because their weight is almost zero."""
 RELEARN_WINDOWS = 10
 """How often an account's schedule is computed again."""
 _PRIOR_ORDERS = 2.0
 """The weight of the prior curve in each bin, in orders."""
 _PRIOR_ODDS = 20.0
-"""The weight of the prior share of lost callbacks: so many first polls that hit at odds of one."""
+"""The weight of the prior share of lost callbacks, in first polls that hit at odds of one."""
 MOSTLY_LOST = 0.5
-"""Where a larger share of the callbacks is lost, only polls are learned from."""
+"""If a larger share of the callbacks is lost, only polls are used for learning."""
 _BELIEF = 2.0
-"""The weight of the odds of all cohorts in those of one: as many first polls that hit at odds of one."""
+"""The weight of all cohorts' odds in the odds of one cohort, in first polls that hit at odds of one."""
 _ADJACENT = 3
-"""Cohorts on either side whose first polls count, each half as much as the one before."""
+"""The number of cohorts on either side whose first polls also count. Each step away halves their weight."""
 
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
-    """Whether the schedule of an account, computed then, is to be computed again."""
+    """Whether a schedule that was computed at `computed_at` must be computed again."""
     # A time in the future means that a clock was set back since.
     return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
@@ -60,33 +60,33 @@ class Cohort:
 
     size: int = 0
     called_back: Counter[int] = field(default_factory=Counter)
-    """By the bin of the age at which the callback came."""
+    """Orders with a callback, by the bin of the age at which it came."""
     first_polls: Counter[int] = field(default_factory=Counter)
-    """By the bin of the age."""
+    """First polls, by the bin of the order's age."""
     first_hits: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its orders were counted: not where some came in before counting began."""
+        """Whether all its orders were counted; false if some came in before counting began."""
         return self.called_back.total() <= self.size
 
     @property
     def hits_at_even_odds(self) -> float:
-        """How many of its first polls would have hit if as many callbacks were lost as came."""
+        """How many of its first polls would have hit if the number of lost callbacks equalled that of received ones."""
         came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_polls, default=0) + 1)))
         return sum(polls * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, polls in self.first_polls.items())
 
 
 @dataclass(slots=True)
 class Learned:
-    """All that is kept of an account's observations; bounded, whatever comes in."""
+    """All that is kept of an account's observations. Its size is bounded, whatever comes in."""
 
     ages: Ages
     cohorts: dict[int, Cohort] = field(default_factory=dict)
     open_polls: list[float] = field(default_factory=list)
-    """By bin: orders that entered it open, as far as polls show; decayed."""
+    """Orders that entered each bin open, as far as polls show; decayed."""
     hits: list[float] = field(default_factory=list)
-    """By bin: orders that settled in it, as far as polls show; decayed."""
+    """Orders that settled in each bin, as far as polls show; decayed."""
     as_of: float = 0.0
     """When the two lists above were last decayed; seconds since the epoch."""
 
@@ -96,7 +96,7 @@ class Learned:
         self.hits = self.hits or [0.0] * bins
 
     def fold(self, observations: Observations, now: float, rules: Rules) -> None:
-        """Add observations, and decay what is old. `now` is seconds since the epoch."""
+        """Decay what is known, then add observations. `now` is in seconds since the epoch."""
         self._decay(now, rules)
         for number, count in observations.submitted.items():
             self._cohort(number).size += count
@@ -123,14 +123,14 @@ class Learned:
         return curve_of(self.ages, chances, lost_share)
 
     def lost_share(self, now: float, rules: Rules) -> float | None:
-        """The share of the callbacks that is lost; None where no poll has shown anything of it yet."""
+        """The share of callbacks that are lost; None until a poll shows something about it."""
         polls = self._first_polls()
         return _share(_odds_of_a_lost_callback(polls, now, rules)) if any(_count_hits(polls, now, rules)) else None
 
     def cohort_odds(self, odds: float) -> Mapping[int, float]:
-        """For each whole cohort, the odds that a callback of it is lost, where those of all cohorts are `odds`.
+        """The odds that a callback is lost, for each whole cohort. `odds` are the odds for all cohorts together.
 
-        They are taken from its first polls and from those of the adjacent cohorts.
+        A cohort's odds come from its own first polls and from those of the adjacent cohorts.
         """
         return _cohort_odds(self._first_polls(), odds)
 
@@ -163,10 +163,10 @@ class Learned:
     def _count_cohorts(
         self, polls: "_FirstPolls", odds: float, now: float, rules: Rules
     ) -> tuple[list[float], list[float]]:
-        """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it.
+        """Count for each bin the orders that entered it open, and those that settled in it.
 
-        A cohort of which most callbacks are lost proves nothing: its orders would seem never to settle. The others are
-        counted with the odds of their own callbacks.
+        Only cohorts that have left the bin count. A cohort that lost most of its callbacks proves nothing: its orders
+        would seem never to settle. The remaining cohorts are counted with odds that come from them alone.
         """
         bins = len(self.ages.edges) - 1
         entered, settled = [0.0] * bins, [0.0] * bins
@@ -191,17 +191,21 @@ class Learned:
 
 
 _FirstPolls = Mapping[int, tuple[int, float]]
-"""By the number of a whole cohort: the hits of its first polls, and those at odds of one."""
+"""The hits of a whole cohort's first polls, and the hits expected at odds of one, by the cohort's number."""
 
 
 def _odds_of_a_lost_callback(polls: _FirstPolls, now: float, rules: Rules) -> float:
-    """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
+    """Estimate how many callbacks are lost for each one received.
+
+    This is the number of first polls that found a result, divided by the number expected if as many callbacks were lost
+    as received.
+    """
     hits, expected = _count_hits(polls, now, rules)
     return (_PRIOR_ODDS * PRIOR_LOST_SHARE + hits) / (_PRIOR_ODDS + expected)
 
 
 def _count_hits(polls: _FirstPolls, now: float, rules: Rules) -> tuple[float, float]:
-    """The hits of first polls of these cohorts, and those at odds of one; the old count less."""
+    """The hits of these cohorts' first polls, and the hits expected at odds of one. Older cohorts have less weight."""
     hits = expected = 0.0
     for number, (found, at_even_odds) in polls.items():
         weight = _weight(number, now, rules)
@@ -211,7 +215,7 @@ def _count_hits(polls: _FirstPolls, now: float, rules: Rules) -> tuple[float, fl
 
 
 def _cohort_odds(polls: _FirstPolls, odds: float) -> Mapping[int, float]:
-    """For each of these cohorts, the odds by its own first polls and those of the adjacent ones."""
+    """The odds of each of these cohorts, from its own first polls and those of the adjacent cohorts."""
     near = [(distance, 0.5 ** abs(distance)) for distance in range(-_ADJACENT, _ADJACENT + 1)]
     own = {}
     for number in polls:
@@ -234,9 +238,9 @@ def _weight(cohort: int, now: float, rules: Rules) -> float:
 
 
 def _spread(poll: Poll, curve: Curve) -> Iterable[tuple[int, float, float]]:
-    """What a poll shows of each bin: (bin, the share of an order that entered it open, the share that settled in it).
+    """What a poll shows about each bin: (bin, share of an order that entered it open, share that settled in it).
 
-    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by a later poll.
+    There is no bin beyond the age limit. A bin that an order has not left yet is counted by a later poll.
     """
     first, end = max(poll.last, 0), len(curve.settled) - 1
     if not poll.is_hit:

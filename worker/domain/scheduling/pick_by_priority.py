@@ -1,12 +1,12 @@
-"""Which due orders fill a batch: those of highest poll priority, and a few that have waited longest.
+"""Pick the due orders for a batch: those of highest poll priority, and a few that have waited longest.
 
 A batch is chosen from the orders at both ends of each age bucket: those that became due first, and those that became
-due last. The two differ most where the platform has just changed. Most buckets give few orders or none: a page of each
-end is read, then the next page of those buckets whose first page the batch would exhaust.
+due last. The two ends differ most when the platform has just changed. Most buckets give few orders or none. So first, a
+page at each end is read, then the next page of the buckets whose first page the batch would exhaust.
 
-In positions that no due order needs, orders are polled that are not due yet: in a query that is sent anyway it costs
-nothing at the platform. What the account's curve expects nothing of may have settled all the same: after a standstill
-the platform settles orders of every age at once. So the positions go to the orders whose last poll says least about
+Positions that no due order needs are used to poll orders that are not due yet. The query is sent anyway, so this costs
+nothing at the platform. An order may have settled even if the account's curve does not expect it: after a standstill,
+the platform settles orders of every age at once. So these positions go to the orders whose last poll says least about
 them by now.
 """
 
@@ -22,18 +22,18 @@ from worker.domain.scheduling.poll_schedule import SHORTEST_WAIT_WINDOWS, PollSc
 PAGE_SIZE = 25
 """How many orders are read at first from each end of an age bucket.
 
-More than a batch keeps positions for the orders that have been due for longest.
+A batch has fewer positions than this for the orders that have been due for longest.
 """
 LONGEST_WAITING_OF = 50
-"""One of so many positions is for the order that has been due for longest: by priority it might never be chosen."""
+"""One position in this many is for the order that has been due for longest: by priority it might never be chosen."""
 SPARE_PAGE_SIZE = 25
-"""How many orders of each age bucket are read, of those that become due next."""
+"""How many of the orders that become due next are read from each age bucket."""
 LEAST_WAIT_OF_AGE = 0.01
-"""No order is polled in a spare position before this share of its age at the last poll has passed."""
+"""An order may take a spare position only after this share of its age at the last poll has passed since that poll."""
 
 
 def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> float:
-    """The poll priority of an order now: the seconds of delay that a poll saves on the average."""
+    """The poll priority of an order now: the seconds of delay that a poll saves on average."""
     polled = candidate.queried_at
     last = None if polled is None else max(0.0, (polled - candidate.submitted_at).total_seconds())
     priority = schedule.priority(last, (now - candidate.submitted_at).total_seconds())
@@ -41,20 +41,23 @@ def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> 
 
 
 def page_size_of(age_bucket: int, limit: int) -> int:
-    """How many orders of a bucket are read at first. First polls have the highest priority: they may fill a batch."""
+    """How many orders of a bucket are read at first. First polls (bucket 0) have the highest priority and may fill a
+    batch."""
     return limit if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
 def last_page_size_of(age_bucket: int, limit: int) -> int:
-    """How many of those that became due last are read. Of first polls none: the earliest have the highest priority."""
+    """How many of the orders that became due last are read. For first polls (bucket 0) it is 0, because the earliest
+    have the highest priority."""
     return 0 if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
 def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The age buckets whose first page a batch would exhaust: orders after it may have a high enough priority, too.
+    """The age buckets whose first page a batch would exhaust: the orders after it may have enough priority, too.
 
-    `pages`: the first pages of both ends, all of one id kind. Orders with a requested check were read by another index,
-    too: where the batch leaves one out, that says nothing about the page. `limit`: how many orders a batch may hold.
+    `pages`: the first pages of both ends, all of one id kind. `limit`: how many orders a batch may hold. Orders with a
+    requested check were read by another index, too. If the batch leaves one of them out, that says nothing about the
+    page.
     """
     chosen = {pick.order_id for pick in picks}
     taken, left = defaultdict[int, list[Candidate]](list), defaultdict[int, list[Candidate]](list)
@@ -63,7 +66,8 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
         (taken if is_taken else left)[candidate.age_bucket].append(candidate)
 
     def is_exhausted(bucket: int) -> bool:
-        # The page of those that became due last says nothing about the orders after the first page.
+        # The orders of the other page became due later than those of the first page. If one of them is left out,
+        # this count is the same.
         first_left = min(map(by_due, left[bucket]), default=None)
         before = sum(first_left is None or by_due(candidate) < first_left for candidate in taken[bucket])
         return before >= page_size_of(bucket, limit)
@@ -78,11 +82,12 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
 def pick_batch(
     waiting: Sequence[Candidate], limit: int, *, priority: Callable[[Candidate], float], batch_number: int
 ) -> tuple[Pick, ...]:
-    """At most `limit` due orders of one id kind, in the order of their reasons. `waiting` holds each order once.
+    """Pick at most `limit` due orders of one id kind, sorted by reason. `waiting` holds each order once.
 
-    Orders with a requested check fill at most half. Of the other positions every fiftieth goes to the order that has
-    been due for longest, the rest to those of highest priority. `priority`: the seconds of delay that a poll saves.
-    Unresolved orders get none of the other positions, unless nothing else waits.
+    `priority` returns the seconds of delay that a poll saves. Orders with a requested check fill at most half of the
+    batch. Every fiftieth other position goes to the order that has been due for longest, the rest to the orders of
+    highest priority. Unresolved orders get none of the other positions. If no other order waits, there is at least one
+    position for them.
     """
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     requested = [candidate for candidate in waiting if candidate.check_requested_at]
@@ -90,12 +95,12 @@ def pick_batch(
     checked = nsmallest(_half(limit, batch_number) or int(not pending), requested, key=_by_request)
     left = _without(pending, checked)
     remaining = limit - len(checked)
-    # Where all fit, no position is kept.
+    # If all orders fit, no position is kept for those that have been due for longest.
     kept = _longest(remaining, batch_number) if len(left) > remaining else 0
     longest = nsmallest(kept, left, key=by_due)
 
     def by_priority(candidate: Candidate) -> tuple[float, datetime, int]:
-        # Of two of the same priority, the one that has been due for longer.
+        # If two orders have the same priority, the one that has been due for longer comes first.
         return (-priorities[candidate.order_id], candidate.due_at, candidate.order_id)
 
     best = nsmallest(remaining - kept, _without(left, longest), key=by_priority)
@@ -118,9 +123,10 @@ def _half(limit: int, batch_number: int) -> int:
 
 
 def _longest(remaining: int, batch_number: int) -> int:
-    """How many positions of a batch are for the longest due: over fifty batches one in fifty, also of small batches.
+    """How many positions of a batch are for the orders that have been due for longest.
 
-    Each run of fifty batches starts at another one: else an id kind that gets every fifth batch might have them all.
+    Over fifty batches it is one position in fifty, even in small batches. Each run of fifty batches begins the count at
+    another value. Otherwise, an id kind that gets every fifth batch might get all of these positions.
     """
     run, position = divmod(batch_number, LONGEST_WAITING_OF)
     turn = (position + run) % LONGEST_WAITING_OF
@@ -128,7 +134,7 @@ def _longest(remaining: int, batch_number: int) -> int:
 
 
 def by_due(candidate: Candidate) -> tuple[datetime, int]:
-    """The sort key of what has been due for longest."""
+    """The sort key that puts the order that has been due for longest first."""
     return (candidate.due_at, candidate.order_id)
 
 
@@ -139,9 +145,10 @@ def _by_request(candidate: Candidate) -> tuple[datetime, int]:
 def fill_spare_positions(
     candidates: Sequence[Candidate], free: int, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> tuple[Pick, ...]:
-    """At most `free` of these orders, which are not due: those that have waited longest for their age at the last poll.
+    """Pick at most `free` of these orders, which are not due.
 
-    None that was polled less than a window ago, and none that was never polled: its callback may still come.
+    The picked orders have waited longest since the last poll, relative to their age at that poll. Orders that were
+    polled less than a window ago are left out. So are orders that were never polled: their callbacks may still come.
     """
     waited = _waited(candidates, now, rules)
     return tuple(
@@ -151,12 +158,15 @@ def fill_spare_positions(
 
 
 def _waited(candidates: Sequence[Candidate], now: datetime, rules: Rules) -> Iterator[tuple[float, int, Candidate]]:
-    """Of those that may be polled: the time since the last poll over the age at it, with the smaller id first."""
+    """Each order that may be polled, with the time since the last poll divided by the age at that poll.
+
+    The id is negative, so that the smaller id wins if these quotients are equal.
+    """
     for candidate in candidates:
         if candidate.queried_at is None:
             continue
         waited = (now - candidate.queried_at).total_seconds()
-        # A request may be answered at an age of nothing, where the grace is as short.
+        # An order may be polled at an age of zero if the grace is that short.
         age = max((candidate.queried_at - candidate.submitted_at).total_seconds(), rules.window_seconds)
         if waited >= max(rules.window_seconds * SHORTEST_WAIT_WINDOWS, LEAST_WAIT_OF_AGE * age):
             yield waited / age, -candidate.order_id, candidate

@@ -1,15 +1,15 @@
-"""The poll priority of an order, in seconds of delay saved: the Whittle index of the question which to poll next.
+"""The poll priority of an order, in seconds of delay saved: the Whittle index for choosing which order to poll next.
 
-Let a poll cost `c` seconds of delay. Of all orders like one that was last polled at age l, the share
-p (F(a) - F(l)) has settled unseen by age a, and U(a) = 1 - F(a) is still open. The best plan from a poll at l onwards
-then costs
+F is the settlement curve, p the share of lost callbacks. Let a poll cost `c` seconds of delay. Of all orders that were
+last polled at age l, the share p (F(a) - F(l)) has settled unseen by age a, and the share U(a) = 1 - F(a) is still
+open. The best plan from a poll at l onwards then costs
 
     W(l) = min over a > l of  c (U(a) + p (F(a) - F(l)))  +  p ∫ from l to a of (F(u) - F(l)) du  +  W(a)
 
-and the minimizing a is when the order is due at that cost (P. Whittle, Restless bandits, 1988). The priority of an
-order is the highest cost at which it is due.
+The age a that gives the minimum is the age at which the order is due at that cost (P. Whittle, Restless bandits, 1988).
+The priority of an order is the highest cost at which it is due.
 
-When an order is due: from then on it competes for a position in a query.
+An order that is due competes for a position in a query.
 """
 
 from bisect import bisect_right
@@ -28,37 +28,37 @@ _LEVELS = 28
 _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0
 SHORTEST_WAIT_WINDOWS = 1
 LONGEST_WAIT_WINDOWS = 360
-"""However low its priority, an order is due again after so many windows: what was learned may be wrong."""
+"""An order is due again after this many windows, however low its priority: what was learned may be wrong."""
 LONGEST_WAIT_OF_AGE = 0.5
-"""However low its priority, an order waits for no more than this share of its age."""
+"""An order waits for at most this share of its age, however low its priority."""
 
 SPARE_WAITS = 50
-"""Where all that is pending fits into one batch an order waits for no longer than a fiftieth of its age.
+"""If all pending orders fit into one batch, an order waits for at most a fiftieth of its age.
 
-A poll in every window would find results a little sooner, but poll an order that stays open for three days 4,300
-times, not 260.
+With a poll in every window, results would be found a little sooner. But an order that stays open for three days would
+be polled 4,300 times instead of 260 times.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """The table: how long after its last poll an order is due, by its age at that poll and by the cost of a poll."""
+    """A table of how long after its last poll an order is due, by its age at that poll and by the cost of a poll."""
 
     levels: tuple[float, ...]
     """The costs of a poll, rising, in seconds of delay."""
     last_polls: tuple[float, ...]
     """Ages at the last poll, rising, in seconds."""
     first: tuple[float, ...]
-    """For an order that was never polled: the age at which it is due, at each cost; infinite where it never is."""
+    """The age at which an order that was never polled is due, at each cost; infinite if it never is."""
     again: tuple[tuple[float, ...], ...]
-    """For each of `last_polls`: the seconds after it at which the order is due, at each cost."""
+    """The seconds from each of `last_polls` until the order is due, at each cost."""
     factors: Factors = NO_FACTORS
-    """By how much the priority of some orders is higher or lower than the table says."""
+    """The factors by which the priority of some orders is higher or lower than the table says."""
     fits_one_batch: bool = False
-    """Whether all that was pending when this was computed fits into one batch: then no poll delays another order's."""
+    """Whether all orders that were pending at the computation fit into one batch. If so, no poll delays another one."""
 
     def priority(self, last_poll: float | None, age: float) -> float:
-        """The priority of polling an order of this age, in seconds of delay; 0 where it is due at no cost."""
+        """The priority of polling an order of this age, in seconds of delay; 0 if the order is not due at any cost."""
         if last_poll is None:
             return self._highest(self.first, age)
         number, share = self._row_of(last_poll)
@@ -67,17 +67,17 @@ class PollSchedule:
         return here + share * (self._highest(self.again[number + 1], waited) - here) if share else here
 
     def due_age(self, last_poll: float | None) -> float:
-        """The age at which a poll has any priority, in seconds; infinite where it never has one."""
+        """The age from which a poll has a priority, in seconds; infinite if it never has one."""
         return self.first[0] if last_poll is None else last_poll + self._wait(last_poll)
 
     def _wait(self, last_poll: float) -> float:
         number, share = self._row_of(last_poll)
         here = self.again[number][0]
-        # Between two rows an order has a priority as soon as one of them says so.
+        # Between two rows, an order has a priority as soon as one of these rows gives it one.
         return min(here, self.again[number + 1][0]) if share else here
 
     def _row_of(self, last_poll: float) -> tuple[int, float]:
-        """The row for an age at the last poll, and how far that age is between this row and the next, 0 to 1."""
+        """The row for an age at the last poll, and the age's position between this row and the next, 0 to 1."""
         polls = self.last_polls
         number = bisect_right(polls, last_poll) - 1
         if number < 0:
@@ -87,7 +87,7 @@ class PollSchedule:
         return number, (last_poll - polls[number]) / (polls[number + 1] - polls[number])
 
     def _highest(self, due: tuple[float, ...], reached: float) -> float:
-        """The highest cost at which an order is due by now; interpolated between two costs."""
+        """The highest cost at which an order is due by now, interpolated between two costs."""
         number = bisect_right(due, reached)
         levels = self.levels
         if number == 0:
@@ -101,9 +101,9 @@ class PollSchedule:
 
 
 def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: bool) -> PollSchedule:
-    """The schedule that follows from what was learned, and from whether all that is pending fits into one batch.
+    """The schedule that follows from what was learned.
 
-    `now` is seconds since the epoch.
+    `now` is in seconds since the epoch. `fits_one_batch`: whether all pending orders fit into one batch.
     """
     curve = learned.curve(now, rules)
     return replace(
@@ -113,12 +113,15 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: b
 
 @lru_cache(maxsize=8)
 def prior_schedule(rules: Rules) -> PollSchedule:
-    """The schedule before anything is learned of an account. Computed once for each `rules`."""
+    """The schedule before anything is learned about an account. Computed once for each `rules`."""
     return compute_schedule(prior_curve(ages_of(rules)), rules)
 
 
 def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
-    """Solve the problem above, backwards from the age limit, for each cost. Takes some milliseconds for each."""
+    """Compute the best plan (see the module's docstring) for each cost, backwards from the age limit.
+
+    This takes some milliseconds for each cost.
+    """
     lowest, highest = (rules.window_seconds * windows for windows in (_LOWEST_WINDOWS, _HIGHEST_WINDOWS))
     step = (highest / lowest) ** (1 / (_LEVELS - 1))
     levels = tuple(lowest * step**number for number in range(_LEVELS))
@@ -133,7 +136,10 @@ def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
 
 
 def _rising(due: Sequence[float]) -> tuple[float, ...]:
-    """The same times, never falling: a higher cost makes no order due earlier, though the grid may be off by a step."""
+    """The same times, changed so that they never fall.
+
+    A higher cost never makes an order due earlier, but the computed times may be wrong by a step of the grid.
+    """
     latest, rising = 0.0, []
     for age in due:
         latest = max(latest, age)
@@ -142,16 +148,16 @@ def _rising(due: Sequence[float]) -> tuple[float, ...]:
 
 
 class _PollPlan:
-    """The best plan at one cost of a poll. Between two edges F and W are taken to be straight."""
+    """The best plan at one cost of a poll. F and W are assumed to be linear between two edges."""
 
     def __init__(self, curve: Curve, rules: Rules, poll_cost: float) -> None:
         self._edges, self._settled, self._areas = curve.ages.edges, curve.settled, curve.areas
         self._lost, self._poll_cost, self._window = curve.lost_share, poll_cost, rules.window_seconds
         self._last = len(self._edges) - 1
         self.costs = [0.0] * len(self._edges)
-        """W at each edge; none beyond the age limit, where a last poll comes in any case."""
+        """W at each edge; 0 at the last edge, the age limit, where a last poll comes in any case."""
         self.due = [inf] * len(self._edges)
-        """The age of the next poll after one at each edge."""
+        """The age at the next poll after a poll at each edge."""
         for number in range(self._last - 1, -1, -1):
             self._plan_from(number)
         self.first = self._plan_first(rules.grace_seconds)
@@ -164,7 +170,8 @@ class _PollPlan:
         for later in range(number + 1, self._last):
             delay = self._delay(later, age, share, self._areas[number])
             if delay + least > best:
-                # The delay until then and the cheapest poll cost more, and the delay grows from here on.
+                # The delay until then and the cheapest poll cost more than the best plan. The delay only grows from
+                # here on.
                 break
             cost, at = self._between(later, share, delay, age + self._window)
             if cost < best:
@@ -182,11 +189,18 @@ class _PollPlan:
         return due
 
     def _delay(self, later: int, age: float, share: float, area: float) -> float:
-        """What it costs to leave orders unpolled from an age, with this share settled and area of F, until an edge."""
+        """The cost of leaving orders unpolled from `age` until edge `later`.
+
+        `share` is F at that age, and `area` is the integral of F up to it.
+        """
         return self._lost * (self._areas[later] - area - share * (self._edges[later] - age))
 
     def _within(self, number: int, waiting: float) -> tuple[float, float]:
-        """Polls before the next edge at even intervals, a window or more; or never again, which costs `waiting`."""
+        """The cost of the better of two plans, and the age at its next poll.
+
+        One plan polls at even intervals, of a window or more, until the next edge. The other never polls again, which
+        costs `waiting`.
+        """
         left, right = self._edges[number], self._edges[number + 1]
         length, gain = right - left, self._settled[number + 1] - self._settled[number]
         still_open = 1 - self._settled[number]
@@ -200,10 +214,10 @@ class _PollPlan:
         return (cost, left + part * length) if cost < waiting else (waiting, inf)
 
     def _between(self, number: int, share: float, delay: float, soonest: float) -> tuple[float, float]:
-        """The best next poll between edge `number` and the next one: its cost, and when.
+        """The cost of the best next poll between edge `number` and the next edge, and the age at that poll.
 
-        `share`: what had settled by the last poll. `delay`: the cost of the delay until edge `number`. This is where
-        the time of a whole schedule goes, so it compares instead of calling `min` and `max`.
+        `share`: the share that had settled by the last poll. `delay`: the cost of the delay until edge `number`. Most
+        of the time of a whole schedule is spent here, so comparisons replace calls of `min` and `max`.
         """
         left, right = self._edges[number], self._edges[number + 1]
         if right < soonest:
@@ -228,11 +242,11 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
 
 
 def next_due(submitted_at: datetime, schedule: PollSchedule, now: datetime, rules: Rules) -> datetime:
-    """When a poll has any priority again, for an order that was polled just now and is still open.
+    """When a poll has a priority again, for an order that was polled just now and is still open.
 
-    At least a window from now; at most 360 windows, and half of the order's age: what is learned now may no longer
-    hold by then. At the age limit, where polling ends, in any case. Where all that is pending fits into one
-    batch, a long wait saves nothing: a fiftieth of the age at most.
+    The order waits for at least a window. It waits for at most 360 windows, and at most half of its age, because what
+    is learned now may be outdated by then. It is due at the age limit in any case, because polling ends there. If all
+    pending orders fit into one batch, a long wait saves nothing: the wait is at most a fiftieth of the age.
     """
     age = max(0.0, (now - submitted_at).total_seconds())
     longest = age / SPARE_WAITS if schedule.fits_one_batch else age * LONGEST_WAIT_OF_AGE

@@ -1,7 +1,7 @@
-"""What is learned, the schedule and the observations, between values and the JSON text of their columns.
+"""Convert what is learned, the schedule and the observations to the JSON text of their columns, and back.
 
-Each text says for which ages it was made, since it names them by number. Other settings make other ages: then the
-stored text reads as None, and learning begins again.
+A text names ages by number, so it also says for which ages it was made. Other settings make other ages. Then the stored
+text reads as None, and learning begins again.
 """
 
 import json
@@ -18,14 +18,14 @@ from worker.domain.scheduling.learning import Cohort, Learned
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"
-"""Change it with the form of any of these texts."""
+"""The form of these texts. Change it if any of the forms changes."""
 _DIGITS = 9
 _FEW_DIGITS = 3
-"""For factors: there are thousands, and none is more precise."""
+"""The digits of a factor. There are thousands of factors, and none is more precise."""
 
 
 def observations_text(observations: Observations, rules: Rules) -> str:
-    """What was observed, as text."""
+    """The observations, as text."""
     return _text(
         rules,
         {
@@ -40,7 +40,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
 
 
 def read_observations(text: str, rules: Rules) -> Observations:
-    """The observations; none where they were made for other ages."""
+    """The observations; none if they were made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return Observations()
@@ -70,7 +70,7 @@ def learned_text(learned: Learned, rules: Rules) -> str:
 
 
 def read_learned(text: str, rules: Rules) -> Learned | None:
-    """What was learned; None where that was for other ages."""
+    """What was learned; None if it was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
@@ -82,7 +82,7 @@ def read_learned(text: str, rules: Rules) -> Learned | None:
 
 
 def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
-    """The schedule, as text; null stands for never."""
+    """The schedule, as text; null means never."""
     return _text(
         rules,
         {
@@ -100,18 +100,18 @@ def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
 
 
 def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
-    """The schedule; None where it was made for other ages."""
+    """The schedule; None if it was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
-    # Of thousands of numbers a hundred are different: each is kept in memory once.
+    # Among thousands of numbers there are only a hundred different ones. Each is kept in memory once.
     known: dict[float, float] = {}
     return PollSchedule(
         levels=tuple(stored["levels"]),
         last_polls=tuple(stored["last_polls"]),
         first=_ages(stored["first"], known),
         again=tuple(_ages(due, known) for due in stored["again"]),
-        # Texts of the release before do not hold this key.
+        # Texts of the previous release lack this key.
         fits_one_batch=stored.get("fits_one_batch", False),
         factors=Factors(
             cohort_seconds=cohort_seconds(rules),

@@ -1,1 +1,1 @@
-"""What people and programs that watch are shown: findings, what needs a person, what an order waits for, totals."""
+"""What people and monitoring programs are shown: findings, what needs a person, what an order waits for, and totals."""

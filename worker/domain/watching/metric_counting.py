@@ -1,7 +1,8 @@
-"""What the rows of a stream add to the totals: counters and histograms that no restart and no purge lowers.
+"""Count the rows of a stream into the totals: counters and histograms that restarts and purges do not lower.
 
-Rows are counted in the order of their ids, each once. Ids are committed out of order, and a query's row begins before
-it has ended: so a row is counted two minutes after its time, and counting stops at the first row that is not ready.
+Rows are counted in the order of their ids, each once. But ids are committed out of order, and a query's row is written
+before the query has ended. So a row is counted two minutes after its time, and counting stops at the first row that is
+not ready.
 """
 
 from bisect import bisect_left
@@ -41,22 +42,22 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
     QUERY_ORDERS: (1, 5, 10, 25, 50, 75, 90, 99, 100),
     SETTLEMENT_DELAY: (10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 21_600, 43_200, 86_400, 259_200),
 }
-"""The upper bounds of each histogram's buckets, without the last one, which has none."""
+"""The upper bounds of each histogram's buckets. The last bucket has none."""
 _IN_FLIGHT, _LOST = "in_flight", "lost"
 OUTCOMES = tuple(outcome for outcome in queries.OUTCOMES if outcome != _IN_FLIGHT)
-"""How a query may have ended; one that is under way is not counted yet."""
+"""The outcomes that a query may have. A query that is under way is not counted yet."""
 FINAL_STATES = tuple(state for state in OrderState if state.is_final)
 SETTLING_SOURCES = (Source.QUERY, Source.CALLBACK, Source.OPERATOR)
 REJECTING_SOURCES = (
     *("reconciler.enqueue_orders", "reconciler.enqueue_order", "reconciler.record_callbacks"),
     *("reconciler.cancel_orders", "reconciler.check_orders", "reconciler serve", "reconciler enqueue"),
 )
-"""Where input comes from that may be refused."""
+"""The sources of input that may be refused."""
 
 COUNTED_AFTER = timedelta(minutes=2)
-"""No transaction lasts so long: by then every row with a smaller id can be seen."""
+"""The age at which a row is counted. No transaction lasts this long, so every row with a smaller id is visible."""
 _LOST_AFTER = timedelta(minutes=5)
-"""After its reservation: a query that has not ended by then has lost its worker, and its account perhaps its slot."""
+"""A query that has not ended this long after its reservation has lost its worker. Its account may have no slot now."""
 _NO_BOUND = "+Inf"
 
 Row = TypeVar("Row", QueryToCount, EventToCount, RejectedToCount)
@@ -73,7 +74,7 @@ class _Sums:
         self.added[name, labels_of(**labels)] += 1
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add a value to a histogram. A bucket's total holds what no smaller bucket holds."""
+        """Add a value to a histogram. It counts only in the smallest bucket that can hold it."""
         bounds = BOUNDS[name]
         place = bisect_left(bounds, value)
         self.count(f"{name}_bucket", **labels, le=f"{bounds[place]:g}" if place < len(bounds) else _NO_BOUND)
@@ -87,12 +88,12 @@ class _Sums:
 
 
 def labels_of(**labels: str) -> Labels:
-    """Labels as a key holds them."""
+    """The labels in the form of a key."""
     return tuple(sorted(labels.items()))
 
 
 def count_queries(rows: Iterable[QueryToCount], cursor: Cursor, now: datetime, rules: Rules) -> Counted:
-    """Count queries behind the cursor, up to the first that is too young or may still be under way."""
+    """Count the queries after the cursor, up to the first one that is too young or may still be under way."""
     lost_after = timedelta(seconds=rules.reservation_seconds) + _LOST_AFTER
     ages = {_IN_FLIGHT: lost_after}
     ready = list(takewhile(lambda row: _is_past(row.at, now, ages.get(row.outcome, COUNTED_AFTER)), rows))
@@ -113,7 +114,7 @@ def count_queries(rows: Iterable[QueryToCount], cursor: Cursor, now: datetime, r
 
 
 def count_events(rows: Iterable[EventToCount], cursor: Cursor, now: datetime) -> Counted:
-    """Count the settlements among the events behind the cursor, up to the first that is too young."""
+    """Count the settlements among the events after the cursor, up to the first event that is too young."""
     ready = list(takewhile(lambda row: _is_past(row.at, now), rows))
     sums = _Sums()
     for row in ready:
@@ -124,7 +125,7 @@ def count_events(rows: Iterable[EventToCount], cursor: Cursor, now: datetime) ->
 
 
 def count_rejected(rows: Iterable[RejectedToCount], cursor: Cursor, now: datetime) -> Counted:
-    """Count refused input behind the cursor, up to the first that is too young."""
+    """Count refused input after the cursor, up to the first row that is too young."""
     ready = list(takewhile(lambda row: _is_past(row.at, now), rows))
     sums = _Sums()
     for row in ready:
@@ -133,9 +134,10 @@ def count_rejected(rows: Iterable[RejectedToCount], cursor: Cursor, now: datetim
 
 
 def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The buckets of a histogram as Prometheus wants them: each holds the smaller ones as well.
+    """The buckets of a histogram as Prometheus wants them: each includes the smaller buckets.
 
-    `counts` are the totals by `le`. One of a release that had other bounds goes into the next greater bucket.
+    `counts` holds the totals by `le`. If a release with other bounds wrote a total, it goes into the next greater
+    bucket.
     """
     bounds = BOUNDS[name]
     each = [0.0] * (len(bounds) + 1)
@@ -145,10 +147,10 @@ def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]
 
 
 def _is_past(at: datetime, now: datetime, age: timedelta = COUNTED_AFTER) -> bool:
-    # A time that lies further ahead is that of a row from before a clock was set back.
+    # A time further in the future means that the row was written before a clock was set back.
     return now - at >= age or at - now > COUNTED_AFTER
 
 
 def _seconds(since: datetime, until: datetime) -> float:
-    # A clock that was set back between the two, or an order that was submitted a little ahead of ours.
+    # The difference is negative if a clock was set back in between, or if the submitter's clock is ahead of ours.
     return max(0.0, (until - since).total_seconds())

@@ -1,4 +1,4 @@
-"""Whether orders are being reconciled: what a person, or a program that watches, is to be told of an overview."""
+"""Check whether orders are being reconciled: find in an overview what people and monitoring programs must know."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,23 +36,23 @@ from worker.domain.watching.workers import (
 )
 
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
-"""So long it is reported that the platform was queried too often."""
+"""How long it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
-"""Orders that are due for so long, while nothing is asked, are not waiting for the budget."""
+"""Orders that have been due for this long, while no query is sent, are not waiting for the budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thresholds:
-    """From when on something is reported."""
+    """The limits at which something is reported."""
 
     tick_seconds: float = 30.0
-    """Without a tick of any worker."""
+    """The time without a tick of any worker."""
     backlog_windows: float = 60.0
-    """That due orders need at the budget, in windows."""
+    """The time that the budget needs for all due orders, in windows."""
     attention_orders: int = 1
-    """That need a person."""
+    """The number of orders that need a person."""
     notify_seconds: float = 600.0
-    """Since the change of an order that its billing system has not received."""
+    """The time since a change of an order that its billing system has not received."""
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
@@ -68,19 +68,19 @@ def queries_for(counts: Iterable[PendingCount], state: AccountState, now: dateti
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedBudget:
-    """The budget of an account SID, as its accounts use it together."""
+    """The budget of an account SID, which its accounts share."""
 
     drain_seconds: float
     """How long it takes to poll all due orders of these accounts once."""
     last_query_at: datetime | None
     """When the last query was sent; None if there was none."""
     is_too_frequent: bool
-    """Whether the platform refused the last query because queries come too often: then all accounts of the SID back
+    """Whether the platform refused the last query because queries come too often. If so, all accounts of the SID back
     off."""
 
 
 def shared_budgets(accounts: Iterable[AccountOverview], now: datetime, rules: Rules) -> Mapping[str, SharedBudget]:
-    """The budget of each account, by name. An account whose SID is not known shares it with no other."""
+    """The budget of each account, by name. An account whose SID is not known does not share its budget."""
     by_sid: dict[tuple[str | None, str], list[AccountOverview]] = {}
     for one in accounts:
         by_sid.setdefault((one.account_sid, one.account if one.account_sid is None else ""), []).append(one)
@@ -110,28 +110,31 @@ def polled_alone(counts: Iterable[PendingCount], state: AccountState, now: datet
 
 
 def polls_alone_a_day(state: AccountState, rules: Rules, *, has_others: bool) -> int:
-    """How many orders of an account can be polled one by one within a day; `has_others`: others are pending, too."""
+    """How many orders of an account can be polled one by one within a day.
+
+    `has_others`: whether other orders are pending, too.
+    """
     share = SINGLE_SHARE if has_others and not state.one_item_mode else 1
     return int(share * rules.slots * timedelta(days=1).total_seconds() / rules.spacing_seconds)
 
 
 def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]:
-    """The queries of the last hour that the platform refused because they come too often."""
+    """The queries of the last hour that the platform refused because queries come too often."""
     since = now - TOO_FREQUENT_WITHIN
     return [query for query in queries if query.sent_at >= since and _is_too_frequent(query)]
 
 
 def back_off_reason(account: AccountOverview, budget: SharedBudget) -> BackOffReason | None:
-    """Why an account backs off; None where its last query says it."""
+    """Why an account backs off; None if its last query shows the reason."""
     if account.state.configuration_refused:
         return BackOffReason.CONFIGURATION_REFUSED
     return BackOffReason.TOO_FREQUENT if budget.is_too_frequent else None
 
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
-    """What is to be reported, the gravest first; nothing where all is well."""
+    """The findings to report, the gravest first; none if all is well."""
     found = [*_of_workers(overview, thresholds), *_of_hosts(overview, rules), *database_findings(overview.database)]
-    # Once for all accounts: there may be thousands.
+    # These are computed once for all accounts, as there may be thousands.
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(overview.workers, budgets, overview.now, thresholds.tick_seconds)
     not_connected = {row.host for row in overview.cut_off if row.account == NOT_CONNECTED}
@@ -149,7 +152,7 @@ def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Find
 
 def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
     now, within = overview.now, timedelta(seconds=thresholds.tick_seconds)
-    # What a process that hangs or was killed has written last says nothing.
+    # The last row of a process that hangs or was killed proves nothing.
     ticking = [row for row in overview.workers if is_ticking([row], now, thresholds.tick_seconds)]
     if not ticking:
         kind, since = _without_tick(overview, within)
@@ -161,7 +164,8 @@ def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]
 
 
 def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:
-    """The hosts with a worker that are cut off from the platform; one finding where a host is refused for all."""
+    """The findings about hosts with a worker that are cut off from the platform; only one if a host is refused for all
+    accounts."""
     for_all = CutOffHosts(overview.cut_off, overview.now, rules).refused_for_all
     running, said = {row.host for row in overview.workers}, set[str]()
     for row in sorted(overview.cut_off, key=lambda row: (row.host, row.since or overview.now)):
@@ -180,10 +184,11 @@ def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:
 
 
 def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, datetime | None]:
-    """Why no worker ticks, and since when where that is known."""
+    """Why no worker ticks, and since when; None if that is not known."""
     if not overview.workers:
         return FindingKind.NO_WORKER, None
-    # A process that was killed leaves its row, and others may have ended in order since: it says nothing of when.
+    # A killed process leaves its row, and others may have ended in order since. So the row does not show when ticks
+    # stopped, unless no process runs.
     running = [row for row in overview.workers if overview.now - row.written_at <= within]
     latest = last_tick(running or overview.workers, overview.now)
     if not running:
@@ -221,8 +226,11 @@ def _of_orders(
     is_polled: bool,
     is_connected: bool,
 ) -> Iterator[Finding]:
-    """`is_polled`: whether workers that tick have the account, or none ticks; `is_connected`: whether the host of a
-    worker is connected to the platform, or none runs."""
+    """The findings about an account's orders.
+
+    `is_polled`: whether a worker that ticks has the account, or no worker ticks. `is_connected`: whether the host of a
+    worker is connected to the platform, or no worker runs.
+    """
     found = partial(Finding, account=account.account)
     seconds = budget.drain_seconds
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
@@ -244,7 +252,7 @@ def _of_orders(
 
 
 def _is_stuck(account: AccountOverview, last_query_at: datetime | None, now: datetime, rules: Rules) -> bool:
-    """Whether nothing is asked for no reason that is known here: a worker with a longer window, perhaps."""
+    """Whether no query is sent and no reason for it is known here. A worker with a longer window may be the cause."""
     long_ago = now - rules.windows(_QUIET_WINDOWS)
     due = account.oldest_due_at
     if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):

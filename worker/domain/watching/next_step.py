@@ -1,4 +1,4 @@
-"""What happens to an order next, why not yet, and when: for the person who asks about it."""
+"""Explain to people what happens to an order next, when, and why it has to wait."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,35 +9,35 @@ from worker.domain.records.orders import Order, OrderState
 
 
 class Wait(StrEnum):
-    """Why an order is not polled at this moment, or not at all."""
+    """Why an order is not polled now, or is not polled at all."""
 
     FINAL = "final"
     CANCELLED = "cancelled"
     UNRESOLVED = "unresolved"
     IN_FLIGHT = "in_flight"
-    """A query about it is under way."""
+    """A query about the order is under way."""
     GRACE = "grace"
-    """Its callback is waited for."""
+    """The order waits for its callback."""
     NOT_DUE = "not_due"
-    """It was polled, and a poll would bring nothing yet."""
+    """The order was polled, and another poll would not help yet."""
     NOT_CONFIGURED = "not_configured"
-    """The settings do not name its account."""
+    """The settings do not name the order's account."""
     NO_WORKER = "no_worker"
     """No worker runs."""
     NOT_SERVED = "not_served"
-    """Workers run, and none of them has its account."""
+    """Workers run, but none of them has the order's account."""
     PAUSED = "paused"
     PAUSE_PLANNED = "pause_planned"
-    """A pause of its account begins later: the one that puts its poll off, or else the next one."""
+    """A pause of the account begins later: the pause that delays the order's poll, or else the next one."""
     BACK_OFF = "back_off"
     BUDGET = "budget"
-    """The window of the account SID's last query runs."""
+    """The window after the account SID's last query is not over."""
     APART = "apart"
-    """It is polled alone or with its suspect group."""
+    """The order is polled alone or with its suspect group."""
     NEXT_QUERY = "next_query"
-    """The next query includes it."""
+    """The next query includes the order."""
     QUEUE = "queue"
-    """Other due orders may be polled before it."""
+    """Other due orders may be polled before this one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,39 +46,39 @@ class Step:
 
     wait: Wait
     until: datetime | None = None
-    """None where no time ends it, or where it is not known."""
+    """When the wait ends; None if no time ends it, or if the time is not known."""
     count: int | None = None
-    """Of `QUEUE`: how many orders may be polled before it, at most."""
+    """For `QUEUE`: the largest number of orders that may be polled before this one."""
     per_query: int | None = None
-    """Of `QUEUE`: how many of them one query takes."""
+    """For `QUEUE`: how many of these orders one query takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstances:
-    """What an order's next poll depends on besides the order."""
+    """The facts that an order's next poll depends on, in addition to the order."""
 
     state: AccountState
     is_configured: bool = True
     is_worker_alive: bool = True
     is_served: bool = True
-    """Whether a running worker has its account."""
+    """Whether a running worker has the order's account."""
     slot_due_at: datetime | None = None
-    """When its SID may send the next query; None where no worker has run yet."""
+    """When the SID may send its next query; None if no worker has run yet."""
     is_in_next_query: bool = False
     others_due: int = 0
-    """Due orders that are polled as it is, without itself."""
+    """The number of other due orders that are polled in the same way."""
     orders_per_query: int = 100
-    """How many of them one query takes."""
+    """How many of these orders one query takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NextStep:
-    """All reasons, and the time at which it will be polled; None where that cannot be told or does not come."""
+    """All reasons to wait, and when the order will be polled; None if that is not known or will not happen."""
 
     steps: tuple[Step, ...]
     polled_at: datetime | None = None
     is_at_the_earliest: bool = False
-    """Whether orders that become due meanwhile may be polled before it."""
+    """Whether `polled_at` is only the earliest time: orders that become due meanwhile may be polled first."""
 
 
 _ENDLESS = frozenset({Wait.NOT_CONFIGURED, Wait.NO_WORKER, Wait.NOT_SERVED})
@@ -127,7 +127,7 @@ def _of_order(order: Order, now: datetime) -> list[Step]:
 
 def _of_circumstances(about: Circumstances, now: datetime) -> list[Step]:
     state, steps = about.state, []
-    # The workers' settings decide; ours are asked only where no worker runs that could say.
+    # The workers' settings decide. Ours count only if no worker runs.
     if about.is_worker_alive:
         steps.extend([] if about.is_served else [Step(wait=Wait.NOT_SERVED)])
     else:
@@ -149,9 +149,9 @@ def _place(about: Circumstances) -> Step:
 
 
 def _turn(about: Circumstances, rules: Rules) -> timedelta:
-    """How long after the first query its own comes, at the latest, if nothing else becomes due."""
+    """The longest time between the first query and the order's own query, if nothing else becomes due."""
     if about.is_in_next_query:
         return timedelta()
     before = about.others_due // max(1, about.orders_per_query)
-    # Its own query goes together with the last ones of so many.
+    # The order's own query also polls the last of the others.
     return timedelta(seconds=rules.drain_seconds(before + 1) - rules.spacing_seconds)

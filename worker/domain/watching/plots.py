@@ -1,6 +1,6 @@
-"""What the plots of the overview show: figures of the last 24 hours.
+"""Compute the figures of the overview's plots, which show the last 24 hours.
 
-In which bucket each row falls, and what follows from the counts.
+This module decides into which bucket each row falls, and what follows from the counts.
 """
 
 from bisect import bisect_right
@@ -12,17 +12,17 @@ from itertools import accumulate
 from worker.domain.records.orders import Source
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
-"""Seconds: the upper ends of the bars of delays; the last bar has none."""
+"""The upper ends of the bars of delays, in seconds. The last bar has none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LASTS = timedelta(hours=24)
 BUCKET = timedelta(minutes=30)
-"""The length of each of the equal parts that the figures are counted in."""
+"""The length of each bucket in which the figures are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plots:
-    """All that is plotted, at `now` by the database's clock. Each sequence of figures has a figure for each bucket."""
+    """All plotted figures, at `now` by the database's clock. A sequence of figures has one for each bucket."""
 
     now: datetime
     starts: Sequence[datetime]
@@ -31,14 +31,14 @@ class Plots:
     succeeded: Sequence[int]
     failed: Sequence[int]
     pending: int
-    """Now."""
+    """The orders that are pending now."""
     due: int
-    """Now."""
+    """The orders that are due now."""
     backlog: Sequence[int]
-    """Pending orders at the end of each bucket; the last figure is that of now."""
+    """The pending orders at the end of each bucket; the last figure is the present one."""
     delays: Mapping[Source, Sequence[int]]
-    """By source, how many of the last settled orders took how long: a figure for each of `DELAY_LIMITS`,
-    and one more for those that took longer."""
+    """How many of the last settled orders took how long, by source. There is one figure for each of `DELAY_LIMITS`, and
+    one more for longer delays."""
 
 
 def bucket_starts(now: datetime) -> list[datetime]:
@@ -48,8 +48,11 @@ def bucket_starts(now: datetime) -> list[datetime]:
 
 
 def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]]) -> list[int]:
-    """For each bucket the sum of what is given with times in it. What lies before the first bucket is left out; what
-    lies ahead of the last one, as after a clock was set back, counts in it."""
+    """The sum of the numbers in each bucket. `times` holds (time, number).
+
+    A time before the first bucket is left out. A time after the last bucket counts in the last one: a clock may have
+    been set back.
+    """
     counts = [0] * len(starts)
     for time, number in times:
         bucket = bisect_right(starts, time) - 1
@@ -59,9 +62,10 @@ def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]
 
 
 def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]:
-    """How many orders were pending at the end of each bucket, from how many are now, and came and left in each.
+    """The number of orders that were pending at the end of each bucket.
 
-    Never below 0: an order that was deleted, or left in a way that is not counted, would make it so.
+    It follows from the number that are pending now, and the numbers that came and left in each bucket. It is never
+    below 0, even if an order was deleted, or left in a way that is not counted.
     """
     gained = [into - out for into, out in zip(came, left, strict=True)]
     after = list(accumulate(reversed(gained[1:]), initial=0))
@@ -69,7 +73,7 @@ def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]
 
 
 def count_delays(settled: Iterable[tuple[float, Source]]) -> Mapping[Source, Sequence[int]]:
-    """By source, how many orders took up to each of `DELAY_LIMITS`, and longer. `settled`: seconds and source."""
+    """How many orders took how long, by source (see `Plots.delays`). `settled` holds (seconds, source)."""
     counts: dict[Source, list[int]] = {}
     for seconds, source in settled:
         bars = counts.setdefault(source, [0] * (len(DELAY_LIMITS) + 1))

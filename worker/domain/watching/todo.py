@@ -1,4 +1,4 @@
-"""What needs a person; what that person can do about it stands in `worker/words/catalogue.toml`."""
+"""What needs a person. `worker/words/catalogue.toml` says what that person can do about it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from worker.domain.records.watching import NotificationCounts, PastQuery
 from worker.domain.watching.monitoring import too_frequent
 
 UNMATCHED_FOR = timedelta(days=1)
-"""A callback that names no known order for so long was hardly ahead of its order."""
+"""A callback that still names no known order after this time probably did not come ahead of its order."""
 REFUSED_WITHIN = timedelta(days=7)
-"""Refused input leaves the list after this time, or when somebody dismisses it, or when its order is taken in."""
+"""Refused input leaves the list after this time, when somebody dismisses it, or when its order is taken in."""
 LONG_BACK_OFF_WINDOWS = 10
 
 
 class TodoKind(StrEnum):
-    """What needs a person, the gravest first, beside the reasons of `Attention`."""
+    """What needs a person, in addition to the reasons of `Attention`; the gravest comes first."""
 
     REFUSES_CONFIGURATION = "configuration_refused"
     """The platform refuses the application of an account."""
     NOT_CONFIGURED = "account_not_configured"
-    """An account has pending orders and no running worker has it: they are not polled."""
+    """An account has pending orders, but no running worker has the account, so they are not polled."""
     TOO_FREQUENT = "queried_too_often"
     """The platform refuses queries of an account because they come too often."""
     PAUSED = "account_paused"
@@ -35,17 +35,17 @@ class TodoKind(StrEnum):
     ENDPOINT_STOPPED = "endpoint_stopped"
     """The receiver of an account's notifications answered 410."""
     ENDPOINT_MISSING = "endpoint_missing"
-    """Notifications of an account wait, and it has no endpoint (any more)."""
+    """Notifications of an account wait, but the account has no endpoint (any more)."""
     ENDPOINT_FAILING = "endpoint_failing"
-    """It has taken none for 75 hours, or refused every one for an hour."""
+    """The receiver has taken no notification for 75 hours, or has refused every one for an hour."""
     NOTIFICATIONS_UNSENT = "notifications_unsent"
-    """No process sends what is due to it."""
+    """No process sends the notifications that are due to the receiver."""
     NOTIFICATION_GAVE_UP = "notification_gave_up"
     NOTIFICATION_REFUSED = "notification_refused"
-    """The receiver has refused it for an hour, and takes others."""
+    """The receiver has refused a notification for an hour, but takes others."""
     ENDPOINT_PAUSED = "endpoint_paused"
     UNRESOLVED = "unresolved"
-    """Polling stopped without a result, and the order shows no reason (any more)."""
+    """Polling of an order stopped without a result, and the order shows no reason (any more)."""
     REJECTED = "rejected_input"
     UNMATCHED = "unmatched_callback"
 
@@ -70,10 +70,10 @@ def accounts_to_do(
     now: datetime,
     rules: Rules,
 ) -> list[AccountTodo]:
-    """The accounts that need a person, by the kind and the name.
+    """The accounts that need a person, sorted by kind and name.
 
-    `with_pending` have pending orders, `polled` are those that workers have; `queries` are the last ones of each
-    account, the newest first.
+    `with_pending`: the accounts with pending orders. `polled`: the accounts that workers have. `queries`: the last
+    queries of each account, the newest first.
     """
     found = [
         AccountTodo(kind=TodoKind.NOT_CONFIGURED, account=account) for account in with_pending if account not in polled
@@ -100,8 +100,10 @@ def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, 
 
 
 def alone_to_do(waiting: Mapping[str, tuple[int, int]]) -> list[AccountTodo]:
-    """Accounts with more orders that wait for a query of their own than a day can poll, by name. `waiting` has both
-    numbers of each account."""
+    """The accounts in which more orders wait for a query of their own than a day can poll, by name.
+
+    `waiting` holds both numbers for each account.
+    """
     return [
         AccountTodo(kind=TodoKind.POLLED_ALONE, account=account, note=f"{orders:,} orders, {polls:,} polls a day")
         for account, (orders, polls) in sorted(waiting.items())
@@ -112,7 +114,7 @@ def alone_to_do(waiting: Mapping[str, tuple[int, int]]) -> list[AccountTodo]:
 def endpoints_to_do(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[AccountTodo]:
-    """The endpoints that need a person, by the kind and the account. `counts` are by account."""
+    """The endpoints that need a person, sorted by kind and account. `counts` are by account."""
     endpoints = list(endpoints)
     found = [
         AccountTodo(

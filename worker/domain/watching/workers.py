@@ -1,16 +1,15 @@
-"""Whether workers tick, whether the broker answers them and whether beat sends ticks, by the rows of the processes.
+"""Read from the rows of the processes whether workers tick, whether the broker answers, and whether beat sends ticks.
 
-A worker is alive by its ticks, not by its messages: where no tick comes (beat or the broker is gone), each process
-ticks by itself. So the time without a tick after which a worker counts as dead is never shorter than ten periods of
-ticks and two of the rows together.
+A worker is alive if it ticks, even if no message comes: without beat or the broker, each process ticks by itself. So a
+worker counts as dead only after a long time without a tick. This time is never shorter than ten periods of ticks and
+two periods of the rows together.
 
-A process that ticks says nothing of what comes in by tasks: Celery's main process may have stopped, or each task may
-wait for something. So each process also writes how many messages wait at the broker, and when a task last committed its
-work.
+Ticks do not show whether tasks take in orders: Celery's main process may have stopped, or each task may wait for
+something. So each process also writes how many messages wait at the broker, and when a task last committed its work.
 
-Processes poll and tick by themselves while both are away, so their ticks say nothing of the broker and of beat. A
-tick's message is taken for beat's, whatever sent it: it carries nothing to tell a forged one by, and a forged one
-changes nothing else.
+Ticks do not show either whether the broker and beat work: without them, processes tick and poll by themselves. Any
+message of a tick counts as beat's, whatever sent it. Nothing in it shows a forgery, but a forged message can change
+nothing else.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -30,24 +29,25 @@ _INTAKE_PATIENCE = timedelta(seconds=60)
 
 
 def hang_patience(rules: Rules) -> float:
-    """How many seconds something under way in a worker process may take without a step: it hangs from then on.
+    """How long an activity in a worker process may take without a step, in seconds. After that, it counts as hanging.
 
-    A pass makes no step during its exchange, nor while the database is away and its write-back is repeated, which is
-    for a reservation. Each statement to a slow database is a step; one to a silent server ends within 40 seconds.
+    A pass makes no step during its exchange. Nor does it make one while the database is away and the pass repeats its
+    write-back, which it does for the length of a reservation. Each statement to a slow database is a step; a statement
+    to a silent server ends within 40 seconds.
     """
     return rules.reservation_seconds + _LONGEST_STEP_SECONDS
 
 
 def tick_allowance(at_least: float, tick_seconds: float) -> float:
-    """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
+    """How many seconds may pass without a visible tick before a worker counts as dead."""
     missed = max(_SHORTEST_MISSED_SECONDS, _TICKS_MISSED * tick_seconds)
     return max(at_least, missed + 2 * HEARTBEAT_SECONDS)
 
 
 def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
-    """The latest tick of a process in which nothing hangs; None where none is known.
+    """The latest tick of a process in which nothing hangs; None if none is known.
 
-    One that lies ahead is the mark of a clock that was set back since: it is written again within seconds.
+    A tick in the future does not count: a clock was set back since, and the process writes a new tick within seconds.
     """
     latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
     ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None and row.hanging_since is None]
@@ -55,7 +55,7 @@ def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
 
 
 def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: float) -> bool:
-    """Whether any of these processes has ticked within so many seconds."""
+    """Whether any of these processes has ticked within the last `within_seconds`."""
     latest = last_tick(workers, now)
     return latest is not None and now - latest <= timedelta(seconds=within_seconds)
 
@@ -63,22 +63,24 @@ def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: floa
 def polled_accounts(
     workers: Iterable[WorkerRow], configured: Collection[str], now: datetime, within_seconds: float
 ) -> Collection[str]:
-    """The accounts of the processes that have ticked within so many seconds; those of our settings where none has, and
-    for a process that does not say."""
+    """The accounts of the processes that have ticked within the last `within_seconds`.
+
+    The accounts of our settings (`configured`) are taken if none has, and for a process that does not name its own.
+    """
     ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
     said = [configured if row.accounts is None else row.accounts for row in ticking]
     return set().union(*said) if ticking else configured
 
 
 def heard_broker_at(row: WorkerRow) -> datetime | None:
-    """When the broker last answered a process, or its start before the first answer; None where it does not ask."""
+    """When the broker last answered a process; before the first answer, its start; None if it does not ask."""
     return None if row.broker_asked_at is None else row.broker_answered_at or row.started_at
 
 
 def heard_beat_at(rows: Iterable[WorkerRow]) -> datetime | None:
     """When one of these processes last received a tick's message.
 
-    Where none has: the start of the one that has run for longest. None where no release among them says.
+    If none has, the start of the process that has run for longest. None if no process has a release that records this.
     """
     able = [row for row in rows if row.broker_asked_at is not None]
     received = [row.last_beat_at for row in able if row.last_beat_at is not None]
@@ -86,28 +88,28 @@ def heard_beat_at(rows: Iterable[WorkerRow]) -> datetime | None:
 
 
 def unanswered(rows: Iterable[WorkerRow], within: timedelta) -> Collection[WorkerRow]:
-    """The processes that the broker has not answered within this time, when they wrote their rows."""
-    # By the row's own time: what a process that hangs since has heard is not known.
+    """The processes that, when they wrote their rows, had not had an answer from the broker within this time."""
+    # The row's own time counts: nobody knows what a process has heard since it began to hang.
     return [row for row in rows if (heard := heard_broker_at(row)) is not None and row.written_at - heard > within]
 
 
 def is_broker_silent(rows: Collection[WorkerRow], within: timedelta) -> bool:
-    """Whether the broker answers none of the processes that ask it, and some do."""
+    """Whether some processes ask the broker, and it answers none of them."""
     asking = sum(row.broker_asked_at is not None for row in rows)
     return 0 < asking == len(unanswered(rows, within))
 
 
 def full_disk(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
-    """That the database's disk is full, for 90 seconds after the last write of a process that failed by it."""
+    """Report that the database's disk is full, until 90 seconds after the last write that failed because of it."""
     failed = max((row.database_full_at for row in rows if row.database_full_at is not None), default=None)
     if failed is not None and now - failed <= _FULL_FOR:
         yield Finding(kind=FindingKind.DATABASE_FULL, level=Level.CRITICAL, values={"lasts": now - failed})
 
 
 def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> Iterator[Finding]:
-    """What is to be reported of the broker, or else of beat; nothing where it answers all who ask and ticks come."""
+    """The findings about the broker, or else about beat; none if the broker answers all who ask and ticks come."""
     if silent := unanswered(rows, within):
-        # Where only some hosts reach it, orders still come in.
+        # If some hosts reach the broker, orders still come in.
         is_everywhere = is_broker_silent(rows, within)
         lasts = now - max(heard for row in silent if (heard := heard_broker_at(row)) is not None)
         yield Finding(
@@ -122,22 +124,24 @@ def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelt
 
 
 def queue_reading(rows: Iterable[WorkerRow], now: datetime) -> WorkerRow | None:
-    """The process that was last told how many messages wait; None if none of those that write their rows was."""
+    """The process with the latest row that says how many messages wait; None if no fresh row says so."""
     told = (row for row in rows if row.orders_waiting is not None and now - row.written_at <= _FRESH)
     return max(told, key=lambda row: row.written_at, default=None)
 
 
 def intake_findings(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
-    """Whether another deployment takes our messages; and whether messages waited at every reading for a minute, while
-    no task committed its work."""
-    # Rows of processes that were killed count as well, since each of their successors may end at its first message. A
-    # row that lies ahead was written before a clock was set back.
+    """Report if another deployment takes our messages, or if messages wait and no task takes them in.
+
+    The second finding means that for a minute, every reading found messages, and no task committed its work.
+    """
+    # Rows of killed processes count as well, since each successor may end at its first message. A row with a time in
+    # the future was written before a clock was set back.
     rows = [row for row in rows if row.written_at <= now + _FRESH]
     if any(now - row.other_deployment_at <= _INTAKE_PATIENCE for row in rows if row.other_deployment_at is not None):
         yield Finding(kind=FindingKind.SHARED_QUEUES, level=Level.CRITICAL)
     reading = queue_reading(rows, now)
     times = [at for row in rows for at in (row.queue_empty_at, row.taken_in_at) if at is not None]
-    # A release before this one is never told what waits: how long its processes run says nothing.
+    # Processes of an earlier release never know how many messages wait, so their start times prove nothing.
     starts = (row.started_at for row in rows if row.orders_waiting is not None)
     since = max(times, default=min(starts, default=now))
     if reading is not None and reading.orders_waiting and now - since > _INTAKE_PATIENCE:

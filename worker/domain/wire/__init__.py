@@ -1,1 +1,1 @@
-"""The platform's wire format: the request as bytes, the answer from bytes. Pure; the standard library only."""
+"""The platform's wire format: requests to bytes, and answers from bytes. Pure functions on the standard library."""

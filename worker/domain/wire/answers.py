@@ -1,13 +1,13 @@
-"""The platform's answer, from bytes to what it says about each polled id.
+"""Read the platform's answer from its bytes, and match its items to the polled ids.
 
-The platform's page documents one sample, a single object, for an id that is not in its own request. So every plausible
+The platform documents a single sample: one object, whose id is not even in the sample's request. So every plausible
 shape is read, and items are matched by id, never by position:
 
 - one object that is an item;
 - a list of objects;
-- an object with one list of such objects under any key;
+- an object with one list of such objects, under any key;
 - an object whose keys are ids;
-- an object with one such object under any key (`{"data": {...}}`).
+- an object with one such object, under any key (`{"data": {...}}`).
 """
 
 import codecs
@@ -22,25 +22,26 @@ from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field
 from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 
 MOST_ITEMS = 10_000
-"""A query holds a hundred ids. A body can hold a million empty objects, at a hundred times their size in memory."""
+"""The most items of an answer. A query has up to 100 ids, but a body can hold a million empty objects, which would take
+a hundred times the body's size in memory."""
 
 _ID_NAMES = ("requestId", "customParm")
 _STATUS_NAME = "trafficSts"
 BODY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a body, decoded; a hundred items need about 20,000."""
+"""The most bytes of a decoded body. A hundred items need about 20,000."""
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-# The labels that count where a body is not UTF-8. No other label does: Latin-1, for example, decodes anything.
+# The only labels that count if a body is not UTF-8. Others do not: Latin-1, for example, decodes any bytes.
 _GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
 
 
 class ShapeFault(Exception):
-    """A shape with more than one reading, or with none; `str()` says why."""
+    """An answer whose shape can be read in several ways, or in none. `str()` says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One item's fields, and its key where the answer is keyed by id."""
+    """The fields of one item, and its key if the answer is keyed by id."""
 
     fields: Mapping[str, object]
     key: str | None = None
@@ -48,21 +49,21 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The items of an answer, and how it holds them."""
+    """The items of an answer, and the shape in which it holds them."""
 
     shape: Shape
     items: list[Item]
 
 
 NO_ITEMS = Found(shape=Shape.NO_ITEMS, items=[])
-"""What a code of success alone holds."""
+"""The items of an answer that is only a success code."""
 
 
 def items_in(value: object, polled: Collection[str]) -> Found | None:
-    """The items of an answer: empty where it holds an empty list of them, None where an object holds none at all.
+    """Find the items of an answer: an empty `Found` for an empty list, None for an object without items.
 
-    `polled` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
-    items, or for more than MOST_ITEMS of them.
+    `polled` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, for several lists of
+    items, and for more than MOST_ITEMS items.
     """
     if isinstance(value, Mapping):
         return _in_object(value, polled)
@@ -98,12 +99,12 @@ def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | Non
     objects = {key: held for key, held in value.items() if isinstance(held, Mapping)}
     items = {key: held for key, held in objects.items() if key in polled or _looks_like_item(held)}
     if len(items) == 1 and not any(key in polled for key in items):
-        # A lone object under a key that is no id of ours: the key is a wrapper's name ("data") as likely as an id.
+        # This is a single object under a key that was not polled. The key may be a wrapper's name ("data") or an id.
         return Found(shape=Shape.WRAPPED_OBJECT, items=[Item(fields=held) for held in items.values()])
     if items:
         _check_count(items)
         return Found(shape=Shape.KEYED_BY_ID, items=[Item(fields=held, key=key) for key, held in items.items()])
-    # The reader bounds the depth of an answer, and so this recursion.
+    # `parse` limits the depth of an answer, and so of this recursion.
     return _in_object(next(iter(objects.values())), polled) if len(objects) == 1 else None
 
 
@@ -130,7 +131,7 @@ def _says(fields: Mapping[str, object], name: str) -> bool:
     try:
         return field_named(fields, name) not in (None, "")
     except FieldFault:
-        # Two keys that disagree: the item is there, and `read_report` finds the fault.
+        # Two keys disagree, so the item exists. `read_report` will find the fault.
         return True
 
 
@@ -139,8 +140,8 @@ def read_answer(
 ) -> Answer:
     """Read the body of an HTTP 200 answer to a query of the ids `polled`, all of one kind.
 
-    `content_type` is the header's value. Raises Refused for the platform's error object and Malformed for what cannot
-    be read, and nothing else.
+    `content_type` is the header's value. Raises only Refused, for the platform's error object, and Malformed, for a
+    body that cannot be read.
     """
     excerpt = excerpt_of(body, content_type)
     try:
@@ -156,25 +157,25 @@ def read_answer(
 
 
 def parsed(body: bytes, content_type: str | None) -> object:
-    """The body as JSON. Raises JsonFault where it is none, or too long."""
+    """Parse the body as JSON. Raises JsonFault if it is not JSON, or too long."""
     if len(body) > BODY_LIMIT:
         raise JsonFault("longer than %(count)s bytes", BODY_LIMIT)
     return parse(_decoded(body, content_type))
 
 
 def excerpt_of(body: bytes, content_type: str | None) -> str:
-    """The start of a body as text that may be stored, at most 2,000 characters; what does not decode becomes U+FFFD."""
-    # Four bytes are the longest character of either encoding.
+    """The start of a body as at most 2,000 storable characters. Bytes that cannot be decoded become U+FFFD."""
+    # In both encodings, a character has at most four bytes.
     start = body[: 4 * EXCERPT_LIMIT]
     return storable(start.decode(charset_of(start, content_type).codec, "replace"), EXCERPT_LIMIT)
 
 
 def charset_of(start: bytes, content_type: str | None) -> Charset:
-    """The encoding of a body, by its start, which may end inside a character.
+    """Detect the encoding of a body from its start, which may end inside a character.
 
-    UTF-8 where it is UTF-8, whatever the label says: a body in UTF-8 that is labelled GBK decodes as GB18030 without an
-    error, into other words. Only then does the label count, if it names a GB encoding; without a label the body is
-    GB18030 if it can be, as a callback's is. Damaged UTF-8 is neither.
+    Valid UTF-8 is read as UTF-8, whatever the label says. With a wrong label of GBK, it would decode as GB18030 into
+    other words, without an error. Any other body is GB18030 if the label names a GB encoding. Without a label, it is
+    GB18030 if it can be decoded so, as in a callback. The encoding of damaged UTF-8 is unknown.
     """
     if _may_be("utf-8", start):
         return Charset.UTF_8
@@ -182,7 +183,7 @@ def charset_of(start: bytes, content_type: str | None) -> Charset:
         return Charset.UNKNOWN
     charset = _CHARSET.search(content_type or "")
     is_gb = _may_be("gb18030", start) if charset is None else charset[1].casefold() in _GB_CHARSETS
-    # A byte order mark of the body outranks the header.
+    # The byte order mark of UTF-8 in a body takes precedence over the header.
     return Charset.GB18030 if is_gb and not start.startswith(codecs.BOM_UTF8) else Charset.UNKNOWN
 
 
@@ -203,7 +204,7 @@ def _decoded(body: bytes, content_type: str | None) -> str:
 
 
 def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bool:
-    """Whether the object holds a code of success (True) or no code (False). Raises Refused where it is an error."""
+    """Return True if the object has a success code, False if it has none. Raises Refused for any other code."""
     code = field_text(field_named(value, "statusCode"))
     if code is None or code in GOOD_CODES:
         return code is not None
@@ -215,10 +216,10 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
 
 
 def read_item(item: Item, id_kind: IdKind, polled: Collection[str]) -> Report:
-    """One item as a report; where it has no id of the kind that was polled, its key is taken for that."""
+    """Read one item as a report. If it has no id of the polled kind, its key is used as that id."""
     report = read_report(item.fields)
     own = named_id(report, id_kind)
-    # A key that cannot be an id (one with a NUL or a lone surrogate, for example) names no order.
+    # A key that cannot be an id, for example because of a NUL or a lone surrogate, names no order.
     if item.key is None or own == item.key or id_fault(item.key):
         return report
     if own is None:
@@ -230,7 +231,7 @@ def read_item(item: Item, id_kind: IdKind, polled: Collection[str]) -> Report:
 
 
 def named_id(report: Report, id_kind: IdKind) -> str | None:
-    """The report's id of one kind, None where it names none."""
+    """The report's id of one kind; None if it has none."""
     return report.request_id if id_kind is IdKind.REQUEST_ID else report.custom_parm
 
 
@@ -243,7 +244,7 @@ def _with_id(report: Report, id_kind: IdKind, identity: str) -> Report:
 def _matched(
     reports: Sequence[Report], id_kind: IdKind, polled: Sequence[str], excerpt: str, http_status: int
 ) -> Answer:
-    # Items with equal fields count once, whatever the order of their keys: so `words` is not compared.
+    # Items with equal fields count once. `words` is not compared, because it depends on the order of the keys.
     said: dict[str, dict[Report, Report]] = {identity: {} for identity in polled}
     added: list[Report] = []
     for report in reports:

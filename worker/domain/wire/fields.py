@@ -1,7 +1,7 @@
-"""One item of an answer, or one callback, read into a report; and what may be an id, an account name or an amount.
+"""Read an item of an answer, or a callback, into a report; and check ids, account names, numbers and amounts.
 
-The platform's page spells some keys in two ways (`remark`, `Remark`), so keys are read whatever their case. A value
-that cannot be read without guessing is a fault of the item: the item is kept, and settles nothing.
+The platform's page spells some keys in two ways (`remark`, `Remark`), so the case of keys is ignored. A value that
+cannot be read without guessing is a fault of its item. The item is kept, but settles nothing.
 """
 
 import re
@@ -17,23 +17,23 @@ from worker.domain.wire.strict_json import words_of
 MAX_ID_LENGTH = 64
 ID_RULE = _("1 to 64 characters, no comma, quote, bracket, white space or control character")
 FEWEST_DIGITS_SHOWN = 4
-"""A masked number that shows fewer digits is no evidence."""
+"""The fewest visible digits with which a masked number counts as evidence."""
 MOBILE_RULE = _("11 digits; blanks, dashes and a leading +86 or 86 are allowed")
 AMOUNT_RULE = _("a decimal of zero or more, at most four decimals and ten digits before the point")
 
-# Nearly every id matches this: a check of each character was a quarter of the time that enqueueing an order took.
+# Nearly every id matches this pattern. Checking each character took a quarter of the time to enqueue an order.
 _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
 
-# A comma would split the id in two inside a batch, a quote or a bracket would change the meaning of the request.
+# A comma would split the id in two inside a batch. A quote or a bracket would change the meaning of the request.
 _FORBIDDEN = frozenset(",'\"`[](){}<>")
 
-# How a spreadsheet writes a long number. Digits are lost, so two ids may have become the same.
+# A long number as a spreadsheet rewrites it. Digits are lost, so two ids may have become equal.
 _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
 
-# How a person names an order by its row.
+# The name of an order by its row, as people give it to commands.
 _ROW_NAME = re.compile("id:[0-9]+")
 
-# Control characters, line ends of Unicode, lone surrogates: no terminal, log or database is to be given one.
+# Control characters, Unicode line ends and lone surrogates, which must not reach a terminal, log or database.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _BARE = re.compile("1[0-9]{10}")
@@ -46,13 +46,13 @@ _WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
 
 
 def id_fault(value: object) -> Sentence | None:
-    """Why a value cannot be an id or an account name, and what can; None if it can."""
+    """Return why a value cannot be an id or an account name, with the rule; None if it can."""
     fault = bare_id_fault(value)
     return None if fault is None else _("%(why)s; accepted: %(rule)s", fault, ID_RULE)
 
 
 def bare_id_fault(value: object) -> Sentence | None:
-    """Why a value cannot be an id or an account name; None if it can."""
+    """Return why a value cannot be an id or an account name; None if it can. The sentence does not state the rule."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return None
     if not isinstance(value, str):
@@ -68,9 +68,10 @@ def bare_id_fault(value: object) -> Sentence | None:
 
 
 def order_id_fault(value: object) -> Sentence | None:
-    """Why a value cannot be the id of an order that is sent to us, or None where it can.
+    """Return why a value cannot be the id of a submitted order; None if it can.
 
-    Stricter than `id_fault`: in a callback or an answer such an id matches no order, which does no harm.
+    This is stricter than `id_fault`, because an id that a spreadsheet rewrote is harmless in a callback or an answer:
+    there it matches no order.
     """
     fault = id_fault(value)
     if fault is None and isinstance(value, str) and _REWRITTEN.fullmatch(value):
@@ -83,32 +84,32 @@ def order_id_fault(value: object) -> Sentence | None:
 
 
 def names_a_row(identity: str) -> bool:
-    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: it could not be named."""
+    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: they could not name it."""
     return _ROW_NAME.fullmatch(identity) is not None
 
 
 def is_fit(text: str, longest: int, shortest: int = 1) -> bool:
-    """Whether a text that a person gives can be shown and kept: so many characters, on one line."""
+    """Whether a text from a person can be shown and stored: its length is in range, and it has one line."""
     return shortest <= len(text) <= longest and not _UNFIT.search(text)
 
 
 def normalise_mobile(value: str) -> str | None:
-    """The 11 digits of a Chinese mobile number, or None where the text holds no such number."""
-    # Nearly every number has no blanks, dashes or country code.
+    """Return the 11 digits of a Chinese mobile number; None if the text is no such number."""
+    # Nearly every number is already without blanks, dashes and country code.
     digits = value if _BARE.fullmatch(value) else _bare(value)
-    # A mobile number starts with 1. One that started with 86 would lose that when it is read again.
+    # A mobile number starts with 1. If a number began with 86, reading it again would drop the 86.
     is_number = len(digits) == 11 and digits.isascii() and digits.isdigit() and not digits.startswith("86")
     return digits if is_number else None
 
 
 def typed_number(text: str) -> str:
-    """A number as somebody types or pastes it, without full-width characters, blanks and what cannot be seen."""
+    """Return a typed or pasted number with ordinary digits, and without blanks and invisible characters."""
     folded = unicodedata.normalize("NFKC", text)
     return "".join(one for one in folded if not one.isspace() and unicodedata.category(one) != "Cf")
 
 
 def masked_mobile_may_be(masked: str, mobile: str) -> bool:
-    """Whether a masked number (`188****0804`) can be the order's: what stands before and after its stars agrees."""
+    """Whether a masked number (`188****0804`) can be the order's: the digits before and after the stars agree."""
     shown = _bare(masked)
     if "*" not in shown:
         return shown == mobile
@@ -122,29 +123,29 @@ def masked_mobile_may_be(masked: str, mobile: str) -> bool:
 
 
 def shows_mobile(masked: str | None, mobile: str | None) -> bool:
-    """Whether a masked number shows enough to vouch for an order: four digits, none of which contradicts `mobile`.
+    """Whether a masked number is evidence for an order: it shows four digits, and none contradicts `mobile`.
 
-    Stars alone, or a single digit before them, fit every order. Where the order has no number, four digits are enough:
-    they show that the platform knows one.
+    Stars alone, or with a single digit, would fit every order. If the order has no number, four digits are enough,
+    because they show that the platform knows a number.
     """
     shows_enough = digits_shown(masked or "") >= FEWEST_DIGITS_SHOWN
     return shows_enough and (mobile is None or masked_mobile_may_be(masked or "", mobile))
 
 
 def digits_shown(masked: str) -> int:
-    """How many digits a masked number shows, without its country code."""
+    """The number of visible digits in a masked number, without its country code."""
     return sum(character.isdigit() for character in _bare(masked))
 
 
 def _bare(number: str) -> str:
-    """A number without blanks, dashes and its country code."""
+    """Return a number without blanks, dashes and country code."""
     return _COUNTRY_CODE.sub("", "".join(number.split()).replace("-", ""))
 
 
 def read_amount(text: str | None) -> Decimal | None:
-    """The amount in yuan that a text holds, or None where it is not readable: zero or more, at most four decimals.
+    """Read an amount in yuan, exactly, without a float; None if the text is not an amount.
 
-    Exact, never a float.
+    An amount is zero or more, with at most four decimals.
     """
     if text is None or not _DECIMAL.fullmatch(text):
         return None
@@ -153,9 +154,9 @@ def read_amount(text: str | None) -> Decimal | None:
 
 
 def read_written_amount(text: str) -> Decimal | None:
-    """The same of what a person or a spreadsheet has written: also `98元`, `￥98`, `1,960.00` and full-width digits.
+    """Read an amount that a person or a spreadsheet wrote: also `98元`, `￥98`, `1,960.00` and full-width digits.
 
-    None as well where it can be read in two ways: `1,96` may be 1.96 or 196.
+    Return None also if the text is ambiguous: `1,96` may be 1.96 or 196.
     """
     digits = text.translate(_FULL_WIDTH).strip(" ¥").removesuffix("元").strip()
     is_clear = "," not in digits or _WITH_THOUSANDS.fullmatch(digits)
@@ -163,24 +164,24 @@ def read_written_amount(text: str) -> Decimal | None:
 
 
 def amount_text(amount: Decimal) -> str:
-    """An amount in yuan with at least two decimals, whatever the database made of it."""
+    """Format an amount in yuan with at least two decimals, whatever its scale in the database."""
     whole, _, fraction = format(amount, "f").partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def json_type(value: object) -> Sentence:
-    """The name that JSON gives to a value's type, for messages."""
+    """The name of a value's type in JSON, for messages."""
     names = {str: N_("a string"), bool: N_("a boolean"), int: N_("a number"), float: N_("a number")}
     names |= {list: N_("a list"), dict: N_("an object"), type(None): N_("null")}
     return Sentence(names.get(type(value), type(value).__name__))
 
 
 REMARK_LIMIT = 500
-"""Characters of a remark that are kept."""
+"""How many characters of a remark are stored."""
 FIELD_LIMIT = 255
-"""Characters of any other field; a longer one is a fault, since a cut id or amount would be another id or amount."""
+"""The most characters of any other field. A longer one is a fault, because a cut id or amount would be a wrong one."""
 GOOD_CODES = frozenset({"0", "000000"})
-"""The values of `statusCode` that mean no error."""
+"""The values of `statusCode` that mean success."""
 
 _NAMES = {
     "requestId": "request_id",
@@ -197,7 +198,7 @@ _MAX_INTEGER_BITS = 512
 
 
 class FieldFault(Exception):
-    """A value that cannot be read without guessing; `str()` says why."""
+    """A value that cannot be read without guessing. `str()` says why."""
 
     def __init__(self, why: CodedText) -> None:
         super().__init__(why)
@@ -205,15 +206,15 @@ class FieldFault(Exception):
 
 
 def is_known_key(key: str) -> bool:
-    """Whether an item's key, in any case, is one that is read."""
+    """Whether `read_report` reads this key of an item, in upper or lower case."""
     return key.casefold() in _NAMES_IN_ANY_CASE
 
 
 def read_report(fields: Mapping[str, object]) -> Report:
     """Read one item. Values are text or numbers; null and empty text count as absent; unknown keys are ignored.
 
-    Never raises: a value of another type, keys that differ only in case and disagree, and a `statusCode` of the
-    item's own other than `0` or `000000` become the report's `fault`.
+    This never raises. The report's `fault` says why the item is not to be believed: a value of another type, keys that
+    differ only in case and disagree, or an own `statusCode` other than `0` or `000000`.
     """
     said: dict[str, str | None] = {}
     faults: list[CodedText] = []
@@ -228,7 +229,7 @@ def read_report(fields: Mapping[str, object]) -> Report:
             faults.append(fault.why.having(field=storable(str(key), FIELD_LIMIT)))
         if name in said and said[name] != text:
             faults.append(CodedText(TextCode.FIELD_SAID_TWICE, field=storable(str(key), FIELD_LIMIT)))
-        # The first value stays: it shows which order the faulty item is about.
+        # The first value stays, because it shows which order the faulty item is about.
         said[name] = said.get(name) or text
     code = said.pop("status_code", None)
     if code is not None and code not in GOOD_CODES:
@@ -244,10 +245,10 @@ def read_report(fields: Mapping[str, object]) -> Report:
 
 
 def field_text(value: object, *, limit: int | None = None) -> str | None:
-    """A field's value as text: None for null and empty text, a number as it was written.
+    """Return a field's value as text; None for null and empty text. A number is returned as it was written.
 
-    Raises FieldFault for a truth value, a list or an object, and, where a limit is given, for text that is longer or
-    cannot be stored.
+    Raises FieldFault for a boolean, a list, an object and a very long integer. With a limit, it also raises FieldFault
+    for text that is longer or cannot be stored.
     """
     if value is None or value == "":
         return None
@@ -267,7 +268,7 @@ def field_text(value: object, *, limit: int | None = None) -> str | None:
 
 
 def field_named(fields: Mapping[str, object], name: str) -> object:
-    """The value of a key whatever its case, None where it is absent. Raises FieldFault where two such keys disagree."""
+    """Return the value of a key in any case; None if it is absent. Raises FieldFault if two such keys disagree."""
     values = [value for key, value in fields.items() if key.casefold() == name.casefold()]
     if any(value != values[0] for value in values):
         raise FieldFault(CodedText(TextCode.FIELD_SAID_TWICE, field=name))

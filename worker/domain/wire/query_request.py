@@ -1,4 +1,4 @@
-"""The request of one query: credentials, signature, URL, headers and body.
+"""The HTTP request of one query: credentials, signature, URL, headers and body.
 
 `POST {base}/{version}/sid/{accountSID}/traffic/Traffic.wx`, signed as the platform's page says ("公共请求参数").
 """
@@ -15,24 +15,24 @@ from worker.domain.records.orders import IdKind
 from worker.domain.wire.fields import bare_id_fault
 
 MAX_IDS = 100
-"""The platform's limit of orders in one query."""
+"""The platform's limit for the orders in one query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """One account at the platform. The representation never shows the token."""
+    """The credentials of one account at the platform. The representation never shows the token."""
 
     account_sid: str
-    """The platform's "ACCOUNT SID"; it is part of every URL."""
+    """The platform's "ACCOUNT SID", which is part of every URL."""
     auth_token: str = field(repr=False)
-    """The platform's "AUTH TOKEN": secret."""
+    """The platform's "AUTH TOKEN", which is secret."""
     app_id: str
-    """The application, as the request's `appid`."""
+    """The application id, which the request carries as `appid`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WireRequest:
-    """One POST, complete. URL and headers hold credentials, so the representation leaves them out."""
+    """A complete POST request. URL and headers contain credentials, so the representation omits them."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
@@ -40,9 +40,10 @@ class WireRequest:
 
 
 def timestamp_at(now: datetime, timezone: tzinfo) -> str:
-    """An aware time as the platform writes it: `yyyyMMddHHmmss`, in the platform's own time zone.
+    """Format an aware time for the platform: `yyyyMMddHHmmss`, in the platform's time zone.
 
-    The platform accepts a timestamp for 24 hours. Raises ValueError for a naive time, which would sign a wrong hour.
+    The platform accepts a timestamp for 24 hours. Raises ValueError for a naive time, because the signed hour could be
+    wrong.
     """
     if now.tzinfo is None:
         raise ValueError("a naive time cannot be signed: it names no moment")
@@ -50,14 +51,14 @@ def timestamp_at(now: datetime, timezone: tzinfo) -> str:
 
 
 def sign(credentials: Credentials, timestamp: str) -> str:
-    """The `Sign` parameter: MD5 of accountSID + authToken + timestamp, 32 hex digits. Any case is accepted."""
+    """The `Sign` parameter: MD5 of accountSID + authToken + timestamp, as 32 hex digits, which may have any case."""
     text = credentials.account_sid + credentials.auth_token + timestamp
-    # MD5 is the platform's choice. The flag lets it run on hosts that forbid MD5 as a security measure.
+    # MD5 is the platform's choice. The flag allows it on hosts that forbid MD5 for security.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
 
 
 def authorization(credentials: Credentials, timestamp: str) -> str:
-    """The `Authorization` header: base64 of accountSID + `|` + timestamp, without a scheme before it."""
+    """The `Authorization` header: base64 of accountSID + `|` + timestamp, without an authentication scheme."""
     return base64.b64encode(f"{credentials.account_sid}|{timestamp}".encode()).decode("ascii")
 
 
@@ -71,11 +72,10 @@ def build_request(
     ids: Sequence[str],
     bracketed: bool = False,
 ) -> WireRequest:
-    """The signed request for 1 to 100 ids of one kind. `timestamp` is `yyyyMMddHHmmss` in the platform's time.
+    """Build the signed request for 1 to 100 ids of one kind. `timestamp` comes from `timestamp_at`.
 
     `bracketed` writes the ids as `[a,b]`, as the platform's .NET sample does. Raises ValueError for ids that would
-    change the meaning of the whole batch; they are refused when an order is enqueued, so here it is a programming
-    error.
+    change the meaning of the whole batch. This is a programming error, because enqueueing refuses such ids.
     """
     _check(ids)
     joined = ",".join(ids)

@@ -1,7 +1,7 @@
-"""JSON read strictly: nothing is guessed, and nothing that a sender writes can cost much time or memory.
+"""Read JSON strictly: without guesses, and safe against input that would take much time or memory.
 
-Numbers stay the text they were written as, so an amount is never a float and `1e400` never overflows. Doubled keys,
-`NaN` and `Infinity`, which Python's reader accepts, are refused.
+Numbers stay text as written, so an amount is never a float and `1e400` never overflows. Repeated keys, `NaN` and
+`Infinity`, which Python's reader accepts, are refused.
 """
 
 import json
@@ -13,27 +13,27 @@ from worker.domain.records.incoming import storable
 from worker.domain.records.sentences import Refusal, Sentence
 
 MAX_DEPTH = 16
-"""Levels of nesting; the platform's own answers have at most three."""
+"""The allowed levels of nesting. The platform's own answers have at most three."""
 WORDS_LIMIT = 2000
-"""Characters of an item's own words that are kept."""
+"""How many characters of an item's JSON are stored."""
 
 # A string is one token, so that brackets inside it do not count. The quantifiers are possessive and the closing quote
-# is optional: no input makes this scan more than linear, an unterminated string full of escaped quotes included.
+# is optional. So the scan takes linear time for any input, even for an unterminated string full of escaped quotes.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class JsonNumber(str):
-    """A number as it was written, so `2.94` stays `2.94`."""
+    """A number as text, exactly as it was written: `2.94` stays `2.94`."""
 
     __slots__ = ()
 
 
 class JsonFault(Refusal):
-    """Text that is not JSON as we accept it; `str()` says why, without quoting the text."""
+    """Text that is not JSON as accepted here. `str()` says why, without quoting the text."""
 
 
 def parse(text: str) -> object:
-    """Read JSON into dict, list, str, JsonNumber, bool and None. Raises JsonFault, and nothing else."""
+    """Read JSON into dict, list, str, JsonNumber, bool and None. Raises only JsonFault."""
     _check_depth(text)
     try:
         return json.loads(
@@ -48,12 +48,12 @@ def parse(text: str) -> object:
 
 
 def words_of(value: object) -> str:
-    """A value as compact JSON, at most 2,000 characters and storable; numbers are written as they were read."""
+    """Return a value as compact, storable JSON of at most 2,000 characters. Numbers are written as they were read."""
     return storable(_written(value, MAX_DEPTH), WORDS_LIMIT)
 
 
 def _check_depth(text: str) -> None:
-    # Before json.loads, whose depth of recursion the sender could choose otherwise.
+    # The check comes before json.loads. Otherwise the sender could choose the depth of its recursion.
     depth = 0
     for match in _TOKEN.finditer(text):
         first = text[match.start()]
@@ -78,12 +78,12 @@ def _constant(name: str) -> object:
 
 def _written(value: object, levels: int) -> str:
     if isinstance(value, str):
-        # As json.dumps does it, which would make a new encoder for each text.
+        # json.dumps writes the same, but makes a new encoder for each text.
         return str(value) if isinstance(value, JsonNumber) else encode_basestring(value)
     if isinstance(value, Mapping | Sequence) and levels == 0:
         return '"..."'
     if isinstance(value, Mapping):
-        # Nearly all values are plain text: they are written here, without a call for each.
+        # Nearly all values are plain text, so they are written here, without a function call for each.
         members = [
             f"{encode_basestring(str(key))}:"
             + (encode_basestring(held) if type(held) is str else _written(held, levels - 1))
@@ -94,15 +94,15 @@ def _written(value: object, levels: int) -> str:
         return "[" + ",".join(_written(held, levels - 1) for held in value) + "]"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    # Python refuses to write very long integers in decimal; their hexadecimal form is not limited.
+    # Python refuses to write very long integers in decimal. Their hexadecimal form has no limit.
     return hex(value) if isinstance(value, int) and value.bit_length() > 512 else repr(value)
 
 
 def is_damaged_utf_8(body: bytes) -> bool:
-    """Whether bytes that are no UTF-8 are text in UTF-8 with some bytes missing or wrong.
+    """Whether bytes that are not valid UTF-8 are damaged UTF-8 text, with some bytes missing or wrong.
 
-    Such text often decodes as GB18030, into other words: a denial would no longer be read as one. Text in GB18030 has
-    more wrong bytes than characters if it is read as UTF-8.
+    Damaged UTF-8 often decodes as GB18030 into other words, so that a denial would not be recognised. Real GB18030 text
+    that is read as UTF-8 has more wrong bytes than correct characters.
     """
     text = body.decode("utf-8", "replace")
     wrong = text.count("\N{REPLACEMENT CHARACTER}")
