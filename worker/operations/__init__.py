@@ -1,1 +1,1 @@
-"""What the worker does, a file for each operation: load rows, let the domain decide, save, in one transaction."""
+"""The operations of the worker, in a file each: load rows, let the domain decide, and save, in one transaction."""

@@ -1,7 +1,6 @@
-"""What operators do by hand: to orders, so many in a transaction; to accounts; to the slots; and long acts, such as a
-purge, of many transactions.
+"""Carry out the acts of operators on orders, accounts and slots, and long acts of many transactions, such as a purge.
 
-Each act is recorded in the transaction that does it: in `operator_acts`, and of an order in its events as well.
+Each act is recorded in the transaction that does it: in `operator_acts`, and for an order in its events, too.
 """
 
 import uuid
@@ -42,55 +41,55 @@ from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_AT_ONCE = 1_000
-"""How many orders one transaction changes: their rows are locked until it ends."""
+"""The most orders that one transaction changes. Their rows are locked until it ends."""
 
 Decide = Callable[[Order, Act], Decided]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """What a person saw of the orders that they selected, when they confirmed an act on all of them."""
+    """The orders that a person selected, as they were shown when the person confirmed an act on all of them."""
 
     orders: Mapping[int, Standing | None]
-    """How each of them stood, by its id; None where it was gone."""
+    """The standing of each order, by its id; None if the order was gone."""
     selection: str = ""
-    """Names what `keep_selection` keeps: how many events each of them had."""
+    """The name under which `keep_selection` keeps how many events each order had."""
     event_counts: Mapping[int, int] | None = None
-    """The same, where the caller has it."""
+    """How many events each order had; None if only `keep_selection` keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
-    """Who acts, and why; `dry_run`: nothing is changed, and what would be is returned."""
+    """Who acts, and why. In a `dry_run` nothing is changed, and the changes that would be made are returned."""
 
     name: str
     reason: str | None = None
     dry_run: bool = False
     act_key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """The same for all that belongs to one act."""
+    """One key for everything that belongs to one act."""
     shown: Shown | None = None
-    """What they saw of the orders that they selected: only what still stands so is acted on, and each order once,
-    however often that is called for one act."""
+    """The selected orders as the operator saw them. The act changes only orders that have not changed since, and each
+    order once, however often the act is sent."""
 
     def act(self, now: datetime) -> Act:
-        """What they do now."""
+        """Return the act of this operator at `now`."""
         return Act(actor=self.name, reason=self.reason, now=now, key=self.act_key)
 
     def left_alone(self, connection: Connection, orders: Collection[Order]) -> dict[int, CodedText | None]:
-        """Which of these locked orders are left alone, and why: None where the act was done to it already, because the
-        same confirmation was sent twice."""
+        """Return which of these locked orders are left alone, and why. The reason is None if the act was already done
+        to the order, because the same confirmation was sent twice."""
         if self.shown is None:
             return {}
         shown = self.shown.event_counts or read_selection(connection, self.shown.selection)
         counts = read_event_counts(connection, [*self.shown.orders])
-        # Under the locks: an event that was written meanwhile is counted, though another one has a higher id.
+        # Counted under the locks: an event that was written meanwhile counts, even if another one has a higher id.
         changed = {one for one, count in counts.items() if shown is None or shown.get(one, count) != count}
         refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
         done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
         return {order_id: why for order_id, why in refused.items() if why} | done
 
     def log(self, kind: ActKind, **what: object) -> None:
-        """Log what they have done."""
+        """Log what the operator has done; nothing in a dry run."""
         if self.dry_run:
             return
         said = {"act": kind.value, "actor": self.name, "reason": self.reason, **what}
@@ -99,7 +98,7 @@ class Operator:
 
 @retry_contention
 def keep_selection(database: Database, event_counts: Mapping[int, int]) -> str:
-    """Keep for half a day how many events a page has shown of each of these orders; returns the name of that."""
+    """Keep for half a day how many events a page has shown of each of these orders. Return the selection's name."""
     selection = uuid.uuid4().hex
     with database.write() as connection:
         add_selection(connection, selection, event_counts, database.now(connection))
@@ -108,11 +107,11 @@ def keep_selection(database: Database, event_counts: Mapping[int, int]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrdersActedOn:
-    """What became of the orders of one transaction."""
+    """The results of an act for the orders of one transaction."""
 
     changes: tuple[Change, ...]
     refusals: dict[int, CodedText]
-    """By order id."""
+    """Why an order is refused, by its id."""
 
 
 def act_on_orders(
@@ -120,7 +119,8 @@ def act_on_orders(
 ) -> Iterator[OrdersActedOn]:
     """Do the same to each of these orders, 1,000 in a transaction.
 
-    Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
+    Yield the results of each thousand once they are committed. Raise the error of a transaction that lost too many
+    races.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
         done = _act_on_some(
@@ -136,7 +136,7 @@ def _act_on_some(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide, rank: Rank
 ) -> OrdersActedOn:
     with writing(database, operator) as connection:
-        # In ascending order of their ids, as every other transaction locks them.
+        # Locked in ascending order of their ids, as in every other transaction.
         orders = lock_by_ids(connection, set(order_ids))
         left_alone = operator.left_alone(connection, orders)
         act = operator.act(database.now(connection))
@@ -151,8 +151,7 @@ def _act_on_some(
 
 
 def entries_of(orders: Collection[Order], act: Act, kind: ActKind) -> Iterator[ActEntry]:
-    """The record of an act: a row for each account, with the names of its orders: an operator knows an order by
-    these."""
+    """Yield the record of an act: a row for each account, with the names by which an operator knows its orders."""
     for account in sorted({order.account for order in orders}):
         of_account = [order for order in orders if order.account == account]
         names = ", ".join(order.request_id or order.custom_parm or f"id:{order.id}" for order in of_account)
@@ -171,8 +170,8 @@ def pause_accounts(
     begins: datetime | None = None,
     ends: datetime | None = None,
 ) -> list[tuple[AccountState, AccountState]]:
-    """Pause accounts in one act, for a duration, until a time, or until somebody resumes them; from now on, or from a
-    time that lies ahead. Returns the state of each before and after, by name."""
+    """Pause accounts in one act, from now on or from a later time. The pause lasts for a duration, until a time, or
+    until somebody resumes the account. Return the states before and after, in the order of the accounts' names."""
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
@@ -203,8 +202,8 @@ def _cancelled(plans: Sequence[Pause]) -> CodedText:
 def cancel_planned_pauses(
     database: Database, operator: Operator, accounts: Collection[str], shown: Pause | None = None
 ) -> dict[str, list[Pause]]:
-    """Cancel the pauses that are planned for accounts and have not begun; with `shown`, only that one. Returns what
-    was cancelled, by account, the next one first."""
+    """Cancel the planned pauses of accounts that have not begun; with `shown`, only that pause. Return the cancelled
+    pauses by account, the next one first."""
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
@@ -222,8 +221,8 @@ def cancel_planned_pauses(
 
 @retry_contention
 def resume_account(database: Database, operator: Operator, account: str) -> Resumed:
-    """End an account's pause, and its back-off unless the platform asked for it. The slots stay as they are. Hosts that
-    are cut off from the account try again."""
+    """End an account's pause, and its back-off except the part that the platform asked for. The slots do not change.
+    Hosts that are cut off from the account try again."""
     with writing(database, operator) as connection:
         before = lock_states(connection, [account])[account]
         act = operator.act(database.now(connection))
@@ -238,7 +237,7 @@ def resume_account(database: Database, operator: Operator, account: str) -> Resu
 
 
 def _ended(resumed: Resumed) -> CodedText | None:
-    """What a resume has ended besides a pause."""
+    """Return what a resume has ended in addition to a pause; None if nothing."""
     if resumed.ended_back_off is None:
         return None
     ended, waits = _utc(resumed.ended_back_off), resumed.waits_until
@@ -251,13 +250,14 @@ def _ended(resumed: Resumed) -> CodedText | None:
 def hold_slots(
     database: Database, clock: Clock, rules: Rules, operator: Operator, sids: Collection[str]
 ) -> list[SlotRow]:
-    """Close every slot of these SIDs for a full reservation from now; returns their rows as they are then.
+    """Close every slot of these SIDs for a full reservation from now. Return their rows as they are then.
 
-    Slots that have no row yet begin with one in any case. Locked rows are waited for: a grant that is under way counts.
+    A slot that has no row yet begins with a full reservation anyway. Locked rows are waited for, so that a grant that
+    is under way counts.
     """
     with writing(database, operator) as connection:
         rows = lock_rows(connection, [row.id for row in read_rows(connection, sids)], waits=True)
-        # Both clocks after the locks, as in a grant: the reservation counts from here.
+        # Both clocks are read after the locks, as in a grant: the reservation counts from then.
         now = read_clocks(database, connection, clock)
         held = [replace(row, slot=hold(row.slot, now, rules, uuid.uuid4().hex)) for row in rows]
         for row in held:
@@ -273,7 +273,7 @@ def hold_slots(
 
 @contextmanager
 def writing(database: Database, operator: Operator) -> Iterator[Connection]:
-    """A transaction that is rolled back at its end, where nothing is to be changed."""
+    """Open a transaction. In a dry run it is rolled back at its end."""
     with database.write() as connection:
         yield connection
         if operator.dry_run:
@@ -285,25 +285,26 @@ def _utc(time: datetime) -> str:
 
 
 class LongAct:
-    """An act of many transactions: who acts, and what was done so far. Recorded once something was done, in one row.
+    """An act of many transactions: who acts, and what was done so far. Once something was done, one row records it.
 
-    Each transaction that does a part brings it up to date: a run that is killed leaves its name beside what it did.
+    Each transaction that does a part updates the row. So a run that is killed still leaves the operator's name and what
+    was done.
     """
 
     def __init__(self, operator: Operator, kind: ActKind, said: TextCode = TextCode.DONE, **values: str) -> None:
-        """`said` holds the counts as `done`, with these values."""
+        """`said` is the text of the record: its `done` is replaced by the counts, its other names by `values`."""
         self._operator, self._kind, self._said, self._values = operator, kind, said, values
         self._done = Counter[str]()
         self._row: int | None = None
 
     @contextmanager
     def part(self, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
-        """A transaction that counts in what it is given, by name, the rows that it has changed."""
+        """Open a transaction for a part, with a counter in which the caller counts the changed rows by name."""
         part = Counter[str]()
         with database.write() as connection:
             yield connection, part
             row = self._record(database, connection, self._done + part) if part.total() else self._row
-        # Committed: a part that is repeated begins from here.
+        # The part is committed. The next part, also if it is repeated, begins with these values.
         self._row, self._done = row, self._done + part
 
     def log_end(self) -> None:

@@ -1,7 +1,7 @@
-"""What operators do with input that was kept because it could not be applied: refused input is retried after a
-correction, or dismissed; an unmatched callback is linked to an order, or dismissed.
+"""Carry out the acts of operators on input that was kept because it could not be applied.
 
-What goes, goes in one transaction with the record of the act; so what is done twice is done once.
+Refused input is retried after a correction, or dismissed. An unmatched callback is linked to an order, or dismissed.
+Rows are closed or deleted in the transaction that records the act, so an act that is sent twice is done once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,17 +36,18 @@ from worker.stores.rejected_and_unmatched import (
 )
 
 _MOST_RECORDED = 10_000
-"""Characters of a payload that the record of a retry keeps."""
+"""The most characters of a payload that the record of a retry keeps."""
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def retry_rejected(
     database: Database, rules: Rules, app_ids: Mapping[str, str], rejected_id: int, *, actor: str
 ) -> Retried:
-    """Take in what a refused row holds. Its row goes with the same commit, so that nothing is taken in twice by it;
-    what it held stays in the record of the act.
+    """Accept the input of a refused row. The same commit deletes the row, so that nothing is accepted from it twice.
+    The input stays in the record of the act.
 
-    What is refused once more stays, with the new errors. Once this has returned, kept callbacks may wait for the keys.
+    Input that is refused again stays, with the new errors. After the return, kept callbacks may wait for the keys of
+    the result.
     """
     with database.write() as connection:
         row = lock_refused(connection, rejected_id)
@@ -58,7 +59,7 @@ def retry_rejected(
         now = database.now(connection)
         result = Retried()
         for part in held.parts:
-            # Read as of then: what lay in the future is refused still, and an order without a time came in then.
+            # Read as of `received_at`: times after it are still refused, and an order without a time gets it.
             _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
         refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
@@ -97,7 +98,7 @@ def _take_in(
 
 
 def dismiss_rejected(database: Database, operator: Operator, ids: Sequence[int], which: str) -> int:
-    """Dismiss these rows, 1,000 in a transaction; returns how many of them were open. The record calls them `which`."""
+    """Dismiss these rows, 1,000 in a transaction. Return how many were open. The record calls the rows `which`."""
     act = LongAct(operator, ActKind.DISMISS_REJECTED, TextCode.DONE_WITH, which=which)
     done = sum(_dismiss(database, act, ids[start : start + MOST_AT_ONCE]) for start in range(0, len(ids), MOST_AT_ONCE))
     act.log_end()
@@ -115,7 +116,8 @@ def _dismiss(database: Database, act: LongAct, ids: Sequence[int]) -> int:
 def link_kept_callback(
     database: Database, rules: Rules, app_ids: Mapping[str, str], operator: Operator, kept_id: int, order_id: int
 ) -> Decided:
-    """Record a kept callback for an order, as an operator says; or why not. After that the caller matches its key."""
+    """Apply a kept callback to the order that an operator names, or return why not. After that, the caller matches the
+    order's key with other kept callbacks."""
     with writing(database, operator) as connection:
         kept = [(account, callback) for _, account, callback in lock_readable(connection, [kept_id])]
         keys = [key_in(account, callback) for account, callback in kept]
@@ -133,7 +135,7 @@ def link_kept_callback(
 
 @retry_contention
 def dismiss_kept_callback(database: Database, operator: Operator, kept_id: int) -> CodedText | None:
-    """Delete a kept callback, and record what it said; why not, or None where it is done."""
+    """Delete a kept callback, and record what it said. Return None, or why this was not done."""
     with writing(database, operator) as connection:
         kept, act = lock_kept(connection, [kept_id]), operator.act(database.now(connection))
         drop_kept(connection, [row.id for row in kept])

@@ -1,4 +1,4 @@
-"""Cancelling orders, and requesting checks of them, by reference."""
+"""Cancel orders, and request checks of orders, by reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,10 +19,10 @@ Decision = Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceR
 def cancel(
     database: Database, app_ids: Mapping[str, str], references: object, source: str, *, waits: bool = True
 ) -> ReferenceResult:
-    """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
+    """Stop polling orders that the billing system has dealt with. Final and cancelled orders do not change.
 
-    `references` is what a task was given, whatever it is; `app_ids` are the configured accounts. Raises RowsHeld if it
-    does not wait, and somebody else holds one of the orders locked; then nothing has changed.
+    `references` is the argument of a task, of any type. `app_ids` are the configured accounts. Raise RowsHeld if
+    `waits` is false and somebody else has locked one of the orders; then nothing has changed.
     """
     return _decide_all(database, app_ids, references, source, cancel_all, waits=waits)
 

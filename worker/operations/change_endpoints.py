@@ -1,6 +1,6 @@
-"""What changes `notify_endpoints`: a worker enters its endpoints, and from then on their accounts are notified.
+"""Change the table `notify_endpoints`: a worker enters its endpoints, and from then on their accounts are notified.
 
-Operators pause and resume them, and forget one with all that was not received.
+Operators pause and resume endpoints, and forget an endpoint with all notifications that were not received.
 """
 
 import mmap
@@ -32,9 +32,10 @@ _AT_ONCE = 1_000
 
 
 def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
-    """Enter endpoints that are new or changed; those of other workers, and those that no worker has any more, stay.
+    """Enter endpoints that are new or changed. Those of other workers, and those that no worker has any more, stay.
 
-    Raises what a transaction raises that lost too many races, or whose database is away: what was entered stays.
+    Raise the error of a transaction that lost too many races, or whose database is away. Endpoints that were entered
+    before the error stay.
     """
     with database.read() as connection:
         known = read_endpoints(connection, [one.account for one in given]) if given else {}
@@ -43,25 +44,26 @@ def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> 
         if enter(before, one) == before:
             continue
         if is_another_target(before, one):
-            # First: a worker that dies in between does it again at its next start.
+            # Done first: a worker that dies in between does this again at its next start.
             _begin_again(database, one.account)
         entered = _enter(database, one)
         log.info("notifications go to this endpoint", action="endpoint_entered", account=one.account, to=entered.shown)
 
 
 class EndpointEntry:
-    """Enters a worker's endpoints once, by whichever of its processes reaches the database first.
+    """Enters a worker's endpoints once, in the first of its processes that reaches the database.
 
-    Make it before the pool forks. Its processes, and those that replace them later, share what it remembers: one that
-    entered them by itself would undo what a newer worker, or an operator who forgets an endpoint, has done meanwhile.
+    Make this object before the pool forks. The pool's processes, and those that replace them later, share what it
+    remembers. Otherwise a later process would enter the endpoints again, and undo what a newer worker, or an operator
+    who forgot an endpoint, has done meanwhile.
     """
 
     def __init__(self) -> None:
-        # A byte of memory that is shared with whatever is forked from here on.
+        # One byte of memory, shared with all processes that are forked from here on.
         self._is_done = mmap.mmap(-1, 1)
 
     def enter_once(self, database: Database, given: Collection[EndpointSettings]) -> None:
-        """Enter them, unless that is done. Raises as `enter_endpoints`: then the next call tries it again."""
+        """Enter the endpoints, unless that is done. Raise as `enter_endpoints` does; the next call then tries again."""
         if not self._is_done[0]:
             enter_endpoints(database, given)
             self._is_done[0] = 1
@@ -78,7 +80,7 @@ def _enter(database: Database, given: EndpointSettings) -> Endpoint:
 
 
 def _begin_again(database: Database, account: str) -> None:
-    """Take back what was counted against an account's pending notifications: the new target is to be tried now."""
+    """Reset the failures of an account's pending notifications, so that the new target is tried now."""
     last: int | None = 0
     while last is not None:
         last = _begin_some_again(database, account, last)
@@ -93,22 +95,25 @@ def _begin_some_again(database: Database, account: str, after: int) -> int | Non
 
 
 def pause_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
-    """Send an account nothing until it is resumed; what happens meanwhile waits. Returns its endpoint as it was, None
-    where it has none."""
+    """Send nothing to an account until it is resumed. New notifications wait. Return the endpoint as it was; None if
+    the account has none."""
     return _change(database, operator, ActKind.PAUSE_NOTIFICATIONS, account, pause_endpoint)
 
 
 def resume_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
-    """Send to an account at once, whether it was paused, rests, or was stopped by an answer 410. Returns as above."""
+    """Send to an account again at once, even if it was paused, rests, or was stopped by an answer 410.
+
+    Return what `pause_notifications` returns.
+    """
     return _change(database, operator, ActKind.RESUME_NOTIFICATIONS, account, lambda before, _: resume_endpoint(before))
 
 
 def forget_endpoint(database: Database, operator: Operator, account: str) -> tuple[bool, int]:
-    """Remove an account's endpoint, then its notifications that are pending or given up, 1,000 in a transaction.
+    """Remove an account's endpoint, then its notifications that are pending or were given up, 1,000 in a transaction.
 
-    Returns whether there was one, and how many notifications were removed. What an interrupted one has left, or a
-    transaction that read the endpoint before has added, is removed by the next, an act of its own. A worker that has it
-    in its settings enters it again at its next start.
+    Return whether there was an endpoint, and how many notifications were removed. If a call is interrupted, or another
+    transaction adds a notification meanwhile, the next call removes the rest, as an act of its own. A worker that has
+    the endpoint in its settings enters it again at its next start.
     """
     was_there = _remove(database, operator, account)
     removed, last = 0, 1

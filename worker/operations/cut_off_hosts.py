@@ -1,8 +1,10 @@
-"""What a process does because hosts may be cut off from the platform: it takes turns with the others, tries to connect
-while its host cannot, and has its host tried where the others were refused.
+"""Deal with hosts that may be cut off from the platform.
 
-Where a slot opens, one of the processes goes first, and the others take it if it is still open a tick later: so few try
-the same slot, and none is left where a process is slow or gone. The row's lock decides.
+A process takes turns with the others, and tries to connect while its host cannot. A new process ends back-offs that
+other hosts caused, so that its own host is tried.
+
+When a slot opens, one process goes first, and the others take the slot if it is still open a tick later. So few
+processes try the same slot, but none stays open if a process is slow or gone. The lock of the slot's row decides.
 """
 
 import threading
@@ -37,27 +39,27 @@ from worker.stores.accounts import (
 
 log = structlog.stdlib.get_logger(__name__)
 
-# If ticks are further apart, a slot that another process leaves open would lose too much of its window.
+# If ticks are further apart than this, a slot that another process leaves open would lose too much of its window.
 _LONGEST_SHARED_SECONDS = 5.0
 _LONGEST_TRY_SECONDS = 15.0
-# Each process of the host looks whether a try is due.
+# How often each process of the host checks, between two tries, whether a try is due.
 _LOOKS_PER_TRY = 3
 _SHORTEST_WAIT_SECONDS = 0.2
-# After that the other processes know this one, and judge a refusal by it.
+# After this time the other processes know this one, and consider it when they judge a refusal.
 _NEW_SECONDS = 20.0
 
 
 class Turns:
-    """Chooses among the slots that open, at ticks that are `period_seconds` apart."""
+    """Chooses which opening slots this process takes, at ticks that are `period_seconds` apart."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers, *, period_seconds: float) -> None:
         self._database, self._clock, self._rules, self._peers = database, clock, rules, peers
         self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
-        # By the opening's name: when this process first saw it open, by the boot clock.
+        # When this process first saw an opening, by the boot clock. The keys are the openings' names.
         self._open_since: Mapping[str, float] = {}
 
     def mine(self, wanted: Sequence[Opening]) -> list[Opening]:
-        """The slots that this process takes, among those that are open or will be before the next tick."""
+        """Return the slots that this process takes, among those that are open or will be before the next tick."""
         now, before, peers = self._clock.boot(), self._open_since, self._peers
         self._open_since = {one.name: before.get(one.name, now) for one in wanted if one.in_seconds <= 0}
         if not wanted:
@@ -76,10 +78,10 @@ class Turns:
 
 
 class ConnectionProbe:
-    """Makes the connection that a query would make while this host has none, from its start to `close`.
+    """Tries to connect as a query would, while this host cannot connect, from `start` to `close`.
 
-    Each process of the host has a thread that does so; the row's time gives each try to one of them. The thread of a
-    new process also ends back-offs that refusals of other hosts made before they knew of it.
+    Each process of the host has a thread for this. The time in the host's row gives each try to one of them. The thread
+    of a new process also ends the back-offs that began when other hosts were refused and did not know this process yet.
     """
 
     def __init__(
@@ -91,8 +93,8 @@ class ConnectionProbe:
         *,
         new_seconds: float = _NEW_SECONDS,
     ) -> None:
-        """`connect` makes and closes a connection; it returns why that failed. A process is new for `new_seconds` from
-        when the others know it."""
+        """`connect` makes and closes a connection, and returns why that failed. A process is new until the others have
+        known it for `new_seconds`."""
         self._database, self._rules, self.peers, self._connect = database, rules, peers, connect
         # Every 15 seconds, or four times in a shorter window.
         self._every = timedelta(seconds=min(_LONGEST_TRY_SECONDS, rules.window_seconds / 4))
@@ -106,14 +108,14 @@ class ConnectionProbe:
         return self
 
     def try_once(self) -> None:
-        """Try to connect, if the host is not connected and it is time."""
+        """Try to connect, if the host is not connected and a try is due."""
         if not self.peers.is_connected and self._claim() and self._connect() is None:
             self._end()
             log.info("the platform can be reached again", action="connected", host=self.peers.host)
 
     def end_waits_for_others(self) -> None:
-        """End the back-offs of accounts that other hosts were refused for and this host was not, while this process is
-        new: a host that knows of no other one has its accounts wait 15 windows."""
+        """While this process is new, end the back-offs of accounts for which other hosts were refused and this host was
+        not. A host that knows of no other host makes its accounts wait 15 windows."""
         own = self.peers.processes.get(self.peers.own)
         if own is not None:
             self._known_since = min(self._known_since, time.monotonic())
@@ -121,7 +123,7 @@ class ConnectionProbe:
                 self._end_waits_for_others(own)
 
     def close(self) -> None:
-        """Try no more. Waits for the try that is under way: at most the time that a connection may take."""
+        """Stop trying. Wait for a try that is under way: at most for the time that a connection may take."""
         self._closing.set()
         self._thread.join()
 
@@ -134,21 +136,21 @@ class ConnectionProbe:
                 self.end_waits_for_others()
             except Exception as error:
                 if not OUTAGES.explains(error, "a try to connect to the platform was cut short"):
-                    # The thread goes on: without it the host would stay cut off.
+                    # The thread continues: without it the host would stay cut off.
                     log.exception("a try to connect to the platform failed", action="connection_failed")
 
     @retry_contention
     def _claim(self) -> bool:
         with self._database.write() as connection:
             claimed = claim_connection(connection, self.peers.host, self._database.now(connection), self._every)
-        # None: another process has connected.
+        # If it is None, another process has connected.
         self.peers.is_connected = claimed is None
         return bool(claimed)
 
     @retry_contention
     def _end(self) -> None:
         with self._database.write() as connection:
-            # Locked before the host's row, as by a write-back.
+            # The accounts are locked before the host's row, as in a write-back.
             states = lock_states(connection, read_unreachable(connection))
             now = self._database.now(connection)
             for state in states.values():

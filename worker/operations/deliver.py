@@ -1,6 +1,6 @@
-"""Delivering notifications: what is due, and in one short transaction notes of how deliveries ended with new claims.
+"""Find due notifications, and in one short transaction record the results of deliveries and claim new ones.
 
-Nothing is sent here, so no transaction is open while somebody else's server is waited for.
+Nothing is sent here, so no transaction is open during the wait for somebody else's server.
 """
 
 import secrets
@@ -41,10 +41,10 @@ from worker.stores.notifications import (
 
 
 def read_due(database: Database, accounts: Collection[str], *, however_far: bool = False) -> set[str]:
-    """Of these accounts those to whose endpoint something may be sent now, as far as one read without a lock tells.
+    """Return those of these accounts to whose endpoint something may be sent now, as one read without a lock shows.
 
-    `however_far`: those as well whose notifications seem to be due later. A clock that was stepped back may have put
-    them too far ahead, which a claim finds out.
+    With `however_far`, accounts whose notifications seem to be due later are included. A clock that was stepped back
+    may have put these times too far ahead; a claim finds that out.
     """
     with database.read() as connection:
         now = database.now(connection)
@@ -57,12 +57,13 @@ def read_due(database: Database, accounts: Collection[str], *, however_far: bool
 def note_and_claim(
     database: Database, account: str, digest: str, ended: Sequence[EndedTry], *, places: int, claim_number: int
 ) -> tuple[list[Claim], DeliveryEffects | None]:
-    """Note how some deliveries to an account's endpoint ended, then lease what may be sent to it, in one transaction.
+    """Record the results of some deliveries to an account's endpoint, then lease what may be sent to it, in one
+    transaction.
 
-    Up to `places` notifications are leased, and one where the endpoint is to be probed. Of five claims in a row, which
-    `claim_number` counts, four take results first. `digest` is the target's, as this process knows it: for another one
-    nothing is claimed, and failures say nothing about it. Returns the claims, and what failures and a recovery changed;
-    None where there were none.
+    Up to `places` notifications are leased, but only one if the endpoint must be probed. `claim_number` counts the
+    claims: four of five in a row take results first. `digest` is that of the target that this process knows. If the
+    endpoint has another target, nothing is claimed, and failures are ignored. Return the claims, and the effects of
+    failures and of a recovery; None if there were none.
     """
     with database.write() as connection:
         endpoint = read_endpoints(connection, [account]).get(account)
@@ -104,17 +105,17 @@ def _claim(
 ) -> list[Claim]:
     now = database.now(connection)
     if permission(endpoint, now) is Permission.PROBE:
-        # Of all processes one sends the probe, so this is decided under the lock.
+        # Only one of all processes sends the probe, so this is decided under the lock.
         locked = lock_endpoint(connection, endpoint.account)
         if locked is None or locked.target_digest != endpoint.target_digest:
-            # Forgotten, or another URL, since it was read.
+            # Since the read, the endpoint was forgotten, or got another URL.
             return []
         endpoint = locked
         now = database.now(connection)
     allowed = permission(endpoint, now)
     if allowed is Permission.NOTHING:
         return []
-    # Two for a probe, to have another one than the event that failed last.
+    # Two for a probe, so that one of them is not the event that failed last.
     most = places if allowed is Permission.ANY else 2
     rows = _first_due(connection, endpoint, claim_number, most, now)
     if allowed is Permission.PROBE:

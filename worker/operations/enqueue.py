@@ -1,4 +1,4 @@
-"""Enqueueing orders: one list is one transaction with a handful of statements, however long it is."""
+"""Enqueue orders. One list is one transaction with a few statements, however long the list is."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,8 +28,8 @@ from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
 PATIENCE_SECONDS = 20.0
 """How long a task waits for a database that is away.
 
-This wait keeps the rest of the queue at the broker. A task that gives up at once is held in memory as a retry: in a
-long outage that would become the whole queue.
+This wait keeps the rest of the queue at the broker. A task that gave up at once would be held in memory as a retry. In
+a long outage, the whole queue would come into memory.
 """
 
 
@@ -37,30 +37,30 @@ long outage that would become the whole queue.
 def enqueue(
     database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool = True
 ) -> EnqueueResult:
-    """Insert what is new, fill in what was missing, refuse what differs or cannot be read.
+    """Insert new orders, fill in what known orders lack, and refuse orders that differ or cannot be read.
 
-    `orders` is what a task was given, whatever it is; `app_ids` are the configured accounts. Where somebody else
-    inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
-    kept callbacks may wait for `result.keys`.
+    `orders` is the argument of a task, of any type. `app_ids` are the configured accounts. If somebody else inserts one
+    of the orders at the same moment, the transaction is repeated, and then finds that order. After the return, kept
+    callbacks may wait for `result.keys`.
 
-    Raises RowsHeld if it does not wait, and somebody else holds an order locked that is to be filled in, or a row or a
-    gap that an insertion waits for.
+    Raise RowsHeld if `waits` is false and somebody else has locked an order that must be filled in, or a row or a gap
+    for which an insertion waits.
     """
     with database.write() as connection:
         now = database.now(connection)
         result = enqueue_within(connection, rules, app_ids, orders, now, waits=waits)
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
-        # Afterwards: the same list may hold an order once refused and once right.
+        # Done last: the same list may contain an order twice, once refused and once right.
         close_refused_of(connection, result.keys)
         return result
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> EnqueueResult:
-    """Insert what is new in a list, and nothing else: `enqueue` has to follow. The arguments are as there.
+    """Insert the new orders of a list, and do nothing else: `enqueue` must follow. It takes the same arguments.
 
-    After the return kept callbacks may wait for `result.keys`. Raises RowsHeld if somebody else's transaction holds up
-    even the new orders.
+    After the return, kept callbacks may wait for `result.keys`. Raise RowsHeld if another transaction holds up even the
+    new orders.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -81,14 +81,14 @@ def enqueue_within(
     fills_in: bool = True,
     waits: bool = True,
 ) -> EnqueueResult:
-    """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
-    `rank` is that of the notifications."""
+    """Enqueue orders within a transaction of the caller, who keeps the refused ones. `received_at` is when the orders
+    were received, if not now. `rank` applies to the notifications."""
     submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
-    # It would wait for a known order that somebody else changes.
+    # Skipped without `fills_in`: it would wait for a known order that somebody else changes.
     inserted = _insert_unknown(connection, submissions, now, rules, waits=waits) if fills_in else set[OrderKey]()
     result, rest = after_insertion(submissions, inserted)
     if rest:
-        # Without a lock: an order that a submission repeats is not changed, and somebody else may hold it for long.
+        # Read without a lock: an order that a submission only repeats does not change, and may be locked for long.
         known = read_orders(connection, find_ids(connection, [submission.key for _, _, submission in rest]))
         enqueue_submissions(rest, known, now, rules, result)
     accepted = set(result.accepted)
@@ -106,7 +106,7 @@ def enqueue_within(
 
 
 def _lock_as_read(connection: Connection, orders: Sequence[Order], *, waits: bool) -> None:
-    """Lock orders. Raises RaceLost if one of them was changed since it was read."""
+    """Lock orders. Raise RaceLost if one of them was changed since it was read."""
     locked = lock_by_ids(connection, [order.id for order in orders], waits=waits)
     if {order.id: order for order in locked} != {order.id: order for order in orders}:
         raise RaceLost("an order was changed before it was locked")
@@ -115,9 +115,9 @@ def _lock_as_read(connection: Connection, orders: Sequence[Order], *, waits: boo
 def _insert_unknown(
     connection: Connection, submissions: Listed, now: datetime, rules: Rules, *, waits: bool
 ) -> set[OrderKey]:
-    """Insert the new orders in one statement without a search before it, where the database can; returns their keys.
+    """Insert the new orders in one statement, without a search before it, and return their keys.
 
-    Only where no id is named twice.
+    Insert nothing if the database cannot do this, or if an id is named twice.
     """
     if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()

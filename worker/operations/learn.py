@@ -1,4 +1,4 @@
-"""Learning when orders settle: observations are added, folded for one account at a time, and give its poll schedule."""
+"""Learn when orders settle: add observations, fold those of one account at a time, and compute its poll schedule."""
 
 import threading
 from collections import OrderedDict
@@ -36,7 +36,7 @@ from worker.stores.pending_orders import is_any_polled_alone, read_pending_count
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_OBSERVATIONS = 3000
-"""How many rows of observations one transaction learns from. Where there are more, the next tick continues."""
+"""The most rows of observations from which one transaction learns. If there are more, the next tick continues."""
 
 _MOST_KEPT = 1024
 
@@ -47,15 +47,15 @@ _kept: OrderedDict[tuple[str, Rules], tuple[datetime, PollSchedule]] = OrderedDi
 def add_observations(
     connection: Connection, observations: Mapping[str, Observations], now: datetime, rules: Rules
 ) -> None:
-    """Write what a transaction observed, by account: one insert, none where nothing was observed."""
+    """Write the observations of a transaction, by account, in one insert. Insert nothing if there are none."""
     texts = {account: observations_text(observed, rules) for account, observed in observations.items() if observed}
     add_observation_texts(connection, texts, now)
 
 
 def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSchedule:
-    """The schedule by which an account's orders are chosen now: the stored one, or before any the prior one.
+    """Return the schedule by which an account's orders are chosen now: the stored one, or the prior one before any.
 
-    To parse a text of 70 KB takes a while: this process caches what it has read.
+    To parse a text of 70 KB takes a while, so this process caches schedules.
     """
     computed_at = read_computed_at(connection, [account]).get(account)
     if computed_at is None:
@@ -66,7 +66,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
             _kept.move_to_end((account, rules))
     if kept is not None and kept[0] == computed_at:
         return kept[1]
-    # Another process may have computed it again since: the cache keeps the schedule with its own time.
+    # Another process may have computed the schedule again since, so the cache takes the time from the same row.
     computed_at, text = read_schedule_row(connection, account)
     schedule = read_schedule_text(text, rules) or prior_schedule(rules)
     with _lock:
@@ -78,7 +78,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
 
 def forget_schedules() -> None:
-    """Empty the cache: for tests that empty a database or set its clock back, so that the same time comes again."""
+    """Empty the cache. Tests need this if they empty a database, or set its clock back so that a time comes again."""
     with _lock:
         _kept.clear()
 
@@ -92,11 +92,12 @@ class Learning:
         self._rest = Throttle(rules.window_seconds)
 
     def relearn(self, accounts: Collection[str]) -> bool:
-        """Learn the observations of one of these accounts and compute its schedule: the one computed longest ago.
+        """Learn the observations of one of these accounts, and compute its schedule. Choose the account whose schedule
+        was computed longest ago.
 
-        Returns whether there was such an account, not locked by another process. Where there was none, the database is
-        not read again before the next window: most ticks cost nothing. Each observation counts once, even after a
-        crash: it is deleted in the transaction that learns from it.
+        Return whether an account was due and not locked by another process. If none was due, the database is not read
+        again before the next window, so most ticks cost nothing. Each observation counts once, even after a crash: it
+        is deleted in the transaction that learns from it.
         """
         if not self._rest.is_open():
             return False
@@ -140,20 +141,20 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
 
 def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
     pending = read_pending_count(connection, account, rules.batch_size + 1)
-    # An order that is polled alone takes the slots that batches leave: batches must not take every slot.
+    # An order that is polled alone takes slots that batches leave free, so batches must not take every slot.
     return pending <= rules.batch_size and not is_any_polled_alone(connection, account)
 
 
 def _learn(
     account: str, learned_so_far: str, texts: Sequence[str], now: datetime, rules: Rules, fits_one_batch: bool
 ) -> Mapping[str, str]:
-    """The columns that learning changes; none where it fails, so that these observations stop no other account."""
+    """Return the columns that learning changes; none if it fails, so that these observations stop no other account."""
     try:
         observations = Observations()
         for text in texts:
             observations.add(read_observations(text, rules))
         if not observations:
-            # They were made for other ages.
+            # All of these observations were made for other ages.
             return {}
         learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
         learned.fold(observations, now.timestamp(), rules)

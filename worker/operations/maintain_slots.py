@@ -1,8 +1,8 @@
-"""The rows of slots: added where they are missing, read without a lock by ticks, their windows raised and lowered.
+"""Maintain the rows of slots: add missing rows, read them in ticks without a lock, raise and lower their windows.
 
-Every worker raises the windows that are shorter than its own; only an operator lowers them. A slot whose row another
-database wrote, as after a restore, is closed, and its row says the present one: such a row may be older than the last
-query, and nothing in it tells by how much.
+Every worker raises windows that are shorter than its own. Only an operator lowers them. If another database wrote the
+row of a slot, as after a restore, the slot is closed, and its row then names the present database. Such a row may be
+older than the last query, and nothing in the row tells by how much.
 """
 
 import uuid
@@ -50,13 +50,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def note_database(connection: Connection, rows: Sequence[SlotRow], now: Reading, rules: Rules) -> list[SlotRow]:
-    """Close those of these locked rows that another database wrote, for a full reservation from now, and have all of
-    them say in which one they are; returns them as they are then. `now` was read under their locks."""
+    """Close the slots of those locked rows that another database wrote, for a full reservation from now. Write into all
+    rows which database they are in. Return the rows as they are then. `now` must be read under the rows' locks."""
     present = identity_beside(connection, [row.provenance.identity for row in rows])
     after = [_noted_in(connection, row, present, now, rules) for row in rows]
     closed = [old for old, new in zip(rows, after, strict=True) if old.slot is not new.slot]
     if closed:
-        # Before the commit: where that fails, the line comes again with the next try.
+        # Logged before the commit: if the commit fails, the line comes again with the next try.
         log.warning(
             "the database is another one than wrote the budget: its slots wait for one reservation",
             action="database_changed",
@@ -80,13 +80,13 @@ def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, n
 
 
 def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
-    """Both clocks at this moment. A decision may rest on them only where the slot's row was locked before."""
+    """Read both clocks. A decision may depend on them only if the slot's row was locked before."""
     boot = clock.boot()
     return Reading(boot_id=clock.boot_id, boot=boot, database=database.now(connection))
 
 
 def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: Rules) -> SlotRow:
-    """Raise a locked row's window to ours, if that is longer, and write it; returns the row as it is then."""
+    """Raise a locked row's window to ours, if ours is longer, and write it. Return the row as it is then."""
     raised = raise_window(row.slot, rules)
     if raised is row.slot:
         return row
@@ -102,7 +102,7 @@ class SlotMaintenance:
         self._clock = clock
         self._rules = rules
         self.longer_windows: Sequence[LongerWindow] = ()
-        """The slots that this worker does not use, as the last call of `openings` found them."""
+        """The slots that this worker does not use because their windows are longer, as of the last `openings` call."""
 
     @retry_contention
     def prepare(self, slots: Sequence[SlotKey]) -> None:
@@ -122,10 +122,10 @@ class SlotMaintenance:
 
     @retry_contention
     def bring_up_to_date(self, sids: Collection[str], *, waits: bool = True) -> None:
-        """Raise the windows of these SIDs' rows that are shorter than ours, and close the slots whose rows another
-        database wrote: other deployments' slots, too.
+        """Raise the windows of these SIDs' rows that are shorter than ours, and close slots whose rows another database
+        wrote. This includes the slots of other deployments.
 
-        `waits`: whether to wait for a locked row; otherwise it is left for the next call.
+        With `waits`, wait for locked rows; otherwise leave them for the next call.
         """
         with self._database.write() as connection:
             outdated = self._outdated(connection, read_rows(connection, sids))
@@ -136,11 +136,11 @@ class SlotMaintenance:
                 note_database(connection, raised, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """The slots that may carry a query within `within_seconds`, as far as a read without a lock shows.
+        """Return the slots that may carry a query within `within_seconds`, as a read without a lock shows.
 
-        A slot without a row, seen for the first time or lost in a restore, gets one and waits. A window that is shorter
-        than ours is raised: the row may come from a worker with that window, or from a backup. So is a slot closed
-        whose row another database wrote: whether or not an order is due.
+        A slot without a row gets one and waits: it is new, or its row was lost in a restore. A window that is shorter
+        than ours is raised: the row may come from a worker with that window, or from a backup. A slot whose row another
+        database wrote is closed, whether or not an order is due.
         """
         sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
@@ -149,7 +149,7 @@ class SlotMaintenance:
             now = read_clocks(self._database, connection, self._clock)
         own = self._rules.window_seconds
         if outdated:
-            # Without waiting: a locked row must not delay other slots.
+            # This does not wait, because a locked row must not delay other slots.
             self.bring_up_to_date(sids, waits=False)
         found = {(row.account_sid, row.number): row.slot for row in rows}
         self.longer_windows = [
@@ -176,18 +176,18 @@ class SlotMaintenance:
 
 
 def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, float] | None:
-    """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet. None where
+    """Return each SID's longest window, in seconds, of the slots in use, without SIDs whose rows have none yet; None if
     the table cannot be read. The database is at head."""
     try:
         with database.read() as connection:
             return read_longest_windows(connection, slots_per_sid)
     except DatabaseError:
-        # The role may not read it. Where the server went away, other checks report it.
+        # The role has no right to read the table, for instance. If the server went away, other checks report it.
         return None
 
 
 def longer_window_remedy(our_window: float, their_window: float) -> Sentence:
-    """What a person does where a slot's row has a longer window than this worker; both in seconds."""
+    """Say what a person must do if a slot's row has a longer window than this worker. Both windows are in seconds."""
     return _(
         "set RECONCILER_QUERY_WINDOW_SECONDS to %(theirs)s; or, once no worker with that window runs any"
         " more, lower it with `reconciler limit --window %(own)s`",
@@ -200,15 +200,16 @@ def longer_window_remedy(our_window: float, their_window: float) -> Sentence:
 def lower_windows(
     database: Database, clock: Clock, rules: Rules, sids: Collection[str], window_seconds: float
 ) -> list[tuple[SlotRow, SlotRow]]:
-    """Lower the windows of these SIDs' rows, all of them in one transaction; those that are no longer stay.
+    """Lower the windows of all rows of these SIDs in one transaction. Windows that are not longer than `window_seconds`
+    do not change.
 
-    Each lowered slot begins with one full reservation of its longer window. Returns those rows as they were and as they
-    are now.
+    Each lowered slot begins with one full reservation of its longer window. Return the lowered rows as they were and as
+    they are now.
     """
     with database.write() as connection:
         ids = [row.id for row in read_rows(connection, sids)]
         rows = lock_rows(connection, ids, waits=True)
-        # Both clocks after the locks, as in a grant: the reservation counts from here.
+        # Both clocks are read after the locks, as in a grant: the reservation counts from then.
         now = read_clocks(database, connection, clock)
         lowered = []
         for row in rows:

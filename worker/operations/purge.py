@@ -1,4 +1,4 @@
-"""Deleting what is old and what nothing refers to any more, a batch in each transaction, beside the worker."""
+"""Delete old rows that nothing refers to any more, a batch in each transaction, while the worker runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -22,27 +22,28 @@ from worker.stores.purging import (
 )
 
 MOST_AT_ONCE = 1_000
-"""Rows that one transaction deletes."""
+"""The most rows that one transaction deletes."""
 _ORDERS_AT_ONCE = 200
 PURGED_FROM = timedelta(days=30)
-"""Nothing younger is deleted: an order that is sent again after it was deleted is new, and is polled again."""
-# Each names up to a hundred orders, and all of these are looked up.
+"""The least age of rows that are deleted. An order that is sent again after it was deleted is new, and is polled
+again."""
+# Each query names up to a hundred orders, and all of them are looked up.
 _QUERIES_AT_ONCE = 100
 
 
 class Purged(NamedTuple):
-    """So many rows of a table were deleted by one transaction, or would be."""
+    """The number of rows of a table that one transaction deleted, or would delete."""
 
     table: str
     rows: int
 
 
 def purge(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
-    """Delete refused input, unmatched callbacks and queries of before a time; tells what each transaction has deleted.
-    `act` records what was deleted; None deletes nothing and counts the same rows.
+    """Delete refused input, unmatched callbacks and queries from before a time. Yield what each transaction deleted.
 
-    Several at once do no harm, and a run that was interrupted is repeated. Raises what a transaction raises that lost
-    too many races, or whose database is away; what was told of is committed.
+    `act` records what was deleted. If it is None, nothing is deleted, and the same rows are counted. Several runs at
+    once do no harm, and an interrupted run may be repeated. Raise the error of a transaction that lost too many races,
+    or whose database is away; what was yielded before is committed.
     """
     for name in RECEIVED:
         for rows in _purge_received(database, name, before, act):
@@ -52,10 +53,10 @@ def purge(database: Database, before: datetime, act: LongAct | None) -> Iterator
 
 
 def purge_orders(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
-    """Delete settled orders that were submitted and changed last before a time, with their events and notifications;
-    tells, repeats and raises as `purge` does.
+    """Delete settled and cancelled orders that were submitted and last changed before a time, with their events and
+    notifications. Yield, repeat and raise as `purge` does.
 
-    Orders that are pending, unresolved or for a person to look at stay, and those with an undelivered notification.
+    Orders stay if they are pending or unresolved, need a person, or have an undelivered notification.
     """
     last: Position | None = None
     while True:
@@ -90,7 +91,7 @@ def _purge_received(database: Database, name: str, before: datetime, act: LongAc
 def _purge_queries(database: Database, before: datetime, act: LongAct | None) -> Iterator[int]:
     last = 0
     while True:
-        # What an order of these ids has to do with an old query was so before: one that is sent again meanwhile is new.
+        # No lock is needed: an order that an old query polled exists already, and one that is sent meanwhile is new.
         with database.read() as connection:
             found = old_queries(connection, before, last, _QUERIES_AT_ONCE)
             ids = {one for query in found for one in query.ids}

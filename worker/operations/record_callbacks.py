@@ -1,7 +1,7 @@
-"""Recording callbacks: what settles an order is applied, what names an unknown order is kept and matched later.
+"""Record callbacks: apply those that settle an order, and keep those that name an unknown order to match them later.
 
-Of what is refused, of what names an unknown order, and of what is said about orders that are no longer pending, the
-same is recorded once and counted.
+A callback that comes again is only counted if it is refused, names an unknown order, or is about an order that is no
+longer pending.
 """
 
 import json
@@ -44,11 +44,11 @@ from worker.stores.rejected_and_unmatched import (
 def record_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], callbacks: object, source: str, *, waits: bool = True
 ) -> CallbackResult:
-    """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read.
+    """Apply a list of callback bodies, keep those whose order is unknown, and refuse those that cannot be read.
 
-    `callbacks` is what a task was given, whatever it is. After the return the caller matches `result.keys` with
-    the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other. Raises
-    RowsHeld if it does not wait, and somebody else holds one of the orders locked; then nothing has changed.
+    `callbacks` is the argument of a task, of any type. After the return the caller matches `result.keys` with the kept
+    callbacks: an order and its callback may commit at the same moment, and then neither sees the other. Raise RowsHeld
+    if `waits` is false and somebody else has locked one of the orders; then nothing has changed.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -67,9 +67,9 @@ def record_callbacks_within(
     rank: Rank = Rank.RESULT,
     waits: bool = True,
 ) -> CallbackResult:
-    """The same within a transaction of the caller's, who keeps what was refused.
+    """Record callbacks within a transaction of the caller, who keeps the refused ones.
 
-    `rank` is that of the notifications.
+    `rank` applies to the notifications.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
     indexed = [(index, callback) for index, _, callback in read]
@@ -88,9 +88,9 @@ def decide_within(
     *,
     waits: bool = True,
 ) -> CallbackResult:
-    """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
+    """Lock the orders that callbacks name, and decide what the callbacks change. `callbacks` are (index, callback)."""
     possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
-    # A key for each account would be too many: there may be thousands.
+    # A key for each account would be too many: there may be thousands of accounts.
     of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
     named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
     keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
@@ -101,7 +101,7 @@ def decide_within(
 
 
 def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[Saying, int]:
-    """The stored events that say the same as these changes: read under the locks of their orders."""
+    """Read the stored events that say the same as these changes. The orders must be locked."""
     sayings = sayings_of(changes)
     return find_said(connection, sayings, shown_sayings_of(changes)) if sayings else {}
 
@@ -109,7 +109,7 @@ def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[S
 def save_within(
     connection: Connection, rules: Rules, result: CallbackResult, now: datetime, *, rank: Rank = Rank.RESULT
 ) -> None:
-    """Save what callbacks change, and keep those whose order is unknown. `rank` is that of the notifications."""
+    """Save the changes of callbacks, and keep callbacks whose order is unknown. `rank` applies to the notifications."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
     count_repeats(connection, result.repeated)
@@ -121,10 +121,10 @@ def save_within(
 def match_kept_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int], *, waits: bool = True
 ) -> tuple[int, list[OrderKey]]:
-    """Settle orders from kept callbacks with these ids.
+    """Apply the kept callbacks with these ids.
 
-    Returns how many callbacks found their orders, and the keys of orders that learned an id by this. Raises RowsHeld
-    as `record_callbacks` does.
+    Return how many callbacks found their orders, and the keys of orders that learned an id from them. Raise RowsHeld as
+    `record_callbacks` does.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -141,7 +141,7 @@ def match_kept_callbacks(
 
 
 def lock_readable(connection: Connection, kept_ids: Sequence[int]) -> list[tuple[int, str, Callback]]:
-    """Lock these kept callbacks and read them: (id, account, callback). Those that somebody else holds are left out."""
+    """Lock these kept callbacks and read them: (id, account, callback). Leave out those that others have locked."""
     kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
     return [
         (row.id, row.account, replace(one, trust=row.trust, repeats=row.repeats))
@@ -151,29 +151,29 @@ def lock_readable(connection: Connection, kept_ids: Sequence[int]) -> list[tuple
 
 
 def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int]:
-    """The ids of the kept callbacks that name any of these orders."""
+    """Return the ids of the kept callbacks that name any of these orders."""
     with database.read() as connection:
         return find_kept(connection, keys)
 
 
 def find_callbacks_of_known_orders(database: Database, last_id: int, limit: int) -> tuple[list[int], int]:
-    """Of the next `limit` kept callbacks after `last_id`, those whose order is known; and the id to go on from."""
+    """Return which of the next `limit` kept callbacks after `last_id` have a known order, and the next `last_id`."""
     with database.read() as connection:
         return find_kept_of_known_orders(connection, last_id, limit)
 
 
 SOURCE = "reconciler serve"
-"""Of what is refused here, in `rejected_orders`."""
+"""The source, in `rejected_orders`, of what `receive_callbacks` refuses."""
 
 
 @retry_races
 def receive_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], received: Sequence[Callback | Rejection]
 ) -> CallbackResult:
-    """Settle, keep or refuse callbacks, each of which came by the address of its account.
+    """Apply, keep or refuse callbacks, each of which came to the address of its account.
 
-    After the return the caller matches `result.keys` with the kept callbacks. Where somebody holds one of the
-    rows, the caller tries the others without it.
+    After the return the caller matches `result.keys` with the kept callbacks. If somebody has locked one of the rows,
+    the caller tries the others without it.
     """
     callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
     with database.write() as connection:

@@ -1,4 +1,4 @@
-"""Sending notifications once more: of each order how it stands, under the same id where that was sent before."""
+"""Resend notifications: the current state of each order, under the same id if that state was sent before."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,25 +26,26 @@ from worker.stores.recharge_orders import lock_by_ids
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resent:
-    """What became of the orders of one transaction."""
+    """The results of a resend for the orders of one transaction."""
 
     again: int
-    """Notifications that are sent once more, under the same ids."""
+    """Notifications that are sent again, under the same ids."""
     made: int
-    """New ones, of orders that had none of their version."""
+    """New notifications, for orders that had none of their version, or that are renewed."""
     refusals: dict[int, CodedText]
-    """By order id."""
+    """Why an order is refused, by its id."""
 
 
 def resend(
     database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool = False
 ) -> Iterator[Resent]:
-    """Send how these orders stand once more, after all results: 1,000 orders in a transaction.
+    """Send the current state of these orders again, after all results: 1,000 orders in a transaction.
 
-    `renew`: the version of what is sent is raised first, as after a restore, when receivers may know newer ones than
-    the table.
+    With `renew`, the versions of the orders that are sent are raised first. Use it after a restore, when receivers may
+    know newer versions than the table.
 
-    Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
+    Yield the results of each thousand once they are committed. Raise the error of a transaction that lost too many
+    races.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
         done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE], renew=renew)
@@ -55,7 +56,7 @@ def resend(
 @retry_contention
 def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool) -> Resent:
     with database.write() as connection:
-        # Before its notifications, as every transaction locks them that changes an order, or deletes it.
+        # Orders are locked before their notifications, as in every transaction that changes or deletes an order.
         locked = lock_by_ids(connection, set(order_ids))
         left_alone = operator.left_alone(connection, locked)
         chosen = _choose(connection, [one for one in order_ids if one not in left_alone], locked, renew=renew)
@@ -85,7 +86,7 @@ def _choose(connection: Connection, order_ids: Sequence[int], orders: Sequence[O
 
 
 def _raise_versions(connection: Connection, orders: Sequence[Order], now: datetime) -> list[Order]:
-    """Save locked orders under their next version, with no other change; returns them as they are then."""
+    """Save locked orders under their next version, with no other change. Return them as they are then."""
     renewed = [replace(order, version=order.next_version(now)) for order in orders]
     save_orders(connection, [Change(before=old, after=new) for old, new in zip(orders, renewed, strict=True)], now)
     return renewed

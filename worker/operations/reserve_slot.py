@@ -1,7 +1,7 @@
-"""The grant: one short transaction that takes a slot, leases the orders and commits the query's row; then we may send.
+"""Grant a query: one short transaction takes a slot, leases the orders and commits the query's row. Then we may send.
 
-The order of its steps matters. The clocks are read under the slot's lock. The deadline starts before the grant: one
-that started after the commit would let a slow grant reach into the next window.
+The order of the steps matters. The clocks are read under the slot's lock. The deadline starts before the grant. If it
+started after the commit, a slow grant could reach into the next window.
 """
 
 import uuid
@@ -42,11 +42,11 @@ from worker.stores.recharge_orders import lock_free_orders, read_orders
 def choose_due(
     connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
-    """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
+    """Read due orders, and choose those on which the account's next slot is spent. Return None if nothing is due.
 
-    The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
-    ranges is read, and the choice is made again. Where due orders leave positions of a batch free, orders that are not
-    due are read for these.
+    The first page of each index range is read, and a choice is made. If a batch exhausts pages, the next page of those
+    ranges is read, and the choice is made again. If due orders leave positions of a batch free, orders that are not due
+    are read for these positions.
     """
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
     choice = choose(found, state, schedule, now, rules)
@@ -60,12 +60,12 @@ def choose_due(
 
 
 def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
-    """Those of these accounts that have nothing due, back off or are paused, as a read without a lock shows.
+    """Return those of these accounts that have nothing due, back off or are paused, as a read without a lock shows.
 
-    A hint that saves work: an account without a due order has an open slot all the time, and each try to take it is a
-    transaction with locks. A thousand such accounts, once a second each, would keep a machine busy for nothing. So one
-    statement reads all of them, and one more the pauses of those that have any. An account without a row of its own is
-    not among them.
+    This is a hint that saves work. An account without a due order has an open slot all the time, and each try to take
+    the slot is a transaction with locks. A thousand such accounts, tried once a second each, would keep a machine busy
+    for nothing. So one statement reads all accounts, and another one reads the pauses of accounts that have any. An
+    account without a row is not returned.
     """
     if not accounts:
         return set()
@@ -80,19 +80,19 @@ def _random_token() -> str:
 
 
 Chosen = tuple[AccountState, Choice, tuple[Order, ...]]
-"""The account that a slot is spent on, the choice, and the orders, which are locked."""
+"""The account on which a slot is spent, the choice, and the locked orders."""
 Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | None]
-"""Chooses for a slot, whose last query was of this account, at this time; None leaves the slot unspent."""
+"""Chooses for a slot, given the account of its last query, the time and the rules; None leaves the slot unspent."""
 
 
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
-    """Those of these orders that are still there."""
+    """Return those of these orders that still exist."""
     with database.read() as connection:
         return read_orders(connection, order_ids)
 
 
 class Grants:
-    """Takes slots. `new_token` makes the token of a lease: it must never return one twice."""
+    """Takes slots. `new_token` makes the token of a lease, and must never return the same one twice."""
 
     def __init__(
         self,
@@ -102,30 +102,29 @@ class Grants:
         new_token: Callable[[], str] = _random_token,
         choose: Choose | None = None,
     ) -> None:
-        """`choose` says what a slot is taken for: by default the orders of highest priority."""
+        """`choose` decides for which orders a slot is taken: by default, for those of highest priority."""
         self._database = database
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
         self._choose = choose or _choose_in_turn
-        # Computed and cached now, as it takes a while, and not under the lock of the first grant.
+        # This takes a while, so it is computed and cached now, and not under the lock of the first grant.
         prior_schedule(rules)
 
     @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
-        """Take a slot for what is chosen.
+        """Take a slot for the chosen orders, and return the query. The slot's reservation is then committed.
 
-        None where the slot is locked or not yet due, nothing is chosen, or another database wrote the row. A deadlock
-        is retried: nothing was sent yet.
-        Once this returns a query, its reservation is committed.
+        Return None if the slot is locked or not yet due, if nothing is chosen, or if another database wrote the row. A
+        deadlock is retried: nothing was sent yet.
         """
         rules = self._rules
         with self._database.write() as connection:
-            # A pass that finds the slot locked leaves, so none queues for it.
+            # A pass that finds the slot locked gives up, so that passes do not queue for the lock.
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
-            # Under the lock: a clock that is read before a lock wait is stale.
+            # Read under the lock: a clock that was read before a wait for the lock would be stale.
             now = read_clocks(self._database, connection, self._clock)
             row = raise_window_of(connection, row, now, rules)
             (row,) = note_database(connection, [row], now, rules)
@@ -138,10 +137,10 @@ class Grants:
             if chosen is None:
                 return None
             state, choice, orders = chosen
-            # Both outlast the deadline and then run out: nothing has to clean up after a crash.
+            # Lease and reservation outlast the deadline and then run out: nothing has to clean up after a crash.
             mark_lost(connection, row.in_flight_query_id)
             query = add_query(connection, slot, state.account, choice, orders, self._new_token(), now.database)
-            # Of the others, which a person has named, the answer is recorded only.
+            # For the other orders, which a person has named, the answer is only recorded.
             held = [order for order in orders if order.state.may_settle]
             lease(connection, held, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
             reserved = reserve(now, rules, query.token)
@@ -153,7 +152,7 @@ class Grants:
 def _choose_in_turn(
     connection: Connection, slot: SlotKey, last_account: str | None, now: Reading, rules: Rules
 ) -> Chosen | None:
-    """The first account in turn of which orders are due and could be locked, with the choice and these orders."""
+    """Return the first account in turn with due orders that could be locked, the choice, and these orders."""
     states = lock_states(connection, slot.app_ids)
     for account in accounts_in_turn(tuple(slot.app_ids), last_account):
         state = states[account]
@@ -176,8 +175,8 @@ def choose_named(
     ids: Collection[int],
     by: Operator,
 ) -> Chosen | None:
-    """For `Grants`: orders of one account and id kind that a person has named, due or not, in any state; all of them or
-    none. The act is recorded with the grant."""
+    """Choose, for `Grants`, the orders that a person has named: all of them or none, due or not, in any state. They are
+    of one account and id kind. The act is recorded with the grant."""
     states = lock_states(connection, slot.app_ids)
     orders = tuple(one for one in lock_free_orders(connection, ids) if not one.is_leased(now.database))
     if len(orders) < len(ids):

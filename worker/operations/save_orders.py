@@ -1,8 +1,8 @@
-"""Saving changes of orders: the one place where a change is written, with its notification in the same transaction.
-Nothing is sent here.
+"""Save changes of orders. Only this module writes a change, with its notification in the same transaction. Nothing is
+sent here.
 
-Who is notified stands in `notify_endpoints` and not in this process's settings: each that settles an order, a command
-line without them too, notifies of it.
+The table `notify_endpoints`, and not the settings of this process, says who is notified. So every process that settles
+an order notifies, even a command line without those settings.
 """
 
 import secrets
@@ -20,7 +20,8 @@ from worker.stores.recharge_orders import save_changes
 def save_orders(connection: Connection, changes: Iterable[Change], now: datetime, *, rank: Rank = Rank.RESULT) -> None:
     """Write changed orders with their events, and a notification for each change that a reader of the table can see.
 
-    The rows have to be locked. `now` is by the database's clock. Raises RaceLost where a row has changed since.
+    The rows must be locked. `now` is read from the database's clock. Raise RaceLost if a row has changed since it was
+    read.
     """
     listed = list(changes)
     save_changes(connection, listed, now)
@@ -37,5 +38,5 @@ def save_orders(connection: Connection, changes: Iterable[Change], now: datetime
 
 
 def new_event_id() -> str:
-    """An id that no other notification has: `msg_` and 128 random bits."""
+    """Return an id that no other notification has: `msg_` and 128 random bits."""
     return f"msg_{secrets.token_hex(16)}"

@@ -1,4 +1,4 @@
-"""Signing in at the console. A try is counted before its password is checked: many at once get no more of them."""
+"""Sign in at the console. A try is counted before its password is checked, so parallel tries cannot pass the limit."""
 
 import secrets
 from dataclasses import dataclass
@@ -29,26 +29,27 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Try:
-    """A sign-in that is being tried: whose, and from where."""
+    """A try to sign in: the user's name, and the address from which it came."""
 
     name: str
     address: Address | None
 
     @property
     def most(self) -> dict[str, int]:
-        """Of each subject that its failure counts for, how many may fail in a row."""
+        """How many tries in a row may fail, by subject. A failed try counts against its name and its address."""
         return {name_subject(self.name): MOST_BY_NAME, address_subject(self.address): MOST_BY_ADDRESS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """What became of a try before its password was checked. Times are by the database's clock."""
+    """The result of counting a try before its password is checked. Times are by the database's clock."""
 
     now: datetime
     wait_until: datetime | None
-    """It is not to be tried before; None: it was counted as a failure, until `sign_in` says otherwise."""
+    """The earliest time for the try; None if it need not wait. Then it counts as a failure until `sign_in` is called.
+    """
     next_wait_until: datetime | None = None
-    """Until when the next one has to wait, should this one fail."""
+    """Until when the next try must wait if this one fails; None if it need not."""
 
 
 class SignIns:
@@ -59,7 +60,7 @@ class SignIns:
 
     @retry_contention
     def count(self, tried: Try) -> Counted:
-        """Count a try, unless its name or its address has to wait."""
+        """Count a try, unless its name or its address must wait."""
         with self._database.write() as connection:
             failures = store.lock_failures(connection, tried.most)
             now = self._database.now(connection)
@@ -75,9 +76,9 @@ class SignIns:
 
     @retry_contention
     def sign_in(self, tried: Try, user: User, former_token: str | None) -> str:
-        """Sign in a user whose password was right, and take the try back; returns the new token.
+        """Sign in a user whose password was right, and no longer count the try as a failure. Return the new token.
 
-        `former_token` is that of the sign-in which this one replaces. What has ended is deleted.
+        `former_token` belongs to the sign-in that this one replaces. Ended sign-ins and old failures are deleted.
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         with self._database.write() as connection:
@@ -91,13 +92,13 @@ class SignIns:
         return token
 
     def find(self, token: str) -> tuple[SignIn | None, datetime]:
-        """The sign-in of a token, and the time."""
+        """Return the sign-in of a token, or None, and the time by the database's clock."""
         with self._database.read() as connection:
             return store.read_sign_in(connection, digest_of(token)), self._database.now(connection)
 
     @retry_contention
     def note_seen(self, token: str, sign_in: SignIn, now: datetime) -> None:
-        """Note that somebody looks, at most once a minute."""
+        """Record when the user was last seen, at most once a minute."""
         if is_to_be_noted(sign_in, now):
             with self._database.write() as connection:
                 store.note_seen(connection, digest_of(token), now)

@@ -1,9 +1,9 @@
-"""What ticks do besides queries, so much at a time: they flag overdue orders, delete what was delivered long ago, and
-count rows into the totals of the metrics. Any number of processes may do so at once.
+"""Do the work of ticks other than queries, a limited amount at a time: flag overdue orders, delete notifications that
+were delivered long ago, and count rows into the totals of the metrics. Any number of processes may do this at once.
 
-Whatever keeps an order pending long past the age limit (an account that is paused or no longer configured, a platform
-that never answers), a person has to know. So the orders of all accounts are searched, not only of those that this
-worker serves.
+A person must know if an order stays pending long past the age limit, whatever the cause: its account may be paused or
+no longer configured, or the platform may never answer. So the orders of all accounts are searched, and not only those
+that this worker serves.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from worker.stores.pending_orders import has_overdue, lock_overdue
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_FLAGGED = 200
-"""How many orders one transaction flags. Where there are more, the next tick continues."""
+"""The most orders that one transaction flags. If there are more, the next tick continues."""
 _MOST_DELETED = 1_000
 _DELETING_SECONDS = 60.0
 MOST_COUNTED = 2_000
@@ -42,7 +42,7 @@ class OverdueOrders:
         self._rest = Throttle(rules.window_seconds)
 
     def flag_some(self) -> int:
-        """Flag up to 200 overdue orders; returns how many. Where fewer were left, it waits for the next window."""
+        """Flag up to 200 overdue orders, and return how many. If there were fewer, do nothing until the next window."""
         if not self._rest.is_open():
             return 0
         changes = self.flag()
@@ -52,7 +52,7 @@ class OverdueOrders:
 
     @retry_contention
     def flag(self) -> list[Change]:
-        """Flag up to 200 overdue orders now."""
+        """Flag up to 200 overdue orders now, and return the changes."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             before = overdue_before(now, self._rules)
@@ -61,7 +61,7 @@ class OverdueOrders:
         with self._database.write() as connection:
             orders = lock_overdue(connection, before, MOST_FLAGGED)
             changes = [flag_overdue(order, now, self._rules) for order in orders]
-            # Many at once, and none of them is a result.
+            # These may be many at once, and none of them is a result.
             save_orders(connection, changes, now, rank=Rank.BULK)
         for change in changes:
             log.warning(
@@ -76,7 +76,7 @@ class OverdueOrders:
 
 
 class OldDeliveries:
-    """Deletes what was delivered long ago, at most 1,000 rows at a time; safe to share between processes."""
+    """Deletes notifications that were delivered long ago, at most 1,000 at a time; safe to share between processes."""
 
     def __init__(self, database: Database, keep_days: int) -> None:
         self._database = database
@@ -84,7 +84,7 @@ class OldDeliveries:
         self._rest = Throttle(_DELETING_SECONDS)
 
     def delete_some(self) -> int:
-        """Delete up to 1,000 of them; returns how many. Where fewer were left, it waits for a minute."""
+        """Delete up to 1,000 such notifications, and return how many. If there were fewer, do nothing for a minute."""
         if not self._rest.is_open():
             return 0
         deleted = self.delete()
@@ -94,7 +94,7 @@ class OldDeliveries:
 
     @retry_contention
     def delete(self) -> int:
-        """Delete up to 1,000 of them now."""
+        """Delete up to 1,000 such notifications now, and return how many."""
         with self._database.read() as connection:
             old = delivered_before(connection, self._database.now(connection) - self._keep, _MOST_DELETED)
         if not old:
@@ -112,7 +112,7 @@ class MetricCounting:
         self._rest = Throttle(_COUNTING_SECONDS)
 
     def count_some(self) -> None:
-        """Count the next rows of each stream. Where all have caught up, it waits for 15 seconds."""
+        """Count the next rows of each stream. If all streams have caught up, do nothing for 15 seconds."""
         if self._rest.is_open():
             done = [count_further(self._database, stream, self._rules) for stream in Stream]
             if all(done):
@@ -121,12 +121,13 @@ class MetricCounting:
 
 @retry_contention
 def count_further(database: Database, stream: Stream, rules: Rules, *, most: int = MOST_COUNTED) -> bool:
-    """Count the next rows of a stream, at most so many; whether it has caught up: no row that is ready is left.
+    """Count the next rows of a stream, at most `most`. Return whether the stream has caught up: no row that is ready is
+    left.
 
-    A stream begins with the newest rows of its table, and its first totals are seen with all of these: older rows
-    would look like a sudden rate. Raises what a transaction raises that lost too many races, or whose database is away.
+    A stream begins with the newest rows of its table, and its first totals include all of these. Older rows would look
+    like a sudden rate. Raise the error of a transaction that lost too many races, or whose database is away.
     """
-    # Without a row to count nothing is locked and nothing written: SQLite has one writer.
+    # If there is no row to count, nothing is locked or written: SQLite has only one writer.
     with database.read() as connection:
         cursor = metric_totals.read_cursors(connection).get(stream)
         now = database.now(connection)

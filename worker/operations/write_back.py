@@ -1,4 +1,4 @@
-"""The write-back of a query's effects, in one guarded transaction that may be repeated; the query never is."""
+"""Write back the effects of a query in one guarded transaction. The transaction may be repeated; the query never is."""
 
 import random
 from collections.abc import Mapping
@@ -36,10 +36,10 @@ from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspec
 
 
 class _Locked(NamedTuple):
-    """What a write-back holds: the slot and the accounts of the SID, and the clocks as read under their locks."""
+    """The locked rows of a write-back (the slot, the SID's accounts), and the clocks, read under the slot's lock."""
 
     row: SlotRow | None
-    """None where the query's token is no longer the slot's."""
+    """The row of the slot; None if the slot no longer has the query's token."""
     holder: Query
     now: Reading
     states: Mapping[str, AccountState]
@@ -48,10 +48,10 @@ class _Locked(NamedTuple):
 
 
 class WriteBack:
-    """Writes answers and query failures into the database, and what they say of this host."""
+    """Writes answers and query failures into the database, and what they show about this host."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers | None = None) -> None:
-        """`peers` is this process among those that take slots; None: nothing is noted of its host."""
+        """`peers` is this process and the others that take slots. If it is None, nothing is recorded about the host."""
         self._database = database
         self._clock = clock
         self._rules = rules
@@ -59,14 +59,14 @@ class WriteBack:
         self._retry = retry_until(seconds=rules.reservation_seconds)
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write an answer. Repeated while the database is away, until the lease has run out."""
+        """Write an answer. Repeat this while the database is away, until the lease has run out."""
         return self._retry(self._write_answer)(query, answer)
 
     def failed(self, query: Query, error: QueryError) -> QueryEffects:
-        """Write how a query failed; repeated in the same way."""
+        """Write how a query failed. Repeat this as `answered` does."""
         effects = self._retry(self._write_error)(query, error)
         if self._peers is not None and isinstance(error, Unreachable):
-            # After the commit: whoever finds no row of the host takes it for connected.
+            # Set after the commit: a process that finds no row of the host takes the host for connected.
             self._peers.is_connected = False
         return effects
 
@@ -107,7 +107,7 @@ class WriteBack:
             return self._save(connection, query, effects, locked)
 
     def _note_answer(self, connection: Connection, query: Query, now: datetime) -> None:
-        """Note that this host is not refused for the query's account."""
+        """Record that this host is not refused for the query's account."""
         if self._peers is not None and (rows := read_cut_off(connection, host=self._peers.host)):
             is_for_all = self._peers.host in CutOffHosts(rows, now, self._rules).refused_for_all
             note_answer_of_host(connection, self._peers.host, query.account, probe_at=now if is_for_all else None)
@@ -115,7 +115,8 @@ class WriteBack:
     def _note_failure(
         self, connection: Connection, query: Query, error: QueryError, state: AccountState, now: datetime
     ) -> Blame:
-        """Note what a failed query says of this host; `state` is the account's before. Returns its host's blame."""
+        """Record what a failed query shows about this host, and return the host's blame. `state` is the account's state
+        before the failure."""
         if self._peers is None:
             return Blame.NONE
         hosts, peers = CutOffHosts(read_cut_off(connection), now, self._rules), self._peers
@@ -126,11 +127,11 @@ class WriteBack:
 
     def _lock(self, connection: Connection, query: Query) -> _Locked:
         row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
-        # Read after the answer and under the row's lock.
+        # Read after the answer, and under the lock of the slot's row.
         now = read_clocks(self._database, connection, self._clock)
         if row is not None:
             row = raise_window_of(connection, row, now, self._rules)
-        # A stale token settles nothing and moves no slot: the answer is recorded only.
+        # A query with a stale token does not settle orders or move a slot: its answer is only recorded.
         holder = query if row is not None else replace(query, token="")
         states = lock_states(connection, query.sid_accounts)
         is_written = row is not None and row.in_flight_query_id != query.id
@@ -156,7 +157,7 @@ class WriteBack:
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
         """Change orders that the query did not poll."""
         if effects.reset_absences_since is not None:
-            # What one-item answers left out was not absent: it is due at once, in the batch lane.
+            # Orders that one-item answers left out were not absent. They are due at once, in the batch lane.
             names = absent_ids_since(
                 connection, query, effects.reset_absences_since, fewest_orders=FEWEST_IDS_AS_EVIDENCE
             )

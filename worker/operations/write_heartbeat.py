@@ -1,9 +1,9 @@
-"""A worker process says in the database when it last ticked, by a thread of its own.
+"""Write into the database when this worker process last ticked, in a thread of its own.
 
-Neither a message nor a tick writes the row. So a tick that hangs shows by its age, and a broker or a beat that is away,
-during which processes tick by themselves, is not taken for a dead worker. The row says apart from that when the broker
-last answered this process, and when it last received a tick's message; how many messages wait at the broker, and when
-a task last committed its work.
+Neither messages nor ticks write the row. So the age of the last tick shows that a tick hangs. If the broker or the beat
+is away, processes tick by themselves, and the worker does not look dead. The row also says when the broker last
+answered this process, when the process last received a tick's message, how many messages wait at the broker, and when a
+task last committed its work.
 """
 
 import os
@@ -35,41 +35,41 @@ from worker.stores.accounts import (
 log = structlog.stdlib.get_logger(__name__)
 
 FORGOTTEN_AFTER = timedelta(minutes=10)
-"""A row that was not written for so long is deleted: its process was killed, or its host is gone."""
+"""A row that was not written for this long is deleted: its process was killed, or its host is gone."""
 _CUT_OFF_FORGOTTEN_AFTER = timedelta(days=1)
 _TICKED_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
-"""A process whose row shows no later tick takes no slot: the others take its share."""
+"""A process whose last tick is older takes no slots: the others take its share."""
 _BEFORE_FIRST_TICK_SECONDS = 1.0
-"""A worker that has just started is shown soon after its first tick."""
+"""The time between two writes before the first tick, so that a new worker is shown soon after its first tick."""
 _LONGEST_HOST = 90
-"""The name, with process id and start, fits into its column."""
+"""The most characters of a host's name: it must fit into a column, together with the process id and the start."""
 
 
 def host_name() -> str:
-    """What this host is called in `worker_processes`; in a container, its own name."""
+    """Return the name of this host in `worker_processes`; in a container, the name of the container."""
     return socket.gethostname()[:_LONGEST_HOST]
 
 
 @dataclass(kw_only=True, slots=True)
 class Peers:
-    """This process among all that take slots, as the timer of its row last read them."""
+    """This process and all processes that take slots, as the thread that writes this process's row last read them."""
 
     host: str = field(default_factory=host_name)
     credentials: str = ""
     """A digest of this host's credentials."""
     own: str = ""
-    """This process's name; empty before its row is written."""
+    """This process's name; empty until its row is written."""
     processes: Mapping[str, PollingProcess] = field(default_factory=dict)
-    """By name."""
+    """The processes that take slots, by name."""
     is_connected: bool = True
     """Whether this host can connect to the platform, as far as this process knows."""
     deployment: str = ""
-    """The random id of the database; empty before it was read."""
+    """The random id of the database; empty until it is read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signs:
-    """How many seconds ago something last happened in this process, None where it never has; and what waits."""
+    """How many seconds ago something last happened in this process, None if it never has; and how much waits."""
 
     tick: Callable[[], float | None]
     """A tick ended without an error."""
@@ -78,18 +78,18 @@ class Signs:
     broker_asked: Callable[[], float | None]
     broker_answered: Callable[[], float | None]
     queue_empty: Callable[[], float | None]
-    """No order was found to wait at the broker."""
+    """The queue of orders at the broker was found empty."""
     taken_in: Callable[[], float | None]
     """A task's work was committed."""
     other_deployment: Callable[[], float | None]
     """Another deployment was found to use the same queues."""
     orders_waiting: Callable[[], int | None]
-    """How many messages wait in the queue of orders; None if it is not known."""
+    """How many messages wait in the queue of orders; None if unknown."""
     ticks_waiting: Callable[[], int | None]
 
 
 class Heartbeat:
-    """Writes this process's row every few seconds, from its start to `close`. To be made after the fork."""
+    """Writes this process's row every few seconds, until `close`. Make it after the fork."""
 
     def __init__(
         self,
@@ -102,18 +102,18 @@ class Heartbeat:
         peers: Peers | None = None,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`accounts` are the names of those in the settings. `peers` is kept up to date."""
+        """`accounts` are the names of the accounts in the settings. `peers` is kept up to date."""
         self._database = database
         self._clock = clock
         self._signs = signs
-        # Whatever their order in a file: processes with the same accounts share the slots.
+        # Sorted, because processes with the same accounts share the slots, whatever their order in a file.
         self._accounts = tuple(sorted(accounts))
         self._peers = peers or Peers()
         self._period = period_seconds
         self._started = time.monotonic()
         self._host, self._pid = self._peers.host, os.getpid()
         self.name = f"{self._host}:{self._pid}:{clock.now():%Y%m%dT%H%M%S.%f}"
-        """Of its row."""
+        """The name of this process in its row."""
         self._started_at: datetime | None = None
         self._is_written = False
         self._closing = threading.Event()
@@ -121,10 +121,10 @@ class Heartbeat:
         self._thread = watchdog.start_thread(self._run, name="heartbeat")
 
     def close(self) -> None:
-        """Write no more, and delete the row: this process ends in order. Raises nothing."""
+        """Stop writing, and delete the row, because this process ends normally. Never raise."""
         self._closing.set()
         self._thread.join()
-        # A database that was away a moment ago is not waited for: others delete the row later.
+        # If the database was away a moment ago, do not wait for it: other processes delete the row later.
         if self._is_written:
             self._guarded(lambda: _delete(self._database, self.name))
 
@@ -147,7 +147,7 @@ class Heartbeat:
             name=self.name,
             host=self._host,
             pid=self._pid,
-            # As it was first written: a clock that is stepped does not make this another process.
+            # The start as it was first written: a stepped clock must not make this look like another process.
             started_at=self._started_at or now - timedelta(seconds=time.monotonic() - self._started),
             last_tick_at=_before(now, signs.tick()),
             written_at=now,
@@ -167,7 +167,8 @@ class Heartbeat:
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:
-        """Whether it was done. A database that is away is tried again; ticks say in the log that it is."""
+        """Do `act`, and return whether that succeeded. If the database is away, the next call tries again; ticks log
+        that it is away."""
         try:
             act()
         except Exception as error:
@@ -183,10 +184,10 @@ def _before(now: datetime, seconds: float | None) -> datetime | None:
 
 @retry_contention
 def _write(database: Database, row_at: Callable[[datetime], WorkerRow], peers: Peers, *, begins: bool) -> datetime:
-    """Write the row as it is at the database's time, and read what `peers` holds; returns when its process started.
+    """Write the row as it is at the database's time, and read the fields of `peers`. Return when the process started.
 
-    If it `begins`, it forgets what is known of its host with other credentials, and of hosts that were not tried for
-    long.
+    If the process `begins`, also delete the rows of its host with other credentials, and the rows of hosts that were
+    not tried for long.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -195,7 +196,7 @@ def _write(database: Database, row_at: Callable[[datetime], WorkerRow], peers: P
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
         if begins:
             delete_outdated_cut_off(connection, peers.host, peers.credentials, now - _CUT_OFF_FORGOTTEN_AFTER)
-        # A tick that lies ahead is the mark of a clock that was set back since.
+        # A tick that lies further in the future shows that a clock was set back since.
         latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
         peers.processes = read_processes(connection, now - _TICKED_WITHIN, latest, peers.processes)
         peers.deployment = read_deployment(connection)

@@ -1,8 +1,9 @@
-"""What is kept of accounts: slots, states, pauses, observations and poll schedules, and the processes that serve them.
+"""Store accounts: slots, states, pauses, observations, poll schedules, and the processes that serve them.
 
-A query depends on two rows: the slot's in `query_budgets`, the account's in `account_states`. A transaction locks
-the slot's first, so that no deadlock can arise. Schedules are texts here; `worker.domain.scheduling.stored_json` reads
-and writes them. Each worker process writes its own row, and deletes those that are no longer written.
+A query depends on two rows: its slot's row in `query_budgets` and its account's row in `account_states`. A transaction
+locks the slot's row first, so that no deadlock can arise. Schedules are texts here;
+`worker.domain.scheduling.stored_json` reads and writes them. Each worker process writes its own row, and deletes rows
+that are no longer written.
 """
 
 import math
@@ -34,7 +35,7 @@ _CUT_OFF = select(*(CUT_OFF.c[field.name] for field in fields(CutOff)))
 _CUT_OFF_HOST = _CUT_OFF.where(CUT_OFF.c.host == bindparam("its_host"))
 MICROSECONDS = 1_000_000
 
-# Made once: SQLAlchemy would take as long to make them as the database to run them.
+# Made once: to make these statements takes as long as to run them.
 _SLOT = select(*_SLOT_COLUMNS).where(BUDGETS.c.account_sid == bindparam("sid"), BUDGETS.c.slot == bindparam("number"))
 _LOCK_SLOT = _SLOT.with_for_update()
 _LOCK_FREE_SLOT = _SLOT.with_for_update(skip_locked=True)
@@ -49,32 +50,33 @@ _SAVE_STATE = update(STATES).where(STATES.c.account == bindparam("saved_account"
 
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
-    """All rows of these SIDs, without a lock: those of another deployment's slots as well."""
+    """Return all slot rows of these SIDs, without a lock. They include slots of other deployments."""
     rows = connection.execute(select(*_SLOT_COLUMNS).where(one_of(connection, BUDGETS.c.account_sid, sids)))
     return [_to_slot_row(row) for row in rows]
 
 
 def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str, float]:
-    """Each SID's longest window, in seconds, of its first slots; without those whose rows hold none yet."""
+    """Return each SID's longest window, in seconds, of its first slots, without SIDs whose rows have none yet."""
     longest = select(BUDGETS.c.account_sid, func.max(BUDGETS.c.window_us)).where(BUDGETS.c.slot < slots_per_sid)
     rows = connection.execute(longest.group_by(BUDGETS.c.account_sid)).all()
     return {sid: window_us / MICROSECONDS for sid, window_us in rows if window_us is not None}
 
 
 def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> list[SlotRow]:
-    """Lock these rows, in the order of their ids; those that somebody else holds are waited for, or left out."""
+    """Lock these rows in the order of their ids, and read them. With `waits`, wait for rows that others have locked;
+    otherwise leave them out."""
     statement = select(*_SLOT_COLUMNS).where(BUDGETS.c.id.in_(ids)).order_by(BUDGETS.c.id)
     return [_to_slot_row(row) for row in connection.execute(statement.with_for_update(skip_locked=not waits))]
 
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
-    """Lock a slot's row, or return None at once where somebody else holds it or it does not exist."""
+    """Lock and read a slot's row. Return None at once if somebody else has locked it, or it does not exist."""
     row = connection.execute(_LOCK_FREE_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None else _to_slot_row(row)
 
 
 def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str) -> SlotRow | None:
-    """Lock a slot's row, waiting for it; None where the token is no longer the slot's."""
+    """Lock a slot's row, and wait for it if need be. Return None if the slot has another token by now."""
     row = connection.execute(_LOCK_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None or row.token != token else _to_slot_row(row)
 
@@ -85,20 +87,20 @@ def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) ->
 
 
 def save_provenance(connection: Connection, row_id: int, provenance: Provenance) -> None:
-    """Write in which database a locked slot's row is."""
+    """Write which database a locked slot's row is in."""
     connection.execute(_SAVE_SLOT, {"row_id": row_id, **_provenance_values(provenance)})
 
 
 def save_turn(
     connection: Connection, row_id: int, slot: Slot, now: datetime, *, query_id: int | None, account: str
 ) -> None:
-    """The same as `save_slot`, with which query is under way in the slot, and whose turn it was."""
+    """Write what `save_slot` writes, and also the query in flight in the slot and the account whose turn it was."""
     turn = {"in_flight_query_id": query_id, "last_account": account}
     connection.execute(_SAVE_SLOT, {"row_id": row_id, **_to_values(slot), **turn, "updated_at": now})
 
 
 def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenance: Provenance, now: datetime) -> None:
-    """Add the row of a slot that has none."""
+    """Add a row for a slot that has none."""
     values = {**_to_values(slot), **_provenance_values(provenance)}
     connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **values, updated_at=now))
 
@@ -114,10 +116,10 @@ def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
 
 
 def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping[str, Any]]) -> list[AccountState]:
-    """The states that these rows hold, with their pauses. The rows have all of `STATE_COLUMNS`, or some.
+    """Return the states of these rows, with their pauses. The rows have all or some of `STATE_COLUMNS`.
 
-    The pauses are read after a row is locked. A statement that joins them and waits for the lock would return them as
-    they were before it waited, and miss a pause that was committed meanwhile.
+    The pauses are read after the rows are locked. A statement that joined them and waited for the lock would return the
+    pauses from before the wait, and miss one that was committed meanwhile.
     """
     states, found = [dict(row) for row in rows], defaultdict[str, list[Pause]](list)
     if paused := [state["account"] for state in states if state.pop("has_pauses")]:
@@ -127,7 +129,7 @@ def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping
 
 
 def save_state(connection: Connection, before: AccountState, after: AccountState) -> None:
-    """Write what has changed in a locked account's row, and all of its pauses if any has changed."""
+    """Write the changed columns of a locked account's row, and all its pauses if any of them has changed."""
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in STATE_FIELDS)
     changed = {name: new for name, old, new in pairs if new != old}
     if after.pauses != before.pauses:
@@ -137,7 +139,7 @@ def save_state(connection: Connection, before: AccountState, after: AccountState
 
 
 def save_pauses(connection: Connection, states: Collection[AccountState]) -> None:
-    """Write all pauses of these locked accounts, of which there is one or more."""
+    """Write all pauses of these locked accounts. There must be at least one account."""
     accounts = [state.account for state in states]
     connection.execute(delete(PAUSES).where(one_of(connection, PAUSES.c.account, accounts)))
     rows = [{"account": state.account, **asdict(pause)} for state in states for pause in state.pauses]
@@ -164,7 +166,7 @@ def _provenance_values(provenance: Provenance) -> dict[str, object]:
 
 
 def _to_slot_row(row: Any) -> SlotRow:
-    # By position and not by name: a tick reads the row of every slot.
+    # Read by position, which is faster than by name: a tick reads the row of every slot.
     row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, *rest = row
     window_us, identity, changes = rest
     slot = Slot(
@@ -194,7 +196,7 @@ _NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class LearnedText(NamedTuple):
-    """An account's row: what was learned, as text, and when its schedule was last computed."""
+    """The row of an account's schedule: what was learned, as text, and when the schedule was last computed."""
 
     learned: str
     computed_at: datetime
@@ -207,7 +209,7 @@ def add_observation_texts(connection: Connection, texts: Mapping[str, str], now:
 
 
 def read_oldest_observations(connection: Connection, account: str, most: int) -> tuple[list[int], list[str], bool]:
-    """The account's oldest rows of observations, at most `most`: their ids, their texts, and whether these are all."""
+    """Return the ids and texts of the account's oldest `most` rows of observations, and whether it has no others."""
     oldest = (
         select(OBSERVATIONS.c.id, OBSERVATIONS.c.observations)
         .where(OBSERVATIONS.c.account == account)
@@ -224,19 +226,19 @@ def drop_observations(connection: Connection, ids: Collection[int]) -> None:
 
 
 def first_with_observations(connection: Connection, accounts: Sequence[str]) -> str | None:
-    """One of these accounts that has observations; None where none has."""
+    """Return one of these accounts that has observations; None if none has."""
     first = connection.scalar(held_of(connection, OBSERVATIONS.c.account, accounts).limit(1)) if accounts else None
     return None if first is None else str(first)
 
 
 def read_computed_at(connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
-    """When the schedule of each of these accounts was last computed; without those that have none."""
+    """Return when the schedule of each of these accounts was last computed. Accounts without one are left out."""
     ours = select(SCHEDULES.c.account, SCHEDULES.c.computed_at).where(one_of(connection, SCHEDULES.c.account, accounts))
     return {row.account: row.computed_at for row in connection.execute(ours)}
 
 
 def read_schedule_row(connection: Connection, account: str) -> tuple[datetime, str]:
-    """When the schedule of an account that has one was last computed, and the schedule as text."""
+    """Return when an account's schedule, which must exist, was last computed, and the schedule as text."""
     row = connection.execute(
         select(SCHEDULES.c.computed_at, SCHEDULES.c.schedule).where(SCHEDULES.c.account == account)
     ).one()
@@ -244,7 +246,7 @@ def read_schedule_row(connection: Connection, account: str) -> tuple[datetime, s
 
 
 def lock_learned(connection: Connection, account: str) -> LearnedText | None:
-    """The account's row, locked; None where somebody else has it. A missing row is added."""
+    """Lock the account's row, and add it if it is missing. Return None if others have locked it."""
     statement = select(SCHEDULES.c.learned, SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account)
     locking = statement.with_for_update(skip_locked=True)
     row = connection.execute(locking).one_or_none()
@@ -255,15 +257,15 @@ def lock_learned(connection: Connection, account: str) -> LearnedText | None:
 
 
 def save_learned(connection: Connection, account: str, computed_at: datetime, texts: Mapping[str, str]) -> None:
-    """Write a locked row's time, and the texts that change, by column name."""
+    """Write the time of a locked row, and the texts that change, given by column name."""
     values = {"computed_at": computed_at, **texts}
     connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(values))
 
 
 def save_worker(connection: Connection, row: WorkerRow) -> None:
-    """Write a process's row; begin it where it is missing."""
+    """Update a process's row, or insert it if it is missing."""
     values = asdict(row)
-    # These stay the same as long as the process lives, and there may be many: they are not written every few seconds.
+    # The accounts stay the same while the process lives, and may be many, so they are not written every few seconds.
     accounts = ",".join(values.pop("accounts") or ())
     if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
         connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
@@ -272,9 +274,9 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
 def read_processes(
     connection: Connection, since: datetime, until: datetime, known: Mapping[str, PollingProcess]
 ) -> dict[str, PollingProcess]:
-    """The processes whose last tick ended between these times, unless something in them hangs, by name.
+    """Return, by name, the processes whose last tick ended between these times and in which nothing hangs.
 
-    A process that is `known` is not read again: its accounts stay the same, and there may be many.
+    A process that is `known` is not read again: its accounts stay the same, and may be many.
     """
     is_well = WORKERS.c.last_tick_at.between(since, until) & WORKERS.c.hanging_since.is_(None)
     names = list(connection.scalars(select(WORKERS.c.name).where(is_well)))
@@ -288,43 +290,43 @@ def read_processes(
 
 
 def read_cut_off(connection: Connection, *, host: str | None = None) -> list[CutOff]:
-    """What is known of the hosts whose queries fail, or of one of them, without a lock."""
+    """Read the rows of the hosts whose queries fail, or of one such host, without a lock."""
     statement = _CUT_OFF if host is None else _CUT_OFF_HOST
     return [CutOff(**row) for row in connection.execute(statement, {"its_host": host}).mappings()]
 
 
 def save_cut_off(connection: Connection, row: CutOff) -> None:
-    """Write a row of a host; begin it where it is missing."""
+    """Update a row of a host, or insert it if it is missing."""
     values = asdict(row)
     if connection.execute(_update_cut_off(row.host, row.account).values(values)).rowcount == 0:
         connection.execute(insert(CUT_OFF).values(values))
 
 
 def note_answer_of_host(connection: Connection, host: str, account: str, *, probe_at: datetime | None) -> None:
-    """Delete the row of a host for the account that was answered, and note the answer in its others, which are tried
-    again at `probe_at`; None: when they would be."""
+    """Delete the host's row for the account that was answered, and note the answer in the host's other rows. Their next
+    try is at `probe_at`; if this is None, its time does not change."""
     others = {"is_answered": True} | ({} if probe_at is None else {"probe_at": probe_at})
     refused = (CUT_OFF.c.host == host) & (CUT_OFF.c.account != NOT_CONNECTED)
-    # All of them first: two answers at once lock the rows in one order.
+    # All rows are updated first, so that two answers at the same time lock them in the same order.
     connection.execute(update(CUT_OFF).where(refused, ~CUT_OFF.c.is_answered).values(others))
     connection.execute(delete(CUT_OFF).where(refused, CUT_OFF.c.account == account))
 
 
 def try_hosts_at(connection: Connection, account: str, now: datetime) -> None:
-    """Have hosts that are cut off from an account tried now: those that may be cut off from all accounts, too."""
+    """Make the next try due now for hosts that are cut off from an account, or may be cut off from all accounts."""
     its = (CUT_OFF.c.account == account) | ~CUT_OFF.c.is_answered
     connection.execute(update(CUT_OFF).where(its).values(probe_at=now))
 
 
 def claim_connection(connection: Connection, host: str, now: datetime, every: timedelta) -> bool | None:
-    """Take the next try of a host to connect; returns whether it was due, and is ours; None if the host has no row."""
+    """Claim a host's next try to connect. Return whether it was due and is ours now; None if the host has no row."""
     row = next((one for one in read_cut_off(connection, host=host) if one.account == NOT_CONNECTED), None)
     if row is None:
         return None
-    # One that lies far ahead is due as well: a clock was set back.
+    # A try that lies far in the future is due as well: a clock was set back.
     if now < row.probe_at <= now + 2 * every:
         return False
-    # Another process may have taken it since.
+    # Another process may have claimed the try since the read.
     taken = _update_cut_off(host, NOT_CONNECTED).where(CUT_OFF.c.probe_at == row.probe_at)
     return connection.execute(taken.values(probe_at=now + every, tries=row.tries + 1)).rowcount > 0
 
@@ -335,18 +337,18 @@ def delete_not_connected(connection: Connection, host: str) -> None:
 
 
 def delete_outdated_cut_off(connection: Connection, host: str, credentials: str, before: datetime) -> None:
-    """Delete the rows of a host that has other credentials by now, and all whose next try was due before a time."""
+    """Delete the host's rows that have other credentials, and all rows whose next try was due before a time."""
     is_outdated = (CUT_OFF.c.host == host) & (CUT_OFF.c.credentials != credentials)
     connection.execute(delete(CUT_OFF).where(is_outdated | (CUT_OFF.c.probe_at < before)))
 
 
 def read_unreachable(connection: Connection) -> list[str]:
-    """The accounts that back off because of a query without a connection."""
+    """Return the accounts that back off because a query got no connection."""
     return list(connection.scalars(select(STATES.c.account).where(STATES.c.backoff_unreachable)))
 
 
 def read_refused(connection: Connection) -> list[str]:
-    """The accounts whose last query was refused for their configuration."""
+    """Return the accounts whose last query was refused because of their configuration."""
     return list(connection.scalars(select(STATES.c.account).where(STATES.c.configuration_refused)))
 
 
@@ -365,8 +367,8 @@ def delete_worker(connection: Connection, name: str) -> None:
 
 
 def delete_unwritten(connection: Connection, before: datetime) -> None:
-    """Delete the rows that were last written before a time."""
-    # Read first, and by name: a search that deletes would lock every row of the table on MariaDB.
+    """Delete the rows of processes that were last written before a time."""
+    # The names are read first: on MariaDB a DELETE that searches would lock every row of the table.
     old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
     for name in old:
         connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))

@@ -1,9 +1,9 @@
-"""The statement that reads candidates: the due orders from which the next query is chosen.
+"""Build the statement that reads candidates: the due orders from which the next query is chosen.
 
-It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket, due_at): the rows
-that became due first, and of some ranges those that became due last; or, for positions that are free, those that become
-due next. So it reads the same number of rows whatever the size of the table. `:account` and `:now` are its parameters;
-everything else is written out, as there are dozens of ranges in one statement.
+The statement reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket,
+due_at): the rows that became due first, and in some ranges also those that became due last. To fill free positions, it
+reads the rows that become due next. So it reads the same number of rows, whatever the size of the table. Its parameters
+are `:account` and `:now`. Everything else is written out, because one statement has dozens of ranges.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ _PAGE = """\
     LIMIT {most}
 )
 """
-# SQLite takes ORDER BY and LIMIT inside a union only in a subquery, which MariaDB would materialise each time.
+# SQLite accepts ORDER BY and LIMIT inside a union only in a subquery. MariaDB would materialise each subquery.
 _SQLITE_PAGE = "SELECT * FROM {page}"
 
-# One lateral read for all ranges: to plan a read for each took PostgreSQL longer than to run them all.
+# One lateral read serves all ranges: PostgreSQL took longer to plan a read for each range than to run them all.
 _POSTGRESQL_PAGES = """\
 SELECT page_{number}.*
 FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, age_bucket)
@@ -41,8 +41,8 @@ JOIN LATERAL (
 ) AS page_{number} ON true
 """
 
-# By an index of its own, ix_recharge_orders_checked. An unresolved order is polled once more after a callback that is
-# only a hint.
+# This read has its own index, ix_recharge_orders_checked. An unresolved order is polled once more after a callback that
+# is only a hint.
 _CHECKED = """\
 SELECT * FROM (
     SELECT {columns}
@@ -55,12 +55,12 @@ SELECT * FROM (
 """
 
 _DUE = "due_at <= :now"
-# An order that another query holds becomes due when its lease runs out: it is read past.
+# An order that another query leases becomes due when the lease runs out; it is skipped.
 _NOT_DUE = "due_at > :now AND lease_token IS NULL"
 
 
 def candidates_sql(kind: str, pages: Pages) -> str:
-    """The statement for a kind of database (`postgresql`, `mysql`, `mariadb` or `sqlite`) that reads these pages."""
+    """Return the statement that reads these pages. `kind` is `postgresql`, `mysql`, `mariadb` or `sqlite`."""
     parts: list[str] = []
     for end, some, direction, when in (
         ("first", pages.first, "ASC", _DUE),

@@ -24,7 +24,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
-    """How far each stream was counted; those that were not begun are missing."""
+    """Return how far each stream was counted. Streams that have not begun are left out."""
     rows = connection.execute(select(CURSORS.c.stream, CURSORS.c.counted_id, CURSORS.c.counted_at))
     return {
         Stream(row.stream): Cursor(counted_id=row.counted_id, counted_at=row.counted_at)
@@ -34,7 +34,7 @@ def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
 
 
 def begin(connection: Connection, stream: Stream, most: int) -> None:
-    """Begin a stream before the newest `most` rows of its table. Raises IntegrityError if somebody else began it."""
+    """Begin a stream with the newest `most` rows of its table. Raise IntegrityError if somebody else has begun it."""
     ids = METADATA.tables[stream].c.id
     before = connection.scalar(select(ids).order_by(ids.desc()).offset(most).limit(1))
     values = {"stream": stream.value, "counted_id": before or 0, "counted_at": _LONG_AGO}
@@ -42,7 +42,7 @@ def begin(connection: Connection, stream: Stream, most: int) -> None:
 
 
 def lock_cursor(connection: Connection, stream: Stream) -> Cursor | None:
-    """Lock and read the cursor of a stream that has begun; None where somebody else holds it: they count these rows."""
+    """Lock and read the cursor of a stream that has begun. Return None if another process has locked it and counts."""
     chosen = select(CURSORS.c.counted_id, CURSORS.c.counted_at).where(CURSORS.c.stream == stream.value)
     row = connection.execute(chosen.with_for_update(skip_locked=True)).one_or_none()
     return None if row is None else Cursor(counted_id=row.counted_id, counted_at=row.counted_at)
@@ -55,19 +55,22 @@ def save_cursor(connection: Connection, stream: Stream, cursor: Cursor) -> None:
 
 
 def next_queries(connection: Connection, cursor: Cursor, most: int) -> list[QueryToCount]:
-    """The next queries behind a cursor, by id."""
+    """Return the next queries after a cursor, in the order of their ids."""
     columns = [QUERIES.c[name] for name in ("id", "account", "outcome", "order_count", "answered_at", "status_msg")]
     page = _behind(select(*columns, QUERIES.c.sent_at.label("at")), QUERIES.c.id, cursor, most)
     return [QueryToCount(**row) for row in connection.execute(page).mappings()]
 
 
 def next_events(connection: Connection, cursor: Cursor, most: int) -> list[EventToCount]:
-    """The next events behind a cursor, by id; those that settled an order with what is counted of it."""
+    """Return the next events after a cursor, in the order of their ids.
+
+    Events that settled an order have its account and submission time.
+    """
     columns = [EVENTS.c[name] for name in ("id", "at", "kind", "source", "to_state", "order_id")]
     page = _behind(select(*columns), EVENTS.c.id, cursor, most).subquery()
     settled = and_(page.c.kind == EventKind.SETTLED, ORDERS.c.id == page.c.order_id)
     shown = [page.c[name] for name in ("id", "at", "source", "to_state")]
-    # Not by a join, for which PostgreSQL would read the whole table of orders as long as that is small.
+    # Subqueries, not a join: for a join PostgreSQL would read the whole table of orders while this table is small.
     of_order = (
         select(ORDERS.c[name]).where(settled).scalar_subquery().label(name) for name in ("account", "submitted_at")
     )
@@ -76,7 +79,7 @@ def next_events(connection: Connection, cursor: Cursor, most: int) -> list[Event
 
 
 def next_rejected(connection: Connection, cursor: Cursor, most: int) -> list[RejectedToCount]:
-    """The next rows of refused input behind a cursor, by id."""
+    """Return the next rows of refused input after a cursor, in the order of their ids."""
     columns = (REJECTED.c.id, REJECTED.c.source, REJECTED.c.received_at.label("at"))
     page = _behind(select(*columns), REJECTED.c.id, cursor, most)
     return [RejectedToCount(**row) for row in connection.execute(page).mappings()]
@@ -93,7 +96,7 @@ def read_values(connection: Connection) -> dict[TotalKey, float]:
 
 
 def add_to_totals(connection: Connection, added: Mapping[TotalKey, float], replaced: Mapping[TotalKey, float]) -> None:
-    """Add to some totals, and write others. Their stream's cursor has to be locked: no other stream has the same."""
+    """Add to some totals and replace others. Only one stream has these totals, and its cursor must be locked."""
     known = _known(connection, [*added, *replaced])
     _write(connection, added, known, TOTALS.c.value + bindparam("new_value", type_=TOTALS.c.value.type))
     _write(connection, replaced, known, bindparam("new_value", type_=TOTALS.c.value.type))

@@ -1,5 +1,5 @@
-"""Notifications and their endpoints, between rows and values: written with the change of their order, claimed, sent,
-and noted how they ended."""
+"""Store notifications and their endpoints: write notifications with the change of their order, claim them, and record
+the results of their deliveries."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
@@ -38,7 +38,7 @@ _ENDPOINTS_OF = _ENDPOINTS.where(ENDPOINTS.c.account.in_(bindparam("accounts", e
 
 
 def read_endpoints(connection: Connection, accounts: Collection[str] | None = None) -> dict[str, Endpoint]:
-    """The endpoints of these accounts, or of all, by account; those that have none are missing."""
+    """Return the endpoints of these accounts, or of all, by account. Accounts without an endpoint are left out."""
     if accounts is None:
         rows = connection.execute(_ENDPOINTS)
     else:
@@ -47,20 +47,20 @@ def read_endpoints(connection: Connection, accounts: Collection[str] | None = No
 
 
 def lock_endpoint(connection: Connection, account: str) -> Endpoint | None:
-    """Lock and read an account's endpoint; None where it has none."""
+    """Lock and read an account's endpoint. Return None if it has none."""
     chosen = select(*_ENDPOINT_COLUMNS).where(ENDPOINTS.c.account == account).with_for_update()
     row = connection.execute(chosen).mappings().one_or_none()
     return None if row is None else Endpoint(**row)
 
 
 def save_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
-    """Write an endpoint's row, which is there."""
+    """Update an endpoint's row, which must exist."""
     chosen = update(ENDPOINTS).where(ENDPOINTS.c.account == endpoint.account)
     connection.execute(chosen.values(**asdict(endpoint), updated_at=now))
 
 
 def add_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
-    """Insert an endpoint's row. Raises IntegrityError where there is one."""
+    """Insert an endpoint's row. Raise IntegrityError if there is one."""
     connection.execute(insert(ENDPOINTS).values(**asdict(endpoint), updated_at=now))
 
 
@@ -80,13 +80,13 @@ def add_notifications(connection: Connection, added: Iterable[NewNotification], 
 
 
 def to_notification(row: Any) -> Notification:
-    """The notification that a row of `NOTIFICATION_COLUMNS` holds."""
+    """Return the notification in a row of `NOTIFICATION_COLUMNS`."""
     values = dict(zip(_FIELDS, row, strict=True))
     return Notification(**{**values, "rank": Rank(values["rank"])})
 
 
 def lock_notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
-    """Lock and read the notifications of these orders that are left, in the order of their ids."""
+    """Lock and read the notifications of these orders that still exist, in the order of their ids."""
     return _lock(connection, one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
 
 
@@ -96,46 +96,46 @@ def _lock(connection: Connection, condition: ColumnElement[bool]) -> list[Notifi
 
 
 def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
-    """Make notifications pending, whatever became of them, as if they had never been tried; after all results."""
+    """Make notifications pending, whatever their state, as if they had never been tried. They go after all results."""
     if ids:
         chosen = update(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
         connection.execute(chosen.values(**_never_tried(now), state=NotificationState.PENDING, delivered_at=None))
 
 
 def next_delayed(connection: Connection, account: str, after: int, most: int) -> Sequence[int]:
-    """The ids of an account's next pending notifications that have failed, behind an id, without a lock."""
+    """Return the ids of an account's next pending notifications after an id that have failed. Lock nothing."""
     delayed = _pending_of(account).where(NOTIFICATIONS.c.tries > 0, NOTIFICATIONS.c.id > after)
     return connection.scalars(delayed.order_by(NOTIFICATIONS.c.id).limit(most)).all()
 
 
 def begin_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
-    """Make pending notifications due, as if they had never failed. A delivery that is under way goes on."""
+    """Make pending notifications due, as if they had never failed. A delivery that is under way continues."""
     chosen = one_of(connection, NOTIFICATIONS.c.id, ids) & (NOTIFICATIONS.c.state == NotificationState.PENDING)
     if ids:
         connection.execute(update(NOTIFICATIONS).where(chosen).values(_never_tried(now)))
 
 
 def next_unreceived(connection: Connection, account: str, most: int) -> Sequence[int]:
-    """The ids of some notifications of an account that are pending or given up, without a lock."""
+    """Return the ids of some notifications of an account that are pending or were given up. Lock nothing."""
     pending = connection.scalars(_pending_of(account).limit(most)).all()
     given_up = select(NOTIFICATIONS.c.id).where(GAVE_UP, NOTIFICATIONS.c.account == account)
     return pending or connection.scalars(given_up.limit(most)).all()
 
 
 def changed_at(connection: Connection, ids: Collection[int]) -> dict[int, datetime]:
-    """When the orders changed that these notifications are about, by the notification."""
+    """Return when the order of each of these notifications changed, by the notification's id."""
     chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
     return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
 
 def delivered_before(connection: Connection, before: datetime, most: int) -> Sequence[int]:
-    """The ids of notifications that were delivered before a time, the oldest first, without a lock."""
+    """Return the ids of notifications that were delivered before a time, the oldest first. Lock nothing."""
     old = select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.delivered_at < before)
     return connection.scalars(old.order_by(NOTIFICATIONS.c.delivered_at).limit(most)).all()
 
 
 def delete_notifications(connection: Connection, ids: Collection[int], *, delivered_only: bool = False) -> int:
-    """Delete notifications; returns how many were there. `delivered_only`: not those that were resent meanwhile."""
+    """Delete notifications, and return how many existed. `delivered_only` keeps those that were resent meanwhile."""
     if not ids:
         return 0
     chosen = delete(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
@@ -149,26 +149,26 @@ def _never_tried(now: datetime) -> dict[str, Any]:
 
 
 def _pending_of(account: str) -> Select[Any]:
-    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    # The state is written out, not a parameter: see `tables.PENDING_STATE`.
     return select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.account == account, NOTIFICATIONS.c.state == PENDING_STATE)
 
 
 def _new_row(one: NewNotification, now: datetime) -> dict[str, Any]:
-    # A plain number: not every driver knows a member of an enumeration.
+    # The rank as a plain number: some drivers do not accept a member of an enumeration.
     values = {name: getattr(one, name) for name in _NEW} | {"rank": int(one.rank)}
     return {**values, "state": NotificationState.PENDING, "due_at": now, "tries": 0}
 
 
 Leased = tuple[datetime, datetime]
-"""A row is leased while its lease ends after the first of these times and not after the second."""
+"""Two times: a row is leased if its lease ends after the first and not after the second."""
 
 
 def accounts_due(
     connection: Connection, accounts: Collection[str], due_by: datetime | None, leased: Leased
 ) -> set[str]:
-    """Of these accounts those that have an endpoint, and a notification that is due by then and not leased.
+    """Return those of these accounts that have an endpoint, and a notification that is due by `due_by` and not leased.
 
-    None for those that have any pending one, whenever it is due.
+    If `due_by` is None, any pending notification that is not leased counts, whenever it is due.
     """
     first_due = func.coalesce(*(_first_due(connection, rank, due_by, leased) for rank in Rank))
     statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
@@ -176,9 +176,9 @@ def accounts_due(
 
 
 def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[Notification]:
-    """Lock and read an account's first pending notifications of a rank, by the time when they are due.
+    """Lock and read an account's first pending notifications of a rank, in the order in which they are due.
 
-    Those that are leased, or that somebody else holds locked, are passed over.
+    Skip those that are leased, or locked by others.
     """
     statement = (
         select(*NOTIFICATION_COLUMNS)
@@ -198,10 +198,10 @@ def lease_rows(connection: Connection, ids: Collection[int], token: str, until: 
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Note successes, even where another one holds the lease by now. What was delivered before keeps its first time.
+    """Record successes, even if another claim has the lease by now. A row that was delivered before keeps its time.
 
-    A row that has another event by now is left alone: SQLite gives the id of a deleted row again, and so does any
-    database that was restored.
+    A row that has another event by now does not change: SQLite reuses the id of a deleted row, and so does any database
+    that was restored.
     """
     if ended:
         rows = [_how_it_ended(one, now) for one in ended]
@@ -209,18 +209,18 @@ def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datet
 
 
 def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Note how tries failed, and end their leases. The rows have to be locked."""
+    """Record how tries failed, and end their leases. The rows must be locked."""
     if ended:
         _FAILED.execute(connection, [_how_it_ended(one, now) for one in ended])
 
 
 def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, Notification]:
-    """Lock these rows, in the order of their ids; returns those that exist, by id."""
+    """Lock these rows in the order of their ids, and return those that exist, by id."""
     return {row.id: row for row in _lock(connection, one_of(connection, NOTIFICATIONS.c.id, ids))} if ids else {}
 
 
 def save_tried(connection: Connection, rows: Sequence[Notification]) -> None:
-    """Write what failures have changed in locked rows."""
+    """Write the changes that failures made to locked rows."""
     for row in rows:
         values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
         chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id)
@@ -232,14 +232,14 @@ def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leas
     if due_by is not None:
         due = due.where(NOTIFICATIONS.c.due_at <= due_by)
     if connection.dialect.name in ("mysql", "mariadb"):
-        # In the index's order it would read the whole index, and by another one every pending row of an account.
+        # ORDER BY would make the server read the whole index; another index, every pending row of the account.
         return due.with_hint(NOTIFICATIONS, "FORCE INDEX (ix_notifications_due)").scalar_subquery()
-    # In the index's order: otherwise PostgreSQL reads the whole table, for an account that has nothing.
+    # Without the index's order, PostgreSQL reads the whole table for an account that has nothing due.
     return due.order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id).scalar_subquery()
 
 
 def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
-    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    # The state is written out, not a parameter: see `tables.PENDING_STATE`.
     state = NOTIFICATIONS.c.state == PENDING_STATE
     return NOTIFICATIONS.c.account == account, state, NOTIFICATIONS.c.rank == literal_column(str(int(rank)))
 

@@ -1,4 +1,4 @@
-"""What operators did, who is signed in at the console, which sign-ins failed, and what pages showed of many orders."""
+"""Store the acts of operators, their sign-ins at the console, failed sign-ins, and selections of many orders."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -22,20 +22,23 @@ def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
 
 
 def add_act(connection: Connection, entry: ActEntry) -> int:
-    """Append the record of an act; returns its id."""
+    """Append the record of an act, and return its id."""
     key = connection.execute(insert(ACTS).values(_row(entry))).inserted_primary_key
     assert key is not None
     return int(key.id)
 
 
 def set_detail(connection: Connection, act_id: int, detail: str) -> None:
-    """Say what an act has done by now."""
+    """Write what an act has done so far."""
     connection.execute(update(ACTS).where(ACTS.c.id == act_id).values(to_columns(detail)))
 
 
 def read_orders_acted_on(connection: Connection, act_key: str, most: int | None = None) -> set[int]:
-    """The row ids of the orders that an act has changed so far; with `most` those of its last rows, which have so many
-    or, by less than a row's thousand, more: an act of a command may have millions."""
+    """Return the row ids of the orders that an act has changed so far.
+
+    An act of a command may have millions. With `most`, only its last rows with this many orders are read. A row has up
+    to 1,000 orders, so up to 999 more may be returned.
+    """
     its = ACTS.c.act_key == act_key
     if most is not None:
         its = and_(its, ACTS.c.id >= _first_of_last(connection, act_key, most))
@@ -44,12 +47,12 @@ def read_orders_acted_on(connection: Connection, act_key: str, most: int | None 
 
 
 def read_number_acted_on(connection: Connection, act_key: str) -> int:
-    """How many orders an act has changed so far."""
+    """Return how many orders an act has changed so far."""
     return int(connection.scalar(select(func.sum(ACTS.c.order_count)).where(ACTS.c.act_key == act_key)) or 0)
 
 
 def _first_of_last(connection: Connection, act_key: str, most: int) -> int:
-    """The id of the first of an act's last rows that have so many orders together."""
+    """Return the id of the first of an act's last rows that together have at least `most` orders."""
     counts = select(ACTS.c.id, ACTS.c.order_count).where(ACTS.c.act_key == act_key).order_by(ACTS.c.id.desc())
     first, total = 0, 0
     for row_id, count in connection.execute(counts.limit(most)):
@@ -66,55 +69,55 @@ def _row(entry: ActEntry) -> dict[str, Any]:
 
 
 def read_sign_in(connection: Connection, token_digest: str) -> SignIn | None:
-    """The sign-in whose token has this digest."""
+    """Return the sign-in whose token has this digest; None if there is none."""
     columns = [column for column in SESSIONS.c if column.name != "token_digest"]
     row = connection.execute(select(*columns).where(SESSIONS.c.token_digest == token_digest)).mappings().first()
     return None if row is None else SignIn(**row)
 
 
 def add_sign_in(connection: Connection, token_digest: str, sign_in: SignIn) -> None:
-    """Keep a new one."""
+    """Add a sign-in."""
     connection.execute(insert(SESSIONS).values(token_digest=token_digest, **asdict(sign_in)))
 
 
 def note_seen(connection: Connection, token_digest: str, at: datetime) -> None:
-    """Write when somebody was last seen."""
+    """Write when the user of a sign-in was last seen."""
     connection.execute(update(SESSIONS).where(SESSIONS.c.token_digest == token_digest).values(seen_at=at))
 
 
 def delete_sign_in(connection: Connection, token_digest: str) -> None:
-    """Delete one; nothing happens where there is none."""
+    """Delete a sign-in, if there is one."""
     connection.execute(delete(SESSIONS).where(SESSIONS.c.token_digest == token_digest))
 
 
 def delete_ended(connection: Connection, *, created_before: datetime, seen_before: datetime) -> None:
-    """Delete those that began, or were last seen, before these times."""
-    # Read first, and by key: a search that deletes would lock every row of the table on MariaDB.
+    """Delete sign-ins that began, or were last seen, before these times."""
+    # The keys are read first: on MariaDB a DELETE that searches would lock every row of the table.
     is_old = (SESSIONS.c.created_at < created_before) | (SESSIONS.c.seen_at < seen_before)
     for digest in list(connection.scalars(select(SESSIONS.c.token_digest).where(is_old))):
         delete_sign_in(connection, digest)
 
 
 def lock_failures(connection: Connection, subjects: Collection[str]) -> dict[str, Failures]:
-    """The failures of these subjects, locked; one without any is missing."""
+    """Lock and read the failures of these subjects. Subjects without any are left out."""
     statement = select(FAILURES).where(FAILURES.c.subject.in_(subjects)).order_by(FAILURES.c.subject).with_for_update()
     rows = [dict(row) for row in connection.execute(statement).mappings()]
     return {row.pop("subject"): Failures(**row) for row in rows}
 
 
 def begin_failures(connection: Connection, subject: str, failures: Failures) -> None:
-    """Begin the row of a subject that `lock_failures` did not find. Raises IntegrityError where another session has
-    begun it meanwhile: what that one counted is not to be overwritten."""
+    """Insert the row of a subject that `lock_failures` did not find. Raise IntegrityError if another session has
+    inserted it meanwhile: its counts must not be overwritten."""
     connection.execute(insert(FAILURES).values(subject=subject, **asdict(failures)))
 
 
 def save_failures(connection: Connection, subject: str, failures: Failures) -> None:
-    """Write the failures of a subject that is locked."""
+    """Store the failed sign-ins of a subject, whose row the caller has locked."""
     connection.execute(update(FAILURES).where(FAILURES.c.subject == subject).values(asdict(failures)))
 
 
 def delete_failures(connection: Connection, subject: str) -> None:
-    """Forget the failures of a subject."""
+    """Delete the failures of a subject."""
     connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject))
 
 
@@ -125,13 +128,13 @@ def delete_forgotten(connection: Connection, before: datetime) -> None:
 
 
 def add_selection(connection: Connection, selection: str, event_counts: Mapping[int, int], now: datetime) -> None:
-    """Keep how many events each of these orders was shown with; forget what was shown half a day ago."""
+    """Store how many events each of these orders was shown with. Delete selections that are over half a day old."""
     connection.execute(delete(SELECTIONS).where(SELECTIONS.c.shown_at < now - _SELECTION_KEPT))
     kept = json.dumps(event_counts, separators=(",", ":"))
     connection.execute(insert(SELECTIONS).values(id=selection, shown_at=now, event_counts=kept))
 
 
 def read_selection(connection: Connection, selection: str) -> dict[int, int] | None:
-    """The number of events of each order as it was shown; None where that is forgotten."""
+    """Return how many events each order was shown with; None if the selection was deleted."""
     kept = connection.scalar(select(SELECTIONS.c.event_counts).where(SELECTIONS.c.id == selection))
     return None if kept is None else {int(order_id): count for order_id, count in json.loads(kept).items()}

@@ -1,4 +1,4 @@
-"""Pending orders: the candidates for a query, what was chosen of them, those that are overdue, and their number."""
+"""Pending orders: the candidates for a query, the chosen orders, the overdue orders, and the number of all."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
-# Of an account's state, what says whether it waits.
+# The columns of an account's state that say whether it waits.
 _WAITS = ("account", "backoff_until", "backoff_seconds", "has_pauses")
 
 
 def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
-    """The due orders of these pages of the index, as far as a choice needs to know them: twice where pages overlap."""
+    """Return the orders of these index pages, with what a choice needs. If pages overlap, an order comes twice."""
     reading = _reading_of(connection.dialect, pages)
     rows = connection.exec_driver_sql(reading.statement, reading.parameters(account, now)).all()
     time = reading.time
@@ -62,27 +62,28 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """Lock the chosen orders that are still due, or spare, and not locked by others; returns them: these are polled."""
+    """Lock and return the chosen orders that are still due, or spare, and not locked by others. These are polled."""
     return _read_chosen(connection, account, choice, now, limit, locks=True)
 
 
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
-    """Mark locked orders with a query's token, due when its lease runs out."""
+    """Mark locked orders with a query's token. They are due again at `until`, when the lease runs out."""
     given = {"ids": [order.id for order in orders], "due_at": until, "lease_token": token}
     connection.execute(_lease(connection.dialect.name), given)
 
 
 def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """The orders that `claim` would lock, without a lock."""
+    """Return the orders that `claim` would lock, without locking them."""
     return _read_chosen(connection, account, choice, now, limit, locks=False)
 
 
 def read_dueness(
     connection: Connection, accounts: Collection[str], now: datetime, ranges: Sequence[IndexRange]
 ) -> list[tuple[AccountState, bool]]:
-    """For each of these accounts that has a row: its state, and whether any order in these index ranges is due.
+    """Return the state of each of these accounts that has a row, and whether any order is due in these index ranges, or
+    with a requested check.
 
-    Of the state only the account, its back-off and its pauses are read.
+    Only the account, the back-off and the pauses of a state are read.
     """
     statement = _dueness(connection.dialect.name, tuple(ranges))
     rows = connection.execute(statement, {"now": now, "accounts": list(accounts)}).all()
@@ -91,21 +92,24 @@ def read_dueness(
 
 
 def read_pending_count(connection: Connection, account: str, most: int) -> int:
-    """How many of the account's orders are pending; `most` where there are more."""
+    """Return how many of the account's orders are pending; `most` if there are more."""
     pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE).limit(most)
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
 
 def is_any_polled_alone(connection: Connection, account: str) -> bool:
-    """Whether a pending order of the account may be polled in a query of its own: by its lane or its id kind."""
+    """Whether a pending order of the account may be polled in a query of its own, because of its lane or id kind."""
     is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
     alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE, is_alone).limit(1)
     return connection.scalar(alone) is not None
 
 
 def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
-    """The statement that reads these columns of the pending orders that were submitted before a time and are not
-    flagged yet, the oldest first."""
+    """Return the statement that reads these columns of the overdue orders, the oldest first.
+
+    They are pending, and were submitted before a time (and reopened before it, if at all). They have no attention, and
+    none was dismissed.
+    """
     overdue = (
         (ORDERS.c.state == PENDING_STATE)
         & ORDERS.c.attention.is_(None)
@@ -113,7 +117,8 @@ def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
         & (ORDERS.c.reopened_at.is_(None) | (ORDERS.c.reopened_at < before))
         & ORDERS.c.dismissed_at.is_(None)
     )
-    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
+    # Ordered by the index's own columns: PostgreSQL does not know that all these rows have the same `attention`, and
+    # would sort them.
     return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
 
 
@@ -123,15 +128,16 @@ def has_overdue(connection: Connection, before: datetime) -> bool:
 
 
 def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
-    """Lock and read at most `most` overdue orders; those that somebody else holds locked are passed over."""
+    """Lock and read at most `most` overdue orders. Skip those that others have locked."""
     statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
 
 
 @lru_cache(maxsize=2)
 def _dueness(kind: str, ranges: Sequence[IndexRange]) -> Select[Any]:
-    """Cached: to build the statement, or to compute its key among compiled ones, takes longer than to run it."""
-    # Each part reads the first order of an index range; the first that is due ends the search.
+    """Return the statement. It is cached: to build it, or to compute its key among compiled ones, takes longer than to
+    run it."""
+    # Each part reads the first due order of an index range; the first one found ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges), _first_checked())
     waits = select(*(STATES.c[name] for name in _WAITS), first_due.label("first_due"))
     return waits.where(is_one_of(kind, STATES.c.account, "accounts"))
@@ -144,14 +150,14 @@ def _first_due(index_range: IndexRange) -> ColumnElement[int]:
         ORDERS.c.id_kind == literal_column(f"'{kind.value}'"),
         ORDERS.c.age_bucket == literal_column(str(bucket)),
     )
-    # LIMIT and not EXISTS: for that PostgreSQL might read every due order of all accounts.
+    # LIMIT and not EXISTS: for an EXISTS PostgreSQL might read every due order of all accounts.
     due = select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1)
-    # In the index's order: where many are due, PostgreSQL would read the table up to the first of them.
+    # Without the index's order, if many orders are due, PostgreSQL would read the table up to the first of them.
     return due.order_by(ORDERS.c.due_at).scalar_subquery()
 
 
 def _first_checked() -> ColumnElement[int]:
-    """An order with a requested check: an unresolved one is in none of the ranges."""
+    """A due order with a requested check. If it is unresolved, it is in none of the index ranges."""
     checked = (ORDERS.c.check_requested_at.is_not(None), ORDERS.c.state.in_([PENDING_STATE, UNRESOLVED_STATE]))
     due = (ORDERS.c.account == STATES.c.account, ORDERS.c.due_at <= bindparam("now"))
     return select(literal(1)).where(*due, *checked).order_by(ORDERS.c.check_requested_at).limit(1).scalar_subquery()
@@ -182,7 +188,7 @@ def _read_chosen(
     return tuple(sorted(map(to_order, rows), key=lambda order: positions.get(order.id, order.id)))
 
 
-# Cached, as the next one: SQLAlchemy takes longer to make a statement of each pass than the database to run it.
+# Cached, like the next one: to make the statement in each pass takes longer than to run it.
 @lru_cache(maxsize=8)
 def _chosen(kind: str, *, is_group: bool, has_spare: bool, locks: bool) -> Select[tuple[Any, ...]]:
     chosen = ORDERS.c.suspect_group == bindparam("group") if is_group else is_one_of(kind, ORDERS.c.id, "ids")
@@ -193,7 +199,7 @@ def _chosen(kind: str, *, is_group: bool, has_spare: bool, locks: bool) -> Selec
         is_open |= is_one_of(kind, ORDERS.c.id, "spare_ids") & ORDERS.c.lease_token.is_(None)
     column: ColumnElement[str] = ORDERS.c.account
     if kind == "sqlite":
-        # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
+        # SQLite would use the index of due orders and read every pending order. The plus makes it search by the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
     is_checked = (ORDERS.c.state == UNRESOLVED_STATE) & ORDERS.c.check_requested_at.is_not(None)
     may_be_polled = (ORDERS.c.state == PENDING_STATE) | is_checked
@@ -209,24 +215,25 @@ def _lease(kind: str) -> Update:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """The statement, as the driver takes it.
+    """The statement that reads candidates, in the driver's form.
 
-    Cached for each dialect: to build it each time, or to find it in SQLAlchemy's cache, took longer than to run it.
+    It is cached for each dialect: to build it each time, or to find it in SQLAlchemy's cache, took longer than to run
+    it.
     """
 
     statement: str
     positions: Sequence[str] | None
-    """The parameters in their order, where the driver takes positions; None where it takes names."""
+    """The names of the parameters in order, if the driver takes positions; None if it takes names."""
     bound_time: Callable[[datetime], object]
     time: Callable[[Any], Any]
 
     def parameters(self, account: str, now: datetime) -> Any:
-        """The parameters in the driver's form."""
+        """Return the parameters in the driver's form."""
         given = {"account": account, "now": self.bound_time(now)}
         return given if self.positions is None else tuple(given[name] for name in self.positions)
 
 
-# One for each kind of first pages, and a few next ones for each account.
+# Room for each kind of first pages, and for a few next pages of each account.
 @lru_cache(maxsize=72)
 def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
     times: TypeEngine[Any] = ORDERS.c.due_at.type

@@ -1,4 +1,4 @@
-"""The query log: a row per grant, and how it ended."""
+"""The query log: a row for each grant, with the result of its query."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from worker.domain.records.incoming import Answer, HttpError, QueryError
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Query
 
-# Made once: SQLAlchemy would take as long to make them as the database to run them.
+# Made once: to make these statements takes as long as to run them.
 _ADD = insert(QUERIES)
-# A row that is no longer in flight was given up by a later grant: it stays as it is.
+# A row that is no longer in flight was given up by a later grant, and does not change any more.
 _END = update(QUERIES).where(QUERIES.c.id == bindparam("query_id"), QUERIES.c.outcome == literal_column("'in_flight'"))
 
-# A hostile answer can hold hundreds of thousands of items that no query polled.
+# A hostile answer can contain hundreds of thousands of items that no query polled.
 _MOST_ADDED = 100
 _LONGEST_ADDED = 20_000
 
@@ -31,7 +31,7 @@ def add_query(
     token: str,
     sent_at: datetime,
 ) -> Query:
-    """Begin the row, `in_flight`, of a query about locked orders; returns the query. The row holds no token."""
+    """Add the `in_flight` row of a query about locked orders, and return the query. The row has no token."""
     spare_count = len(choice.spare_ids.intersection(order.id for order in orders))
     values = {
         "account": account,
@@ -65,7 +65,7 @@ def add_query(
 
 
 def mark_lost(connection: Connection, query_id: int | None) -> None:
-    """A query that is still in flight when its slot is granted again has lost its worker."""
+    """Mark a query as lost if it is still in flight. Its slot is granted again, so its worker is gone."""
     if query_id is not None:
         _end(connection, query_id, {"outcome": "lost"})
 
@@ -73,7 +73,7 @@ def mark_lost(connection: Connection, query_id: int | None) -> None:
 def end_with_answer(
     connection: Connection, query: Query, answer: Answer, *, settled: int, pending: int, absent: int, now: datetime
 ) -> None:
-    """Write what an answer held: ids, and numbers of orders."""
+    """Write the result of an answered query: ids, and numbers of orders."""
     added = json.dumps([report.words for report in answer.added[:_MOST_ADDED]], ensure_ascii=False)
     _end(
         connection,
@@ -102,7 +102,7 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
             "answered_at": None if error.http_status is None else now,
             "http_status": error.http_status,
             "status_code": error.status_code,
-            # Where the platform gave no words, ours say why; of an HTTP status there is nothing to add.
+            # If the platform gave no words, ours say why. An HTTP status needs none.
             "status_msg": error.status_msg if error.status_msg or isinstance(error, HttpError) else str(error),
             "answer_excerpt": error.excerpt,
         },
@@ -110,7 +110,8 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
 
 
 def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest_orders: int) -> set[str]:
-    """The ids that answers left out since a query, of batches of `fewest_orders` or more by the same id kind."""
+    """Return the ids that answers have left out since the query `since`, in batches of at least `fewest_orders` by the
+    same id kind."""
     statement = select(QUERIES.c.absent_ids).where(
         QUERIES.c.account == query.account,
         QUERIES.c.id >= since,

@@ -1,7 +1,7 @@
-"""Old rows that nothing refers to any more, found by an index and deleted a batch at a time.
+"""Find old rows that nothing refers to any more, by an index, and delete them in batches.
 
-An order goes with its history. A query goes only when no order has one of the ids that it polled: an order's history
-shows the queries that polled it.
+An order is deleted with its history. A query is deleted only if no order has one of the ids that it polled, because an
+order's history shows the queries that polled it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,12 +17,12 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import IdKind, OrderState
 
 Position = tuple[datetime, int]
-"""The time by which a row is old, and its id: where it stands in the index."""
+"""A row's position in the index: the time that decides whether it is old, and its id."""
 NamedId = tuple[str, str]
-"""An order's id, as its column and its value."""
+"""An order's id: its column and its value."""
 
 RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
-"""The tables of what could not be placed, by name."""
+"""The tables of refused input and of unmatched callbacks, by name."""
 
 _IDS_AT_ONCE = 400
 _ONLY_COPIES = "revision 0033"
@@ -32,7 +32,7 @@ _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OldQuery:
-    """A query that may go, with the ids that its orders have."""
+    """A query that may be deleted if no order has one of `ids`, the ids that it polled."""
 
     id: int
     ids: frozenset[NamedId]
@@ -41,30 +41,30 @@ class OldQuery:
 def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
-    """The next rows of refused input, or of unmatched callbacks, that were received before a time; none that
-    revision 0033 has written, as each is the only copy of an order."""
+    """Return the next rows of refused input, or of unmatched callbacks, that were received before a time. Leave out
+    rows that revision 0033 wrote: each is the only copy of an order."""
     key = (table.c.received_at, table.c.id)
     old = select(*key).where(key[0] < before, *([table.c.source != _ONLY_COPIES] if table is REJECTED else []))
     return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]
 
 
 def old_orders(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
-    """The next orders that were submitted before a time, by that time."""
+    """Return the next orders that were submitted before a time, in the order of their submission."""
     key = (ORDERS.c.submitted_at, ORDERS.c.id)
     rows = connection.execute(_next_rows(select(*key).where(key[0] < before), key, after, most))
     return [(time, order_id) for time, order_id in rows]
 
 
 def deletable_orders(connection: Connection, ids: Sequence[int], before: datetime) -> Sequence[int]:
-    """Which of these orders may be deleted, without a lock."""
+    """Return those of these orders that may be deleted. Lock nothing."""
     chosen = one_of(connection, ORDERS.c.id, ids) & _may_be_deleted(connection, before)
     return connection.scalars(select(ORDERS.c.id).where(chosen)).all()
 
 
 def old_queries(connection: Connection, before: datetime, after: int, most: int) -> list[OldQuery]:
-    """The next queries by id, up to the first that was sent later.
+    """Return the next queries in the order of their ids, up to the first that was not sent before `before`.
 
-    The newest query always stays: SQLite would give its id once more.
+    The newest query always stays: SQLite would reuse its id.
     """
     columns = [QUERIES.c[name] for name in ("id", "sent_at", "id_kind", "polled_ids")]
     newest = select(func.max(QUERIES.c.id)).scalar_subquery()
@@ -80,7 +80,7 @@ def old_queries(connection: Connection, before: datetime, after: int, most: int)
 
 
 def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
-    """Which of these ids an order has, of any account."""
+    """Return those of these ids that an order of any account has."""
     by_column: dict[str, list[str]] = {}
     for column, name in ids:
         by_column.setdefault(column, []).append(name)
@@ -93,11 +93,11 @@ def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
 
 
 def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) -> int:
-    """Delete these orders with their events and notifications; those that somebody else holds, or that may not be
-    deleted any more, stay."""
+    """Delete these orders with their events and notifications, and return how many. Orders stay if others have locked
+    them, or if they may no longer be deleted."""
     chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids)).order_by(ORDERS.c.id)
     locked = connection.scalars(chosen.with_for_update(skip_locked=True)).all()
-    # A statement of its own: one that locks orders does not see what a resend did to their notifications meanwhile.
+    # A second statement: the one that locks orders does not see what a resend did to their notifications meanwhile.
     free = deletable_orders(connection, locked, before)
     for table in (EVENTS, NOTIFICATIONS) if free else ():
         connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
@@ -105,14 +105,14 @@ def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) 
 
 
 def note_deleted(connection: Connection, before: datetime) -> None:
-    """Keep that orders of before a time were deleted, if no later time is kept."""
+    """Record that orders from before a time were deleted, unless a later time is recorded."""
     known = DEPLOYMENT.c.orders_deleted_before
     is_later = known.is_(None) | (known < before)
     connection.execute(update(DEPLOYMENT).where(is_later).values(orders_deleted_before=before))
 
 
 def delete_received(connection: Connection, table: Table, ids: Sequence[int]) -> int:
-    """Delete rows of refused input, or unmatched callbacks, that no other transaction holds."""
+    """Delete rows of refused input, or unmatched callbacks, unless another transaction has locked them."""
     chosen = select(table.c.id).where(one_of(connection, table.c.id, ids)).order_by(table.c.id)
     return _delete(connection, table, connection.scalars(chosen.with_for_update(skip_locked=True)).all())
 
@@ -123,9 +123,9 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
-    """Whether an order was submitted, settled and changed last before a time, asks nobody for anything, no query holds
-    it or is to check it, and all its notifications were delivered."""
-    # A count, which PostgreSQL reads along the orders: for an EXISTS it may read all notifications.
+    """Whether an order may be deleted: it is final or cancelled, and was submitted, settled and last changed before a
+    time. It has no attention, requested check or current lease, and all its notifications were delivered."""
+    # PostgreSQL computes a count for each order alone. For an EXISTS it may read all notifications.
     is_undelivered = (NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED)
     undelivered = select(func.count()).where(*is_undelivered).correlate(ORDERS).scalar_subquery()
     conditions = [
@@ -139,7 +139,7 @@ def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[b
         undelivered == 0,
     ]
     if connection.dialect.name == "sqlite":
-        # SQLite gives the highest id of a table again once its row is gone. So the rows that hold these ids stay.
+        # SQLite reuses the highest id of a table once its row is deleted, so the rows with these ids stay.
         newest = select(func.max(EVENTS.c.id)).scalar_subquery()
         newest_event = select(EVENTS.c.order_id).where(EVENTS.c.id == newest).scalar_subquery()
         conditions.append(ORDERS.c.id < select(func.max(ORDERS.c.id)).scalar_subquery())
@@ -153,8 +153,8 @@ def _next_rows(
     after: Position | None,
     most: int,
 ) -> Select[Any]:
-    """At most `most` rows behind `after` in the order of an index: a row that stays is passed once, not by every
-    batch."""
+    """Limit a statement to `most` rows after `after` in the order of an index. So a row that stays is read once, and
+    not again by every batch."""
     if after is not None:
         time, row_id = after
         statement = statement.where(key[0] >= time, (key[0] > time) | (key[1] > row_id))

@@ -1,4 +1,4 @@
-"""Orders and their events, between rows and values."""
+"""Read, lock and write orders and their events."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,19 +33,20 @@ _SAID = ("order_id", "kind", "source", "traffic_sts", "remark", "ori_amount", "d
 _said_of = attrgetter(*_SAID)
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
-# What a decision may change: not the id, the time at which the order came in, and the version, which the UPDATE raises.
+# The columns that a decision may change. It cannot change the id or the time at which the order came in, and the UPDATE
+# itself raises the version.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
-# A platform that always says something new about a settled order must not make each callback slower.
+# Without a limit, a platform that always says something new about a settled order would make each callback slower.
 _MOST_EVENTS_READ = 200
-# More suspects of a very long outage stay suspects: the slot's row must not be locked for long.
+# If a very long outage left more suspects, the others stay suspects: the slot's row must not be locked for long.
 _MOST_SUSPECTS = 5000
 
 
-# Decisions change a few sets of columns.
+# Decisions change only a few different sets of columns.
 @lru_cache(maxsize=64)
 def _saving(columns: tuple[str, ...]) -> RowUpdate:
-    """The statement that writes these columns of rows that have not changed since they were read."""
+    """Return the statement that writes these columns of rows that have not changed since they were read."""
 
     def build(value: Value) -> Update:
         as_read = (
@@ -53,7 +54,7 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
             ORDERS.c.state == value("row_state"),
             func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
         )
-        # As `Order.next_version`: where the row is locked, both give the same.
+        # The same rule as `Order.next_version`. If the row is locked, both give the same version.
         is_ahead = ORDERS.c.version >= value("least_version")
         version = case((is_ahead, ORDERS.c.version + 1), else_=value("least_version"))
         return update(ORDERS).where(*as_read).values({**{name: value(name) for name in written}, "version": version})
@@ -65,36 +66,36 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
 
 
 def to_order(row: Row[Any]) -> Order:
-    """The order that a row of `ORDER_COLUMNS` holds."""
-    # By position: a lookup of each column by name takes as long again as to read the row.
+    """Return the order in a row of `ORDER_COLUMNS`."""
+    # Read by position: a lookup of each column by name would double the time to read a row.
     return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """The orders with these row ids, in their order, without a lock."""
+    """Return the orders with these row ids, in the order of the ids. Lock nothing."""
     chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [to_order(row) for row in connection.execute(chosen)]
 
 
 def lock_free_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock these rows in the order of their ids, and read them; those that somebody else holds are left out."""
+    """Lock these rows in the order of their ids, and read them. Leave out those that others have locked."""
     chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [to_order(row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
-    """The columns of an order's row, the id aside."""
+    """Return the values of an order's row, except the id."""
     values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}
     return {**values, "age_bucket": _stored_bucket(order), "id_kind": order.id_kind, "updated_at": now}
 
 
 def _stored_bucket(order: Order) -> int:
-    # Few orders stand in the other lanes: two buckets are enough (`choose_batch`).
+    # The other lanes have few orders, so two buckets are enough (`choose_batch`).
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
 def insert_orders(connection: Connection, orders: Collection[Order], now: datetime, *, waits: bool = True) -> None:
-    """Insert new orders, in the order given; the database gives their ids. Raises RowsHeld as `lock_by_ids` does."""
+    """Insert new orders in the sequence given. The database gives their ids. Raise RowsHeld as `lock_by_ids` does."""
     if orders:
         with bounded_waits(connection, waits=waits):
             insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
@@ -109,11 +110,11 @@ def insert_unknown(
     *,
     waits: bool = True,
 ) -> set[OrderKey]:
-    """Insert the orders of which no row has either id, and leave the others alone; returns the keys of the new rows.
+    """Insert the orders that are unknown: no row has either of their ids. Return the keys of the new rows.
 
-    `due` holds each order's `due_at`; `alike` is an order with the values that all share: to make an `Order` of each
-    takes four times as long. Raises RowsHeld as `lock_by_ids` does: PostgreSQL waits for whoever changes or deletes
-    one of the others.
+    The other orders do not change. `due` has the `due_at` of each order. `alike` is an order with the values that all
+    share: to make an `Order` of each would take four times as long. Raise RowsHeld as `lock_by_ids` does: PostgreSQL
+    waits for a transaction that changes or deletes one of the other orders.
     """
     keys = [submission.key for submission in submissions]
     amounts = [submission.expected_amount for submission in submissions]
@@ -136,7 +137,7 @@ def insert_unknown(
 def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bool = True) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Raises RowsHeld without `waits` if somebody else holds one of them (`bounded_waits`).
+    Raise RowsHeld if `waits` is false and somebody else has locked one of them (`bounded_waits`).
     """
     if not order_ids:
         return []
@@ -146,13 +147,13 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bo
 
 
 def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dict[int, int]:
-    """How many events each of these orders has."""
+    """Return how many events each of these orders has."""
     counted = select(EVENTS.c.order_id, func.count()).where(one_of(connection, EVENTS.c.order_id, order_ids))
     found = connection.execute(counted.group_by(EVENTS.c.order_id)).all()
     return dict.fromkeys(order_ids, 0) | {row[0]: row[1] for row in found}
 
 
-# Cached: SQLAlchemy takes longer to make it than the database to run it.
+# Cached: to make the statement takes longer than to run it.
 @lru_cache(maxsize=8)
 def _locking(kind: str) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
@@ -160,7 +161,8 @@ def _locking(kind: str) -> Select[tuple[Any, ...]]:
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
-    """The ids of the orders that hold either id of any of these keys. A handful of statements, however many keys."""
+    """Return the row ids of the orders that have either id of any of these keys. This takes a few statements, however
+    many keys there are."""
     reads = [
         ids_of(connection, ORDERS, column, ids, account=account, most=1)
         for account, column, ids in by_account_and_column(keys)
@@ -169,13 +171,13 @@ def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
 
 
 def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterable[OrderKey]) -> set[int]:
-    """The same in any of these accounts, whichever a key names. Of the orders with one id two are enough: they show
-    that it names no single order."""
+    """Do the same as `find_ids` in all these accounts, whichever account a key names. If several orders have an id, two
+    of them are enough: they show that the id is ambiguous."""
     found = set[int]()
     for _, column, names in by_account_and_column(keys):
         ends = (
             select(func.min(ORDERS.c.id), func.max(ORDERS.c.id))
-            # Concatenated, or the index of the ids would be searched once for each account.
+            # Without the concatenation, the index of the ids would be searched once for each account.
             .where(
                 one_of(connection, ORDERS.c[column], names), one_of(connection, ORDERS.c.account.concat(""), accounts)
             )
@@ -188,9 +190,9 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
 def lock_by_keys(
     connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = (), waits: bool = True
 ) -> list[Order]:
-    """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
+    """Lock and read the orders that have either id of any of these keys, and those with the row ids `besides`.
 
-    Raises RaceLost if an order that was found is deleted before it is locked, and RowsHeld as `lock_by_ids` does.
+    Raise RaceLost if an order that was found is deleted before it is locked, and RowsHeld as `lock_by_ids` does.
     """
     found = find_ids(connection, keys)
     orders = lock_by_ids(connection, found.union(besides), waits=waits)
@@ -202,8 +204,8 @@ def lock_by_keys(
 def lock_suspects(
     connection: Connection, account: str, first: int, last: int, *, before: int, now: datetime
 ) -> list[Order]:
-    """Lock and read the account's suspects whose groups have these numbers, and that failed alone less than `before`
-    times: 5,000 at most. Those that somebody else holds locked, or that a query holds, are passed over."""
+    """Lock and read the account's suspects of the groups `first` to `last` that failed alone fewer than `before` times:
+    5,000 at most. Skip those that others have locked, or that a query leases."""
     chosen = (
         ORDERS.c.suspect_group.between(first, last)
         & (ORDERS.c.account == account)
@@ -217,7 +219,8 @@ def lock_suspects(
 
 
 def reset_absences(connection: Connection, account: str, kind: IdKind, names: Collection[str], now: datetime) -> None:
-    """Make pending orders of these names due at once, in batches, without an absence; not suspects, nor leased ones."""
+    """Make pending orders with these ids due at once in the batch lane, without absences. Suspects and leased orders
+    do not change."""
     column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
     named = (ORDERS.c.account == account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
     connection.execute(
@@ -228,11 +231,11 @@ def reset_absences(connection: Connection, account: str, kind: IdKind, names: Co
 
 
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
-    """Write changed orders and append their events. The rows have to be locked.
+    """Write changed orders and append their events. The rows must be locked.
 
-    Only `worker.operations.save_orders` calls it, which also writes the notifications of what has changed.
+    Only `worker.operations.save_orders` may call this function: it also writes the notifications of the changes.
 
-    Raises RaceLost where a row has changed since it was read.
+    Raise RaceLost if a row has changed since it was read.
     """
     listed = list(changes)
     changed = [change for change in listed if change.after != change.before]
@@ -246,8 +249,8 @@ def save_changes(connection: Connection, changes: Iterable[Change], now: datetim
 
 
 def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list[OrderEvent]:
-    """The events of these changes. One that says the same as the last doubt of an order that is still shown for it, as
-    each poll may, is counted instead."""
+    """Return the events of these changes that must be added. Each poll may repeat the last doubt about an order: while
+    the order has an attention, such an event is counted instead."""
     events = [event for change in changes for event in change.events]
     shown = {change.before.id for change in changes if change.before.attention}
     doubted = {event.order_id for event in events if event.kind is EventKind.NOT_BELIEVED} & shown
@@ -266,11 +269,11 @@ def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list
 
 
 def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
-    """The columns in which any of these orders has changed: to write all of them takes twice as long."""
+    """Return the columns in which any of these orders has changed. To write all columns would take twice as long."""
     before = zip(*(_saved_of(change.before) for change in changes), strict=True)
     after = zip(*(_saved_of(change.after) for change in changes), strict=True)
     changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
-    # These two follow from others.
+    # `id_kind` and `age_bucket` follow from other columns.
     derived = {"request_id": "id_kind", "lane": "age_bucket"}
     follow = [derived[name] for name in changed if name in derived and derived[name] not in changed]
     return (*changed, *follow)
@@ -293,9 +296,10 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
 
 
 def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:
-    """The ids of the events that say the same by a callback, since the order was last reopened.
+    """Return the ids of the callback events that say the same, since the order was last reopened.
 
-    Of an order's events the last 200 are read; for those sayings that a person would be `shown`, all of them.
+    Only the last 200 events of an order are read. The sayings in `shown` would show the order to a person: for these
+    all events are read.
     """
     wanted, found = set(sayings), dict[Saying, int]()
     for order_id in sorted({saying.order_id for saying in wanted}):
@@ -317,14 +321,14 @@ def _said_since_reopened(order_id: int) -> Select[tuple[Any, ...]]:
 
 
 def count_repeats(connection: Connection, repeated: Mapping[int, int]) -> None:
-    """Count for each of these events how often the same was said again, by the event's id."""
+    """Add to the repeats of each of these events. `repeated` gives the number by event id."""
     for event_id, times in sorted(repeated.items()):
         repeats = func.coalesce(EVENTS.c.repeats, 0) + times
         connection.execute(update(EVENTS).where(EVENTS.c.id == event_id).values(repeats=repeats))
 
 
 def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:
-    """The ids of these keys by account and column: (account, column, ids)."""
+    """Return the ids of these keys by account and column: (account, column, ids)."""
     found: dict[tuple[str, str], list[str]] = {}
     for key in keys:
         for column, value in (("request_id", key.request_id), ("custom_parm", key.custom_parm)):

@@ -1,7 +1,6 @@
-"""Input that is kept because it could not be applied.
+"""Store input that could not be applied: refused input with its errors, and callbacks whose order is not known yet.
 
-Refused input, with its errors; and callbacks whose order is not known yet, which are found again by the ids that they
-name, and deleted once applied.
+Such callbacks are found again by the ids that they name, and deleted once they are applied.
 """
 
 import hashlib
@@ -19,13 +18,13 @@ from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
 from worker.stores.recharge_orders import by_account_and_column
 
-# The others are found by a later tick.
+# A later tick finds the others.
 _MOST_FOR_ONE_ORDER = 100
 
 
 class KeptCallback(NamedTuple):
-    """A row: its id, the account that it was kept for, the callback's body as JSON, what it may do, and how often the
-    same came again."""
+    """A row of a kept callback: its id, the account, the callback's body as JSON, what the callback may do, and how
+    often the same callback came again."""
 
     id: int
     account: str
@@ -50,14 +49,14 @@ def _texts_of(refused: RefusedText) -> dict[str, str | None]:
 
 
 def close_refused(connection: Connection, ids: Collection[int]) -> int:
-    """End these rows, as dealt with; returns how many of them were open."""
+    """Close these rows as dealt with, and return how many of them were open."""
     its = update(REJECTED).where(one_of(connection, REJECTED.c.id, ids), REJECTED.c.is_open)
     return connection.execute(its.values(is_open=False)).rowcount
 
 
 def close_refused_of(connection: Connection, keys: Sequence[OrderKey]) -> None:
-    """End the open rows of orders that were taken in. A row with a request_id is known by that alone: orders that
-    share a custom_parm are different ones."""
+    """Close the open rows of orders that were accepted. A row with a request_id is matched by that alone: orders that
+    share only a custom_parm are different orders."""
     reads = [
         select(REJECTED.c.id).where(
             REJECTED.c.is_open,
@@ -72,19 +71,19 @@ def close_refused_of(connection: Connection, keys: Sequence[OrderKey]) -> None:
 
 
 def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
-    """Store refused input; of what is kept already, count that it came again.
+    """Store refused input. If the same is stored already, count that it came again.
 
-    Raises IntegrityError where somebody else has stored the same at this moment.
+    Raise IntegrityError if another session stores the same at this moment.
     """
     rows = [{"received_at": now, "source": source, **_texts_of(one)} for one in refused]
-    # The errors name the account where the address did.
+    # If the address named the account, the errors name it too.
     named = [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows]
-    # In one order, so that processes that keep the same do not wait for each other in a circle.
+    # Sorted, so that processes that keep the same input do not deadlock.
     _keep_once(connection, REJECTED, sorted(named, key=itemgetter(0)))
 
 
 class RefusedRow(NamedTuple):
-    """A refused row, as far as it takes to try it once more."""
+    """The columns of a refused row that are needed to retry it."""
 
     source: str
     payload: str
@@ -93,7 +92,7 @@ class RefusedRow(NamedTuple):
 
 
 def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
-    """Lock and read a refused row; None where it is gone by then."""
+    """Lock and read a refused row. Return None if it is gone by then."""
     columns = (REJECTED.c.source, REJECTED.c.payload, REJECTED.c.errors, REJECTED.c.received_at)
     chosen = select(*columns).where(REJECTED.c.id == rejected_id)
     row = connection.execute(chosen.with_for_update()).first()
@@ -101,7 +100,7 @@ def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
 
 
 def rewrite_refused(connection: Connection, rejected_id: int, refused: RefusedText) -> None:
-    """Write why a locked row was refused once more."""
+    """Write why a locked row was refused again."""
     written = {"errors": refused.errors, "errors_said": refused.errors_said}
     connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(written))
 
@@ -112,11 +111,11 @@ def drop_refused(connection: Connection, rejected_id: int) -> None:
 
 
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str, Trust]], now: datetime) -> None:
-    """Keep callbacks, each as the key that it names, its body as JSON, and what it may do; of what is kept already,
-    count that it came again. Raises as `keep_refused_once` does."""
-    # By an id that they name, so that processes that keep the same ones hardly wait for each other in a circle. Those
-    # with the same id stay in the order in which they came, as the first one settles: processes that keep two of one
-    # order the other way around may still wait so, and one is repeated.
+    """Keep callbacks, each given as the key that it names, its body as JSON, and what it may do. If the same is kept
+    already, count that it came again. Raise as `keep_refused_once` does."""
+    # Sorted by an id that they name, so that processes that keep the same callbacks hardly ever deadlock. Callbacks
+    # with the same id stay in the order in which they came, because the first one settles. If two processes keep two
+    # callbacks of one order in opposite sequence, they may still deadlock; then one transaction is repeated.
     in_order = sorted(callbacks, key=lambda one: (one[0].account, one[0].request_id or one[0].custom_parm or ""))
     rows = [
         {
@@ -133,7 +132,7 @@ def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, s
 
 
 def _keep_once(connection: Connection, table: Table, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Insert rows in their order, each given with its digest; of those that are there count that they came again."""
+    """Insert rows, each given with its digest, in this sequence. For rows that exist, count that they came again."""
     if not rows:
         return
     times, first = Counter(digest for digest, _ in rows), dict(reversed(rows))
@@ -156,7 +155,7 @@ def _digest(*parts: object) -> str:
 
 
 def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
-    """The ids of the kept callbacks that name any of these orders."""
+    """Return the ids of the kept callbacks that name any of these orders."""
     found: set[int] = set()
     for account, column, ids in by_account_and_column(keys):
         statement = ids_of(connection, UNMATCHED, column, ids, account=account, most=_MOST_FOR_ONE_ORDER)
@@ -165,9 +164,9 @@ def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
 
 
 def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
-    """Of the next `limit` kept callbacks after `last_id`: those whose order is known by now, and the last id read.
+    """Return which of the next `limit` kept callbacks after `last_id` have a known order by now, and the last id read.
 
-    The last id is 0 where the end of the table was reached.
+    The last id is 0 if the end of the table was reached.
     """
     page = select(UNMATCHED).where(UNMATCHED.c.id > last_id).order_by(UNMATCHED.c.id).limit(limit).subquery()
     ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))
@@ -181,7 +180,7 @@ def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) 
 
 
 def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback]:
-    """Lock and read these rows, the oldest first; those that somebody else holds are left out."""
+    """Lock and read these rows, the oldest first. Leave out those that others have locked."""
     again = func.coalesce(UNMATCHED.c.repeats, 0)
     columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload, UNMATCHED.c.trust, again)
     chosen = select(*columns).where(UNMATCHED.c.id.in_(ids)).order_by(UNMATCHED.c.id)
