@@ -1,1 +1,1 @@
-"""Thin edges to outside libraries: they decide nothing."""
+"""Thin layers over outside libraries. They make no decisions."""

@@ -1,7 +1,7 @@
-"""An HTTP connection on which every read and write ends by a deadline, and no answer is longer than its bound.
+"""HTTP connections whose reads and writes all end by a deadline, and whose answers are limited in length.
 
 urllib3's pools, and the packages above them, retry, follow redirects and read proxies and .netrc from the environment.
-A connection alone does none of this.
+A single connection does none of this.
 """
 
 import http.client
@@ -19,28 +19,29 @@ from urllib3.response import HTTPResponse
 from worker.adapters.clock import Deadline
 
 BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
-"""What is raised where a connection breaks, or what comes over it is not HTTP. Any other error is a mistake of ours."""
+"""The errors that are raised if a connection breaks, or if the received data is not HTTP. Any other error is a bug of
+ours."""
 # A first packet that is lost is sent again after a second.
 _MOST_SECONDS_UNLESS_LAST = 1.5
 
 Prepare = Callable[[socket.socket], None]
 """Sets a socket's options, before it is connected."""
 Finish = Callable[[socket.socket], socket.socket]
-"""What a connection needs besides TCP, such as a handshake. Raises OSError where the address is of no use."""
+"""Completes a connection after TCP, for example by a handshake. Raises OSError if the address is of no use."""
 
 
 def dial(
     host: str, port: int, deadline: Deadline, prepare: Prepare = lambda _: None, finish: Finish = lambda line: line
 ) -> socket.socket:
-    """Connect to one address of a host after the other, until one connection is made and finished.
+    """Connect to the addresses of a host, one after the other, until a connection is made and finished.
 
-    It ends by the deadline, the search for the addresses included. Each address gets its share of what is left, and at
-    most 1.5 seconds unless it is the last one, so that a dead one leaves time for the others. The connection's timeout is
-    what was left when it was made.
-    Raises OSError, which includes TimeoutError; UnicodeError for a name that cannot be one; RuntimeError where no
-    thread can be started.
+    All of this ends by the deadline, including the search for the addresses. Each address gets its share of the time
+    that is left, and at most 1.5 seconds unless it is the last one, so that a dead address leaves time for the others.
+    The connection's timeout is the time that was left when it was made.
+    Raises OSError, which includes TimeoutError; UnicodeError for an invalid name; RuntimeError if no thread can be
+    started.
     """
-    # A resolver that is away is waited for by it for half a minute, whatever the deadline.
+    # getaddrinfo waits for an absent resolver for half a minute, whatever the deadline.
     found = deadline.bound(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     last = OSError("the name has no address")
     for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
@@ -57,7 +58,7 @@ def dial(
                 unless_finished.pop_all()
                 return finished
         except OSError as error:
-            # Without its frame, which would make a reference cycle with the error.
+            # The error is kept without its frame, which would form a reference cycle with it.
             last = error.with_traceback(None)
     raise last
 
@@ -71,7 +72,8 @@ _MOST_INTERIM = 100
 
 
 class BoundedConnection:
-    """urllib3's connection over a socket that is connected, and with TLS has shaken hands. Never connects again."""
+    """urllib3's connection over a socket that is already connected and, with TLS, has completed the handshake. Never
+    connects again."""
 
     def __init__(
         self,
@@ -87,19 +89,21 @@ class BoundedConnection:
         """The arguments after `deadline` are those of `Line`."""
         self.line = Line(sock, deadline, limit=limit, too_long=too_long, before_write=before_write)
         self.http = (HTTPSConnection if isinstance(sock, ssl.SSLSocket) else HTTPConnection)(host, port)
-        # http.client would connect again by itself, without a deadline, for a request whose connection is gone.
+        # If a connection is lost, http.client would connect again for the next request, without a deadline.
         self.http.auto_open = 0
         self.http.response_class = FinalResponse
-        # It has all of a socket that http.client uses.
+        # `Line` has all methods of a socket that http.client uses.
         self.http.sock = self.line
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], *, is_answered_early: bool = False
     ) -> HTTPResponse:
-        """Send a request; returns the answer when its headers are complete, its body neither read nor decoded.
+        """Send a request; returns the answer once its headers are complete. The answer's body is neither read nor
+        decoded.
 
-        `is_answered_early`: whether an answer counts that came before the whole request was sent. Of an event it does
-        not: what was not sent was not accepted. Raises the errors of `BROKEN`, and what the line raises.
+        `is_answered_early`: whether an answer counts if it came before the whole request was sent. For an event it does
+        not count, because an event that was not sent whole was not accepted. Raises the errors in `BROKEN`, and the
+        errors of the line.
         """
         early = (BrokenPipeError, ConnectionResetError) if is_answered_early else ()
         with suppress(*early):
@@ -107,24 +111,24 @@ class BoundedConnection:
         return self.http.getresponse()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.http.close()
         self.line.close()
 
 
 class Line:
-    """A connected socket, with TLS or without, as http.client uses one.
+    """A connected socket, with or without TLS, for use by http.client.
 
-    http.client's own timeout is per read, so an answer that comes byte by byte never meets it. Here each read gets the
-    rest of the exchange's time.
+    http.client's own timeout is per read, so an answer that comes byte by byte never exceeds it. Here each read may
+    take only the time that is left for the exchange.
     """
 
     def __init__(
         self, sock: socket.socket, deadline: Deadline, *, limit: int, too_long: type[Exception], before_write: Call
     ) -> None:
-        """An answer may have `limit` bytes, headers and framing included; for more `too_long` is raised.
+        """An answer may have `limit` bytes, including headers and framing; for a longer one `too_long` is raised.
 
-        `before_write` is called before each write, and raises where that is not permitted.
+        `before_write` is called before each write, and raises if the write is not permitted.
         """
         self._socket = sock
         self._limit = limit
@@ -132,25 +136,27 @@ class Line:
         self._before_write = before_write
         self.deadline = deadline
         self.received = 0
-        """Bytes of the answer."""
+        """How many bytes of the answer were received."""
         self.has_ended = False
-        """Whether the other side has ended the connection, and all that it sent was read."""
+        """Whether the other side has ended the connection, and all that it sent has been read."""
 
     def begin(self, deadline: Deadline) -> None:
-        """Another exchange uses it from now on."""
+        """Begin another exchange on this connection."""
         self.deadline = deadline
         self.received = 0
 
     def sendall(self, data: bytes) -> None:
-        """Send bytes. Raises TimeoutError at the deadline, and what `before_write` raises."""
+        """Send bytes. Raises TimeoutError at the deadline, and the errors of `before_write`."""
         self._before_write()
         self._socket.settimeout(self.deadline.rest())
         self._socket.sendall(data)
 
     def read_into(self, raw: io.RawIOBase, buffer: "WriteableBuffer") -> int | None:
-        """Read what comes next. Raises TimeoutError at the deadline, `too_long` for more than an answer may have.
+        """Read the next bytes. Raises TimeoutError at the deadline, and `too_long` if the answer is longer than its
+        limit.
 
-        http.client reads "-1" as a chunk's length, and then reads without end; so the bound is below it.
+        The limit is applied below http.client, because http.client accepts "-1" as a chunk's length and then reads
+        without end.
         """
         self._socket.settimeout(self.deadline.rest())
         count = raw.readinto(buffer)
@@ -165,10 +171,11 @@ class Line:
         return io.BufferedReader(_Reader(self, self._socket.makefile("rb", buffering=0)))
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Nothing: the deadline holds."""
+        """Do nothing, because the deadline applies instead."""
 
     def fileno(self) -> int:
-        """By which the pool of kept connections sees that the other side has closed one."""
+        """The socket's number, by which the pool of kept connections sees that the other side has closed a
+        connection."""
         return self._socket.fileno()
 
     def shutdown(self, how: int) -> None:
@@ -176,23 +183,25 @@ class Line:
         self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         self._socket.close()
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """Passes over interim answers (RFC 9110, section 15.2) such as `103 Early Hints`; http.client knows 100 alone.
+    """An answer that skips interim answers (RFC 9110, section 15.2) such as `103 Early Hints`; http.client skips only
+    100.
 
-    101 is final: it is sent to who asked to change the protocol, and we never do.
+    101 is final: it answers only a request to change the protocol, which we never make.
     """
 
     def begin(self) -> None:
-        """Read the head of the final answer. Raises http.client.HTTPException, also for interim answers without end."""
+        """Read the head of the final answer. Raises http.client.HTTPException, also for more than 100 interim
+        answers."""
         for _ in range(_MOST_INTERIM):
             super().begin()
             if not 100 < self.status < 200 or self.status == http.client.SWITCHING_PROTOCOLS:
                 return
-            # http.client reads a head where it has none.
+            # http.client reads a head only if it has none yet.
             self.headers = self.msg = None  # type: ignore[assignment]  # typeshed: never None, although it begins so
         raise http.client.HTTPException("interim answers without end")
 

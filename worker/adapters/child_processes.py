@@ -1,8 +1,9 @@
-"""Child processes: how `reconciler run`, the demo, the tests and the benchmarks start, watch and stop programs.
+"""Child processes: `reconciler run`, the demo, the tests and the benchmarks start, watch and stop programs by this
+module.
 
-A child leads a process group of its own, or shares one with others. So Ctrl-C in a terminal reaches the starter alone,
-which stops its children in order; and what a child has started in its turn is killed with it. A program that is only
-run to its end, for its output, needs none of this: that is `subprocess.run`.
+A child leads its own process group, or shares one with other children. So Ctrl-C in a terminal reaches only the
+starter, which stops its children in order. Programs that a child has started are killed with it. To run a program to
+its end for its output, `subprocess.run` is enough.
 """
 
 import ctypes
@@ -28,14 +29,15 @@ _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.S
 
 
 class ChildError(RuntimeError):
-    """A child ended by itself, or something took too long; `str()` says which, with the last lines of its log."""
+    """A child ended by itself, or something took too long. `str()` says which, with the last lines of the child's
+    log."""
 
 
 class Child:
-    """A program that was started. As a context manager it is killed at the end, whatever happens."""
+    """A program that was started. A `with` block kills it at the end, whatever happens."""
 
     lines_in_errors = 12
-    """How many of the last lines of its log stand in an error."""
+    """How many of the last lines of the log are shown in an error."""
 
     def __init__(
         self,
@@ -48,13 +50,14 @@ class Child:
         ends_with_starter: bool = False,
         **more: Any,
     ) -> None:
-        """Start it; `name` is what it is called in errors. Raises OSError where that cannot be done.
+        """Start the program; `name` is its name in errors. Raises OSError if it cannot be started.
 
-        Its output is added to the file `log`, errors included; without it both are the starter's own. It joins `group`;
-        without it it has a process group of its own, which is killed with it. `is_piped`: standard input and output are
-        `pipes`. Otherwise it has no standard input: a group in the background must not read from the terminal.
+        `log`: the file to which its output and errors are added; None: it shares the output and errors of the starter.
+        `group`: the group that it joins; None: it leads its own process group, which is killed with it.
+        `is_piped`: its standard input and output are `pipes`. Otherwise it has no standard input, because a group in
+        the background must not read from the terminal.
         `ends_with_starter`: it gets SIGTERM when the thread that started it ends, even by SIGKILL; on Linux only.
-        `more` are further arguments of `Popen`, such as `env`, `cwd` and `user`.
+        `more`: further arguments of `Popen`, such as `env`, `cwd` and `user`.
         """
         self.name = name
         self.log = log
@@ -78,7 +81,7 @@ class Child:
 
     @property
     def end(self) -> Sentence:
-        """How it ended."""
+        """How the program ended. Waits until it has."""
         status = self._process.wait()
         if status >= 0:
             return _("%(name)s ended with status %(status)s", self.name, status)
@@ -86,25 +89,25 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The program's process id."""
         return self._process.pid
 
     @property
     def output(self) -> str:
-        """What it has written to its log so far."""
+        """The text in the log so far; empty if there is no log."""
         return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
 
     def has_ended(self) -> bool:
-        """Whether it has ended, for whatever reason."""
+        """Whether the program has ended, for whatever reason."""
         return self._process.poll() is not None
 
     def check(self) -> None:
-        """Raise ChildError where it has ended."""
+        """Raise ChildError if the program has ended."""
         if self.has_ended():
             raise ChildError(f"{self} by itself{self.end_of_log()}")
 
     def end_of_log(self) -> str:
-        """The last lines of its log, as the end of an error; empty where it has no log."""
+        """The last lines of the log, to be added to an error; empty if there is no log."""
         if self.log is None:
             return ""
         lines = self.output.splitlines()[-self.lines_in_errors :]
@@ -112,19 +115,21 @@ class Child:
 
     @property
     def pipes(self) -> tuple[IO[str], IO[str]]:
-        """The standard input and output of a piped child, for the starter to write to and to read from."""
+        """The standard input and output of a piped child, for the starter to write to and read from. Raises ValueError
+        if the child is not piped."""
         if self._process.stdin is None or self._process.stdout is None:
             raise ValueError(f"{self.name} was started without pipes")
         return self._process.stdin, self._process.stdout
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended; what it has started gets none."""
+        """Send the program a signal, unless it has ended. Programs that it has started get no signal."""
         self._process.send_signal(number)
 
     def wait(self, *, seconds: float | None = None) -> int:
-        """Wait for its end; returns its exit status, negative the number of the signal that ended it.
+        """Wait until the program has ended; returns its exit status, or the negative number of the signal that ended
+        it.
 
-        Raises ChildError where it takes longer than so many seconds.
+        Raises ChildError if that takes longer than `seconds`.
         """
         try:
             return self._process.wait(seconds)
@@ -132,18 +137,19 @@ class Child:
             raise ChildError(f"{self.name} did not end within {seconds:g} s{self.end_of_log()}") from None
 
     def stop(self, *, seconds: float, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and kill it where it has not after `seconds`; returns its exit status, as `wait`."""
+        """Ask the program to end, and kill it if it has not ended after `seconds`. Returns its exit status, as `wait`
+        does."""
         stop_all([self], seconds=seconds, how=how)
         return self.wait()
 
     def kill(self) -> None:
-        """End it at once, with what is left of the group that it leads. Harmless where it has ended."""
+        """Kill the program at once, with the rest of the group that it leads. Harmless if it has ended."""
         if self._is_alone:
             _kill_group(self.pid)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            # What was not written yet is of no use to a program that has ended.
+            # Unwritten data is of no use to a program that has ended.
             with suppress(OSError):
                 if pipe is not None:
                     pipe.close()
@@ -156,27 +162,27 @@ class Child:
 
 
 class ChildGroup:
-    """Children that share one process group. As a context manager the whole group is killed at the end.
+    """Children that share one process group. A `with` block kills the whole group at the end.
 
-    With a guard the group ends whatever becomes of the starter: a small program leads the group and reads from a pipe
-    that the starter holds open. When the pipe closes, as the starter has ended, crashed or was killed, the guard kills
-    the group with SIGKILL. Without one the first child leads it.
+    With a guard, the group ends whatever happens to the starter. The guard is a small program that leads the group and
+    reads from a pipe that the starter keeps open. When the starter ends, crashes or is killed, the pipe closes, and the
+    guard kills the group with SIGKILL. Without a guard, the first child leads the group.
     """
 
     def __init__(self, *, has_guard: bool = False) -> None:
         self.children: list[Child] = []
-        """All that were started in it, the first one first."""
+        """All programs that were started in the group, oldest first."""
         if has_guard:
             Child([sys.executable, "-I", "-S", "-c", _GUARD], name="guard", is_piped=True, group=self)
 
     @property
     def leader(self) -> int:
-        """The process id of the first child, by which the group is called; 0 where there is none yet."""
+        """The process id of the first child, which is also the id of the group; 0 if there is no child yet."""
         return self.children[0].pid if self.children else 0
 
     def kill(self) -> None:
-        """End all of the group at once, with what its members have started in it."""
-        # 0 would be our own group.
+        """Kill the whole group at once, with the programs that its members have started in it."""
+        # 0 would mean our own group.
         if self.children:
             _kill_group(self.leader)
         for child in self.children:
@@ -190,9 +196,9 @@ class ChildGroup:
 
 
 def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask children to end, all at once, and kill those that have not after `seconds`."""
+    """Ask all children to end at the same time, and kill those that have not ended after `seconds`."""
     for child in children:
-        # A child that is stopped (SIGSTOP) would not get the other signal.
+        # A child that is stopped (SIGSTOP) would not react to the other signal until it continues.
         child.send_signal(signal.SIGCONT)
         child.send_signal(how)
     give_up = time.monotonic() + seconds
@@ -211,10 +217,11 @@ def wait_until(
     poll_seconds: float = _POLL_SECONDS,
     children: Collection[Child] = (),
 ) -> T:
-    """Wait until something is true; returns it. Raises ChildError where it takes too long, or a child ends before."""
+    """Wait until `is_ready` returns something true, and return that. Raises ChildError if it takes too long, or if a
+    child ends before."""
     give_up = time.monotonic() + seconds
     while True:
-        # Tested before `is_ready`: what a child did directly before its end counts.
+        # Tested before `is_ready`, so that the last action of a child before its end counts.
         ended = [child for child in children if child.has_ended()]
         if ready := is_ready():
             return ready
@@ -228,16 +235,17 @@ def wait_until(
 
 @contextmanager
 def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Within, SIGTERM, SIGINT and SIGHUP call `handle` with their number. To be used in the main thread.
+    """Call `handle` with the signal's number on SIGTERM, SIGINT and SIGHUP, within the context. Use it in the main
+    thread.
 
-    `handle` must raise nothing: an error between two steps of `Popen.poll` leaves a lock of the child held, and who
-    waits for the child's end then waits for ever.
+    `handle` must not raise: an error between two steps of `Popen.poll` would leave a lock of the child locked, and a
+    wait for the child's end would then never return.
     """
 
     def call(number: int, frame: FrameType | None) -> None:
         handle(number)
 
-    # What the caller ignores (`nohup`, a script's job in the background) stays ignored.
+    # A signal that our caller ignores (`nohup`, a script's job in the background) stays ignored.
     handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, call) for number in handled}
     try:
@@ -248,10 +256,10 @@ def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment for a program of ours: of our settings these alone, and our modules in any folder.
+    """This process's environment, adapted for a program of ours: of our settings it has only `settings`.
 
-    In another folder than the checkout a program would not find our modules where they are not installed. Its output is
-    not buffered, so that it is read at once.
+    PYTHONPATH is set because in another folder than the checkout a program would not find modules that are not
+    installed. The program's output is not buffered, so that it can be read at once.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
     paths = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
@@ -259,7 +267,8 @@ def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _end_with_starter() -> Callable[[], None] | None:
-    """What a program does before it begins, so that it gets SIGTERM even where its starter is killed."""
+    """A function to run in the new process, so that the program gets SIGTERM even if its starter is killed; None except
+    on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
@@ -271,6 +280,6 @@ def _end_with_starter() -> Callable[[], None] | None:
 
 
 def _kill_group(leader: int) -> None:
-    # macOS answers EPERM where only zombies are left.
+    # macOS answers EPERM if only zombies are left.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

@@ -1,9 +1,11 @@
-"""The two clocks of a host: the boot clock, which cannot be set, and the wall clock; and timers that go by them.
+"""The two clocks of a host, the boot clock and the wall clock; and timers.
 
-The boot clock decides whether a query may be sent, on the host that sent the last one: stepping the wall clock, or the
-database's, neither opens nor blocks the limit. Its readings mean something only within one boot of one host, so each
-is stored with the identity of the boot: its id, and in a time namespace also that namespace, whose CLOCK_BOOTTIME has
-an offset of its own (time_namespaces(7)).
+Nobody can set the boot clock. On the host that sent the last query, the boot clock decides whether the next query may
+be sent. So a step of the wall clock, or of the database's clock, neither opens nor blocks the limit.
+
+Readings of the boot clock can be compared only within one boot of one host. So each reading is stored with the identity
+of the boot. This is the boot's id and, in a time namespace, also the namespace, because its CLOCK_BOOTTIME has its own
+offset (time_namespaces(7)).
 """
 
 import hashlib
@@ -21,8 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-# CLOCK_MONOTONIC stands still while a Linux machine is suspended, so a wait measured by it would be too long, and a
-# deadline would be overrun. On macOS there is no CLOCK_BOOTTIME, and CLOCK_MONOTONIC itself counts sleep.
+# While a Linux machine is suspended, CLOCK_MONOTONIC does not advance. A wait measured by it would be too long, and a
+# deadline would be missed. macOS has no CLOCK_BOOTTIME, but there CLOCK_MONOTONIC itself counts sleep.
 if sys.platform == "linux":
     _BOOT_CLOCK = time.CLOCK_BOOTTIME
 else:
@@ -32,18 +34,19 @@ _PROC = Path("/proc")
 # The kernel gives the initial time namespace this number (PROC_TIME_INIT_INO).
 _INITIAL_NAMESPACE = "time:[4026531834]"
 _DIGITS_OF_NAMESPACE = 24
-"""With the 36 characters of a boot id and a plus sign they fit into the 64 of the column."""
+"""These digits, the 36 characters of a boot id and a plus sign fit into the 64 characters of the column."""
 
 
 class Clock(Protocol):
-    """What decisions about time are made with. Read only at the edge: pure functions take times as arguments."""
+    """The clocks for decisions about time. Read them only at the edge of the program; pure functions take times as
+    arguments."""
 
     @property
     def boot_id(self) -> str:
-        """Names the boot within which `boot()` readings can be compared: 1 to 64 characters."""
+        """The identity of the boot within which readings of `boot()` can be compared; 1 to 64 characters."""
 
     def boot(self) -> float:
-        """Seconds since some fixed moment of this boot, suspend included. Never steps."""
+        """Seconds since a fixed moment of this boot, including the time in suspend. Never steps."""
 
     def now(self) -> datetime:
         """The wall clock, aware, UTC. May be wrong, and may step."""
@@ -59,8 +62,8 @@ class HostClock:
 
     @property
     def boot_id(self) -> str:
-        """The kernel's id of this boot; in a time namespace with a hash of that namespace; an id of this process where
-        the kernel does not give both."""
+        """The kernel's id of this boot; in a time namespace, followed by a hash of the namespace. If the kernel does
+        not give both, it is an id of this process."""
         return self._boot_id
 
     def boot(self) -> float:
@@ -76,8 +79,8 @@ def _identity_of_boot(proc: Path) -> str:
     try:
         boot_id, namespace = _kernel_boot_id(proc), _time_namespace(proc)
     except (OSError, ValueError, subprocess.SubprocessError):
-        # An identity that no other process has is the safe choice: it makes the database's clock decide after every
-        # restart, where a constant would have readings of two boots, or of two namespaces, compared.
+        # An identity that no other process has is the safe choice: after every restart the database's clock then
+        # decides. With a constant, readings of two boots or of two namespaces would be compared.
         return f"process-{uuid.uuid4()}"
     if namespace is None:
         return boot_id[:64]
@@ -97,18 +100,18 @@ def _kernel_boot_id(proc: Path) -> str:
 
 
 def _time_namespace(proc: Path) -> str | None:
-    """What identifies, within this boot, the time namespace whose clocks this process reads; None in the initial one.
-    Raises OSError or ValueError where it cannot be read."""
+    """The identity, within this boot, of the time namespace whose clocks this process reads; None for the initial
+    namespace. Raises OSError or ValueError if it cannot be read."""
     try:
         link = os.readlink(proc / "self/ns/time")
     except FileNotFoundError:
-        # A kernel before 5.6, or a system without them: there is no other namespace.
+        # A kernel before 5.6, or a system without time namespaces.
         return None
     if link == _INITIAL_NAMESPACE:
-        # timens_offsets does not count here: it shows the namespace of the process's children, which may be another.
+        # timens_offsets is not read here: it shows the namespace of the process's children, which may be another one.
         return None
     offsets = (proc / "self/timens_offsets").read_text("ascii")
-    # The number of a namespace that is gone may be given to another one: their offsets differ.
+    # The offset is included because a new namespace may get the number of one that is gone.
     (offset,) = (line.split()[1:] for line in offsets.splitlines() if line.split()[:1] == ["boottime"])
     return " ".join([link, *offset])
 
@@ -119,13 +122,13 @@ _BYTES_OF_A_TIME = 8
 
 
 class Alarm(Generic[T]):
-    """Calls once for each thing at its time.
+    """Calls a function once for each thing, at the time set for it.
 
-    By the monotonic clock: no clock step moves it, and it stands still while the machine sleeps.
+    It uses the monotonic clock, which no clock step moves, and which does not advance while the machine sleeps.
     """
 
     def __init__(self, call: Callable[[T], None], *, name: str) -> None:
-        """`call` is made in the alarm's thread, one at a time, and must not raise. `name` is that thread's."""
+        """`call` runs in the alarm's thread, one call at a time, and must not raise. `name` is the thread's name."""
         self._call = call
         self._times: dict[T, float] = {}
         self._changed = threading.Condition()
@@ -134,14 +137,15 @@ class Alarm(Generic[T]):
         self._thread.start()
 
     def set(self, waits: Mapping[T, float]) -> None:
-        """Call for each of these after its wait in seconds. Replaces an earlier time of the same thing."""
+        """Call the function for each of these things after its wait, in seconds. Replaces an earlier time of the same
+        thing."""
         now = time.monotonic()
         with self._changed:
             self._times.update({thing: now + seconds for thing, seconds in waits.items()})
             self._changed.notify()
 
     def close(self) -> None:
-        """Make no more calls. Waits for a call that is being made."""
+        """Make no more calls. Waits for the call that is running, if there is one."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -168,21 +172,22 @@ class Alarm(Generic[T]):
 
 
 def seconds_since(moment: float | None) -> float | None:
-    """How long ago a moment of the monotonic clock was; None if there was none."""
+    """Seconds since a moment of the monotonic clock; None if there was no such moment."""
     return None if moment is None else time.monotonic() - moment
 
 
 class Throttle:
-    """What is done at most once in an interval, of each kind, by all the processes that are forked after it was made.
+    """Permits something once per interval and kind, for all processes together that are forked after the throttle was
+    made.
 
-    Each process of a pool ticks, and what all of them find is to be logged once. There is no lock, which a process that
-    is killed would keep: two callers at the same moment may both pass.
+    Each process of a pool ticks, but what all of them find must be logged once. There is no lock, because a process
+    that is killed would keep it. So two callers at the same moment may both pass.
     """
 
     def __init__(
         self, seconds: float, *, kinds: Collection[str] = ("",), clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`kinds` have an interval each; `clock` counts seconds from a zero that all these processes share."""
+        """Each of `kinds` has its own interval. `clock` counts seconds from a start that all these processes share."""
         self._seconds = seconds
         self._clock = clock
         self._kinds = tuple(kinds)
@@ -200,7 +205,7 @@ class Throttle:
         self._next[self._kinds.index(kind)] = self._clock() + self._seconds
 
     def passes(self, kind: str = "") -> bool:
-        """Whether the interval has passed; where it has, the next one begins."""
+        """Return whether the interval has passed; if so, begin the next one."""
         if not self.is_open(kind):
             return False
         self.close(kind)
@@ -208,42 +213,44 @@ class Throttle:
 
 
 class Deadline:
-    """When an exchange, or a part of it, must have ended, whatever it consists of."""
+    """The time when an exchange, or a part of it, must have ended."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
-        """`seconds` from now, by the boot clock."""
+        """The deadline is `seconds` from now, by the boot clock."""
         self._clock = clock
         self._ends = clock.boot() + seconds
 
     def rest(self) -> float:
-        """Seconds that are left. Raises TimeoutError where none are."""
+        """Seconds that are left. Raises TimeoutError if none are left."""
         rest = self._ends - self._clock.boot()
         if rest <= 0:
             raise TimeoutError("timed out")
         return rest
 
     def bound(self, call: Callable[[], R]) -> R:
-        """What a call returns or raises; raises TimeoutError where it has not ended by then, and
-        RuntimeError where no thread can be started.
+        """Return or raise what the call returns or raises. Raises TimeoutError if the call has not ended by the
+        deadline, and RuntimeError if no thread can be started.
 
-        For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
-        on until the call ends by itself: its result is dropped, and the process does not wait for it.
+        Use it for a call that takes no timeout, such as the search for a name's address. The call runs in its own
+        thread. After the deadline the thread continues until the call ends by itself; the result is dropped, and the
+        process does not wait for it.
         """
         rest = self.rest()
         return result_within(in_thread(call), rest, "timed out")
 
 
 def in_thread(call: Callable[[], R]) -> Future[R]:
-    """Start a call in a thread of its own; returns what will hold its result. Nothing can cancel it."""
+    """Start a call in its own thread; returns the future that will have its result. Nothing can cancel the call."""
     ended: Future[R] = Future()
     threading.Thread(target=_complete, args=(call, ended), name="bounded-call", daemon=True).start()
     return ended
 
 
 def result_within(ended: Future[R], seconds: float, words: str) -> R:
-    """What a call in a thread returns or raises; raises TimeoutError with these words where it has not ended by then.
+    """Return or raise what the call in a thread returns or raises. Raises TimeoutError with `words` if the call has not
+    ended within `seconds`.
 
-    The call's own TimeoutError says more.
+    A TimeoutError that the call itself raises keeps its own words, which say more.
     """
     wait([ended], seconds)
     if not ended.done():

@@ -1,4 +1,5 @@
-"""CSV as Chinese back offices write it: UTF-8 or GB18030, commas, tabs or semicolons, a title above the header.
+"""CSV as Chinese back offices write it: in UTF-8 or GB18030, with commas, tabs or semicolons, and with a title above
+the header.
 
 A statement of the platform is read row by row.
 """
@@ -16,7 +17,7 @@ from worker.domain.finance.statements import StateWords, plain_id, read_row
 from worker.domain.records.sentences import Refusal, _
 
 UTF_8 = "utf-8"
-# It holds GBK and GB2312.
+# Includes GBK and GB2312.
 GB18030 = "gb18030"
 USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "request_id": ("request_id", "requestId", "request id", "平台订单号"),
@@ -28,22 +29,22 @@ USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "state": ("state", "status", "trafficSts", "状态"),
     "amount": ("amount", "oriAmount", "金额"),
 }
-"""What each column may be called without being told so."""
+"""The names by which each column is found if no other name is given."""
 
 _DELIMITERS = (",", "\t", ";")
-# Before the header there may be a title, the customer's name, the period.
+# A title, the customer's name or the period may come before the header.
 _WITHIN_ROWS = 20
 _MOST_NAMES_SHOWN = 12
 
 COLUMNS = ("request_id", "state", "amount")
-"""Of a statement."""
+"""The columns of a statement."""
 _HEAD_CHARACTERS = 1 << 18
-# A row is held as its cells, of which each takes more than the comma behind it.
+# The limit is low because in memory a row is a list of cells, and each cell takes more than the comma after it.
 _ROW_CHARACTERS = 1 << 16
 _UNREADABLE = _("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these")
 
 Places = Mapping[str, Sequence[int]]
-"""By column: where its names stand in a row."""
+"""For each column, the indexes of its names in a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +52,16 @@ class Header:
     """The row that names the columns."""
 
     line: int
-    """Its last line, from 1."""
+    """The number of its last line, from 1."""
     delimiter: str
     names: Sequence[str]
-    """As they stand there, without blanks around them."""
+    """All names in the row, without spaces around them."""
     places: Places
 
 
 def encoding_of(lines: Iterable[bytes]) -> str:
-    """`UTF_8` or `GB18030`, whichever most of the lines are that are not ASCII: a few bytes may look like the other
-    one, or be neither."""
+    """`UTF_8` or `GB18030`: the encoding of most lines that are not ASCII. A few bytes may look like the other
+    encoding, or be valid in neither."""
     utf_8 = gb18030 = 0
     for line in lines:
         if not line.isascii():
@@ -73,9 +74,10 @@ def encoding_of(lines: Iterable[bytes]) -> str:
 def find_header(
     text: str, columns: Mapping[str, Collection[str]], is_header: Callable[[Places], bool]
 ) -> Header | None:
-    """The first row, within the first 20, that is the header by where it names these columns; None where there is none.
+    """The first of the first 20 rows that `is_header` accepts, judging by where the row names these columns; None if
+    there is none.
 
-    `columns` are the names of each, which compare without case and blanks around them.
+    `columns` has the possible names of each column. Case and surrounding spaces are ignored when names are compared.
     """
     wanted = {column: {_plain(name) for name in names} for column, names in columns.items()}
     for delimiter in _DELIMITERS:
@@ -90,25 +92,25 @@ def find_header(
                     names = [name.strip() for name in row]
                     return Header(line=rows.line_num, delimiter=delimiter, names=names, places=places)
         except csv.Error:
-            # Perhaps it is CSV with another delimiter.
+            # The text may be CSV with another delimiter.
             continue
     return None
 
 
 def first_names(text: str) -> str:
-    """What the first row that is not empty holds, for a message."""
+    """The names in the first row that is not empty, for a message."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     names = [name.strip() for name in first.split(max(_DELIMITERS, key=first.count)) if name.strip()]
     return ", ".join(repr(name) for name in names[:_MOST_NAMES_SHOWN]) or "nothing"
 
 
 def plain_cell(cell: str) -> str:
-    """A cell without blanks around it, and without the apostrophe by which a spreadsheet keeps a number as text."""
+    """A cell without surrounding spaces, and without the apostrophe that makes a spreadsheet keep a number as text."""
     return cell.strip().removeprefix("'").strip()
 
 
 class StatementFault(Refusal):
-    """The file is no statement that can be read."""
+    """The file cannot be read as a statement."""
 
 
 class NoHeader(StatementFault):
@@ -118,11 +120,13 @@ class NoHeader(StatementFault):
 def read_rows(
     file: BinaryIO, columns: Mapping[str, str | None], words: StateWords
 ) -> Iterator[StatementRow | UnreadableRow]:
-    """The rows below the header, which stands in the first 256 KiB or so; `columns` has a name for each of `COLUMNS`
-    that was given one. The file can be read from its begin again.
+    """The rows below the header, which must be within the first 256 KiB or so. The file must be seekable.
 
-    A row that ends early has empty cells; one without any text is passed over. Raises StatementFault: `NoHeader` at
-    once, and any other when its row comes.
+    `columns` has the names that were given for `COLUMNS`, or None; a column without a given name is found by its usual
+    names. Cells that are missing at a row's end are empty. A row without any text is skipped.
+
+    Raises `NoHeader` at once, and also StatementFault if the start cannot be decoded. Any other StatementFault is
+    raised when its row is reached.
     """
     encoding = encoding_of(file)
     file.seek(0)
@@ -143,7 +147,7 @@ def read_rows(
 
 def _read(line: int, row: Sequence[str], header: Header, words: StateWords) -> StatementRow | UnreadableRow:
     named = {name: row[place] if place < len(row) else "" for name, (place,) in header.places.items()}
-    # 2,94 without quotes is two cells, and the amount would be the first of them.
+    # Without quotes 2,94 is two cells, and the amount would be only the first of them.
     width = len(header.names)
     if any(cell.strip() for cell in row[width:]):
         why = _("row: it has %(count)s cells, while the header has %(header)s", len(row), width)
@@ -177,7 +181,7 @@ def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, l
     except UnicodeDecodeError:
         raise StatementFault("%(why)s", _UNREADABLE) from None
     finally:
-        # The file is its caller's to close.
+        # The caller closes the file.
         text.detach()
 
 

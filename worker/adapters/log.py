@@ -1,9 +1,9 @@
-"""Logging: one form for our records and those of the libraries, for people (`console`) or machines (`json`).
+"""Logging: one format for our records and those of libraries, for people (`console`) or machines (`json`).
 
-Our records are written as `log.info("query answered", action="query_answered", ...)`: the words may change, the
+Our records are written as `log.info("query answered", action="query_answered", ...)`. The words may change, but the
 `action` never does, so dashboards and alerts can use it. A library's record has the action `library_log`.
 
-The first record of a program that goes on names its version.
+The first record of a long-running program names its version.
 """
 
 import contextlib
@@ -22,28 +22,29 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from worker.adapters.safe_text import CONTROLS, Redactor, escape_controls
 
 VERSION = version("recharge-reconciler")
-"""Of the program that this process runs, read as it starts: what is installed later is not what runs."""
+"""The version of the program that this process runs. It is read at the start, because a version that is installed later
+is not running."""
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"
 
-# These log private data below WARNING, whatever the level: urllib3 logs each URL with its signature, SQLAlchemy
-# each statement with its parameters, which are people's phone numbers. Alembic logs two lines whenever a database's
-# revision is read.
+# Whatever the level, these loggers stay at WARNING or above. Below that, urllib3 logs each URL with its signature, and
+# SQLAlchemy logs each statement with its parameters, which are people's phone numbers. Alembic logs two lines whenever
+# a database's revision is read.
 _QUIET_LOGGERS = ("urllib3", "sqlalchemy", "alembic")
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "action", "event")
 
-# No record starts with this, and no line of a traceback starts without it: a message that contains line ends cannot
-# pass for a record.
+# No record starts with this text, and every line of a traceback does. So a message that contains line breaks cannot be
+# mistaken for a record.
 _CONTINUATION = "  | "
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that reports a record it could not write without printing the record."""
+    """A handler that reports a failure to write a record, without printing the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        # The inherited method prints the raw record and its arguments, past the redaction. A full disk or a closed
-        # pipe may be the fault, so this line may fail as well, and a log must never stop the work.
+        # The inherited method prints the raw record and its arguments without redaction. The cause may be a full disk
+        # or a closed pipe, so this line may fail as well. A log must never stop the work.
         with contextlib.suppress(Exception):
             kind = sys.exc_info()[0]
             name = escape_controls(record.name)
@@ -54,28 +55,29 @@ class _Handler(logging.StreamHandler[TextIO]):
 def configure_logging(
     level: str, log_format: str, *, zone: tzinfo = UTC, secrets: Sequence[str] = (), stream: TextIO | None = None
 ) -> None:
-    """Set up structlog and the standard library's logging for this process; calling it again replaces the set-up.
+    """Set up structlog and the standard library's logging for this process. Another call replaces the set-up.
 
-    `level` is a level's name; `log_format` is `console` or `json`; `secrets` are texts that no record may show. Times
-    are in `zone` with its offset, and in UTC for machines.
-    Records go to `stream`, by default standard error, so that a command's data on standard output stays clean.
-    Within Celery call it from the `setup_logging` signal: with a receiver there, Celery adds no handlers of its own.
-    Raises ValueError for another level.
+    `level` is the name of a level, `log_format` is `console` or `json`, and `secrets` are texts that no record may
+    show. Times are in `zone` with its offset; with `json` they are in UTC.
+    Records go to `stream`, by default standard error, so that standard output contains only a command's data.
+    Within Celery call this from the `setup_logging` signal: if the signal has a receiver, Celery adds no handlers of
+    its own.
+    Raises ValueError for an unknown level.
     """
     target = stream if stream is not None else sys.stderr
-    # Made before anything is replaced: a wrong level must not leave the process without logs.
+    # The handler is made before anything is replaced, because a wrong level must not leave the process without logs.
     handler = _Handler(target)
     handler.setLevel(level)
     common = _common(UTC if log_format == "json" else zone)
     handler.setFormatter(_formatter(log_format, Redactor(secrets), common, colors=target.isatty()))
 
     root = logging.getLogger()
-    # A remaining handler would write each record again, without redaction.
+    # Another handler would write each record again, without redaction.
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(handler.level, logging.WARNING))
-    # Otherwise a warning is printed past the formatter: two lines that are no JSON.
+    # Otherwise Python prints a warning without the formatter: as two lines that are not JSON.
     logging.captureWarnings(True)
     _configure_structlog(common)
 
@@ -123,7 +125,7 @@ def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, 
     if log_format == "json":
         renderer = [_render_json]
     else:
-        # The plain formatter is named because the default one draws local variables, and credentials are among them.
+        # The plain formatter is named because the default one shows local variables, which include credentials.
         plain = structlog.dev.plain_traceback
         console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, sort_keys=False)
         renderer = [_escape_for_console, console]
@@ -131,7 +133,7 @@ def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, 
         foreign_pre_chain=common,
         processors=[
             _add_action,
-            # Not `dict_tracebacks`, which stores local variables.
+            # The alternative `dict_tracebacks` would store local variables.
             structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redact,
@@ -153,8 +155,8 @@ def _order_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     text = json.dumps(event, ensure_ascii=False, default=str)
-    # Chinese stays readable. Control characters that json leaves as they are can only be inside a string here, where
-    # JSON's own escape means the same.
+    # Chinese stays readable. Control characters that json does not escape can only be inside a string, where JSON's own
+    # escape means the same.
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -167,5 +169,5 @@ def _escaped(key: str, value: object) -> object:
         return "\n".join(_CONTINUATION + escape_controls(line) for line in value.split("\n"))
     if isinstance(value, str):
         return escape_controls(value)
-    # Numbers stay as they are; lists and mappings are drawn by repr(), which escapes.
+    # Numbers stay as they are. The console shows lists and mappings by repr(), which escapes controls.
     return value

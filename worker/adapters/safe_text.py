@@ -1,7 +1,7 @@
-"""Making a value, or the text of an error, safe for a log or a terminal: without secrets and control characters.
+"""Values and error texts, made safe for a log or a terminal: without secrets and control characters.
 
 Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
-rewrite what an operator sees, a lone surrogate makes the write itself fail.
+change what an operator sees, and a lone surrogate would make the write itself fail.
 """
 
 import json
@@ -24,13 +24,14 @@ _SECRET_PATTERNS = (
     re.compile(
         r"(\b(?:auth_?token|callback_?token|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;)}]+", re.IGNORECASE
     ),
-    # The token in the path of callbacks, also one that is not configured; the route itself is shown.
+    # The token in the path of callbacks, even one that is not configured. The placeholder `<token>` of the route stays
+    # visible.
     re.compile(r"(/callbacks/[^\s/'\"]{1,200}/)(?!<token>)[^\s/'\"?]+", re.IGNORECASE),
     re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+(?=@)", re.IGNORECASE),
 )
 
-# Shorter ones are ordinary words ("test", "guest") whose masking would make logs unreadable; inside a URL or beside a
-# key the patterns above still mask them.
+# Shorter secrets are ordinary words ("test", "guest"), and masking them would make logs unreadable. The patterns above
+# still mask them inside a URL or beside a key.
 _SHORTEST_SECRET = 6
 _DEEPEST = 6
 _LONGEST_LINE = 500
@@ -40,13 +41,13 @@ CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060
 
 
 class Redactor:
-    """Masks the given secrets, and whatever looks like one."""
+    """Masks the given secrets, and texts that look like secrets."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _written_forms(secret)}
-        # Longest first: of a secret that begins with another one no end may be left.
+        # Longest first: if a secret begins with another one, no end of it may be left.
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        # In either case: hexadecimal digits and percent escapes mean the same in both.
+        # Case is ignored, because hexadecimal digits and percent escapes mean the same in upper and lower case.
         self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
 
     def text(self, text: str) -> str:
@@ -58,7 +59,7 @@ class Redactor:
         return text
 
     def value(self, value: object, *, key: str = "", depth: int = 0) -> object:
-        """The value without its secrets, as JSON's types; anything else becomes its text."""
+        """The value without its secrets, in JSON's types. A value of another type becomes its text."""
         if key.lower().replace("-", "_") in _SECRET_KEYS and value is not None:
             return MASK
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -72,15 +73,15 @@ class Redactor:
         return self.text(_text_of(value))
 
 
-# What a reply of the platform may repeat of a query or of an order, under any key.
+# Patterns for private data of a query or an order, which the platform's reply may repeat under any key.
 _MOBILE = re.compile(r"(?<![0-9])((?:86)?1[0-9]{2})[ -]?[0-9]{4}[ -]?([0-9]{4})(?![0-9])")
 _SECRET_KEY = "token|secret|sign|passw|authorization"
 _SECRET_MEMBER = re.compile(rf'("[^"]*(?:{_SECRET_KEY})[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 
 def report_text(text: str, redactor: Redactor, *, key: str = "") -> str:
-    """A text of the platform, under this key of an object, that may be shown to anybody, such as in a report of a
-    defect: without credentials, and with the middle of phone numbers masked."""
+    """Make a text of the platform safe to show to anybody, for example in a bug report. Credentials and the middle of
+    phone numbers are masked; `key` is the text's key in its object."""
     if re.search(_SECRET_KEY, key, re.IGNORECASE):
         return MASK
     text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', redactor.text(text))
@@ -99,14 +100,14 @@ def one_line(text: str, redactor: Redactor | None = None) -> str:
 
 
 def first_line(error: BaseException, redactor: Redactor | None = None) -> str:
-    """`first_words`, safe to show."""
+    """The result of `first_words`, made safe to show."""
     return one_line(first_words(error), redactor)
 
 
 def first_words(error: BaseException) -> str:
-    """The first line of an error's text, as it is. Of a database error the driver's words, without statement and
+    """The first line of an error's text, unchanged. For a database error it is the driver's text, without statement and
     parameters."""
-    # Drivers give a number and a text (PyMySQL), or several lines (psycopg), the first of which says it.
+    # PyMySQL gives a number and a text. psycopg gives several lines, of which the first is the message.
     cause = getattr(error, "orig", None) or error
     last = cause.args[-1] if cause.args else None
     words = last if isinstance(last, str) and last.strip() else str(cause)
@@ -115,8 +116,8 @@ def first_words(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An error and its causes in words that hold nothing of a request: class names, and the messages of the operating
-    system and of OpenSSL. The messages of libraries may quote the URL, which holds the signature."""
+    """Describe an error and its causes without any part of a request: by class names, and by messages of the operating
+    system and of OpenSSL. Messages of libraries may quote the URL, which contains the signature."""
     return " < ".join(dict.fromkeys(_words(cause) for cause in _causes(error)))
 
 
@@ -137,8 +138,8 @@ def _words(error: BaseException) -> str:
         # Only errors that OpenSSL raised itself have a reason.
         reason = getattr(error, "reason", None)
         return f"{name} ({reason})" if reason else name
-    # Looked up by number: the text that an exception carries may be anything. Errors of name resolution have numbers of
-    # their own, below zero on Linux.
+    # The text is looked up by number, because the text in an exception may be anything. Errors of name resolution have
+    # their own numbers, which are below zero on Linux.
     if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
         return f"{name} ({os.strerror(error.errno)})"
     return "the host's name cannot be resolved" if isinstance(error, socket.gaierror) else name
@@ -153,5 +154,5 @@ def _written_forms(secret: str) -> set[str]:
 def _text_of(value: object) -> str:
     try:
         return repr(value) if isinstance(value, BaseException | bytes) else str(value)
-    except Exception as error:  # a value that cannot be shown must not cost the record
+    except Exception as error:  # the record must be kept although a value cannot be shown
         return f"<{type(value).__name__} whose text failed: {type(error).__name__}>"

@@ -1,4 +1,4 @@
-"""Values as people read them, by the command line and by the console, and rows as CSV for their spreadsheets."""
+"""Values as text for people, in the command line and the console, and rows as CSV for spreadsheets."""
 
 import csv
 import io
@@ -11,10 +11,10 @@ from worker.adapters.safe_text import escape_controls
 from worker.domain.wire.fields import amount_text
 
 _MOST_TIMES_LONGER, _SHORT = 10, 1_000
-# By it Excel knows the encoding.
+# Excel recognizes the encoding by this mark.
 _BYTE_ORDER_MARK = "\ufeff"
-# A spreadsheet takes a text that begins with one of these for a formula, and runs it; Chinese and Japanese ones take
-# the full-width characters for the others.
+# A spreadsheet runs a text that begins with one of these as a formula. Chinese and Japanese spreadsheets also accept
+# the full-width characters.
 _FORMULA_BEGINS = tuple("=+-@＝＋－＠")
 _CHARACTERS_AT_ONCE = 100_000
 
@@ -28,7 +28,7 @@ def time_text(time: datetime, zone: tzinfo) -> str:
 
 
 def value_text(value: object, zone: tzinfo) -> str:
-    """A value of a row as text; times are as `time_text` has them."""
+    """A value of a row as text; times are formatted by `time_text`."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -39,19 +39,23 @@ def value_text(value: object, zone: tzinfo) -> str:
 
 
 def indented_json(text: str) -> str:
-    """JSON over several lines. As it is: a text that is no JSON, as it was kept in part only, and one that is nested so
-    deep that it would become many times as long."""
+    """Indent JSON over several lines.
+
+    A text is returned unchanged if it is not JSON, for example because only a part of it was kept. So is a text that is
+    nested so deep that it would become many times as long.
+    """
     try:
         lines = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
         return text
-    # Half of a surrogate pair, which JSON may hold as an escape, has no UTF-8.
+    # JSON may contain half of a surrogate pair as an escape, which UTF-8 cannot represent.
     shown = lines.encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= _MOST_TIMES_LONGER * len(text) + _SHORT else text
 
 
 def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo) -> Iterator[bytes]:
-    """These columns of the rows as CSV in UTF-8 with a byte order mark, in parts; their names first.
+    """Yield these columns of the rows in parts of a CSV file, in UTF-8 with a byte order mark. The columns' names come
+    first.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
@@ -62,7 +66,7 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row[name], zone) for name in columns])
-        # By their length: a text of a row may have a million characters.
+        # Parts are cut by length and not by rows, because a text in a row may have a million characters.
         if text.tell() > _CHARACTERS_AT_ONCE:
             yield _taken(text)
     yield _taken(text)

@@ -1,10 +1,13 @@
-"""Reading a file that a person wrote, of a bounded length. What is wrong is a `Fault` of the path.
+"""Reads files that people write, up to a maximum length. Errors are `Fault`s, worded to follow the file's name.
 
-A setting that holds a secret can be given by a file of its own, such as a container's at /run/secrets:
-`RECONCILER_AUTH_TOKEN_FILE=PATH` in place of `RECONCILER_AUTH_TOKEN`, and `auth_token_file = "PATH"` in place of
-`auth_token` in the file of accounts. pydantic's own `secrets_dir` reads every file of one folder by the setting's name,
-which neither mixes with variables nor tells when both are given. Faults show neither the content nor the path, which is
-the secret itself where somebody took one variable for the other.
+A setting that contains a secret can be given in its own file, such as a container's in /run/secrets. This is done by
+`RECONCILER_AUTH_TOKEN_FILE=PATH` instead of `RECONCILER_AUTH_TOKEN`. In the file of accounts it is done by
+`auth_token_file = "PATH"` instead of `auth_token`.
+
+pydantic's own `secrets_dir` reads every file of one folder by the setting's name. It does not work together with
+variables, and does not tell if a setting is given twice.
+
+Faults show neither the content nor the path. If somebody confuses the two variables, the path is the secret itself.
 """
 
 import re
@@ -17,13 +20,13 @@ from typing import Any
 from worker.domain.records.sentences import Fault, Sentence
 
 SUFFIX = "_file"
-"""What a setting's name, or a key's, has at its end where it names a file."""
+"""The end of a setting's name, or of a key, whose value is the name of a file."""
 
 _MAX_BYTES = 1 << 16
 
 
 def read_text(path: Path, most_bytes: int) -> str:
-    """A file's text. Raises `Fault`, which shows neither path nor content."""
+    """Read the text of a file. Raises `Fault`, which shows neither path nor content."""
     try:
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
@@ -38,12 +41,12 @@ def read_text(path: Path, most_bytes: int) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a file of at most 1 MiB. Raises `Fault`, as above."""
+    """Read the tables of a TOML file of at most 1 MiB. Raises `Fault` as `read_text` does."""
     text = read_text(path, 1 << 20)
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        # Only the position: the parser's message may quote the line, and with it a token.
+        # Only the position is shown: the parser's message may quote the line, and with it a token.
         position = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         if position is None:
             raise Fault("is not valid TOML") from None
@@ -57,19 +60,21 @@ def os_words(error: Exception) -> Sentence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SecretFiles:
-    """What was read for the settings of these names, or why it was not."""
+    """The secrets that were read from files, or why they could not be read."""
 
     values: Mapping[str, str]
-    """Setting to content."""
+    """The content of the file, by setting."""
     faults: Mapping[str, Sentence]
-    """Setting to why it cannot be had from a file: completes the sentence "RECONCILER_..._FILE "."""
+    """Why the setting cannot be read from a file, by setting; worded to follow "RECONCILER_..._FILE "."""
     paths: tuple[Path, ...]
     """The files that were read."""
 
 
 def read_secret_files(given: Mapping[str, object], names: Collection[str], folder: Path) -> SecretFiles:
-    """Read the files that are named for these settings, by a variable's name in lower case and without the prefix, or
-    by a key; a relative path counts from the folder.
+    """Read the files that are given for the settings `names`.
+
+    `given` has variables by their names in lower case and without the prefix, or keys of a file. A relative path starts
+    at `folder`.
     """
     values: dict[str, str] = {}
     faults: dict[str, Sentence] = {}
@@ -92,7 +97,7 @@ def read_secret_files(given: Mapping[str, object], names: Collection[str], folde
 
 
 def _read_secret(path: Path) -> str:
-    """A file's content without the line end that editors and `echo` leave. Raises `Fault`."""
+    """Read the content of a file without the line end that editors and `echo` add. Raises `Fault`."""
     try:
         text = read_text(path, _MAX_BYTES).removesuffix("\n").removesuffix("\r")
     except Fault as fault:

@@ -1,7 +1,7 @@
-"""The file of the people who may sign in at the console: a table for each, with a hashed password.
+"""The file of the users who may sign in at the console: a table for each user, with a hashed password.
 
-A `Fault` is one line, without a hash. Those who edit the file at once come one after another, and a
-program that reads it sees it as it was before or after.
+A `Fault` is one line and never shows a hash. If several people edit the file at once, each waits for the one before. A
+program that reads the file meanwhile sees either the old or the new content.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ _HASH = re.compile(r"[!-~]{1,512}")
 
 
 def read_users(path: Path) -> Mapping[str, User]:
-    """The users by name, in the file's order. Raises `Fault` where the file cannot be read or an entry is wrong."""
+    """The users by name, in the file's order. Raises `Fault` if the file cannot be read or an entry is wrong."""
     try:
         tables = read_toml(path)
     except Fault as fault:
@@ -34,7 +34,7 @@ def read_users(path: Path) -> Mapping[str, User]:
 
 
 def mode_fault(path: Path) -> Sentence | None:
-    """What is wrong with who may read or write the file, or None. Raises OSError where there is no file."""
+    """The fault in the permissions of the file; None if they are right. Raises OSError if there is no file."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & (stat.S_IRWXO | stat.S_IWGRP):
         return None
@@ -43,9 +43,9 @@ def mode_fault(path: Path) -> Sentence | None:
 
 @contextmanager
 def editing(path: Path) -> Iterator[dict[str, User]]:
-    """The users, to be changed: what they are at the end is written, unless an exception ends it.
+    """The users, to be changed by the caller. They are written at the end of the context, unless an exception ends it.
 
-    No other program edits meanwhile. Raises `Fault` as `read_users` does, and OSError where the file cannot be
+    No other program edits the file meanwhile. Raises `Fault` as `read_users` does, and OSError if the file cannot be
     written.
     """
     path = path.resolve()
@@ -77,7 +77,7 @@ def _user(path: Path, name: str, table: object) -> User:
 
 
 def _text(users: Iterable[User]) -> str:
-    # A string of JSON is one of TOML, too.
+    # A JSON string is also a TOML string.
     tables = (
         f"\n[{json.dumps(user.name, ensure_ascii=False)}]\n"
         f"password = {json.dumps(user.password_hash)}\nrole = {json.dumps(user.role.value)}\n"
@@ -87,7 +87,7 @@ def _text(users: Iterable[User]) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a new file in the place of the old one, for the same owner."""
+    """Replace the file by a new one with the same owner."""
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     new = Path(name)
     try:
@@ -103,7 +103,8 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _keep_owner(path: Path, number: int) -> None:
-    # mkstemp makes it 0600, for the one who edits; the web program may run as another user, and has to read it.
+    # mkstemp gives the file the mode 0600 and the user who edits as owner. The web program may run as another user, and
+    # must be able to read the file.
     with suppress(OSError):
         old = path.stat()
         os.fchown(number, old.st_uid, old.st_gid)

@@ -1,11 +1,12 @@
-"""Ends this process where something under way in it has made no step for far longer than it may take.
+"""A watchdog that ends this process if work in it has made no step for far longer than it may take.
 
-Without memory a thread may die, or never come to its first step: then CPython's Thread.start() waits without end, and
-so does whatever waits for it (https://github.com/python/cpython/issues/140746). Nothing in the process can repair that.
-The pool of Celery starts another process; a worker without a pool of processes is restarted by its supervisor.
+If memory runs out, a thread may die or never reach its first step. Then CPython's Thread.start() waits without end, and
+so does everything that waits for it (https://github.com/python/cpython/issues/140746). Nothing in the process can
+repair that. Celery's pool starts another process. A worker without a pool of processes is restarted by its supervisor.
 
-The watching thread starts with the process: later there may be no memory for one. It goes by the boot clock, and counts
-only the time in which it was itself at work: a machine that slept, or a process that was stopped, has not hung.
+The watching thread starts with the process, because later there may be no memory for one. It uses the boot clock and
+counts only the time during which it was running itself. So a machine that slept, or a process that was stopped, does
+not count as hanging.
 """
 
 import os
@@ -25,14 +26,14 @@ from worker.adapters.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 EXIT_STATUS = 70
-"""EX_SOFTWARE of sysexits.h. Not 0, which is a process that ends in order."""
+"""EX_SOFTWARE of sysexits.h. It is not 0, which would mean that the process ended in order."""
 _PERIOD_SECONDS = 1.0
 _LOG_SECONDS = 10.0
 _MOST_FRAMES = 12
 
 
 class Watched:
-    """Something under way. It is to make a step now and then, until it ends."""
+    """Work that is watched. It must make a step now and then until it ends."""
 
     __slots__ = ("_watchdog", "since", "what")
 
@@ -40,25 +41,26 @@ class Watched:
         self._watchdog = watchdog
         self.what = what
         self.since = watchdog.seen
-        """The watchdog's time of its last step."""
+        """The time of its last step, as `Watchdog.seen` counts it."""
 
     def here(self) -> None:
-        """The calling thread works at it from now on: what the thread does counts as its steps."""
+        """Count the steps of the calling thread (`Watchdog.step`) as steps of this work from now on."""
         self._watchdog.local.watched = self
         self.step()
 
     def step(self) -> None:
-        """It goes on. Costs next to nothing."""
+        """Record a step. Costs next to nothing."""
         self.since = self._watchdog.seen
 
     def end(self) -> None:
-        """It is done."""
+        """Stop watching this work, because it is done."""
         self._watchdog.under_way.discard(self)
 
 
 def end_process(watched: Watched, seconds: float) -> NoReturn:
-    """Log where each thread stands, and end this process at once, whatever else hangs."""
-    # The log may hang as well: a thread that died may hold one of its locks. By default this signal ends the process.
+    """Log the current calls of each thread, and end this process at once, whatever else hangs."""
+    # The log may hang as well, because a dead thread may hold one of its locks. The timer's signal then ends the
+    # process, which is the signal's default action.
     signal.setitimer(signal.ITIMER_REAL, _LOG_SECONDS)
     try:
         log.critical(
@@ -73,7 +75,7 @@ def end_process(watched: Watched, seconds: float) -> NoReturn:
 
 
 class Watchdog:
-    """Watches what is under way in one process. Nothing is watched before `start`."""
+    """Watches the work in one process. Nothing is watched before `start`."""
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class Watchdog:
         period_seconds: float = _PERIOD_SECONDS,
         end: Callable[[Watched, float], None] = end_process,
     ) -> None:
-        """What has made no step for `patience_seconds` hangs; after twice that, `end` is called."""
+        """Work that has made no step for `patience_seconds` hangs. After twice that time, `end` is called."""
         self._clock = clock
         self._patience = patience_seconds
         self._period = period_seconds
@@ -91,26 +93,27 @@ class Watchdog:
         self._closed = False
         self._last_look = clock.boot()
         self.seen = 0.0
-        """Seconds that this watchdog has seen pass."""
+        """Seconds that have passed while this watchdog was running."""
         self.under_way: set[Watched] = set()
         self.local = threading.local()
 
     def start(self) -> None:
-        """Watch until `close`, in a thread. Call it before other threads are started."""
+        """Start the watching thread, which runs until `close`. Call this before other threads are started."""
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
     def close(self) -> None:
-        """Watch no more. Waits for nothing."""
+        """Stop watching. Does not wait for the thread."""
         self._closed = True
 
     def begin(self, what: str) -> Watched:
-        """Watch something that begins now. `what` is for the log: no value of an order, no secret."""
+        """Watch work that begins now. `what` names it in the log; it must not contain secrets or values of an order."""
         watched = Watched(self, what)
         self.under_way.add(watched)
         return watched
 
     def start_thread(self, run: Callable[[], None], *, name: str) -> threading.Thread:
-        """Start a thread that makes steps until it returns. One that an error ends hangs from then on."""
+        """Start a thread that is watched until it returns. A thread that an error ends counts as hanging from then
+        on."""
         watched = self.begin(f"the thread {name}")
 
         def watch() -> None:
@@ -123,19 +126,19 @@ class Watchdog:
         return thread
 
     def step(self) -> None:
-        """The calling thread goes on with what it works at, if that is watched."""
+        """Record a step of the calling thread's work, if that is watched."""
         watched: Watched | None = getattr(self.local, "watched", None)
         if watched is not None:
             watched.step()
 
     def seconds_hanging(self) -> float | None:
-        """How long ago that made its last step which hangs for longest; None where nothing hangs."""
+        """Seconds since the last step of the work that has hung for longest; None if nothing hangs."""
         oldest = self._oldest()
         seconds = 0.0 if oldest is None else self.seen - oldest.since
         return seconds if seconds > self._patience else None
 
     def look(self) -> None:
-        """Look once, as the thread does each period."""
+        """Look at all work once, as the thread does each period."""
         now = self._clock.boot()
         self.seen += min(max(0.0, now - self._last_look), 2 * self._period)
         self._last_look = now
@@ -144,12 +147,12 @@ class Watchdog:
             self._end(oldest, self.seen - oldest.since)
 
     def _oldest(self) -> Watched | None:
-        # Copied in one step of the interpreter: other threads change it.
+        # The set is copied in one step of the interpreter, because other threads change it.
         return min(list(self.under_way), key=lambda watched: watched.since, default=None)
 
     def _run(self) -> None:
         while not self._closed:
-            # Not an event, which needs memory for each wait.
+            # An event's wait would need memory each time.
             time.sleep(self._period)
             try:
                 self.look()
@@ -158,8 +161,8 @@ class Watchdog:
 
 
 def _where_threads_stand() -> str:
-    """The innermost calls of all threads but this one: files, lines and names, and no values."""
-    # The names of threads would need a lock that a thread which died may hold.
+    """The innermost calls of all threads except this one: files, lines and names, without values."""
+    # The threads' names are not shown: reading them needs a lock, which a dead thread may hold.
     frames = sys._current_frames()  # noqa: SLF001 - documented for debugging a deadlock
     own = threading.get_ident()
     stands = Counter(_innermost(frame) for ident, frame in frames.items() if ident != own)

@@ -1,4 +1,4 @@
-"""Statements that end when they take too long, in a transaction that continues."""
+"""Time limits for statements, in a transaction that continues after a statement was ended."""
 
 import sqlite3
 import time
@@ -13,17 +13,17 @@ T = TypeVar("T")
 Countdown = Callable[[], float | None]
 
 _SQLITE_STEPS = 10_000
-"""How many steps of its machine SQLite takes between two readings of the clock: about a millisecond."""
+"""How many steps SQLite's virtual machine takes between two readings of the clock: about a millisecond."""
 _CANCELLED = "57014"
 _MARIADB_TIMEOUT = 1969
 
 
 def bounded(connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
-    """End a statement that takes longer than this many seconds (None: none is ended), with the driver's error. SQLite
-    counts the seconds of all statements of the context.
+    """End any statement that takes longer than `seconds`, with the driver's error; None sets no limit. On SQLite the
+    limit is for all statements of the context together.
 
-    Only for statements that read. Read all rows before the context ends: SQLite finds them while they are read.
-    Contexts must not be nested: MariaDB takes one limit for a statement.
+    Use it only for statements that read. Read all rows before the context ends, because SQLite finds the rows while
+    they are read. Do not nest contexts: MariaDB accepts one limit per statement.
     """
     if seconds is None:
         return nullcontext()
@@ -32,7 +32,7 @@ def bounded(connection: Connection, seconds: float | None) -> AbstractContextMan
 
 
 def read_within(connection: Connection, seconds: float | None, read: Callable[[], T]) -> T | None:
-    """What is read; None if a statement takes longer than this many seconds (`bounded`)."""
+    """The result of `read`; None if a statement takes longer than `seconds` (see `bounded`)."""
     try:
         with bounded(connection, seconds):
             return read()
@@ -43,14 +43,15 @@ def read_within(connection: Connection, seconds: float | None, read: Callable[[]
 
 
 def countdown(seconds: float | None) -> Countdown:
-    """What is left of these seconds, at least a millisecond; always None for None."""
+    """Start a countdown. It returns the seconds that are left, at least a millisecond; always None if `seconds` is
+    None."""
     end = time.monotonic() + (seconds or 0.0)
     return lambda: None if seconds is None else max(0.001, end - time.monotonic())
 
 
 @contextmanager
 def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
-    # The end of the savepoint restores the limit that was there before, also after an error.
+    # Rolling back to the savepoint restores the previous limit, also after an error.
     with connection.begin_nested() as savepoint:
         connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"))
         yield
@@ -60,7 +61,7 @@ def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
 @contextmanager
 def _bound_mariadb(connection: Connection, seconds: float) -> Iterator[None]:
     def limit(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:
-        # Only MariaDB reads what /*M! holds: MySQL has no such limit.
+        # Only MariaDB executes the text within /*M! */; MySQL has no such limit.
         return f"/*M! SET STATEMENT max_statement_time = {seconds:f} FOR */ {statement}", parameters
 
     event.listen(connection, "before_cursor_execute", limit, retval=True)

@@ -1,9 +1,10 @@
-"""Many rows in one statement.
+"""Statements that read or write many rows at once.
 
-PostgreSQL gets them as one JSON parameter. Measured for 500 orders: half of the time that a statement for each row
-takes, pipelined as the driver does it, and less than half of the work in our process. The others use `executemany`.
-Texts without a comma, ids above all, are sent column by column as one text with commas: to write and to read an array
-or JSON of them takes several times as long.
+PostgreSQL receives the rows as one JSON parameter. For 500 orders this took half the time of the driver's pipelined
+statements, one for each row, and less than half of the work in our process. The other databases use `executemany`.
+
+Texts that contain no comma, mostly ids, are sent as one comma-separated text for each column. Writing and reading them
+as an array or as JSON takes several times as long.
 """
 
 import json
@@ -38,26 +39,28 @@ Rows = Sequence[Mapping[str, Any]]
 Value = Callable[[str], ColumnElement[Any]]
 
 _PARAMETER = "rows"
-# SQLite takes no more than 500.
+# SQLite's limit for one union is 500.
 _READS_AT_ONCE = 100
 
 
 def one_of(connection: Connection, column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """The condition that a column holds one of these values: a single parameter where the database has arrays."""
+    """The condition that a column has one of these values. PostgreSQL receives the values as a single array
+    parameter."""
     if _is_postgresql(connection):
         return column == any_(bindparam(None, list(values), ARRAY(column.type)))
     return column.in_(values)
 
 
 def is_one_of(kind: str, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """The same for a statement that is made once, for a kind of database: its parameter `name` is the list."""
+    """The condition of `one_of`, for a statement that is made once for a kind of database. Its parameter `name` is the
+    list."""
     if kind == "postgresql":
         return column == any_(bindparam(name, type_=ARRAY(column.type)))
     return column.in_(bindparam(name, expanding=True))
 
 
 def held_of(connection: Connection, column: ColumnElement[Any], values: Collection[str]) -> Select[Any]:
-    """Which of these values a column holds, in any row: one index lookup for each value that is read."""
+    """Select the values among these that a column has in any row. PostgreSQL makes one index lookup for each value."""
     if not _is_postgresql(connection):
         return select(column).where(column.in_(values)).distinct()
     listed = func.unnest(bindparam(None, list(values), ARRAY(column.type)))
@@ -69,10 +72,11 @@ def held_of(connection: Connection, column: ColumnElement[Any], values: Collecti
 def ids_of(
     connection: Connection, table: Table, column: str, values: Collection[str], *, account: str, most: int
 ) -> Select[Any]:
-    """The row ids of an account in which a column holds one of these values; at most `most` for each value.
+    """Select the ids of an account's rows that have one of these values in a column; on PostgreSQL at most `most` ids
+    for each value.
 
-    On PostgreSQL the statement forces a lookup of one value after the other. Without statistics of the table (a new
-    deployment, a restored one) its own plan was measured to read the whole account for each list.
+    The PostgreSQL statement forces one lookup after the other, one for each value. Without statistics of the table
+    (after a new deployment or a restore), PostgreSQL's own plan was measured to read the whole account for each list.
     """
     if not _is_postgresql(connection):
         return select(table.c.id).where(table.c.account == account, table.c[column].in_(values))
@@ -84,7 +88,7 @@ def ids_of(
 
 
 def found_by(connection: Connection, reads: Sequence[Select[Any]]) -> set[Any]:
-    """The values that these statements of one column find. Up to 100 of them run as one union."""
+    """The values that these statements find; each selects one column. Up to 100 statements run as one union."""
     found: set[Any] = set()
     for start in range(0, len(reads), _READS_AT_ONCE):
         found.update(connection.scalars(union_all(*reads[start : start + _READS_AT_ONCE])))
@@ -92,7 +96,7 @@ def found_by(connection: Connection, reads: Sequence[Select[Any]]) -> set[Any]:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows, which all have the same columns."""
+    """Insert rows that all have the same columns."""
     if not rows:
         return
     if _is_postgresql(connection):
@@ -102,7 +106,7 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def inserts_what_is_new(connection: Connection) -> bool:
-    """Whether `insert_new` can be used on this database."""
+    """Whether this database supports `insert_new`."""
     return _is_postgresql(connection)
 
 
@@ -113,10 +117,11 @@ def insert_new(
     shared: Mapping[str, Any],
     returned: Sequence[str],
 ) -> list[tuple[Any, ...]]:
-    """Insert the rows that violate no unique index, and leave the others alone; on PostgreSQL.
+    """Insert the rows that violate no unique index, and skip the others; on PostgreSQL only.
 
-    `columns` hold a text for each row, without a comma and not empty, that PostgreSQL casts; `shared` holds what all
-    rows have in common. Returns the columns `returned` of the rows that were inserted.
+    `columns` has a text for each row, which PostgreSQL casts to the column's type; None becomes NULL. The texts must
+    not be empty or contain a comma. `shared` has the values that all rows have in common. Returns the columns
+    `returned` of the inserted rows.
     """
     values = {f"new_{name}": ",".join(text or "" for text in texts) for name, texts in columns.items()}
     statement = _insertion_of_new(table, tuple(columns), tuple(shared), tuple(returned))
@@ -124,16 +129,17 @@ def insert_new(
 
 
 class RowUpdate:
-    """An update of many rows, each with values of its own."""
+    """An update of many rows, each with its own values."""
 
     def __init__(self, build: Callable[[Value], Update], types: Mapping[str, TypeEngine[Any]]) -> None:
-        """`build` makes the statement out of what stands for each value, by name; `types` are the values' types."""
+        """`build` makes the statement from a function that returns the placeholder of a named value. `types` are the
+        values' types."""
         self._each = build(bindparam)
         source = _rows_of(types)
         self._all = build(lambda name: source.c[name])
 
     def execute(self, connection: Connection, rows: Rows) -> int:
-        """Run it; returns how many rows were found and written, -1 where the driver does not count."""
+        """Run the update. Returns how many rows were found and written; -1 if the driver does not count them."""
         if _is_postgresql(connection):
             return connection.execute(self._all, {_PARAMETER: _as_json(rows)}).rowcount
         return connection.execute(self._each, rows).rowcount
@@ -153,7 +159,7 @@ def _insertion(table: Table, names: tuple[str, ...]) -> Insert:
 def _insertion_of_new(
     table: Table, names: tuple[str, ...], shared: tuple[str, ...], returned: tuple[str, ...]
 ) -> Insert:
-    # An empty text stands for NULL.
+    # An empty text means NULL.
     texts = [func.string_to_array(bindparam(f"new_{name}", type_=Text()), ",", "") for name in names]
     source = func.unnest(*texts).table_valued(*names, name="new").render_derived()
     values: list[ColumnElement[Any]] = [cast(source.c[name], table.c[name].type) for name in names]
@@ -163,7 +169,7 @@ def _insertion_of_new(
 
 
 def _rows_of(types: Mapping[str, TypeEngine[Any]]) -> Any:
-    """The parameter as a table with columns of these types."""
+    """The JSON parameter as a table with columns of these types."""
     columns = [column(name, type_) for name, type_ in types.items()]
     records = func.json_to_recordset(cast(bindparam(_PARAMETER, type_=Text()), JSON))
     return records.table_valued(*columns, name="new").render_derived(with_types=True)

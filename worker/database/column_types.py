@@ -14,14 +14,15 @@ from worker.domain.records.orders import TrafficStatus
 
 _MYSQL = ("mysql", "mariadb")
 
-#: SQLite counts rows by itself only in a column of type INTEGER.
+#: A row's id. SQLite assigns ids by itself only in a column of type INTEGER.
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 #: A text that may be longer than MariaDB's TEXT (64 KiB).
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), *_MYSQL)
 
-#: An order's id. PostgreSQL compares it byte by byte, as the other two do anyway (BINARY, utf8mb4_bin): only so do the
-#: ids that begin alike stand together in the unique index, and an update of the system's locales cannot corrupt it.
+#: An order's id, compared byte by byte. The other two databases do that anyway (BINARY, utf8mb4_bin). On PostgreSQL the
+#: collation C keeps ids with a common start together in the unique index, and updates of the system's locales cannot
+#: corrupt the index.
 OrderId = String(64).with_variant(String(64, collation="C"), "postgresql")
 
 
@@ -32,13 +33,13 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """MariaDB keeps fractions of a second only in a DATETIME(6)."""
+        """Use DATETIME(6) on MariaDB, which keeps fractions of a second in no other type."""
         if dialect.name in _MYSQL:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time; give the driver others in UTC, without a zone where the database has none."""
+        """Convert the time to UTC, without a zone if the database has none. Raises ValueError for a naive time."""
         if value is None:
             return None
         if value.utcoffset() is None:
@@ -47,26 +48,26 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Add the zone again."""
+        """Return the time in UTC, with its zone."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Amount(TypeDecorator[Decimal]):
-    """An exact amount in yuan. SQLite has no decimals: there it is text, such as `2.94`."""
+    """An exact amount in yuan. On SQLite, which has no decimals, it is a text such as `2.94`."""
 
     impl = Numeric(14, 4)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """A decimal where the database has one."""
+        """Use a decimal; a text on SQLite."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(String(20))
         return dialect.type_descriptor(Numeric(14, 4))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
-        """Write plain digits, never an exponent."""
+        """Write plain digits on SQLite, never an exponent."""
         return format(value, "f") if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
@@ -81,16 +82,17 @@ class StatusNumber(TypeDecorator[TrafficStatus]):
     cache_ok = True
 
     def process_bind_param(self, value: TrafficStatus | None, dialect: Dialect) -> int | None:
-        """Write a plain number: not every driver knows a member of an enumeration."""
+        """Write a plain number, because not every driver accepts a member of an enumeration."""
         return None if value is None else int(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> TrafficStatus | None:
-        """The member for a number."""
+        """Return the enumeration's member for the number."""
         return None if value is None else TrafficStatus(value)
 
 
 def text_enum(values: type[StrEnum], length: int) -> Enum:
-    """A column that holds a member of an enumeration as its text; a value that the code does not know is refused."""
+    """A column type that stores a member of an enumeration as its text. Values that the code does not know are
+    refused."""
     return Enum(
         values,
         native_enum=False,
@@ -101,9 +103,10 @@ def text_enum(values: type[StrEnum], length: int) -> Enum:
 
 
 def pymysql_conversions() -> Mapping[Any, Any]:
-    """PyMySQL's own conversions of what it reads, but for times. Imports the driver: only where one is used.
+    """PyMySQL's own conversions of the values that it reads, with a faster one for times.
 
-    It reads a DATETIME with a regular expression, which takes 1.4 µs, and a choice reads some thousands.
+    PyMySQL reads a DATETIME with a regular expression, which takes 1.4 µs, and choosing a batch reads some thousands of
+    them. The driver is imported here because the other databases do not need it.
     """
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions as own
@@ -113,7 +116,7 @@ def pymysql_conversions() -> Mapping[Any, Any]:
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            # What is no time, such as 0000-00-00, comes as text.
+            # An invalid time, such as 0000-00-00, is returned as text.
             return convert_datetime(text)
 
     return {**own, FIELD_TYPE.DATETIME: read_time}

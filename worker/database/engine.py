@@ -1,9 +1,9 @@
-"""Engines whose sessions mean the same on PostgreSQL, MariaDB and SQLite, and the URLs that they are made of.
+"""Engines whose sessions behave the same on PostgreSQL, MariaDB and SQLite, and their URLs.
 
-Where a server acknowledges what it gets but never answers (a stopped server, a pooler without a server behind it),
-neither keepalives nor `tcp_user_timeout` end the wait. PyMySQL has timeouts for reading and writing. libpq has none;
-but psycopg drives every exchange by a generator, which it also wakes up ten times a second while nothing comes: there
-our connection tests the time.
+A server may acknowledge what it receives but never answer, for example a stopped server, or a pooler without a server.
+Neither keepalives nor `tcp_user_timeout` end such a wait. PyMySQL has timeouts for reading and writing. libpq has none,
+but psycopg runs every exchange as a generator, and resumes it ten times a second even if nothing arrives. Our
+connection class tests the time at each of these steps.
 """
 
 import math
@@ -22,9 +22,9 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.identity import remember_identity
 
 LOCK_SECONDS = 10.0
-"""A transaction that waits longer for a row than this gives up, and is tried again."""
+"""Seconds after which a transaction that waits for a locked row gives up. It is then repeated."""
 
-# While the database hangs, more threads want a connection than there are.
+# While the database hangs, more threads want a connection than the pool has.
 _FREE_CONNECTION_WAIT_SECONDS = 10
 
 
@@ -34,7 +34,7 @@ def shown_url(url: str) -> str:
 
 
 def missing_file(url: str) -> Path | None:
-    """The file of a SQLite database that does not exist yet: to connect to it would make it."""
+    """The file of a SQLite database if it does not exist yet, because connecting would create it; otherwise None."""
     parts = make_url(url)
     if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
         return None
@@ -45,7 +45,7 @@ def missing_file(url: str) -> Path | None:
 def make_engine(
     url: str, *, idle_transaction_seconds: float, answer_seconds: float | None, lock_seconds: float, pool_size: int
 ) -> Engine:
-    """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
+    """Make the engine for a SQLAlchemy URL, without connecting yet. `Database` documents the arguments."""
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
         return _make_sqlite_engine(url)
@@ -53,18 +53,19 @@ def make_engine(
     engine = create_engine(
         url,
         connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": pymysql_conversions()} if kind == "mysql" else {}),
-        # On both servers: a decision must see what others committed before it took its locks.
+        # The same on both servers: a decision must see everything that others committed before it took its locks.
         isolation_level="READ COMMITTED",
-        # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
+        # Replaces a connection that the server has closed meanwhile, instead of failing a tick.
         pool_pre_ping=True,
-        # All of them are kept: what overflows the pool is closed as soon as it is given back, and under load a process
-        # would make connections all the time. The latest is used first, so that few are used where few are needed.
+        # All connections are kept. SQLAlchemy closes connections beyond the pool's size as soon as they are returned,
+        # so under load a process would open new ones all the time. The connection that was returned last is used first,
+        # so that few connections are used if few are needed.
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
-        # An error's text goes into logs, and parameters hold phone numbers.
+        # An error's text goes into logs, and parameters contain phone numbers.
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_read_only)
@@ -84,13 +85,14 @@ def _make_sqlite_engine(url: str) -> Engine:
 
 
 def _leave_read_only(context: ExceptionContext) -> None:
-    # A session that began as read-only stays so, and a proxy may have sent it to a standby: a new one may write.
+    # A session that began as read-only remains read-only; a proxy may have sent it to a standby. A new session may be
+    # able to write.
     error = context.sqlalchemy_exception
     if error is not None and kind_of(error) is ErrorKind.READ_ONLY:
         context.is_disconnect = True
 
 
-# A host that vanishes (power, network) is noticed within half a minute, rather than by the kernel's two hours.
+# A host that vanishes (power, network) is noticed within half a minute, instead of the kernel's two hours.
 _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "postgresql": {
         "connect_timeout": 5,
@@ -98,7 +100,7 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        # A role or a database may set another one, in which remarks cannot be written.
+        # A role or a database may set another encoding, which cannot represent remarks.
         "client_encoding": "utf8",
     },
     "mysql": {"connect_timeout": 5},
@@ -106,21 +108,23 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 _SESSION_SETTINGS = {
     "postgresql": (
-        # Statements and no startup options: a pooler refuses those.
+        # These are statements because a pooler refuses startup options.
         "SET TIME ZONE 'UTC'",
-        # The driver reads times in no other style.
+        # The driver can read times in this style only.
         "SET DateStyle = 'ISO'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = {lock_ms}",
-        # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
-        # as long as the connection lives, or until the table is analysed; to plan again takes a fraction of a ms.
+        # The driver prepares statements that it runs often. A plan that was made while a table was small would read the
+        # whole table until the connection is closed or the table is analysed. Making a new plan takes a fraction of a
+        # millisecond.
         "SET plan_cache_mode = force_custom_plan",
     ),
     "mysql": (
-        # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
-        # such setting.
+        # Times are stored without a zone, so sysdate() must return UTC. Only MariaDB executes the text within /*M! */;
+        # MySQL does not have that setting.
         "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_s},"
-        # A table that is being altered: by the server's default a session would wait a day, long after we gave up.
+        # The wait for a table that is being altered. By default the server would let a session wait for a day, long
+        # after we have given up.
         " SESSION lock_wait_timeout = {lock_s}"
         " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
     ),
@@ -130,7 +134,7 @@ _SESSION_SETTINGS = {
 def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Callable[[Any, object], None]:
     figures = {
         "lock_ms": math.ceil(lock_seconds * 1000),
-        # This server counts in whole seconds.
+        # MariaDB counts in whole seconds.
         "lock_s": math.ceil(lock_seconds),
         "idle_ms": math.ceil(idle_seconds * 1000),
         "idle_s": math.ceil(idle_seconds),
@@ -147,12 +151,12 @@ def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Call
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # The driver would begin transactions by itself, and deferred: one that turns to writing fails at once where another
-    # writes, whatever the busy timeout.
+    # Otherwise the driver would begin transactions by itself, as deferred ones. A deferred transaction that starts to
+    # write fails at once if another one is writing, whatever the busy timeout.
     connection.isolation_level = None
-    # The writer does not block readers, and a commit survives a power loss.
+    # Two settings, so that the writer does not block readers and a commit survives a power loss.
     with suppress(sqlite3.OperationalError):
-        # The mode is the file's. Where it cannot be set because somebody writes, the next connection sets it.
+        # The mode is stored in the file. If it cannot be set because somebody is writing, the next connection sets it.
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
@@ -163,10 +167,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _bound_answers(engine: Engine, seconds: float) -> None:
-    """End every statement of an engine during which its server says nothing for `seconds`.
+    """End any statement of the engine once its server is silent for `seconds`.
 
-    It ends with the driver's OperationalError, and its connection is closed. From the server's greeting on, on MariaDB;
-    on PostgreSQL from the first statement on, and `connect_timeout` bounds what comes before.
+    The statement fails with the driver's OperationalError, and its connection is closed. On MariaDB this applies from
+    the server's greeting on. On PostgreSQL it applies from the first statement on; `connect_timeout` bounds the time
+    before.
     """
 
     def connect_psycopg(_dialect: object, _record: object, args: list[Any], arguments: dict[str, Any]) -> object:
@@ -182,24 +187,25 @@ def _bound_answers(engine: Engine, seconds: float) -> None:
 
 @cache
 def _bounded_psycopg() -> Any:
-    """The connection class of psycopg with a timeout for silence.
+    """The connection class of psycopg, with a timeout for a silent server.
 
-    Imported here: other databases need no psycopg, and where it is missing `reconciler doctor` has to say so.
+    psycopg is imported here because the other databases do not need it, and because `reconciler doctor` must be able to
+    report that it is missing.
     """
     from psycopg import Connection, OperationalError
     from psycopg.rows import TupleRow
 
     class BoundedConnection(Connection[TupleRow]):
-        """Ends an exchange during which the server says nothing for `answer_seconds` with an OperationalError."""
+        """A connection that raises OperationalError once the server is silent for `answer_seconds`."""
 
         answer_seconds = 0.0
 
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-            # Every statement, commit and rollback goes through it.
+            # Every statement, commit and rollback goes through this method.
             return super().wait(_bounded(gen, self.answer_seconds, self.give_up), *args, **kwargs)
 
         def give_up(self) -> NoReturn:
-            # A late answer of the server must not reach the next statement.
+            # The server's late answer must not be read as the answer to the next statement.
             self.close()
             raise OperationalError(f"no answer from the server for {self.answer_seconds:g} s")
 

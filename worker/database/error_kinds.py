@@ -1,7 +1,8 @@
-"""What a database's error means, by its code where it has one, for logs and for the command line; and what is logged
-while the database cannot be used.
+"""The meaning of database errors, for logs and for the command line; and the log lines while the database cannot be
+used.
 
-All of these are transient, or a person can remove their cause; any other error is a mistake of ours.
+An error's code decides its meaning, if it has one. Each `ErrorKind` is transient, or a person can remove its cause. Any
+other error is a bug of ours.
 """
 
 import re
@@ -23,26 +24,26 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ErrorKind(Enum):
-    """Each with its `action` in the log, its words for a person, and what to do about it."""
+    """Kinds of database errors. Each has its `action` in the log, a description for people, and a remedy."""
 
     LOCKED = ("database_locked", _("a lock in the database was not to be had in time"), _("try again"))
-    """Somebody holds a row, a table or (SQLite) the file."""
+    """Another session has locked a row, a table or (SQLite) the file."""
     CONTENDED = ("database_locked", _("others changed the same rows at the same moment"), _("try again"))
     """A deadlock, or a snapshot that was too old."""
     FULL = ("database_full", _("the database's disk is full"), _("make room on it"))
-    """A disk, a tablespace or a quota."""
+    """A disk, a tablespace or a quota is full."""
     READ_ONLY = (
         "database_read_only",
         _("the database is read-only"),
         _("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
     )
-    """A standby, a server or a session that is set so, or a file that may not be written."""
+    """A standby, a server or session that is set to read-only, or a file that we may not write."""
     CONNECTIONS = (
         "database_connections",
         _("the database has too many connections"),
         _("raise its limit, or start fewer workers and processes"),
     )
-    """A limit of the server, of the role, of the database or of a pooler."""
+    """A limit of the server, the role, the database or a pooler is reached."""
     POOL = (
         "database_connections",
         _("all connections of this process are in use"),
@@ -54,19 +55,19 @@ class ErrorKind(Enum):
         _("the database refuses the connection"),
         _("see that user, password and name in RECONCILER_DATABASE_URL are right"),
     )
-    """It answers, but refuses to let us in."""
+    """The server answers, but refuses to let us in."""
     RIGHTS = (
         "database_rights",
         _("the database's role lacks a right"),
         _('grant it, as "A role that may not change tables" in docs/deployment.md does'),
     )
-    """It lets us in, but this role may not read or write a table, or use a sequence."""
+    """The server lets us in, but our role may not read or write a table, or use a sequence."""
     UNREACHABLE = (
         "database_unavailable",
         _("the database is away"),
         _("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
-    """No connection, one that broke, silence, or a server that starts or stops."""
+    """There is no connection, it broke, or the server is silent, starting or stopping."""
     OTHER = ("database_failed", _("the database reports an error"), _("see its own log"))
     """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
 
@@ -91,7 +92,8 @@ _SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
         "57P03": ErrorKind.UNREACHABLE,  # cannot_connect_now
     }
 )
-# 1020 is raised by MariaDB 11.6.2 and newer: a locking read after a plain read of a row that was changed in between.
+# From 11.6.2 on, MariaDB raises 1020 if a transaction reads a row, another one changes it, and the first then reads it
+# with a lock.
 _MYSQL_CODES: Mapping[int, ErrorKind] = MappingProxyType(
     {
         **dict.fromkeys((1020, 1213), ErrorKind.CONTENDED),
@@ -113,19 +115,19 @@ _SQLITE_CODES: Mapping[int, ErrorKind] = MappingProxyType(
         sqlite3.SQLITE_CANTOPEN: ErrorKind.UNREACHABLE,
     }
 )
-# Codes with more than one meaning, and the words that decide. 1290 names the option that forbids it; 3,
-# 1026 and 1030 name the system's error, of which 28 is ENOSPC.
+# Codes with more than one meaning, and the words that decide between them. The text of 1290 names the option that
+# forbids the statement. The texts of 3, 1026 and 1030 name the system's error number; 28 is ENOSPC.
 _MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType(
     {
         1290: (re.compile(r"read[-_]only"), ErrorKind.READ_ONLY),
         3: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1026: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1030: (re.compile(r"\b28\b"), ErrorKind.FULL),
-        # A node of a Galera cluster that has not joined it yet.
+        # A node that has not joined its Galera cluster yet.
         1047: (re.compile("WSREP"), ErrorKind.UNREACHABLE),
     }
 )
-# libpq gives no code where a connection cannot be made, and a pooler has one code for all its errors.
+# libpq gives no code if it cannot connect, and a pooler has one code for all its errors.
 _POSTGRESQL_CONNECTIONS = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed|query_wait_timeout"
 )
@@ -137,7 +139,7 @@ _MYSQL_MISSING = (1054, 1146)
 
 
 def kind_of(error: BaseException) -> ErrorKind | None:
-    """The kind of a database's error; None where it is a mistake of ours."""
+    """The kind of a database error; None for a bug of ours, and for an error that the database did not raise."""
     if isinstance(error, NoConnectionFree):
         return ErrorKind.POOL
     if not isinstance(error, DBAPIError):
@@ -152,15 +154,16 @@ def kind_of(error: BaseException) -> ErrorKind | None:
 
 
 class OutageLog:
-    """One line a minute for each action, by all processes of a worker together: a tick of each would be a line a
-    second."""
+    """Logs at most one line a minute for each action, for all processes of a worker together. Otherwise the ticks of
+    all processes would log a line every second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` counts seconds, the same for all processes."""
+        """`clock` counts seconds and is the same for all processes."""
         self._lines = Throttle(60.0, kinds=dict.fromkeys(kind.action for kind in ErrorKind), clock=clock)
 
     def explains(self, error: BaseException, what: str) -> bool:
-        """Whether the database is the cause of `what`, such as "a tick was cut short"; that is logged."""
+        """Return whether the database caused `what`, such as "a tick was cut short". If it did, log that, at most once
+        a minute."""
         kind = kind_of(error)
         if kind is not None and self._lines.passes(kind.action):
             log.warning(
@@ -172,12 +175,12 @@ class OutageLog:
 
 
 OUTAGES = OutageLog()
-"""Of this process and those that it forks."""
+"""The log of this process and of the processes that it forks."""
 
 
 def is_of_another_revision(error: BaseException) -> bool:
-    """Whether a table or a column is missing: the database was migrated while this process ran. SQLite has no code for
-    it, and such an error is `OTHER`."""
+    """Whether a table or a column is missing, because the database was migrated while this process ran. Always false on
+    SQLite, which has no code for such an error; there its kind is `OTHER`."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     code = cause.args[0] if cause is not None and cause.args else None
     return code in _MYSQL_MISSING or getattr(cause, "sqlstate", None) in _POSTGRESQL_MISSING
@@ -185,7 +188,7 @@ def is_of_another_revision(error: BaseException) -> bool:
 
 def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind | None:
     if isinstance(cause, sqlite3.Error):
-        # The lowest byte is the code, the others refine it.
+        # The lowest byte is the code; the other bytes refine it.
         return _SQLITE_CODES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
     code = cause.args[0] if cause is not None and cause.args else None
     if isinstance(code, int):
@@ -195,7 +198,8 @@ def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind 
     sqlstate: str | None = getattr(cause, "sqlstate", None)
     if sqlstate is not None and sqlstate in _SQLSTATES:
         return _SQLSTATES[sqlstate]
-    # Without a code it may also be an argument that the driver cannot send: no operational error.
+    # An error without a code may also come from an argument that the driver cannot send. That is not an operational
+    # error.
     is_of_connection = is_operational and (sqlstate is None or sqlstate.startswith("08"))
     return _of_postgresql_connection(str(cause)) if is_of_connection else None
 

@@ -1,12 +1,14 @@
-"""What tells a database from its own past, read from the server or the file.
+"""The identity of a database: facts that distinguish it from its own past and from other databases, read from the
+server or the file.
 
-PostgreSQL: the cluster's system identifier, its timeline, the numbers of the database and of the slots' table. MariaDB:
-when that table was made, and which server this is; nothing in a Galera cluster, where each node has made its own table.
-SQLite: device, number and birth time of the file, as the next file may get a number that became free. What the role may
-not read is left out.
+PostgreSQL: the cluster's system identifier and timeline, and the numbers (oids) of the database and of the slots'
+table. MariaDB: when the slots' table was created, and which server this is. A Galera cluster gives no facts, because
+each node has created its own table. SQLite: the file's device, inode number and birth time; the birth time is needed
+because a new file may get an inode number that became free. Facts that the role may not read are left out.
 
-A failover changes the server behind an open session or a pooler. So the facts that a failover changes are read in each
-transaction that needs them, by one statement; a connection remembers only the others, and which statement that is.
+A failover changes the server behind an open session or a pooler. So each transaction that needs the identity reads the
+facts that a failover changes, by one statement. A connection remembers only the other facts, and which statement to
+use.
 """
 
 import ctypes
@@ -23,15 +25,17 @@ from worker.domain.records.accounts import DatabaseIdentity
 
 Facts = dict[str, object]
 _First = Callable[[str], Any]
-"""Executes a statement, and returns the first row, if there are any."""
+"""Executes a statement; returns its first row, or None if it has none."""
 _Remembered = tuple[Facts, str | None]
-"""The facts that no failover changes, and the statement that reads the others, each in a column of its name."""
+"""The facts that no failover changes, and the statement that reads the other facts, each in a column of the fact's
+name. None if there are no other facts."""
 
 INFO_KEY = "reconciler_identity"
-"""Under it a connection's `info` holds the facts that were read once."""
+"""The key in a connection's `info` of the facts that are read only once."""
 _STATEMENT_KEY = "reconciler_identity_statement"
 
-# Of each fact: whether the role may read it, and the fact. A statement that fails would stand in the server's log.
+# For each fact, the test whether the role may read it, and the statement that reads it. A statement that fails would
+# appear in the server's log.
 _POSTGRESQL_FACTS = {
     "system": (
         "SELECT has_function_privilege(to_regprocedure('pg_control_system()'), 'EXECUTE')",
@@ -43,17 +47,17 @@ _MAY_READ_TIMELINE = (
     "SELECT has_function_privilege(to_regprocedure('pg_current_wal_lsn()'), 'EXECUTE')"
     " AND has_function_privilege(to_regprocedure('pg_walfile_name(pg_lsn)'), 'EXECUTE')"
 )
-# A table that is restored is made again. With this function and no cast: the number that a cast gives would stay in a
-# statement that the driver has prepared.
+# A table that is restored is created again, and has another oid. A function reads the oid here, not a cast: in a
+# statement that the driver has prepared, the oid from a cast would never change.
 _POSTGRESQL_TABLE = "SELECT to_regclass('query_budgets')::oid AS table"
-# The timeline of the place that is written now: pg_control_checkpoint() shows the one before a promotion until the next
-# checkpoint. A standby has none.
+# The timeline of the current write position. pg_control_checkpoint() would show the timeline from before a promotion
+# until the next checkpoint. A standby has no write position.
 _POSTGRESQL_TABLE_AND_TIMELINE = (
     "SELECT to_regclass('query_budgets')::oid AS table,"
     " CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS timeline"
 )
-# ALTER and chmod change the time, but a replica that made its table by replication has the same one. The server's own
-# id is not enough either: it consists of a MAC address and the port.
+# The creation time, which ALTER and chmod also change, is not enough: a replica that created its table by replication
+# has the same time. The server's own id is not enough either: it consists of a MAC address and the port.
 _MARIADB = (
     "SELECT unix_timestamp(create_time) AS created,"
     " left(sha2(concat_ws(' ', @@server_uid, @@server_id, @@hostname, @@port), 256), 16) AS server"
@@ -64,8 +68,8 @@ _MYSQL = (
     " FROM information_schema.tables WHERE table_schema = database() AND table_name = 'query_budgets'"
 )
 
-# Of statx(2), which the standard library does not call: the flag of the field, the size of its buffer, and where in it
-# the time stands; the mask stands first.
+# Constants of statx(2), which the standard library does not call: the flag of the birth time, the size of the buffer,
+# and the offset of the time in the buffer. The buffer starts with the mask.
 _STATX_BTIME = 0x800
 _STATX_BYTES = 256
 _STATX_TIME_AT = 80
@@ -73,7 +77,7 @@ _AT_FDCWD = -100
 
 
 def remember_identity(engine: Engine) -> None:
-    """Read what a session's server says of itself once a connection, before any transaction."""
+    """Read the facts about the server once for each new connection, before the connection's first transaction."""
     read = _reader(engine.dialect.name)
 
     def remember(connection: Any, record: Any) -> None:
@@ -92,11 +96,11 @@ def remember_identity(engine: Engine) -> None:
 
 
 def identity_beside(connection: Connection, written: Iterable[DatabaseIdentity]) -> DatabaseIdentity:
-    """The identity of the database that a transaction is in, to be compared with what rows say.
+    """The identity of the database that the transaction is in, for comparison with the identities `written` in rows.
 
-    If it differs from any of them, or lacks a fact that one of them has, the facts of the connection are read again
-    first: behind a pooler the server may have changed since, and what only an old connection believes must close no
-    slot.
+    If the identity differs from a written one, or lacks a fact that a written one has, the connection's facts are read
+    again first. Behind a pooler the server may have changed since they were read, and facts that only an old connection
+    believes must not close a slot.
     """
     present = identity_of(connection)
     if any(present.differs_from(one) or one.parts.keys() - present.parts.keys() for one in set(written)):
@@ -105,8 +109,9 @@ def identity_beside(connection: Connection, written: Iterable[DatabaseIdentity])
             result = connection.exec_driver_sql(statement)
             return result.first() if result.returns_rows else None
 
-        # Within the transaction, a grant's too, as only this shows the server that it is in. It is rare, and each
-        # statement that may fail has a savepoint. What is not to be read any more stays.
+        # The facts are read within the transaction, even within a grant, because only the transaction's own session
+        # shows which server it is on. This is rare, and each statement that may fail has a savepoint. Facts that can no
+        # longer be read stay as they were.
         again, connection.info[_STATEMENT_KEY] = _reader(connection.dialect.name)(first, DBAPIError)
         connection.info[INFO_KEY] = {**connection.info[INFO_KEY], **again}
         present = identity_of(connection)
@@ -114,14 +119,14 @@ def identity_beside(connection: Connection, written: Iterable[DatabaseIdentity])
 
 
 def identity_of(connection: Connection) -> DatabaseIdentity:
-    """The identity of the database that a transaction is in. A grant reads it once it holds the slot's row: from then
-    on the table cannot be dropped."""
+    """The identity of the database that the transaction is in. A grant reads it after it has locked the slot's row,
+    because from then on nobody can drop the table."""
     parts: Facts = dict(connection.info[INFO_KEY])
     if statement := connection.info[_STATEMENT_KEY]:
         try:
             row = connection.exec_driver_sql(statement).mappings().first()
         except DBAPIError:
-            # The role's rights, or the server's release, are others than when this connection was made.
+            # The role's rights, or the server's release, have changed since this connection was made.
             connection.invalidate()
             raise
         parts |= {name: value for name, value in (row or {}).items() if value is not None}
@@ -134,13 +139,13 @@ def _reader(dialect: str) -> Callable[[_First, type[Exception]], _Remembered]:
 
 def _read_postgresql(first: _First, error: type[Exception]) -> _Remembered:
     def allowed(is_allowed: str, statement: str) -> Any:
-        """The first row of a statement; None where the role may not execute it, or the server cannot."""
+        """The first row of a statement; None if the role may not execute it, or the server cannot."""
         row = None
         if first(is_allowed)[0]:
             first("SAVEPOINT fact")
             with suppress(error):
                 row = first(statement)
-            # Raises where the connection is gone.
+            # Raises if the connection is lost.
             first("ROLLBACK TO SAVEPOINT fact")
         return row
 
@@ -162,7 +167,7 @@ def _read_mysql(first: _First, _error: type[Exception]) -> _Remembered:
 
 def _read_sqlite(first: _First, _error: type[Exception]) -> _Remembered:
     file, found = first("PRAGMA database_list")[2], Facts()
-    # In memory it has none, and a new one is made by its first transaction.
+    # An in-memory database has no file. The file of a new database appears with its first transaction.
     with suppress(OSError):
         status = os.stat(file)
         found |= {"device": status.st_dev, "inode": status.st_ino}
@@ -172,10 +177,11 @@ def _read_sqlite(first: _First, _error: type[Exception]) -> _Remembered:
 
 
 def birth_time(path: str) -> str | None:
-    """When a file was made, in seconds since 1970 with nine decimals; None where the file system, the kernel or the
-    C library does not tell.
+    """When a file was created, in seconds since 1970 with nine decimals; None if the file system, the kernel or the C
+    library does not tell.
 
-    By the file's name: to open a file of SQLite's and close it again would drop the locks that this process has on it.
+    The function does not open the file: opening and closing SQLite's file would drop the locks that this process has on
+    it.
     """
     with suppress(OSError, AttributeError):
         buffer = ctypes.create_string_buffer(_STATX_BYTES)

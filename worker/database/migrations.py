@@ -1,10 +1,10 @@
-"""Migrating a database to the revision that the code needs, or to another one: which way that is, what would be lost on
-the way, and its statements as text.
+"""Migrations of a database to the revision that the code needs, or to another one: their direction, and checks that
+nothing is lost.
 
-Errors are MigrationError, each one line that says what to do: the database is newer than the code (NotAtHead), another
-migration is under way, a table is in use, there is no such revision, or the way down would lose something. An
-unreachable database raises SQLAlchemy's errors. Alembic keeps what it is doing in global names: one migration per
-process at a time, no threads.
+Errors are MigrationErrors of one line that says what to do: the database is newer than the code (NotAtHead), another
+migration is running, a table is in use, the revision does not exist, or the way down would lose something. An
+unreachable database raises SQLAlchemy's errors. Alembic keeps its state in global variables, so a process must run one
+migration at a time and without threads.
 """
 
 import time
@@ -27,12 +27,13 @@ from worker.database.transactions import Database, is_contention
 from worker.domain.records.sentences import N_, Sentence
 
 BASE = "base"
-"""No revision at all: an empty database."""
+"""The state before the first revision: an empty database."""
 _FIRST_RELEASED = "0023"
-"""That of release 1.0.0: no release needs an earlier one."""
+"""The revision of release 1.0.0; no release needs an earlier one."""
 
-# (the revision below which it is lost, table, which rows hold it, what it is, what to do). Each condition begins with a
-# column: a database of another revision may not have that column.
+# The data that a way down loses. Each entry has the revision below which the data is lost, its table, the condition of
+# its rows, its name, and the remedy. Each condition starts with a column, because a database at another revision may
+# not have that column.
 _KEEP_A_COPY = N_("keep a copy, empty that column, then migrate down again")
 _CANCEL_THEM = N_(
     "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
@@ -62,7 +63,7 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     ),
 )
 
-# While a schema change waits for a table, later statements on it wait too: it gives up soon.
+# While a schema change waits for a table, later statements on the table wait too. So a schema change gives up soon.
 _TABLE_LOCK_SECONDS = 5
 _OTHER_MIGRATION_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -71,8 +72,9 @@ _LOCK_TIMEOUTS = {
     "postgresql": f"SET lock_timeout = '{_TABLE_LOCK_SECONDS}s'",
     "mysql": f"SET SESSION lock_wait_timeout = {_TABLE_LOCK_SECONDS}",
 }
-# Tried again and again, not waited for: CREATE INDEX CONCURRENTLY waits for every older transaction, and one that waits
-# for this lock would never end. On MariaDB such names are shared by the whole server.
+# The lock is tried again and again instead of waited for. CREATE INDEX CONCURRENTLY waits for every older transaction,
+# so a transaction that waited for this lock would never end. On MariaDB all databases of a server share the names of
+# such locks.
 _TRY_LOCKS = {
     "postgresql": f"SELECT pg_try_advisory_lock({int.from_bytes(b'reconcil', 'big')})",
     "mysql": "SELECT GET_LOCK(CONCAT('reconciler.', MD5(DATABASE())), 0)",
@@ -80,7 +82,7 @@ _TRY_LOCKS = {
 
 
 class Direction(Enum):
-    """Which way a migration goes."""
+    """The direction of a migration."""
 
     UP = "up"
     NONE = "none"
@@ -88,25 +90,28 @@ class Direction(Enum):
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at a SQLAlchemy URL up to a revision, the code's own by default; does nothing beyond it.
+    """Upgrade the database at a SQLAlchemy URL to a revision, by default the code's own. Does nothing if the database
+    is already at that revision or beyond.
 
-    Several at once are harmless: one migrates, the others wait for it and find nothing to do. Raises MigrationError.
+    Several upgrades at once are harmless: one migrates, the others wait for it and find nothing to do. Raises
+    MigrationError.
     """
     with _errors_in_our_words(), migration_session(url) as connection:
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the database back to a revision; `base` drops every table with all that is in it.
+    """Downgrade the database to a revision; `base` drops every table with all its rows.
 
-    Raises MigrationError, also where there is no such revision, or one on the way refuses to lose something.
+    Raises MigrationError, also if the revision does not exist, or if one on the way refuses to lose something.
     """
     with _errors_in_our_words(), migration_session(url) as connection:
         command.downgrade(_config(connection), revision)
 
 
 def target_of(revision: str | None) -> str:
-    """The revision that a person names: a number, `base`, or None for this release's. Raises MigrationError."""
+    """The revision that a person means by a number, by `base`, or by None or `head` for this release's own. Raises
+    MigrationError if there is no such revision."""
     known = revisions()
     if revision in (None, "head"):
         return known[-1]
@@ -122,9 +127,9 @@ def target_of(revision: str | None) -> str:
 
 
 def direction(before: str | None, target: str) -> Direction:
-    """Which way leads from one revision to another; None is a database that was never migrated.
+    """The direction from one revision to another; `before` is None if the database was never migrated.
 
-    Raises MigrationError where the release does not know the first.
+    Raises MigrationError if this release does not know `before`.
     """
     order = [BASE, *revisions()]
     start = before or BASE
@@ -135,11 +140,11 @@ def direction(before: str | None, target: str) -> Direction:
 
 
 def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
-    """Raise MigrationError where the way down from one revision to another would lose what somebody may need, or leads
-    to a revision that no release needs.
+    """Raise MigrationError if the way down would lose data that somebody may need, or leads to a revision that no
+    release needs.
 
-    What a worker keeps for itself and finds out again (what was learned, counts of absences) may be lost. Revisions
-    refuse by themselves what only they know of.
+    Data that workers keep for themselves and can find out again (learned facts, counts of absences) may be lost. A
+    revision itself refuses to lose data that only it knows of.
     """
     if BASE != target < _FIRST_RELEASED:
         raise MigrationError(
@@ -155,7 +160,7 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
         is_on_the_way = order.index(target) < order.index(revision) <= order.index(before)
         if is_on_the_way and (table, condition.partition(" ")[0]) in present:
             held = text(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1")  # noqa: S608  # our own words
-            # Not the database's own word for now: MariaDB's is in the time zone of the session.
+            # This host's time is used because MariaDB's own time is in the session's time zone.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
                 lost, to_do = Sentence(what), Sentence(remedy)
@@ -174,20 +179,22 @@ def _errors_in_our_words() -> Iterator[None]:
 
 @contextmanager
 def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SECONDS) -> Iterator[Connection]:
-    """A connection for migrations: no other migration runs meanwhile, and it waits 5 seconds at most for a table.
+    """A connection for migrations: no other migration runs meanwhile, and its statements wait at most 5 seconds for a
+    table.
 
-    `patience_seconds`: how long to wait for another migration to end; on SQLite, for anyone who writes. Raises
-    MigrationError. The file of a new SQLite database is its owner's alone, and so are those that SQLite puts beside it.
+    `patience_seconds`: how long to wait for another migration to end, or on SQLite for any writer to end. Raises
+    MigrationError. Only the owner can access the file of a new SQLite database, and the files that SQLite adds beside
+    it.
     """
     if file := missing_file(url):
-        # Where it cannot be made, to open it fails below.
+        # If the file cannot be created, opening it fails below.
         with suppress(OSError):
             file.touch(0o600)
     try:
-        # The lock ends with its connection.
+        # The lock ends when its connection closes.
         with Database(url, pool_size=1) as database:
             if database.kind == "sqlite":
-                # BEGIN IMMEDIATE is the lock, and the transaction holds all revisions.
+                # BEGIN IMMEDIATE takes the lock, and the transaction contains all revisions.
                 event.listen(database.engine, "connect", _sqlite_patience(patience_seconds))
                 with database.write() as connection:
                     yield connection
@@ -215,7 +222,7 @@ def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> No
         if time.monotonic() > give_up:
             raise MigrationError("another migration is under way: run `reconciler migrate` again when it has ended")
         time.sleep(_POLL_SECONDS)
-    # Both outlive the transaction; Alembic begins one for each revision.
+    # The lock and the timeout outlive the transaction. Alembic begins a transaction for each revision.
     connection.commit()
 
 

@@ -1,8 +1,10 @@
-"""Which revisions this release knows, and whether a database is at the one that it needs. Without Alembic, which only
-a migration needs: every command and every worker checks this at its start.
+"""The revisions that this release knows, and the check that a database is at the revision that this release needs.
 
-Errors are MigrationError, each one line that says what to do; NotAtHead where the database is not migrated, behind, or
-newer than the code. An unreachable database raises SQLAlchemy's errors.
+Every command and every worker makes this check when it starts. So this module does not import Alembic, which only
+migrations need.
+
+Errors are MigrationErrors of one line that says what to do. NotAtHead is raised if the database is not migrated, is
+behind the code or is newer than the code. An unreachable database raises SQLAlchemy's errors.
 """
 
 from functools import cache
@@ -15,7 +17,7 @@ from worker.database.transactions import ANSWER_SECONDS, Database
 from worker.domain.records.sentences import Refusal, _
 
 VERSIONS = table("alembic_version", column("version_num"))
-"""Alembic's own table, of one row."""
+"""Alembic's own table; it has one row."""
 
 
 _MIGRATE = _("run `reconciler migrate`")
@@ -34,7 +36,7 @@ class NotAtHead(MigrationError):
 def check_at_head(url: str) -> None:
     """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
     if missing_file(url):
-        # To connect would make the file, readable by everybody.
+        # Connecting would create the file, readable by everybody.
         raise NotAtHead("%(what)s: %(do)s", _NOT_MIGRATED, _MIGRATE)
     with Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1) as database, database.read() as connection:
         heads = _revisions_of(connection)
@@ -49,10 +51,10 @@ def check_at_head(url: str) -> None:
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """Every revision that this release knows, the first one first; it needs the last one. Read once per process.
+    """All revisions that this release knows, oldest first; the release needs the last one. Read once per process.
 
-    By the names of their files, which begin with their numbers: a command that only reads does not run them all. Raises
-    MigrationError where they are missing.
+    The numbers come from the names of the files, so a command that only reads need not import all revisions. Raises
+    MigrationError if the files are missing.
     """
     folder = script_location() / "versions"
     known = tuple(sorted(file.name.partition("_")[0] for file in folder.glob("[0-9]*.py")))
@@ -62,7 +64,7 @@ def revisions() -> tuple[str, ...]:
 
 
 def revision_fault(connection: Connection) -> str | None:
-    """Why the database cannot be used, or None where it is at this release's revision, or at that of a newer one."""
+    """Why the database cannot be used; None if it is at this release's revision or at one of a newer release."""
     found, needed = _revisions_of(connection), revisions()[-1]
     if found == {needed} or found - set(revisions()):
         return None
@@ -75,11 +77,11 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def refuse_newer(connection: Connection) -> None:
-    """Raise NotAtHead where the database is at a revision that the code does not know; begins no transaction."""
+    """Raise NotAtHead if the database is at a revision that the code does not know. Leaves no new transaction open."""
     in_transaction = connection.in_transaction()
     found = _revisions_of(connection)
     if not in_transaction:
-        # Alembic would take the transaction that SQLAlchemy began for one of ours, and never commit it.
+        # Alembic would think that we had begun the transaction that SQLAlchemy began, and would never commit it.
         connection.rollback()
     _refuse_unknown(found)
 
@@ -90,7 +92,7 @@ def _refuse_unknown(found: set[str]) -> None:
 
 
 def newer(revision: str) -> NotAtHead:
-    """The refusal of a database that is at a revision of a newer release."""
+    """The error for a database that is at a newer release's revision."""
     return NotAtHead(
         "%(what)s: %(do)s",
         _("the database is newer than this release, which does not know its revision %(revision)s", revision),
@@ -99,7 +101,7 @@ def newer(revision: str) -> NotAtHead:
 
 
 def script_location() -> Path:
-    """The folder with env.py and the revisions: inside the package in a wheel, beside it in a checkout."""
+    """The folder with env.py and the revisions: inside the package in a wheel, beside the package in a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():

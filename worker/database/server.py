@@ -1,8 +1,8 @@
-"""What a database server says of itself: its version, its clock, and whether a COMMIT survives a power cut; and which
-of the rights that the programs need its role lacks.
+"""Facts about a database server: its version, its clock, whether a COMMIT survives a power cut, and the rights that our
+role lacks.
 
-Each right is tried, by a statement that no row matches, in a transaction that is rolled back: so rights that the role
-has by another role, by PUBLIC or for each column count as well. SQLite knows no rights.
+Each right is tested by a statement that matches no row, in a transaction that is rolled back. So rights that the role
+has through another role, through PUBLIC or for each column count as well. SQLite has no rights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,13 +22,14 @@ from worker.database.tables import ACTS, BUDGETS, CURSORS, DEPLOYMENT, METADATA,
 from worker.database.transactions import Database
 from worker.domain.records.sentences import Sentence, _
 
-# The best of a few: an answer that is delayed on its way back looks like a fast clock.
+# The best of several readings is used: an answer that is delayed makes the server's clock look wrong.
 _CLOCK_READINGS = 3
 
 _NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
-# The settings that decide what a power cut may cost, and a statement that gives a row of name and value for each. A
-# server that does not know a setting gives no row, or null. SQLite has none: our own connections set what matters.
+# The settings that decide what a power cut may cost, and the statement that returns a row of name and value for each. A
+# server that does not know a setting returns no row, or null. SQLite has no such settings; our own connections set what
+# matters.
 _MYSQL = (
     ("innodb_flush_log_at_trx_commit",),
     "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'",
@@ -36,7 +37,7 @@ _MYSQL = (
 _SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "postgresql": (
         ("fsync", "synchronous_commit"),
-        # As they hold for this session: a role or a database may have values of its own.
+        # The values of this session; a role or a database may have its own.
         "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS wanted (name)",
     ),
     "mysql": _MYSQL,
@@ -44,40 +45,41 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "sqlite": ((), ""),
 }
 
-# Other users of a pooler may take the session that would have shown it.
+# One round is not enough: another user of the pooler may take the session that would have shown the sharing.
 _ROUNDS = 2
-# Two servers behind one address may have the same process id.
+# The process id is not enough: two servers behind one address may have the same one.
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PostgresqlReading:
-    """What is read from PostgreSQL only."""
+    """Facts that are read from PostgreSQL only."""
 
     encoding: str
-    """Of the database, such as `UTF8`."""
+    """The database's encoding, such as `UTF8`."""
     keeps_session: bool | None
-    """Whether a connection keeps its session between transactions; None where that could not be found out."""
+    """Whether a connection keeps its session between transactions; None if that could not be found out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerReading:
-    """What was read from a server."""
+    """Facts that were read from a server."""
 
     version: str
-    """For people, such as `PostgreSQL 17.5`."""
+    """The version for people, such as `PostgreSQL 17.5`."""
     clock_ahead_seconds: float
-    """How far the server's clock is ahead of this host's; negative where it is behind."""
+    """How far the server's clock is ahead of this host's; negative if it is behind."""
     settings: Mapping[str, str | None]
-    """The settings that decide what a power cut may cost; None where the server does not show them."""
+    """The settings that decide what a power cut may cost; None for one that the server does not show."""
     postgresql: PostgresqlReading | None
-    """None of any other database."""
+    """Facts of PostgreSQL; None for another database."""
 
 
 def read_server(database: Database, now: Callable[[], datetime]) -> ServerReading:
-    """Read a server. Raises SQLAlchemy's errors where it cannot be reached or read.
+    """Read the facts about a server. Raises SQLAlchemy's errors if the server cannot be reached or read.
 
-    `now` is this host's wall clock, aware. A SQLite file that does not exist is made: test for it first.
+    `now` returns this host's wall clock as an aware time. A SQLite file that does not exist is created, so test for it
+    first.
     """
     settings = _settings(database)
     postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
@@ -97,19 +99,19 @@ def _read_postgresql(database: Database) -> PostgresqlReading:
 
 
 def _keeps_session(database: Database) -> bool | None:
-    """Whether each connection has a session of its own, or a pooler lends it one for each transaction.
+    """Whether each connection has its own session; False if a pooler lends it a session for each transaction.
 
-    None where that could not be found out.
+    None if that could not be found out.
 
-    A pooler in transaction mode lends a session to the next transaction, whichever connection begins it. If it lends
-    the session that became free last, the second connection gets that of the first. If it lends the one that has been
-    free longest, and there are several, two transactions of one connection get different ones.
+    A pooler in transaction mode lends a session to the next transaction of any connection. If it lends the session that
+    became free last, the second connection gets the first one's. If it lends the session that has been free longest,
+    and has several, two transactions of one connection get different sessions.
     """
     try:
         with database.engine.connect() as first, database.engine.connect() as second:
             return all(_kept(first, second) for _ in range(_ROUNDS))
     except (DBAPIError, NoConnectionFree):
-        # There is no second session, or the role may not read them.
+        # There is no second session, or the role may not read the sessions.
         return None
 
 
@@ -137,7 +139,8 @@ def _settings(database: Database) -> Mapping[str, str | None]:
         with database.read() as connection:
             rows = connection.exec_driver_sql(statement).all()
     except DBAPIError:
-        # A role that may not read them can work all the same. Where the server is away, the clock fails next.
+        # A role that may not read the settings can work all the same. If the server is away, reading the clock fails
+        # next.
         return found
     return found | {row[0].lower(): row[1] for row in rows}
 
@@ -150,7 +153,8 @@ def _version(connection: Connection, kind: str) -> str:
 
 
 def _clock_ahead(database: Database, connection: Connection, now: Callable[[], datetime]) -> float:
-    """By the reading with the shortest round trip: the server's clock against the middle of it."""
+    """How many seconds the server's clock is ahead of this host's. The server's time is compared with the middle of the
+    round trip, and the shortest round trip counts."""
     readings: list[tuple[timedelta, float]] = []
     while len(readings) < _CLOCK_READINGS:
         before = now()
@@ -163,7 +167,7 @@ def _clock_ahead(database: Database, connection: Connection, now: Callable[[], d
 _READ = ("SELECT",)
 _KEEP = ("SELECT", "INSERT", "UPDATE")
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
-# A row that is locked needs UPDATE. What is not named here needs all four.
+# Locking a row needs the right UPDATE. A table that is not named here needs all four rights.
 _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name, ACTS.name), _KEEP),
@@ -171,10 +175,11 @@ _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
         DEPLOYMENT.name: ("SELECT", "UPDATE"),
     }
 )
-# Nothing that is tried waits long: a table that somebody alters holds up doctor and probes otherwise.
+# The tests do not wait long. Otherwise a table that somebody alters would hold up doctor and probes.
 _LOCK_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
-# An identity's sequence needs no right. A sequence is not tried: an id would be spent each time.
+# The sequence of an identity column needs no right. Other sequences are not tested by use, because each test would
+# spend an id.
 _SEQUENCES = sql(
     """
     SELECT sequence.relname
@@ -210,29 +215,33 @@ class _Try(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingRights:
-    """What a role lacks."""
+    """The rights that a role lacks."""
 
     role: str
-    """As the server names it."""
+    """The role's name, as the server gives it."""
     rights: Mapping[str, Sequence[str]]
-    """By table or sequence; empty where nothing is missing."""
+    """The missing rights by table or sequence; empty if none is missing."""
     is_superuser: bool = False
 
     @property
     def words(self) -> Sentence:
-        """What it lacks, as a clause."""
+        """The role's name and the rights that it lacks, as a clause."""
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
         return _("the role %(role)s lacks %(rights)s", self.role, listed or _("nothing"))
 
 
 def needed_rights() -> Mapping[str, Sequence[str]]:
-    """The rights that the programs need, by table; on PostgreSQL also USAGE of the tables' sequences."""
+    """The rights that the programs need, by table. On PostgreSQL they also need USAGE of the tables' sequences, which
+    are not listed."""
     return {VERSIONS.name: _READ} | {name: _FEWER.get(name, _ALL) for name in METADATA.tables}
 
 
 def missing_rights(connection: Connection) -> MissingRights:
-    """What this session's role lacks. Writes nothing; raises what else keeps the statements from being tried, as a
-    lock, after half a second."""
+    """The rights that this session's role lacks. Writes nothing.
+
+    Raises any other error that keeps a right from being tested, such as a lock; the connection decides how long to wait
+    for a lock.
+    """
     kind = connection.dialect.name
     if kind == "sqlite":
         return MissingRights(role="", rights={})
@@ -250,17 +259,19 @@ def missing_rights(connection: Connection) -> MissingRights:
 
 
 def read_missing_rights(url: str) -> MissingRights:
-    """The same by a connection of its own, which is closed again. Raises SQLAlchemy's errors."""
+    """The rights that the role of a URL lacks, found by a new connection that is closed again. Raises SQLAlchemy's
+    errors, also for a lock that lasts longer than half a second."""
     with (
         Database(url, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=1) as database,
-        # Nothing commits it.
+        # The transaction is never committed.
         database.engine.connect() as connection,
     ):
         return missing_rights(connection)
 
 
 def _lacking(connection: Connection, tries: Sequence[_Try]) -> Iterator[_Try]:
-    """Those that are refused. Mostly none is: all at once, then by halves, are far fewer round trips."""
+    """The tries that are refused. Usually none is, so testing all together and then halves needs far fewer round
+    trips."""
     if _are_permitted(connection, tries):
         return
     if len(tries) == 1:
@@ -273,7 +284,7 @@ def _lacking(connection: Connection, tries: Sequence[_Try]) -> Iterator[_Try]:
 
 def _are_permitted(connection: Connection, tries: Sequence[_Try]) -> bool:
     try:
-        # A refused statement ends a transaction of PostgreSQL's, but for what came before the savepoint.
+        # On PostgreSQL a refused statement undoes its transaction; the savepoint keeps what came before.
         with connection.begin_nested():
             for one in tries:
                 connection.execute(one.statement)

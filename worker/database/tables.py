@@ -1,7 +1,7 @@
-"""The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
+"""The database's tables. Billing systems, operators and dashboards rely on their names: avoid changing them.
 
-There are no foreign keys: old orders are deleted, and the queries that polled them stay. All tables stand in one file,
-longer than others: it is a list without logic, which is read beside the migrations.
+There are no foreign keys, because old orders are deleted while the queries that polled them stay. All tables are in one
+file, although it is long: it is a list without logic, and is read together with the migrations.
 """
 
 from collections.abc import Mapping
@@ -41,14 +41,14 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-# Ids compare byte by byte, and texts hold any character.
+# Ids are compared byte by byte, and texts can contain any character.
 TABLE_OPTIONS: Mapping[str, Any] = {
     f"{kind}_{option}": value
     for kind in ("mysql", "mariadb")
     for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"), ("engine", "InnoDB"))
 }
-# A large table is vacuumed long before a fifth of it is dead; rows that every pass updates find room in their page
-# (docs/performance.md). Other databases have no such settings.
+# Large tables are vacuumed long before a fifth of their rows are dead, and rows that every pass updates find free space
+# in their page (docs/performance.md). Other databases have no such settings.
 OFTEN_VACUUMED: Mapping[str, Any] = {
     "postgresql_with": {
         "autovacuum_vacuum_scale_factor": "0.02",
@@ -57,13 +57,14 @@ OFTEN_VACUUMED: Mapping[str, Any] = {
     }
 }
 HALF_FULL: Mapping[str, Any] = {"postgresql_with": {"fillfactor": "50"}}
-# SQLite gives the highest id again once its row is deleted. A stale page or command, which names the row, would act on
-# another one. The tables without it keep the row with their highest id, or no page names their rows.
+# Once the row with the highest id is deleted, SQLite gives its id to the next row. A stale page or command that names
+# the deleted row would then act on another one. Tables without this option keep the row with their highest id, or no
+# page names their rows.
 NEVER_REUSED_IDS: Mapping[str, Any] = {"sqlite_autoincrement": True}
 
 PENDING = sql("state = 'pending'")
-# The same rows in other words. PostgreSQL drops a condition that the index itself guarantees from the search, and with
-# it a leading column: each read would go through the whole index.
+# The same rows as PENDING, by another condition. PostgreSQL drops from a search any condition that the index itself
+# guarantees. With `state = 'pending'` that would drop a leading column, and each read would go through the whole index.
 NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')")
 NOT_PENDING = sql("state <> 'pending'")
 CHECKED = sql("check_requested_at IS NOT NULL")
@@ -75,11 +76,11 @@ GROUPED = sql("suspect_group IS NOT NULL")
 NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
 GAVE_UP = sql("state = 'gave_up'")
-# Written out, not parameters: a plan that is made once for all parameters could not use the partial indexes.
+# Literals instead of parameters: a plan that is made once for all parameters could not use the partial indexes.
 PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
-"""A count, or "no", in rows that are older than its column."""
+"""The value 0 or false, for rows that are older than the column."""
 YES = "1"
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
@@ -97,7 +98,7 @@ def _optional(name: str, kind: _Kind) -> Column[Any]:
 
 
 def _partial(name: str, *columns: str, rows: TextClause, sqlite_rows: TextClause | None = None) -> Index:
-    """An index of these rows alone; on MariaDB, which has no partial indexes, of all."""
+    """An index of only these rows; on MariaDB, which has no partial indexes, of all rows."""
     return Index(name, *columns, postgresql_where=rows, sqlite_where=rows if sqlite_rows is None else sqlite_rows)
 
 
@@ -128,7 +129,8 @@ ORDERS = _table(
     _required("updated_at", UtcDateTime),
     _required("id_kind", text_enum(IdKind, 16)),
     _required("lane", text_enum(Lane, 16)),
-    # 0: no answered query polled it yet; 1 to 23: the bucket of its age at the last poll. Outside lane `batch` only 1.
+    # 0 until an answered query has polled the order; then 1 to 23, the bucket of its age at the last poll. Lanes other
+    # than `batch` use only 0 and 1.
     _required("age_bucket", SmallInteger),
     _optional("suspect_group", BigInt),
     _optional("lease_token", String(32)),
@@ -143,24 +145,24 @@ ORDERS = _table(
     _required("denials", Integer, server_default=NO_COUNT),
     _optional("first_denied_at", UtcDateTime),
     _required("denial_mark", BigInt, server_default=NO_COUNT),
-    # When an operator made it pending again; the age limit counts from then on.
+    # When an operator made the order pending again. The age limit counts from then on.
     _optional("reopened_at", UtcDateTime),
-    # When an operator cleared `too_old` of it: it is not flagged as overdue again.
+    # When an operator cleared the order's `too_old`. The order is not flagged as overdue again.
     _optional("dismissed_at", UtcDateTime),
-    # Grows with every change that is saved; 0 where nothing has changed since revision 0009.
+    # Increases with every saved change; 0 if nothing has changed since revision 0009.
     _required("version", BigInt, server_default=NO_COUNT),
-    # Before then no callback that is only a hint makes it due once more.
+    # Until then, a callback that is only a hint does not make the order due again.
     _optional("callback_check_after", UtcDateTime),
-    # Whether `ori_amount` of a failed order is its price, which the platform repeats, and no charge.
+    # Whether the `ori_amount` of a failed order is its price, which the platform repeats, and not a charge.
     _required("amount_is_price", Boolean, server_default=NO_COUNT),
-    # The id goes first: a planner that knows nothing of the table yet might read a whole account otherwise.
+    # The id comes first. Otherwise a planner that has no statistics of the table yet might read a whole account.
     UniqueConstraint("request_id", "account"),
     UniqueConstraint("custom_parm", "account"),
     CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
     CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
     CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
-    # Due orders by index range: one read of the first rows of each. Only pending rows are polled; MariaDB has no
-    # partial indexes, so the state is a column of the index as well.
+    # Finds due orders by one read of the first rows of each index range. Only pending rows are polled. The state is a
+    # column as well, because MariaDB has no partial indexes.
     _partial(
         "ix_recharge_orders_due",
         *("account", "state", "lane", "id_kind", "age_bucket", "due_at"),
@@ -168,24 +170,25 @@ ORDERS = _table(
         sqlite_rows=PENDING,
     ),
     _partial("ix_recharge_orders_checked", "account", "check_requested_at", rows=CHECKED),
-    # Pending orders long past the age limit, of any account, that are not flagged yet. Not partial on SQLite, which
-    # drops a condition that a partial index guarantees from the search, and then sorts.
+    # Finds pending orders of all accounts that are long past the age limit and not flagged yet. It is not partial on
+    # SQLite: SQLite would drop from the search the condition that a partial index guarantees, and would then sort.
     Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
     _partial("ix_recharge_orders_suspect_group", "suspect_group", rows=GROUPED),
-    # The billing system reads what has changed since it last read.
+    # The billing system reads the orders that have changed since its last read.
     _partial("ix_recharge_orders_changed", "updated_at", rows=NOT_PENDING),
-    # What the command line finds and counts by.
+    # For searches and counts of the command line.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
     _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
-    # What needs a person for one reason, in the order of the lists.
+    # Orders that need a person for one reason, in the order of the lists.
     _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
-    # Each state in the order of the lists. On PostgreSQL it has no succeeded orders: most orders have succeeded, and
-    # the index of the times finds them soon. On SQLite it has all orders, like the index of overdue ones.
+    # Orders of each state, in the order of the lists. On PostgreSQL the index omits succeeded orders: most orders have
+    # succeeded, so the index on `submitted_at` finds them soon. On SQLite it has all orders, like the index of overdue
+    # orders.
     Index("ix_recharge_orders_states", *("state", "submitted_at", "id", "account"), postgresql_where=NOT_SUCCEEDED),
     **OFTEN_VACUUMED,
 )
-"""An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""
+"""A row per order; `worker.domain.records.orders.Order` documents each field."""
 
 QUERIES = _table(
     "platform_queries",
@@ -201,22 +204,22 @@ QUERIES = _table(
     _required("outcome", String(16)),
     _optional("http_status", Integer),
     _optional("status_code", LongText),
-    # The platform's words; where there are none, why the query failed, in ours.
+    # The platform's words. If it sent none, our own reason why the query failed.
     _optional("status_msg", LongText),
     _optional("settled_count", Integer),
     _optional("pending_count", Integer),
     _optional("absent_count", Integer),
     _optional("answer_excerpt", LongText),
-    # Joined by commas, which no id contains.
+    # Ids, joined by commas; no id contains a comma.
     _required("polled_ids", LongText),
     _optional("absent_ids", LongText),
-    # What the answer said about ids that were not polled, in its own words.
+    # The answer's items about ids that were not polled, in the platform's words.
     _optional("added_items", LongText),
-    # How many of the orders were not due; null where a release before 0021 wrote the row.
+    # How many of the orders were not due; null if a release before 0021 wrote the row.
     _optional("spare_count", Integer),
     Index("ix_platform_queries_account", "account", "id"),
 )
-"""A row per grant: which ids were polled, how the query ended, what it changed."""
+"""A row per grant: which ids were polled, how the query ended, and what it changed."""
 
 EVENTS = _table(
     "order_events",
@@ -232,45 +235,45 @@ EVENTS = _table(
     _optional("remark", LongText),
     _optional("ori_amount", LongText),
     _optional("detail", LongText),
-    # Who did it, where it was an operator.
+    # The operator who made the change, if one did.
     _optional("actor", String(64)),
-    # How often the same was said again; null for never.
+    # How often the same event was repeated; null if never.
     _optional("repeats", Integer),
-    # The code of the detail, and its values as JSON: by them it is said in other languages. Null where it is no
-    # sentence of ours, and where a release before 0022 wrote the row.
+    # The code of the detail and its values as JSON, which show the detail in other languages. Null if the detail is not
+    # a sentence of ours, or if a release before 0022 wrote the row.
     _optional("detail_code", String(32)),
     _optional("detail_values", LongText),
     Index("ix_order_events_order_id", "order_id", "id"),
 )
-"""Append only: each change of an order that a person may want to know."""
+"""Append only: a row per change of an order that a person may want to know about."""
 
 BUDGETS = _table(
     "query_budgets",
     Column("id", RowId, primary_key=True),
     _required("account_sid", String(64)),
     _required("slot", SmallInteger),
-    # By the database's clock.
+    # When the slot opens, by the database's clock.
     _required("due_at", UtcDateTime),
     _required("boot_id", String(64)),
-    # By the boot clock of the host that wrote the row, in microseconds.
+    # When the slot opens, by the boot clock of the host that wrote the row, in microseconds.
     _required("boot_due_us", BigInt),
-    # The length of that wait, in microseconds.
+    # The length of the wait until then, in microseconds.
     _required("wait_us", BigInt),
     _required("token", String(32)),
     _optional("in_flight_query_id", BigInt),
-    # Whose turn it was: accounts that share the SID take turns.
+    # The account that had the last turn; accounts that share the SID take turns.
     _optional("last_account", String(64)),
     _required("updated_at", UtcDateTime),
-    # The window that the row was written with, in microseconds; null where a release before 0005 wrote it.
+    # The window when the row was written, in microseconds; null if a release before 0005 wrote the row.
     _optional("window_us", BigInt),
-    # Which database wrote the row (`worker.database.identity`); null where a release before 0019 did.
+    # The database that wrote the row (`worker.database.identity`); null if a release before 0019 did.
     _optional("database_identity", String(255)),
-    # When workers found it in another one: the last three times in UTC, joined by blanks.
+    # When workers found the row in another database: the last three times, in UTC, separated by spaces.
     _optional("database_changes", String(128)),
     UniqueConstraint("account_sid", "slot"),
     **HALF_FULL,
 )
-"""A row per slot of an account SID: when the next query may be sent, and what is in flight."""
+"""A row per slot of an account SID: when the next query may be sent, and which query is in flight."""
 
 STATES = _table(
     "account_states",
@@ -305,7 +308,7 @@ STATES = _table(
     _optional("suspects_returned_at", UtcDateTime),
     _optional("backoff_requested_until", UtcDateTime),
     _required("backoff_unreachable", Boolean, server_default=NO_COUNT),
-    # Whether `account_pauses` has rows of the account: a grant reads them only then.
+    # Whether `account_pauses` has rows of the account; a grant reads those rows only then.
     _required("has_pauses", Boolean, server_default=NO_COUNT),
     **HALF_FULL,
 )
@@ -319,14 +322,14 @@ PAUSES = _table(
     _optional("paused_until", UtcDateTime),
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
-    # As in `operator_acts`; `revision 0032` if a release before wrote the pause.
+    # As in `operator_acts`; `revision 0032` if a release before that revision wrote the pause.
     _required("act_key", String(32)),
     _required("is_planned", Boolean),
     Index("ix_account_pauses_account", "account"),
 )
-"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. The programs
-alone write these rows, and hold the lock of the account's row meanwhile. The next act or query of the account deletes
-rows whose end has passed."""
+"""A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. Only our programs write
+these rows, and they lock the account's row while they do. The next act or query of the account deletes rows whose end
+has passed."""
 
 SCHEDULES = _table(
     "poll_schedules",
@@ -336,7 +339,7 @@ SCHEDULES = _table(
     _required("schedule", LongText),
     _required("computed_at", UtcDateTime),
 )
-"""A row per account with observations: what was learned from them, and the poll schedule that follows."""
+"""A row per account with observations: what was learned from them, and the poll schedule that results."""
 
 OBSERVATIONS = _table(
     "settlement_observations",
@@ -347,7 +350,7 @@ OBSERVATIONS = _table(
     _required("observations", LongText),
     Index("ix_settlement_observations_account", "account", "id"),
 )
-"""What one transaction observed of when orders settle: kept until it is learned from."""
+"""A row per transaction that observed when orders settled. It is kept until it has been learned from."""
 
 REJECTED = _table(
     "rejected_orders",
@@ -355,22 +358,23 @@ REJECTED = _table(
     _required("received_at", UtcDateTime),
     # The task or command that sent it.
     _required("source", String(32)),
-    # JSON, as it came.
+    # JSON, as received.
     _required("payload", LongText),
-    # One a line.
+    # One error per line.
     _required("errors", LongText),
-    # Of a callback: by it the same one is found when it comes again.
+    # For a callback: a digest that finds the same callback when it comes again.
     _optional("digest", String(64)),
-    # How often the same callback has come again; null for never.
+    # How often the same callback has come again; null if never.
     _optional("repeats", Integer),
-    # What a refused order calls itself; null for other input, for what is no id, and in rows of before 0025.
+    # The account and the ids that a refused order gave. Null for other input, for texts that are not ids, and in rows
+    # from before 0025.
     _optional("account", String(64)),
     _optional("request_id", OrderId),
     _optional("custom_parm", OrderId),
-    # Until somebody dismisses it, or its order is taken in.
+    # True until somebody dismisses the row, or its order is taken in.
     _required("is_open", Boolean, server_default=YES),
-    # JSON: a list of the errors with their messages and values (`worker/domain/records/sentences.py`). Null in rows of
-    # before 0035.
+    # JSON: a list of the errors with their messages and values (`worker/domain/records/sentences.py`). Null in rows
+    # from before 0035.
     _optional("errors_said", LongText),
     Index("ix_rejected_orders_received_at", "received_at"),
     Index("ix_rejected_orders_open", "is_open", "received_at"),
@@ -379,7 +383,7 @@ REJECTED = _table(
     Index("uq_rejected_orders_digest", "digest", unique=True),
     **NEVER_REUSED_IDS,
 )
-"""What was refused, with its errors: nothing that came in is lost."""
+"""A row per refused input, with its errors, so that nothing that came in is lost."""
 
 UNMATCHED = _table(
     "unmatched_callbacks",
@@ -388,13 +392,13 @@ UNMATCHED = _table(
     _optional("request_id", String(64)),
     _optional("custom_parm", String(64)),
     _required("received_at", UtcDateTime),
-    # JSON, as it came.
+    # JSON, as received.
     _required("payload", LongText),
-    # What it may do to its order once that is known.
+    # How far the callback may change its order, once the order is known.
     _required("trust", text_enum(Trust, 16), server_default=Trust.SETTLE.value),
-    # By it the same one is found when it comes again; null where a release before 0017 wrote the row.
+    # Finds the same callback when it comes again; null if a release before 0017 wrote the row.
     _optional("digest", String(64)),
-    # How often the same has come again; null for never.
+    # How often the same callback has come again; null if never.
     _optional("repeats", Integer),
     Index("ix_unmatched_callbacks_request_id", "request_id", "account"),
     Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
@@ -402,7 +406,7 @@ UNMATCHED = _table(
     Index("uq_unmatched_callbacks_digest", "digest", unique=True),
     **NEVER_REUSED_IDS,
 )
-"""A callback whose order is not known yet."""
+"""A row per callback whose order is not known yet."""
 
 ACTS = _table(
     "operator_acts",
@@ -413,76 +417,81 @@ ACTS = _table(
     # Null: all accounts.
     _optional("account", String(64)),
     _optional("reason", LongText),
-    # Which orders, by their names; until when an account is paused, or slots are held.
+    # The names of the orders, or the time until which an account is paused or slots are held.
     _optional("detail", LongText),
     # As in `order_events`.
     _optional("detail_code", String(32)),
     _optional("detail_values", LongText),
-    # The same in all rows of one act; null where a release before 0024 wrote the row.
+    # The same in all rows of one act; null if a release before 0024 wrote the row.
     _optional("act_key", String(32)),
-    # Of an act on orders: how many this row is about, and their row ids, with blanks between them.
+    # For an act on orders: how many orders this row is about, and their row ids, separated by spaces.
     _optional("order_count", Integer),
     _optional("order_ids", LongText),
     Index("ix_operator_acts_at", "at", "id"),
     Index("ix_operator_acts_act_key", "act_key", "id"),
 )
-"""Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
-one transaction has changed, each of which has the act among its events as well. An act on orders of several accounts,
-or of more than a transaction changes, has several rows with one `act_key`. Any other act of many transactions has one
-row, whose detail each of them brings up to date."""
+"""Append only: the acts of operators on accounts and orders.
+
+An act on one account, or on all, has a row. An act on orders has a row for the orders of one account that one
+transaction changed; each of these orders also has the act among its events. If an act changes orders of several
+accounts, or needs several transactions, it has several rows with one `act_key`. Any other act that needs several
+transactions has one row, and each transaction updates the row's detail.
+"""
 
 WORKERS = _table(
     "worker_processes",
-    # Host, process id and start: another process never has it.
+    # Host, process id and start time; no other process ever has the same name.
     Column("name", String(128), primary_key=True),
     _required("host", String(128)),
     _required("pid", Integer),
     _required("started_at", UtcDateTime),
-    # By the database's clock; null before the first tick has ended.
+    # When the last tick ended, by the database's clock; null until the first one has ended.
     _optional("last_tick_at", UtcDateTime),
     _required("written_at", UtcDateTime),
     # The host's wall clock minus the database's.
     _required("clock_offset_seconds", Double),
-    # The names of the accounts in its settings, joined by commas; null where a release before 0011 wrote the row.
+    # The names of the accounts in the process's settings, joined by commas; null if a release before 0011 wrote the
+    # row.
     _optional("accounts", LongText),
-    # The first is null where a release before 0016 wrote the row; the others also before an answer or a tick.
+    # Null if a release before 0016 wrote the row. `broker_answered_at` is also null before the first answer, and
+    # `last_beat_at` before the first message of a tick.
     _optional("broker_asked_at", UtcDateTime),
     _optional("broker_answered_at", UtcDateTime),
     _optional("last_beat_at", UtcDateTime),
-    # As in `query_budgets`: a row of another database is of before a restore.
+    # As in `query_budgets`. A row with another identity is from before a restore.
     _optional("database_identity", String(255)),
-    # Null where nothing hangs.
+    # Null if nothing hangs.
     _optional("hanging_since", UtcDateTime),
-    # When the process last failed to write, as the database's disk was full; null where it never has.
+    # When the process last failed to write because the database's disk was full; null if it never has.
     _optional("database_full_at", UtcDateTime),
-    # How many messages wait in each queue; null where the broker does not tell, or a release before 0027 wrote the row.
+    # How many messages wait in each queue; null if the broker does not tell, or a release before 0027 wrote the row.
     _optional("orders_waiting", Integer),
     _optional("ticks_waiting", Integer),
-    # When the queue of orders was last found empty, and when a task last committed its work.
+    # When the process last found the queue of orders empty, and when a task last committed its work in it.
     _optional("queue_empty_at", UtcDateTime),
     _optional("taken_in_at", UtcDateTime),
-    # When another deployment was last found to use the same queues.
+    # When the process last found that another deployment uses the same queues.
     _optional("other_deployment_at", UtcDateTime),
-    # Of its program; null where a release before 0028 wrote the row.
+    # The version of the process's program; null if a release before 0028 wrote the row.
     _optional("version", String(64)),
     **HALF_FULL,
 )
-"""A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
+"""A row per worker process. The process updates its row by a timer; a row that is no longer updated is deleted."""
 
 DEPLOYMENT = _table(
     "deployment",
     Column("id", String(32), primary_key=True),
-    # The latest time that `purge --orders` was given; null if it has deleted none.
+    # The latest time given to `purge --orders`; null if that has deleted no order.
     _optional("orders_deleted_before", UtcDateTime),
 )
-"""One row: a random id of this database, by which deployments on one Redis number tell each other apart (a copy of the
-database has the same one), and up to when orders were deleted."""
+"""One row: a random id of this database, and the time before which orders were deleted. Deployments that share a Redis
+number tell each other apart by the id; a copy of the database has the same id."""
 
 CUT_OFF = _table(
     "cut_off_hosts",
     # As in `worker_processes`.
     Column("host", String(128), primary_key=True),
-    # Empty: the host is not connected to the platform.
+    # Empty if the host is not connected to the platform at all.
     Column("account", String(64), primary_key=True),
     _optional("since", UtcDateTime),
     _required("why", String(255)),
@@ -492,7 +501,7 @@ CUT_OFF = _table(
     _required("is_answered", Boolean),
     _required("credentials", String(16)),
 )
-"""A row per host whose queries fail, or fail for one account; `worker.domain.records.watching.CutOff` documents each
+"""A row per host whose queries fail, for one account or all; `worker.domain.records.watching.CutOff` documents each
 column."""
 
 NOTIFICATIONS = _table(
@@ -518,7 +527,7 @@ NOTIFICATIONS = _table(
     _optional("delivered_at", UtcDateTime),
     _optional("refused_since", UtcDateTime),
     UniqueConstraint("event_id"),
-    # What may be sent to an account's endpoint, in its order.
+    # The events that may be sent to an account's endpoint, in the order of sending.
     _partial("ix_notifications_due", "account", "state", "rank", "due_at", "id", rows=NOT_SENT, sqlite_rows=PENDING),
     Index("ix_notifications_order", "order_id", "id"),
     _partial("ix_notifications_delivered", "delivered_at", rows=DELIVERED),
@@ -527,7 +536,7 @@ NOTIFICATIONS = _table(
     **OFTEN_VACUUMED,
     **NEVER_REUSED_IDS,
 )
-"""What is sent to a billing system about an order: `worker.domain.records.notifications` documents each field."""
+"""A row per event for a billing system about an order; `worker.domain.records.notifications` documents each field."""
 
 ENDPOINTS = _table(
     "notify_endpoints",
@@ -548,17 +557,17 @@ ENDPOINTS = _table(
     _required("updated_at", UtcDateTime),
     **HALF_FULL,
 )
-"""A row per account that is notified of its orders; workers enter it at their start."""
+"""A row per account whose orders are notified; workers write the row when they start."""
 
 TOTALS = _table(
     "metric_totals",
-    # Of the metric; of a histogram with the suffix of its part.
+    # The metric's name; for a histogram, with the suffix of the part.
     Column("name", String(64), primary_key=True),
     # JSON: label to value, sorted.
     Column("labels", String(255), primary_key=True),
     _required("value", Double),
 )
-"""A counter, or a part of a histogram, with one set of labels: never lowered."""
+"""A row per counter, or part of a histogram, and set of labels. The value never decreases."""
 
 CURSORS = _table(
     "metric_cursors",
@@ -567,19 +576,21 @@ CURSORS = _table(
     _required("counted_id", BigInt),
     _required("counted_at", UtcDateTime),
 )
-"""How far the rows of a table were counted into `metric_totals`: a row per table, locked while more are counted."""
+"""A row per table whose rows are counted into `metric_totals`, with the last row that was counted. Counting locks
+it."""
 
 SESSIONS = _table(
     "console_sessions",
-    # SHA-256 of the token in their cookie, in hex: a reader of the table cannot sign in with it.
+    # SHA-256, in hex, of the token in the user's cookie; someone who reads the table cannot sign in with it.
     Column("token_digest", String(64), primary_key=True),
     _required("user_name", String(64)),
-    # SHA-256 of their password's hash at that time: with another password the sign-in has ended.
+    # SHA-256 of the hash of the user's password at sign-in. If the password changes, the sign-in ends.
     _required("password_digest", String(64)),
     _required("created_at", UtcDateTime),
     _required("seen_at", UtcDateTime),
 )
-"""Somebody who is signed in at the console: a row until they sign out, or sign in again after it has ended."""
+"""A row per sign-in at the console. It stays until the user signs out, or signs in again after the sign-in has
+ended."""
 
 FAILURES = _table(
     "console_failures",
@@ -588,7 +599,7 @@ FAILURES = _table(
     _required("last_at", UtcDateTime),
     _optional("locked_until", UtcDateTime),
 )
-"""Sign-ins that failed in a row, of names or from addresses that count together: a bounded number of rows."""
+"""A row per group of user names or addresses: how many sign-ins failed in a row. The number of groups is bounded."""
 
 SELECTIONS = _table(
     "console_selections",
@@ -597,4 +608,5 @@ SELECTIONS = _table(
     # JSON: the row id of each order, and how many events it had.
     _required("event_counts", LongText),
 )
-"""What a page of the console showed of many orders, for the act that it asks for; each row stays for half a day."""
+"""A row per console page that asks for an act on many orders, with what the page showed of them. It stays for half a
+day."""

@@ -1,7 +1,8 @@
-"""Transactions, the database's clock inside them, and how often a transaction is repeated.
+"""Transactions, the database's clock inside them, and their repetition.
 
-An operation that writes is one function: its decorator says when it is repeated, its `with database.write()` is the
-transaction, and `database.now(connection)` reads the clock, after the locks that the decision needs.
+An operation that writes is one function. Its decorator says when the transaction is repeated, and its `with
+database.write()` is the transaction. It reads the clock by `database.now(connection)`, after it has taken the locks
+that its decision needs.
 """
 
 import time
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection as Connection  # for operations, which import nothing of SQLAlchemy
+from sqlalchemy import Connection as Connection  # for operations, which do not import SQLAlchemy
 from sqlalchemy import Engine, ExceptionContext, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
@@ -27,11 +28,11 @@ T = TypeVar("T")
 DatabaseError = DBAPIError
 
 ANSWER_SECONDS = 15.0
-"""How long a worker waits for the database to say anything: longer than any lock is waited for."""
+"""How long a worker waits for any answer of the database; longer than any wait for a lock."""
 
 _ATTEMPTS = 5
 _CLOCKS = {
-    # now() is the transaction's start: behind a lock wait it would be stale.
+    # now() is the start of the transaction. After a wait for a lock it would be too old.
     "postgresql": "SELECT clock_timestamp()",
     "mysql": "SELECT sysdate(6)",
     "mariadb": "SELECT sysdate(6)",
@@ -40,25 +41,25 @@ _CLOCKS = {
 
 
 class RaceLost(Exception):
-    """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
+    """A row changed after it was read and before it was written. The transaction must be repeated."""
 
 
 class RowsHeld(Exception):
-    """Somebody else has held an order locked for longer than a transaction of ours does: whoever repeats this one does
-    something else meanwhile."""
+    """Another session kept an order locked for longer than our own transactions do. The caller should do other work
+    before it tries again."""
 
 
 class Database:
-    """One process's access to the database. Make it after the fork, close it at the end; as a context manager it is
-    closed by itself.
+    """One process's access to the database. Create it after the fork and close it at the end, for example by a `with`
+    block.
 
-    `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
-    that loses its power cannot keep a budget's row locked.
-    `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
-    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: to build an index
-    takes long. On SQLite there is no server that could keep silent: locks are bounded, and a disk read cannot be ended.
-    `lock_seconds`: how long a statement waits for a lock; on MariaDB in whole seconds, rounded up. On SQLite, where the
-    one lock is the file's and all writers take it in turns, it is always `LOCK_SECONDS`.
+    `idle_transaction_seconds`: the database ends a session that is idle in a transaction for longer. Otherwise a host
+    that loses its power could keep a budget's row locked.
+    `answer_seconds`: a statement fails if the server is silent for longer. Its connection is closed, and
+    `is_unavailable` is true of the error. None waits for ever; a migration needs that, because building an index takes
+    long. SQLite has no server: its waits for locks are bounded, and nothing can end a disk read.
+    `lock_seconds`: how long a statement waits for a lock; MariaDB rounds it up to whole seconds. On SQLite the wait is
+    always `LOCK_SECONDS`, because its only lock is that of the file, which all writers take in turn.
     """
 
     def __init__(
@@ -86,16 +87,16 @@ class Database:
             self._full_at = time.monotonic()
 
     def seconds_since_full(self) -> float | None:
-        """How long ago a write last failed here because the disk is full; None where none has."""
+        """How long ago a write last failed here because the disk was full; None if none has failed for that reason."""
         return seconds_since(self._full_at)
 
     @property
     def engine(self) -> Engine:
-        """For migrations and command-line reads."""
+        """The SQLAlchemy engine, for migrations and command-line reads."""
         return self._engine
 
     def before_statements(self, call: Callable[[], None]) -> None:
-        """Call this before each statement, in the thread that makes it."""
+        """Run `call` before each statement, in the thread that executes the statement."""
         event.listen(self._engine, "before_cursor_execute", lambda *_: call())
 
     def close(self) -> None:
@@ -122,8 +123,8 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees the same moment in all its statements."""
-        # On SQLite every transaction does.
+        """A transaction that only reads. All its statements see the database at the same moment."""
+        # On SQLite every transaction is a snapshot.
         options = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
@@ -137,10 +138,10 @@ class Database:
 
 @contextmanager
 def bounded_waits(connection: Connection, *, waits: bool) -> Iterator[None]:
-    """Give up on a row that stays locked for 0.2 s (MariaDB: a second), unless one `waits`.
+    """Raise RowsHeld if a row stays locked for 0.2 s (MariaDB: a second), unless `waits` is true.
 
-    Our own transactions take less. Raises RowsHeld then. On PostgreSQL the bound lasts until the transaction ends.
-    SQLite has no locked rows.
+    Our own transactions keep locks for less time. On PostgreSQL the limit applies until the transaction ends. SQLite
+    does not lock rows.
     """
     if waits:
         yield
@@ -158,19 +159,20 @@ def bounded_waits(connection: Connection, *, waits: bool) -> Iterator[None]:
             raise
         raise RowsHeld("another session holds orders locked") from error
     finally:
-        # A connection that is lost takes its setting with it.
+        # A lost connection has lost its setting, too.
         if is_mysql and not connection.invalidated:
             connection.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = @lock_seconds")
 
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
-    """Repeat a transaction that lost a race or a deadlock, a few times. Nothing else is repeated."""
+    """Repeat a transaction after contention (`is_contention`), up to 5 attempts in all. Other errors are not
+    repeated."""
     return _repeating(transaction, is_contention, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
 
 
 def retry_races(transaction: Callable[P, T]) -> Callable[P, T]:
-    """As `retry_contention`, but a transaction that waited in vain for a lock is not repeated: for a caller that has
-    something else to do meanwhile."""
+    """Repeat a transaction as `retry_contention` does, unless it waited in vain for a lock. Use this if the caller has
+    other work to do meanwhile."""
     return _repeating(transaction, _is_race, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
 
 
@@ -191,7 +193,8 @@ def _repeating(
     first_wait: float,
     longest_wait: float,
 ) -> Callable[P, T]:
-    """Waits are drawn at random: up to `first_wait` seconds at first, then up to twice that, at most `longest_wait`."""
+    """Repeat a transaction after random waits. The first wait is up to `first_wait` seconds. The upper limit doubles
+    each time, up to `longest_wait` seconds."""
 
     @wraps(transaction)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -207,26 +210,29 @@ def _repeating(
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
+    """Whether a transaction failed only because of other transactions: by a deadlock, a wait for a lock, or a lost
+    race."""
     return _is_race(error) or is_locked(error)
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether a lock was not to be had in time: of a row, of a table or (SQLite) of the file."""
+    """Whether a lock was not available in time: that of a row, a table or (SQLite) the file."""
     return kind_of(error) is ErrorKind.LOCKED
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database could not be reached, went away or keeps silent."""
+    """Whether the database could not be reached, went away or is silent, or no connection of this process became
+    free."""
     return kind_of(error) in (ErrorKind.UNREACHABLE, ErrorKind.POOL)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
-    out of connections, or refuses for another reason that is no mistake of ours."""
+    """Whether the same transaction may succeed later. True for contention, and for any failure of the database that our
+    code did not cause, for example because it is away, full, read-only or out of connections."""
     return is_contention(error) or kind_of(error) is not None
 
 
 def _is_race(error: BaseException) -> bool:
-    """The same without a lock wait: the next try meets no other transaction."""
+    """Whether the transaction lost a race or a deadlock. Unlike after a wait for a lock, the next attempt does not meet
+    the other transaction again."""
     return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) is ErrorKind.CONTENDED

@@ -1,6 +1,6 @@
-"""How notifications reach a billing system: by a webhook, or by a task of its own Celery.
+"""Transports of notifications to a billing system: a webhook, or a task of the billing system's own Celery.
 
-Both keep connections, and the text of an answer.
+Both transports keep their connections for later use, and keep the text of an answer.
 """
 
 import re
@@ -16,31 +16,34 @@ from worker.domain.records.incoming import storable
 from worker.domain.records.notifications import CeleryTask, DeliveryResult, Webhook
 
 ANSWER_LIMIT = 500
-"""Characters."""
+"""The most characters that are kept of an answer."""
 
-# A receiver may echo what it was sent: the order's phone, and the signature.
+# A receiver may echo the order's phone number and the signature.
 _ECHOED = re.compile(r"(?<!\d)1\d{10}(?!\d)|v1,[A-Za-z0-9+/]{43}=")
 IDLE_SECONDS = 30.0
-"""What was unused for longer is not used again: a firewall in between may have dropped it without a word."""
+"""A connection that was unused for longer is not used again: a firewall may have dropped it silently."""
 
 
 class Transport(Protocol):
-    """Sends events to one endpoint; several threads may share it. Make it after the fork."""
+    """Sends events to one endpoint; several threads may share it. Create it after the fork."""
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once, within some 10 s; returns how that ended, and raises nothing for what the other side
-        does. The result shows neither secrets nor phone numbers. `now` is what the try says of its time."""
+        """Send an event once, within about 10 s, and return how that ended. Nothing that the receiver does raises an
+        error.
+
+        The result shows neither secrets nor phone numbers. `now` is the time of sending that a request states.
+        """
 
     def close(self) -> None:
-        """Close its connections, and keep no more."""
+        """Close the kept connections, and keep none from now on."""
 
 
 def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Clock, hidden: Iterable[str]) -> Transport:
-    """The transport to a target; connects to nothing yet.
+    """Make the transport to a target, without connecting yet.
 
     `broker_url`: the worker's own broker, for a task that names none. `hidden`: texts that no result may show.
     """
-    # Imported here: commands that send nothing need neither library.
+    # The transports are imported here because commands that send nothing need neither library.
     if isinstance(target, Webhook):
         from worker.adapters.notify.webhook import WebhookTransport
 
@@ -51,32 +54,33 @@ def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Cloc
 
 
 class AnswerText:
-    """Makes texts that may be stored and shown. `hidden`: what none of them may hold."""
+    """Makes texts safe to store and show. `hidden`: texts that none of them may contain."""
 
     def __init__(self, hidden: Iterable[str]) -> None:
         self._redactor = Redactor(hidden)
 
     def of(self, text: str) -> str:
-        """The text, masked first and then cut, so that no beginning of a secret is left at its end."""
+        """The text, masked first and then cut, so that it cannot end with the start of a secret."""
         return storable(_ECHOED.sub(MASK, self._redactor.text(text)), ANSWER_LIMIT)
 
     def of_bytes(self, body: bytes) -> str:
-        """The same for bytes; what is not UTF-8 becomes U+FFFD."""
+        """The text of bytes, as `of` returns it. Bytes that are not UTF-8 become U+FFFD."""
         return self.of(body.decode("utf-8", "replace"))
 
 
 class Closable(Protocol):
-    """A connection."""
+    """A connection that can be closed."""
 
     def close(self) -> None:
-        """Close it; raises nothing."""
+        """Close the connection. Never raises."""
 
 
 T = TypeVar("T", bound=Closable)
 
 
 class KeptConnections(Generic[T]):
-    """Connections that wait for their next use. The latest is used first, so that few are kept where few are needed."""
+    """Connections that wait for their next use. The one that was kept last is used first, so that few are kept if few
+    are needed."""
 
     def __init__(self, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
@@ -84,7 +88,7 @@ class KeptConnections(Generic[T]):
         self._is_closed = False
 
     def take(self) -> T | None:
-        """A connection that is now the caller's; None where there is none."""
+        """Take a connection, which then belongs to the caller; None if there is none."""
         while True:
             try:
                 connection, since = self._kept.pop()
@@ -95,13 +99,13 @@ class KeptConnections(Generic[T]):
             connection.close()
 
     def keep(self, connection: T) -> None:
-        """Keep a connection that the caller uses no more."""
+        """Keep a connection that the caller no longer uses."""
         self._kept.append((connection, time.monotonic()))
         if self._is_closed:
             self.close()
 
     def drop(self) -> None:
-        """Close those that are kept; others may be kept from now on."""
+        """Close the kept connections; others may be kept from now on."""
         while True:
             try:
                 connection, _ = self._kept.pop()
@@ -110,6 +114,6 @@ class KeptConnections(Generic[T]):
             connection.close()
 
     def close(self) -> None:
-        """Close those that are kept, and keep no more."""
+        """Close the kept connections, and keep none from now on."""
         self._is_closed = True
         self.drop()

@@ -1,7 +1,7 @@
 """Notifications as messages of a Celery task of the billing system (message protocol 2).
 
-Nothing is declared: the queue is its consumers'. On RabbitMQ the message is mandatory and confirmed, so a queue that is
-missing shows. Redis confirms nothing: accepted means that LPUSH was answered.
+The queue is not declared here, because it belongs to its consumers. On RabbitMQ the message is mandatory and confirmed,
+so a missing queue is noticed. Redis confirms nothing: there, accepted means that LPUSH was answered.
 """
 
 import json
@@ -19,17 +19,19 @@ from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult
 
 EXCHANGE_SECONDS = 10.0
-"""For all of it: finding the broker's address, connecting, logging in, publishing, and closing after an error."""
+"""The time for a whole delivery: finding the broker's address, connecting, logging in, publishing, and closing after an
+error."""
 STEP_SECONDS = 2.5
-"""For one wait within it. A broker that sends byte by byte never meets this: the libraries count each read alone."""
+"""The time for one wait within a delivery. A broker that sends byte by byte never exceeds it, because the libraries
+time each read separately."""
 _PERSISTENT = 2
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class CeleryTransport:
-    """Publishes events as messages of one task. Connections are kept; one is used by one thread at a time.
+    """Publishes events as messages of one task. Connections are kept; each is used by one thread at a time.
 
-    Any error closes its connection.
+    Any error closes the connection on which it happens.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class CeleryTransport:
         exchange_seconds: float = EXCHANGE_SECONDS,
         step_seconds: float = STEP_SECONDS,
     ) -> None:
-        """`broker_url`: the broker where the target names none. `hidden`: texts that no result may show."""
+        """`broker_url`: the broker if the target names none. `hidden`: texts that no result may show."""
         self._task = target.task
         self._queue = target.queue
         self._url = target.broker_url or broker_url
@@ -53,10 +55,11 @@ class CeleryTransport:
         self._kept: KeptConnections[_Publisher] = KeptConnections()
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once; returns how that ended, and raises nothing for what the broker does.
+        """Send an event once and return how that ended. Nothing that the broker does raises an error.
 
-        It returns by the deadline. Publishing that began before it may end a few seconds later, and its message may
-        then be taken: like any other failure, it is followed by another try. A message says nothing of `now`.
+        The call returns by the deadline. Publishing that began before the deadline may end a few seconds later, and its
+        message may still be accepted. Like any other failure, this is followed by another try. The message does not
+        contain `now`.
         """
         deadline = Deadline(self._clock, self._seconds)
         try:
@@ -65,15 +68,15 @@ class CeleryTransport:
             return self._failed(DeliveryOutcome.TIMEOUT, f"the broker took longer than {self._seconds:g} s")
 
     def close(self) -> None:
-        """Close the connections that are kept, and keep no more."""
+        """Close the kept connections, and keep none from now on."""
         self._kept.close()
 
     def _exchange(self, event_id: str, body: str, deadline: Deadline) -> DeliveryResult:
         publisher = self._kept.take() or _Publisher(self._url, self._step_seconds)
-        # kombu lets through whatever the libraries below it raise, also for bytes that they cannot read.
+        # kombu passes on all errors of the libraries below it, also those for bytes that they cannot read.
         try:
             publisher.connect()
-            # Its caller no longer waits for it.
+            # After the deadline the caller no longer waits for this exchange.
             deadline.rest()
         except Exception as error:
             publisher.close()
@@ -82,7 +85,8 @@ class CeleryTransport:
             publisher.publish(self._task, self._queue, event_id, body)
         except Exception as error:
             publisher.close()
-            # What broke this one has broken the others: each would fail a probe, and lengthen the rest.
+            # The same fault has broken the other kept connections. Each of them would make a probe fail and lengthen
+            # the endpoint's rest.
             self._kept.drop()
             return self._failure(error, publisher)
         if publisher.was_returned:
@@ -106,11 +110,11 @@ class CeleryTransport:
 
 
 class _Publisher:
-    """A connection to a broker, made when it is first used."""
+    """A connection to a broker that is made when it is first used."""
 
     def __init__(self, url: str, seconds: float) -> None:
         self.was_returned = False
-        """Whether the broker returned the last message, having no such queue."""
+        """Whether the broker returned the last message because it has no such queue."""
         self._seconds = seconds
         self._brokers = len(url.split(";"))
         self._is_redis = url.startswith("redis")
@@ -118,7 +122,7 @@ class _Publisher:
             url,
             ssl=certified(url) or False,
             connect_timeout=seconds,
-            # No thread would answer them between two events.
+            # Between two events no thread would answer heartbeats.
             heartbeat=0,
             transport_options=_redis_options(seconds) if self._is_redis else _rabbitmq_options(seconds),
         )
@@ -130,7 +134,7 @@ class _Publisher:
         return errors
 
     def connect(self) -> None:
-        """Connect and log in, where that was not done yet. Several brokers are tried in turn, while there is time."""
+        """Connect and log in, unless that was done already. Several brokers are tried in turn while there is time."""
         if self._producer is not None:
             return
         self._connection.ensure_connection(
@@ -140,7 +144,7 @@ class _Publisher:
         self._producer = Producer(self._connection.channel(), auto_declare=False, **return_handler)
 
     def publish(self, task: str, queue: str, event_id: str, body: str) -> None:
-        """Publish a message to a queue. Raises whatever kombu and the libraries below it raise."""
+        """Publish a message to a queue. Raises all errors of kombu and of the libraries below it."""
         self.was_returned = False
         self._producer.publish(
             [[], {"event": json.loads(body)}, _NOTHING_FOLLOWS],
@@ -180,7 +184,7 @@ def _headers(task: str, event_id: str) -> dict[str, object]:
         "expires": None,
         "retries": 0,
         "timelimit": [None, None],
-        # Celery, Flower and logs show these: they would show phones.
+        # Celery, Flower and logs show these two values, which would otherwise contain phone numbers.
         "argsrepr": "",
         "kwargsrepr": "",
         "origin": "recharge-reconciler",

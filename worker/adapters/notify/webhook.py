@@ -1,4 +1,4 @@
-"""Notifications as HTTP requests, signed as Standard Webhooks 1.0 says (standardwebhooks.com)."""
+"""Notifications as HTTP requests, signed by the rules of Standard Webhooks 1.0 (standardwebhooks.com)."""
 
 import logging
 import math
@@ -22,25 +22,26 @@ from worker.adapters.safe_text import describe
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
 
 EXCHANGE_SECONDS = 10.0
-"""For all of it: connecting, sending, and the answer."""
+"""The time for a whole delivery: connecting, sending, and the answer."""
 LIFE_SECONDS = 60.0
-"""A connection is not used for longer, however busy it is: the receiver's name may have moved to another address."""
+"""A connection is not used for longer, however busy it is, because the receiver's name may have moved to another
+address."""
 WIRE_LIMIT = 262_144
-"""Bytes that are taken from the network for one answer, headers and framing included."""
+"""The most bytes that are read from the network for one answer, including headers and framing."""
 BODY_LIMIT = 8192
-"""Bytes that are read of an answer's body."""
+"""The most bytes that are read of an answer's body."""
 
 
 class WebhookTransport:
-    """Posts events to one URL. Connections are kept; one is used by one thread at a time.
+    """Posts events to one URL. Connections are kept; each is used by one thread at a time.
 
-    No redirect is followed, and nothing is read from the environment: no proxy, no .netrc.
+    Redirects are not followed. Nothing is read from the environment: no proxy, no .netrc.
     """
 
     def __init__(
         self, target: Webhook, *, clock: Clock, hidden: Iterable[str], exchange_seconds: float = EXCHANGE_SECONDS
     ) -> None:
-        """`hidden`: texts that no answer may show when it is kept."""
+        """`hidden`: texts that no stored answer may contain."""
         parts = urlsplit(target.url)
         self._is_tls = parts.scheme == "https"
         self._host = parts.hostname or ""
@@ -52,13 +53,14 @@ class WebhookTransport:
         self._answer = AnswerText(hidden)
         self._seconds = exchange_seconds
         self._kept: KeptConnections[_Connection] = KeptConnections()
-        # It logs the URL of an answer whose headers are damaged.
+        # Below ERROR this logger logs the URL of an answer whose headers are damaged.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once; returns how that ended, and raises nothing for what the other side does.
+        """Send an event once and return how that ended. Nothing that the receiver does raises an error.
 
-        `now` is aware, and not read here: receivers refuse an event whose time is minutes away from theirs.
+        `now` is an aware time that the caller provides instead of this host's clock: receivers refuse an event whose
+        time is minutes away from theirs.
         """
         deadline = Deadline(self._clock, self._seconds)
         request = _Request(self._path, body.encode(), self._headers(event_id, body, now), now)
@@ -68,21 +70,22 @@ class WebhookTransport:
             try:
                 return self._exchange(kept, request)
             except _Stale:
-                # The receiver closed it before it read anything: that counts neither as a try nor as a failure.
+                # The receiver closed the connection before it read anything. That counts neither as a try nor as a
+                # failure.
                 pass
         try:
             fresh = _Connection(self._host, self._port, self._tls, deadline, self._clock)
         except (OSError, UnicodeError) as error:
-            # The resolver takes no name with a label of more than 63 characters.
+            # The resolver raises UnicodeError for a name with a label of more than 63 characters.
             return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
         return self._exchange(fresh, request)
 
     def close(self) -> None:
-        """Close the connections that are kept, and keep no more."""
+        """Close the kept connections, and keep none from now on."""
         self._kept.close()
 
     def _headers(self, event_id: str, body: str, now: datetime) -> Mapping[str, str]:
-        # The signer replaces the zone of a time by UTC.
+        # The signer would replace the time's zone by UTC without converting the time.
         now = now.astimezone(UTC)
         return {
             "Content-Type": "application/json",
@@ -95,7 +98,7 @@ class WebhookTransport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        """Made once. Raises OSError."""
+        """The TLS context, made once; None without TLS. Raises OSError."""
         return tls_context(self._ca_file) if self._is_tls else None
 
     def _take_kept(self) -> "_Connection | None":
@@ -104,7 +107,8 @@ class WebhookTransport:
         return connection
 
     def _exchange(self, connection: "_Connection", request: "_Request") -> DeliveryResult:
-        """Raises _Stale where the connection was a kept one, and broke before the first byte of an answer."""
+        """Send the request and read the answer. Raises _Stale if a kept connection broke before the first byte of an
+        answer."""
         try:
             response = connection.send(request)
         except TimeoutError as error:
@@ -133,7 +137,7 @@ class WebhookTransport:
 
 
 class _Stale(Exception):
-    """A kept connection was of no use."""
+    """A kept connection could not be used again."""
 
 
 class _Request(NamedTuple):
@@ -145,8 +149,7 @@ class _Request(NamedTuple):
 
 class _Connection(BoundedConnection):
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline, clock: Clock) -> None:
-        """Connect, and shake hands where TLS is wanted. Raises OSError, and UnicodeError for a name that cannot be
-        one."""
+        """Connect, with a handshake if `tls` is given. Raises OSError, and UnicodeError for an invalid host name."""
         self._clock = clock
         self._ends = clock.boot() + LIFE_SECONDS
 
@@ -158,22 +161,23 @@ class _Connection(BoundedConnection):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it may be used again: it is not too old, and the other side has neither closed it nor sent anything
-        without being asked."""
+        """Whether the connection may be used again: it is not too old, and the other side has neither closed it nor
+        sent anything unasked."""
         return self._clock.boot() < self._ends and self.http.is_connected
 
     def send(self, request: _Request) -> HTTPResponse:
-        """Send a request; returns the answer when its headers are complete. Raises the errors of `BROKEN`."""
+        """Send a request; returns the answer once its headers are complete. Raises the errors in `BROKEN`."""
         response = self.post(request.path, request.body, request.headers)
         if self.line.has_ended:
-            # http.client takes the end of a connection for the end of the headers.
+            # http.client reads the end of a connection as the end of the headers.
             response.close()
             raise ConnectionError("the connection ended within the headers")
         return response
 
 
 def _read(response: HTTPResponse) -> tuple[bytes, bool]:
-    """The start of a body, and whether that is all of it. However it goes on: the headers have decided."""
+    """The start of a body, and whether that is the whole body. Errors of reading are ignored, because the headers have
+    already decided."""
     body = b""
     try:
         while len(body) <= BODY_LIMIT:

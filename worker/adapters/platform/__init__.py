@@ -1,1 +1,1 @@
-"""The platform's client, on urllib3: one query is one connection, one request, one deadline."""
+"""The platform's client, based on urllib3: each query has its own connection, request and deadline."""

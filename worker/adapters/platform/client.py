@@ -1,8 +1,11 @@
-"""The client of the platform's order query: one call is one query, one connection, one answer or one error.
+"""The client of the platform's order query. One call makes one query over one connection, and ends with one answer or
+one error.
 
-The request accepts only `identity`; a platform or a proxy may compress all the same. The standard library's zlib is
-used rather than the HTTP library's decoder: it is bounded in one call, and it shows whether a stream was cut short.
-In what is stored of an answer the query's credentials are masked: an answer may echo the request.
+The request accepts only the encoding `identity`, but a platform or a proxy may compress the answer all the same. The
+standard library's zlib decompresses it, not the HTTP library's decoder: zlib limits the length in one call, and shows
+whether a stream was cut short.
+
+An answer may echo the request, so the query's credentials are masked in all stored parts of an answer.
 """
 
 import logging
@@ -35,8 +38,8 @@ from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
 
-# So many characters of a secret that is cut short at the end of an excerpt may stay: they do not help anybody, and
-# shorter matches are often chance.
+# Up to this many characters of a secret may stay if the end of an excerpt cuts the secret short. They help nobody, and
+# shorter matches are often coincidence.
 _HARMLESS = 7
 _FREE_FIELDS = ("remark", "fault", "words")
 _NAMED_FIELDS = ("request_id", "custom_parm", "app_id", "mobile", "traffic_sts", "ori_amount")
@@ -50,7 +53,7 @@ class Mask:
         secrets = {credentials.auth_token, signature, request.headers["Authorization"]}
         self._redactor = Redactor(secrets)
         self._secrets = tuple(secret.casefold() for secret in secrets)
-        # Longest first, so that all that is left of a secret is masked.
+        # Longest first, so that everything that is left of a secret is masked.
         self._beginnings = tuple(
             sorted(
                 {secret[:length] for secret in self._secrets for length in range(_HARMLESS + 1, len(secret))},
@@ -69,9 +72,8 @@ class Mask:
         return masked[: len(text)]
 
     def answer(self, answer: Answer) -> Answer:
-        """The answer, masked. Ids, results and amounts stay as they were said, but for one that holds a credential:
-        its item cannot be believed.
-        """
+        """The answer, masked. Ids, results and amounts stay as the platform sent them. An id, result or amount that
+        contains a credential is masked as well, and its item cannot be believed."""
         reports = [report for said in answer.said.values() for report in said]
         if self._shows_nothing([*reports, *answer.added]):
             return replace(answer, excerpt=self.text(answer.excerpt))
@@ -83,7 +85,7 @@ class Mask:
         )
 
     def error(self, error: QueryError) -> QueryError:
-        """The same error, masked, and without the frames and the context that lead back to the request."""
+        """The same error, masked, and without the frames and the context that lead to the request."""
         error.args = (self.text(str(error)),)
         error.excerpt = self.text(error.excerpt)
         error.status_code = self._optional(error.status_code)
@@ -92,11 +94,13 @@ class Mask:
         return error.with_traceback(None)
 
     def _shows_nothing(self, reports: Sequence[Report]) -> bool:
-        """Whether nothing in any of them is to be masked: tested for all at once, as that is nearly always so."""
+        """Whether none of the reports contains anything to mask. All are tested at once, because nearly always none
+        does."""
         texts = [getattr(report, name) for report in reports for name in (*_NAMED_FIELDS, *_FREE_FIELDS)]
         together = "\n".join(text for text in texts if text is not None)
         folded = together.casefold()
-        # The first characters find a whole secret as well as one that the end of a text cuts short.
+        # A search for a secret's first characters finds the whole secret, and also one that the end of a text cuts
+        # short.
         is_free_of_secrets = not any(secret[: _HARMLESS + 1] in folded for secret in self._secrets)
         return is_free_of_secrets and self._redactor.text(together) == together
 
@@ -119,14 +123,15 @@ class Mask:
 
 
 LONGEST_WAIT = 10_000_000.0
-"""Seconds; a longer wait counts as this one. The account's back-off has a limit of its own."""
+"""The longest wait, in seconds; a longer one is shortened to it. The account's back-off has its own limit."""
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def decoded(body: bytes, content_encoding: str | None) -> bytes:
-    """The body without its encoding: identity, gzip or deflate; at most 4 MiB. Raises Malformed for the rest."""
+    """Decode a body that is encoded by identity, gzip or deflate. Raises Malformed for another encoding, a damaged
+    body, and one that is longer than 4 MiB when decompressed."""
     names = [name.strip().lower() for name in (content_encoding or "").split(",")]
     codings = [name for name in names if name not in ("", "identity")]
     if not codings:
@@ -137,7 +142,7 @@ def decoded(body: bytes, content_encoding: str | None) -> bytes:
         try:
             return _inflated(body, zlib.MAX_WBITS)
         except Malformed:
-            # Some servers send the bare stream, without zlib's frame.
+            # Some servers send the bare stream without zlib's frame.
             return _inflated(body, -zlib.MAX_WBITS)
     raise Malformed("the answer's Content-Encoding is neither gzip nor deflate")
 
@@ -156,8 +161,10 @@ def _inflated(body: bytes, window_bits: int) -> bytes:
 
 
 def wait_requested(header: str | None, now: datetime) -> float | None:
-    """The wait of a `Retry-After` (RFC 9110, section 10.2.3: seconds, or a date), in seconds, zero or more; None where
-    there is no readable header. `now` is an aware wall clock time."""
+    """The wait that a `Retry-After` header asks for, in seconds, zero or more; None if there is no readable header.
+
+    The header contains seconds or a date (RFC 9110, section 10.2.3). `now` is an aware wall clock time.
+    """
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_WAIT)
@@ -165,24 +172,25 @@ def wait_requested(header: str | None, now: datetime) -> float | None:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    # A date without a zone is read as UTC: HTTP dates have no other.
+    # A date without a zone is read as UTC, because HTTP dates have no other zone.
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
 
 
 Exchanged = tuple[WireRequest, Received]
-"""What was sent and what came in one exchange, for who explains it: to be masked before it is shown."""
+"""The request and the answer of one exchange, for code that explains the exchange. Mask both before you show them."""
 
 
 @dataclass(kw_only=True, eq=False)
 class PlatformClient:
-    """Queries the platform. Holds no connection and no credentials: one is enough for all threads and accounts.
+    """Queries the platform. It keeps no connection and no credentials, so one client is enough for all threads and
+    accounts.
 
-    `base_url` is what the settings accept; `connect_timeout` and `deadline` are seconds, the latter for the whole
-    exchange.
-
-    `ca_file` holds the certificate authorities of an https platform; None: the public ones. Nothing is read from the
-    environment: no proxy, and no .netrc. `observe` is called after each exchange.
+    `base_url` is a URL that the settings accept.
+    `connect_timeout` and `deadline` are in seconds; the deadline is for the whole exchange.
+    `ca_file` has the certificate authorities of an https platform; None means the public ones.
+    `observe` is called after each exchange.
+    Nothing is read from the environment: no proxy, and no .netrc.
     """
 
     base_url: str
@@ -202,8 +210,7 @@ class PlatformClient:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
         Never sends twice. Raises one of the errors in `worker.domain.records.incoming`, and ValueError for ids that
-        cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
-        them.
+        cannot be polled. No text of an answer or an error contains the credentials, even if the platform echoes them.
         """
         request = build_request(
             base_url=self.base_url,
@@ -215,15 +222,16 @@ class PlatformClient:
             bracketed=self.bracketed_ids,
         )
         mask = Mask(credentials, request)
-        # The error is raised outside any `except`: a library's error would stay with ours as its context, signed URL
-        # included.
+        # The error is raised outside any `except`. Otherwise a library's error, with the signed URL, would stay with
+        # ours as its context.
         outcome = self._outcome(request, id_kind, ids, started)
         if isinstance(outcome, QueryError):
             raise mask.error(outcome)
         return mask.answer(outcome)
 
     def connect(self) -> QueryError | None:
-        """Make the connection that a query would make, and close it; nothing is sent. Returns why that failed."""
+        """Make the connection that a query would make, and close it without sending anything. Returns why that failed;
+        None if it succeeded."""
         url = urlsplit(self.base_url)
         return self._exchange(lambda one: connect(url, one, self.ca_file).close(), self.clock.boot())
 
@@ -250,7 +258,7 @@ class PlatformClient:
     def _exchange(
         self, act: Callable[[Exchange], None], started: float, seen: tuple[WireRequest, Received] | None = None
     ) -> QueryError | None:
-        """Act within the time of one exchange; None where that was done before the deadline."""
+        """Run `act` within the time of one exchange. Returns the error; None if `act` succeeded before the deadline."""
         exchange = Exchange(
             clock=self.clock, started=started, deadline=self.deadline, connect_timeout=self.connect_timeout
         )
@@ -266,13 +274,14 @@ class PlatformClient:
         if self.observe is not None and seen is not None:
             self.observe(seen)
         if exchange.sent and exchange.over:
-            # Whatever was read: a connection that was cut looks like one that ended, and its answer like a whole one.
+            # The deadline decides, whatever was read: a connection that was cut looks like one that ended, so its
+            # answer looks whole.
             return DeadlineExceeded(f"no whole answer within {self.deadline:g} s")
         return failure
 
 
 def meaning_of(error: Exception, *, sent: bool) -> QueryError:
-    """The error of ours that a library's error means. `sent`: whether the first byte of the request was sent."""
+    """Translate a library's error into one of ours. `sent`: whether the first byte of the request was sent."""
     if not sent:
         return Unreachable(f"no connection: {describe(error)}")
     if isinstance(error, (TimeoutError, TimeoutOfUrllib3)):
@@ -290,12 +299,13 @@ def _excerpt(received: Received) -> str:
     try:
         return excerpt_of(decoded(bytes(received.body), received.content_encoding), received.content_type)
     except Malformed:
-        # Compressed, and not whole: its bytes are no use to a person.
+        # The body is compressed and incomplete. Its bytes are of no use to a person.
         return ""
 
 
 def _quieten_urllib3() -> None:
-    # At DEBUG these log each URL, signature included; at WARNING they do so for an answer whose headers are damaged,
-    # which we report ourselves. Set here too, and not only where logging is set up: it must hold in every program.
+    # At DEBUG these loggers log each URL, including its signature. At WARNING they log the URL of an answer whose
+    # headers are damaged, which we report ourselves. The level is set here as well as in the set-up of logging, because
+    # it must apply in every program.
     for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.response"):
         logging.getLogger(name).setLevel(logging.ERROR)

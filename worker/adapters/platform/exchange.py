@@ -1,8 +1,9 @@
-"""One exchange: one connection, one request, one answer that is bounded, and a thread that ends it at the deadline.
+"""One exchange: one connection, one request, one answer of bounded length, and a thread that ends the exchange at its
+deadline.
 
-A socket's timeouts are per read, so an answer that comes byte by byte never meets them. Here a thread of the
-exchange's own watches the boot clock, which counts suspend, and shuts the connection down at the deadline, whatever
-the reader is doing.
+A socket's timeouts are per read, so an answer that comes byte by byte never exceeds them. Here each exchange has its
+own thread that watches the boot clock, which counts time in suspend. At the deadline the thread shuts the connection
+down, whatever the reader is doing.
 """
 
 import socket
@@ -26,33 +27,33 @@ from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.query_request import WireRequest
 
 WIRE_LIMIT = 2 * BODY_LIMIT
-"""Bytes that are taken from the network for one answer, headers and framing included."""
+"""The most bytes that are read from the network for one answer, including headers and framing."""
 ERROR_BODY_LIMIT = 8192
-"""Bytes that are read of the body of an answer other than 200: enough for an excerpt."""
+"""The most bytes that are read of a body if the status is not 200; enough for an excerpt."""
 _CHUNK = 65536
-# After a suspend a thread's wait resumes where it stood, while the boot clock has moved on: so the wait is cut into
-# pieces.
+# After a suspend a thread's wait resumes where it stopped, although the boot clock has moved on. So the wait is cut
+# into pieces.
 _LONGEST_WAIT = 0.25
 _SHORTEST_WAIT = 0.001
 
 
 @dataclass(kw_only=True, slots=True)
 class Received:
-    """What has been received of the answer so far, also where the exchange breaks."""
+    """The part of the answer that has been received so far, even if the exchange breaks."""
 
     status: int | None = None
     content_type: str | None = None
     content_encoding: str | None = None
     retry_after: str | None = None
     body: bytearray = field(default_factory=bytearray)
-    """As it came: still compressed, where it is."""
+    """The body as received, perhaps compressed."""
 
 
 class Exchange:
-    """One query's exchange, as a context: the watching thread lives as long as the context, and no longer.
+    """One query's exchange, as a context manager. The watching thread lives exactly as long as the context.
 
-    `started` is the boot clock's reading at the grant's first step, `deadline` the seconds that the whole exchange
-    may take from there, `connect_timeout` the seconds for making a connection.
+    `started` is the boot clock's reading at the grant's first step. `deadline` is the time that the whole exchange may
+    take from then on, and `connect_timeout` the time for making a connection, both in seconds.
     """
 
     def __init__(self, *, clock: Clock, started: float, deadline: float, connect_timeout: float) -> None:
@@ -61,10 +62,10 @@ class Exchange:
         self._deadline = deadline
         self._ends = started + deadline
         self.whole = Deadline(clock, self._ends - clock.boot())
-        """When all of it must have ended."""
-        # A connection that comes later than this could not be used: see `is_too_late_to_send`.
+        """When the whole exchange must have ended."""
+        # A connection that is made later than this could not be used; see `is_too_late_to_send`.
         self.connecting = Deadline(clock, min(connect_timeout, self._ends - deadline / 3 - clock.boot()))
-        """When a connection must have been made."""
+        """When the connection must have been made."""
         self._done = threading.Event()
         self._guard = threading.Lock()
         self._line: socket.socket | None = None
@@ -77,7 +78,7 @@ class Exchange:
         try:
             self._watcher.start()
         except RuntimeError:
-            # Out of threads: an exchange may not begin without a watcher.
+            # No thread is available, and an exchange must not begin without a watcher.
             no_watch = NotSent("no thread could be started to watch the deadline")
         else:
             return self
@@ -89,28 +90,29 @@ class Exchange:
         self._done.set()
         self._watcher.join()
         if self._line is not None:
-            # The last handle on the connection: by SO_LINGER this is the reset.
+            # This is the last handle of the connection. Because of SO_LINGER, closing it resets the connection.
             self._line.close()
 
     @property
     def rest(self) -> float:
-        """Seconds until the deadline; negative past it."""
+        """Seconds until the deadline; negative after it."""
         return self._ends - self._clock.boot()
 
     @property
     def over(self) -> bool:
-        """Whether the exchange was cut, or should have been by now."""
+        """Whether the connection was cut, or should have been cut by now."""
         return self._cut or self.rest <= 0
 
     def check_may_begin(self) -> None:
-        """Raise NotSent where less than a third of the deadline is left."""
+        """Raise NotSent if less than a third of the deadline is left."""
         boot = self._clock.boot()
         if is_too_late_to_send(started=self._started, boot=boot, deadline_seconds=self._deadline):
             rest = max(self._ends - boot, 0)
             raise NotSent(f"{rest:.3f} s were left before the deadline, less than the third that a query needs")
 
     def before_write(self) -> None:
-        """To be called before each write. Raises NotSent before the first one, DeadlineExceeded before a later one."""
+        """Check that there is time for a write; call this before each write. Raises NotSent before the first write, and
+        DeadlineExceeded before a later one."""
         if self.sent:
             if self.over:
                 raise DeadlineExceeded("the deadline passed while the request was being sent")
@@ -122,16 +124,17 @@ class Exchange:
 
     def prepare(self, line: socket.socket) -> None:
         """Set a socket's options, before it is connected."""
-        # A plain close lets the kernel deliver what it still holds, after the slot's wait has been counted from the
-        # deadline. With SO_LINGER 1, 0 a close, and the end of the process, discards it and resets the connection.
+        # After a plain close the kernel would still deliver the data that it has buffered, although the slot's wait
+        # counts from the deadline. With SO_LINGER 1, 0, a close or the end of the process discards the data and resets
+        # the connection.
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         _give_up_after(line, self.rest)
 
     def watch(self, line: socket.socket) -> None:
-        """Take a connected socket under watch, before TLS takes it over. Raises NotSent past the deadline."""
+        """Watch a connected socket; call this before TLS takes the socket over. Raises NotSent after the deadline."""
         with self._guard:
-            # A handle of our own: the reader may close its handle at any time, and that number may be another file's
-            # when the connection is cut.
+            # The watcher has its own handle. The reader may close its handle at any time, and by the time of the cut
+            # the handle's number may belong to another file.
             self._line = line.dup()
         if self.over:
             raise NotSent("the deadline passed while the connection was being made")
@@ -152,9 +155,9 @@ class Exchange:
 
 
 def exchange_once(request: WireRequest, exchange: Exchange, received: Received, *, ca_file: str | None = None) -> None:
-    """Send the request and read the answer into `received`. `ca_file`: as in `tls_context`.
+    """Send the request and read the answer into `received`. `ca_file` is as in `tls_context`.
 
-    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise the errors of
+    Raises NotSent, DeadlineExceeded or Malformed if it is known which one applies, and otherwise the errors in
     `bounded_http.BROKEN`.
     """
     headers = {
@@ -163,8 +166,8 @@ def exchange_once(request: WireRequest, exchange: Exchange, received: Received, 
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
-    # Without a session, which reads proxies and .netrc from the environment, follows redirects, and connects where no
-    # deadline reaches.
+    # No session is used. A session would read proxies and .netrc from the environment, follow redirects, and connect
+    # without regard to our deadline.
     prepared = requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
     with (
         closing(connect(urlsplit(request.url), exchange, ca_file)) as connection,
@@ -174,11 +177,11 @@ def exchange_once(request: WireRequest, exchange: Exchange, received: Received, 
 
 
 def connect(url: SplitResult, exchange: Exchange, ca_file: str | None) -> BoundedConnection:
-    """A connection that was made within the exchange's time and is watched by it; each write needs its permission.
+    """Make a connection within the exchange's time. The exchange watches the connection and must permit each write.
 
-    Raises as `exchange_once` does.
+    Raises the same errors as `exchange_once`.
     """
-    # A certificate names its host without the dot that ends a name in full.
+    # A certificate names its host without the dot at the end of a fully qualified name.
     host, is_tls = (url.hostname or "").rstrip("."), url.scheme == "https"
     port = url.port or (443 if is_tls else 80)
     tls = tls_context(ca_file) if is_tls else None
@@ -189,10 +192,10 @@ def connect(url: SplitResult, exchange: Exchange, ca_file: str | None) -> Bounde
     try:
         exchange.watch(line)
         if tls is not None:
-            # Its subject is no name of a host: only what the certificate names as such counts.
+            # The subject of the certificate does not count as a host's name; only its alternative names do.
             tls.hostname_checks_common_name = False
             tls.set_alpn_protocols(["http/1.1"])
-            # An IPv6 address as it stands in the certificate: without its scope.
+            # In a certificate an IPv6 address has no scope.
             line = tls.wrap_socket(line, server_hostname=host.partition("%")[0])
         return BoundedConnection(
             line,
@@ -215,7 +218,7 @@ def _read(response: HTTPResponse, received: Received) -> None:
     received.retry_after = response.headers.get("Retry-After")
     limit = BODY_LIMIT if response.status == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
-        # Not decoded here: `client.decoded` is bounded, and notices a stream that was cut short.
+        # The body is not decoded here: `client.decoded` bounds its length and notices a stream that was cut short.
         chunk = response.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return
@@ -225,7 +228,7 @@ def _read(response: HTTPResponse, received: Received) -> None:
 
 
 def _give_up_after(line: socket.socket, seconds: float) -> None:
-    # How long the kernel goes on sending without an acknowledgement, in ms: also when this process is stopped or
-    # killed. Linux only; elsewhere the close alone ends it.
+    # How long the kernel continues to send without an acknowledgement, in ms, even if this process is stopped or
+    # killed. Linux only; elsewhere only the close ends it.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
