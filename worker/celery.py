@@ -1,6 +1,6 @@
-"""The Celery app: `celery -A worker worker`, `celery -A worker beat`.
+"""The Celery app, for `celery -A worker worker` and `celery -A worker beat`.
 
-Nothing is read at import: the settings are read when Celery first asks for its configuration.
+The settings are not read at import, but when Celery first asks for its configuration.
 """
 
 import logging
@@ -31,7 +31,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def _configuration() -> dict[str, Any]:
-    """Celery calls it before it makes its first connection."""
+    """Return Celery's configuration. Celery calls this function before it makes its first connection."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -41,48 +41,49 @@ def _configuration() -> dict[str, Any]:
 
 
 def _guard_kombu() -> None:
-    # Not at the top: it imports kombu's transport for Redis, and a failing import would hide this module from Celery.
+    # Imported here because the module imports kombu's Redis transport. If that failed at the top, Celery would report
+    # that this module does not exist.
     from worker.broker.redis_and_rabbitmq import guard_kombu
 
     guard_kombu()
 
 
 def leave(message: str) -> NoReturn:
-    """End the program with one message: Celery logs an exception of a signal's handler and goes on."""
+    """Print a message and exit. SystemExit is needed: Celery only logs any other exception of a signal handler."""
     print(message, file=sys.stderr)
     raise SystemExit(1)
 
 
 class App(Celery):
-    """Celery's app, whose worker loads the tasks, and all that they need.
+    """Celery's app, which loads the tasks and their modules in workers only.
 
-    Celery's own list of modules, `include`, is loaded by beat as well, which sends a task by its name alone, and would
-    take 26 MB more.
+    Beat would also load modules in Celery's own list, `include`, although it needs only the names of tasks. The modules
+    would take 26 MB.
     """
 
     @cached_property
     def Worker(self) -> Any:
-        """The class of a worker."""
+        """The worker class; loads the tasks first."""
         with loading_for_good():
             for module in ("worker.tasks", "worker.worker_signals"):
                 import_module(module)
         return super().Worker
 
 
-# As early as possible: kombu keeps the transport of the first connection that is made in this process. A missing
-# package is reported by `_configuration`, which ends the program.
+# As early as possible, because kombu keeps the transport of this process's first connection. If a package is missing,
+# `_configuration` ends the program with an error.
 with suppress(ImportError):
     _guard_kombu()
-# Remote control runs some of Celery's commands only.
+# Remote control runs only some of Celery's commands.
 app = App("reconciler", control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
-# No task waits for a silent result backend, and no event for a silent broker.
+# These classes keep a silent result backend from delaying tasks, and a silent broker from delaying events.
 app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc")}
 app.events.dispatcher_cls = "worker.broker.consumer:SingleTryDispatcher"
 
 
 def configure_log(settings: Settings) -> None:
-    """Begin to log, as the settings say."""
+    """Configure logging from the settings."""
     configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=settings.secrets)
 
 
@@ -97,23 +98,23 @@ def _set_up_logging(**_: object) -> None:
     for name in log_filters.LOGGERS:
         logging.getLogger(name).addFilter(outage)
     logging.getLogger(log_filters.STOPPING_LOGGER).addFilter(log_filters.is_no_requeue)
-    # Beat logs each tick that it sends, as information.
+    # At level INFO, beat logs each tick that it sends.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:
         log.warning(warning, action="settings_warning")
 
 
 def _broker_errors() -> tuple[type[BaseException], ...]:
-    """What the broker's client raises; makes no connection."""
+    """The exceptions that the broker's client raises. Makes no connection."""
     with app.connection_for_write() as connection:
         errors: tuple[type[BaseException], ...] = connection.connection_errors + connection.channel_errors
         return (*errors, OperationalError)
 
 
 def _is_to_be_logged(record: logging.LogRecord) -> bool:
-    """Leave out Celery's lines on each tick and each single order: one a second, and hundreds.
+    """Drop Celery's lines about single ticks (one a second) and single orders (hundreds a second).
 
-    Both have lines of their own: a tick logs what it finds, an order that it was enqueued. A retry is told of.
+    The tasks themselves log their findings and the enqueued orders. Celery's line about a retry is kept.
     """
     data = getattr(record, "data", None)
     name = data.get("name") if isinstance(data, dict) else None
@@ -123,7 +124,10 @@ def _is_to_be_logged(record: logging.LogRecord) -> bool:
 
 @signals.beat_init.connect(weak=False)
 def _warn_of_default_broker(**_: object) -> None:
-    """Beat reads neither accounts nor database, so that it starts in a folder without the `.env` that was meant."""
+    """Warn if beat uses the default broker, because it may run in the wrong folder, without the intended `.env`.
+
+    Beat needs neither accounts nor the database, so it would not notice that the `.env` is missing.
+    """
     settings = load_settings()
     if hint := hint_on_default(settings, "broker_url"):
         log.warning(f"ticks go to {settings.broker_dsn}{hint}", action="unsafe_setting", check="broker")
@@ -133,17 +137,18 @@ def _warn_of_default_broker(**_: object) -> None:
 def _let_beat_stop(**_: object) -> None:
     """Make beat stop on SIGTERM and SIGINT at any moment.
 
-    Celery's own handler closes the broker's connection, also while a tick is being sent. An error that follows hides
-    the signal; and RabbitMQ does not answer to a close within half a message, for which the close waits without end.
+    Celery's own handler closes the broker's connection, even while a tick is being sent. The send may then raise an
+    error that hides the signal. And RabbitMQ does not answer a close that comes in the middle of a message: the close
+    would wait forever.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # Beat has nothing to save: its schedule is in memory, and a tick that is cut short is harmless.
+        # Beat has nothing to save: its schedule is in memory, and a half-sent tick is harmless.
         os._exit(0)
 
-    # What Celery has printed is in a buffer, which `_exit` would drop.
+    # `os._exit` would drop Celery's output that is still in the buffer.
     sys.stdout.flush()
-    # Inside a worker (`worker -B`) beat may be a thread, and the signals are the worker's.
+    # Inside a worker (`worker -B`) beat may be a thread; then the signals belong to the worker.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)

@@ -1,4 +1,4 @@
-"""Celery's configuration, each setting with what goes wrong without it."""
+"""Celery's configuration, with the reason for each setting."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,44 +13,47 @@ ORDERS_QUEUE = "reconciler.orders"
 
 
 def _queue(name: str) -> Queue:
-    # Without an exchange of its own, Celery would bind the ticks' queue to the orders' exchange, by their key.
+    # Each queue has its own exchange. Otherwise Celery would bind the ticks' queue to the exchange of the orders, with
+    # their routing key.
     return Queue(name, Exchange(name), routing_key=name)
 
 
 _FIXED: Mapping[str, Any] = {
-    # JSON only, in and out, answers and remote control included: a message is never unpickled.
+    # Only JSON, in both directions, also for answers and remote control: no message is ever unpickled.
     "accept_content": ["json"],
     "result_accept_content": ["json"],
     "task_serializer": "json",
     "result_serializer": "json",
     "event_serializer": "json",
-    # Messages are checked before Celery reads them: a forged one would end it.
+    # Checks messages before Celery reads them: a forged message would end Celery.
     "worker_consumer": "worker.broker.consumer:CheckedConsumer",
-    # Ticks have their own queue, so that a flood of orders delays no query. Only these two: to consume Celery's
-    # default queue would take other programs' tasks on a shared broker.
+    # Ticks have their own queue, so that a flood of orders does not delay queries. Celery's default queue is not
+    # consumed: on a shared broker it may hold other programs' tasks.
     "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
     "task_default_queue": ORDERS_QUEUE,
     "task_create_missing_queues": False,
     "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-    # Other workers cannot take the messages that this one prefetches. On RabbitMQ 4 retries that wait count among
-    # them: as many of these as the pool has processes keep it from taking more, for a minute at the most.
+    # Other workers cannot take the messages that this one prefetches. On RabbitMQ 4, waiting retries count as
+    # prefetched. If there are as many of them as pool processes, the worker takes no messages for up to a minute.
     "worker_prefetch_multiplier": 1,
-    # On other brokers retries that wait raise the prefetch count. After a lost connection Celery would lower it
-    # while they are still counted.
+    # On other brokers, waiting retries raise the prefetch count. After a lost connection Celery would lower the count
+    # while these retries are still part of it.
     "worker_enable_prefetch_count_reduction": False,
-    # Celery kills a process that replaces another if it is not ready within 4 s: on a busy host, one after the other.
+    # Seconds. By default Celery kills a replacement process that is not ready within 4 s. On a busy host every
+    # replacement would be killed.
     "worker_proc_alive_timeout": 60.0,
-    # The worker waits without end for a broker that is away, at start or later.
+    # The worker waits indefinitely for an unavailable broker, at start and later.
     "broker_connection_retry_on_startup": True,
     "broker_connection_retry": True,
     "broker_connection_max_retries": None,
-    # Errors that belong to one channel (a Redis that is full, a key of the wrong type) would end the worker.
+    # Otherwise errors of a single channel (Redis is full, a key has the wrong type) would end the worker.
     "broker_channel_error_retry": True,
     "broker_connection_timeout": 5,
-    # RabbitMQ: a connection that is half open is noticed within two heartbeats.
+    # Seconds, for RabbitMQ. A half-open connection is noticed within two heartbeats.
     "broker_heartbeat": 10,
-    # RabbitMQ notices a dead connection later than the worker, and keeps its exclusive queues locked: a worker that
-    # connects again would end. Durable, because RabbitMQ will refuse other queues; they expire by themselves.
+    # RabbitMQ notices a dead connection later than the worker, and keeps exclusive queues locked until then. So with
+    # exclusive queues, a worker that connects again would end. The queues are durable because RabbitMQ will refuse
+    # others. They expire by themselves.
     "control_queue_exclusive": False,
     "control_queue_durable": True,
     "event_queue_exclusive": False,
@@ -59,10 +62,10 @@ _FIXED: Mapping[str, Any] = {
     "redis_socket_connect_timeout": 5,
     "redis_socket_keepalive": True,
     "redis_backend_health_check_interval": 10,
-    # A task that is under way when the broker is lost runs to its end: to kill its process would kill the passes in
-    # it. Its message may be delivered again, which is harmless.
+    # If the broker is lost during a task, the task runs to its end: killing its process would also kill the passes in
+    # that process. The broker may deliver the message again, which is harmless.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
-    # Beat in memory: its shelf file can be corrupted, and stores times.
+    # Beat keeps its schedule in memory. The default is a shelf file, which can be corrupted and which stores times.
     "beat_scheduler": "celery.beat:Scheduler",
     "timezone": "UTC",
     "enable_utc": True,
@@ -83,8 +86,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "tick": {
                 "task": "reconciler.reconcile",
                 "schedule": tick,
-                # Ticks that pile up while no worker runs are useless. A minute at least, since the wall clocks of two
-                # hosts decide.
+                # Seconds. Ticks that pile up while no worker runs are useless. At least a minute, because the clocks of
+                # two hosts are compared.
                 "options": {"queue": TICKS_QUEUE, "expires": max(60.0, 10 * tick)},
             }
         },
@@ -94,18 +97,17 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 def _transport_options(broker: str) -> dict[str, Any]:
     if not broker.startswith("redis"):
         return {
-            # A caller's send returns only once the broker has confirmed the message.
+            # A send returns only after the broker has confirmed the message.
             "confirm_publish": True,
-            # Over a half-open connection no confirmation comes: without these the worker would wait without end, and
-            # notice no missing heartbeat.
+            # Over a half-open connection no confirmation comes. Without these timeouts the worker would wait forever
+            # and would not notice missing heartbeats.
             "read_timeout": 10,
             "write_timeout": 10,
         }
     return {
-        # After this, a message that a killed worker held is delivered again. Longer than the longest wait of a retry,
-        # a minute.
+        # Seconds until a killed worker's messages are delivered again. Longer than a retry's longest wait, a minute.
         "visibility_timeout": 300,
-        # Without these four, a half-open connection hangs worker and beat for good.
+        # Without these four, worker and beat would hang forever on a half-open connection.
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,

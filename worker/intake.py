@@ -1,4 +1,4 @@
-"""What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
+"""Take in orders, callbacks, cancellations and checks. Each list is one transaction. Refused items are kept."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +36,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Intake:
-    """The operations behind the tasks. Answers are JSON. Arguments may be anything; they are checked here."""
+    """The operations behind the tasks. They accept and check any argument, and answer in JSON."""
 
     def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str], *, waits: bool = True) -> None:
-        """`app_ids` are the configured accounts, with the app id of each.
+        """`app_ids` has the app id of each configured account.
 
-        If it does not wait, the operations of tasks raise RowsHeld where somebody else holds orders locked; kept
-        callbacks of such orders are left to later ticks.
+        Without `waits`, the operations of tasks raise RowsHeld if another session holds orders locked. Kept callbacks
+        of such orders are left to later ticks.
         """
         self._database = database
         self._rules = rules
@@ -52,11 +52,11 @@ class Intake:
         self._committed_at: float | None = None
 
     def seconds_since_commit(self) -> float | None:
-        """How long ago a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
+        """Seconds since a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
         return seconds_since(self._committed_at)
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
-        """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
+        """Take in a list of 1 to 1000 orders. The row of an accepted order is committed."""
         try:
             result = enqueue(self._database, self._rules, self._app_ids, orders, source, waits=self._waits)
         except RowsHeld:
@@ -67,14 +67,14 @@ class Intake:
             "duplicates": len(result.duplicates),
             "rejected": _to_response(result.rejections),
         }
-        # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
+        # A refusal is a sender's mistake. Logged as information it would not be noticed.
         report = log.warning if result.rejections else log.info
         report("orders enqueued", action="orders_enqueued", **self._note_commit(answer))
         self.match_callbacks(result.keys)
         return answer
 
     def _insert_new(self, orders: object) -> None:
-        # What is new in a list does not wait with the rest of it.
+        # New orders do not wait for the locked orders of their list.
         result = insert_new(self._database, self._rules, self._app_ids, orders)
         if result.accepted:
             accepted = self._note_commit({"accepted": len(result.accepted)})
@@ -95,9 +95,9 @@ class Intake:
         return answer
 
     def receive_callbacks(self, received: Sequence[Callback | Rejection]) -> list[OrderKey]:
-        """Take in callbacks that came together over HTTP. After the return all of them are committed.
+        """Take in callbacks that came together over HTTP. All of them are committed when this returns.
 
-        `match_callbacks` has to follow for the keys that are returned.
+        Call `match_callbacks` afterwards with the returned keys.
         """
         result = receive_callbacks(self._database, self._rules, self._app_ids, received)
         log.info(
@@ -123,14 +123,14 @@ class Intake:
         return answer
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
-        """Poll pending orders next, within the same budget."""
+        """Poll these pending orders next, within the usual budget."""
         result = check(self._database, self._app_ids, orders, source, waits=self._waits)
         answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
         log.info("checks queued", action="checks_queued", **self._note_commit(answer))
         return answer
 
     def retry_rejected(self, rejected_id: int, *, actor: str) -> Answer:
-        """Take in refused input once more, after a correction; on success its row is gone."""
+        """Take in refused input again after a correction. Success deletes its row."""
         result = retry_rejected(self._database, self._rules, self._app_ids, rejected_id, actor=actor)
         self.match_callbacks(result.keys)
         errors = [result.fault] if result.fault is not None else errors_of(result.rejections)
@@ -145,7 +145,7 @@ class Intake:
         return {"id": rejected_id, "done": result.done, "errors": errors}
 
     def link_callback(self, operator: Operator, kept_id: int, order_id: int) -> Decided:
-        """Record a kept callback for an order, as an operator says; or why not."""
+        """Record a kept callback for the order that an operator chose. Return the change, or why there is none."""
         done = link_kept_callback(self._database, self._rules, self._app_ids, operator, kept_id, order_id)
         if isinstance(done, Change) and not operator.dry_run:
             operator.log(ActKind.LINK, row=kept_id, order=order_id)
@@ -153,34 +153,34 @@ class Intake:
         return done
 
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
-        """Settle orders from callbacks that came before them.
+        """Settle orders from callbacks that came before the orders.
 
-        Call it after the commit that made the orders, or their ids, known: an order and its callback may commit at the
-        same moment, and neither transaction sees the other's row.
+        Call this after the commit that made the orders or their ids known. Otherwise an order and its callback may
+        commit at the same moment, and neither transaction sees the other's row.
         """
         with suppress(RowsHeld):
             while keys:
                 waiting = find_callbacks_for(self._database, keys)
-                # An order that learns an id by its callback may have another one waiting under that id.
+                # A callback may add an id to an order, and another callback may wait under that id.
                 keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
-        """Match a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
+        """Match some of the kept callbacks: a bounded step for a tick. The next call continues after them."""
         matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
         if not matching:
             return
         try:
             self.match_callbacks(self._match(matching))
         except RowsHeld:
-            # One at a time, up to the first whose order is held. The next tick goes on after it: a tick must not wait
-            # for many locks.
+            # Match one callback at a time, until the first whose order is locked. The next tick continues after that
+            # one, because a tick must not wait for many locks.
             with suppress(RowsHeld):
                 for kept_id in matching:
                     self._match_from = kept_id
                     self.match_callbacks(self._match([kept_id]))
 
     def _note_commit(self, answer: Answer) -> dict[str, object]:
-        """Note that a list is committed; returns the counts of its answer, for the log."""
+        """Note that a list is committed. Return the counts of its answer, for the log."""
         self._committed_at = time.monotonic()
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
@@ -195,6 +195,6 @@ def _to_response(refused: Iterable[Rejection]) -> list[dict[str, object]]:
     ordered = sorted(refused, key=lambda r: -1 if r.index is None else r.index)
     for rejection in ordered:
         if rejection.index is None:
-            # Its errors name the count of its items, and hold nothing of them.
+            # These errors give the number of items, but nothing of their content.
             log.error("a list was refused as a whole", action="list_refused", errors=list(rejection.errors))
     return [rejection.as_answer() for rejection in ordered]

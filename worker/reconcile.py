@@ -1,4 +1,4 @@
-"""One pass: take a slot, query the platform, write back. No transaction is open during the query."""
+"""Run a pass: take a slot, query the platform, write back. No transaction is open during the query."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ class Granted:
 
     query: Query
     started: float
-    """The boot clock's reading from which its deadline runs."""
+    """The start of the query's deadline, on the boot clock."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconciler:
     """Polls the orders of one slot at a time; safe to share between threads.
 
-    `match_callbacks` settles orders from callbacks that came before these ids were known.
+    `match_callbacks` settles orders from callbacks that came before these orders' ids were known.
     """
 
     grants: Grants
@@ -50,7 +50,7 @@ class Reconciler:
     match_callbacks: Callable[[Sequence[OrderKey]], None]
 
     def reconcile(self, slot: SlotKey) -> Query | None:
-        """Run one pass over a slot; returns the query that was sent, or None."""
+        """Run one pass over a slot. Return the query that was sent; None if there was none."""
         granted = self.take(slot)
         if granted is None:
             return None
@@ -58,8 +58,8 @@ class Reconciler:
         return granted.query
 
     def take(self, slot: SlotKey) -> Granted | None:
-        """The first half of a pass: take the slot, if it is open and an order is due."""
-        # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
+        """Run the first half of a pass: take the slot. Return None if it is not open or no order is due."""
+        # The deadline starts before the grant. So however long the grant takes, nothing is sent after the reservation.
         started = self.clock.boot()
         query = self.grants.take(slot)
         if query is None:
@@ -77,7 +77,7 @@ class Reconciler:
         return Granted(query=query, started=started)
 
     def query(self, granted: Granted) -> None:
-        """The second half: query the platform, and write back the answer or the failure."""
+        """Run the second half: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
             answer = self.client.query(

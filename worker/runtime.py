@@ -1,4 +1,4 @@
-"""The parts of one process, put together from the settings: made after the fork, closed at its end."""
+"""Build the parts of a process from the settings, after the fork, and close them at its end."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ from worker.ticks import Ticks
 
 
 def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
-    """Where the notifications of each account go that has an endpoint."""
+    """The target of each account's notifications; an account without an endpoint has none."""
     return {
         account: Target(
             digest=endpoint.target.digest,
@@ -45,7 +45,7 @@ def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
-    """The classes of a process's parts. Another entry point may replace each by a subclass (see `compose`)."""
+    """The classes of a process's parts. Another entry point may replace any of them by a subclass (see `compose`)."""
 
     clock: Callable[[], Clock] = HostClock
     host: Callable[[], str] = host_name
@@ -56,12 +56,14 @@ class Parts:
     write_back: type[WriteBack] = WriteBack
 
     def peers(self, settings: Settings) -> Peers:
-        """This process, which knows no others yet."""
+        """This process among those that take slots. The others are read later."""
         return Peers(host=self.host(), credentials=digest_of_credentials(settings))
 
 
 def open_database(settings: Settings, parts: Parts) -> Database:
-    """The database of a process that polls: what stands idle in a transaction for a deadline must not keep a slot."""
+    """Open the database for a process that polls. A session that is idle in a transaction is ended after a query
+    deadline, so that it does not keep a slot locked.
+    """
     seconds = rules_of(settings).deadline_seconds
     return parts.database(settings.database_dsn, idle_transaction_seconds=seconds, answer_seconds=ANSWER_SECONDS)
 
@@ -69,7 +71,7 @@ def open_database(settings: Settings, parts: Parts) -> Database:
 def make_reconciler(
     settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake, peers: Peers | None = None
 ) -> Reconciler:
-    """The part that runs passes; without `peers` it notes nothing of its host."""
+    """Make the part that runs passes. Without `peers` it writes nothing about its host."""
     rules = rules_of(settings)
     return Reconciler(
         grants=parts.grants(database, clock, rules),
@@ -105,7 +107,7 @@ def _make_signs(ticks: Ticks, broker_answers: BrokerAnswers, intake: Intake) -> 
 
 
 class _TickWork:
-    """What each tick does besides its passes."""
+    """The work of each tick in addition to its passes."""
 
     def __init__(self, settings: Settings, database: Database, intake: Intake, endpoint_entry: EndpointEntry) -> None:
         rules = rules_of(settings)
@@ -127,25 +129,25 @@ class _TickWork:
         self._metrics.count_some()
 
     def _enter_endpoints(self) -> None:
-        # Done before the fork, unless the database was away then.
+        # Already done before the fork, unless the database was unavailable then.
         try:
             self._endpoint_entry.enter_once(self._database, self._endpoints)
         except Exception as error:
-            # The tick goes on with what the database still does; the next one tries it again.
+            # The tick continues with the work that the database still allows. The next tick tries again.
             if not is_transient(error):
                 raise
 
 
 class Runtime:
-    """What the tasks of one process work with."""
+    """The parts that one process runs, and that its tasks use."""
 
     def __init__(
         self, settings: Settings, parts: Parts | None = None, endpoint_entry: EndpointEntry | None = None
     ) -> None:
-        """`endpoint_entry` is the one that was made before the pool forked; None: this is the only process."""
+        """`endpoint_entry` was made before the pool forked; None if this is the only process."""
         parts = parts or Parts()
         clock, rules = parts.clock(), rules_of(settings)
-        # First of all: what hangs in a start is ended as well.
+        # The watchdog comes first, so that it also ends a process that hangs during its start.
         self._watchdog = Watchdog(clock, patience_seconds=hang_patience(rules))
         self._watchdog.start()
         start = self._watchdog.begin("the start of this process")
@@ -177,7 +179,7 @@ class Runtime:
         start.end()
 
     def close(self) -> None:
-        """Wait for the passes and the deliveries that are under way, then close every connection."""
+        """Wait for the passes and deliveries under way, then close every connection."""
         self._broker_answers.close()
         self.ticks.close()
         self._probe.close()
@@ -193,13 +195,15 @@ _current: tuple[int, Runtime] | None = None
 
 
 def compose(parts: Parts) -> None:
-    """Make the runtimes of this process and of its children of these parts. Call it before the first is made."""
+    """Set the parts for the runtimes of this process and its children. Call this before the first runtime is made."""
     global _parts
     _parts = parts
 
 
 def current() -> Runtime:
-    """This process's runtime, made on first use: a child that a pool forks later must share no connection with it."""
+    """This process's runtime, made on first use. A child that is forked later makes its own, so as not to share
+    connections.
+    """
     global _current
     if _current is None or _current[0] != os.getpid():
         _current = (os.getpid(), Runtime(load_settings(), _parts, _endpoint_entry))
@@ -207,10 +211,11 @@ def current() -> Runtime:
 
 
 def prepare_database(settings: Settings) -> None:
-    """Before a worker is ready: raise the windows of its SIDs that are shorter than its own, close the slots that
-    another database wrote, and enter its endpoints.
+    """Prepare the database before a worker is ready.
 
-    Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
+    Raise the windows of its SIDs that are shorter than its own, close the slots that another database wrote, and write
+    its endpoints. Call this in the first process, before others are forked: no connection stays open. Raises
+    SQLAlchemy's errors.
     """
     rules = rules_of(settings)
     database = open_database(settings, _parts)

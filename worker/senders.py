@@ -1,8 +1,8 @@
-"""The threads of a worker process that send notifications.
+"""Send notifications, in threads of a worker process.
 
-One thread claims what is due and notes how deliveries ended; others send, one delivery each. Nothing that is sent
-waits for a transaction, and no transaction waits for a receiver. What a process does not come to note runs out with its
-lease, and is sent again.
+One thread claims due notifications and notes how deliveries ended. The other threads send, one delivery each. So a
+sending thread never waits for a transaction, and a transaction never waits for a receiver. If a process ends before it
+has noted a delivery, the lease expires, and the notification is sent again.
 """
 
 import random
@@ -32,32 +32,30 @@ from worker.operations.deliver import note_and_claim, read_due
 log = structlog.stdlib.get_logger(__name__)
 
 THREADS = 16
-"""Deliveries that one process makes at a time, to all endpoints together."""
+"""Deliveries that one process makes at the same time, to all endpoints together."""
 POLL_SECONDS = 0.5
-"""How often an idle process reads what is due: a result is told of half a second after it is known, at most."""
+"""How often an idle process reads the due notifications: a result waits at most this long."""
 _FAR_READ_SECONDS = 60.0
-"""How often it looks for notifications that a clock which was stepped back has put far ahead."""
+"""How often a process looks for notifications that seem due far in the future because a clock was stepped back."""
 _GATHER_SECONDS = 0.005
-"""After a delivery has ended it waits for others: one transaction notes them all, and one claims as many."""
+"""The wait for further deliveries after one has ended, so that one transaction notes all and claims as many."""
 _RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where the notifications of an account go."""
+    """The destination of an account's notifications."""
 
     digest: str
-    """Of the endpoint, as `notify_endpoints.target_digest` keeps it."""
+    """The digest of the endpoint, as in `notify_endpoints.target_digest`."""
     transport: Transport
 
 
 @dataclass(kw_only=True, eq=False)
 class Senders:
-    """Sends the notifications of some accounts, from its making to `close`. Make it after the fork.
+    """Sends the notifications of some accounts until `close`. Create it after the fork.
 
-    Without an account it does nothing, and has no thread.
-
-    `targets` are by account.
+    `targets` has the target of each account. If it is empty, nothing is sent, and no thread is started.
     """
 
     database: Database
@@ -70,20 +68,20 @@ class Senders:
 
     def __post_init__(self) -> None:
         self._sending = ThreadPoolExecutor(self.threads, thread_name_prefix="notify-send")
-        # Of the claiming thread alone: what may be claimed, deliveries under way, and ends that are to be noted.
+        # Used by the claiming thread only: accounts with something to claim, deliveries under way, deliveries to note.
         self._due: set[str] = set()
         self._under_way: Counter[str] = Counter()
         self._unnoted: dict[str, list[EndedTry]] = {}
         self._claims = {account: count() for account in self.targets}
         self._next_read = self._next_far_read = 0.0
-        # What senders hand over: a claim, and how it ended; None where nothing was sent.
+        # Filled by the sending threads: a claim and how its delivery ended; None if nothing was sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
         self._woken = threading.Event()
         self._closing = False
         self._thread = self.watchdog.start_thread(self._run, name="notify-claims") if self.targets else None
 
     def close(self) -> None:
-        """Claim nothing more, wait for the deliveries under way (some 10 s at most), and note how they ended."""
+        """Stop claiming, wait for the deliveries under way (about 10 s at most), and note how they ended."""
         self._closing = True
         self._woken.set()
         if self._thread is not None:
@@ -108,7 +106,7 @@ class Senders:
         if not self._closing:
             self._read_due()
         accounts = self._due | self._unnoted.keys()
-        # In random order: with many endpoints no one is always the last to get a thread.
+        # In random order, so that among many endpoints none is always the last to get a thread.
         for account in random.sample(sorted(accounts), len(accounts)):
             places = 0
             if account in self._due and not self._closing:
@@ -130,7 +128,7 @@ class Senders:
     def _note_and_claim(self, account: str, places: int) -> None:
         target = self.targets[account]
         ended = self._unnoted.get(account, [])
-        # Before the claim: however long that takes, nothing is sent after its lease.
+        # Read before the claim. So however long the claim takes, nothing is sent after its lease.
         claimed_at = self.clock.boot()
         number = next(self._claims[account]) if places else 0
         claims, effects = note_and_claim(
@@ -138,7 +136,7 @@ class Senders:
         )
         self._unnoted.pop(account, None)
         if effects is not None:
-            # In doubt the next delivery may begin long before the next read.
+            # The next delivery to an endpoint in doubt may be due long before the next read.
             self._next_read = min(self._next_read, time.monotonic() + effects.wait.total_seconds())
         if places and len(claims) < places:
             self._due.discard(account)
@@ -172,7 +170,7 @@ class Senders:
                 self._unnoted.setdefault(claimed.account, []).append(ended)
 
     def _guarded(self, part: Callable[[], None]) -> bool:
-        """Whether it was done. A database that is away is tried again."""
+        """Run a part; return whether it succeeded. The caller repeats it, for example while the database is away."""
         try:
             part()
         except Exception as error:
@@ -183,8 +181,8 @@ class Senders:
 
 
 def _log_defect(error: Exception) -> None:
-    # Not the texts of the error and its causes: SQLAlchemy's quote the parameters of the statement, among them what
-    # receivers answered. The lines of code show no values.
+    # Log the traceback's code lines, which contain no values. The full texts of SQLAlchemy's errors would quote the
+    # statement's parameters, including the receivers' answers.
     log.error(
         "notifications are not sent at present",
         action="sender_failed",

@@ -1,6 +1,7 @@
-"""The tasks, by the names that callers send. Each calls one operation.
+"""The tasks, by the names that callers send. Each task calls one operation.
 
-Arguments come from other programs: anything is accepted here, checked by the operation, and kept where it is refused.
+Arguments come from other programs. The tasks accept any argument; the operation checks it, and keeps it if it is
+refused.
 """
 
 from typing import Any
@@ -19,20 +20,20 @@ from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Made before the worker forks: its processes share it.
+# Created before the worker forks, so that all its processes share it.
 _HELD_LINES = Throttle(60.0)
 
 
 class DurableTask(Task):
-    """A task whose message is not lost: acknowledged after the commit, delivered again when the process dies.
+    """A task whose message is not lost: acknowledged after the commit, and delivered again if the process dies.
 
-    Retried without end, at most a minute apart, while the database is away, full, read-only or cannot be used for
-    another reason. A retry is a new message, sent before the old one is acknowledged.
+    While the database is unavailable, full, read-only or unusable for another reason, the task is retried forever, at
+    most a minute apart. A retry is a new message, sent before the old one is acknowledged.
     """
 
     acks_late = True
     reject_on_worker_lost = True
-    # An operator may start the worker with a time limit.
+    # Matters if an operator starts the worker with a time limit.
     acks_on_timeout = False
     autoretry_for = (Exception,)
     max_retries = None
@@ -41,16 +42,19 @@ class DurableTask(Task):
     retry_jitter = True
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
-        """Send the message again: at once to the end of the queue, if it needs a locked order. Put it back where the
-        broker does not take the retry: Celery itself would drop it."""
+        """Send the message again; at once if it needs a locked order.
+
+        If the broker does not accept the retry, put the message back into the queue. Celery itself would drop it.
+        """
         error = kwargs.get("exc")
         if isinstance(error, RowsHeld):
-            # To the end of the queue: on RabbitMQ 4 a retry that waits would keep the pool from taking other messages.
+            # No wait, but to the end of the queue: on RabbitMQ 4 a waiting retry keeps the pool from taking other
+            # messages.
             kwargs["countdown"] = 0
             if _HELD_LINES.passes():
                 log.warning("a task waits in the queue: another session holds its orders locked", action="orders_held")
         elif error is not None and not is_transient(error):
-            # A retry does not correct a defect. The message is kept: it may be the only record of an order.
+            # A retry does not fix a defect, but it keeps the message, which may be the only record of an order.
             log.error("a task fails, and the database is not the cause", action="task_failed", exc_info=error)
         elif error is not None:
             OUTAGES.explains(error, f"{self.name} is put off")
@@ -62,7 +66,7 @@ class DurableTask(Task):
 
 @app.task(name="reconciler.reconcile", ignore_result=True)
 def reconcile(*_: object, **__: object) -> None:
-    """Beat's tick: carries no data, harmless when lost, doubled or forged."""
+    """Request a tick. Beat's message carries no data and is harmless if it is lost, doubled or forged."""
     current().ticks.request()
 
 
@@ -74,7 +78,7 @@ def enqueue_orders(*sent: object, **named: object) -> object:
 
 @app.task(name="reconciler.enqueue_order", base=DurableTask)
 def enqueue_order(*sent: object, **named: object) -> object:
-    """Take in one order, answered as a list of one."""
+    """Take in one order. The answer is the same as for a list of one order."""
     return current().intake.enqueue_orders([_argument("order", sent, named)], source="reconciler.enqueue_order")
 
 
@@ -86,18 +90,21 @@ def record_callbacks(*sent: object, **named: object) -> object:
 
 @app.task(name="reconciler.cancel_orders", base=DurableTask)
 def cancel_orders(*sent: object, **named: object) -> object:
-    """Stop polling orders, named by reference."""
+    """Stop polling the orders with these references."""
     return current().intake.cancel_orders(_argument("orders", sent, named))
 
 
 @app.task(name="reconciler.check_orders", base=DurableTask)
 def check_orders(*sent: object, **named: object) -> object:
-    """Poll orders next, named by reference."""
+    """Poll the orders with these references next."""
     return current().intake.check_orders(_argument("orders", sent, named))
 
 
 def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> object:
-    """The task's one argument, by position or by name; where a caller sent others, all of them: refused and kept."""
+    """The task's only argument, sent by position or by name.
+
+    If a caller sent other arguments, return all of them: the operation refuses and keeps them. None if there are none.
+    """
     if len(sent) == 1 and not named:
         return sent[0]
     if not sent and named.keys() == {name}:
@@ -108,10 +115,10 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 
 
 def _unread(sent: object) -> Unread | None:
-    """A message that was refused unread (`worker.broker.task_messages`); None for another argument of that name."""
+    """A message that was refused unread (see `worker.broker.task_messages`); None for any other argument."""
     fields = sent if isinstance(sent, dict) else {}
     text, errors, size = (fields.get(name) for name in ("text", "errors", "bytes"))
-    # A sender may forge this: it is refused as well, and has no words of its own.
+    # A sender may forge this argument. It is then refused too, and only our own sentences are taken from it.
     possible = (*TOO_LARGE, shortened(size if isinstance(size, int) else 0))
     said = tuple(one for one in possible if isinstance(errors, list) and str(one) in errors)
     return Unread(text=text, errors=said) if isinstance(text, str) and said else None

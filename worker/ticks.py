@@ -1,15 +1,18 @@
-"""Ticks: each starts a pass for every slot that may carry a query before the next tick, and waits for none of them.
+"""Start passes on ticks.
 
-A pass has two halves. Grants are short and need the database: a few threads make them, first come first served. An
-exchange may hang for its whole deadline and needs only a thread, so it has one of its own: an account whose platform
-hangs delays no other.
+A tick starts a pass for every slot that opens before the next tick. It does not wait for the passes.
 
-Ticks have a thread of their own. A message only requests one, and however many come during a tick, one more tick
-follows: neither a flood of messages nor a database that holds up a tick keeps the pool's processes from taking in
-orders. A process that gets none ticks by itself: Celery's pool gives a message that is done at once to the same process
-each time, whose one running thread would make every pass.
+A pass has two halves: a grant and an exchange. Grants are short and need the database, so a few threads make them, in
+the order of arrival. An exchange may hang until its deadline. So each exchange has its own thread, and an account whose
+platform hangs does not delay the others.
 
-The processes take turns (`worker.operations.cut_off_hosts.Turns`): a tick starts passes only where it is this
+Ticks run in their own thread; a Celery message only requests a tick. All requests that arrive during a tick lead to one
+more tick. So neither a flood of messages nor a slow database keeps the pool's processes from taking in orders.
+
+A process that receives no request ticks by itself. This is needed because Celery's pool gives short messages to the
+same process every time, and that process would make all passes.
+
+The processes take turns (`worker.operations.cut_off_hosts.Turns`): a tick starts a pass for a slot only if it is this
 process's turn.
 """
 
@@ -34,26 +37,27 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 GRANTS_AT_ONCE = 8
-"""Fewer than the database's connections, so that write-backs find one however many slots are open."""
+"""Threads that make grants. Fewer than the database's connections, so write-backs always find a connection."""
 MOST_EXCHANGES_AT_ONCE = 1000
-"""For a thousand accounts whose platform hangs at once. Beyond it a slot waits until an exchange ends."""
-# A slot that is tried too early waits for the next tick, and clocks differ a little.
+"""Enough if the platform hangs for a thousand accounts at once. Further slots wait until an exchange ends."""
+# Clocks differ a little, and a slot that is tried too early has to wait for the next tick.
 _SPARE_SECONDS = 0.001
-# Made when the worker imports its tasks, before it forks: its processes share it.
+# Created before the worker forks, so that all its processes share it.
 _LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
-# Longer than a period: the process that gets the messages ticks by these alone.
+# More than one period, so that a process that receives the messages does not also tick by itself.
 _PERIODS_WITHOUT_TICK = 1.5
-# So often the thread of the ticks shows that it lives.
+# At least this often the thread of the ticks tells the watchdog that it is alive.
 _LONGEST_WAIT_SECONDS = 5.0
 
 
 class Ticks:
     """Turns ticks into passes, in one process.
 
-    `idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off. `each_tick` is
-    the tick's other work. Ticks are requested every `period_seconds`, of one process or another: one that gets none for
-    longer ticks by itself. `in_turn` returns which of the slots that open this process takes.
+    `idle_accounts` returns the accounts that need no pass now: they have no due order, back off or are paused.
+    `each_tick` is the tick's other work. A tick is requested every `period_seconds`, each time from one of the
+    processes. A process without a request ticks by itself after a longer time. `in_turn` selects the slots that this
+    process takes.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Ticks:
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
-        # The passes, and those among them that wait for a thread to make the grant.
+        # All passes, and then the passes that still wait for a thread to make their grant.
         self._under_way: dict[tuple[str, int], Watched] = {}
         self._waiting: set[Watched] = set()
         self._exchanges: set[threading.Thread] = set()
@@ -92,12 +96,12 @@ class Ticks:
         self._ticking = watchdog.start_thread(self._keep_ticking, name="ticks")
 
     def request(self) -> None:
-        """Have a tick made that begins after this call. Returns at once; requests made before it begins are one."""
+        """Request a tick that begins after this call. Return at once. Requests made before it begins are merged."""
         self._last_request = time.monotonic()
         self._requested.set()
 
     def tick(self) -> None:
-        """Start the passes that may start, in the caller's thread. Harmless at any time, and however often."""
+        """Start the passes that may start now, from the caller's thread. May be called at any time and repeatedly."""
         try:
             self._start_passes()
             if not self._closing:
@@ -107,43 +111,43 @@ class Ticks:
             if not OUTAGES.explains(error, "a tick was cut short"):
                 raise
         finally:
-            # Not from its begin: where no message comes, ticks on a slow database follow each other after a rest.
+            # Counted from the tick's end: without messages, ticks on a slow database still have a rest between them.
             self._resting_since = time.monotonic()
 
     def seconds_since_tick(self) -> float | None:
-        """How long ago the last tick ended without an error; None where none has yet."""
+        """Seconds since a tick last ended without an error; None if none has yet."""
         return seconds_since(self._last_end)
 
     def seconds_since_request(self) -> float | None:
-        """How long ago a tick was last requested: by beat, or by a forged message. None where none was."""
+        """Seconds since a tick was last requested, by beat or by a forged message; None if none was."""
         return seconds_since(self._last_request)
 
     def close(self) -> None:
-        """Start no more passes, and wait for those under way: at most a deadline and its write-back.
+        """Stop starting passes, and wait for those under way: at most a deadline and its write-back.
 
-        A tick that is under way ends with the statement that it waits for.
+        A tick that is under way ends after its current database statement.
         """
         with self._lock:
-            # Under the lock: a pass that is just being started is either refused or waited for.
+            # Under the lock, so that a pass that starts at this moment is either refused or waited for.
             self._closing = True
         self._requested.set()
         self._ticking.join()
         self._alarm.close()
         self._granting.shutdown(wait=True, cancel_futures=True)
-        # No grant is left that could start another exchange.
+        # By now no grant is left that could start another exchange.
         for exchange in self._exchanges.copy():
             exchange.join()
 
     def _start_passes(self) -> None:
-        # The next tick begins a patience after the end of this one.
+        # The next tick begins at most `_patience` seconds after the end of this one.
         openings = self._maintenance.openings(list(self._slots.values()), within_seconds=2 * self._patience)
         _log_longer_windows(self._maintenance.longer_windows)
         idle = set(self._idle_accounts({account for opening in openings for account in opening.slot.app_ids}))
         wanted = self._in_turn([opening for opening in openings if not idle.issuperset(opening.slot.app_ids)])
-        # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
+        # A slot may open between ticks. To wait for the next tick would cost half a period of each window on average.
         self._alarm.set({one.slot.key: one.in_seconds + _SPARE_SECONDS for one in wanted if one.in_seconds > 0})
-        # In random order: processes that read the same list would compete for the same slots, one after the other. No
-        # slot waits for long, since grants are made first come first served.
+        # In random order: in the same order, processes would compete for one slot after the other. No slot waits for
+        # long, since grants are made in the order of arrival.
         for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
@@ -157,7 +161,7 @@ class Ticks:
             try:
                 self._granting.submit(self._grant, self._slots[key], watched)
             except (RuntimeError, MemoryError):
-                # Out of threads: the next tick tries again.
+                # No thread is available; the next tick tries again.
                 self._waiting.discard(watched)
                 self._under_way.pop(key).end()
                 log.exception("a grant could not be started", action="pass_failed")
@@ -165,11 +169,11 @@ class Ticks:
     def _grant(self, slot: SlotKey, watched: Watched) -> None:
         with self._lock:
             self._waiting.discard(watched)
-            # While grants are made, those that wait for their turn do not hang.
+            # Tell the watchdog that passes waiting for a thread do not hang: grants are being made.
             for waiting in self._waiting:
                 waiting.step()
         watched.here()
-        # Before the grant: once a slot is granted, its deadline runs.
+        # Wait for a free exchange before the grant: the grant starts the deadline.
         self._free_exchanges.acquire()
         granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
         if granted is None:
@@ -180,8 +184,8 @@ class Ticks:
         try:
             exchange.start()
         except RuntimeError:
-            # Out of threads. The slot is taken, so the query is made here, and holds up other grants. Not so after a
-            # MemoryError: the thread may have begun all the same, and the query would be sent twice.
+            # No thread is available. The slot is taken, so send the query here, although it delays other grants.
+            # A MemoryError is not caught: the thread may have started, and the query would be sent twice.
             self._exchanges.discard(exchange)
             self._exchange(slot, granted, watched)
 
@@ -196,7 +200,7 @@ class Ticks:
     def _release(self, slot: SlotKey) -> None:
         self._free_exchanges.release()
         with self._lock:
-            # None where `submit` had refused a grant that was made all the same.
+            # None if `submit` raised, but the grant ran nevertheless.
             if (watched := self._under_way.pop(slot.key, None)) is not None:
                 watched.end()
 
@@ -206,7 +210,7 @@ class Ticks:
             requested = self._requested.wait(min(self._seconds_left(), _LONGEST_WAIT_SECONDS))
             if not requested and self._seconds_left() > 0:
                 continue
-            # Cleared before it is read whether to close, which requests as well: no request is lost.
+            # Cleared before `_closing` is read, because `close` also sets the event. So no request is lost.
             self._requested.clear()
             if self._closing:
                 return
@@ -222,7 +226,7 @@ class Ticks:
 
 
 def _log_longer_windows(found: Sequence[LongerWindow]) -> None:
-    """Log once a minute that no query is sent on some slots, and what to do."""
+    """Log, at most once a minute, that some slots send no queries, and the remedy."""
     if not found or not _LONGER_WINDOW_LINES.passes():
         return
     accounts = sorted({account for one in found for account in one.slot.app_ids})
@@ -239,7 +243,7 @@ def _log_longer_windows(found: Sequence[LongerWindow]) -> None:
 
 
 def _guarded(half: Callable[[], T]) -> T | None:
-    """Run half a pass, and log its error: the lease and the reservation expire by themselves."""
+    """Run half a pass; on an error log it and return None. The lease and the reservation expire by themselves."""
     try:
         return half()
     except Exception as error:

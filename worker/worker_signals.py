@@ -1,4 +1,4 @@
-"""What a worker does at its start and end: the receivers of Celery's signals that a worker alone sends."""
+"""The start and the end of a worker: receivers of the Celery signals that only workers send."""
 
 import gc
 from typing import Any
@@ -18,12 +18,12 @@ from worker.settings import load_settings
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Kept until there is a log.
+# Findings, kept until the worker is ready and logs them.
 _found_before_start: list[Check] = []
 
 
-# A thread of its own cuts an exchange at its deadline, and the limit depends on that. Greenlets share one thread:
-# whatever blocks it (a lock of SQLite, a slow COMMIT) would delay the cut.
+# A separate thread cuts an exchange at its deadline, and the query limit depends on that. Greenlets share one thread,
+# so anything that blocks it (an SQLite lock, a slow COMMIT) would delay the cut.
 _PREFORK = "celery.concurrency.prefork"
 _POOLS = frozenset({_PREFORK, "celery.concurrency.thread", "celery.concurrency.solo"})
 
@@ -40,7 +40,7 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
         supported = "use --pool prefork (the default), threads or solo"
         leave(f"the worker does not start: the pool {name} cannot keep the deadline of a query: {supported}")
     settings = load_settings()
-    # Celery sets the log up only after this signal, and the first lines are written here.
+    # Celery configures logging only after this signal, but the first lines are written here.
     configure_log(settings)
     _found_before_start[:] = examine_before_start(settings)
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
@@ -50,7 +50,8 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
     try:
         prepare_database(settings)
     except Exception as error:
-        # A lock that is held this long blocks every query on its row. Ticks do both later.
+        # A transient error, such as a lock that is held for long, does not matter: ticks do both writes later, and no
+        # query is sent on a locked row.
         if not is_transient(error):
             leave(
                 f"the worker does not start: query_budgets or notify_endpoints cannot be written ({first_words(error)})"
@@ -59,7 +60,7 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
 
 @signals.worker_ready.connect(weak=False)
 def _warn_of_unsafe_settings(**_: object) -> None:
-    """After the start: before it there is no log, and the wait for an absent broker would come twice."""
+    """Log the warnings after the worker is ready. The checks ask the broker; before, the worker waits for it itself."""
     for check in [*_found_before_start, *examine_running(load_settings())]:
         if check.status is Status.WARNING:
             log.warning(str(check), action="unsafe_setting", check=check.name)
@@ -72,18 +73,19 @@ def _open_process(**_: object) -> None:
 
 @signals.celeryd_after_setup.connect(weak=False)
 def _open_worker(instance: Any, **_: object) -> None:
-    """For pools without processes of their own (solo, threads): they poll while the broker is still away.
+    """Create the runtime for pools without child processes (solo, threads), which poll even before the broker answers.
 
-    Not with prefork: its children must share no connection with this process, but they share its memory.
+    With prefork the children share this process's memory, but must not share its connections.
     """
     if _module_of_pool(instance) != _PREFORK:
         current()
     else:
-        # A garbage collection writes to each object that it looks at, and a page that is written is shared no longer.
+        # Garbage collection writes to each object that it visits, and a memory page that is written is no longer
+        # shared.
         gc.freeze()
 
 
-# The second is for pools without processes of their own (solo, threads).
+# The second signal is for pools without child processes (solo, threads).
 @signals.worker_process_shutdown.connect(weak=False)
 @signals.worker_shutdown.connect(weak=False)
 def _close_process(**_: object) -> None:

@@ -1,7 +1,7 @@
-"""From the broker to a task: no forged message ends the worker, and no message of a task is lost.
+"""The way of a message from the broker to a task. Forged messages do not end the worker; no task's message is lost.
 
-`redis_and_rabbitmq` makes messages of a broker's bytes, within the limits in `sizes`, by means of `library_internals`:
-another broker is added there.
-`consumer` passes Celery messages that are rebuilt from checked parts (`task_messages`); `remote_control` runs the
-harmless commands. `worker.tasks.DurableTask` retries a task whose database is away.
+`redis_and_rabbitmq` reads messages from a broker's bytes, within the limits in `sizes`, with the help of
+`library_internals`. Support for another broker is added there.
+`consumer` passes on messages that `task_messages` has rebuilt from checked parts. `remote_control` runs only harmless
+commands. `worker.tasks.DurableTask` retries a task while the database is unavailable.
 """

@@ -1,8 +1,8 @@
-"""Whether the broker answers, how many messages wait, and whether another deployment uses the same queues: asked by a
-worker process itself every few seconds.
+"""Ask the broker every few seconds, in each worker process.
 
-A connection of Celery's own says little: the main process holds it, which reports nothing to the processes of the
-pool, and a half-open one looks alive.
+This shows whether the broker answers, how many messages wait, and whether another deployment uses the same queues.
+Celery's own connection does not show this. It belongs to the main process, which reports nothing to the pool's
+processes, and a half-open connection looks alive.
 """
 
 import threading
@@ -22,16 +22,16 @@ from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 ASK_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
 ASKED_KEY = f"{TICKS_QUEUE}.asked"
-"""A key of Redis, and no queue: it holds the id of the database whose worker asked last."""
+"""A key in Redis, not a queue. It has the id of the database whose worker asked last."""
 _WRITTEN_SECONDS = 60
-# Made before the worker forks: its processes share it.
+# Created before the worker forks, so that all its processes share it.
 _SHARED_LINES = Throttle(60.0)
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 def connection_to(url: str, *, seconds: float) -> Connection:
-    """A connection, not made yet, whose every step ends after so many seconds."""
+    """A connection object, not connected yet. Each of its network operations ends after `seconds`."""
     is_rabbitmq = url.startswith("amqp")
     steps = ("read_timeout", "write_timeout") if is_rabbitmq else ("socket_connect_timeout", "socket_timeout")
     options = dict.fromkeys(steps, seconds)
@@ -39,32 +39,32 @@ def connection_to(url: str, *, seconds: float) -> Connection:
 
 
 def connect(connection: Connection) -> None:
-    """Make a connection: each of its URLs once, without a pause. Raises kombu's errors where none answers."""
+    """Connect: try each of the connection's URLs once, without a pause. Raises kombu's errors if none answers."""
     connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
 
 
 class Broker:
-    """A broker that is asked again and again, by one thread."""
+    """A broker that one thread asks repeatedly."""
 
     def __init__(self, url: str, deployment: Callable[[], str] = str) -> None:
-        """`deployment` returns the random id of our database; empty while it is not known."""
+        """`deployment` returns the random id of our database; empty while it is unknown."""
         self._url = url
         self._deployment = deployment
         self._connection: Connection | None = None
         self.other_deployment_at: float | None = None
-        """When another deployment was last found to use the same queues, by the monotonic clock."""
+        """The monotonic time when another deployment was last found to use the same queues; None if none was."""
 
     def ask(self) -> Mapping[str, int]:
-        """Have it answer; returns how many messages wait in each queue, without the queues that it does not tell.
+        """Ask the broker how many messages wait in each queue. Queues that it does not tell are missing.
 
-        Raises an error of kombu or of its libraries if it does not answer.
+        Raises an error of kombu or of its libraries if the broker does not answer.
         """
         try:
             if self._connection is None:
                 self._connection = connection_to(self._url, seconds=ANSWER_SECONDS)
                 connect(self._connection)
-            # A round trip: RabbitMQ opens and closes a channel; for Redis, kombu sends a PING. The connection to
-            # RabbitMQ is kept, as it logs each new one.
+            # Make a round trip: RabbitMQ opens and closes a channel; kombu sends Redis a PING. The connection is kept,
+            # because RabbitMQ logs each new one.
             channel: Any = self._connection.channel()
             is_redis = self._connection.transport.driver_type == "redis"
             if is_redis and _is_shared(channel.client, self._deployment()):
@@ -72,10 +72,11 @@ class Broker:
                 if _SHARED_LINES.passes():
                     log.error("another deployment uses the queues of this broker", action="shared_queues")
             lengths: dict[str, int] = {}
-            # No right to ask, or no such queue: what is not known is not 0.
+            # If we lack the right to ask or the queue does not exist, its length is unknown, not 0.
             with suppress(*self._connection.channel_errors):
                 for queue in (ORDERS_QUEUE, TICKS_QUEUE):
-                    # Passive: RabbitMQ makes no queue. Redis has none without messages, and is asked for lengths alone.
+                    # Passive, so that RabbitMQ creates no queue. With Redis, kombu only reads the length, since a Redis
+                    # queue exists only while it has messages.
                     lengths[queue] = channel.queue_declare(queue, passive=not is_redis).message_count
             channel.close()
         except Exception:
@@ -86,21 +87,23 @@ class Broker:
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
-        # What is broken may fail once more.
+        # Closing a broken connection may fail too.
         with suppress(Exception):
             if connection is not None:
                 connection.release()
 
 
 def _is_shared(client: Any, deployment: str) -> bool:
-    """Write as a sender does: a Redis that is full or read-only answers a PING, and takes no order. Returns whether
-    another deployment wrote within the last minute."""
-    # Where RabbitMQ is used, the package may be missing.
+    """Write our id to Redis. Return whether another deployment wrote its id within the last minute.
+
+    The write also tests Redis as a sender uses it: a full or read-only Redis answers a PING, but accepts no order.
+    """
+    # Imported here because the package may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError, ResponseError
 
     before: bytes | None = None
-    # Whose user lacks these rights may still send: that is for the doctor to report. If another program has made a list
-    # of this name, SET replaces it.
+    # A user without these rights may still be able to send; the doctor reports the missing rights. If another program
+    # has made a list with this name, GET fails and SET replaces the list.
     with suppress(ResponseError):
         before = client.get(ASKED_KEY)
     with suppress(NoPermissionError):
@@ -109,7 +112,7 @@ def _is_shared(client: Any, deployment: str) -> bool:
 
 
 class BrokerAnswers:
-    """Asks a broker every few seconds, from its making to `close`, in a thread of its own. Make it after the fork."""
+    """Asks a broker every few seconds, in its own thread, until `close`. Create it after the fork."""
 
     def __init__(self, broker: Broker, watchdog: Watchdog, *, period_seconds: float = ASK_SECONDS) -> None:
         self._broker = broker
@@ -123,34 +126,34 @@ class BrokerAnswers:
         watchdog.start_thread(self._run, name="broker-answers")
 
     def seconds_since_asked(self) -> float | None:
-        """How long ago it last was asked to the end, with an answer or without; None where it never was."""
+        """Seconds since the last question ended, with or without an answer; None if none has yet."""
         return seconds_since(self._asked_at)
 
     def seconds_since_answer(self) -> float | None:
-        """How long ago it last answered; None where it never has."""
+        """Seconds since the broker last answered; None if it never did."""
         return seconds_since(self._answered_at)
 
     def waiting(self, queue: str) -> int | None:
-        """How many messages waited in a queue when the broker was last asked; None if it is not known."""
+        """The number of messages that waited in a queue at the last question; None if unknown."""
         return self._lengths.get(queue)
 
     def seconds_since_empty(self) -> float | None:
-        """How long ago the queue of orders was last found empty; None if it never was."""
+        """Seconds since the queue of orders was last found empty; None if it never was."""
         return seconds_since(self._empty_at)
 
     def seconds_since_other_deployment(self) -> float | None:
-        """How long ago another deployment was last found to use the same queues; None if none was."""
+        """Seconds since another deployment was last found to use the same queues; None if none was."""
         return seconds_since(self._broker.other_deployment_at)
 
     def close(self) -> None:
-        """Ask no more. Waits for nothing: a broker that is away may be being asked."""
+        """Stop asking. Does not wait for a question under way, since the broker may be unavailable."""
         self._closing.set()
 
     def _run(self) -> None:
         while not self._closing.is_set():
             self._watchdog.step()
             lengths: Mapping[str, int] = {}
-            # Whatever keeps us from it, a defect as well: no answer.
+            # Any error counts as no answer, even a defect of ours.
             with suppress(Exception):
                 lengths = self._broker.ask()
                 self._answered_at = time.monotonic()

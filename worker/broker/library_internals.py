@@ -1,8 +1,8 @@
-"""The internals of kombu, redis-py and py-amqp that the worker uses: the only module with private names of libraries.
+"""Use internals of kombu, redis-py and py-amqp. No other module uses private names of libraries.
 
-Each prevents bytes at the broker from ending the worker or filling its memory, where the library has no public way.
-`pyproject.toml` caps the versions of Celery and kombu, and
-`tests/integration/broker/test_library_internals.py` fails with one sentence where an internal has changed.
+Each use prevents bytes at the broker from ending the worker or filling its memory; the library has no public way to do
+so. `pyproject.toml` caps the versions of Celery and kombu, and `tests/integration/broker/test_library_internals.py`
+fails with one sentence if an internal has changed.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,15 @@ from worker.broker.sizes import LARGEST_BEYOND_ASCII, LARGEST_ITEM
 
 
 class ReplyTooLong(ValueError):
-    """Redis sends a text that is longer than any message may be."""
+    """Redis sends a text that is too long for a message."""
 
 
 @cache
 def _bounding(parser: Any) -> Any:
-    """redis-py's parser, with a limit: it closes the connection before it reads a text that is too long.
+    """A subclass of a redis-py parser that closes the connection when a text is too long.
 
-    redis-py itself would read up to 512 MB at once, and hold them twice. A message that was popped so is lost.
+    redis-py itself would read up to 512 MB at once and keep two copies. A message that Redis has already popped is
+    lost.
     """
 
     class Bounding(parser):
@@ -45,23 +46,23 @@ def _bounding(parser: Any) -> Any:
 
 
 class BoundedConnection(redis.redis.Connection):
-    """A connection to Redis that reads no text of unlimited length."""
+    """A connection to Redis that limits the length of the texts that it reads."""
 
     def set_parser(self, parser_class: Any) -> None:
-        """Called by redis-py with the parser of the protocol in use."""
+        """Set the parser; redis-py calls this with the parser of the protocol in use."""
         super().set_parser(_bounding(parser_class))
 
 
 class BoundedTLSConnection(redis.redis.SSLConnection):
-    """The same over TLS."""
+    """A `BoundedConnection` over TLS."""
 
     def set_parser(self, parser_class: Any) -> None:
-        """Called by redis-py with the parser of the protocol in use."""
+        """Set the parser; redis-py calls this with the parser of the protocol in use."""
         super().set_parser(_bounding(parser_class))
 
 
 def read_redis_by(read_json: Callable[[Any], Any]) -> None:
-    """Make kombu read the envelopes in Redis with this function; its own would read any number of values."""
+    """Make kombu read the envelopes in Redis with this function. Its own reads any number of values."""
     redis.loads = read_json
 
 
@@ -69,10 +70,10 @@ _inbound_header = amqp.Message.inbound_header
 
 
 def survive_unreadable_properties(log_error: Callable[[Exception], None]) -> None:
-    """Make py-amqp go on where it cannot read a message's properties: they are empty then, and `log_error` is called.
+    """Make py-amqp continue if it cannot read a message's properties: leave them empty, and call `log_error`.
 
-    Otherwise a header that it cannot read (a time beyond the calendar) would end the connection, and be delivered again
-    at once, for ever. py-amqp accepts no other class of messages.
+    Otherwise an unreadable header (such as a time beyond the calendar) would end the connection, and the message would
+    be delivered again at once, forever. This patches py-amqp's class, because py-amqp accepts no other message class.
     """
 
     def inbound_header(message: Any, *args: Any) -> Any:

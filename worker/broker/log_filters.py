@@ -1,7 +1,8 @@
-"""What Celery and kombu log of the broker: while it is away, one line a minute, with an action of its own.
+"""Filter the log lines of Celery and kombu about the broker. An outage leads to one line a minute, with its own action.
 
-Celery's beat logs a traceback for each tick that it cannot send, and its worker a line for each attempt to connect
-again: thousands of lines in an outage of a minute, and none that an alert could use.
+Otherwise beat would log a traceback for each tick that it cannot send, and the worker a line for each attempt to
+connect
+again. That would be thousands of lines in an outage of a minute, and an alert could use none of them.
 """
 
 import logging
@@ -16,27 +17,27 @@ from worker.adapters.clock import Throttle
 from worker.adapters.safe_text import first_words
 
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
-"""The loggers that report a broker that cannot be used; their records have the error as an argument."""
+"""The loggers that report an unusable broker. Their records have the error as an argument."""
 
 STOPPING_LOGGER = "kombu.transport.virtual.base"
-"""The logger that reports messages which come in while the worker stops."""
+"""The logger that reports messages that arrive while the worker stops."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 def is_no_requeue(record: logging.LogRecord) -> bool:
-    """Whether a record is about anything but a message that came in when the worker had stopped to consume.
+    """False for kombu's warning about a message that arrived after the worker had stopped consuming.
 
-    kombu warns of an undeliverable message, and puts it back on its queue, where the next worker takes it: nothing is
-    lost, and no person has to do anything.
+    kombu puts this message back into its queue, where the next worker takes it. So nothing is lost, and nobody has to
+    act.
     """
     return bool(record.msg != W_NO_CONSUMERS)
 
 
 class BrokerOutageFilter(logging.Filter):
-    """Replaces records about a broker's errors by a line `broker_unavailable`, at most one a minute.
+    """Replaces records about a broker's errors by a line `broker_unavailable`, at most once a minute.
 
-    For the loggers in `LOGGERS`, all of which share one filter. Records about anything else pass as they are.
+    All loggers in `LOGGERS` share one filter. Other records pass unchanged.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class BrokerOutageFilter(logging.Filter):
         broker_errors: Callable[[], tuple[type[BaseException], ...]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`broker_errors` returns the transport's own errors. It is called at the first record: it loads the transport.
+        """`broker_errors` returns the transport's error classes. It loads the transport, so it is called only when a
+        record first needs it.
 
         `monotonic` is a clock in seconds.
         """
@@ -53,7 +55,7 @@ class BrokerOutageFilter(logging.Filter):
         self._lines = Throttle(60.0, clock=monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged as it is."""
+        """Return whether the record is logged unchanged."""
         error = self._broker_error_of(record)
         if error is None:
             return True
@@ -68,7 +70,7 @@ class BrokerOutageFilter(logging.Filter):
 
     @cached_property
     def _errors(self) -> tuple[type[BaseException], ...]:
-        # kombu counts a KeyError among those of Redis. It may also be a defect of this code, which must be logged.
+        # kombu lists KeyError among Redis's errors. But it may be a defect of this code, which must be logged.
         return tuple(kind for kind in self._broker_errors() if kind is not KeyError)
 
     def _broker_error_of(self, record: logging.LogRecord) -> BaseException | None:
@@ -81,7 +83,7 @@ class BrokerOutageFilter(logging.Filter):
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes: beat wraps what the broker's client raised."""
+    """The error and its causes. Beat wraps the error of the broker's client."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,7 +1,7 @@
-"""kombu's transports for each broker, guarded, below Celery, against any bytes that a broker may hold.
+"""Guard kombu's transports for Redis and RabbitMQ against any bytes from the broker.
 
-kombu trusts its broker: bytes that are no message of its own end the worker, a small message may unpack to gigabytes,
-and marked JSON becomes dates, decimals and UUIDs.
+kombu trusts its broker: bytes that are not a kombu message end the worker, a small message may unpack to gigabytes, and
+specially marked JSON becomes dates, decimals and UUIDs.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def guard_kombu() -> None:
-    """Let no bytes at a broker end this process or fill its memory. Call it before the first connection is made."""
+    """Prevent bytes from a broker from ending this process or filling its memory. Call this before connecting."""
     for name in ("redis", "rediss"):
         TRANSPORT_ALIASES[name] = f"{__name__}:GuardedRedisTransport"
     TRANSPORT_ALIASES["amqps"] = f"{__name__}:NamedTLSTransport"
@@ -35,25 +35,25 @@ def guard_kombu() -> None:
     survive_unreadable_properties(_log_error)
     serialization.register("json", kombu_json.dumps, read_body, content_type="application/json")
     for kind in compression.encoders():
-        # Other kinds that are installed here, which have no bound, are refused.
+        # Kinds for which we have no bounded unpacker are refused, even if they are installed.
         compression.register(compression.get_encoder(kind)[0], unpacking_bounded(kind), kind)
 
 
 class GuardedQoS(redis.QoS):
-    """kombu's entries in Redis for messages that were delivered and not acknowledged yet."""
+    """kombu's entries in Redis for messages that are delivered but not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """Add an entry for a message; bytes that are no message get none."""
+        """Add an entry for a message. Do nothing if its bytes were not a message."""
         if message.fault is None:
             super().append(message, delivery_tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> Any:
-        """Put a message back. An entry that cannot be read is removed: it would keep all others from returning."""
+        """Put a message back. Remove an unreadable entry, because it would prevent the return of all others."""
         try:
             return super().restore_by_tag(tag, client=client, leftmost=leftmost)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             if self._is_readable(tag, client):
-                # A connection that broke may raise these as well.
+                # The entry is sound: a broken connection may raise these errors too.
                 raise redis.redis.ConnectionError(f"a message could not be put back ({error!r})") from error
             _log_error(error)
             with self.pipe_or_acquire() as pipe:
@@ -72,10 +72,10 @@ class GuardedQoS(redis.QoS):
         return isinstance(message, dict) and isinstance(exchange, str) and isinstance(routing_key, str)
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Put back what was not acknowledged when a channel is closed.
+        """Put unacknowledged messages back when a channel is closed.
 
-        Over a broken connection that may fail. kombu's error would end the worker while it connects again; the messages
-        are delivered again after the visibility timeout.
+        Over a broken connection this may fail. The error is caught, because it would end the worker while it connects
+        again. The messages are delivered again after the visibility timeout.
         """
         try:
             super().restore_unacked(client)
@@ -88,9 +88,9 @@ class GuardedQoS(redis.QoS):
 
 
 class GuardedMessage(redis.Channel.Message):
-    """A message of Redis that has all that kombu needs to store an entry for it, and to acknowledge it.
+    """A message from Redis that has everything that kombu needs to store its entry and to acknowledge it.
 
-    Where the bytes are no message, `fault` says why, without any of them, and the message is empty.
+    If the bytes are not a message, `fault` gives the reason, without quoting the bytes, and the message is empty.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
@@ -115,14 +115,14 @@ def _fault_of_body(body: Any) -> str | None:
 
 
 def _fault_of_address(tag: Any, where: Any) -> str | None:
-    # The name of the default exchange is empty.
+    # Empty text is allowed: the default exchange's name is empty.
     if not all(one == "" or is_name(one) for one in (tag, where["exchange"], where["routing_key"])):
         return "its delivery tag, exchange or routing key is no text of printable characters"
     return None
 
 
 class GuardedRedisChannel(redis.Channel):
-    """A channel on which bytes that are no message of kombu's are dropped, with a line in the log."""
+    """A channel that drops bytes that are not a kombu message, and logs this."""
 
     QoS = GuardedQoS
     Message = GuardedMessage
@@ -132,12 +132,12 @@ class GuardedRedisChannel(redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # kombu reads queues and broadcasts by these.
+        # kombu reads queues and broadcasts with these handlers.
         handlers: dict[str, Callable[[], Any]] = self.handlers
         self.handlers = {kind: partial(_surviving, read) for kind, read in handlers.items()}
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> Any:
-        """Pass what comes in this queue to `callback`, if it is a message."""
+        """Pass the messages of this queue to `callback`. Drop bytes that are not a message."""
 
         def deliver(message: Any) -> None:
             if message.fault is not None:
@@ -151,7 +151,7 @@ class GuardedRedisChannel(redis.Channel):
         return super().basic_consume(queue, no_ack, deliver, consumer_tag, **options)
 
     def close(self) -> None:
-        """Close it, even where kombu, which reads once more here, gets bytes that are no message."""
+        """Close the channel. kombu reads once more here; close even if the bytes are not a message."""
         _surviving(super().close)
         if not self.closed:
             super().close()
@@ -165,7 +165,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
     except (Empty, redis.redis.RedisError, OSError):
         raise
     except AttributeError as error:
-        # The client lost its connection meanwhile. By this error kombu connects again.
+        # The client has lost its connection. A ConnectionError makes kombu connect again.
         raise redis.redis.ConnectionError(f"the connection to Redis is gone ({error})") from error
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         _log_error(error)
@@ -173,7 +173,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
 
 
 class _Undelivered(Exception):
-    """Carries an error of a message's handler past `_surviving`, which catches those of unreadable bytes."""
+    """Carries an error of a message's handler through `_surviving`, which catches errors from unreadable bytes."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -187,12 +187,12 @@ class GuardedRedisTransport(redis.Transport):
 
 
 class NamedTLSTransport(pyamqp.SSLTransport):
-    """kombu's transport for RabbitMQ over TLS, where a list of brokers may hold several hosts."""
+    """kombu's transport for RabbitMQ over TLS, corrected for a list of brokers with several hosts."""
 
     def establish_connection(self) -> Any:
-        """Connect, and compare the certificate with the name of this broker.
+        """Connect, and compare the certificate with this broker's name.
 
-        kombu writes the first one's name into options that all of the list share.
+        kombu itself writes the first broker's name into options that all brokers of the list share.
         """
         if isinstance(self.client.ssl, dict):
             self.client.ssl = {**self.client.ssl, "server_hostname": None}
@@ -200,7 +200,7 @@ class NamedTLSTransport(pyamqp.SSLTransport):
 
 
 def _log_error(error: Exception) -> None:
-    # The class only: the text of the error may hold all of the message.
+    # Only the class: the error's text may quote the whole message.
     _log_dropped(type(error).__name__)
 
 

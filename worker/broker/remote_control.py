@@ -1,8 +1,8 @@
-"""Celery's remote control, restricted to commands that leave no worker alive that does nothing.
+"""Restrict Celery's remote control to harmless commands.
 
-Anybody who reaches the broker may send one. Run are those that read the worker's state, those for events, and
-`shutdown`. The others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`),
-make it consume other queues (`add_consumer`) or drop orders (`revoke`): they are refused with an answer.
+Anyone who can reach the broker can send a command. The worker runs commands that read its state, commands for events,
+and `shutdown`. The others are refused with an answer, because they could leave an idle worker (`cancel_consumer`,
+`rate_limit`, `pool_shrink`), make it consume other queues (`add_consumer`) or drop orders (`revoke`).
 """
 
 import reprlib
@@ -22,22 +22,22 @@ INSPECTIONS = frozenset(
         *("revoked", "scheduled", "stats"),
     )
 )
-"""Commands that read and change nothing."""
+"""Commands that only read."""
 COMMANDS = INSPECTIONS | {"enable_events", "disable_events", "heartbeat", "shutdown"}
-"""All that are run."""
+"""All commands that the worker runs."""
 
 _NO_USE = "this worker has no use for it"
 
 
 class UnreadableCommand(Exception):
-    """A command without a readable method, or with a foreign address for its answer; `str()` says what is wrong."""
+    """A command that is malformed, or that wants its answer outside the answer queues; `str()` gives the fault."""
 
 
 class CheckedNode(Node):
-    """A worker's end of remote control."""
+    """The worker's side of remote control, which runs only checked commands."""
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
-        """Run a command, if it is for this worker. It does not set Celery's clock, which nothing here needs."""
+        """Run a command if it is for this worker. Do not set Celery's clock, since nothing here needs it."""
         try:
             command = self._read(body)
         except UnreadableCommand as error:
@@ -46,7 +46,7 @@ class CheckedNode(Node):
         return super().handle_message(command)
 
     def handle(self, method: Any, arguments: Any = None) -> Any:
-        """Run a command and return its answer; refused ones are answered with an error."""
+        """Run a command and return its answer. The answer to a refused command is an error."""
         if method not in COMMANDS:
             _log_refused(_NO_USE, method)
             return {"error": f"{method} is refused: {_NO_USE}; accepted: {', '.join(sorted(COMMANDS))}"}
@@ -63,7 +63,7 @@ class CheckedNode(Node):
             raise UnreadableCommand("its arguments are no object")
         if not (destination is None or (isinstance(destination, list) and all(map(is_name, destination)))):
             raise UnreadableCommand("its destination is no list of names")
-        # A regular expression could keep the worker busy for good.
+        # A regular expression could keep the worker busy forever, so only glob patterns are accepted.
         if not (pattern is None and matcher is None) and not (is_name(pattern) and matcher == "glob"):
             raise UnreadableCommand("its pattern is none of the kind glob")
         return {
@@ -77,7 +77,7 @@ class CheckedNode(Node):
         }
 
     def _read_reply_to(self, where: Any) -> dict[str, str]:
-        """Where the answer goes: a queue for answers, and no other, since an answer must not be read as a task."""
+        """The address for the answer. Only a queue for answers is accepted, so that no answer is read as a task."""
         expected = self.mailbox.reply_exchange.name
         if not (isinstance(where, dict) and where.get("exchange") == expected and is_name(where.get("routing_key"))):
             raise UnreadableCommand("its answer is to go to no queue for answers")
@@ -85,13 +85,13 @@ class CheckedNode(Node):
 
 
 class CheckedMailbox(Mailbox):
-    """kombu's mailbox, whose nodes check the commands."""
+    """kombu's mailbox with nodes that check commands."""
 
     node_cls = CheckedNode
 
 
 class CheckedControl(Control):
-    """Celery's remote control with such a mailbox: `Celery(control=...)`."""
+    """Celery's remote control with a `CheckedMailbox`; use it as `Celery(control=...)`."""
 
     Mailbox = CheckedMailbox
 

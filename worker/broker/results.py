@@ -1,7 +1,7 @@
-"""Celery's result backends, with a bound: a silent one must not keep a pool process from taking orders in.
+"""Limit how long Celery waits for its result backend: a silent backend must not stop the intake of orders.
 
-Celery waits for the backend's socket timeout, twice: where it cannot store a result it stores the error of that.
-`worker.celery` names these classes to Celery by the scheme of the backend's URL.
+Celery itself waits twice for the backend's socket timeout: if it cannot store a result, it tries to store that error.
+`worker.celery` tells Celery to use these classes, by the scheme of the backend's URL.
 """
 
 import os
@@ -23,10 +23,10 @@ _lines = Throttle(60.0)
 
 
 class BoundedBackend(Backend):
-    """Drops a result that is not stored in time, and each further one until that attempt has ended."""
+    """Drops a result that is not stored in time, and all later results until that attempt has ended."""
 
     _storing: Future[Any] = Future()
-    # A process that was forked meanwhile has not the thread that stores.
+    # The id of the process whose thread stores. A process that is forked meanwhile does not have this thread.
     _owner = 0
 
     def store_result(self, *args: Any, **named: Any) -> None:
@@ -34,7 +34,7 @@ class BoundedBackend(Backend):
         is_free = self._owner != os.getpid() or self._storing.done()
         try:
             if is_free:
-                # In a thread: the backend's own timeout is longer, and counts twice.
+                # In a thread, because the backend's own timeout is longer, and Celery waits for it twice.
                 store = partial(super().store_result, *args, **named)
                 self._owner, self._storing = os.getpid(), in_thread(store)
             result_within(self._storing, _STORE_SECONDS * is_free, f"no answer within {_STORE_SECONDS:g} s")
@@ -46,7 +46,7 @@ class BoundedBackend(Backend):
 
 @cache
 def __getattr__(scheme: str) -> type:
-    """Celery's backend of a scheme, bounded. Made when it is named: each needs a library that may be missing."""
+    """The bounded Celery backend for a URL scheme. Created on first use, because its library may be missing."""
     if scheme not in BACKEND_ALIASES:
         raise AttributeError(scheme)
     return type(scheme, (BoundedBackend, symbol_by_name(BACKEND_ALIASES[scheme])), {})

@@ -1,7 +1,7 @@
-"""A message rebuilt from checked parts: what Celery gets instead of the one that came.
+"""Rebuild messages from checked parts.
 
-Anybody who reaches the broker can write anything into a message. So Celery gets none as it came, but one that is
-rebuilt from checked parts. What cannot be checked is dropped, with a line in the log.
+Anyone who can reach the broker can write anything into a message. So Celery does not receive the original message, but
+one that is rebuilt from checked parts. A message that cannot be rebuilt is dropped, and this is logged.
 """
 
 import reprlib
@@ -21,30 +21,30 @@ from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_nam
 log = structlog.stdlib.get_logger(__name__)
 
 _DEEPEST_NESTING = 100
-# The width of the column in Celery's own table of results.
+# The width of the id column in Celery's own result table.
 _LONGEST_ID = 155
 LONGEST_TEXT = 1024
-"""Characters of a text header that is kept, and of each part of a message that is logged."""
-# Celery raises two to this power; the waits are bounded anyhow.
+"""Characters that are kept of a text header, and that are logged of each part of a message."""
+# Celery computes 2 to the power of this number before it limits the wait.
 _MOST_RETRIES = 1000
-# Not Celery's own tasks (chords, groups), which send tasks that their messages name.
+# Excludes Celery's own tasks (chords, groups), whose messages can make them send any task.
 _OUR_TASKS = "reconciler."
 _JSON = "application/json"
 _TICK = "reconciler.reconcile"
-# Celery holds a message with a later time in memory, and fetches one more from the broker for it. Only retries need
-# that, and they come within a minute.
+# If a message's time is later, Celery keeps it in memory and fetches another one from the broker. Only retries need
+# this, and they wait at most a minute.
 _LONGEST_WAIT = timedelta(minutes=2)
 _LARGEST_HELD = 1024 * 1024
 _TEXT_HEADERS = ("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin")
 _FOLLOW_UPS = ("callbacks", "errbacks", "chain", "chord")
 
 brief = reprlib.Repr()
-"""Shortens a message's parts for the log."""
+"""Shortens the parts of a message for the log."""
 brief.maxlevel, brief.maxstring, brief.maxother = 3, LONGEST_TEXT, LONGEST_TEXT
 
 
 class Unfit(Exception):
-    """A message that no task can be run from; `str()` says why, and holds nothing of the message."""
+    """A message from which no task can be run; `str()` gives the reason and quotes nothing of the message."""
 
 
 class _TooLarge(Unfit):
@@ -52,13 +52,13 @@ class _TooLarge(Unfit):
 
 
 class CheckedMessage(Message):
-    """A kombu message rebuilt from the checked parts of another, in Celery's protocol 2; it acknowledges that one.
+    """A kombu message in Celery's protocol 2, rebuilt from the checked parts of another; it acknowledges the other.
 
-    One that is too large to be read is passed to its task unread, if the task keeps what it refuses.
+    If the other is too large to be read, its start is passed to the task, provided that the task keeps refused input.
     """
 
     def __init__(self, message: Any) -> None:
-        """Raises Unfit."""
+        """Rebuild a message of kombu's. Raises Unfit."""
         if not isinstance(message.body, bytes | str | memoryview):
             raise Unfit("its body is no text")
         try:
@@ -69,7 +69,7 @@ class CheckedMessage(Message):
         packed = json.dumps(self.parts).encode()
         plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
         if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
-            # They would let a sender to this queue send to every other, with the worker's rights.
+            # Follow-up tasks would let a sender to this queue send to every queue, with the worker's rights.
             log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
         super().__init__(
             packed,
@@ -84,11 +84,11 @@ class CheckedMessage(Message):
                 message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
             ),
         )
-        # Not both in memory: its text, and what was read of it.
+        # Free the memory of the original text.
         message.body = None
 
     def ack_log_error(self, logger: Any, errors: Any, multiple: bool = False) -> None:
-        """Acknowledge it; Celery would log a lost connection without an action."""
+        """Acknowledge the message. Log a lost connection with an action, unlike Celery."""
         try:
             self.ack(multiple=multiple)
         except errors as error:
@@ -97,17 +97,17 @@ class CheckedMessage(Message):
                 action="task_result_unreported",
                 error=f"{type(error).__name__}: {first_words(error)}",
             )
-            # Celery connects again by this error.
+            # This error makes Celery connect again.
             if isinstance(error, BrokenPipeError):
                 raise
 
     def decode(self) -> Any:
-        """The checked arguments, named arguments and options, which are not read a second time."""
+        """The checked arguments, named arguments and options. They are not read a second time."""
         return self.parts
 
     @property
     def payload(self) -> Any:
-        """The same; Celery uses either."""
+        """The same as `decode()`; Celery uses both."""
         return self.parts
 
 
@@ -120,10 +120,10 @@ class _Sent:
 
 
 def _read(message: Any) -> _Sent:
-    """The parts of a message in either of Celery's protocols."""
+    """The parts of a message, in Celery's protocol 1 or 2."""
     headers, body = message.headers, _payload(message)
     if isinstance(body, dict):
-        # Protocol 1, which some libraries of other languages still use, has everything in the body.
+        # Protocol 1 has everything in the body. Some libraries of other languages still use it.
         fields = {**body, **headers}
         args, kwargs, embedded = body.get("args", []), body.get("kwargs", {}), body
     elif isinstance(body, list) and len(body) == 3:
@@ -133,17 +133,17 @@ def _read(message: Any) -> _Sent:
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embedded, dict | None):
         raise Unfit("its arguments are no list, or its named arguments or options no object")
     if "self" in kwargs:
-        # Celery passes the task itself under this name, and fails before the task can keep what was sent.
+        # Celery passes the task itself under this name, so it fails before the task can keep the input.
         raise Unfit("one of its named arguments is called self")
     return _Sent(fields=fields, args=args, kwargs=kwargs, embedded=embedded)
 
 
 def _unread(message: Any, error: _TooLarge) -> _Sent:
-    """What replaces a message that is too large to be read: its start, to be refused and kept.
+    """The replacement for a message that is too large to be read: its start, for the task to refuse and keep.
 
-    Raises Unfit where that task keeps nothing.
+    Raises Unfit if its task does not keep refused input.
     """
-    # In protocol 1 the task's name is in the body, which is not read.
+    # In protocol 1 the task's name is in the body, which is not read; such a message is dropped.
     name, body = message.headers.get("task"), message.body
     if not is_name(name, _LONGEST_ID) or not name.startswith(_OUR_TASKS) or name == _TICK:
         raise error
@@ -152,7 +152,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
     text = (start if isinstance(start, str) else str(start, "utf-8", "replace"))[:MOST_KEPT]
     faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
     if len(text) == MOST_KEPT:
-        # A packed body is unpacked up to the limit, and no further.
+        # This size is a lower bound, since a packed body is unpacked only up to the limit.
         faults.append(shortened(len(body)))
     log.error(
         "a message was refused unread: its start is kept with the refused orders",
@@ -167,7 +167,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
 
 def _payload(message: Any) -> object:
     if message.content_type == _JSON:
-        # Not left to kombu, whose error would keep all that was decoded.
+        # Checked before kombu decodes it: kombu's error would keep all decoded content.
         try:
             check_body(message.body)
         except Oversized as error:
@@ -186,7 +186,10 @@ def _payload(message: Any) -> object:
 
 
 def _is_nested_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested deeper: pickling them for a process would exceed its recursion limit."""
+    """Whether lists and objects are nested deeper than `levels`.
+
+    Pickling them for a pool process would then exceed the recursion limit.
+    """
     level = [value]
     for _ in range(levels):
         held = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, list | dict))
@@ -207,7 +210,7 @@ def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, ob
         "lang": "py",
         "task": name,
         "id": task_id,
-        # No time limits: one would kill the process, and the passes that run in it.
+        # Time limits are left out: one would kill the process, and the passes that run in it.
         "retries": retries,
         "eta": _soon(_time(fields.get("eta"))) if retries and may_wait else None,
         "expires": _iso(_time(fields.get("expires"))),
@@ -217,9 +220,9 @@ def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, ob
 
 
 def _time(value: Any) -> datetime | None:
-    """A time in UTC; None where it cannot be read, or is so far off that a change of time zones may leave the calendar.
+    """A time in UTC; None if it is unreadable, or so extreme that a change of its time zone may leave the calendar.
 
-    The message is not refused for that: its order matters more than its time.
+    Such a message is not refused: its order matters more than its time.
     """
     try:
         time = datetime.fromisoformat(value)
@@ -230,7 +233,7 @@ def _time(value: Any) -> datetime | None:
 
 
 def _soon(eta: datetime | None) -> str | None:
-    """When to run a retry: None (now) for a time in the past; not later than the longest wait."""
+    """The time to run a retry, at most `_LONGEST_WAIT` from now; None (now) if it is in the past."""
     now = datetime.now(UTC)
     return None if eta is None or eta <= now else _iso(min(eta, now + _LONGEST_WAIT))
 
@@ -240,5 +243,5 @@ def _iso(time: datetime | None) -> str | None:
 
 
 def _only(fields: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
-    """The named fields, where they have the named type."""
+    """The named fields that have the named type."""
     return {key: fields[key] for key, kind in kinds.items() if isinstance(fields.get(key), kind)}

@@ -1,7 +1,7 @@
 """The settings, from the environment and from `.env` in the working directory.
 
-Nothing is read at import. `load_settings()` reads once, at start; `Settings(...)` takes keyword arguments and reads
-neither the environment nor `.env`. `.env.example` says what each setting is for.
+Nothing is read at import. `load_settings()` reads the settings once, at start. `Settings(...)` takes keyword arguments
+and reads neither the environment nor `.env`. `.env.example` explains each setting.
 """
 
 from worker.settings.accounts import DEFAULT_ACCOUNT, AccountsFile

@@ -1,7 +1,8 @@
-"""The accounts at the platform: the credentials' form, and the file that names them.
+"""Check the credentials of accounts at the platform, and read the file of accounts.
 
-Faults are raised as in `worker.settings.addresses`: a `Fault`, each of whose sentences completes "RECONCILER_... " and
-holds no value of a credential.
+Errors are `Fault`s, as in `worker.settings.addresses`. Each sentence is worded to follow "RECONCILER_... " and quotes
+no
+credential.
 """
 
 import re
@@ -23,7 +24,7 @@ from worker.settings import notify
 from worker.settings.addresses import of_form
 
 DEFAULT_ACCOUNT = "default"
-"""The name of the account that is configured by variables, and of an order that names none."""
+"""The account that is configured by variables. It is also the account of an order that names none."""
 
 SID_RULE = _("1 to 64 ASCII letters, digits, dots, dashes and underscores")
 TOKEN_RULE = _("1 to 256 printable ASCII characters, no white space")
@@ -37,13 +38,13 @@ FILE_RULE = _(
     ID_RULE,
 )
 
-# The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
-# request's meaning. Those that the platform issues are 32 letters and digits.
+# The SID is in the URL's path and before the `|` of the Authorization header. Other characters would change the meaning
+# of the request. The platform issues SIDs of 32 letters and digits.
 _SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
-# Each of them may stand in a file of its own instead, which `NAME_file` names. What stands in for a secret that cannot
-# be had passes every check: the faults stop all the same.
+# Settings whose value may be in a separate file, named by `NAME_file`. If that file cannot be read, the value here
+# replaces the secret: it passes every check, so that only the file's fault is reported.
 _STAND_INS = {"auth_token": "-", "callback_token": "-" * 24, **notify.SECRET_KEYS}
 
 
@@ -53,19 +54,19 @@ class AccountsFile:
 
     path: Path
     accounts: Mapping[str, Credentials]
-    """In the file's order; may be empty."""
+    """The accounts by name, in the file's order; may be empty."""
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    """Where the notifications of these accounts go; those that are notified of nothing are missing."""
+    """The destinations of notifications, by account. An account without notifications is missing."""
     callback_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    """The tokens of those accounts whose callbacks come in over HTTP."""
+    """The tokens of each account whose callbacks come in over HTTP."""
     failed_amounts: Mapping[str, FailedAmount] = field(default_factory=dict)
-    """What an amount beside a failure means, of those accounts that say so."""
+    """The meaning of an amount in a failed result, for each account whose table gives it."""
     warnings: tuple[Sentence, ...] = ()
-    """What a person should know; the file can be used."""
+    """Warnings about the file. It is usable nevertheless."""
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
-        """Read a file. Raises `Fault` if it cannot be read, and `Faults` if entries are wrong."""
+        """Read a file. Raises `Fault` if it is unreadable, and `Faults` if entries are wrong."""
         try:
             tables = read_toml(path)
         except Fault as fault:
@@ -100,30 +101,30 @@ class AccountsFile:
 
 
 def account_sid(text: str) -> str:
-    """An account SID. Raises `Fault`."""
+    """Check an account SID, and return it. Raises `Fault`."""
     return of_form(_SID, text)
 
 
 def auth_token(text: str) -> str:
-    """An auth token. Raises `Fault`."""
+    """Check an auth token, and return it. Raises `Fault`."""
     return of_form(_TOKEN, text)
 
 
 def callback_tokens(text: str) -> str:
-    """The tokens of callbacks, as they are given. Raises `Fault`."""
+    """Check the tokens of callbacks, and return them unchanged. Raises `Fault`."""
     read_tokens(text)
     return text
 
 
 def app_id(text: str) -> str:
-    """An application's id. Raises `Fault`."""
+    """Check an application's id, and return it. Raises `Fault`."""
     if fault := bare_id_fault(text):
         raise Fault("%(why)s", fault)
     return text
 
 
 def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
-    """The account that these settings configure, by its name; empty where one of the three is missing."""
+    """The account that variables configure, by its name; empty if one of its three settings is missing."""
     sid, token, app_id = (fields.get(name) for name in ("account_sid", "auth_token", "app_id"))
     if sid is None or token is None or app_id is None:
         return {}
@@ -132,9 +133,9 @@ def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
 
 
 def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
-    """A fault for each account that has the SID and the app id of one before it.
+    """A fault for each account that has the same SID and app id as an account before it.
 
-    A callback names its application only, and would match both.
+    A callback names only its application, so it would match both accounts.
     """
     seen: dict[tuple[str, str], str] = {}
     for name, credentials in accounts.items():
@@ -148,19 +149,22 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
 
 
 def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentence]:
-    """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
+    """A warning if every user can read a file with secrets. Raises OSError if there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
         said = _("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
         yield _("%(what)s: %(do)s", said, _("chmod 600 %(path)s", path))
 
 
 def secret_mode_warnings(path: Path) -> Iterator[Sentence]:
-    """The same of a file that holds one secret."""
+    """A warning if every user can read a file that contains a secret. Raises OSError if there is no file."""
     return mode_warnings(path, _("a secret"))
 
 
 def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
-    """Put what stands in files of its own in place of the names of these; a relative path counts from the folder."""
+    """Replace the names of secret files in a table by the secrets from these files.
+
+    Relative paths start at `folder`, also that of `notify_ca_file`.
+    """
     secrets = read_secret_files(table, _STAND_INS, folder)
     for key in _STAND_INS:
         table.pop(f"{key}{SUFFIX}", None)
@@ -187,7 +191,7 @@ def _table_faults(name: str, table: object) -> Iterator[Sentence]:
 
 
 def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]:
-    """Each key that is wrong, with why."""
+    """Each key whose value is wrong, and the reason."""
     given: dict[str, object] = {}
     for key, check in _CHECKS.items():
         value = table.get(key, _ABSENT.get(key))

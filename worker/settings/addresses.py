@@ -1,8 +1,7 @@
-"""The settings that are URLs: checked, and normalised to the form that the rest of the program expects.
+"""Check the settings that are URLs, and normalise them to the form that the rest of the program expects.
 
-Every function takes the text of a setting, returns it normalised, and raises ValueError. The message of the error
-completes the sentence "RECONCILER_... "; it never repeats any part of the URL, since a password may stand anywhere in a
-URL that was written wrongly.
+The functions for settings take the text of a setting and return it normalised. Errors are ValueErrors, worded to follow
+"RECONCILER_... ". They never quote any part of the URL, because a password may be anywhere in a malformed URL.
 """
 
 import re
@@ -24,7 +23,8 @@ PLATFORM_RULE = _(
     "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
 )
 
-# The drivers that this project installs. psycopg2 or mysqlclient behind the same names would behave differently.
+# The drivers that this project installs. Other drivers for the same databases (psycopg2, mysqlclient) would behave
+# differently.
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
@@ -38,7 +38,8 @@ _DRIVERS = {
 _BROKERS = frozenset({"redis", "rediss", "redis+socket", "amqp", "amqps"})
 _RESULT_BACKENDS = frozenset({"redis", "rediss", "redis+socket", "rpc"})
 
-# As SQLAlchemy, which only worker/database may import, reads a URL: a password may hold anything but an `@`.
+# Matches URLs as SQLAlchemy reads them: a password may contain anything except `@`. SQLAlchemy itself may be imported
+# only in worker/database.
 _DATABASE_URL = re.compile(
     r"(?P<scheme>[a-z0-9+]+)://(?:[^:/@]*(?::[^@]*)?@)?(?:\[[^\]/?]+\]|[^/:?@\[\]]*)(?::[0-9]+)?"
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
@@ -52,7 +53,7 @@ _LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
 def database_url(text: str) -> str:
-    """A SQLAlchemy URL with its driver named: psycopg 3, PyMySQL (always utf8mb4) or SQLite's own."""
+    """The SQLAlchemy URL that names its driver: psycopg 3, PyMySQL (always utf8mb4) or SQLite's own."""
     parts = _DATABASE_URL.fullmatch(text)
     if parts is None or _CONTROLS.search(text):
         raise Fault("is not a database URL")
@@ -69,7 +70,7 @@ def database_url(text: str) -> str:
 
 
 def broker_url(text: str) -> str:
-    """A broker's URL, or several joined by semicolons, which kombu tries in turn."""
+    """The URL of a broker, or several joined by semicolons; kombu tries them one after the other."""
     for part in _NEXT_URL.split(text):
         if split_url(part).scheme not in _BROKERS:
             raise Fault("names a broker that is not supported")
@@ -77,7 +78,7 @@ def broker_url(text: str) -> str:
 
 
 def result_backend(text: str) -> str:
-    """A Celery result backend's URL."""
+    """The URL of a Celery result backend."""
     if split_url(text).scheme not in _RESULT_BACKENDS:
         raise Fault("names a result backend that is not supported")
     return text
@@ -94,7 +95,7 @@ def platform_url(text: str) -> str:
 
 
 def http_parts(text: str) -> SplitResult:
-    """The parts of an http or https URL that names a host, and neither a user nor a password. Raises `Fault`."""
+    """The parts of an http or https URL with a host, and without user and password. Raises `Fault`."""
     parts = split_url(text)
     if parts.scheme not in {"http", "https"}:
         raise Fault("is neither an http nor an https URL")
@@ -106,7 +107,7 @@ def http_parts(text: str) -> SplitResult:
 
 
 def of_form(form: re.Pattern[str], text: str) -> str:
-    """A text that has this form."""
+    """Check that a text has this form, and return it. Raises `Fault`."""
     if not form.fullmatch(text):
         fault = _("has characters that are not accepted, or too many") if text else _("is empty")
         raise Fault("%(why)s", fault)
@@ -114,10 +115,10 @@ def of_form(form: re.Pattern[str], text: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine beyond doubt: `localhost`, 127.0.0.0/8 or ::1.
+    """Whether a URL's host is certainly this machine: `localhost`, 127.0.0.0/8 or ::1.
 
-    Other spellings (`127.1`, a name that resolves to loopback today) count as outside: a mistake in that direction
-    refuses a start, one in the other breaks the platform's limit.
+    Other spellings (`127.1`, or a name that resolves to loopback today) count as another machine. If that is wrong, a
+    program refuses to start; the opposite mistake would break the platform's limit.
     """
     host = urlsplit(url).hostname or ""
     if host == "localhost":
@@ -130,7 +131,7 @@ def is_loopback(url: str) -> bool:
 
 
 def passwords(url: str) -> Iterator[str]:
-    """Each password in a URL (or several joined by semicolons), as written and percent-decoded."""
+    """Each password in a URL, or in several joined by semicolons: as written, and percent-decoded."""
     for part in _NEXT_URL.split(url):
         found = _PASSWORD.match(part)
         if found and found[1]:
@@ -139,13 +140,13 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def split_url(text: str) -> SplitResult:
-    """The parts of a text that is a URL of printable ASCII. Raises `Fault`."""
-    # urlsplit drops line ends and tabs without an error: the checked text would differ from the one that is used.
+    """The parts of a URL of printable ASCII. Raises `Fault` for any other text."""
+    # urlsplit silently drops line ends and tabs, so it would check another text than the one that is used.
     if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
         raise Fault("contains white space or a character that does not belong in a URL")
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises ValueError where the port is no number
+        _ = parts.port  # raises ValueError if the port is not a number
     except ValueError:
         raise Fault("is not a URL") from None
     if "://" not in text:
@@ -154,13 +155,13 @@ def split_url(text: str) -> SplitResult:
 
 
 def _is_host(name: str | None) -> bool:
-    """Whether a text, as a URL names it, can be a host: a name, or an address of either family."""
+    """Whether the host part of a URL is valid: a name, an IPv4 or an IPv6 address."""
     return bool(name) and bool(_HOST_NAME.fullmatch(name or "") or _is_ipv6(name or ""))
 
 
 def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:
     if name in {"", ":memory:"} or name.startswith("file::memory:") or "memory" in query.get("mode", []):
-        # Every process would have a database of its own, and a restart would lose when the last query was sent.
+        # Each process would have its own database, and a restart would lose the time of the last query.
         raise Fault("is a database in memory, which no two processes share and which is lost with its process")
 
 

@@ -1,4 +1,4 @@
-"""The types and validators of the settings' fields, and the error that tells their faults."""
+"""The types and validators of the settings' fields, and the error for wrong settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +15,9 @@ from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
 SHORTEST_SECONDS = 0.05
-"""Short enough for a test with scaled windows, long enough that beat and database keep up."""
+"""Short enough for a test with scaled windows, and long enough for beat and the database to keep up."""
 LONGEST_SECONDS = 31_536_000
-"""A year. Beyond it dates overflow in one database or another."""
+"""A year. With longer times, dates overflow in some database."""
 
 Seconds = Annotated[
     float,
@@ -32,7 +32,7 @@ ZONE_RULE = _("an IANA time zone's name, such as Asia/Shanghai")
 
 
 class SettingsError(Faults):
-    """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
+    """The settings cannot be used. `str()` is a message for people, with a line for each fault and without secrets."""
 
 
 def _upper(value: object) -> object:
@@ -46,7 +46,7 @@ def _lower(value: object) -> object:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` alone is a directory of the database
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder of the time zone database
         raise Fault("is not a known time zone") from None
     return value
 
@@ -56,22 +56,22 @@ def _file(value: object) -> object:
 
 
 def _secretly(check: Callable[[str], str]) -> AfterValidator:
-    """A validator that applies `check` to a secret's text and wraps what it returns again."""
+    """A validator that applies `check` to a secret's text and returns the result as a secret."""
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
 def unset(rule: Sentence) -> Any:
-    """The default of a setting that may be left out, with what is accepted."""
+    """The field of an optional setting. `rule` tells the accepted values."""
     return Field(default=None, description=rule)
 
 
 def flag() -> Any:
-    """The default of a switch."""
+    """The field of a switch, which is off by default."""
     return Field(default=False, description=_("true or false"))
 
 
 def whole(default: int, least: int, most: int) -> Any:
-    """The default of a number without fractions, and its range."""
+    """The field of a whole number, with its default and range."""
     rule = _("a whole number from %(least)s to %(most)s", least, most)
     return Field(default=default, ge=least, le=most, description=rule)
 
@@ -82,7 +82,7 @@ MeaningOfAmount = Annotated[FailedAmount, BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 Language = Annotated[Literal["en", "zh"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
-# A dump of the settings names the file: its content would show the tokens.
+# A dump of the settings shows only the file's path: the content includes tokens.
 NamedAccounts = Annotated[AccountsFile, BeforeValidator(_file), PlainSerializer(lambda file: str(file.path))]
 DatabaseUrl = Annotated[SecretStr, _secretly(addresses.database_url)]
 BrokerUrl = Annotated[SecretStr, _secretly(addresses.broker_url)]

@@ -1,4 +1,4 @@
-"""What the settings are: their names, defaults and accepted ranges."""
+"""The settings: their names, defaults and accepted ranges."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,10 +55,10 @@ _TRIO = _("RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID")
 
 
 class Settings(BaseSettings):
-    """Every setting, checked. A field's description is the accepted range, which a fault's message shows.
+    """All settings, checked. A field's description is the accepted range, which is shown in the message of a fault.
 
-    URLs that may hold a password are `SecretStr`; the properties `database_dsn`, `broker_dsn` and `result_dsn` give
-    their text. Raises pydantic's ValidationError, which hides all values, where an argument is wrong.
+    URLs that may contain a password are `SecretStr`. The properties `database_dsn`, `broker_dsn` and `result_dsn` give
+    their text. Raises pydantic's ValidationError, which hides all values, if an argument is wrong.
     """
 
     model_config = SettingsConfigDict(
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     broker_url: BrokerUrl = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description=addresses.BROKER_RULE)
     result_backend: ResultBackend | None = unset(addresses.RESULT_RULE)
 
-    # Before the window, whose least value depends on it: pydantic checks fields in this order.
+    # This field stands before the query window, whose minimum depends on it: pydantic checks fields in this order.
     platform_url: PlatformUrl = Field(default="http://api.ytx.net", description=addresses.PLATFORM_RULE)
     platform_version: str = Field(
         default="201512",
@@ -88,13 +88,13 @@ class Settings(BaseSettings):
 
     failed_amount: MeaningOfAmount = Field(default=FailedAmount.CHARGED, description=account_rules.FAILED_AMOUNT_RULE)
 
-    # Before the file, whose accounts must differ from the one made of these three.
+    # Before the accounts file: its accounts must differ from the account of these three settings.
     account_sid: AccountSid | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.SID_RULE, _TRIO))
     auth_token: AuthToken | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.TOKEN_RULE, _TRIO))
     app_id: AppId | None = unset(_("%(rule)s; all of %(names)s, or none", ID_RULE, _TRIO))
     accounts_file: NamedAccounts | None = unset(account_rules.FILE_RULE)
 
-    # Of the account of these three alone. Each is checked against those before it.
+    # Only for the account of those three settings, except notify_keep_days. Each field is checked against those before.
     notify_allow_http: bool = flag()
     notify_url: WebhookUrl | None = unset(notify.URL_RULE)
     notify_secret: WebhookSecret | None = unset(notify.SECRET_RULE)
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     notify_ca_file: CaFile | None = unset(_("a file of one or more certificates in PEM form"))
     notify_keep_days: int = whole(7, 1, 3650)
 
-    # Of the same account alone.
+    # The token is only for the same account. The other settings apply to all accounts.
     callback_token: CallbackToken | None = unset(TOKEN_RULE)
     callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description=_("settle or check"))
     callback_allow: Networks | None = unset(ADDRESS_RULE)
@@ -138,14 +138,15 @@ class Settings(BaseSettings):
 
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
 
-    # Plain arguments, which the fields check: a type checker would require SecretStr where text will do.
+    # Accepts values of any type, since the fields check them. Otherwise a type checker would require SecretStr,
+    # although plain text works.
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
 
     @field_validator("auth_token", "app_id")
     @classmethod
     def _three_or_none(cls, value: Any, info: ValidationInfo) -> Any:
-        # A SID that is itself wrong is absent from `data`, and has its own line in the message.
+        # If the SID itself is wrong, it is missing in `data`, and the message has a line for it.
         if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
             sid = f"{PREFIX}ACCOUNT_SID"
             if value is None:
@@ -185,7 +186,7 @@ class Settings(BaseSettings):
     @field_validator("query_window_seconds")
     @classmethod
     def _no_short_window_outside(cls, value: float, info: ValidationInfo) -> float:
-        # A window scaled down for a test must never reach the real platform, which allows one query a minute.
+        # A test's shortened window must never be used with the real platform, which allows one query a minute.
         url = info.data.get("platform_url")
         if value < _LIMIT_WINDOW_SECONDS and url is not None and not addresses.is_loopback(url):
             raise Fault(
@@ -198,22 +199,22 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keyword arguments only: a test's settings must not depend on the machine it runs on."""
+        """Read keyword arguments only, so that a test's settings do not depend on its machine."""
         return (sources["init_settings"],)
 
     @property
     def database_dsn(self) -> str:
-        """The database's URL in plain text, its driver named. It may hold a password."""
+        """The database's URL in plain text, including the driver's name. It may contain a password."""
         return self.database_url.get_secret_value()
 
     @property
     def broker_dsn(self) -> str:
-        """The broker's URL in plain text. It may hold a password."""
+        """The broker's URL in plain text. It may contain a password."""
         return self.broker_url.get_secret_value()
 
     @property
     def result_dsn(self) -> str | None:
-        """The result backend's URL in plain text, or None where callers get no answers. It may hold a password."""
+        """The result backend's URL in plain text; None if callers get no answers. It may contain a password."""
         return self.result_backend.get_secret_value() if self.result_backend is not None else None
 
     @property
@@ -223,12 +224,12 @@ class Settings(BaseSettings):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone in which the command line shows times to people."""
+        """The time zone in which people see times."""
         return ZoneInfo(self.timezone)
 
     @property
     def accounts(self) -> Mapping[str, Credentials]:
-        """Every configured account by its name: `default` first, then in the file's order. May be empty."""
+        """The configured accounts by name: `default` first, then the accounts file's in its order. May be empty."""
         return MappingProxyType({**account_rules.default_account(dict(self)), **self._named.accounts})
 
     @property
@@ -236,19 +237,19 @@ class Settings(BaseSettings):
         return self.accounts_file or _NO_FILE
 
     def require_accounts(self) -> Mapping[str, Credentials]:
-        """`accounts`, for a program that needs one. Raises SettingsError where there is none."""
+        """`accounts`, for a program that needs at least one. Raises SettingsError if there is none."""
         if not self.accounts:
             remedy = _("set %(names)s, or RECONCILER_ACCOUNTS_FILE%(hint)s", _TRIO, self._hint())
             raise SettingsError([_("%(what)s: %(do)s", _("no account is configured"), remedy)])
         return self.accounts
 
     def _hint(self) -> str:
-        """What a person may have overlooked if no account is configured."""
+        """A hint for a person who has configured no account; empty if there is none."""
         return ""
 
     @property
     def endpoints(self) -> Mapping[str, EndpointSettings]:
-        """Where notifications go, by account; only accounts that are to be notified. May be empty."""
+        """The destination of notifications, by account. An account without notifications is missing."""
         own = notify.endpoint_of(account_rules.DEFAULT_ACCOUNT, {name: _plain(value) for name, value in self})
         return MappingProxyType({**({own.account: own} if own is not None else {}), **self._named.endpoints})
 
@@ -261,18 +262,21 @@ class Settings(BaseSettings):
 
     @property
     def echoing_accounts(self) -> frozenset[str]:
-        """The accounts whose platform repeats the price of a failed order: by their own table, else by the variable."""
+        """The accounts whose platform repeats the price of a failed order.
+
+        An account's own table decides; without an entry there, `failed_amount` does.
+        """
         own = self._named.failed_amounts
         return frozenset(name for name in self.accounts if own.get(name, self.failed_amount) is FailedAmount.ECHOED)
 
     @property
     def metrics_tokens(self) -> tuple[str, ...]:
-        """The tokens by which `/metrics` and `/healthz` may be read; empty where there is none."""
+        """The tokens that permit reading `/metrics` and `/healthz`; may be empty."""
         return () if self.metrics_token is None else read_tokens(self.metrics_token.get_secret_value())
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that no log may show: each account's tokens, the passwords inside the URLs, and those of endpoints."""
+        """Texts that no log may show: all tokens, the passwords in URLs, and the secrets of endpoints."""
         tokens = [credentials.auth_token for credentials in self.accounts.values()]
         tokens += [token for some in self.callback_tokens.values() for token in some]
         tokens += self.metrics_tokens
@@ -283,11 +287,11 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[Sentence, ...]:
-        """What a person should know at start; the program can run. A line each, without secrets."""
+        """Warnings for people at start, one line each, without secrets. The program can run."""
         return (*self._warnings, *self._named.warnings)
 
     def with_warnings(self, warnings: tuple[Sentence, ...]) -> Self:
-        """A copy with these warnings, such as unknown variables, before its own."""
+        """A copy that has these warnings, such as unknown variables, in addition to those of the accounts file."""
         copy = self.model_copy()
         copy._warnings = warnings  # noqa: SLF001  # a copy of this very object
         return copy

@@ -1,8 +1,8 @@
-"""Where an account's notifications go: the same settings as variables of the account `default`, and as keys of a table
-in the file of accounts.
+"""Check the settings for an account's notifications.
 
-Faults are raised as in `worker.settings.addresses`: a `Fault` that completes the sentence "RECONCILER_... ", and
-shows no part of a URL or a secret.
+They are variables for the account `default`, and keys of a table in the accounts file for the others. Errors are
+`Fault`s, as in `worker.settings.addresses`: worded to follow "RECONCILER_... ", and without any part of a URL or a
+secret.
 """
 
 import base64
@@ -33,21 +33,21 @@ SECRET_KEYS: Mapping[str, str] = {
     "notify_secret": "whsec_" + base64.b64encode(bytes(24)).decode(),
     "notify_broker_url": "redis://stand.in",
 }
-"""Those that may stand in a file of their own, each with a value that passes the checks."""
+"""The settings whose value may be in a separate file. Each has a placeholder that passes the checks."""
 OUR_PREFIX = "reconciler."
-"""What the worker's own tasks and queues begin with."""
+"""The common start of the names of the worker's own tasks and queues."""
 DEFAULT_QUEUE = "celery"
-"""Celery's own."""
+"""Celery's own default queue."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _SECRET = "whsec_"
 _FEWEST_BYTES, _MOST_BYTES = 24, 64
-# A shorter path of a URL may be a word that logs need.
+# A shorter path of a URL is not hidden by itself: it may be a word that logs need.
 _LONG_PATH = 16
 
 
 def webhook_url(text: str) -> str:
-    """An http or https URL of a receiver. Raises `Fault`."""
+    """Check a receiver's http or https URL, and return it. Raises `Fault`."""
     addresses.http_parts(text)
     if "#" in text:
         raise Fault("holds a fragment")
@@ -55,7 +55,7 @@ def webhook_url(text: str) -> str:
 
 
 def webhook_secret(text: str) -> str:
-    """One or two secrets, with one blank between them. Raises `Fault`."""
+    """Check one or two secrets, and return them with one blank between them. Raises `Fault`."""
     words = text.split()
     if len(words) not in (1, 2):
         raise Fault("is neither one secret nor two with a blank between them")
@@ -74,14 +74,14 @@ def webhook_secret(text: str) -> str:
 
 
 def task_name(text: str) -> str:
-    """A task's or a queue's name. Raises `Fault`."""
+    """Check the name of a task or a queue, and return it. Raises `Fault`."""
     if text.startswith(OUR_PREFIX):
         raise Fault("begins with %(start)s, as the worker's own do", OUR_PREFIX)
     return addresses.of_form(_NAME, text)
 
 
 def event_types(text: str) -> str:
-    """Types of events, joined by commas without blanks. Raises `Fault`."""
+    """Check types of events, and return them joined by commas without blanks. Raises `Fault`."""
     words = [word.strip() for word in text.split(",")]
     if not set(words) <= set(EventType):
         raise Fault("names an event that there is not")
@@ -89,17 +89,17 @@ def event_types(text: str) -> str:
 
 
 def ca_file(path: str) -> str:
-    """A file of certificates. Raises `Fault`."""
+    """Check a file of certificates, and return its path. Raises `Fault`."""
     if fault := authorities_fault(path):
         raise Fault("%(why)s", fault)
     return path
 
 
 def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str], str]) -> Sentence | None:
-    """Why a setting does not go with those before it, or None where it does.
+    """The reason why a setting conflicts with those before it; None if it does not.
 
-    `given` holds the plain values of this one and of those before it; one that is wrong by itself is missing.
-    `shown` is what a person calls a key.
+    `given` has the plain values of this setting and of those before it. A setting that is wrong by itself is missing.
+    `shown` returns the name of a key for people.
     """
     to_url, to_task = given.get("notify_url"), given.get("notify_task")
     is_set = bool(given.get(key))
@@ -125,7 +125,7 @@ def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str],
 
 
 def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | None:
-    """An account's endpoint out of checked values; None where it has none."""
+    """An account's endpoint, from checked values; None if it has none."""
     wanted = values.get("notify_events")
     types = tuple(EventType(word) for word in event_types(wanted).split(",")) if wanted else ()
     if to_url := values.get("notify_url"):
@@ -147,7 +147,7 @@ def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | N
 
 
 def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
-    """What no log may show of an endpoint: secrets, passwords, and a URL that has more than a host."""
+    """The texts of an endpoint that no log may show: secrets, passwords, and a URL with more than a host."""
     target = endpoint.target
     if isinstance(target, CeleryTask):
         yield from addresses.passwords(target.broker_url or "")
@@ -178,7 +178,7 @@ CHECKS: Mapping[str, Callable[[Any], object]] = {
     "notify_events": event_types,
     "notify_ca_file": ca_file,
 }
-"""The settings of an endpoint, as keys of a table, in the order in which they are checked."""
+"""The settings of an endpoint, by their keys in a table, with their checks. The order is that of checking."""
 
 
 def _is_open(text: str) -> bool:

@@ -1,6 +1,6 @@
-"""Reads the settings at start, and reports what is wrong with them.
+"""Read the settings at start, and report their faults.
 
-A message adds a hint where its program may run in the wrong folder: one without the `.env` that was meant.
+A message has a hint if the program may run in the wrong folder, without the intended `.env`.
 """
 
 import os
@@ -27,19 +27,19 @@ from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
 
-# Variables of the test suite and the simulated platform, which a worker does not read.
+# Variables of the test suite and the simulated platform. A worker does not read them.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
 
-# As POSIX has it, the first that is set and not empty says which language messages have.
+# By POSIX, the first of these that is set and not empty gives the language of messages.
 _LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
-# A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
+# A password may be anywhere in a malformed URL. A token may be in the wrong one of an account's three settings.
 _NEVER_SHOWN_EITHER = frozenset({"platform_url", "account_sid", "app_id"})
 _LONGEST_SHOWN = 60
 
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
-# Pydantic's kinds of fault, in words that complete "RECONCILER_... ".
+# Pydantic's kinds of faults, in words that follow "RECONCILER_... ".
 _WORDS = {
     "greater_than_equal": _("is too small"),
     "less_than_equal": _("is too large"),
@@ -56,7 +56,7 @@ _WORDS = {
 
 
 class _FromEnvironment(Settings):
-    """The same settings, read from outside. Other programs' variables in a shared `.env` are ignored."""
+    """The settings, read from the environment and `.env`. Other programs' variables in a shared `.env` are ignored."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -67,9 +67,9 @@ class _FromEnvironment(Settings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then `.env`: what an operator sets for one run wins over what stands in a file.
+        """Read the environment before `.env`: a variable that an operator sets for one run wins over the file.
 
-        A secret from a file of its own stands in neither.
+        Keyword arguments come first: they are the secrets that have been read from their own files.
         """
         return (sources["init_settings"], sources["env_settings"], sources["dotenv_settings"])
 
@@ -82,12 +82,12 @@ def _holds_secret(annotation: object) -> bool:
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if _holds_secret(field.annotation))
-"""The settings that may hold a secret: each may come from a file that RECONCILER_..._FILE names."""
+"""The settings that may contain a secret. Each may come from a file that RECONCILER_..._FILE names."""
 
 VARIABLES = tuple(
     f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *(f"{name}{SUFFIX}" for name in SECRETS))
 )
-"""Every variable that is read."""
+"""All variables that are read."""
 
 _NEVER_SHOWN = _NEVER_SHOWN_EITHER | frozenset(SECRETS)
 
@@ -95,8 +95,8 @@ _NEVER_SHOWN = _NEVER_SHOWN_EITHER | frozenset(SECRETS)
 def load_settings(env_file: str | Path | None = ".env") -> Settings:
     """Read and check the settings.
 
-    `env_file` is read where it exists; the environment wins over it, and an empty variable counts as not set.
-    Raises SettingsError, with all faults in its one message.
+    `env_file` is read if it exists. The environment wins over it. An empty variable counts as not set. Raises
+    SettingsError, whose message lists all faults.
     """
     secrets = SecretFiles(values={}, faults={}, paths=())
     try:
@@ -113,12 +113,12 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
         if not faults:
             modes = (line for path in secrets.paths for line in secret_mode_warnings(path))
             return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file), *modes))
-    # Raised out here so that no traceback carries the original error, which holds the values, along.
+    # Raised outside of `except`, so that its traceback does not include the original error, which contains the values.
     raise SettingsError(faults)
 
 
 def language(env_file: str | Path | None = ".env") -> str:
-    """The language of who reads the command line, `zh` or `en`, whatever is wrong with the other settings."""
+    """The language of the command line, `zh` or `en`. Works even if other settings are wrong."""
     try:
         in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
     except (OSError, UnicodeDecodeError):
@@ -128,14 +128,14 @@ def language(env_file: str | Path | None = ".env") -> str:
 
 
 def hint_on_folder() -> str:
-    """Beside the lack of a setting; empty where there is an `.env`."""
+    """The hint for a missing setting; empty if there is an `.env`."""
     if Path(".env").exists():
         return ""
     return _(" (there is no .env in %(folder)s; if you have one, call the command in its folder)", _folder())
 
 
 def hint_on_default(settings: Settings, name: str) -> str:
-    """Beside the value of `database_url` or `broker_url`; empty where it was set, or could have been in an `.env`."""
+    """The hint for the value of `database_url` or `broker_url`; empty if it was set or if there is an `.env`."""
     if name in settings.model_fields_set or Path(".env").exists():
         return ""
     return _(
@@ -148,7 +148,7 @@ def hint_on_default(settings: Settings, name: str) -> str:
 
 
 def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables of the environment and of `.env`, as they are read, without their prefix; none that is empty."""
+    """The non-empty variables of the environment and of `.env`, without their prefix. The environment wins."""
     both = {**in_file, **EnvSettingsSource(_FromEnvironment).env_vars}
     return {name.lower().removeprefix(PREFIX.lower()): value for name, value in both.items() if value}
 
@@ -159,7 +159,7 @@ def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Itera
     for detail in details:
         field = str(detail["loc"][0])
         if field in of_files:
-            # That the setting is not set, which it would be by the file.
+            # This fault says that the setting is not set. The fault of its file is reported below.
             continue
         yield from _lines_of(detail, field, from_file=field in secrets.values)
     for field, fault in of_files.items():
@@ -199,7 +199,7 @@ def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
             said = _("%(name)s is set, but there is no such setting", name)
-            # Without the prefix, which would make any two of them similar.
+            # Compared without the prefix, which would make all of them similar.
             close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in VARIABLES], n=1)
             remedy = _("did you mean %(other)s?", f"{PREFIX}{close[0]}") if close else None
             yield said if remedy is None else _("%(what)s; %(do)s", said, remedy)

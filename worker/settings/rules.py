@@ -1,4 +1,4 @@
-"""What decisions take from the settings: rules, accounts, slots and thresholds."""
+"""Derive rules, accounts, slots and thresholds from the settings, for decisions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def app_ids_of(settings: Settings) -> Mapping[str, str]:
-    """The configured accounts, with the app id of each."""
+    """The app id of each configured account."""
     return MappingProxyType({name: account.app_id for name, account in settings.accounts.items()})
 
 
 def sids_of(settings: Settings) -> Mapping[str, str]:
-    """The configured accounts, with the account SID of each."""
+    """The account SID of each configured account."""
     return MappingProxyType({name: account.account_sid for name, account in settings.accounts.items()})
 
 
 def digest_of_credentials(settings: Settings) -> str:
-    """16 characters that tell the credentials of all accounts from others."""
+    """A digest of all accounts' credentials, 16 characters long."""
     lines = (
         f"{name}\n{one.account_sid}\n{one.auth_token}\n{one.app_id}" for name, one in sorted(settings.accounts.items())
     )
@@ -43,7 +43,7 @@ def digest_of_credentials(settings: Settings) -> str:
 
 
 def accounts_by_sid(settings: Settings) -> dict[str, list[str]]:
-    """The names of the configured accounts that share each account SID."""
+    """The names of the configured accounts, by their account SID."""
     names: dict[str, list[str]] = {}
     for name, sid in sids_of(settings).items():
         names.setdefault(sid, []).append(name)
@@ -51,7 +51,7 @@ def accounts_by_sid(settings: Settings) -> dict[str, list[str]]:
 
 
 def slots_of(settings: Settings) -> list[SlotKey]:
-    """The slots of every account SID: accounts that share a SID share its slots."""
+    """The slots of every account SID. Accounts that share a SID share its slots."""
     by_sid: dict[str, dict[str, str]] = {}
     for name, account in sorted(settings.accounts.items()):
         by_sid.setdefault(account.account_sid, {})[name] = account.app_id
@@ -63,7 +63,7 @@ def slots_of(settings: Settings) -> list[SlotKey]:
 
 
 def thresholds_of(settings: Settings) -> Thresholds:
-    """From when on something is reported, by the settings."""
+    """The thresholds of reports, from the settings."""
     return Thresholds(
         tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
         backlog_windows=settings.check_backlog_windows,
