@@ -1,4 +1,4 @@
-"""`reconciler demo`: the main job on embedded parts, from first order to a summary that a person can check.
+"""Show the main job with embedded parts, from the first order to a summary that people can check: `reconciler demo`.
 
-Everything is real except the platform, which is a process of its own with a truth of its own.
+Everything is real except the platform, which is simulated in a separate process and knows the truth about each order.
 """

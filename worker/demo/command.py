@@ -1,6 +1,6 @@
-"""`reconciler demo`: the command. Orders are placed and enqueued, and their progress is shown until all is done.
+"""Run `reconciler demo`: place and enqueue orders, and show their progress until all are decided.
 
-A person sees a live picture in a terminal, elsewhere a line every few seconds.
+A terminal shows a live picture. Elsewhere a line is printed every few seconds.
 """
 
 import json
@@ -32,7 +32,7 @@ from worker.views.orders import OrderSearch, find_orders
 from worker.views.queries import Row, next_slot_at, recent_queries
 
 _LIMIT_SECONDS = 83.0
-"""Seconds for the orders, from when all programs run."""
+"""The time for the orders, counted from the moment when all programs run."""
 _CHECK_SECONDS = 0.5
 _LIST_SIZE = 100
 _ALL_QUERIES: dict[str, Any] = {"account": None, "outcomes": (), "since": None, "after": None, "most": 1000}
@@ -50,10 +50,10 @@ _NOT_ANSWERED = "{order_count} polled, {outcome}"
 
 
 def demo(request: Request) -> None:
-    """Watch orders being reconciled: a simulated platform, a real worker and beat, and a summary to check.
+    """Watch how orders are reconciled, with a simulated platform, a real worker and beat, and a summary to check.
 
-    It needs no service, takes about a minute and leaves nothing running, unless --serve is given. Status 0: every
-    order agrees with the platform's truth, and the platform saw no violation of its limit.
+    The demo needs no service and takes about a minute. It leaves nothing running, unless --serve is given. The exit
+    status is 0 if every order agrees with the platform's truth and the platform saw no violation of its limit.
 
     Examples:
       reconciler demo
@@ -66,7 +66,7 @@ def demo(request: Request) -> None:
             is_good = _run(request, out, folder, signals)
         except KeyboardInterrupt:
             print(f"\nStopped: nothing is left running. What there was is in {folder}", file=out)
-            # The first one ends the demo.
+            # The first signal ends the demo.
             raise Exit(128 + signals[0]) from None
         except ChildError as error:
             raise SystemExit(f"Error: {error}") from None
@@ -83,7 +83,7 @@ def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) ->
             say(f"  Console: {address}")
             say("  The address holds the key of this run: who has it sees all pages, and changes nothing.\n")
         moment = _watch(console, stage, plan)
-        # The truth is read after the orders: what settles meanwhile is late here, and not wrong.
+        # The truth is read after the orders. So an order that settles between the two counts as late, not as wrong.
         summary = summarise(stage.ask_platform("truth")["orders"], moment.orders, stage.ask_platform("record"))
         summary |= {"seconds": round(time.monotonic() - stage.began, 1), "timed_out": moment.seconds > _LIMIT_SECONDS}
         if not address:
@@ -103,7 +103,7 @@ def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) ->
 
 
 def _opening(request: Request, plan: Sequence[PlannedOrder], folder: Path) -> str:
-    """What is about to happen."""
+    """The introduction: the planned orders and programs."""
     fates = Counter(order.fate for order in plan)
     end = "then goes on until Ctrl-C" if request.serve else "ends by itself"
     lost, stuck = fates[Fate.CALLBACK_LOST] + fates[Fate.WRONG_AMOUNT], fates[Fate.STUCK]
@@ -124,7 +124,7 @@ Recharge reconciler: the demo. It takes about a minute and {end}.
 
 
 def _what_to_read_next(stage: Stage, folder: Path, example: str) -> str:
-    """Where a person can read more."""
+    """The commands and files with which people can read more."""
     called = sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
     return f"""
 What to read next
@@ -140,28 +140,28 @@ What to read next
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """How far the orders have come."""
+    """The progress of the orders at one moment."""
 
     seconds: float
-    """Since all programs run."""
+    """The time since all programs run."""
     orders: Sequence[Row]
-    """Orders that the worker has taken in."""
+    """The orders that the worker has taken in."""
     queries: Sequence[Row]
-    """Newest first."""
+    """The queries, newest first."""
     next_query_in: float | None
-    """Seconds until the next query may be sent, zero or less if it may be now; None before the worker's first tick."""
+    """Seconds until the next query may be sent, at most 0 if it may be now; None before the worker's first tick."""
     callbacks: Mapping[str, int]
-    """How many are in each state."""
+    """The number of callbacks in each state."""
 
     def count(self, state: OrderState) -> int:
-        """How many orders are in a state."""
+        """The number of orders in a state."""
         return sum(order["state"] is state for order in self.orders)
 
 
 def _watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Moment:
-    """Place the orders, enqueue them, and show how far they come, until all are decided or the time is up.
+    """Place the orders, enqueue them, and show their progress, until all are decided or the time is up.
 
-    Returns the last moment that was shown.
+    Return the last moment.
     """
     lists = [plan[start : start + _LIST_SIZE] for start in range(0, len(plan), _LIST_SIZE)]
     stuck, next_line = sum(order.fate is Fate.STUCK for order in plan), 0.0
@@ -189,7 +189,7 @@ def _watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Mome
 def _place_and_enqueue(stage: Stage, orders: Sequence[PlannedOrder]) -> None:
     stage.ask_platform("orders", {"orders": [asdict(order.placing) for order in orders]})
     submissions = [order.submission for order in orders]
-    # By the task's name, as a billing system does: nothing of the worker is imported for that.
+    # Sent by the task's name, as in a billing system, without any import from the worker.
     stage.celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
 
 
@@ -207,7 +207,7 @@ def _read_moment(stage: Stage, database: Database) -> Moment:
 
 
 def line_of(moment: Moment) -> str:
-    """One moment as one line of plain text."""
+    """A moment as one line of plain text."""
     states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := moment.count(state)))
     words = f"{moment.seconds:3.0f} s  {states or 'no orders yet'} | queries: {len(moment.queries)}, "
     words += f"{budget_words(moment)} | callbacks: {moment.callbacks.get('sent', 0)}"
@@ -216,7 +216,7 @@ def line_of(moment: Moment) -> str:
 
 
 def budget_words(moment: Moment) -> str:
-    """When the next query may be sent, in words."""
+    """The time when the next query may be sent, in words."""
     if moment.queries and moment.queries[0]["outcome"] == "in_flight":
         return "a query is under way"
     if moment.next_query_in is None:
@@ -232,7 +232,7 @@ def answer_words(query: Row) -> str:
 
 
 def picture_of(moment: Moment, orders: int, window: float) -> RenderableType:
-    """One moment as a picture: a bar for each state, and what the line says."""
+    """A moment as a picture: a bar for each state, and the content of `line_of`."""
     table = Table.grid(padding=(0, 2))
     for state, colour in _COLOURS.items():
         count = moment.count(state)

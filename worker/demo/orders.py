@@ -1,5 +1,7 @@
-"""The demo's orders: what the command line asks for, the orders that are drawn for it, and the result: each order here
-against the platform's truth, what the queries were used for, and both in words. Pure."""
+"""Draw the demo's orders, and compare the result with the platform's truth. Pure.
+
+The result also counts the queries by their use, and is put into words.
+"""
 
 import math
 from collections import Counter
@@ -17,7 +19,7 @@ from typer import Option
 from worker.domain.records.orders import Attention, OrderState
 from worker.simulator.orders import NewOrder, Outcome
 
-# More would not be settled within the demo's time, at 100 orders a query.
+# With 100 orders in a query, more orders would not be settled within the demo's time.
 MOST_ORDERS = 2000
 _WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
 _SERVE_HELP = "Show the console from the start, and keep it, the worker and the platform running until Ctrl-C."
@@ -35,7 +37,7 @@ _WRONG_AMOUNT = "98.00"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """The options."""
+    """The options of the command."""
 
     orders: Annotated[int, Option(help="How many orders.", min=50, max=MOST_ORDERS)] = 1000
     window: Annotated[float, Option(help=_WINDOW_HELP, min=0.5, max=2.5)] = 2.0
@@ -44,35 +46,35 @@ class Request:
 
 
 class Fate(StrEnum):
-    """What happens to an order at the platform."""
+    """The fate of an order at the platform."""
 
     CALLBACK = "callback"
-    """It settles, and its callback arrives."""
+    """The order settles, and its callback arrives."""
     CALLBACK_LOST = "callback lost"
-    """It settles, and only a query can find that out."""
+    """The order settles without a callback. Only a query can find its result."""
     WRONG_AMOUNT = "wrong amount"
-    """It settles without a callback, and more is charged than was expected."""
+    """The order settles without a callback, and its charge is higher than expected."""
     STUCK = "stuck"
-    """It recharges for ever."""
+    """The order never settles."""
     UNKNOWN = "unknown"
-    """The platform does not know it."""
+    """The platform does not know the order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedOrder:
-    """One order."""
+    """An order of the demo."""
 
     fate: Fate
     placing: NewOrder
-    """The order as the platform has it."""
+    """The order as it is placed at the platform."""
     submission: dict[str, str]
     """The order as the billing system enqueues it."""
 
 
 def make_plan(request: Request) -> Sequence[PlannedOrder]:
-    """Draw the orders; they are the same in each demo."""
+    """Draw the orders. They are the same in each demo with the same options."""
     rng = Random(1)
-    # Orders that take longest to decide come first.
+    # Orders that take longest come first.
     special = [Fate.UNKNOWN, Fate.WRONG_AMOUNT]
     special += [Fate.STUCK] * max(_FEWEST_STUCK, round(request.orders * _STUCK_SHARE))
     lost = round(request.orders * _LOST_SHARE)
@@ -82,7 +84,7 @@ def make_plan(request: Request) -> Sequence[PlannedOrder]:
 
 
 def _draw(number: int, fate: Fate, window: float, rng: Random) -> PlannedOrder:
-    # Drawn in a fixed sequence, whatever the fate.
+    # Values are drawn in a fixed sequence that does not depend on the fate.
     request_id, mobile, amount = f"demo-{number:04d}", f"13{rng.randrange(10**9):09d}", rng.choice(_AMOUNTS)
     fails = rng.random() < _FAILED_SHARE and fate in (Fate.CALLBACK, Fate.CALLBACK_LOST)
     quick, slow, is_slow = rng.uniform(0.1, 1.2), rng.uniform(3, 8), rng.random() < _SLOW_SHARE
@@ -130,18 +132,18 @@ The limit, as the platform saw it
 
 
 class Finding(StrEnum):
-    """How an order here compares with the platform's truth."""
+    """The comparison of our order with the platform's truth."""
 
     AGREED = "agreed"
-    """Settled here as there, with the same amount, and a warning if that is not the expected one."""
+    """Both have the same result and amount. Our order has a warning if the amount is not the expected one."""
     BOTH_PENDING = "both_pending"
-    """Still recharging there, still polled here."""
+    """The platform is still recharging the order, and we still poll it."""
     GIVEN_UP = "given_up"
-    """The platform does not know it; here it is unresolved, for a person to decide."""
+    """The platform does not know the order. Ours is unresolved, for a person to decide."""
     NOT_YET_GIVEN_UP = "not_yet_given_up"
-    """The platform does not know it; here it is still polled."""
+    """The platform does not know the order, and we still poll it."""
     NOT_YET_SETTLED = "not_yet_settled"
-    """Settled there, not yet here."""
+    """The order has settled at the platform, but not yet here."""
     WRONG = "wrong"
     """Anything else."""
 
@@ -154,7 +156,7 @@ _REMARKS = {
 
 
 def compare(truth: Row, order: Row | None) -> Finding:
-    """Compare the row of an order with the truth about it, which was read later."""
+    """Compare an order's row with the truth about the order, which was read later."""
     if order is None:
         return Finding.WRONG
     here = (order["state"], order["attention"])
@@ -170,9 +172,9 @@ def compare(truth: Row, order: Row | None) -> Finding:
 
 
 def summarise(truths: Sequence[Row], orders: Sequence[Row], record: Row) -> dict[str, Any]:
-    """Compare the truths with the rows of the orders, and count the queries of the platform's record.
+    """Compare the truths with the orders' rows, and count the queries in the platform's record.
 
-    Returns what `--json` prints, except for times.
+    Return the content of the `--json` output, except for times.
     """
     rows = {order["request_id"]: order for order in orders}
     found = {truth["request_id"]: compare(truth, rows.get(truth["request_id"])) for truth in truths}
@@ -209,7 +211,7 @@ def _case(order: Row, finding: Finding) -> dict[str, str]:
 
 
 def in_words(summary: Row) -> str:
-    """The result in words; a person can check each number."""
+    """The result in words, so that people can check each number."""
     late, wrong, spacing = (summary[key] for key in ("not_yet_given_up", "wrong_orders", "smallest_spacing_seconds"))
     cases = "".join(_CASE.format(**case) for case in summary["attention"][:_SHOWN])
     return _CLOSING.format(
@@ -224,7 +226,7 @@ def in_words(summary: Row) -> str:
 
 
 def verdict(summary: Row, folder: Path) -> str:
-    """The last line: whether all is well, and otherwise what to do."""
+    """The last line: all is well, or what to do."""
     if summary["good"]:
         return "Result: all is well. No order is wrong, and the platform's limit was kept."
     if not summary["wrong"] and not summary["violations"]:

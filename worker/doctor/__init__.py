@@ -1,5 +1,5 @@
-"""Whether the reconciler can run safely here: checks of its settings, its database and its broker.
+"""Check whether the reconciler can run safely here: its settings, its database and its broker.
 
-`readings` takes readings, `checks` (pure) turns each into a `finding`, `examination` puts them together. Nothing here
-sends a query to the platform.
+`readings` takes readings. `checks`, which is pure, turns each reading into a `finding`. `examination` combines them.
+Nothing here sends a query to the platform.
 """

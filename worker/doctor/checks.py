@@ -1,4 +1,4 @@
-"""The finding that follows from each reading. Pure: readings come in as values."""
+"""Turn each reading into a finding. Pure: readings are passed as values."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,19 +17,19 @@ from worker.operations.maintain_slots import longer_window_remedy
 from worker.words.sentences import sentence_of
 
 WRITES = "database_writes"
-"""Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""
+"""The check that tells why nothing can be written at present. A worker starts nevertheless, and waits."""
 MOST_CLOCK_SECONDS = 1.0
-"""How far the database's clock may be from this host's."""
+"""The largest accepted difference between the database's clock and this host's."""
 
-# Every account SID and app id that the platform's page shows has this form; of a token it shows none.
+# The form of every account SID and app id on the platform's page. The page shows no token.
 _ISSUED = re.compile(r"[0-9A-Za-z]{32}")
 _PLACEHOLDER = re.compile(r"your-[a-z-]+")
 
 
 def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
-    """Whether the accounts, one or more, have the form that the platform issues.
+    """Check whether the credentials of the accounts have the platform's form. There is at least one account.
 
-    `are_platforms` is False for a simulated platform, which accepts any.
+    `are_platforms` is False for a simulated platform, which accepts any form.
     """
     faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
     if are_platforms and faults:
@@ -39,7 +39,7 @@ def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> 
 
 
 def clock(ahead_seconds: float) -> Check:
-    """Whether the database's clock agrees with this host's; `ahead_seconds` is negative where it is behind."""
+    """Check whether the database's clock agrees with this host's. `ahead_seconds` is negative if it is behind."""
     ahead, behind = N_("%(seconds)s s ahead of this host's clock"), N_("%(seconds)s s behind this host's clock")
     distance = Sentence(ahead if ahead_seconds > 0 else behind, f"{abs(ahead_seconds):,.3f}")
     if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
@@ -52,9 +52,9 @@ def clock(ahead_seconds: float) -> Check:
 
 
 def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
-    """Whether this worker may query: on a slot that was written with a longer window than its own it sends no query.
+    """Check whether this worker may query. It sends no query on a slot that was written with a longer window.
 
-    `windows`: of each account SID the longest, all in seconds; None where they could not be read.
+    `windows` has the longest window of each account SID; None if it could not be read. All windows are in seconds.
     """
     if windows is None:
         unread = _("query_budgets could not be read")
@@ -74,7 +74,7 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
 
 
 def rights(found: MissingRights | Exception) -> Check:
-    """Whether the database's role may read and write our tables, or the error that kept that from being tried."""
+    """Check whether the database's role may read and write our tables. `found` may be the error of that attempt."""
     name = "database_rights"
     if isinstance(found, Exception):
         kind, why = kind_of(found), first_words(found)
@@ -91,7 +91,7 @@ def rights(found: MissingRights | Exception) -> Check:
 
 
 def identity(changes: DatabaseChanges | None) -> Check:
-    """Whether the database is the one that the slots were written in; None where that could not be read."""
+    """Check whether the slots were written in this database. `changes` is None if that could not be read."""
     name = "database_identity"
     if changes is None:
         return skipped(name, "the slots could not be read")
@@ -104,7 +104,7 @@ def identity(changes: DatabaseChanges | None) -> Check:
 
 
 def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
-    """Whether every worker process runs the version of this program; None where they could not be read."""
+    """Check whether every worker process runs this program's version. `workers` is None if they could not be read."""
     if workers is None:
         return skipped("versions", "worker_processes could not be read")
     others = sorted({f"{row.host}: {row.version or '?'}" for row in workers if row.version != own})
@@ -115,7 +115,10 @@ def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
-    """Whether a committed row survives a power cut, by the database's settings; None is one that could not be read."""
+    """Check whether the database's settings make a committed row survive a power cut.
+
+    A setting is None if it could not be read.
+    """
     remedy = _("see in the server's own settings that a commit reaches the disk")
     return [
         _unread(name, _("could not be read"), None, remedy) if value is None else _durable(name, value)
@@ -124,7 +127,7 @@ def durability(settings: Mapping[str, str | None]) -> list[Check]:
 
 
 def encoding(name: str) -> Check:
-    """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
+    """Check whether a PostgreSQL database can store every text of the platform. `name` is its encoding."""
     if name == "UTF8":
         return ok("database_encoding", "%(value)s", name)
     detail = _("%(name)s: such a database cannot hold what the platform writes", name)
@@ -135,7 +138,7 @@ def encoding(name: str) -> Check:
 
 
 def sessions(is_kept: bool | None) -> Check:
-    """Whether a connection to PostgreSQL keeps its session; None where that could not be checked."""
+    """Check whether a connection to PostgreSQL keeps its session. `is_kept` is None if that is unknown."""
     name = "database_sessions"
     if is_kept is None:
         return skipped(name, "no second connection could be made")
@@ -149,7 +152,7 @@ def sessions(is_kept: bool | None) -> Check:
 
 
 def of_broker(name: str, value: Any, why_unread: str | None) -> Check:
-    """What follows from a reply of a broker, by a name of `BROKER`; None is one that could not be read."""
+    """The finding from a broker's reply. `name` is a key of `BROKER`. `value` is None if no reply could be read."""
     unread, remedy, judge = BROKER[name]
     return _unread(name, unread, why_unread, remedy) if value is None else judge(value)
 
@@ -217,10 +220,14 @@ BROKER: Mapping[str, tuple[Sentence, Sentence, Callable[[Any], Check]]] = {
         _default_queue,
     ),
 }
-"""Of each check of a broker: what is said of a reply that could not be read, what to do then, and what follows from
-another one. Whether the user at a Redis may do all that the worker does; whether it keeps the messages that it has
-accepted, when its memory is full and over a restart (`aof`, `snapshots`, `none`); whether its queues are as the worker
-declares them; whether callers forget to name the queue, so that messages wait in Celery's own."""
+"""The checks of a broker. Each has the detail and the remedy for an unreadable reply, and a function for other replies.
+
+- `broker_rights`: the user of a Redis may run all commands that the worker needs
+- `maxmemory_policy`: Redis keeps accepted messages when its memory is full
+- `persistence`: Redis keeps accepted messages over a restart (`aof`, `snapshots`, `none`)
+- `queues`: the queues are as the worker declares them
+- `default_queue`: no message waits in Celery's default queue because its sender did not name our queue
+"""
 
 
 def _form_faults(account: Credentials, name: str) -> Iterator[Sentence]:
@@ -243,7 +250,7 @@ def _durable(name: str, value: str) -> Check:
     match name, value:
         case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
             return ok(name, "%(value)s", value)
-        # Only MariaDB has 3: it flushes at every commit, and more.
+        # Only MariaDB has 3. It flushes even more often than 1, which flushes at every commit.
         case "innodb_flush_log_at_trx_commit", "1" | "3":
             return ok(name, "%(value)s", value)
         case "synchronous_commit", "local" | "remote_write":

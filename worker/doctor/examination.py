@@ -1,4 +1,4 @@
-"""Takes the readings, and makes findings of them."""
+"""Take the readings, and combine their findings."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,9 +42,9 @@ _REPLY_SECONDS_AT_START = 1.0
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Every check, in about 15 seconds at most. Sends nothing to the platform."""
+    """Run every check. Takes about 15 seconds at most, and sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
-    # All at the same time, since a person waits.
+    # All readings run at the same time, because a person waits.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
     addresses = {
@@ -68,7 +68,7 @@ def examine(settings: Settings) -> list[Check]:
 
 
 def examine_unreadable(error: SettingsError) -> list[Check]:
-    """The findings where the settings themselves are wrong."""
+    """The findings if the settings themselves are wrong."""
     rest = ("credentials", "database", "broker", "platform_host")
     return [
         *(fatal("settings", fault, _FIX_SETTING) for fault in error.faults),
@@ -77,14 +77,14 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 
 def examine_before_start(settings: Settings) -> list[Check]:
-    """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
+    """Run the checks that can prevent a worker's start. The values of settings have been checked before."""
     database = _database_checks(settings, lambda: _read_database(settings))
     lasting = [check for check in database if check.name != checks.WRITES]
     return _shown(settings, [*_credentials_checks(settings), *lasting])
 
 
 def examine_running(settings: Settings) -> list[Check]:
-    """The checks of a worker that is ready, besides those before its start: the quick ones."""
+    """Run the additional checks of a worker that is ready: only quick ones."""
     broker = _broker_checks(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS_AT_START))
     return _shown(settings, broker)
 
@@ -101,7 +101,7 @@ def _settings_checks(settings: Settings) -> list[Check]:
 
 
 def _parted(said: Sentence) -> Sequence[Sentence]:
-    """What is wrong, and what to do."""
+    """The fault and its remedy."""
     return said.parts if len(said.parts) == 2 else (said, _FIX_SETTING)
 
 
@@ -126,7 +126,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         hint = hint_on_default(settings, "database_url")
         remedy = _("run `reconciler migrate`%(hint)s", hint)
         fault = fatal("database", _("%(what)s (%(why)s)", error.sentence, shown), remedy)
-    except Exception as error:  # Drivers raise errors of their own.
+    except Exception as error:  # Drivers raise their own errors.
         fault = _unusable(shown, error)
     else:
         return _checks_of(settings, reading, shown)
@@ -156,11 +156,14 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str) -> list
 
 
 def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
-    """Not among those before a start: a worker waits by itself where the database is another one, and the first one
-    of a new version is another one than the rest."""
+    """Check the database's identity and the workers' versions.
+
+    These checks do not run before a start. If the database is another one, a worker waits by itself. And the first
+    worker of a new version always differs from the others.
+    """
     try:
         reading = read()
-    except Exception:  # Said by the check before it.
+    except Exception:  # Reported by the database's own checks.
         return [checks.identity(None), checks.versions(VERSION, None)]
     return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 
@@ -176,7 +179,7 @@ def _unusable(shown: str, error: Exception) -> Check:
 def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
     try:
         reading = read()
-    except Exception as error:  # Clients raise errors of their own.
+    except Exception as error:  # Clients raise their own errors.
         remedy = _("see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it")
         away = warning("broker", _("does not answer (%(why)s)", first_words(error)), remedy)
         return [away, *(skipped(name, "the broker does not answer") for name in checks.BROKER)]

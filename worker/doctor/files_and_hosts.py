@@ -1,4 +1,4 @@
-"""The findings about this host: the folder, the file of users, and the hosts that are to be reached."""
+"""Check this host: the working folder, the file of users, and the names of the hosts to be reached."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.domain.records.sentences import Fault, Sentence, _
 
 _OURS = "celery_settings.py"
-"""A module of this package, so that a checkout of it shadows nothing."""
+"""A module of this package. A folder with it is a checkout of this package, which does not shadow it."""
 
 
 def shadow() -> Check | None:
-    """The finding that a `worker.py` or `worker/` of the current folder stands before this package; None without."""
+    """The finding that a `worker.py` or `worker/` in the current folder shadows this package; None if none does."""
     spec = PathFinder.find_spec("worker", [os.getcwd()])
-    # A folder without __init__.py has no origin, and comes after every package.
+    # A folder without __init__.py has no origin. Python prefers any package to it.
     if spec is None or spec.origin is None or Path(spec.origin).with_name(_OURS).exists():
         return None
     detail = _("celery -A worker loads %(path)s here, and not this program", spec.origin)
@@ -27,7 +27,7 @@ def shadow() -> Check | None:
 
 
 def console_check(users_file: Path | None) -> Check:
-    """Who opens it: people who sign in, or who have the key that `serve` prints."""
+    """Report who can open the console: people who sign in, or those who have the key that `serve` prints."""
     if users_file is None:
         return ok("console", "no file of users: it opens by the address with a key that `reconciler serve` prints")
     try:
@@ -46,7 +46,7 @@ def console_check(users_file: Path | None) -> Check:
 
 
 def host_check(host: str, resolve: Callable[[], str]) -> Check:
-    """Whether the platform's host has an address; `resolve` gives one, or raises as a resolver does."""
+    """Check whether the platform's host has an address. `resolve` returns it, or raises a resolver's errors."""
     words, has_address = _address_of(host, resolve)
     if has_address:
         return ok("platform_host", "%(host)s", words)
@@ -63,9 +63,10 @@ def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
 def endpoint_checks(
     endpoints: Mapping[str, EndpointSettings], addresses: Mapping[str, Callable[[], str]]
 ) -> list[Check]:
-    """A finding for each endpoint or more. `addresses` gives an address of each host, or raises as a resolver does.
+    """Check the endpoints; return one or more findings for each. Nothing is sent.
 
-    That secrets are well-formed was checked with the settings. Nothing is sent.
+    `addresses` has a function for each host that returns its address, or raises a resolver's errors. The form of
+    secrets has been checked with the settings.
     """
     return [check for one in endpoints.values() for check in _checks(one, addresses)]
 
@@ -96,7 +97,7 @@ def _secrets(target: Webhook) -> Sentence:
 
 
 def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
-    """A host with its address, or with why it has none; and whether it has one."""
+    """A sentence with a host's address, or why it has none; and whether it has one."""
     try:
         address = resolve()
     except (OSError, UnicodeError) as error:

@@ -17,38 +17,38 @@ class Status(StrEnum):
     FATAL = "fatal"
     """The worker does not start, or cannot do its work."""
     SKIPPED = "skipped"
-    """It could not be checked, because of another finding."""
+    """The check was not possible, because of another finding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One finding; `str()` is a line that says what was found and what to do."""
+    """One finding. `str()` is a line with the detail and the remedy."""
 
     name: str
-    """What was checked. Several findings about one thing have the same name."""
+    """The name of the check. One check may lead to several findings."""
     status: Status
     detail: Sentence
-    """What was found, as a clause without a stop."""
+    """The finding as a clause without a full stop."""
     remedy: Sentence | None = None
-    """What to do, as a command without a stop; None where nothing needs doing."""
+    """The remedy as a command without a full stop; None if there is nothing to do."""
 
     @property
     def sentence(self) -> Sentence:
-        """What was found and what to do."""
+        """The detail and the remedy."""
         return self.detail if self.remedy is None else _("%(what)s: %(reason)s", self.detail, self.remedy)
 
     def __str__(self) -> str:
         return self.sentence
 
     def shown_with(self, redactor: Redactor) -> "Check":
-        """The same with secrets removed: it quotes servers, whose messages may hold a password."""
+        """This finding without secrets. It may quote a server's message that contains a password."""
         shown = partial(one_line, redactor=redactor)
         remedy = None if self.remedy is None else self.remedy.with_each(shown)
         return replace(self, detail=self.detail.with_each(shown), remedy=remedy)
 
 
 def ok(name: str, message: str, *values: object) -> Check:
-    """A check that found nothing to do."""
+    """A finding that needs no action."""
     return Check(name=name, status=Status.OK, detail=Sentence(message, *values))
 
 
@@ -63,5 +63,5 @@ def fatal(name: str, detail: Sentence, remedy: Sentence) -> Check:
 
 
 def skipped(name: str, message: str, *values: object) -> Check:
-    """A check that could not be made, and why."""
+    """A check that was not possible, and the reason."""
     return Check(name=name, status=Status.SKIPPED, detail=Sentence(message, *values))

@@ -1,9 +1,9 @@
-"""What the doctor reads of the servers.
+"""Read the state of the servers for the doctor.
 
-Each reading ends: by its own timeouts, or at least for the caller, by `start_reading`.
+Each reading has its own timeouts, or `start_reading` stops waiting for it.
 
-Which commands of Redis the worker needs, and which of them its user is refused, is read in a transaction that is
-discarded: Redis asks for the right when a command is queued, and runs none.
+All Redis commands that the worker needs are queued in a transaction that is discarded. This shows which of them the
+user may not run: Redis checks the right when a command is queued, and runs none of them.
 """
 
 import socket
@@ -31,12 +31,12 @@ from worker.views.watching import database_changes, workers_and_full_disk
 
 T = TypeVar("T")
 Reply = tuple[T | None, str | None]
-"""What a server replied; or None, and why it did not."""
+"""A server's reply and None; or None and the reason."""
 
 DEFAULT_QUEUE = "celery"
-"""Where Celery sends a task whose caller names no queue."""
+"""The queue to which Celery sends a task whose caller names no queue."""
 
-# No reading of the database waits for a lock.
+# Short, because no reading of the database waits for a lock.
 _ANSWER_SECONDS = 5.0
 
 Words = tuple[str, ...]
@@ -44,7 +44,7 @@ Words = tuple[str, ...]
 _TAG = "reconciler-doctor"
 _MAILBOX = f"{_TAG}.celery.pidbox"
 _BINDING = "_kombu.binding.reconciler.orders"
-# What Celery and kombu send in a worker, in beat and in `celery inspect`.
+# The commands that Celery and kombu send in a worker, in beat and in `celery inspect`.
 _COMMANDS: Sequence[Words] = (
     *(words for queue in (ORDERS_QUEUE, TICKS_QUEUE) for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
     *(("LLEN", ORDERS_QUEUE), ("LLEN", TICKS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
@@ -61,57 +61,59 @@ _COMMANDS: Sequence[Words] = (
 
 
 class NoDatabaseFile(Refusal):
-    """The file of a SQLite database does not exist; to connect to it would make it."""
+    """The file of a SQLite database does not exist. A connection would create it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseReading:
-    """A database that answers."""
+    """The readings of a database that answers."""
 
     server: ServerReading
     fault_of_revision: Sentence | None
-    """Why the worker cannot use its tables, and what to do; None at head."""
+    """Why the worker cannot use the tables, and what to do; None if the database is at head."""
     rights: MissingRights | Exception | None
-    """What the role lacks, or the error that kept it from being tried; None where the database is not at head."""
+    """The role's missing rights, or the error that prevented this reading; None if the database is not at head."""
     windows: Mapping[str, float] | None
-    """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
-    read."""
+    """The longest window with which the slots of each account SID were written, in seconds; None if unreadable."""
     changes: DatabaseChanges | None = None
-    """Whether the slots were written in this database; None where that cannot be read."""
+    """The changes of the database that the slots were written in; None if unreadable."""
     full_disk: Sequence[Finding] = ()
-    """That the database's disk is full, if workers say so."""
+    """The finding that the database's disk is full, if workers report it."""
     workers: Sequence[WorkerRow] | None = None
-    """The worker processes that run; None where they cannot be read."""
+    """The running worker processes; None if unreadable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrokerReading:
-    """A broker that answers."""
+    """The readings of a broker that answers."""
 
     url: str
-    """Without its password; of several, the one that answered."""
+    """The URL of the broker that answered, without its password."""
     replies: Mapping[str, Reply[Any]]
-    """By the name of the check, of `worker.doctor.checks.BROKER`: of a Redis all, of others the last two."""
+    """The replies by check. Redis has all checks of `worker.doctor.checks.BROKER`; other brokers have the last two."""
 
 
 def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
-    """Start a reading in a thread of its own; returns a function that waits for it, and returns or raises its result.
+    """Start a reading in its own thread. Return a function that waits for it, and returns its result or raises its
+    error.
 
-    That function raises TimeoutError where the reading has not ended within so many seconds from now. The thread goes
-    on: neither a name's resolution nor a connection to a server that never answers can be cancelled.
+    That function raises TimeoutError if the reading does not end within `seconds` of its start. The thread continues,
+    because neither a name's resolution nor a connection to a silent server can be cancelled.
     """
     ended, deadline = in_thread(read), time.monotonic() + seconds
     return lambda: result_within(ended, max(0.0, deadline - time.monotonic()), f"no answer within {seconds:g} s")
 
 
 def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> DatabaseReading:
-    """Read the server, the revision, the slots and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
-    where there is none."""
+    """Read the server, the revision, the slots and the role's rights.
+
+    Raises NoDatabaseFile, or SQLAlchemy's errors if the database does not answer.
+    """
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile("there is no file %(path)s yet", missing)
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         server = read_server(database, HostClock().now)
-    # With a connection of its own, after the first is closed: a role may be allowed a single one.
+    # Uses another connection, after the first is closed: a role may be allowed only one at a time.
     try:
         check_at_head(url)
     except MigrationError as error:
@@ -122,7 +124,7 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
         workers, full_disk = workers_and_full_disk(database)
     try:
         rights: MissingRights | Exception = read_missing_rights(url)
-    except Exception as error:  # The server answers, and refuses this reading.
+    except Exception as error:  # The server answers, but refuses this reading.
         rights = error
     return DatabaseReading(
         server=server,
@@ -136,9 +138,9 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
 
 
 def read_broker(url: str, *, seconds: float) -> BrokerReading:
-    """Connect to the broker, or to the first of several that answers; raises kombu's errors where none does.
+    """Read from the broker, or from the first of several that answers. Raises kombu's errors if none answers.
 
-    `seconds`: how long to wait for each of its replies.
+    `seconds` is the longest wait for each reply.
     """
     with connection_to(url, seconds=seconds) as connection:
         connect(connection)
@@ -159,25 +161,25 @@ def read_broker(url: str, *, seconds: float) -> BrokerReading:
 
 
 def reach_broker(url: str, *, seconds: float) -> None:
-    """Connect as `read_broker` does, and read nothing. Raises kombu's errors where no broker answers."""
+    """Connect like `read_broker`, and read nothing. Raises kombu's errors if no broker answers."""
     with connection_to(url, seconds=seconds) as connection:
         connect(connection)
 
 
 def resolve(host: str) -> str:
-    """One address of a host, from the resolver. Raises OSError or UnicodeError where it has none."""
+    """An address of a host, from the resolver. Raises OSError or UnicodeError if it has none."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 def _reply_of(read: Callable[[], T]) -> Reply[T]:
     try:
         return read(), None
-    except Exception as error:  # The server answers, and refuses this reading.
+    except Exception as error:  # The server answers, but refuses this reading.
         return None, first_words(error)
 
 
 def _policy(client: Any) -> str | None:
-    # INFO, not CONFIG GET, which most hosted Redis services forbid.
+    # Uses INFO, because most hosted Redis services forbid CONFIG GET.
     policy = client.info("memory").get("maxmemory_policy")
     return None if policy is None else str(policy)
 
@@ -185,16 +187,16 @@ def _policy(client: Any) -> str | None:
 def _persistence(client: Any) -> str:
     if client.info("persistence").get("aof_enabled") == 1:
         return "aof"
-    # Only CONFIG GET shows whether snapshots are scheduled: INFO shows when the last one was.
+    # Only CONFIG GET shows whether snapshots are scheduled. INFO shows only when the last one was made.
     return "snapshots" if client.config_get("save")["save"] else "none"
 
 
 def _declare_again(connection: Connection) -> bool:
-    """Declare those of the worker's queues that are there, as it does; raises the broker's refusal."""
+    """Declare the worker's existing queues again, as the worker does. Raises the broker's refusal."""
     for queue in (ORDERS_QUEUE, TICKS_QUEUE):
         try:
             _waiting(connection, queue, durable=True, auto_delete=False)
-        except Exception as error:  # The last of RabbitMQ's words alone does not name the queue.
+        except Exception as error:  # `first_words` shows only the last argument of RabbitMQ's error, without the queue.
             raise RuntimeError(str(error)) from error
     return True
 
@@ -202,7 +204,7 @@ def _declare_again(connection: Connection) -> bool:
 def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
     try:
         with connection.channel() as channel:
-            # Passive: it makes no queue, and moves no message.
+            # Passive: creates no queue and moves no message.
             count = int(channel.queue_declare(queue, passive=True).message_count)
             return int(channel.queue_declare(queue, **declared).message_count) if declared else count
     except Exception as error:
@@ -212,14 +214,14 @@ def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
 
 
 class NotTried(Exception):
-    """The server queues no commands, or did not queue one: what followed would be run."""
+    """The server does not queue commands, so it would run those that follow."""
 
 
 def _refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
-    """The commands that the user of a redis-py client may not run, each with the key or channel that was tried.
+    """The commands that a redis-py client's user may not run, each with the key or channel that was tried.
 
-    `fanout_prefix` is kombu's, with the number of the database: `/3.`. Raises NotTried, and redis-py's errors where the
-    server is away.
+    `fanout_prefix` is kombu's prefix with the number of the database, such as `/3.`. Raises NotTried, or redis-py's
+    errors if the server is unavailable.
     """
     mailbox, events = f"{fanout_prefix}celery.pidbox", f"{fanout_prefix}celeryev/worker.online"
     channels = (
@@ -230,20 +232,20 @@ def _refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
     try:
         return list(_refused(connection, [*_COMMANDS, *channels]))
     finally:
-        # Not back into the pool: whatever happened, no other reading is to be queued into this transaction.
+        # Disconnected before it returns to the pool: after an error, no other reading must join this transaction.
         connection.disconnect()
         client.connection_pool.release(connection)
 
 
 def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
-    # None of these can be queued; the first transaction is empty.
+    # These commands cannot be queued. Their transaction is empty.
     first: Sequence[Words] = (("WATCH", "unacked"), ("UNWATCH",), ("MULTI",), ("EXEC",))
     for words in first:
         if _is_refusal(_answer_to(connection, words)):
             yield " ".join(words)
     answer = _answer_to(connection, ("MULTI",))
     if _is_refusal(answer):
-        # What follows would be run.
+        # Without MULTI the server would run the commands that follow.
         return
     if answer != "OK":
         raise NotTried(f"MULTI was answered: {answer}")
@@ -251,7 +253,7 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
         answer = _answer_to(connection, words)
         if _is_refusal(answer):
             yield " ".join(words[:2])
-        # Within a transaction an error, as for a command that was renamed, runs nothing and ends nothing.
+        # An error inside a transaction, such as for a renamed command, runs nothing and does not end the transaction.
         elif answer != "QUEUED" and not isinstance(answer, Exception):
             raise NotTried(f"{words[0]} was not queued after MULTI")
     if _is_refusal(_answer_to(connection, ("DISCARD",))):
@@ -259,15 +261,15 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
 
 
 def _is_refusal(answer: object) -> bool:
-    # Where RabbitMQ is used, the package may be missing.
+    # Imported here because the package may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError
 
-    # An EXEC that is refused says so in words. An error for any other reason: it may be run.
+    # For EXEC, only the error's text shows the refusal. After any other error the command counts as permitted.
     return isinstance(answer, NoPermissionError) or (isinstance(answer, Exception) and "NOPERM" in str(answer))
 
 
 def _answer_to(connection: Any, words: Words) -> object:
-    """What the server answers; an error of its own is returned."""
+    """Send a command, and return the server's answer. An error from the server is returned, not raised."""
     from redis.exceptions import ResponseError
 
     connection.send_command(*words)

@@ -1,4 +1,4 @@
-"""Callbacks: what the platform pushes once an order has settled, unless the callback is lost."""
+"""Push the callbacks of settled orders, except those that are lost."""
 
 import heapq
 import http.client
@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from worker.simulator.orders import Item, PlacedOrder, item_of
 
 Push = Callable[[Item], bool]
-"""Sends the body of a callback; returns whether it was answered with status 200."""
+"""Sends a callback with this body; returns whether the receiver answered with status 200."""
 
 _TRIES = 3
-"""How often a callback is pushed until it is accepted. Whether the platform repeats one is not documented."""
+"""How often an unaccepted callback is pushed. Whether the real platform repeats callbacks is not documented."""
 _BETWEEN_TRIES_SECONDS = 2.0
 _PUSH_SECONDS = 5.0
 _PUSHED_AT_ONCE = 8
@@ -26,20 +26,20 @@ _ACCEPTED = 200
 
 @dataclass(eq=False)
 class CallbackQueue:
-    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads."""
+    """The callbacks that are not sent yet, in the order of their due times. Safe to use from several threads."""
 
     push: Push | None
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
-        # Due at, number, order, how often it was pushed.
+        # Each entry: the due time, a serial number, the order, and its pushes so far.
         self._waiting: list[tuple[float, int, PlacedOrder, int]] = []
         self._states: dict[PlacedOrder, str] = {}
         self._stopped = False
 
     def add(self, order: PlacedOrder) -> None:
-        """Add the callback of an order that was placed; it follows the settling at once."""
+        """Add the callback of a placed order. It is due at the moment when the order settles."""
         if self.push is None or order.settles_at == float("inf"):
             return
         with self._changed:
@@ -49,7 +49,7 @@ class CallbackQueue:
                 self._changed.notify()
 
     def deliver_due(self) -> int:
-        """Push a few of the callbacks that are due by now; returns how many."""
+        """Push up to `_PUSHED_AT_ONCE` of the callbacks that are due. Return how many were pushed."""
         with self._changed:
             due: list[tuple[float, int, PlacedOrder, int]] = []
             while self._waiting and self._waiting[0][0] <= self.clock() and len(due) < _PUSHED_AT_ONCE:
@@ -68,7 +68,7 @@ class CallbackQueue:
         return len(due)
 
     def run(self) -> None:
-        """Push callbacks as they become due, until `stop`. For a thread of its own."""
+        """Push callbacks as they become due, until `stop`. Run this in a separate thread."""
         while not self._stopped:
             if self.deliver_due():
                 continue
@@ -78,26 +78,29 @@ class CallbackQueue:
                     self._changed.wait(min(next_due, _LONGEST_SLEEP))
 
     def stop(self) -> None:
-        """Let `run` return."""
+        """Make `run` return."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
 
     def state_of(self, order: PlacedOrder) -> str:
-        """`none` (there will be none), `waiting`, `sent`, `failed` (the receiver did not accept it) or `lost`."""
+        """The state of an order's callback.
+
+        One of `none` (the order has no callback), `waiting`, `sent`, `failed` (the receiver did not accept it), `lost`.
+        """
         with self._changed:
             return self._states.get(order, "none")
 
     def counts(self) -> dict[str, int]:
-        """How many callbacks are in each state."""
+        """The number of callbacks in each state."""
         with self._changed:
             return dict(Counter(self._states.values()))
 
 
 def http_push(url: str) -> Push:
-    """Push callbacks as HTTP POSTs of JSON.
+    """Return a function that pushes callbacks to `url`, as HTTP POSTs of JSON.
 
-    Raises ValueError where the URL is none that can be posted to. The message does not show it: its path is a secret.
+    Raises ValueError if it is not an http or https URL. The message does not show the URL, because its path is secret.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -1,6 +1,6 @@
-"""`reconciler platform`: the simulated platform as a process.
+"""Run the simulated platform as a process, with `reconciler platform`.
 
-Accounts, limit and version are those of the worker's settings: both can share one `.env`.
+Its accounts, limit and version come from the worker's settings, so that both can share one `.env`.
 """
 
 import json
@@ -24,7 +24,7 @@ from worker.simulator.server import Simulator
 _DELAY_HELP = "Seconds from an order's placing to its settling: fixed:S or uniform:LEAST,MOST."
 _URL_HELP = """Push each callback to this URL, as a POST of JSON, up to three times until it is accepted;
 `reconciler callback-url` prints the path."""
-# The path of `reconciler serve` holds a token, and others can see a process's arguments.
+# Callback URLs of `reconciler serve` contain a token, and other users can see a process's arguments.
 _URL_VARIABLE = "RECONCILER_SIMULATOR_CALLBACK_URL"
 
 
@@ -45,11 +45,11 @@ def platform(
     callback_url: Annotated[str | None, Option(help=_URL_HELP, envvar=_URL_VARIABLE)] = None,
     lost_callbacks: Annotated[float, Option(help="Share of callbacks that are lost.", min=0, max=1)] = 0.0,
 ) -> None:
-    """Run a simulated platform: the documented order query, a truth of its own, and a record of every arrival.
+    """Run a simulated platform. It answers the documented order query, and records every request.
 
-    It serves the accounts of the worker's settings, within their limit: POST /VERSION/sid/SID/traffic/Traffic.wx; for
-    people and tests also GET /simulator/record and /simulator/truth, and POST /simulator/orders and /simulator/faults.
-    SIGTERM or Ctrl-C ends it.
+    It serves the accounts of the worker's settings and enforces their query limit, at
+    POST /VERSION/sid/SID/traffic/Traffic.wx. People and tests can also use GET /simulator/record and /simulator/truth,
+    and POST /simulator/orders and /simulator/faults. SIGTERM or Ctrl-C ends it.
 
     Examples:
       reconciler platform

@@ -1,13 +1,23 @@
-"""What goes wrong at the platform, how often, and for which accounts. It is drawn from the seed and the arrival.
+"""Faults of the simulated platform, drawn from the seed and the number of the request.
 
-Faults of a whole answer, by name: `http-NNN` (any status; 3xx points back at the same address), `garbage-KIND`
-(`GARBAGE`), `refuse` (the error object with a chosen code), `reset` and `reset-midway` (before the
-first byte of the answer, and in mid-body), `silent` (no answer until the caller goes), `drip-headers` and `drip-body`
-(one byte at a time).
+A fault of a whole answer has one of these names:
 
-Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` (a second item that differs), `foreign`
-(one more item, of an order that was not polled), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
-`wrong-status` (the contrary of the truth, readable), `unknown-status`, `colliding-keys`.
+- `http-NNN`: this HTTP status; 3xx redirects to the same address
+- `garbage-KIND`: a body from `GARBAGE`
+- `refuse`: the error object with a chosen code
+- `reset`, `reset-midway`: a reset of the connection before the first byte, or in the middle of the body
+- `silent`: no answer until the caller disconnects
+- `drip-headers`, `drip-body`: one byte at a time
+
+A fault of a single item has one of these names:
+
+- `absent`: no item
+- `duplicate`: the same item twice
+- `conflict`: a second item that differs
+- `foreign`: an additional item of an order that was not polled
+- `wrong-status`: a final status that contradicts the truth
+- `unknown-status`, `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`: a wrong value
+- `colliding-keys`: the status twice, in keys that differ in case
 """
 
 import functools
@@ -38,7 +48,7 @@ def _delay(given: object) -> Delay:
 
 
 def _doubled_keys(answer: bytes) -> bytes:
-    """The answer, with contradicting keys at the end of its last object."""
+    """The answer with two contradicting keys added to its last object."""
     head, brace, tail = answer.rpartition(b"}")
     return head + b',"trafficSts":"1","trafficSts":"-1"' + brace + tail
 
@@ -53,7 +63,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "html": lambda answer: b"<html><head><title>502</title></head><body>Bad Gateway</body></html>",
     "empty": lambda answer: b"",
     "cut": lambda answer: answer[: len(answer) // 2],
-    # Not the encoding of the header.
+    # Another encoding than the header gives.
     "gbk": lambda answer: answer.decode().encode("gbk"),
     "bom": lambda answer: b"\xef\xbb\xbf" + answer,
     "doubled-keys": _doubled_keys,
@@ -63,7 +73,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "wrong-types": lambda answer: b'{"requestId":[1],"trafficSts":{"a":1},"oriAmount":true}',
     "gzip-bomb": lambda answer: _bomb(),
 }
-"""Bodies with an HTTP 200 that are no answer, or hardly one, each made from the answer that it replaces."""
+"""Functions that replace the body of an HTTP 200 answer by an invalid or unusual one."""
 _ANSWER_FAULTS = frozenset(
     {
         *("refuse", "reset", "reset-midway", "silent", "drip-headers", "drip-body"),
@@ -75,44 +85,45 @@ _ANSWER_FAULTS = frozenset(
 @with_config(FIELDS_ONLY)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Faults:
-    """The faults in force. Without arguments: none."""
+    """The faults in force; none without arguments."""
 
     shares: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = field(default_factory=dict)
-    """By the fault's name: of all answers, or of all items. The sum of each must be 1 at most; it is not checked."""
+    """The share of each fault, by its name, among all answers or all items. Neither sum may be above 1, which is not
+    checked."""
     latency: Annotated[Delay, BeforeValidator(_delay)] = _NO_DELAY
-    """From the decision of an answer to its first byte, in seconds: a slow answer is also an old one."""
+    """Seconds from the decision about an answer to its first byte. So the content of a slow answer is old."""
     retry_after: Seconds | None = None
     """The `Retry-After` of HTTP errors, in seconds."""
     refuse_code: str = "-9999"
     refuse_message: str = "系统错误"
     poison_ids: frozenset[str] = frozenset()
-    """Ids that spoil every batch they are in."""
+    """Ids that spoil every batch with them."""
     poison_effect: str = "refuse"
-    """The fault of such a batch: the name of an answer's fault."""
+    """The fault of a batch with a poison id: the name of an answer's fault."""
     sids: frozenset[str] = frozenset()
-    """The account SIDs with faults; empty: all of them."""
+    """The account SIDs that have faults; if empty, all have."""
     queries: Annotated[int, Field(ge=0)] | None = None
-    """The faults end after so many queries; None: never."""
+    """The number of queries after which the faults end; None if they never do."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a name that is no fault."""
+        """Raise ValueError for the name of an unknown fault."""
         for name in (self.poison_effect, *(set(self.shares) - _ITEM_FAULTS)):
             if name not in _ANSWER_FAULTS and not re.fullmatch(r"http-[2-5][0-9]{2}", name):
                 names = [*sorted(_ANSWER_FAULTS), "http-NNN", *sorted(_ITEM_FAULTS)]
                 raise ValueError(f"{name!r} is no fault; known are {', '.join(names)}")
 
     def of_answer(self, ids: tuple[str, ...], rng: Random) -> str | None:
-        """The fault of one whole answer, by name."""
+        """The name of the fault of a whole answer; None if it has none."""
         drawn = _draw({name: share for name, share in self.shares.items() if name not in _ITEM_FAULTS}, rng)
         return self.poison_effect if self.poison_ids.intersection(ids) else drawn
 
     def of_item(self, rng: Random) -> str | None:
-        """The fault of one item, by name."""
+        """The name of the fault of an item; None if it has none."""
         return _draw({name: share for name, share in self.shares.items() if name in _ITEM_FAULTS}, rng)
 
 
 def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
-    """The items that replace this one, by a fault."""
+    """The items that replace this item because of a fault."""
     match fault:
         case None:
             return [item]

@@ -1,6 +1,6 @@
-"""The orders that the platform holds, and the truth about each, drawn from the seed.
+"""The orders at the simulated platform, and the truth about each, drawn from the seed.
 
-An order's fate depends on the seed and the order's id only: it is the same in every run, in any sequence.
+An order's fate depends only on the seed and the order's id, so it is the same in every run and in any sequence.
 """
 
 import math
@@ -15,17 +15,17 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, with_config
 
 _NUMBERS = {"fixed": 1, "uniform": 2, "alternate": 2}
-"""How many numbers a delay of each kind has."""
+"""The count of numbers in a delay of each kind."""
 _ACCEPTED = "fixed:S, uniform:LEAST,MOST or alternate:A,B (seconds, zero or more)"
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
-"""Charges in yuan, about as large as the one on the platform's page."""
+"""Charges in yuan, similar to the example on the platform's page."""
 _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
 
 
 Item = dict[str, object]
-"""What an answer or a callback says of an order."""
+"""The fields of an order in an answer or a callback."""
 FIELDS_ONLY = ConfigDict(extra="forbid", strict=True)
-"""How the control endpoint reads JSON: each field by its name and of its type."""
+"""A configuration for the control endpoint: refuse unknown fields and wrong types."""
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -38,9 +38,9 @@ class Delay:
 
     @staticmethod
     def parse(text: str) -> "Delay":
-        """Read `KIND:NUMBER,...`, e.g. `uniform:2,20`; a bare number is `fixed`, and `alternate` takes turns.
+        """Read `KIND:NUMBER,...`, such as `uniform:2,20`. A number alone is `fixed`; `alternate` takes its two in turn.
 
-        Raises ValueError with what is accepted.
+        Raises a ValueError that names the accepted forms.
         """
         kind, colon, rest = text.strip().partition(":")
         if not colon:
@@ -54,33 +54,33 @@ class Delay:
         return Delay(kind=kind, numbers=numbers)
 
     def draw(self, rng: Random, *, turn: int = 0) -> float:
-        """One duration in seconds. `turn` counts the draws from zero, for `alternate`; other kinds ignore it."""
+        """Draw a duration in seconds. `turn` counts the draws from zero; only `alternate` uses it."""
         return rng.uniform(*self.numbers) if self.kind == "uniform" else self.numbers[turn % len(self.numbers)]
 
 
 class Outcome(StrEnum):
-    """How an order ends, as the answer's `trafficSts` where it has a value for that."""
+    """The end of an order. Values are the answer's `trafficSts`, except STUCK."""
 
     RECHARGED = "1"
     FAILED = "-1"
     STUCK = "stuck"
-    """It never ends: its `trafficSts` is `0` for ever."""
+    """The order never ends: its `trafficSts` is always `0`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """What orders are drawn from. Shares from 0 to 1."""
+    """The parameters for drawing orders. Shares are from 0 to 1."""
 
     seed: int = 1
     delay: Delay = field(default_factory=lambda: Delay.parse("uniform:2,20"))
-    """From an order's placing to its settling."""
+    """The time from placing an order to its settling."""
     failed_share: float = 0.05
     stuck_share: float = 0.0
-    """Orders that never settle."""
+    """The share of orders that never settle."""
     lost_share: float = 0.0
-    """Callbacks that are never pushed."""
+    """The share of callbacks that are never pushed."""
     adopt: bool = False
-    """Take unknown ids for orders placed at that moment, whose truth is drawn from the seed and the id."""
+    """Whether a query with an unknown id places an order with it. Its truth is drawn from the seed and the id."""
 
 
 @with_config(FIELDS_ONLY)
@@ -91,17 +91,17 @@ class NewOrder:
     request_id: str | None = None
     custom_parm: str | None = None
     app_id: str | None = None
-    """Needed where the platform serves more than one application."""
+    """The application; required if the platform serves several."""
     mobile: str | None = None
-    """All digits; answers mask it. Without it they have no `mobile`."""
+    """The full number, which answers mask; None if answers have no `mobile`."""
     amount: str | None = None
-    """The charge, in yuan. A failed order is charged `0.00`."""
+    """The charge in yuan; `0.00` for a failed order."""
     outcome: Outcome | None = None
     settle_after: Seconds | None = None
-    """Seconds from now."""
+    """Seconds from the placing."""
     callback_lost: bool | None = None
     unknown: bool = False
-    """The platform does not know this order: it was never placed."""
+    """Whether the platform does not know this order, as if it had never been placed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,17 +120,17 @@ class PlacedOrder:
     unknown: bool
 
     def status_at(self, now: float) -> str:
-        """The `trafficSts` that is true at this moment."""
+        """The order's true `trafficSts` at this moment."""
         return self.outcome.value if self.settles_at <= now else "0"
 
     def truth_at(self, now: float) -> dict[str, object]:
-        """The truth about it at this moment, as JSON values."""
+        """The truth about the order at this moment, as JSON values."""
         truth = asdict(self)
         return truth | {"status": self.status_at(now), "settled": truth.pop("settles_at") <= now}
 
 
 def item_of(order: PlacedOrder, now: float) -> Item:
-    """The item of an order at this moment, `customParm` included."""
+    """The item of an order at this moment, including its `customParm`."""
     status = order.status_at(now)
     item: Item = {"requestId": order.request_id, "customParm": order.custom_parm, "appid": order.app_id}
     item |= {"trafficSts": status, "remark": _REMARKS[status], "mobile": masked(order.mobile)}
@@ -139,12 +139,12 @@ def item_of(order: PlacedOrder, now: float) -> Item:
 
 
 def masked(mobile: str | None) -> str | None:
-    """The number as the platform shows it: `188****0804`."""
+    """The number as the platform shows it, such as `188****0804`."""
     return f"{mobile[:3]}****{mobile[-4:]}" if mobile else None
 
 
 _Known = MutableMapping[tuple[str, str, str], PlacedOrder]
-"""By application, kind of id and id."""
+"""Orders by application, kind of id, and id."""
 
 
 class OrderBook:
@@ -159,11 +159,11 @@ class OrderBook:
     def register(self, orders: Iterable[NewOrder], *, app_ids: Sequence[str], now: float) -> list[PlacedOrder]:
         """Place these orders now: all of them, or none.
 
-        Raises ValueError where one has no id, an id that is taken, an application that is not served, or none where
-        there are several.
+        Raises ValueError if an order has no id, an id that is already taken, or an application that is not served; also
+        if it has no application and several are served.
         """
         with self._lock:
-            # New orders go into a map of their own first, which is dropped where one of them is refused.
+            # New orders first go into a separate map, which is dropped if one of them is refused.
             known = ChainMap({}, self._by_id)
             listed = []
             for order in orders:
@@ -177,7 +177,7 @@ class OrderBook:
         return listed
 
     def find(self, app_id: str, id_kind: str, ids: Iterable[str], *, now: float) -> dict[str, PlacedOrder | None]:
-        """The orders with these ids; None where the platform knows none. Unknown ids are adopted, if so configured."""
+        """The order of each of these ids; None if the platform does not know it. With `adopt`, place unknown ids."""
         found: dict[str, PlacedOrder | None] = {}
         adopted = []
         with self._lock:
@@ -202,7 +202,7 @@ class OrderBook:
         if not name:
             raise ValueError("request_id or custom_parm is needed")
         draws = self._draws
-        # All is drawn in a fixed sequence, whatever is given: so changing one share changes nothing else.
+        # Everything is drawn in a fixed sequence, even what is given. So changing one share changes nothing else.
         rng = Random(f"{draws.seed}:{name}")
         drawn, lost = rng.random(), rng.random()
         amount, request_id = rng.choice(_AMOUNTS), f"2016{rng.randrange(10**12):012d}"
@@ -210,7 +210,7 @@ class OrderBook:
         outcome = order.outcome or (Outcome.FAILED if drawn < draws.failed_share else outcome)
         after = draws.delay.draw(rng) if order.settle_after is None else order.settle_after
         one = PlacedOrder(
-            # What the platform calls an order that was placed under a `customParm` only is drawn as well.
+            # An order that was placed with only a `customParm` gets a drawn `requestId`.
             request_id=order.request_id or request_id,
             custom_parm=order.custom_parm,
             app_id=app_id,

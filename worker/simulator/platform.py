@@ -1,4 +1,4 @@
-"""The platform itself, without sockets: it makes a reply of a request."""
+"""Turn requests into replies: the simulated platform without its sockets."""
 
 import json
 import threading
@@ -22,12 +22,12 @@ Items = list[tuple[str, Item]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimulatorConfig(Draws):
-    """The platform's settings. Durations in seconds."""
+    """The settings of the simulated platform. Durations are in seconds."""
 
     accounts: tuple[Account, ...]
     host: str = "127.0.0.1"
     port: int = 0
-    """0: any free port."""
+    """The port; 0 for any free port."""
     version: str = "201512"
     window_seconds: float = 60.0
     queries_per_window: int = 1
@@ -37,15 +37,15 @@ class SimulatorConfig(Draws):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What is to be sent, and in which manner."""
+    """A reply, and the way to send it."""
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[str, str], ...] = _JSON
     wait_seconds: float = 0.0
-    """Before the first byte."""
+    """Seconds before the first byte."""
     manner: str = "whole"
-    """`whole`, or the fault of `worker.simulator.faults` that concerns the sending."""
+    """`whole`, or a fault of sending (see `worker.simulator.faults`)."""
 
 
 class Platform:
@@ -74,15 +74,15 @@ class Platform:
             path=config.record_path,
         )
         self.stopping = threading.Event()
-        """Set once the platform closes: replies that are delayed are dropped."""
+        """Set when the platform closes. Delayed replies are then dropped."""
 
     def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
-        """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
+        """Place orders now: all of them, or none. Raises ValueError as `OrderBook.register` does."""
         app_ids = [account.app_id for account in self.config.accounts]
         return self._orders.register(orders, app_ids=app_ids, now=self._clock())
 
     def truth(self) -> list[dict[str, object]]:
-        """The truth about all orders now, as JSON values."""
+        """The truth about all orders at this moment, as JSON values."""
         now = self._clock()
         return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
 
@@ -92,7 +92,7 @@ class Platform:
             self._faults = faults
 
     def answer(self, arrival: Arrival, head: Head, body: bytes | None) -> Reply:
-        """Decide what to send to a request that has arrived; None where its body never came whole."""
+        """Decide the reply to a request that has arrived. `body` is None if it never arrived completely."""
         if body is None:
             self.record.close(replace(arrival, outcome="broken", detail="the body never came whole"))
             return Reply(body=b"", status=400, manner="reset")
@@ -126,10 +126,10 @@ class Platform:
         wait = faults.latency.draw(rng, turn=arrival.number - 1)
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
-        # In random order: they must be matched by id, and never by position.
+        # In random order, because a client must match items by id, never by position.
         items = rng.sample(items, len(items))
         body = _compose([item for _, item in items], polled=len(query.ids))
-        # A byte order mark makes an answer unusual only: its content may be believed.
+        # A byte order mark is unusual, but a client may accept the answer's content.
         if fault in (None, "garbage-bom"):
             arrival = replace(arrival, items=tuple(_recorded(one, item) for one, item in items), spoiled=spoiled)
         if fault is None:
@@ -140,7 +140,7 @@ class Platform:
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
 
     def _take_faults(self, sid: str) -> Faults:
-        """The faults for one query of this SID; it counts as one of `queries`."""
+        """The faults for the next query of this SID. Reduces the number of queries that still have faults."""
         with self._lock:
             faults = self._faults
             if (faults.sids and sid not in faults.sids) or faults.queries == 0:
@@ -150,7 +150,7 @@ class Platform:
             return faults
 
     def _items(self, query: Polled, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
-        """The items that answer a query, and which of them (by the id polled) a fault has spoiled."""
+        """The items that answer a query, with their polled ids; and the polled ids that have a fault, with its name."""
         now = self._clock()
         found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
         items: Items = []
@@ -169,7 +169,7 @@ def _with_ids(arrival: Arrival, polled: Polled) -> Arrival:
 
 
 def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
-    """What is sent instead of an answer, by a fault."""
+    """The reply that a fault sends instead of the answer."""
     if fault == "refuse":
         return Reply(body=error_body(faults.refuse_code, faults.refuse_message))
     if fault.startswith("http-"):
@@ -187,6 +187,6 @@ def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
 
 
 def _compose(items: Sequence[Item], *, polled: int) -> bytes:
-    """The body of an answer to `polled` ids: one object for one id, an array for several."""
+    """The body of an answer to `polled` ids: an object for one id with one item, otherwise an array."""
     answer = items[0] if polled == 1 and len(items) == 1 else items
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,7 +1,7 @@
-"""Whether a request is a query as the platform's page describes it, as strictly as our reading of that page allows.
+"""Check that a request is a query as the platform's page describes it, as strictly as our reading of that page allows.
 
-Any other is refused: an HTTP 200 with `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2` and
-`-205` are documented; the others are this simulator's own, as the platform publishes no list.
+Other requests are refused, with an HTTP 200 and `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2`
+and `-205` are documented. The other codes are invented here, because the platform does not publish a list.
 """
 
 import base64
@@ -21,7 +21,7 @@ PLATFORM_ZONE = timezone(timedelta(hours=8))
 """The platform's local time (China has no daylight saving time)."""
 _TIMESTAMP_LIFE = timedelta(hours=24)
 _TIMESTAMP_AHEAD = timedelta(minutes=5)
-"""Not documented."""
+"""Our own choice: the platform documents no limit for timestamps ahead of its clock."""
 _TARGET = re.compile(r"/(?P<version>[^/?]+)/sid/(?P<sid>[^/?]+)/(?P<function>[^?]*)(?:\?(?P<query>.*))?")
 _SIGN = re.compile(r"Sign=([0-9A-Fa-f]{32})")
 _ID = re.compile(r"[^\s,\"'\[\]\x00-\x1f\x7f]{1,64}")
@@ -30,7 +30,7 @@ _HEADER_NAMES = ("Authorization", "Accept", "Content-Type")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """One application of one account SID. Several may share a SID, and then share its limit and its token."""
+    """An application of an account SID. Several may share a SID; they then share its limit and its token."""
 
     sid: str
     auth_token: str = field(repr=False)
@@ -56,19 +56,19 @@ class Code(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polled:
-    """What a body polls, as far as it could be read."""
+    """The content of a request's body, as far as it could be read."""
 
     app_id: str = ""
-    """Empty where none that is served was found."""
+    """The application; empty if the body names none that is served."""
     id_kind: str = ""
-    """`requestId` or `customParm`; empty where neither, or both, were there."""
+    """`requestId` or `customParm`; empty if the body has neither or both."""
     ids: tuple[str, ...] = ()
     violations: tuple[str, ...] = ()
-    """Breaches of the rules on a query's ids, by name."""
+    """The names of the rules on ids that the query breaks."""
 
 
 class Refusal(Exception):
-    """The platform does not answer this query. `detail` is for the record, and is not sent."""
+    """The platform refuses this query. `detail` is for the record and is not sent."""
 
     def __init__(self, code: Code, detail: str, *, polled: Polled | None = None) -> None:
         self.status_code, self.message = code.value
@@ -85,7 +85,7 @@ def error_body(status_code: str, message: str) -> bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """A request up to its body, as it was received."""
+    """A request as received, without its body."""
 
     method: str
     target: str
@@ -93,7 +93,7 @@ class Head:
 
 
 def sid_of(target: str) -> str | None:
-    """The account SID that a request target names, or None where it is no request to the platform's API."""
+    """The account SID in a request target; None if it does not belong to the platform's API."""
     found = _TARGET.fullmatch(target)
     return found["sid"] if found else None
 
@@ -101,10 +101,10 @@ def sid_of(target: str) -> str | None:
 def check_head(
     head: Head, accounts: Mapping[str, Sequence[Account]], *, version: str, now: datetime
 ) -> Sequence[Account]:
-    """The accounts of the SID that sent this request. Raises Refusal where any part before the body is not as
-    documented.
+    """Check a request's head, and return the accounts of its SID. Raises Refusal if any part is not as documented.
 
-    `accounts`: those of each SID. `now` is an aware time; a timestamp may lie 5 minutes ahead of it or 24 hours behind.
+    `accounts` has the accounts of each SID. `now` is an aware time. The timestamp may be up to 5 minutes ahead of it,
+    or 24 hours behind.
     """
     found = _TARGET.fullmatch(head.target)
     if not found or head.method != "POST":
@@ -123,8 +123,10 @@ def check_head(
 
 
 def check_body(body: bytes, own: Sequence[Account]) -> Polled:
-    """What a correct body polls, for one of the accounts of its SID. Raises Refusal, with the ids where they could be
-    read."""
+    """Check a body, and return its content. `own` are the accounts of its SID.
+
+    Raises Refusal for an incorrect body, with the ids if they could be read.
+    """
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
     polled = _polled(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Polled()
@@ -153,7 +155,7 @@ def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _check_media_types(accept: str, content_type: str) -> None:
-    # The page writes `application/json;`: a semicolon at the end is allowed, and so are blanks.
+    # The platform's page has `application/json;`, so a semicolon at the end and blanks are allowed.
     if _parts(accept) != ["application/json"]:
         raise Refusal(Code.BAD_HEADER, f"Accept: {accept}")
     if _parts(content_type) != ["application/json", "charset=utf-8"]:

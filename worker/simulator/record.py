@@ -1,10 +1,11 @@
-"""The platform's own record: every arrival, and whether it kept the limit.
+"""Record every arrival at the simulated platform, and whether it kept the limit.
 
-An arrival is the moment at which a request's line and headers have been read in full, before its body; a request that
-is cut earlier never arrived. The clock is read under the record's lock, so arrivals stand in the order of their times.
-Every request with the account SID in its path counts: also one with a wrong signature, one that is refused, and one
-whose body never comes. The limit counts arrivals, per SID: at most N in any window. A window is
-half open: two arrivals exactly a window apart keep the limit.
+A request arrives when its line and headers have been read completely, before its body. A request that is cut off
+earlier has not arrived. The clock is read under the record's lock, so arrivals are in the order of their times.
+
+The limit is at most N arrivals of a SID in any window. Every request with the SID in its path counts, even if its
+signature is wrong, it is refused or its body never comes. A window is half open: two arrivals exactly a window apart
+keep the limit.
 """
 
 import json
@@ -18,32 +19,32 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One request, and its outcome."""
+    """A request and its outcome."""
 
     number: int
-    """Counts all arrivals, from 1."""
+    """The arrival's number among all arrivals, from 1."""
     sid: str
     monotonic: float
     """Seconds on the platform's monotonic clock."""
     wall: str
-    """ISO 8601, UTC. For people: no check uses it."""
+    """The time in ISO 8601, UTC. Only for people: no check uses it."""
     method: str
     window_spacing: float | None
-    """Seconds since the SID's N-th arrival before this one, N being the queries allowed in a window."""
+    """Seconds since the SID's N-th arrival before this one; None if there is none. N is the limit of a window."""
     id_kind: str | None = None
     ids: tuple[str, ...] = ()
     outcome: str = "open"
-    """`open`, `answered`, `refused`, `fault` or `broken` (the body never came whole)."""
+    """`open`, `answered`, `refused`, `fault` or `broken` (the body never came completely)."""
     detail: str = ""
-    """Why it was refused, or the fault's name. Not sent."""
+    """The reason of a refusal, or the fault's name. Not sent."""
     status_code: str | None = None
-    """The error code that was answered."""
+    """The error code in the answer."""
     items: tuple[tuple[str, str, str | None, str | None], ...] = ()
-    """The items that were answered: id polled, `trafficSts`, `oriAmount`, `remark`."""
+    """The items in the answer: polled id, `trafficSts`, `oriAmount`, `remark`."""
     spoiled: tuple[tuple[str, str], ...] = ()
-    """The items that a fault changed in this answer: id polled, and the fault's name."""
+    """The items of this answer that a fault changed: polled id, and the fault's name."""
     violations: tuple[str, ...] = ()
-    """`limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
+    """The broken rules: `limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,18 +55,18 @@ class Record:
     queries_per_window: int
     clock: Callable[[], float]
     path: Path | None = None
-    """A file that every arrival is appended to, as one line of JSON, once its answer is decided."""
+    """A file to which every arrival is appended, as one line of JSON, once its answer is decided."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         if self.path:
-            # For its owner only: it names orders.
+            # Only its owner may read the file, because it names orders.
             self.path.touch(0o600)
         self._arrivals: list[Arrival] = []
         self._recent: dict[str, deque[float]] = {}
 
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
-        """Record that a request for this SID arrives now."""
+        """Record that a request for this SID arrives at this moment."""
         with self._lock:
             now = self.clock()
             recent = self._recent.setdefault(sid, deque(maxlen=self.queries_per_window))
@@ -84,7 +85,7 @@ class Record:
             return arrival
 
     def close(self, closed: Arrival) -> None:
-        """Store what became of an arrival: `closed` is the arrival with its last fields filled in."""
+        """Store the outcome of an arrival. `closed` is the arrival with its outcome filled in."""
         with self._lock:
             self._arrivals[closed.number - 1] = closed
             if self.path:
@@ -92,18 +93,21 @@ class Record:
                     lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
 
     def arrivals(self) -> list[Arrival]:
-        """All of them, in order."""
+        """All arrivals, in order."""
         with self._lock:
             return list(self._arrivals)
 
     def violations(self) -> list[dict[str, object]]:
-        """Every rule that any arrival broke, in order: the arrival's number, its SID, and the `kind` of the rule."""
+        """Every violation, in order: the arrival's number, its SID, and the `kind` of the broken rule."""
         return [
             {"number": one.number, "sid": one.sid, "kind": kind} for one in self.arrivals() for kind in one.violations
         ]
 
     def smallest_spacings(self) -> dict[str, float | None]:
-        """Per SID, the least `window_spacing` of all arrivals: the limit was kept if it is a window or more."""
+        """The smallest `window_spacing` of each SID; None after too few arrivals.
+
+        The limit was kept if the spacing is not smaller than a window.
+        """
         least: dict[str, float | None] = {}
         for one in self.arrivals():
             spacings = [one.window_spacing, least.get(one.sid)]
@@ -111,7 +115,7 @@ class Record:
         return least
 
     def summary(self) -> dict[str, object]:
-        """All of it as JSON values."""
+        """The whole record as JSON values."""
         return {
             "window_seconds": self.window_seconds,
             "queries_per_window": self.queries_per_window,

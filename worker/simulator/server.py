@@ -1,18 +1,18 @@
-"""The simulated platform on a socket: one thread per connection, so that a slow answer delays no other.
+"""Serve the simulated platform on a socket. Each connection has a thread, so that a slow answer does not delay others.
 
-An answer is sent at once, late, byte by byte, in part or not at all, by its `manner`.
+The `wait_seconds` and `manner` of a reply decide whether it is sent at once, late, byte by byte, in part or not at all.
 
-Under `/simulator/` on the same port is the control endpoint, for tests, the demo and people:
+The same port serves the control endpoint under `/simulator/`, for tests, the demo and people:
 
 - `GET /simulator/record`: arrivals, violations, smallest spacings
-- `GET /simulator/callbacks`: how many callbacks are in each state
-- `GET /simulator/truth`: `{"orders": [...]}`, the truth about each order now
-- `POST /simulator/orders`: `{"orders": [...]}`, each with the fields of `worker.simulator.orders.NewOrder`; all are
-  placed or none
-- `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; they replace those in force
+- `GET /simulator/callbacks`: the number of callbacks in each state
+- `GET /simulator/truth`: `{"orders": [...]}`, the truth about each order at this moment
+- `POST /simulator/orders`: `{"orders": [...]}`, each with the fields of `worker.simulator.orders.NewOrder`; places all
+  orders or none
+- `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; replaces the faults in force
 
-What a field may hold follows from its type; one that is left out takes its default. Unknown fields and wrong types are
-answered with 400 and `{"error": "..."}`, by name.
+A field accepts the values of its type; a missing field has its default. Unknown fields and wrong types are answered
+with 400 and `{"error": "..."}`, which names them.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ _IDLE_SECONDS = 60.0
 _LARGEST_BODY = 64 * 1024 * 1024
 _POLL_SECONDS = 0.1
 _DRIP_SECONDS = 0.1
-"""Between two bytes of a dripping answer."""
+"""The wait between two bytes of a dripping answer."""
 
 
 class Simulator:
-    """A simulated platform: a context manager, or `start` and `stop`. `push` sends the callbacks.
+    """A simulated platform. Use it as a context manager, or call `start` and `stop`. `push` sends the callbacks.
 
-    It listens from the beginning; OSError is raised where its address or its record cannot be used.
+    Its socket accepts connections as soon as it is created. Raises OSError if the address or the record is unusable.
     """
 
     def __init__(self, config: SimulatorConfig, *, push: Push | None = None) -> None:
@@ -60,16 +60,16 @@ class Simulator:
         self._server = _Server((config.host, config.port), self.platform)
         host, port = self._server.server_address[:2]
         self.url = f"http://{host!s}:{port}"
-        """The base URL, e.g. `http://127.0.0.1:40123`."""
+        """The base URL, such as `http://127.0.0.1:40123`."""
 
     def start(self) -> None:
-        """Serve, in threads of its own."""
+        """Start to serve, in separate threads."""
         serve = partial(self._server.serve_forever, 0.05)
         for name, run in (("server", serve), ("callbacks", self.platform.callbacks.run)):
             threading.Thread(target=run, name=f"simulator-{name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Answer nothing more; the record stays readable."""
+        """Stop answering. The record stays readable."""
         self.platform.stopping.set()
         self.platform.callbacks.stop()
         self._server.shutdown()
@@ -84,7 +84,10 @@ class Simulator:
 
 
 class _Server(ThreadingTCPServer):
-    """A thread for each connection. Once the platform closes, it answers nothing more, and ends with its caller."""
+    """A server with a thread for each connection. A thread ends when its caller disconnects.
+
+    Once the platform closes, the threads send no more answers.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -96,7 +99,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore callers that have gone; print any other error, which is a defect here."""
+        """Ignore callers that have disconnected. Print any other error: it is a defect here."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -110,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def serve(self) -> None:
-        """Reply to a request whose line and headers have been read in full."""
+        """Reply to a request whose line and headers have been read completely."""
         platform = self.server.platform
         if self.path.startswith(_CONTROL):
             body, client = self._body() or b"", str(self.client_address[0])
@@ -127,22 +130,22 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: the record holds more."""
+        """Log nothing, because the record has more details."""
 
     def _body(self) -> bytes | None:
-        """The whole body, or None where it does not come whole or its length is wrong."""
+        """The whole body; None if it does not come completely or its length is wrong."""
         length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
         if length.isascii() and length.isdigit() and int(length) <= _LARGEST_BODY:
             with contextlib.suppress(OSError):
                 body = self.rfile.read(int(length))
                 if len(body) == int(length):
                     return body
-        # A rest that was not read would be taken for the next request.
+        # Otherwise the unread rest would be taken for the next request.
         self.close_connection = True
         return None
 
     def _reply(self, reply: Reply) -> None:
-        """Send one reply. Waits end early once the platform closes; a caller that has gone is no error."""
+        """Send a reply. Stop waiting if the platform closes. Ignore a caller that has disconnected."""
         stopping = self.server.platform.stopping
         if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
             self.close_connection = True
@@ -174,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, reply: Reply) -> bytes:
         headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", self.date_time_string())]
         if 300 <= reply.status < 400:
-            # To the same address: a caller that follows it arrives a second time, which the record shows.
+            # Redirect to the same address. If a caller follows it, the record shows a second arrival.
             headers.append(("Location", self.path))
         lines = [f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers]
@@ -193,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
     def _reset(self) -> None:
-        """Close by a reset (RST) instead of a FIN: linger for no time."""
+        """Close the connection with a reset (RST) instead of a FIN. A linger time of zero causes the reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
@@ -208,7 +211,7 @@ _ORDERS, _FAULTS = TypeAdapter(_NewOrders), TypeAdapter(Faults)
 
 
 def control(platform: Platform, *, client: str, method: str, path: str, body: bytes) -> Reply:
-    """Answer one control request. `client` is the caller's IP address: only this machine may read and change."""
+    """Answer a control request. `client` is the caller's IP address. Only this machine may read and change anything."""
     if not ip_address(client).is_loopback:
         return _reply(403, {"error": "the control endpoint serves this machine only"})
     route = _ROUTES.get((method, path))

@@ -1,7 +1,7 @@
-"""The words that people read, for command line and console alike.
+"""The words that people read, in the command line and the console.
 
-English stands in `catalogue.toml` and in the code, Chinese in `locale/`. Nothing here knows a language, a terminal or a
-page: the caller that shows a message says how, by a `Skin`.
+English texts are in `catalogue.toml` and in the code, Chinese texts in `locale/`. Nothing here depends on a language, a
+terminal or a page. The caller that shows a message passes a `Skin`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ _UNITS = (
     (120.0, 60.0, N_("%(count)s minutes")),
     (0.0, 1.0, N_("%(count)s seconds")),
 )
-"""From so many seconds on a duration is said in a unit of so many seconds."""
+"""The units of durations: the smallest duration in seconds, the unit's length in seconds, and its message."""
 _ONE = {"%(count)s hours": N_("1 hour"), "%(count)s seconds": N_("1 second")}
 
 
 def lasting(seconds: float) -> Sentence:
-    """A duration to two digits or so, in the unit that a person would take."""
+    """A duration with about two digits, in the unit that people would use."""
     seconds = max(0.0, seconds)
     _least, length, message = next(unit for unit in _UNITS if seconds >= unit[0])
     count = seconds / length
@@ -32,21 +32,21 @@ def lasting(seconds: float) -> Sentence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skin:
-    """How command line or console says something."""
+    """The way in which the command line or the console shows messages."""
 
     translate: Callable[[str], str]
-    """A message in the language of its reader."""
+    """Returns a message in the reader's language."""
     remedies: Mapping[str, str] = field(default_factory=dict)
-    """By its name, how a reader does what a message asks for."""
+    """The command or page for each remedy, by the remedy's name."""
     time: Callable[[datetime], str] = str
-    """A time, in the zone of its reader."""
+    """Returns a time in the reader's time zone."""
 
     def text(self, message: str, *values: object) -> str:
-        """The message in the language of its reader, with the values in its places, such as %(count)s."""
+        """The message in the reader's language, with the values in its places, such as %(count)s."""
         return self._filled(message, in_places(message, values) if values else {})
 
     def say(self, sentence: Sentence) -> str:
-        """A sentence in the language of its reader."""
+        """A sentence in the reader's language."""
         return self._filled(sentence.message, sentence.values)
 
     def _filled(self, message: str, values: Mapping[str, object]) -> str:
@@ -61,15 +61,15 @@ class Skin:
         return f"{value:,}" if isinstance(value, int) else value
 
     def advice(self, message: str, **values: object) -> str:
-        """The same, with what its reader does in the places of remedies."""
+        """The message in the reader's language, with the values and the remedies in its places."""
         return self._filled(message, {name: self.translate(said) for name, said in self.remedies.items()} | values)
 
     def duration(self, seconds: float) -> str:
-        """A duration, as `lasting` has it."""
+        """Return a duration in words, as `lasting` does."""
         return self.say(lasting(seconds))
 
     def moment(self, time: datetime, now: datetime) -> str:
-        """A time and how far ahead it lies; `now` for one that has passed."""
+        """A time and the wait until then; `now` if the time has passed."""
         wait = (time - now).total_seconds()
         if wait <= 0:
             return self.text("now")
@@ -77,4 +77,4 @@ class Skin:
 
 
 ENGLISH = Skin(translate=lambda message: message)
-"""What the tables, JSON and logs hold."""
+"""The skin for tables, JSON and logs."""

@@ -1,5 +1,7 @@
-"""The one catalogue, `catalogue.toml`: what each member of a type is called, means and asks for. And the compiled
-translations of all messages, as the standard library's gettext reads them."""
+"""Read the words from `catalogue.toml`, and the compiled translations of all messages.
+
+The catalogue has the name, the meaning and the remedy of each member of a type.
+"""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -30,10 +32,10 @@ LANGUAGE_OF_THE_CODE = "en"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What something is called, what it means, and what to do about it: messages."""
+    """The messages for a value: its name, its meaning, and what to do about it."""
 
     name: str
-    """Of a `Wait` and a `FindingKind`, all that is said."""
+    """The only message for a `Wait` or a `FindingKind`."""
     means: str = ""
     do: str = ""
 
@@ -54,27 +56,29 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
     kind: {kind[member]: entry for member, entry in _entries(_HELD[kind.__name__]).items()} for kind in _KINDS
 }
 FINDINGS = _entries(_HELD["finding"])
-"""By its stable name, what a finding is called, and what follows."""
+"""The name and the consequence of each finding, by its stable name."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
-"""How a query ended (`platform_queries.outcome`)."""
+"""The ends of a query (`platform_queries.outcome`)."""
 COLUMNS: Mapping[str, str] = _HELD["column"]
-"""By its name, with the list's before it where it is called so in one list alone, what a column or a filter is called;
-`NAME_list`: the list itself."""
+"""The labels of columns and filters, by their names; `NAME_list` is the label of a list.
+
+A label that is used in only one list has the list's name before its own.
+"""
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
-"""The same of the tables of the command line, which have more columns and call some otherwise."""
+"""The labels of columns in the command line's tables. These have more columns, and other labels for some."""
 COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
-"""By its name, what one thing and what several of them are."""
+"""The messages for one thing, and for none or several, by the thing's name."""
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
-"""What Typer says of a command line."""
+"""Typer's messages about a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
-"""By its name, how a reader does what a message asks for: by a command, or in the console."""
+"""The ways to do what a message asks for, by the remedy's name: with a command, or in the console."""
 
 COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
 
 
 @cache
 def translations(code: str) -> NullTranslations:
-    """The translations into `zh`, or none for `en`. Raises FileNotFoundError if a checkout has not compiled them."""
+    """The translations into `zh`; none for `en`. Raises FileNotFoundError if a checkout has not compiled them."""
     if code == LANGUAGE_OF_THE_CODE:
         return NullTranslations()
     name = f"{code}.mo"
@@ -86,25 +90,25 @@ def translations(code: str) -> NullTranslations:
 
 
 def name(value: Enum | None, skin: Skin) -> str:
-    """What a value is called; empty for None."""
+    """The name of a value; empty for None."""
     return "" if value is None else skin.text(message(value))
 
 
 def message(value: Enum) -> str:
-    """The same, before it is translated."""
+    """The name of a value, not translated."""
     return ENTRIES[type(value)][value].name
 
 
 def name_of(kind: type[StrEnum], stored: str | None, skin: Skin) -> str:
-    """What a stored name is called; itself where a later release has written one that is not known here."""
+    """The label of a stored name. An unknown name, which a later release has written, is returned unchanged."""
     return name(kind(stored), skin) if stored in list(kind) else stored or ""
 
 
 def means(value: Enum, skin: Skin) -> str:
-    """What a value means."""
+    """The meaning of a value."""
     return skin.advice(ENTRIES[type(value)][value].means)
 
 
 def remedy(value: Enum, skin: Skin) -> str:
-    """What to do about it."""
+    """What to do about a value."""
     return skin.advice(ENTRIES[type(value)][value].do)

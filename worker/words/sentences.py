@@ -1,5 +1,4 @@
-"""What is said in sentences: by an event or an act, of what monitoring finds and how an endpoint fares, and of what
-happens to an order next."""
+"""Sentences about events, acts, findings of monitoring, states of endpoints, and an order's next step."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -20,9 +19,9 @@ from worker.words.catalogue import ENTRIES, FINDINGS, message, name, name_of
 _NAMES: Mapping[str, type[StrEnum]] = MappingProxyType(
     {"state": OrderState, "attention": Attention, "raised": Attention, "shown": Attention, "by": Source}
 )
-"""By the name of a value of an event, which of our names it holds."""
+"""The type of an event's value, by the value's name."""
 _WHO = (N_("the platform"), N_("a query"), N_("a callback"))
-"""What `who` may be."""
+"""The possible values of `who`."""
 _TIMES = ("time", "until")
 _TRIED_AGAIN = (Condition.IN_DOUBT, Condition.RESTING, Condition.FAILING)
 _NOTHING = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
@@ -30,7 +29,7 @@ DELETED = N_("It was deleted meanwhile.")
 
 
 def detail_text(detail: str | None, skin: Skin) -> str:
-    """A detail by its code; without one, such as the platform's own item, as it is."""
+    """The text of a detail's code. A detail without a code, such as an item of the platform, is returned unchanged."""
     if not isinstance(detail, CodedText):
         return detail or ""
     names = {name: name_of(_NAMES[name], one, skin) for name, one in detail.values.items() if name in _NAMES}
@@ -39,7 +38,7 @@ def detail_text(detail: str | None, skin: Skin) -> str:
 
 
 def proof_in_words(verdict: Verdict | None, skin: Skin) -> str:
-    """What an answer proves about an order, without a full stop; None: the answer leaves the order out."""
+    """The clause about what an answer proves about an order. `verdict` is None if the answer leaves the order out."""
     if verdict is None:
         return skin.text("left out of the answer, which proves nothing")
     proved, reason = name(verdict.effect, skin), detail_text(verdict.reason, skin)
@@ -47,7 +46,10 @@ def proof_in_words(verdict: Verdict | None, skin: Skin) -> str:
 
 
 def with_times(detail: str | None, skin: Skin) -> str | None:
-    """The same in English, with its times in the zone of the reader, and durations, where it knows its values."""
+    """The English text of a detail, with its times in the reader's time zone, and its durations in words.
+
+    A detail without a code is returned unchanged.
+    """
     return detail.having(**_times(detail, skin)) if isinstance(detail, CodedText) else detail
 
 
@@ -59,7 +61,7 @@ def _times(detail: CodedText, skin: Skin) -> dict[str, str]:
 
 
 def clause_of(finding: Finding, skin: Skin) -> str:
-    """What is found, without its account and a full stop."""
+    """A finding as a clause, without its account."""
     values = dict(finding.values)
     if isinstance(why := values.get("why"), BackOffReason):
         values["why"] = name(why, skin)
@@ -71,13 +73,13 @@ def clause_of(finding: Finding, skin: Skin) -> str:
 
 
 def sentence_of(finding: Finding) -> Sentence:
-    """What is found of the database, without a full stop."""
+    """A finding about the database, as a clause."""
     values = (lasting(one.total_seconds()) for one in finding.values.values() if isinstance(one, timedelta))
     return Sentence(message(finding.kind), *values)
 
 
 def finding_in_words(finding: Finding, skin: Skin) -> str:
-    """What is found, with its account, without a full stop."""
+    """A finding as a clause, with its account."""
     clause = clause_of(finding, skin)
     if finding.account is None:
         return clause
@@ -85,14 +87,14 @@ def finding_in_words(finding: Finding, skin: Skin) -> str:
 
 
 def finding_in_sentences(finding: Finding, skin: Skin) -> str:
-    """What is found and what follows, without its account."""
+    """A finding and its consequence in sentences, without its account."""
     clause = clause_of(finding, skin)
     found = skin.text("%(what)s.", clause[:1].upper() + clause[1:])
     return skin.text("%(means)s %(do)s", found, skin.advice(FINDINGS[finding.name].do))
 
 
 def endpoint_in_words(view: EndpointView, skin: Skin) -> str:
-    """How an endpoint fares, without a full stop."""
+    """The state of an endpoint as a clause."""
     endpoint, now = view.endpoint, view.now
     due = None if endpoint is None else unsent_since(endpoint, view.count, now)
     clause = skin.advice(
@@ -108,7 +110,7 @@ def endpoint_in_words(view: EndpointView, skin: Skin) -> str:
 
 
 def next_in_words(following: NextStep, now: datetime, skin: Skin) -> str:
-    """When an order is polled next."""
+    """A sentence about when an order is polled next."""
     waits = {step.wait for step in following.steps}
     if waits & _NOTHING:
         return skin.text("Nothing happens by itself.")
@@ -123,7 +125,7 @@ def next_in_words(following: NextStep, now: datetime, skin: Skin) -> str:
 
 
 def wait_in_words(step: Step, state: AccountState, now: datetime, rules: Rules, skin: Skin) -> str:
-    """Why it is not polled yet. `state` is its account's."""
+    """A sentence about why an order is not polled yet. `state` is its account's state."""
     held = state.pause(now)
     plans = (one for one in state.planned_pauses(now) if one.paused_until == step.until)
     times = [(skin.time(one.paused_at), skin.time(one.ends_at)) for one in plans]
@@ -140,7 +142,7 @@ def wait_in_words(step: Step, state: AccountState, now: datetime, rules: Rules, 
 
 
 def pause_in_words(pause: Pause, skin: Skin) -> str:
-    """Who paused an account, since when, until when and why, as a clause."""
+    """A clause about a pause of an account: who paused it, since when, until when, and why."""
     until, reason = pause.paused_until, pause.pause_reason
     return skin.text(
         "paused by %(by)s since %(since)s, until %(until)s%(why)s",
