@@ -1,1 +1,1 @@
-"""What people and monitors read: each question has one function here. Nothing here writes or locks."""
+"""Reads for people and monitors: one function for each question. Nothing here writes or locks."""

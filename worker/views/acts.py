@@ -1,4 +1,4 @@
-"""What operators did, newest first: an act is one row, however many transactions and accounts it has."""
+"""List the acts of operators, newest first. An act is one row of the list, even if it has several accounts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,25 +21,25 @@ _KEY = (ACTS.c.at, ACTS.c.id)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActSearch:
-    """What acts are looked for; an empty field lets everything through."""
+    """The acts to find. An empty field sets no condition."""
 
     accounts: Sequence[str] = ()
-    """Those on any of these accounts, and those on all."""
+    """Acts on any of these accounts, and acts on all accounts."""
     actor: str | None = None
     kinds: Sequence[ActKind] = ()
     since: datetime | None = None
-    """That began then or later."""
+    """Acts that began at this time or later."""
     until: datetime | None = None
-    """That began before then."""
+    """Acts that began before this time."""
 
 
 def recent_acts(
     connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """The next `most` acts that match, from before the act `after`; from the newest on where that is None.
+    """The next `most` acts that match, starting before the act `after`; starting with the newest if that is None.
 
-    A row has the first row's columns; `orders` is the number of all orders of the act, `account` has all accounts,
-    joined by commas, and `detail` the names of orders only where one row has all.
+    An act has the columns of its first row. `orders` is the number of all its orders. `account` joins all its accounts
+    by commas. `detail` names orders only if the act has a single row.
     """
     last = None if after is None else connection.execute(select(*_KEY).where(ACTS.c.id == after)).first()
     if after is not None and last is None:
@@ -54,10 +54,10 @@ def recent_acts(
 def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
     other = ACTS.alias()
     of_act = select(other.c.id).where(other.c.act_key == columns.act_key)
-    # An act stands in the list where its first row does.
+    # An act has the position of its first row in the list.
     listed = [or_(columns.act_key.is_(None), ~of_act.where(other.c.id < columns.id).exists())]
     if wanted.accounts:
-        # By LIMIT and not by EXISTS, which a database may answer by reading all acts.
+        # LIMIT instead of EXISTS: a database may answer EXISTS by reading all acts.
         theirs = of_act.where(other.c.account.in_(wanted.accounts)).limit(1).scalar_subquery()
         listed.append(or_(columns.account.is_(None), columns.account.in_(wanted.accounts), theirs.is_not(None)))
     if wanted.actor is not None:
@@ -83,7 +83,7 @@ def _whole(connection: Connection, first: Iterable[Row]) -> list[Row]:
 
 
 def _act(row: Row, parts: Sequence[Any]) -> Row:
-    # A pause of several accounts has no orders.
+    # The number is None for an act without orders, such as a pause of several accounts.
     orders = sum(int(orders or 0) for _, _, orders, _ in parts)
     if sum(rows for *_, rows in parts) > 1:
         row["account"] = ", ".join(account for _, account, _, _ in parts)

@@ -1,6 +1,6 @@
-"""How many rows of each kind there are, by account: of indexes alone, but for what is said beside a count.
+"""Count rows of each kind by account, from indexes alone unless a function says otherwise.
 
-With `most` a count ends at this many rows: it may take long, and something waits for it.
+With `most`, a count ends at this many rows. It is for counts that may take long while something waits for them.
 """
 
 from collections import Counter
@@ -40,11 +40,11 @@ from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
 LONGEST_STATEMENT_SECONDS = 20.0
-"""How long a statement may take that nobody waits for."""
+"""How long a statement may take if nobody waits for it."""
 
 
 def pending(connection: Connection, accounts: Collection[str], now: datetime) -> dict[str, list[PendingCount]]:
-    """The pending orders of each of these accounts, by how they are polled: of the index of due orders alone."""
+    """Count the pending orders of each of these accounts by lane and id kind, from the index of due orders alone."""
     by = ("account", "lane", "id_kind")
     columns = [ORDERS.c[name] for name in (*by, "age_bucket", "due_at")]
     some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING_STATE)
@@ -53,7 +53,7 @@ def pending(connection: Connection, accounts: Collection[str], now: datetime) ->
         [some.c[name] for name in by],
         func.count(case((is_due, 1))),
         func.count(case((some.c.age_bucket == 0, 1))),
-        # Of SQLite's own times, which are text: the type is given once more.
+        # The type is given again because SQLite's own times are text.
         func.min(case((is_due, some.c.due_at)), type_=ORDERS.c.due_at.type),
     )
     found: dict[str, list[PendingCount]] = {account: [] for account in accounts}
@@ -68,8 +68,10 @@ def pending(connection: Connection, accounts: Collection[str], now: datetime) ->
 def polled_alone(
     connection: Connection, accounts: Collection[str], blind: Collection[str], most: int
 ) -> Mapping[str, int]:
-    """Pending orders that wait for a query of their own, by account: those that answers have left out, and those of
-    customParm alone in `blind` accounts, which do not echo it. Up to `most` of each are counted."""
+    """Count the pending orders that wait for a query of their own, by account.
+
+    They are the orders that answers have left out. In `blind` accounts, whose answers do not echo customParm, they are
+    also the orders that have only a customParm. Up to `most` of each kind are counted."""
     found = Counter[str]()
     left_out = one_of(connection, ORDERS.c.account, accounts) & (ORDERS.c.lane == Lane.ALONE)
     by_custom_parm = (ORDERS.c.lane == Lane.BATCH) & (ORDERS.c.id_kind == IdKind.CUSTOM_PARM)
@@ -80,8 +82,8 @@ def polled_alone(
 
 
 def attention(connection: Connection, most: int | None) -> dict[tuple[str, str], int]:
-    """Orders that a person should look at, by account and reason."""
-    # Every reason by name: a range of the index on databases without partial indexes, too.
+    """Count the orders that a person should look at, by account and reason."""
+    # All reasons are named: on databases without partial indexes, too, this makes it a range of the index.
     wanted = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(list(Attention)))
     some = _some([ORDERS.c.account, ORDERS.c.attention], *wanted, most=most)
     rows = connection.execute(_counted([some.c.account, some.c.attention]))
@@ -91,7 +93,8 @@ def attention(connection: Connection, most: int | None) -> dict[tuple[str, str],
 def unresolved(
     connection: Connection, most: int | None, *, with_reason: bool = False
 ) -> dict[tuple[str, str | None], int]:
-    """Unresolved orders, by account and reason. The row of each has to be read for its reason; else it is None."""
+    """Count the unresolved orders by account and reason. Without `with_reason` the reason is None; with it each row has
+    to be read."""
     columns = [ORDERS.c.account, *([ORDERS.c.attention] if with_reason else [])]
     some = _some(columns, ORDERS.c.state == UNRESOLVED_STATE, most=most)
     found: dict[tuple[str, str | None], int] = {}
@@ -101,17 +104,17 @@ def unresolved(
 
 
 def unmatched(connection: Connection) -> dict[str, int]:
-    """Callbacks whose order is not known, by account."""
+    """Count the callbacks whose order is unknown, by account."""
     return {row.account: row.rows for row in connection.execute(_counted([UNMATCHED.c.account]))}
 
 
 def rejected_since(connection: Connection, since: datetime, most: int) -> int:
-    """Open refused rows that came in since a time."""
+    """Count the open refused rows that came in since a time."""
     return _count_received(connection, REJECTED, REJECTED.c.is_open & (REJECTED.c.received_at >= since), most)
 
 
 def unmatched_before(connection: Connection, before: datetime, most: int) -> int:
-    """Unmatched callbacks that came in before a time."""
+    """Count the unmatched callbacks that came in before a time."""
     return _count_received(connection, UNMATCHED, UNMATCHED.c.received_at < before, most)
 
 
@@ -121,8 +124,8 @@ def _count_received(connection: Connection, table: Table, condition: ColumnEleme
 
 
 def notifications(connection: Connection) -> dict[str, NotificationCounts]:
-    """What was not received, by account; those that have nothing are missing."""
-    # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
+    """Count the notifications that were not received, by account. Accounts without any are missing."""
+    # An index has these columns, including the id. For the other times the rows themselves would have to be read.
     columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
     some = _some(columns, NOTIFICATIONS.c.state == PENDING_STATE)
     first, due = func.min(some.c.id).label("first"), func.min(some.c.due_at, type_=NOTIFICATIONS.c.due_at.type)
@@ -139,7 +142,8 @@ def notifications(connection: Connection) -> dict[str, NotificationCounts]:
 
 
 def watched_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
-    """All of these; `waits_since` only where they may be sent, and no process sends them."""
+    """The counts of `notifications`, with `waits_since` only if an account's notifications may be sent and no process
+    sends them."""
     found, endpoints = notifications(connection), read_endpoints(connection)
     late = [name for name in endpoints.keys() & found.keys() if unsent_since(endpoints[name], found[name], now)]
     unsent = found_by(connection, [_unsent(name, now) for name in late])
@@ -147,7 +151,7 @@ def watched_notifications(connection: Connection, now: datetime) -> dict[str, No
 
 
 def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
-    # One that was deleted meanwhile is missing.
+    # A notification that was deleted meanwhile is missing.
     found = [(row, firsts[row.first]) for row in ranks if row.first in firsts]
     return NotificationCounts(
         pending=sum(row.rows for row in ranks),
@@ -166,7 +170,7 @@ def _firsts(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
 def _queued_since(of_rank: Any, first: Any) -> datetime:
     times: Mapping[int, datetime] = {
         Rank.RESULT: first.changed_at,
-        # What was resent is of this rank until it is refused, and its change may be long ago.
+        # A resent notification has this rank until it is refused. The change that it reports may be long ago.
         Rank.BULK: of_rank.due,
         Rank.RETRY: first.refused_since or first.changed_at,
     }
@@ -174,9 +178,9 @@ def _queued_since(of_rank: Any, first: Any) -> datetime:
 
 
 def _unsent(account: str, now: datetime) -> Select[Any]:
-    """The account's name, if notifications are due and no process sends them."""
-    # Claims take the first ones. Where none of so many is leased, none is being sent. In one statement: a
-    # delivery that ends gives its lease to another row, of either rank.
+    """The statement that finds the account's name if notifications are due and no process sends them."""
+    # Claims take the first rows. If none of the first 100 of each rank is leased, none is being sent. One statement
+    # reads all ranks, because a lease moves to another row, of any rank, when a delivery ends.
     first = union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank)).subquery()
     is_sent = case((first.c.leased_until > now, 1))
     return select(first.c.account).group_by(first.c.account).having(func.count(is_sent) == 0)

@@ -1,4 +1,4 @@
-"""Reading what finance asks for, in one moment's view."""
+"""Read reports and comparisons for finance, each in one snapshot."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -19,9 +19,10 @@ T = TypeVar("T")
 _COMPARED_AT_ONCE = 500
 _ROWS_AT_ONCE = 2000
 Bounds = tuple[datetime, datetime]
-"""From the first moment to one that does not belong any more."""
+"""The first moment, and the first moment that no longer belongs."""
 Check = Callable[[int], None]
-"""Is called for each order with how many differences are held so far; raises what ends the reading."""
+"""A function that is called for each row, with the number of differences in memory. An error that it raises ends the
+reading."""
 
 
 def read_report(
@@ -31,7 +32,8 @@ def read_report(
     accounts: Collection[str],
     check: Check = lambda _: None,
 ) -> Report:
-    """The figures of a period, of these accounts or of all. Orders pass one by one, however many there are."""
+    """The figures of a period, of these accounts; of all if none is named. Orders are read one by one, so memory does
+    not grow with their number."""
     report = Report(period=period, by=by)
     bounds = (period.start, period.end)
     with database.snapshot() as connection:
@@ -50,10 +52,10 @@ def compare_statement(
     time_column: str,
     check: Check = lambda _: None,
 ) -> Comparison:
-    """A statement of these accounts (one or more) against our orders of a period.
+    """Compare a statement of these accounts (one or more) with our orders of a period.
 
-    `time_column` is `submitted_at` or `settled_at`: by which of them an order belongs to the period. What is held in
-    memory is the differences, and the ids that the statement names.
+    An order belongs to the period by its `time_column`: `submitted_at` or `settled_at`. Memory holds the differences
+    and the ids that the statement names.
     """
     comparison = Comparison(period=period)
     every = _checked(rows, check, comparison.differences)
@@ -74,8 +76,8 @@ def _checked(rows: Iterable[T], check: Check, held: Sequence[object] = ()) -> It
 
 
 def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
-    """The orders that became final within these bounds; of these accounts, or of all where none is named."""
-    # The bound makes it a look into the index for each order; without it PostgreSQL may read every event there is.
+    """The orders of these accounts that became final within these bounds; of all accounts if none is named."""
+    # PostgreSQL looks into the index once for each order because of LIMIT; otherwise it may read all events.
     heard = select(EVENTS.c.id).where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.source == Source.CALLBACK).limit(1)
     columns = [
         ORDERS.c[name] for name in ("account", "state", "settled_by", "submitted_at", "settled_at", "expected_amount")
@@ -101,7 +103,7 @@ def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[
 def unresolved_orders(
     connection: Connection, bounds: Bounds, accounts: Collection[str]
 ) -> Iterator[tuple[str, datetime]]:
-    """Account and submission of the unresolved orders of these bounds, by their submission."""
+    """Account and submission time of the unresolved orders that were submitted within these bounds."""
     chosen = _within("submitted_at", bounds, accounts)
     columns = (ORDERS.c.account, ORDERS.c.submitted_at)
     yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
@@ -110,7 +112,7 @@ def unresolved_orders(
 def own_orders(
     connection: Connection, time_column: str, bounds: Bounds, accounts: Collection[str]
 ) -> Iterator[OwnOrder]:
-    """The orders that were submitted or settled (the name of that column) within these bounds, in whatever state."""
+    """The orders whose `time_column` (`submitted_at` or `settled_at`) is within these bounds, in any state."""
     chosen = _own_columns(time_column).where(*_within(time_column, bounds, accounts))
     if time_column == "settled_at":
         chosen = chosen.where(SETTLED)
@@ -120,7 +122,7 @@ def own_orders(
 def orders_by_request_id(
     connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
 ) -> list[OwnOrder]:
-    """The orders of these accounts that have any of these request ids, whatever their day."""
+    """The orders of these accounts that have any of these request ids, of any day."""
     looks = [ids_of(connection, ORDERS, "request_id", request_ids, account=name, most=1) for name in accounts]
     if not (ids := found_by(connection, looks)):
         return []
@@ -154,5 +156,5 @@ def _within(time_column: str, bounds: Bounds, accounts: Collection[str]) -> list
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
-    """The rows, of which the driver holds some thousands at a time."""
+    """The rows of a statement. The driver holds at most 2,000 of them at a time."""
     yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})

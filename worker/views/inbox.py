@@ -1,4 +1,4 @@
-"""Refused input and unmatched callbacks, as lists and one by one."""
+"""Read refused input and unmatched callbacks, as lists and one by one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 SEARCHED_CHARACTERS = 1_000
 """How many characters of a payload are searched for a text."""
 LONG_ROWS_AT_ONCE = 20
-"""How many rows of texts that may have a million characters are read at once."""
+"""How many rows are read at once if their texts may have a million characters."""
 _SEARCHED = 2_000
 
 
@@ -33,8 +33,8 @@ def recent_rejected(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The refused rows that match, the last received first; `until`: before then; `holding`: this text, near the start
-    of their payload."""
+    """The refused rows that match, last received first. They were received since `since` and before `until`, and have
+    the text `holding` near the start of their payload."""
 
     within = between(REJECTED.c.received_at, since, until) + ([REJECTED.c.is_open] if only_open else [])
     columns = apart(connection, REJECTED)
@@ -46,7 +46,7 @@ def recent_rejected(
 
 
 def open_rejected_ids(connection: Connection, sources: Sequence[str], days: Period) -> Sequence[int]:
-    """The ids of all open refused rows of these sources that were received on these days, the first one first."""
+    """The ids of all open refused rows from these sources that were received on these days, first received first."""
     key = (REJECTED.c.received_at, REJECTED.c.id)
     received = (REJECTED.c.is_open, key[0] >= days.start, key[0] < days.end, REJECTED.c.source.in_(sources))
     return connection.scalars(select(REJECTED.c.id).where(*received).order_by(*key)).all()
@@ -61,28 +61,28 @@ def recent_unmatched(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The unmatched callbacks that match, the last received first."""
+    """The unmatched callbacks that match the filters, last received first."""
     within = between(UNMATCHED.c.received_at, None, before)
     of_accounts = [apart(connection, UNMATCHED).account.in_(accounts)] if accounts else []
     return _recent(connection, UNMATCHED, within, of_accounts, after, most, seconds)
 
 
 def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
-    """The unmatched callbacks of any account whose requestId or customParm is this, the last received first."""
+    """The unmatched callbacks, of any account, whose requestId or customParm is `number`; last received first."""
     ids: set[int] = set()
-    # One statement for each index, which begin with the id.
+    # One statement for each index: each begins with one of the ids.
     for column in (UNMATCHED.c.request_id, UNMATCHED.c.custom_parm):
         ids.update(connection.scalars(select(UNMATCHED.c.id).where(column == number).limit(most)))
     return rows_by_id(connection, UNMATCHED, sorted(ids, reverse=True)[:most], UNMATCHED.c)
 
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
-    """A refused row, whole."""
+    """The refused row with this id, with all columns; None if there is none."""
     return next(iter(_in_sentences(rows_by_id(connection, REJECTED, [rejected_id], REJECTED.c))), None)
 
 
 def unmatched_by_id(connection: Connection, unmatched_id: int) -> Row | None:
-    """An unmatched callback, whole."""
+    """The unmatched callback with this id, with all columns; None if there is none."""
     return next(iter(rows_by_id(connection, UNMATCHED, [unmatched_id], UNMATCHED.c)), None)
 
 
@@ -100,7 +100,7 @@ def _recent(
     if after is not None:
         found = connection.execute(select(*key).where(table.c.id == after)).first()
         if found is None:
-            # It was retried, matched or purged meanwhile: rows follow their ids closely enough.
+            # The row was retried, matched or purged meanwhile. Ordering by id is close enough to ordering by time.
             older = select(*key).where(table.c.id < after).order_by(table.c.id.desc()).limit(1)
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
@@ -111,5 +111,5 @@ def _recent(
 
 
 def _in_sentences(rows: Sequence[Row]) -> list[Row]:
-    """Refused rows, with what is wrong with them as a sentence whose parts are the lines."""
+    """Refused rows, with their errors as one sentence that has a part for each line."""
     return [{**row, "errors": from_json(row["errors"], row.pop("errors_said"))} for row in rows]

@@ -1,4 +1,4 @@
-"""What the gauges of a scrape show, by indexes alone."""
+"""Read the values that a scrape shows, through indexes alone."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Figures = Mapping[Any, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """All totals, with how far they were counted. A stream without a cursor was never counted."""
+    """All totals, and how far each stream was counted. A stream without a cursor was never counted."""
 
     values: Mapping[TotalKey, float]
     cursors: Mapping[Stream, Cursor]
@@ -33,7 +33,7 @@ class Totals:
 
 def read_gauges(database: Database, accounts: Collection[str], *, seconds: float) -> Gauges:
     """The gauges of these accounts, and of those that a worker has known, without counts of rows. A statement that
-    takes longer than so many `seconds` ends with an error."""
+    takes longer than `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         now = database.now(connection)
         states = [restart_stepped_backoff(state, now) for state in read_states(connection)]
@@ -52,12 +52,12 @@ def read_gauges(database: Database, accounts: Collection[str], *, seconds: float
 
 
 def count_all(database: Database, accounts: Collection[str], count: Count, *, seconds: float) -> Figures:
-    """A count of all rows, however many: of these accounts and of all others that have such rows. A statement that
-    takes longer than so many `seconds` ends with an error."""
+    """Count all rows of a kind, for these accounts and for all others that have such rows. A statement that takes
+    longer than `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         match count:
             case Count.PENDING:
-                # Among them may be an account that neither we nor any worker has.
+                # An account with pending orders may be in neither our settings nor any worker's.
                 known = {*accounts, *known_accounts(connection)}
                 pending = counts.pending(connection, known, database.now(connection))
                 return {account: PendingOrders(counts=by_lane) for account, by_lane in pending.items() if by_lane}
@@ -72,14 +72,15 @@ def count_all(database: Database, accounts: Collection[str], count: Count, *, se
 
 
 def read_totals(database: Database, known: Totals) -> Totals:
-    """The totals of one moment; those that are known where nothing was counted since."""
+    """The totals of one moment; `known` itself if nothing was counted since."""
     with database.snapshot() as connection:
         cursors = read_cursors(connection)
         return known if cursors == known.cursors else Totals(values=read_values(connection), cursors=cursors)
 
 
 def last_queries(connection: Connection, counted_id: int) -> dict[str, LastQuery]:
-    """By account, the newest query behind this one, and the newest answered one; of the last 10,000 queries at most."""
+    """The newest query and the newest answered query of each account, among the queries after `counted_id`. At most the
+    last 10,000 queries are searched."""
     latest_id = connection.scalar(select(func.max(QUERIES.c.id))) or 0
     behind = QUERIES.c.id > max(counted_id, latest_id - _MOST_UNCOUNTED)
     answered = func.max(case((QUERIES.c.outcome == "answered", QUERIES.c.id)))

@@ -1,4 +1,4 @@
-"""Notifications, as lists and as what a resend selects."""
+"""Read notifications as lists, and the orders that a resend selects."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 def watched_endpoints(connection: Connection, now: datetime) -> list[EndpointView]:
-    """How notifications fare, of each account that has an endpoint, or notifications that were not received."""
+    """The state of notifications of each account that has an endpoint, or notifications that were not received."""
     endpoints = read_endpoints(connection).values()
     return endpoint_views(endpoints, counts.watched_notifications(connection, now), now)
 
@@ -34,8 +34,8 @@ def recent_notifications(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The notifications that match, newest first, from before the row `after`, as `notification_row` gives them."""
-    # Few are given up or pending, and many are delivered: those are read by their own indexes.
+    """The notifications that match, newest first, starting before the row `after`; each as `notification_row`."""
+    # Few notifications are given up or pending, and many are delivered. The few are read by indexes of their own.
     is_indexed = state in (NotificationState.GAVE_UP, NotificationState.PENDING)
     columns = NOTIFICATIONS.c if is_indexed else apart(connection, NOTIFICATIONS)
     key: ColumnElement[int] = NOTIFICATIONS.c.id
@@ -44,7 +44,7 @@ def recent_notifications(
         wanted.append(GAVE_UP)
     elif state is NotificationState.PENDING:
         wanted.append(columns.state == PENDING_STATE)
-        # An expression, so that no database reads the primary key backwards for it.
+        # An expression, so that no database reads the primary key backwards.
         key = (key + 0).label("id")
     elif state is not None:
         wanted.append(columns.state == state)
@@ -57,8 +57,8 @@ def recent_notifications(
 def long_refused(
     connection: Connection, accounts: Collection[str], before: datetime, most: int, most_counted: int
 ) -> tuple[int, list[Row]]:
-    """How many pending notifications of these accounts have been refused since before a time, as far as they are
-    counted, and the newest of them."""
+    """How many pending notifications of these accounts have been refused since before a time, counted up to
+    `most_counted`, and the newest `most` of them."""
     chosen = select(NOTIFICATIONS.c.id).where(
         one_of(connection, NOTIFICATIONS.c.account, accounts),
         NOTIFICATIONS.c.state == PENDING_STATE,
@@ -70,14 +70,16 @@ def long_refused(
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:
-    """The ids of the orders that have a notification which was given up."""
+    """The ids of the orders with a notification that was given up."""
     of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
     return sorted(set(connection.scalars(select(NOTIFICATIONS.c.order_id).where(GAVE_UP, *of_account))))
 
 
 def orders_changed_since(connection: Connection, since: datetime, account: str | None) -> list[int]:
-    """The ids of the orders that changed at this time or later: those that have a notification from then on, and those
-    whose notification may be gone: also pending ones that a person should look at or has reopened."""
+    """The ids of the orders that changed at this time or later.
+
+    They are the orders with a notification from that time on, and orders whose notification may be gone: those that are
+    no longer pending, and pending ones that a person should look at or has reopened."""
     chosen = [
         select(NOTIFICATIONS.c.order_id, NOTIFICATIONS.c.account).where(NOTIFICATIONS.c.changed_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),

@@ -1,5 +1,5 @@
-"""One order: its row, what happened to it, the queries that polled it, and what it waits for. What the platform last
-said of each of some orders."""
+"""Read one order: its row, its events, the queries that polled it, its notifications, and what it waits for. Also read
+the platform's last report on each of several orders."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from worker.views.accounts import read_state, read_workers
 from worker.views.queries import QUERY_COLUMNS, first_query_since, next_slot_at
 
 Row = dict[str, Any]
-"""Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
+"""A value for each column name: Decimal for amounts, aware datetimes in UTC for times."""
 
-# A lease's token is the right to settle; what stands beside these columns is the worker's own bookkeeping.
+# The other columns are not shown: a lease's token is the right to settle, the rest is the worker's own bookkeeping.
 SHOWN_COLUMNS = [
     ORDERS.c[name]
     for name in (
@@ -42,7 +42,7 @@ SHOWN_COLUMNS = [
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 _HEARD = [EVENTS.c[name] for name in ("order_id", "at", "traffic_sts", "remark", "ori_amount")]
 
-# Each account may have one order with an id.
+# The same id may name one order of each account.
 _MOST_WITH_ID = 100
 
 
@@ -57,12 +57,12 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
-    """An order and all that is known of it; every list is the oldest first."""
+    """An order and all that is known about it. Every list is oldest first."""
 
     order: Row
-    """Its row; `due_at` is None where it is not pending."""
+    """The order's row; `due_at` is None if the order is not pending."""
     outlook: Outlook | None
-    """What it waits for; None if it was deleted meanwhile."""
+    """What the order waits for; None if the order was deleted meanwhile."""
     events: list[Row]
     queries: list[Row]
     notifications: list[Row]
@@ -71,28 +71,28 @@ class Story:
 def read_story(
     database: Database, order: Row, sids: Mapping[str, str], tick_allowance_seconds: float, rules: Rules
 ) -> Story:
-    """The story of an order that was found. `sids` are the SIDs of the accounts that the settings name."""
+    """Read the story of the order with this row. `sids` are the SIDs of the accounts that the settings name."""
     with database.snapshot() as connection:
         events, queries = events_of(connection, order["id"]), queries_about(connection, order)
         told = notifications_of(connection, order["id"])
     outlook = read_next_step(database, order["id"], sids.get(order["account"]), tick_allowance_seconds, rules)
-    # Of an order that is not pending it is what was planned before: it is no longer polled.
+    # The due time of an order that is not pending has no effect: the order is no longer polled.
     due_at = order["due_at"] if order["state"] is OrderState.PENDING else None
     return Story(order={**order, "due_at": due_at}, outlook=outlook, events=events, queries=queries, notifications=told)
 
 
 def order_by_id(connection: Connection, order_id: int) -> Row | None:
-    """The order with this row id."""
+    """The order with this row id; None if there is none."""
     return next(iter(order_rows(connection, ORDERS.c.id == order_id)), None)
 
 
 def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
-    """The orders of an account that have any of these names as their request_id or custom_parm."""
+    """The orders of an account whose request_id or custom_parm is any of these names."""
     return _with_either_id(connection, lambda column: (ORDERS.c.account == account) & column.in_(names))
 
 
 def orders_with_id(connection: Connection, name: str) -> list[Row]:
-    """The orders of any account whose request_id or custom_parm is this."""
+    """The orders, of any account, whose request_id or custom_parm is `name`."""
     # Both unique indexes begin with the id.
     return _with_either_id(connection, lambda column: column == name, most=_MOST_WITH_ID)
 
@@ -100,7 +100,7 @@ def orders_with_id(connection: Connection, name: str) -> list[Row]:
 def _with_either_id(
     connection: Connection, has_id: Callable[[ColumnElement[str]], ColumnElement[bool]], most: int | None = None
 ) -> list[Row]:
-    # One statement for each index: an OR over both would use neither on some databases.
+    # One statement for each index: for an OR over both columns, some databases would use neither.
     found = {
         row["id"]: row
         for column in (ORDERS.c.request_id, ORDERS.c.custom_parm)
@@ -115,19 +115,19 @@ def order_rows(connection: Connection, condition: ColumnElement[bool], most: int
 
 
 def events_of(connection: Connection, order_id: int) -> list[Row]:
-    """Everything that happened to an order, oldest first."""
+    """All events of an order, oldest first."""
     events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
     return [with_code(event) for event in events]
 
 
 def notifications_of(connection: Connection, order_id: int) -> list[Row]:
-    """The notifications of an order that are left, oldest first."""
+    """The remaining notifications of an order, oldest first."""
     chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.order_id == order_id).order_by(NOTIFICATIONS.c.id)
     return [notification_row(to_notification(row)) for row in connection.execute(chosen)]
 
 
 def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[int, Row]:
-    """What the platform last said of each of these orders, by its row id; of which it said nothing is missing."""
+    """The platform's last report on each of these orders, by row id. Orders without a report are missing."""
     said = or_(EVENTS.c.traffic_sts.is_not(None), EVENTS.c.remark.is_not(None), EVENTS.c.ori_amount.is_not(None))
     by_platform = EVENTS.c.source.in_((Source.QUERY, Source.CALLBACK))
     last = (
@@ -143,20 +143,20 @@ def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[in
 
 
 def numbers_of(connection: Connection, order_ids: Collection[int]) -> Mapping[int, str]:
-    """The number by which a person knows each of these orders, by its row id."""
+    """The id by which people know each of these orders (its request_id, or else its custom_parm), by row id."""
     number = func.coalesce(ORDERS.c.request_id, ORDERS.c.custom_parm)
     chosen = select(ORDERS.c.id, number).where(one_of(connection, ORDERS.c.id, list(order_ids)))
     return {row[0]: row[1] for row in connection.execute(chosen)}
 
 
 def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, list[Row]] | None:
-    """An order, and what happened to it, oldest first; None where there is no such order."""
+    """An order and its events, oldest first; None if there is no such order."""
     order = next(iter(read_orders(connection, [order_id])), None)
     return None if order is None else (order, events_of(connection, order_id))
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:
-    """The queries that polled an order, oldest first; `absent` says that the answer left it out."""
+    """The queries that polled an order, oldest first. `absent` tells whether the answer left the order out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
     polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
     bounds = [
@@ -164,7 +164,7 @@ def queries_about(connection: Connection, order: Row) -> list[Row]:
         QUERIES.c.id >= first_query_since(connection, order["created_at"], order["account"]),
     ]
     if order["state"] is not OrderState.PENDING:
-        # An order that has left that state is no longer polled.
+        # An order that has left the pending state is no longer polled.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
     columns = (*QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
     rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
@@ -176,7 +176,7 @@ def _rows(connection: Connection, statement: Select[Any]) -> list[Row]:
 
 
 def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Whether a list that is joined by commas holds an id. SQLite ignores the case of letters here."""
+    """Whether a comma-separated list has an id. SQLite ignores the case of letters here."""
     return (literal(",") + ids + literal(",")).contains(f",{name},", autoescape=True)
 
 
@@ -190,8 +190,7 @@ def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
 def read_next_step(
     database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
 ) -> Outlook | None:
-    """What an order waits for; None if it is gone. `account_sid` is None where the settings do not name its
-    account."""
+    """What an order waits for; None if it is gone. `account_sid` is None if the settings do not name its account."""
     with database.read() as connection:
         row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
         if row is None:

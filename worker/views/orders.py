@@ -1,10 +1,10 @@
-"""Finding orders by what a person knows of them; newest first as a rule, by their submission, or by the time of their
-result if that is bounded.
+"""Find orders by what a person knows about them. Lists are newest first by default. They are ordered by submission, or
+by the time of the result if a search bounds it.
 
-A page is one statement (`page`) for the keys of its orders. Indexes have the order of the list for each state, and for
-each reason why an order needs a person: a part of the statement reads each of them. The start of an id that up to
-10,000 orders have is searched by the index of the id first. The one search for a number takes whatever a person holds:
-either id or its start, the row's id, or the phone number or its last four digits.
+One statement (`page`) reads the keys of a page's orders. For each state, and for each reason why an order needs a
+person, an index has its orders in the order of the list; the statement has a part for each index. If up to 10,000
+orders have a given start of an id, the index of the id is searched first. The search for a number accepts anything that
+a person has: either id or its start, the row id, or the phone number or its last four digits.
 """
 
 import re
@@ -28,7 +28,7 @@ from worker.stores.recharge_orders import read_event_counts
 from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
 from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 
-# Four digits alone are the end of a phone number.
+# Four digits alone are not a row id but the end of a phone number.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
 _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
@@ -37,45 +37,45 @@ _COUNT_SECONDS = 0.3
 _FEW = 10_000
 
 ANY_REASON: Sequence[Attention | None] = (*Attention, None)
-"""Why an order may need a person; None: it is unresolved, and shows no reason."""
+"""All reasons why an order may need a person. None stands for an unresolved order that shows no reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderSearch:
-    """What orders are looked for; an empty field lets everything through."""
+    """The orders to find. An empty field sets no condition."""
 
     accounts: Sequence[str] = ()
     states: Sequence[OrderState] = ()
     attention: Sequence[Attention | None] = ()
-    """None: those that are unresolved and show no reason."""
+    """Reasons that the orders show. None stands for unresolved orders that show no reason."""
     mobile: str | None = None
     prefix: str | None = None
     """The start of a request_id or a custom_parm."""
     act_key: str | None = None
-    """Those that this act of an operator has changed, the newest 10,000 of them."""
+    """The key of an operator's act, for the orders that it changed: the newest 10,000 of them."""
     four: str | None = None
-    """Four digits: the end of a mobile, or the start of an id. No index serves it."""
+    """Four digits: the end of a mobile, or the start of an id. No index serves this search."""
     since: datetime | None = None
-    """Submitted then or later."""
+    """Orders that were submitted at this time or later."""
     until: datetime | None = None
-    """Submitted before then."""
+    """Orders that were submitted before this time."""
     settled_since: datetime | None = None
-    """Final since then or later."""
+    """Orders that became final at this time or later."""
     settled_until: datetime | None = None
-    """Final since before then."""
+    """Orders that became final before this time."""
     is_oldest_first: bool = False
-    """What the list begins with; only of one by submission."""
+    """Whether the list begins with the oldest orders; only for a list by submission."""
 
     @property
     def time_columns(self) -> tuple[str, str]:
-        """By which time they are listed, and the other one. It is that of the result where it is bounded, and the
-        submission is not on both sides."""
+        """The time by which orders are listed, and the other one. They are listed by the time of the result if it is
+        bounded and the submission is not bounded on both sides."""
         is_by_result = not (self.since and self.until) and bool(self.settled_since or self.settled_until)
         return ("settled_at", "submitted_at") if is_by_result else ("submitted_at", "settled_at")
 
 
 class SummedOrders:
-    """Orders with what was due and charged, summed as they pass."""
+    """Orders with the amounts due and charged. The amounts are summed while the orders are read."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._rows = rows
@@ -90,7 +90,7 @@ class SummedOrders:
             yield {**row, **amounts._asdict(), "difference": amounts.difference}
 
     def sums(self) -> list[tuple[OrderState | None, Sums]]:
-        """Those of each state, where there are several, and of all, as None; nothing without orders."""
+        """The sums of each state if there are several, and then the sums of all as None; empty without orders."""
         of_all = [(None, self._all)] if self._by_state else []
         return [*self._by_state.items(), *of_all] if len(self._by_state) > 1 else [*of_all]
 
@@ -98,8 +98,8 @@ class SummedOrders:
 def find_orders(
     connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """The next `most` orders that match, after an order, by the search's time and id; the first ones if there is no
-    such order. In a snapshot."""
+    """The next `most` orders that match, after the order `after` in the list; the first ones if there is no such order.
+    Must be called in a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
     left = countdown(seconds)
     listed = _listed(connection, wanted, left)
@@ -107,13 +107,13 @@ def find_orders(
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
-    """How many orders match, by account, state and attention. Reads the whole table, or the part
-    of it within the search's times."""
+    """How many orders match, by account, state and attention. Reads the whole table, or its part within the search's
+    times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
     matching = _conditions(ORDERS.c, wanted)
     statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
     counts = [dict(row) for row in connection.execute(statement).mappings()]
-    # Sorted here: the databases differ in where null comes.
+    # Sorted here because databases differ in the position of null.
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
@@ -128,17 +128,17 @@ def count_found(connection: Connection, wanted: OrderSearch, most: int, seconds:
 def search_orders(
     connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: Bound
 ) -> Page[Row]:
-    """The orders of all accounts that a number which may be an id names, among those that are wanted; newest first.
+    """The orders that a number may mean, among those that are wanted; newest first. Must be called in a snapshot.
 
-    Those that begin so, or have this phone number, or one that ends with these four digits; on the first page those
-    that have just this id, or row id, come first, beside a page of the others. In a snapshot.
+    The number may be the start of an id, a phone number, or its last four digits. On the first page, the orders with
+    exactly this id or row id come first, in addition to a page of the others.
     """
     named = orders_with_id(connection, number)
     row_id = _ROW_ID.fullmatch(number)
     by_row_id = order_by_id(connection, int(row_id[2])) if row_id else None
     exact = {row["id"]: row for row in [*named, *([by_row_id] if by_row_id else [])]}
     if after is None and (len(named) == 1 or (row_id and row_id[1])):
-        # It names an order, whatever else begins with it.
+        # The number names one order, even if other ids begin with it.
         rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
         return Page(rows=rows)
     mobile = normalise_mobile(number)
@@ -154,19 +154,19 @@ def search_orders(
 
 
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
-    """Those of these orders that the other filters let through, of which a number is none."""
+    """The orders among these that pass the other filters."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
     chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_conditions(ORDERS.c, wanted))
     return set(connection.scalars(chosen)).intersection(of_act)
 
 
 def unlisted_of_act(connection: Connection, act_key: str) -> int:
-    """How many orders an act has changed that no list holds, since that has the newest 10,000."""
+    """How many orders of an act are in no list, because a list has only the newest 10,000 of an act."""
     return max(0, read_number_acted_on(connection, act_key) - _FEW)
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account was seen here: it has a state, or orders; or that is not known in time."""
+    """Whether an account has a state or orders here; True also if the search takes too long."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
@@ -174,13 +174,14 @@ def has_orders(connection: Connection, account: str) -> bool:
 
 
 def read_deleted_before(connection: Connection) -> datetime | None:
-    """Up to when settled orders were deleted; None if none was."""
+    """The time before which settled orders were deleted; None if none was."""
     before: datetime | None = connection.scalar(select(DEPLOYMENT.c.orders_deleted_before))
     return before
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
-    """The ids of these accounts' orders that are unresolved and became so at this time or later; None: at any."""
+    """The ids of these accounts' unresolved orders that became so at this time or later; of all unresolved ones if it
+    is None."""
     statement = select(ORDERS.c.id).where(ORDERS.c.state == UNRESOLVED_STATE, ORDERS.c.account.in_(accounts))
     if since is not None:
         gave_up = (
@@ -189,15 +190,15 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
             .limit(1)
             .scalar_subquery()
         )
-        # What was changed last before that time cannot have become unresolved after it: most are left out by this.
-        # By LIMIT and not by EXISTS, which a database may answer by reading the events of all orders.
+        # An order that was last changed before that time cannot have become unresolved after it: this leaves most out.
+        # LIMIT instead of EXISTS: a database may answer EXISTS by reading the events of all orders.
         statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
     return sorted(connection.scalars(statement))
 
 
 def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
-    """The ids of the orders with this attention, of one account or of all."""
-    # As its partial index has it: without the first condition no database uses that.
+    """The ids of the orders with this attention, of one account; of all accounts if it is None."""
+    # The first condition is that of the partial index, which no database uses without it.
     statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
     if account is not None:
         statement = statement.where(ORDERS.c.account == account)
@@ -205,13 +206,14 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    """The orders with these row ids, in this order, each with its `event_count`. In a snapshot."""
+    """The orders with these row ids, in this order, each with its `event_count`. Must be called in a snapshot."""
     counts = read_event_counts(connection, ids)
     return [{**row, "event_count": counts[row["id"]]} for row in rows_by_id(connection, ORDERS, ids, SHOWN_COLUMNS)]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
-    """Where an order stands in the list of a search; None where there is no such order, or it is not final any more."""
+    """The key of an order in the list of a search; None if there is no such order, or if the list is by result and the
+    order is not final."""
     key = select(ORDERS.c[wanted.time_columns[0]], ORDERS.c.id).where(ORDERS.c.id == order_id)
     found = connection.execute(key).first()
     return None if found is None or found[0] is None else tuple(found)
@@ -221,16 +223,16 @@ def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     """Whether an id begins with a text, as a range that the unique index serves.
 
     The column compares byte by byte on every database, on PostgreSQL by its collation "C"
-    (`worker.database.column_types.OrderId`). LIKE would not do: PostgreSQL may not read an index for a pattern that is
-    a parameter, and SQLite's LIKE takes A for a. And in the collation of a language a range would be wrong, since ids
-    that begin alike may stand apart there.
+    (`worker.database.column_types.OrderId`). LIKE does not work: PostgreSQL may not use an index for a pattern that is
+    a parameter, and SQLite's LIKE treats A as a. A range would be wrong in the collation of a language, where ids with
+    a common start may be far apart.
     """
-    # Ids hold no character without a meaning in Unicode, so the last one of a prefix always has a following one.
+    # Ids have only characters that Unicode assigns, so the last character of a prefix always has a following one.
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
 def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Listed:
-    """The list of the orders that are wanted."""
+    """The list that a search describes."""
     by, _ = wanted.time_columns
     ids = _few(connection, wanted, left)
     few = [] if ids is None else [one_of(connection, ORDERS.c.id, ids)]
@@ -248,17 +250,17 @@ def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Lis
 
 
 def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], OrderSearch]:
-    """Conditions for the parts of the table that have what is wanted, and the filters that are left in each."""
+    """The conditions of the parts of the table that have the wanted orders, and the filters that remain within them."""
     if wanted.attention:
-        # As the partial index has it: without the first condition no database uses that.
+        # The first condition is that of the partial index, which no database uses without it.
         ranges = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
         if None in wanted.attention:
-            # With every reason, each unresolved order is wanted.
+            # If every reason is wanted, so is every unresolved order.
             unshown = [] if set(ANY_REASON) <= set(wanted.attention) else [ORDERS.c.attention.is_(None)]
             ranges.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
         return ranges, replace(wanted, attention=())
     if wanted.states and wanted.time_columns[0] == "submitted_at":
-        # Written out, as `tables.PENDING_STATE` is.
+        # Written out, not parameters: see `tables.PENDING_STATE`.
         states: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
         return [[ORDERS.c.state == state] for state in states], replace(wanted, states=())
     return [[]], wanted
@@ -266,10 +268,10 @@ def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], Order
 
 def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[int] | None:
     """The ids of the orders of an act, of a phone number or with the start of an id. None for other searches, if more
-    than 10,000 orders have the number, and if its index takes longer than the seconds that are left."""
+    than 10,000 orders match, or if reading the index takes longer than the remaining seconds."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
-    # One statement for each index: an OR over both ids would use neither on some databases.
+    # One statement for each index: for an OR over both ids, some databases would use neither.
     conditions = [] if wanted.mobile is None else [(ORDERS.c.mobile, ORDERS.c.mobile == wanted.mobile)]
     if wanted.mobile is None and wanted.prefix is not None:
         begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)

@@ -1,7 +1,7 @@
-"""Lists, a page at a time: one statement for a page, by the time and the id of the last row of the page before.
+"""Read lists page by page. One statement finds a page: the rows after the time and the id of the previous page's last.
 
-If the search for a page takes longer than two seconds, the page has what the newest 50,000 rows give, and says so. They
-are the newest ones in either order of the list. If the search of these rows also takes two seconds, the page is empty.
+If this search takes longer than two seconds, only the newest 50,000 rows are searched, and the page says so. They are
+the newest rows even if the list is oldest first. If searching them also takes two seconds, the page is empty.
 """
 
 import operator
@@ -21,24 +21,25 @@ from worker.database.bulk_statements import one_of
 
 T = TypeVar("T", covariant=True)
 Key = tuple[Any, ...]
-"""The position of a row in the list: its time, if the list is by time, and its id."""
+"""The position of a row in the list: its time (if the list is by time) and its id."""
 
 ROWS_AT_ONCE = 1_000
 """How many rows of a complete list are read at once."""
 PAGE_SECONDS = 2.0
-"""How long the statements that search for a page may take together, and those that then search the newest rows."""
+"""How long the statements that search for a page may take together. The same limit applies to a search of the newest
+rows that may follow."""
 Bound = float | None
-"""How many seconds a search may take, None for any number. A search that takes longer is partial."""
+"""How many seconds a search may take; None for no limit. A search that takes longer is partial."""
 
 
 class OrNothing(float):
-    """A bound after which a search ends without rows: the newest ones are not searched."""
+    """A bound after which a search ends without rows, instead of searching the newest ones."""
 
 
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
-# Without statistics, as after a restore, PostgreSQL expects few rows of each filter: for each page it would read and
-# sort all rows that match.
+# Without statistics, for example after a restore, PostgreSQL expects each filter to match few rows. For each page it
+# would then read and sort all rows that match.
 _KEEP_ORDER = (
     "SELECT set_config('enable_sort', 'off', true) WHERE NOT EXISTS"
     " (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = :name)"
@@ -47,30 +48,31 @@ _KEEP_ORDER = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """The rows of a list, newest first as a rule."""
+    """A list of rows to read, newest first by default."""
 
     key: Sequence[ColumnElement[Any]]
     """The columns that the list is ordered by, the row's id last."""
     within: Sequence[ColumnElement[bool]] = ()
-    """Conditions that the index of this order serves."""
+    """Conditions that the index with the list's order serves."""
     ranges: Sequence[Sequence[ColumnElement[bool]]] = ((),)
-    """Conditions for parts of the rows; an index has the rows of each part in this order."""
+    """The conditions of each part of the rows. An index has the rows of each part in the list's order."""
     filters: Sequence[ColumnElement[bool]] = ()
-    """The other conditions, on columns that are set `apart`."""
+    """The other conditions, on columns from `apart`."""
     is_oldest_first: bool = False
     hint: tuple[Table, str] | None = None
-    """The table and the hint for MariaDB with the pages of a complete list: it would sort all rows for each page."""
+    """A table and an index hint for MariaDB. Without it, MariaDB sorts all rows for each page of a complete list."""
     has_few: bool = False
-    """Whether a condition names few rows by their ids, so that a database may sort them."""
+    """Whether a condition limits the list to a few row ids, so that the database may sort the rows."""
     newest: int = 50_000
     """How many of the newest rows are searched if the search of all takes too long."""
 
     def keys(
         self, connection: Connection, *, after: Key | None = None, newer_than: Key | None = None, most: int
     ) -> Select[Any]:
-        """The statement for the keys of the first `most` rows: of those after a key of the list, and newer than a key,
-        if they are given. Each part is read up to `most` of its rows, by its own index; a row of several parts counts
-        once."""
+        """The statement for the keys of the first `most` rows that come after the key `after` and are newer than the
+        key `newer_than`; None sets no limit.
+
+        At most `most` rows of each part are read, by the part's own index. A row in several parts counts once."""
         within = [*self.within]
         if after is not None:
             within.append(_comes_after(connection, self.key, after, is_oldest_first=self.is_oldest_first))
@@ -88,7 +90,8 @@ class Listed:
         return self._ordered(select(found), found.c).limit(most)
 
     def before_newest(self, connection: Connection) -> Key | None:
-        """The key of the row just before the newest ones, whatever the parts and filters; None if there is none."""
+        """The key of the newest row that is not among the `newest` ones, regardless of parts and filters; None if there
+        is none."""
         whole = replace(self, ranges=((),), filters=(), is_oldest_first=False)
         found = connection.execute(whole.keys(connection, most=1).offset(self.newest)).first()
         return None if found is None else tuple(found)
@@ -105,18 +108,18 @@ class Page(Generic[T]):
     next_after: int | None = None
     """The id after which the next page begins; None at the end of the list."""
     searched: int | None = None
-    """How many of the newest rows were searched at most, as the search of all took too long; None if it did not."""
+    """How many of the newest rows were searched at most, because a search of all took too long; None if it did not."""
 
     @property
     def is_partial(self) -> bool:
-        """Whether the page has what at most the newest rows gave."""
+        """Whether a search of all rows took too long, so that at most the newest rows were searched."""
         return self.searched is not None
 
 
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
-    """All rows of a list after the row `after`, of which a page is held at a time.
+    """All rows of a list after the row `after`. Memory holds one page at a time.
 
-    `read` reads a page, by `after`, `most` and `seconds`. In one snapshot they are the rows of one moment.
+    `read` reads a page, given `after`, `most` and `seconds`. If it reads in one snapshot, the rows are of one moment.
     """
     while True:
         page = read(after=after, most=at_once, seconds=None)
@@ -137,8 +140,8 @@ def read_page(
     seconds: Bound,
     left: Countdown | None = None,
 ) -> Page[dict[str, Any]]:
-    """These columns of the next `most` rows after a key, or of the first ones. `left`: of the seconds, if other
-    statements took some."""
+    """These columns of the next `most` rows after a key; of the first rows if the key is None. `left` counts down
+    `seconds` if other statements have used some of them."""
 
     def find(older: Key | None) -> list[Key]:
         if connection.dialect.name == "postgresql" and not listed.has_few:
@@ -159,8 +162,8 @@ def read_page(
 
 
 def apart(connection: Connection, table: Table) -> Any:
-    """The table's columns for conditions. SQLite searches no index for them: it would rather sort all orders of an
-    account than read the list."""
+    """The table's columns, for conditions. SQLite uses no index for them: otherwise it would sort all orders of an
+    account instead of reading the list in its order."""
     if connection.dialect.name != "sqlite":
         return table.c
     plus = custom_op[Any]("+")
@@ -168,14 +171,14 @@ def apart(connection: Connection, table: Table) -> Any:
 
 
 def between(column: Any, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    """The conditions that a time is this one or later (None: any), and before that one."""
+    """The conditions that a time is `since` or later, and before `until`. None sets no condition."""
     return [*([] if since is None else [column >= since]), *([] if until is None else [column < until])]
 
 
 def rows_by_id(
     connection: Connection, table: Table, ids: Sequence[int], columns: Iterable[Column[Any]]
 ) -> list[dict[str, Any]]:
-    """These columns, with the id, of the rows of a table with these ids, in this order; without those that are gone."""
+    """The rows of a table with these ids, in this order, without those that are gone. `columns` must include the id."""
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(ids), _IDS_AT_ONCE):
         chosen = select(*columns).where(one_of(connection, table.c.id, ids[start : start + _IDS_AT_ONCE]))
@@ -194,7 +197,7 @@ def _comes_after(
     elif connection.dialect.name not in _MARIADB:
         further = compare(tuple_(*columns), tuple_(*values))
     else:
-        # MariaDB reads no index by a comparison of rows.
+        # MariaDB does not use an index for a comparison of row values.
         in_time = compare_first(columns[0], values[0])
         further = and_(in_time, or_(compare(columns[0], values[0]), compare(columns[1], values[1])))
     return further

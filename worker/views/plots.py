@@ -1,6 +1,6 @@
-"""What the plots of the overview are made of.
+"""Read the data for the plots of the overview.
 
-Each read is a range of one index, with a bounded number of rows besides.
+Each read scans a range of one index, and reads a bounded number of rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,15 +25,15 @@ from worker.views import counts
 from worker.views.accounts import known_accounts
 
 _MOST_CHANGED = 20_000
-"""Unresolved and cancelled orders are looked for among so many that changed last: each row has to be read."""
+"""How many of the last changed orders are searched for unresolved and cancelled ones: each row has to be read."""
 _MOST_SETTLED = 1_000
 
 Counted = tuple[datetime, int]
-"""When a bucket begins, and how many."""
+"""The start of a bucket, and a number of orders in it."""
 
 
 def read_plots(database: Database) -> Plots:
-    """All plots."""
+    """Read the data for all plots."""
     with database.snapshot() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         now = database.now(connection)
         starts = bucket_starts(now)
@@ -65,7 +65,7 @@ def count_submitted(connection: Connection, starts: Sequence[datetime]) -> Itera
 
 
 def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[OrderState, list[Counted]]:
-    """How many orders became succeeded and failed in each bucket."""
+    """How many orders succeeded and how many failed in each bucket."""
     counts: dict[OrderState, list[Counted]] = {OrderState.SUCCEEDED: [], OrderState.FAILED: []}
     for start, within in _buckets(ORDERS.c.settled_at, starts):
         for state, number in connection.execute(_final(within)):
@@ -74,16 +74,16 @@ def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[Orde
 
 
 def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
-    """When orders were changed last that have since become unresolved or cancelled, among those that changed last."""
+    """The times of the last changes of unresolved and cancelled orders, among the orders that changed last."""
     changed = (
         select(ORDERS.c.state, ORDERS.c.updated_at)
-        # As the index has it: it holds no pending orders, where a database has partial indexes.
+        # This is the condition of the index: on databases with partial indexes, pending orders are not in it.
         .where(NOT_PENDING, ORDERS.c.updated_at >= since)
         .order_by(ORDERS.c.updated_at.desc())
         .limit(_MOST_CHANGED)
     )
     for dialect in ("mysql", "mariadb"):
-        # It would rather read the whole table and sort it.
+        # Without the hint, MariaDB would read and sort the whole table.
         changed = changed.with_hint(ORDERS, "FORCE INDEX (ix_recharge_orders_changed)", dialect)
     latest = changed.subquery()
     stopped = (OrderState.UNRESOLVED, OrderState.CANCELLED)
@@ -91,11 +91,11 @@ def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
 
 
 def last_settled(connection: Connection) -> list[tuple[float, Source]]:
-    """How many seconds the orders took that were settled last, and what settled each."""
+    """How many seconds each of the last settled orders took, and what settled it."""
     columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
     latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
     return [
-        # Below 0 where a clock was set back, or the time of submission was given wrong.
+        # The time is negative if a clock was set back, or if the submission time was given wrong.
         (max(0.0, (settled_at - submitted_at).total_seconds()), source)
         for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
     ]
@@ -109,7 +109,8 @@ def _final(within: Sequence[ColumnElement[bool]]) -> Select[Any]:
 def _buckets(
     column: ColumnElement[Any], starts: Sequence[datetime]
 ) -> Iterator[tuple[datetime, list[ColumnElement[bool]]]]:
-    """Each bucket as a range of a column. The last one is open: by a clock that was set back its rows may lie ahead."""
+    """The start of each bucket, and its range of a column. The last range has no end: if a clock was set back, times of
+    its rows may lie ahead."""
     for start, end in pairwise(starts):
         yield start, [column >= start, column < end]
     yield starts[-1], [column >= starts[-1]]

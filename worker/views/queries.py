@@ -1,4 +1,4 @@
-"""The query log, as a list and one by one: the orders that a query polled, and what its answer left out or added."""
+"""Read the query log as a list. Read one query with the orders that it polled and the items that its answer added."""
 
 import json
 from collections.abc import Sequence
@@ -27,26 +27,27 @@ QUERY_COLUMNS = [
     )
 ]
 _PAST_QUERIES = 40
-"""Of each account; among them are batches, and queries about single orders and suspects."""
+"""How many queries of each account are read. Among them are batches, and queries about single orders and suspects."""
 _PAST_QUERIES_OF_ALL = 50_000
-"""Where there are more than 1,250 accounts, fewer of each are read."""
+"""How many queries of all accounts are read. If there are more than 1,250 accounts, fewer of each are read."""
 _LEAST_PAST_QUERIES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WholeQuery:
-    """A query and what came of it."""
+    """A query and its result."""
 
     query: Row
-    """Its columns but the lists of ids; `answer_excerpt` is the start of the answer."""
+    """The query's columns except the lists of ids; `answer_excerpt` is the start of the answer."""
     orders: list[Row]
-    """For each id that it polled: `polled_id`, `absent`, and `id`, `state`, `attention`, None if gone."""
+    """A row for each polled id: `polled_id`, `absent`, and `id`, `state`, `attention`. These three are None if the
+    order is gone."""
     added: list[str]
-    """What the answer said of orders that were not polled, an item each."""
+    """The answer's items about orders that were not polled."""
 
 
 def read_query(connection: Connection, query_id: int) -> WholeQuery | None:
-    """The query with this id; None where there is none."""
+    """The query with this id; None if there is none."""
     row = connection.execute(select(QUERIES).where(QUERIES.c.id == query_id)).mappings().first()
     if row is None:
         return None
@@ -68,7 +69,7 @@ def _added(items: str | None) -> list[str]:
     try:
         return [str(item) for item in json.loads(items)]
     except ValueError:
-        # The store keeps the start of a very long list only.
+        # The store keeps only the start of a very long list.
         return [items]
 
 
@@ -82,7 +83,7 @@ def recent_queries(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The queries that match, newest first, from before the query `after`."""
+    """The queries that match, newest first, starting before the query `after`."""
     within: list[ColumnElement[bool]] = []
     if account is not None:
         within.append(QUERIES.c.account == account)
@@ -95,7 +96,7 @@ def recent_queries(
 
 
 def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:
-    """By the id that was polled: row id, state and attention of each order of a query that is still there."""
+    """Row id, state and attention of a query's orders, by polled id. Orders that are gone are missing."""
     names, column = query["polled_ids"].split(","), _COLUMN_OF[query["id_kind"].value]
     shown = [ORDERS.c[name] for name in ("id", "state", "attention", column)]
     chosen = (ORDERS.c.account == query["account"]) & ORDERS.c[column].in_(names)
@@ -103,7 +104,7 @@ def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:
 
 
 def first_query_since(connection: Connection, since: datetime, account: str | None) -> int:
-    """The first query since a time, in a few steps: times have no index, but follow the ids."""
+    """The id of the first query since a time. A binary search finds it: times have no index, but grow with the ids."""
     of_account = [] if account is None else [QUERIES.c.account == account]
     low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(*of_account)).one()
     low, high = low or 0, (high or 0) + 1
@@ -119,7 +120,8 @@ def first_query_since(connection: Connection, since: datetime, account: str | No
 
 
 def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
-    """Every slot of the budget in use: when it may carry the next query, by the database's clock; what is in flight."""
+    """All slots of the budget that are in use: when each may carry its next query, by the database's clock, and its
+    query in flight."""
     columns = [BUDGETS.c[name] for name in ("account_sid", "slot", "due_at", "in_flight_query_id", "last_account")]
     in_use = select(*columns).where(BUDGETS.c.slot < slots_per_sid)
     rows = connection.execute(in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot)).mappings()
@@ -127,16 +129,16 @@ def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
 
 
 def last_queries(connection: Connection) -> dict[str, Row]:
-    """The latest query of each account that has one, by name."""
+    """The latest query of each account that has one, by account name."""
     latest = select(_latest_of(STATES.c.account)).select_from(STATES)
     ids = [row_id for row_id in connection.scalars(latest) if row_id is not None]
     return {row["account"]: row for row in rows_by_id(connection, QUERIES, ids, QUERY_COLUMNS)}
 
 
 def past_queries(connection: Connection, accounts: int) -> dict[str, list[PastQuery]]:
-    """The last queries of each account by name, the newest first. `accounts` is how many there are."""
+    """The last queries of each account, newest first, by account name. `accounts` is the number of accounts."""
     most = max(_LEAST_PAST_QUERIES, min(_PAST_QUERIES, _PAST_QUERIES_OF_ALL // max(1, accounts)))
-    # A grant locks the row of its account's state, so every account with a query has one.
+    # A grant locks the row of its account's state, so every account with a query has such a row.
     own = STATES.c.account
     past = select(own, _latest_of(own).label("id"), literal(1).label("number")).cte("past", recursive=True)
     before = _latest_of(past.c.account, QUERIES.c.id < past.c.id)
@@ -152,14 +154,14 @@ def past_queries(connection: Connection, accounts: int) -> dict[str, list[PastQu
 
 
 def _latest_of(account: ColumnElement[str], *wanted: ColumnElement[bool]) -> ScalarSelect[Any]:
-    # In this order its index gives it at once: MariaDB would read all of the account for a maximum.
+    # ORDER BY finds the latest query at once by its index. For max(), MariaDB would read all queries of the account.
     latest = select(QUERIES.c.id).where(QUERIES.c.account == account, *wanted).order_by(QUERIES.c.id.desc())
     return latest.limit(1).scalar_subquery()
 
 
 def next_slot_at(connection: Connection, account_sid: str, rules: Rules) -> datetime | None:
-    """When a SID may send the next query, by the database's clock; None where no worker has run yet."""
-    # Without the rows of slots that only another deployment has.
+    """When a SID may send the next query, by the database's clock; None if no worker has run yet."""
+    # Rows of slots that only another deployment uses are left out.
     of_sid = (BUDGETS.c.account_sid == account_sid, BUDGETS.c.slot < rules.slots)
     due_at: datetime | None = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(*of_sid))
     return due_at

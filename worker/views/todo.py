@@ -1,4 +1,4 @@
-"""Reading all that needs a person, in one list."""
+"""Read everything that needs a person, in one list."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -56,13 +56,13 @@ class TodoGroup:
     reason: Attention | TodoKind
     count: int
     is_more: bool
-    """Whether there are more than were counted."""
+    """Whether there are more items than `count`."""
     items: list[Row]
-    """The newest ones: `account`, `ref`, `id`, `since`, `until`, `note`."""
+    """The newest items, each with `account`, `ref`, `id`, `since`, `until`, `note`."""
 
     @property
     def what_to_do(self) -> str:
-        """What the reason means, and what to do about it by commands."""
+        """The meaning of the reason, and the commands that remedy it."""
         return f"{means(self.reason, COMMAND_LINE)} {remedy(self.reason, COMMAND_LINE)}"
 
 
@@ -76,10 +76,10 @@ def read_todo(
     most_counted: int = MOST_COUNTED,
     with_orders: bool = True,
 ) -> tuple[list[TodoGroup], datetime]:
-    """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
-    out. `configured` are the accounts of our settings: they stand for those of the workers where none runs.
+    """Everything that needs a person, and the database's time. Reasons without items are left out.
 
-    Without orders (`with_orders`) other things alone. Of each reason so many are counted.
+    A reason has up to `most` items, and is counted up to `most_counted`. `configured` are the accounts of our settings;
+    they replace those of the workers if no worker runs. Without `with_orders`, orders are left out.
     """
     with database.snapshot() as connection:
         now = database.now(connection)
@@ -131,7 +131,8 @@ def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now
 def _polled_alone(
     connection: Connection, states: Iterable[AccountState], polled: Collection[str], now: datetime, rules: Rules
 ) -> dict[str, tuple[int, int]]:
-    """How many orders wait for a query of their own, and the polls of a day, if an account may have too many."""
+    """How many orders wait for a query of their own, and how many such polls a day has, for each account that has more
+    orders than polls."""
     known = [state for state in states if state.account in polled]
     blind = [state.account for state in known if not state.may_batch_custom_parm(now, rules)]
     waiting = counts.polled_alone(connection, polled, blind, MOST_COUNTED)
@@ -167,7 +168,7 @@ def _orders(connection: Connection, reason: Attention | TodoKind, most: int, mos
     items = [_order(row) for row in find_orders(connection, wanted, most=most).rows]
     count = count_found(connection, wanted, most_counted + 1, PAGE_SECONDS)
     if count is None:
-        # It takes too long.
+        # Counting takes too long.
         return TodoGroup(kind="order", reason=reason, count=len(items), is_more=True, items=items)
     return _group("order", reason, count, items, most_counted)
 

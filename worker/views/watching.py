@@ -1,4 +1,4 @@
-"""The whole deployment: what `reconciler status` and `health` and the overview tell."""
+"""Read the state of the whole deployment, for `reconciler status`, `reconciler health` and the overview."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -35,30 +35,30 @@ Row = dict[str, Any]
 _ACTS = 5
 _WRITTEN_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 _MOST_COUNTED = 100_000
-"""Of the orders with a reason so many are counted: each one's row has to be read for its account."""
+"""At most this many orders with a reason are counted: each row has to be read for its account."""
 
 Counts = dict[str, Counter[Any]]
-"""By account: how many, by source or reason."""
+"""Numbers of orders, by account and then by source or reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """An overview, with what is shown of each account and slot besides."""
+    """An overview, and further details of accounts and slots."""
 
     overview: Overview
     slots: Sequence[Row]
     last_queries: Mapping[str, Row | None]
-    """The latest query of each account."""
+    """The latest query of each account; None if it has none."""
     acts: Sequence[Row]
-    """The last acts of operators on accounts, the newest first."""
+    """The last acts of operators, newest first."""
 
 
 def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, with_learned: bool = True) -> Status:
-    """The whole status. `sids` are the SIDs of the accounts that the settings name. Without what is learned of each
-    account (`with_learned`), which takes a millisecond each, `lost_share` is missing."""
+    """The whole status. `sids` are the SIDs of the accounts that the settings name. Without `with_learned`,
+    `lost_share` is None; reading what was learned takes a millisecond for each account."""
     with database.read() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         workers = read_workers(connection)
-        # Read after the ticks that it judges: one that lies ahead would count as one of a clock that was set back.
+        # The time is read after the ticks: a tick that is ahead of it would look like a clock that was set back.
         now = database.now(connection)
         names = [*sids, *(name for name in known_accounts(connection) if name not in sids)]
         latest = last_queries(connection)
@@ -115,7 +115,7 @@ def _read_accounts(
 
 
 def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts]:
-    """Orders that were settled in the last hour and in the last day, by account and source."""
+    """How many orders were settled in the last hour and in the last day, by account and source."""
     hours: Counts = {}
     days: Counts = {}
     statement = _settled_since(now - timedelta(days=1), now - timedelta(hours=1))
@@ -128,14 +128,14 @@ def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts
 
 
 def _settled_since(since: datetime, hour: datetime) -> Select[Any]:
-    """The statement that counts the orders that were settled since a time: account, source, of the last hour, all."""
+    """The statement that counts orders settled since a time: account, source, number since `hour`, total number."""
     of_hour = case((ORDERS.c.settled_at >= hour, 1))
     columns = (ORDERS.c.account, ORDERS.c.settled_by)
     return select(*columns, func.count(of_hour), func.count()).where(ORDERS.c.settled_at >= since).group_by(*columns)
 
 
 def _by_account(counted: Mapping[tuple[str, Any], int]) -> Counts:
-    """Orders by account and reason; a reason is None where there is none."""
+    """Numbers of orders by account and then by reason, which is None for orders without one."""
     by: Counts = {}
     for (account, reason), orders in counted.items():
         by.setdefault(account, Counter())[reason] = orders
@@ -143,7 +143,8 @@ def _by_account(counted: Mapping[tuple[str, Any], int]) -> Counts:
 
 
 def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
-    """Orders in queries that are under way, by account; what was sent before a time has lost its worker."""
+    """How many orders are in queries in flight, by account. A query sent before `since` has lost its worker and is left
+    out."""
     statement = (
         select(QUERIES.c.account, QUERIES.c.order_count)
         .join(BUDGETS, BUDGETS.c.in_flight_query_id == QUERIES.c.id)
@@ -163,20 +164,21 @@ def _read_lost_shares(connection: Connection, now: datetime, rules: Rules) -> di
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Liveness:
-    """Whether anything is done at all."""
+    """Whether the workers do anything at all."""
 
     ticks: bool
-    """Whether a worker process has ticked of late."""
+    """Whether a worker process has ticked recently."""
     hangs: bool
-    """Whether something hangs in one; such a process counts as one that does not tick."""
+    """Whether the work of a process hangs. Such a process does not count as ticking."""
     broker_is_silent: bool
-    """Whether the broker answers none of the processes that have."""
+    """Whether the broker answers none of the processes that tick."""
     takes_in: bool
-    """False if messages wait, and no process at all takes one in."""
+    """False if messages wait and no process takes any in."""
 
 
 def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
-    """The same of the processes of this host, or of all. `within_seconds` is how far back counts."""
+    """The liveness of the processes of a host, or of all; `takes_in` is always about all. A tick or an answer
+    counts if it is at most `within_seconds` old."""
     with database.read() as connection:
         everywhere = read_workers(connection)
         rows = [row for row in everywhere if host in (None, row.host)]
@@ -189,7 +191,8 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
 
 
 def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
-    """What the slots in use of these SIDs say of their database, without a lock. `now` is by the database's clock."""
+    """The changes of the database that the slots in use of these SIDs record, without a lock. `now` is by the
+    database's clock."""
     written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
     present = identity_beside(connection, [one.identity for one in written_in])
     return DatabaseChanges(
@@ -200,22 +203,22 @@ def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: i
 
 
 def workers_and_full_disk(database: Database) -> tuple[Sequence[WorkerRow] | None, Sequence[Finding]]:
-    """The processes that wrote their rows of late, and what any found of the database's disk, of a database that is at
-    head; None and nothing if the table cannot be read."""
+    """The processes that wrote their rows recently, and findings of a full database disk; None and nothing if the table
+    cannot be read. The database must be at head."""
     try:
         with database.read() as connection:
             rows, now = read_workers(connection), database.now(connection)
     except DatabaseError:
-        # As `longest_windows`: other checks report it.
+        # Other checks report this, as in `longest_windows`.
         return None, ()
     return [row for row in rows if row.written_at >= now - _WRITTEN_WITHIN], list(full_disk(rows, now))
 
 
 def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
-    """The same of a database that is at head; None where the table cannot be read."""
+    """The result of `read_changes`, for a database that is at head; None if the table cannot be read."""
     try:
         with database.read() as connection:
             return read_changes(connection, sids, slots_per_sid, database.now(connection))
     except DatabaseError:
-        # As `longest_windows`: other checks report it.
+        # Other checks report this, as in `longest_windows`.
         return None

@@ -1,1 +1,1 @@
-"""`reconciler serve`: what answers over HTTP. Needs the extra `web` of the distribution (Flask and gunicorn)."""
+"""The HTTP server of `reconciler serve`. It needs the extra `web` of the distribution (Flask and gunicorn)."""

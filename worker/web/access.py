@@ -1,6 +1,6 @@
-"""Who may read what is not for the platform (metrics, health and the console), and who may change something there.
+"""Decide who may read metrics, health and the console, and who may change something there.
 
-Each form of the console that changes something proves that it is ours, and that its sender's role may act.
+A form of the console that changes something must prove that it is ours, and its sender's role must allow acts.
 """
 
 from datetime import datetime
@@ -33,7 +33,7 @@ _HOW_TO_WATCH = (
     " in RECONCILER_METRICS_ALLOW, or ask on the machine itself, by no proxy\n"
 )
 
-# The cookie of who has no user.
+# The cookie of a viewer without a user.
 _KEY = "key"
 
 FIELD = "csrf"
@@ -41,8 +41,8 @@ FIELD = "csrf"
 _PURPOSE = "console"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"console.sign_in", "console.choose_language"})
-"""For who has not signed in, too. They change nothing of ours; the first has a token of its own."""
-# For every user who has signed in: they change nothing that others see.
+"""Endpoints that need no sign-in. They do not change our data; the first has a form token of its own."""
+# Endpoints for every signed-in user: they change nothing that others see.
 _FOR_READERS = frozenset({"console.sign_out", "console.compare"})
 
 FROM_ELSEWHERE = N_("This was sent by another site, or by a page that was opened before you signed in.")
@@ -50,10 +50,10 @@ MAY_NOT_ACT = N_("You may look at everything here, and change nothing.")
 
 
 class Access:
-    """Decides for the request that is under way."""
+    """Decides about the current request."""
 
     def __init__(self, settings: Settings, database: Database, console_key: str | None = None) -> None:
-        """`console_key` is what `serve` has printed; it opens the console where there is no file of users."""
+        """`console_key` is the key that `serve` has printed. It opens the console if there is no file of users."""
         self._settings = settings
         self._console_key = None if settings.users_file is not None else console_key
         self.users = Users(settings.users_file)
@@ -70,7 +70,7 @@ class Access:
         )
 
     def viewer(self) -> Viewer | None:
-        """Who asks; None where they have to sign in first. Raises what the database raises."""
+        """The viewer who sends the request; None if they have to sign in first. Raises the database's errors."""
         if "viewer" not in g:
             user = self._user()
             if user is not None:
@@ -81,7 +81,7 @@ class Access:
         return found
 
     def refusal(self) -> str | None:
-        """Why the request may change nothing; None where it may go on. `g.viewer` is known."""
+        """Why the request is refused; None if it may continue. `g.viewer` must be set."""
         if request.method in _SAFE:
             return None
         origin, fetch_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
@@ -97,19 +97,19 @@ class Access:
         return None
 
     def csrf_field(self) -> Markup:
-        """The hidden field for a form; nothing for who has not signed in."""
+        """The hidden field for a form; empty if the viewer has not signed in."""
         token, viewer = self.token(), g.get("viewer")
         if token is None or viewer is None or viewer.name is None:
             return Markup()
         return hidden_field(form_token(token, _PURPOSE))
 
     def client(self) -> Address | None:
-        """The address that the request comes from, as far as the trusted proxies say; None where it cannot be read."""
+        """The address that the request comes from, as the trusted proxies report it; None if it cannot be read."""
         forwarded = request.headers.get("X-Forwarded-For")
         return client_address(request.remote_addr, forwarded, self._settings.trusted_proxies)
 
     def is_local(self) -> bool:
-        """Whether the request was made on this machine, by no proxy."""
+        """Whether the request was made on this machine, without a proxy."""
         return is_local(
             peer=request.remote_addr,
             host=request.headers.get("Host"),
@@ -119,24 +119,25 @@ class Access:
         )
 
     def take_key(self, answer: Response, given: str) -> bool:
-        """Have the browser keep a key that is right until it is closed; whether it is right."""
+        """Return whether a key is right. If so, have the browser keep it until the browser is closed."""
         if not self._has_key(given):
             return False
         self.set_cookie(answer, _KEY, given, samesite="Strict")
         return True
 
     def token(self) -> str | None:
-        """The token of the sign-in, as the browser sends it; whether it is good `viewer` says."""
+        """The sign-in token that the browser sends. It is not checked here; `viewer` checks it."""
         return request.cookies.get(self.cookie_name("session")) or None
 
     def cookie_name(self, name: str) -> str:
-        """A cookie of ours. Beyond this machine the browser takes it over https alone, and from this very host."""
+        """The full name of a cookie of ours. Except on this machine, it has a prefix with which the browser accepts the
+        cookie only over https and from this host."""
         return name if self.is_local() else f"__Host-{name}"
 
     def set_cookie(
         self, answer: Response, name: str, value: str, *, seconds: int | None = None, samesite: str = "Lax"
     ) -> None:
-        """Have the browser keep a value for so many seconds; without them until it is closed."""
+        """Have the browser keep a value for `seconds`; until the browser is closed if they are None."""
         answer.set_cookie(
             self.cookie_name(name),
             value,
@@ -164,7 +165,7 @@ class Access:
         user = None if sign_in is None else self.users.find(sign_in.user_name)
         if sign_in is None or not lasts(sign_in, user, now):
             return None
-        # What a page asks for by itself does not keep its reader signed in.
+        # Requests that a page sends by itself do not keep its reader signed in.
         if "HX-Request" not in request.headers:
             self._note_seen(token, sign_in, now)
         return user
@@ -173,7 +174,7 @@ class Access:
         try:
             self.sign_ins.note_seen(token, sign_in, now)
         except Exception as error:
-            # What can be read is shown while the database takes nothing.
+            # Pages can still be read while the database accepts no writes.
             if not is_transient(error):
                 raise
 

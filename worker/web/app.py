@@ -1,4 +1,4 @@
-"""The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
+"""The Flask application of `reconciler serve`, and the objects of its process. They are made after the fork."""
 
 import threading
 import time
@@ -31,20 +31,21 @@ log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 3.5
 _PAGE_SECONDS = 20.0
-# So short that callbacks which came together with that of a locked order have time to be committed without it.
+# Short, so that callbacks that arrived together with one of a locked order can still be committed without it.
 _LOCK_SECONDS = 0.5
 _PAGE_LOCK_SECONDS = 5.0
-# Of callbacks: one commits, one matches, the others answer probes. Of pages as many.
+# A pool opens up to twice as many. For callbacks, one connection commits, one matches, and the others answer probes.
+# Pages have as many.
 _CONNECTIONS = 2
-# Many callbacks of unknown orders would let the queue grow without end.
+# Without this limit, many callbacks of unknown orders would let the queue grow without end.
 _MOST_MATCHES = 32
-# Flask's own pages are HTML.
+# These errors are answered in plain text: Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
 
 
 class OperatorPages:
-    """What people and monitoring look at: metrics, health and the console. They have connections of their own: no page
-    keeps a callback waiting."""
+    """The pages for people and monitoring: metrics, health and the console. They have connections of their own, so that
+    no page keeps a callback waiting."""
 
     def __init__(self, settings: Settings, downloads: Downloads, console_key: str | None = None) -> None:
         self._settings = settings
@@ -69,7 +70,7 @@ class OperatorPages:
 
 
 class WebProcess:
-    """What one process of `reconciler serve` works with."""
+    """The objects that one process of `reconciler serve` works with."""
 
     def __init__(
         self,
@@ -80,8 +81,8 @@ class WebProcess:
         downloads: Downloads | None = None,
         intake: type[Intake] = Intake,
     ) -> None:
-        """`parts` are those that are served; `console_key` opens the console where there is no file of users. All
-        processes of a server share `downloads`. Another entry point may replace `intake` by a subclass."""
+        """`parts` are the parts to serve. `console_key` opens the console if there is no file of users. All processes
+        of a server share `downloads`. Another entry point may replace `intake` by a subclass."""
         self._parts = parts
         self._pages = OperatorPages(settings, downloads or Downloads(), console_key) if Part.OPERATE in parts else None
         rules = rules_of(settings)
@@ -100,7 +101,7 @@ class WebProcess:
             is_locked=is_locked,
             key=order_of,
         )
-        # Apart from the commits, which nothing may keep waiting.
+        # Matching has a thread of its own, because nothing may keep the commits waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._readiness = Readiness(self._database)
@@ -109,7 +110,7 @@ class WebProcess:
     def app(self) -> Flask:
         """The application: a blueprint for each part."""
         app = Flask(__name__, static_folder=None)
-        # A redirect would repeat the path, and with it the token.
+        # A redirect would repeat the path, which has the token.
         app.url_map.merge_slashes = False
         log_requests(app)
         for status in _ERRORS:
@@ -123,7 +124,8 @@ class WebProcess:
         return app
 
     def close(self) -> None:
-        """Commit what waits, then close every connection. What is not matched by then a worker's tick matches."""
+        """Commit the waiting callbacks, then close every connection. A worker's tick matches those that are not matched
+        by then."""
         self._commits.close()
         self._matching.shutdown(cancel_futures=True)
         if self._pages is not None:
@@ -134,18 +136,18 @@ class WebProcess:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
     def _is_hopeless(self, error: Exception) -> bool:
-        # SQLite's one lock is the file's: what waits for it, waits with all others.
+        # SQLite has one lock for the whole file: if one callback cannot get it, no other can.
         return is_unavailable(error) or (self._database.kind == "sqlite" and is_locked(error))
 
     def _match_later(self, keys: Sequence[OrderKey]) -> None:
-        # What finds no place a worker's tick matches.
+        # If the queue is full, a worker's tick matches these callbacks.
         if keys and self._places.acquire(blocking=False):
             self._matching.submit(self._match, keys).add_done_callback(lambda _: self._places.release())
 
     def _match(self, keys: Sequence[OrderKey]) -> None:
         try:
             self._intake.match_callbacks(keys)
-        except Exception as error:  # whatever it is, it has to be logged: no caller waits for this
+        except Exception as error:  # every error has to be logged: no caller waits for this
             log.warning(
                 "kept callbacks were not matched; a worker's tick will", action="match_failed", error=first_words(error)
             )
@@ -157,7 +159,8 @@ class WebProcess:
 
 
 def order_of(received: Callback | Rejection) -> object:
-    """What a callback may find locked alone: the order that it names, or its row among what was refused. Hashable."""
+    """The row that may be locked for this callback alone: the order that it names, or its row of refused input.
+    Hashable."""
     if isinstance(received, Rejection):
         return refused_texts([received])[0]
     return (received.account, received.report.request_id, received.report.custom_parm)
@@ -168,7 +171,7 @@ def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:
 
 
 def log_requests(app: Flask) -> None:
-    """Have the app log each request that it has answered, by its route: a path may hold the token of callbacks."""
+    """Have the app log each answered request by its route, not by its path, which may have the token of callbacks."""
 
     @app.before_request
     def begin() -> None:

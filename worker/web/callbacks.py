@@ -1,4 +1,4 @@
-"""Receives the platform's callbacks: `POST /callbacks/ACCOUNT/TOKEN`, committed, then answered."""
+"""Receive the platform's callbacks: `POST /callbacks/ACCOUNT/TOKEN` is committed, then answered."""
 
 from collections.abc import Callable
 from typing import IO
@@ -20,14 +20,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 ROUTE = "/callbacks/<account>/<token>"
 PATIENCE_SECONDS = 4.0
-"""How long a callback waits for its commit. Its sender gets an answer within 5 seconds: where the database falls
-silent, the first callbacks may hold all threads for as long, and those that came after them are refused at once."""
+"""How long a callback waits for its commit, so that its sender gets an answer within 5 seconds. If the database falls
+silent, the first callbacks may occupy all threads for this time. Later ones are then refused at once."""
 
 _PART = 16 * 1024
 _PUT_OFF = "not committed: send it again"
 
 Submit = Callable[[Callback | Rejection], None]
-"""Returns once a callback is committed; raises TimeoutError, or what the database raised."""
+"""Returns once a callback is committed. Raises TimeoutError or the database's error."""
 
 
 class BodyTooLong(Exception):
@@ -35,7 +35,7 @@ class BodyTooLong(Exception):
 
 
 class BodyBroken(Exception):
-    """A body that did not come whole."""
+    """A body that did not arrive whole."""
 
 
 def callback_routes(settings: Settings, submit: Submit) -> Blueprint:
@@ -72,13 +72,13 @@ def callback_routes(settings: Settings, submit: Submit) -> Blueprint:
 
 
 def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
-    """A body of at most 64 KiB. Of a longer one up to 1 MiB is read, so that its sender gets to read the answer.
+    """Read a body of at most 64 KiB. Up to 1 MiB of a longer body is read, too, so that its sender can read the answer.
 
-    `declared` is its Content-Length, None where it has none. Raises BodyTooLong and BodyBroken.
+    `declared` is the Content-Length; None if there is none. Raises BodyTooLong and BodyBroken.
     """
     body, length = bytearray(), 0
     try:
-        # A read may give less than it was asked for.
+        # A read may return fewer bytes than were requested.
         while length < LONGEST_DRAINED and (part := stream.read(_PART)):
             length += len(part)
             if length <= LONGEST_BODY:
@@ -87,7 +87,7 @@ def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
         raise BodyBroken from None
     if length > LONGEST_BODY:
         raise BodyTooLong
-    # Where a connection ends early, gunicorn gives what there is.
+    # If a connection ends early, gunicorn returns the bytes that have arrived.
     if declared is not None and length < declared:
         raise BodyBroken
     return bytes(body)
@@ -110,7 +110,8 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
 
 
 def _drop_body() -> None:
-    """Read a body that is not used: a connection that is closed before that is reset, and the answer lost."""
+    """Read a body that is not used. If the connection were closed before that, it would be reset and the answer
+    lost."""
     try:
         read_whole(request.stream, request.content_length)
     except (BodyTooLong, BodyBroken):

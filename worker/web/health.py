@@ -1,5 +1,5 @@
-"""What watches from outside asks `/healthz`: are orders being reconciled? An orchestrator asks `/livez`, whether the
-process answers, and `/readyz`, whether it can take callbacks in."""
+"""Answer health checks. `/healthz` tells monitoring whether orders are being reconciled. For an orchestrator, `/livez`
+tells whether the process answers, and `/readyz` whether it can take in callbacks."""
 
 from collections.abc import Callable
 
@@ -30,15 +30,15 @@ _KEPT_SECONDS = 2.0
 _READY_KEPT_SECONDS = 1.0
 # Trying each right takes a few dozen statements.
 _RIGHTS_KEPT_SECONDS = 5.0
-# Anybody may probe: while the database keeps silent, few of the threads are to wait for it.
+# Anybody may probe. While the database is silent, only a few threads may wait for it.
 _PATIENCE_SECONDS = 0.5
-# Together they end before an orchestrator gives up, which is often after 10 seconds.
+# Together, these end before an orchestrator gives up, often after 10 seconds.
 _DATABASE_SECONDS = 3.0
 _BROKER_SECONDS = 3.0
 
 
 def health_routes(access: Access, settings: Settings) -> Blueprint:
-    """The route. What is examined gets connections of its own."""
+    """The route of `/healthz`. Its checks have connections of their own."""
     routes = Blueprint("health", __name__)
     health = _Health(settings)
 
@@ -56,7 +56,7 @@ def health_routes(access: Access, settings: Settings) -> Blueprint:
 
 
 class _Health:
-    """What is well and what is not, read every two seconds at most. It names no host: words of errors would."""
+    """The health of each part, read at most every two seconds. Errors are not quoted, because they may name hosts."""
 
     def __init__(self, settings: Settings) -> None:
         self._database_url = settings.database_dsn
@@ -71,7 +71,7 @@ class _Health:
         )
 
     def read(self) -> dict[str, str]:
-        """Of each part `ok`, or what is wrong."""
+        """For each part, `ok` or its fault."""
         database, broker = self._database.latest(_PATIENCE_SECONDS), self._broker.latest(_PATIENCE_SECONDS)
         workers = self._workers
         fault = _HANGS if workers.hangs else f"no tick for {self._tick_seconds:g} s"
@@ -95,9 +95,9 @@ class _Health:
 
     def _read_workers(self) -> Liveness:
         if missing := missing_file(self._database_url):
-            # To connect would make it.
+            # Connecting would create the file.
             raise FileNotFoundError(missing)
-        # Connections of its own, made each time: those of the pages may all wait for a database that keeps silent.
+        # A new connection each time: those of the pages may all be waiting for a silent database.
         database = Database(self._database_url, answer_seconds=_DATABASE_SECONDS, pool_size=1)
         try:
             return read_liveness(database, self._tick_seconds)
@@ -107,13 +107,13 @@ class _Health:
     def _read_broker(self) -> str | None:
         try:
             start_reading(lambda: reach_broker(self._broker_url, seconds=_BROKER_SECONDS), seconds=_BROKER_SECONDS)()
-        except Exception:  # whatever keeps us from it: the words may hold its address
+        except Exception:  # any error gets the same words: its own may name the broker's address
             return _NO_BROKER
         return None
 
 
 class Readiness:
-    """Whether this process can take callbacks in, as far as the database goes."""
+    """Whether the database lets this process take in callbacks."""
 
     def __init__(self, database: Database) -> None:
         # Read now: an upgrade may replace the files while this process runs.
@@ -127,7 +127,7 @@ class Readiness:
         )
 
     def fault(self) -> str | None:
-        """Why it cannot; None where it can."""
+        """Why this process cannot take in callbacks; None if it can."""
         return self._fault.latest(_PATIENCE_SECONDS)
 
     def _read_fault(self) -> str | None:
@@ -139,7 +139,7 @@ class Readiness:
             kind = kind_of(error)
             if kind is None:
                 raise
-            # Not the error's own words: they name hosts and users, and anybody may ask.
+            # The error is not quoted: it may name hosts and users, and anybody may probe.
             return kind.words
 
     def _read_missing_rights(self) -> str | None:
@@ -147,16 +147,16 @@ class Readiness:
             with self._database.engine.connect() as connection:
                 return ErrorKind.RIGHTS.words if missing_rights(connection).rights else None
         except DatabaseError as error:
-            # Others hold a table: that says nothing of rights.
+            # Another transaction locks a table: this tells nothing about rights.
             if is_contention(error):
                 return None
             raise
 
 
 def probe_routes(readiness_fault: Callable[[], str | None]) -> Blueprint:
-    """The routes of the probes. `readiness_fault` says why this process cannot do its work, or None where it can.
+    """The routes of the probes. `readiness_fault` returns why this process cannot do its work; None if it can.
 
-    Neither depends on a worker: while no worker runs, callbacks have to be taken in all the same.
+    Neither probe depends on a worker: callbacks must be taken in even while no worker runs.
     """
     routes = Blueprint("probes", __name__)
 

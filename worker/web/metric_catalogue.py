@@ -1,4 +1,4 @@
-"""Every metric with its help, and where its samples come from. docs/metrics.md lists them."""
+"""All metrics with their help and the source of their samples. docs/metrics.md lists them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from worker.domain.watching.workers import heard_beat_at, heard_broker_at, intak
 T = TypeVar("T")
 
 Samples = Iterable[tuple[Sequence[str], float | None]]
-"""The labels' values, and the sample's; None is left out."""
+"""The values of the labels, and that of the sample. A sample of None is left out."""
 _WORKER = ("worker",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
-    """A metric. It is shown without samples, too."""
+    """A metric. It is shown even if it has no samples."""
 
     name: str
     labels: tuple[str, ...] = ("account",)
@@ -31,17 +31,18 @@ class Described:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gauge(Described):
-    """A metric that says how things are now."""
+    """A metric of the present state."""
 
     samples: Callable[[Gauges], Samples]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Last(Described):
-    """A gauge with the time of something that happened to an account: among the newest rows, or else in the totals."""
+    """A gauge of the time of an account's last query or answer. It is taken from the newest rows, or else from the
+    totals."""
 
     newest: Callable[[LastQuery], datetime | None]
-    """Of the newest query."""
+    """Takes the time from the newest queries of an account."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,7 @@ class Histogram(Described):
 
 
 def _by_account(count: Count, none: T, value: Callable[[T], float | None]) -> Callable[[Gauges], Samples]:
-    """A sample of each account; `none` is what an account has that was not counted."""
+    """A sample for each account. `none` is the count of an account without rows."""
 
     def samples(gauges: Gauges) -> Samples:
         counts: Mapping[str, T] | None = getattr(gauges.counts, count)
@@ -101,7 +102,7 @@ def _workers(
     value: Callable[[WorkerRow], float | None], more_labels: Callable[[WorkerRow], Sequence[str]] = lambda _: ()
 ) -> Callable[[Gauges], Samples]:
     def samples(gauges: Gauges) -> Samples:
-        # A process that was killed may have had the same host and process id: the row that was written last holds.
+        # A process that was killed may have had the same host and process id: the row that was written last counts.
         rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
         for worker, row in sorted(rows.items()):
             yield [worker, *more_labels(row)], value(row)

@@ -1,7 +1,7 @@
-"""`/metrics`: what Prometheus scrapes, and where it is read.
+"""Serve `/metrics` for Prometheus.
 
-A scrape only reads: ticks of workers count the totals (`worker.operations.upkeep`). Gauges are shared by all who
-ask within 15 seconds, totals are as they are now, and rows are counted by a thread of its own.
+A scrape only reads: ticks of workers count the totals (`worker.operations.upkeep`). All scrapes within 15 seconds share
+the gauges, each scrape reads the current totals, and a thread of its own counts rows.
 """
 
 import threading
@@ -30,23 +30,23 @@ log = structlog.stdlib.get_logger(__name__)
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _KEPT_SECONDS = 15.0
 _OLDEST_SECONDS = 60.0
-"""So old are the gauges at most that are shown while another thread reads newer ones."""
+"""The greatest age of gauges that are shown while another thread reads newer ones."""
 _LONGEST_STATEMENT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0
-"""So long a scrape waits for the reading of another: while the database keeps silent, all threads would be waiting."""
+"""How long a scrape waits for another thread. Without a limit, all threads would wait while the database is silent."""
 
-# Rows are counted by one thread. Each count takes a tenth of one connection at most.
+# One thread counts rows. Each count takes at most a tenth of the time of one connection.
 _LONGEST_COUNT_SECONDS = 20.0
 _SHARE = 10.0
 _PATIENCE_SECONDS = 1.0
-"""A scrape waits so long for new counts. Then it shows the last ones."""
+"""How long a scrape waits for new counts. Then it shows the last ones."""
 _OLDEST_COUNT_SECONDS = 300.0
-"""An older count is not shown any more."""
+"""The greatest age of a count that is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What one scrape shows."""
+    """The values that one scrape shows."""
 
     gauges: Gauges
     totals: Totals
@@ -84,13 +84,13 @@ class MetricSource:
         }
 
     def read(self) -> Reading:
-        """What to show now. Raises SQLAlchemy's errors where the database is away or takes too long, and TimeoutError
-        where another thread waits for it."""
+        """The values to show now. Raises SQLAlchemy's errors if the database is unavailable or takes too long, and
+        TimeoutError if another thread is waiting for it."""
         gauges = self._gauges.latest(_WAIT_SECONDS)
         if gauges is None:
             raise TimeoutError("another thread waits for the database")
         for shared in self._counts.values():
-            # It begins each, so that the waits end together.
+            # This starts every count, so that the waits end together.
             shared.latest(0)
         figures = {
             count: shared.latest(_WAIT_SECONDS) if (known := shared.latest(_PATIENCE_SECONDS)) is None else known
@@ -99,13 +99,13 @@ class MetricSource:
         return Reading(gauges=replace(gauges, counts=CountedRows(**figures)), totals=self._fresh_totals())
 
     def close(self) -> None:
-        """End what is being read; before the database is closed."""
+        """End the readings under way. Must be called before the database is closed."""
         self._apart.close()
 
     def _fresh_totals(self) -> Totals:
-        """The totals of this moment: two processes take turns to answer the same scraper, and one that shows older
-        totals than the other looks as if it had started again."""
-        # One at a time: the pages have the other connection, while the database keeps silent.
+        """The totals of this moment. Two processes answer the same scraper in turn: if one showed older totals than the
+        other, its counters would seem to have restarted."""
+        # One thread at a time, so that the pages have the other connections while the database is silent.
         if not self._reading_totals.acquire(timeout=_WAIT_SECONDS):
             raise TimeoutError("another thread waits for the database")
         try:
@@ -124,7 +124,7 @@ def _log_failure(error: Exception) -> None:
 
 
 class _Collected:
-    """The families of one scrape, as prometheus_client asks for them."""
+    """The metric families of one scrape, in the form that prometheus_client needs."""
 
     def __init__(self, found: Iterable[Metric]) -> None:
         self._found = list(found)
@@ -134,7 +134,7 @@ class _Collected:
 
 
 def metric_routes(access: Access, source: MetricSource) -> Blueprint:
-    """The route."""
+    """The route of `/metrics`."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
@@ -154,7 +154,8 @@ def metric_routes(access: Access, source: MetricSource) -> Blueprint:
 
 
 def _fault(error: Exception) -> str | None:
-    """What is wrong with the database, not in the error's own words: they name hosts and users. None for a defect."""
+    """The fault of the database; None for a defect of ours. The error is not quoted, because it may name hosts and
+    users."""
     if isinstance(error, TimeoutError):
         return "the database has not answered yet"
     if is_of_another_revision(error):
@@ -164,7 +165,7 @@ def _fault(error: Exception) -> str | None:
 
 
 def families(reading: Reading) -> Iterator[Metric]:
-    """All metrics with their samples. One without samples is written with its help and its type all the same."""
+    """All metrics with their samples. A metric without samples is still written with its help and type."""
     by_name: dict[str, dict[TotalKey, float]] = {}
     for key, value in reading.totals.values.items():
         by_name.setdefault(key[0], {})[key] = value

@@ -1,4 +1,4 @@
-"""gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
+"""Run gunicorn in this process. It forks the processes that serve, each with threads, and restarts those that end."""
 
 import gc
 import socket
@@ -17,14 +17,14 @@ from worker.web.app import WebProcess
 log = structlog.stdlib.get_logger(__name__)
 
 THREADS = 16
-# A request that is under way waits for its commit, and for no longer.
+# A request under way gets enough time for its commit, and no more.
 _STOP_SECONDS = 10
 _LONGEST_REQUEST_LINE = 2048
 _LINGER_SECONDS, _MOST_READS, _READ_SIZE = 0.2, 16, 64 * 1024
 
 
 class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
-    """gunicorn's messages as records of our own log. It has no access log: a path holds the token of callbacks."""
+    """Writes gunicorn's messages to our own log. There is no access log, because a path has the token of callbacks."""
 
     def setup(self, cfg: Any) -> None:
         """Leave levels and handlers to the root logger."""
@@ -32,7 +32,7 @@ class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no typ
         self.error_log.propagate = True
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Log nothing: `worker.web.app.log_requests` does."""
+        """Log nothing: `worker.web.app.log_requests` logs requests."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
@@ -60,18 +60,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         super().__init__()
 
     def load_config(self) -> None:
-        """The settings of gunicorn; neither a file nor GUNICORN_CMD_ARGS is read."""
+        """Set the settings of gunicorn. Neither a file nor GUNICORN_CMD_ARGS is read."""
         settings: dict[str, Any] = {
             "bind": self._bind,
             "workers": self._workers,
             "worker_class": "gthread",
             "threads": THREADS,
-            # A connection serves one request: a forger keeps none, and a proxy beside us opens another in no time.
+            # A connection serves one request, so a forger cannot keep it open. A nearby proxy opens a new one quickly.
             "keepalive": 0,
             "graceful_timeout": _STOP_SECONDS,
             "limit_request_line": _LONGEST_REQUEST_LINE,
             "logger_class": _ProjectLogger,
-            # No second door: neither gunicorn's own control, nor headers that change the path or the scheme.
+            # Other ways in are closed: gunicorn's control socket, and headers that change the path or the scheme.
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
             "when_ready": self._started,
@@ -83,7 +83,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """The application, once for each process, after its fork."""
+        """Make the application, once in each process, after the fork."""
         self._process = self._make_process(self._settings, self._parts)
         return self._process.app()
 
@@ -91,8 +91,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         listening = [str(listener) for listener in arbiter.LISTENERS]
         log.info("serving", action="serve_started", listening=listening)
         self._when_listening(listening[0])
-        # The processes that are forked now share this memory. A garbage collection writes to each object that it looks
-        # at, and a page that is written is shared no longer.
+        # The processes that are forked next share this memory. Garbage collection writes to each object that it visits,
+        # and a memory page that is written is no longer shared.
         gc.freeze()
 
     def _close(self, _arbiter: Any, _worker: Any) -> None:
@@ -103,15 +103,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
 def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], response: Any) -> None:
     """End the connection in the thread that served it.
 
-    Left to gunicorn, its one thread that accepts connections would wait for the other end to close, up to 2 seconds for
-    each: a client that keeps a few open would stop the process.
+    Otherwise gunicorn would end it in its only thread that accepts connections. That thread would wait up to 2 seconds
+    for each client to close: a client that keeps a few connections open would stop the process.
     """
     if response is None or not response.headers_sent:
         return
     connection: socket.socket = environ["gunicorn.socket"]
     with suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
-        # What a sender of a very long body still sends: to close before it has read the answer would reset it.
+        # Drop what the sender of a very long body still sends. Closing before it has read the answer would reset the
+        # connection.
         connection.settimeout(_LINGER_SECONDS)
         for _ in range(_MOST_READS):
             if not connection.recv(_READ_SIZE):

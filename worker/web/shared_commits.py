@@ -1,6 +1,6 @@
-"""Items that come together share a commit: one thread of the process commits, and those who wait are told the result.
+"""Commit items that arrive together in one transaction. One thread of the process commits; each caller gets the result.
 
-No item waits for others to come: what arrives while a commit runs goes into the next one.
+No item waits for others to arrive: items that arrive during a commit go into the next one.
 """
 
 import threading
@@ -28,14 +28,15 @@ class _Waiting(NamedTuple, Generic[T]):
 
 @dataclass(eq=False)
 class SharedCommits(Generic[T, Followed]):
-    """The thread and what waits for it. Made after the fork; safe to use from several threads.
+    """The committing thread, and the items that wait for it. Made after the fork; safe to use from several threads.
 
-    `commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
-    and raises nothing.
+    `commit` commits several items in one transaction. After the callers have their result, `follow` gets the value that
+    `commit` returned; it must not raise.
 
-    Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
-    the error `is_hopeless` for each of them: the database is away. `is_locked` says that a lock was not to be had;
-    where that lasts, it counts as away. Items of one `key`, which is hashable, may wait for the same row.
+    If a commit of several items fails, they are committed one by one, except those whose caller no longer waits. But if
+    the error `is_hopeless`, because the database is unavailable, all of them fail. `is_locked` tells whether an error
+    is that of a locked row; if the lock lasts, the database counts as unavailable. Items with the same `key`, which is
+    hashable, may wait for the same row.
     """
 
     commit: Callable[[Sequence[T]], Followed]
@@ -58,7 +59,7 @@ class SharedCommits(Generic[T, Followed]):
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread lives: without it nothing is ever committed."""
+        """Whether the thread runs. Without it nothing is committed."""
         return self._thread.is_alive()
 
     @property
@@ -68,14 +69,15 @@ class SharedCommits(Generic[T, Followed]):
 
     @property
     def unanswered(self) -> int:
-        """How many wait for a result, those of the commit under way included."""
+        """How many items wait for a result, including those of the commit under way."""
         return self._unanswered
 
     def submit(self, item: T, *, patience_seconds: float) -> None:
-        """Return once the item is committed. Raises what the commit raised, and TimeoutError: after `patience_seconds`,
-        or at once while the database does not answer.
+        """Return once the item is committed. Raises the error of the commit. Raises TimeoutError after
+        `patience_seconds`, or at once while the database does not answer.
 
-        After a TimeoutError an item that no commit has taken yet is dropped; one that is being committed may be there.
+        After a TimeoutError, an item that no commit has taken yet is dropped. One that is being committed may be
+        stored.
         """
         future: Future[None] = Future()
         with self._changed:
@@ -98,7 +100,7 @@ class SharedCommits(Generic[T, Followed]):
                 self._unanswered -= 1
 
     def close(self) -> None:
-        """Commit what waits, then end the thread."""
+        """Commit the waiting items, then end the thread."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -106,14 +108,14 @@ class SharedCommits(Generic[T, Followed]):
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            # From here on none can be cancelled.
+            # From here on no item can be cancelled.
             taken = [one for one in batch if one.future.set_running_or_notify_cancel()]
             try:
                 if taken:
                     self._commit_all(taken)
             except Exception:
-                # Without this thread nothing would be committed until a restart. The log line comes first: whoever
-                # gets the error finds its reason in the log.
+                # The thread must continue: without it nothing would be committed until a restart. The log line comes
+                # first, so that whoever gets the error finds its reason in the log.
                 log.exception("a commit failed by a defect of the program", action="commit_failed")
                 for one in taken:
                     if not one.future.done():
@@ -166,10 +168,10 @@ class SharedCommits(Generic[T, Followed]):
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
         locked = dict[object, Exception]()
-        # Those that wait for the row that was locked last go last: where the others succeed, only the row is locked.
+        # Items that wait for the last locked row are committed last: if the others succeed, only that row is locked.
         for one in sorted(taken, key=lambda one: self.key(one.item) == self._locked_key):
             key = self.key(one.item)
-            # Each may take long, and those who come meanwhile wait for all of them.
+            # Each commit may take long, and items that arrive meanwhile wait for all of them.
             if self._health.is_away:
                 one.future.set_exception(TimeoutError("a lock in the database lasts"))
             elif key in locked:

@@ -1,4 +1,4 @@
-"""Readings that all who ask share: pages, scrapes and probes. However many ask, a server is asked once at a time."""
+"""Readings that pages, scrapes and probes share. However many callers there are, only one reading runs at a time."""
 
 import math
 import threading
@@ -22,21 +22,21 @@ def _here(run: Run) -> None:
 
 @dataclass(eq=False)
 class SharedReading(Generic[T]):
-    """The last result of a reading. Who asks for it when it is old has it read once more.
+    """The last result of a reading. A caller that finds it old starts a new reading.
 
-    One reading at a time is under way, and who asks meanwhile waits a little for what it finds. A caller that cannot
-    wait so long gets what the last one found: a result for as long as it may be shown, an error once; else `otherwise`.
-    After an error no older result is shown.
+    One reading at a time is under way, and other callers wait a little for its result. A caller that cannot wait that
+    long gets the outcome of the last reading: a result for as long as it may be shown, or an error once. In all other
+    cases it gets `otherwise`. After an error no older result is shown.
 
-    A result is kept for `kept_seconds`, or for `share` times as long as `read` took: nothing is read meanwhile.
-    It counts from the begin of `read`, which may be later than somebody asked for it.
+    A result is kept for `kept_seconds`, or for `share` times as long as `read` took if that is longer: nothing is read
+    meanwhile. The time counts from the start of `read`, which may be later than the first call that needs it.
 
-    While a newer one is read what was found last is shown until it is `oldest_seconds` old, and at any age during
-    the first `held_seconds`.
+    While a newer result is read, the last one is shown until it is `oldest_seconds` old, and at any age during the
+    first `held_seconds`.
 
-    `begin` has the reading done, in another thread for instance; by default who asks first does it. An error is not
-    kept. With `report` it is reported, and is no finding: the last result is shown until it is too old, and nothing
-    is read for as long as a result is kept. What cannot be begun has failed.
+    `begin` runs the reading, for instance in another thread; by default the first caller runs it. An error is not kept.
+    With `report`, an error is reported and not raised: the last result is shown until it is too old, and nothing is
+    read for as long as a result would be kept. A reading that cannot be started counts as failed.
     """
 
     read: Callable[[], T]
@@ -55,14 +55,14 @@ class SharedReading(Generic[T]):
         self._under_way: Future[T] | None = None
         self._asked_at = self._kept_until = self._shown_until = -math.inf
         self._last: Future[T] = Future()
-        """What was found last: it has ended."""
+        """The last reading that has ended."""
         self._last.set_result(self.otherwise)
 
     def latest(self, patience_seconds: float) -> T:
-        """The last result. A reading that another thread does is waited for until `patience_seconds` after somebody
-        first asked for it.
+        """The last result. Waits for another thread's reading, but no longer than `patience_seconds` after its first
+        caller.
 
-        Raises what the reading raised, and once more to the first who does not wait for the next one.
+        Raises the error of the reading. The first later caller that does not wait for the next reading gets it, too.
         """
         with self._lock:
             now = self.clock()
@@ -86,7 +86,8 @@ class SharedReading(Generic[T]):
         if now >= self._shown_until:
             return self.otherwise
         if self._last.exception() is not None:
-            # A page that shows two readings is there again before that which failed has been tried again.
+            # The error is raised only once, so that a page of two readings is shown again before the failed one is
+            # retried.
             self._shown_until = -math.inf
         return self._last.result()
 
@@ -103,7 +104,7 @@ class SharedReading(Generic[T]):
         except Exception as error:  # each caller gets it
             self._fail(under_way, began_at, error)
         except BaseException as error:
-            # It ends this thread, and not those that wait.
+            # The error ends this thread, but not the waiting ones.
             self._fail(under_way, began_at, RuntimeError(f"{type(error).__name__} ended a reading"))
             raise
         else:
@@ -120,7 +121,7 @@ class SharedReading(Generic[T]):
 
     def _fail(self, under_way: Future[T], began_at: float, error: Exception) -> None:
         with self._lock:
-            # What could not be begun may be run all the same: an executor keeps what it has no thread for.
+            # A reading that could not be started may still run: an executor keeps work that it has no thread for.
             if self._under_way is not under_way:
                 return
             self._under_way = None
@@ -130,33 +131,34 @@ class SharedReading(Generic[T]):
                 return
             self._kept_until = began_at + self.kept_seconds
             under_way.set_result(self._shown(self.clock()))
-        # Last: it may raise, too.
+        # Last, because `report` may raise, too.
         self.report(error)
 
 
 class Apart:
-    """Runs readings in threads of their own, one at a time: one connection is enough for all of them.
+    """Runs readings in threads of their own, one at a time, so that one connection is enough for all of them.
 
-    A process does not wait for these threads when it ends, as a server may keep silent.
+    A process does not wait for these threads when it ends, because a server may be silent.
     """
 
     def __init__(self, name: str) -> None:
-        """`name` is that of the threads."""
+        """`name` is the name of the threads."""
         self.is_closed = False
         self._name = name
         self._turn = threading.Lock()
 
     def shared(self, read: Callable[[], T], *, oldest_seconds: float = math.inf, **how: Any) -> SharedReading[T | None]:
-        """A reading that is done here, by the other arguments of `SharedReading`; None where nothing is known in time.
-        By default what was found last is shown, however old, while a newer one is read."""
+        """A reading that runs in these threads; None if nothing is known in time. `how` are the other arguments of
+        `SharedReading`. By default, the last result is shown at any age while a newer one is read."""
         return SharedReading(read, otherwise=None, oldest_seconds=oldest_seconds, begin=self.begin, **how)
 
     def begin(self, run: Run) -> None:
-        """Have this done when its turn comes. Raises RuntimeError where no thread can be started."""
+        """Run this when its turn comes. Raises RuntimeError if no thread can be started."""
         threading.Thread(target=self._run, args=(run,), name=self._name, daemon=True).start()
 
     def close(self, patience_seconds: float = _CLOSE_SECONDS) -> None:
-        """Begin nothing any more, and wait so long for what is being read; before the database is closed."""
+        """Start no more readings, and wait up to `patience_seconds` for the one under way. Must be called before the
+        database is closed."""
         self.is_closed = True
         if self._turn.acquire(timeout=patience_seconds):
             self._turn.release()

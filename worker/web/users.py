@@ -1,4 +1,4 @@
-"""The users of the console, as their file says at present, and their passwords."""
+"""The users of the console, from their file as it is now, and their passwords."""
 
 import threading
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 _Version = tuple[int, int, int]
 
-# Parameters of OWASP's cheat sheet on storing passwords: 32 MiB and some 0.2 s of a processor.
+# Parameters of OWASP's cheat sheet on storing passwords: 32 MiB and about 0.2 s of a processor.
 _METHOD = "scrypt:32768:8:3"
-# Of no password: nothing hashes to zeros.
+# The hash of no password: nothing hashes to zeros.
 _NO_PASSWORD = f"{_METHOD}$none${'0' * 128}"
 _AT_ONCE = 2
 _PATIENCE_SECONDS = 3.0
@@ -25,10 +25,10 @@ _places = threading.BoundedSemaphore(_AT_ONCE)
 
 
 class Users:
-    """Read again when the file changes. Safe to use from several threads."""
+    """The users in a file, which is read again when it changes. Safe to use from several threads."""
 
     def __init__(self, path: Path | None) -> None:
-        """None: there is no file, and no sign-in is possible."""
+        """Without a path there are no users, and no sign-in is possible."""
         self._path = path
         self._lock = threading.Lock()
         self._version: _Version | None = None
@@ -40,7 +40,7 @@ class Users:
         return self._path is not None
 
     def find(self, name: str) -> User | None:
-        """The user of a name. While the file cannot be read there is none."""
+        """The user with this name; None if there is none, or while the file cannot be read."""
         if self._path is None:
             return None
         with self._lock:
@@ -72,15 +72,15 @@ class Busy(Exception):
 
 
 def hash_of(password: str) -> str:
-    """What is stored of a password, with a salt of its own."""
+    """The hash of a password as it is stored, with a salt of its own."""
     return generate_password_hash(password, method=_METHOD)
 
 
 def is_right(password_hash: str | None, password: str) -> bool:
-    """Whether a password is the one. None: there is no such user, which takes as long to find out.
+    """Whether a password has this hash. A hash of None stands for an unknown user; the check then takes as long.
 
-    Two are checked at once in a process: each takes much memory, and one client is not to take every thread.
-    Raises Busy after 3 seconds without a place.
+    A process checks at most two passwords at once: each takes much memory, and one client must not occupy every thread.
+    Raises Busy after waiting for 3 seconds.
     """
     if not _places.acquire(timeout=_PATIENCE_SECONDS):
         raise Busy

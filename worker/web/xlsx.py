@@ -1,7 +1,7 @@
-"""Rows as a file for Excel (XLSX). It is written row by row, so memory does not grow with their number.
+"""Write rows as a file for Excel (XLSX). It is written row by row, so memory does not grow with their number.
 
-Texts are text cells whatever they hold: no formula is evaluated, and no id of 16 digits becomes 2.01601E+15. A cell
-holds 32,767 characters, and what is longer is cut.
+All texts are text cells: no formula is evaluated, and no id of 16 digits becomes 2.01601E+15. A cell holds up to 32,767
+characters; longer texts are cut.
 """
 
 import itertools
@@ -20,33 +20,34 @@ from worker.adapters.shown_values import value_text
 
 _AMOUNT, _TIME, _TEXT, _NUMBER = "0.00##", "yyyy-mm-dd hh:mm:ss", "@", "0"
 _Formats = Mapping[tuple[str, bool], Format]
-"""By how a value is shown, and whether it is bold."""
+"""The format of a cell, by its number format and whether it is bold."""
 _WIDEST, _TIME_WIDTH, _MARGIN = 60, 19, 2
-# Excel counts with so many digits.
+# Excel stores numbers with up to this many digits.
 _DIGITS = 15
 _OPTIONS = {"constant_memory": True, "use_zip64": True}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class XlsxFile:
-    """What a file holds besides its rows."""
+    """The contents of a file, except its rows."""
 
     name: str
-    """Of the sheet, at most 25 characters."""
+    """The name of the sheet, at most 25 characters."""
     headers: Mapping[str, str]
-    """The columns that are written, in this order, and what each is called."""
+    """The columns to write, in this order, with their headers."""
     zone: tzinfo
-    """Excel knows no zones: times are local ones of this zone."""
+    """The zone in which times are written, because Excel has no time zones."""
     totals: Callable[[], Sequence[Mapping[str, object]]] = tuple
-    """Once the rows are read: rows that stand apart below them, with some of the columns."""
+    """Returns rows that are written apart below the others, with some of the columns. Called after the rows are
+    read."""
     about_name: str
     about: Callable[[], Iterable[tuple[str, object]]]
-    """Once the rows are read: names and values of the last sheet, such as the filters."""
+    """Returns names and values of the last sheet, such as the filters. Called after the rows are read."""
 
 
 def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write the file, with up to 1,048,000 rows. Data that is not compressed yet lies in the folder for temporary
-    files, and is removed.
+    """Write the file, with up to 1,048,000 rows. Data that is not compressed yet is in the folder for temporary files,
+    and is removed at the end.
 
     Raises OSError if no space is left, and whatever `rows` raises.
     """
@@ -55,7 +56,7 @@ def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str,
         try:
             _write_sheets(book, described, rows)
         except BaseException:
-            # To close the book would write all of the file that is not wanted.
+            # Closing the book would write the whole file, which is no longer wanted.
             parts: list[Any] = [sheet.row_data_fh for sheet in book.worksheets()]
             for part in parts:
                 part.close()
@@ -82,7 +83,7 @@ def _write_sheets(book: Workbook, described: XlsxFile, rows: Iterable[Mapping[st
 
 
 class _Sheet:
-    """A sheet, and how wide its columns have to be."""
+    """A sheet, and the widths that its columns need."""
 
     def __init__(self, book: Workbook, name: str, formats: _Formats, zone: tzinfo) -> None:
         self._sheet = book.add_worksheet(name)
@@ -90,7 +91,7 @@ class _Sheet:
         self._widths: dict[int, int] = defaultdict(int)
 
     def put(self, row: int, values: Iterable[object], *, is_bold: bool = False) -> None:
-        """Write values by their types."""
+        """Write the values of a row, each by its type."""
         for column, value in enumerate(values):
             if value is not None and value != "":
                 width = self._put(row, column, value, is_bold)
@@ -106,14 +107,15 @@ class _Sheet:
             self._sheet.write_number(row, column, float(value), self._formats[shape, is_bold])
             return len(str(value))
         text = value_text(value, self._zone)
-        # Between these two the library would take a text for its own markup, and not escape it.
+        # The library takes a text between these two tags for its own markup, and does not escape it.
         is_markup = text.startswith("<r>") and text.endswith("</r>")
         self._sheet.write_string(row, column, f"{text} " if is_markup else text, self._formats[_TEXT, is_bold])
         # A Chinese character is as wide as two others.
         return min(len(text[:_WIDEST].encode("gbk", "replace")), _WIDEST)
 
     def keep_header(self, last: int, columns: int) -> None:
-        """Have the header stay, with a filter for the rows, and no marks at ids for being digits."""
+        """Freeze the header, add a filter for the rows, and turn off Excel's warning about ids that have only
+        digits."""
         self._sheet.freeze_panes(1, 0)
         self._sheet.autofilter(0, 0, last, columns - 1)
         self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
@@ -125,5 +127,5 @@ class _Sheet:
 
 
 def _is_exact(value: Decimal | int) -> bool:
-    """Whether Excel holds a number to its last digit."""
+    """Whether Excel stores a number exactly."""
     return not isinstance(value, bool) and len(Decimal(value).normalize().as_tuple().digits) <= _DIGITS

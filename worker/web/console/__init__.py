@@ -1,2 +1,2 @@
-"""The console: pages for people who would rather look than type. Every page reads what a command of the same name
-reads."""
+"""The console: web pages for people who do not want to type commands. Every page reads the same data as the command of
+the same name."""

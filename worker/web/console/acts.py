@@ -1,7 +1,8 @@
-"""What all acts in the console have in common: whose act it is, what was typed, the page that asks, what is said after.
+"""The common parts of all acts in the console: the actor, the typed fields, the page of an act, and its result.
 
-Each act has one page. It shows what will be done, to what, as it is now, and asks for what is needed; its button does
-it. Where what was typed has to be looked at once more, the first button leads to the same page with all of it.
+Each act has one page. It shows what will be done, the present state of the things that the act changes, and the fields
+to fill in. Its button does the act. If the input must be checked once more, the first button shows the page again with
+all input.
 """
 
 import json
@@ -37,7 +38,7 @@ from worker.web.console.lists import Filters, List, add_list
 from worker.web.console.translations import text, yuan
 
 MOST_AT_ONCE = 10_000
-"""Orders that one act of the console changes; the command line does more."""
+"""How many orders one act of the console may change. The command line may change more."""
 
 _COOKIE = "done"
 _COOKIE_SECONDS = 60
@@ -46,27 +47,27 @@ _LONGEST_SAID = 400
 
 
 Done = str | tuple[str, Sequence[str]] | Response
-"""What is said after an act; and what was refused, and why. Or the page itself that says so."""
+"""The message after an act; or the message and a list of refusals with their reasons; or a whole page as answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """Something to type or to choose."""
+    """A field to type in or to choose from."""
 
     name: str
     label: str
     kind: str = "text"
-    """`text`, `amount`, `time`, `choice`, `choices` (their values between commas) or `tick`."""
+    """`text`, `amount`, `time`, `choice`, `choices` (comma-separated values) or `tick`."""
     value: str = ""
     options: Sequence[tuple[str, str]] = ()
-    """Of a choice: values and words."""
+    """The values of a choice, each with its words."""
     hint: str = ""
     fault: str = ""
     is_required: bool = False
 
     @property
     def shown(self) -> str:
-        """What was typed or chosen, in words, an amount as it is read."""
+        """The typed or chosen value in words; an amount as we have read it."""
         if self.kind == "amount":
             return yuan(read_written_amount(self.value))
         return dict(self.options).get(self.value, self.value) if self.kind == "choice" else self.value
@@ -78,49 +79,49 @@ class ActPage:
 
     title: str
     meaning: str
-    """What it does, and what follows."""
+    """What the act does, and its consequences."""
     about: Sequence[tuple[str, str | None]] = ()
-    """What it is done to, as it is now: names and values, which are shown where there are any."""
+    """The present state of the things that the act changes: names and values. Empty values are not shown."""
     fields: Sequence[Field] = ()
     needs_reason: bool | None = False
-    """Whether a reason has to be given; None: none is asked for."""
+    """Whether a reason is required; None if the page has no field for it."""
     reason_label: str = ""
-    """What it is called, where that is not a reason."""
+    """The label of the reason's field, if it is not "Reason"."""
     seen: object = ()
-    """What the page shows; `about`, if nothing is given. A form that was shown something else is refused, and the page
-    shown once more. None: it is done whatever has changed."""
+    """The state that the page shows; `about`, if nothing is given. If the form was made for another state, it is
+    refused, and the page is shown again. With None, the act is done even if the state has changed."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """What else goes along unseen."""
+    """Hidden fields of the form."""
     warnings: Sequence[str] = ()
     refused: str = ""
-    """Why it was not or cannot be done."""
+    """Why the act was not or cannot be done."""
     changes: Sequence[str] = ()
-    """Who changed what it is done to, when and how: shown where it is refused."""
+    """Who made recent changes, when and how; shown if the act is refused."""
     is_stale: bool = False
-    """Whether it was refused only because what it is done to has changed: the button stays."""
+    """Whether the act was refused only because the state has changed. The button stays then."""
     back: str = ""
-    """The path of the page that one goes on to, below the first one."""
+    """The path of the page to show after the act, below that of the overview."""
     button: str = ""
-    """What the button says, where that is not the title."""
+    """The text of the button, if it is not the title."""
     do: Callable[[Operator], Done]
-    """Does it, in the name of who pressed the button."""
+    """Does the act, in the name of the person who pressed the button."""
     is_asked_twice: bool = False
-    """Whether what was typed is shown once more, before it is done."""
+    """Whether the input is shown once more before the act is done."""
     is_preview: bool = False
 
     @property
     def digest(self) -> str:
-        """Stands in the form for what the page shows; empty where that may change."""
+        """The hash of the state that the page shows, for the form; empty if the state may change."""
         return "" if self.seen is None else sha256(repr(self.seen or self.about).encode()).hexdigest()
 
     @property
     def has_faults(self) -> bool:
-        """Whether something that was typed cannot stand."""
+        """Whether any input is wrong."""
         return any(one.fault for one in self.fields)
 
 
 def add_acting(routes: Blueprint, access: Access, settings: Settings, database: Database) -> None:
-    """Have each page say what was done, once, after an act; and `/acts`, with all of them."""
+    """Add `/acts`, the list of all acts, and have the next page after an act say once what was done."""
     add_list(
         routes,
         settings,
@@ -164,7 +165,7 @@ def _search_of(filters: Filters) -> ActSearch:
 
 
 def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., ActPage]) -> None:
-    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act."""
+    """Add the route of an act. `page_of` makes its page from the names in the path. Viewers who may not act get 403."""
 
     def act(**named: Any) -> Response:
         viewer: Viewer | None = g.get("viewer")
@@ -189,7 +190,7 @@ def _with_reason(page: ActPage) -> ActPage:
 
 
 def _if_as_seen(page: ActPage) -> ActPage:
-    """The page; refused where its form was shown something else. It takes another look, and another click."""
+    """The page, with a refusal if its form was made for another state: the viewer must look and click again."""
     if page.refused or page.digest in ("", typed("seen")) or not is_confirmed():
         return page
     changed = text("This has changed meanwhile. Nothing was done; look at what it is now.")
@@ -197,12 +198,13 @@ def _if_as_seen(page: ActPage) -> ActPage:
 
 
 def typed(name: str) -> str:
-    """What was typed into the form, without blanks at its ends. Nothing of the address: a link fills in no field."""
+    """The value of a field of the form, without blanks at its ends. The address is not read: a link must not fill in a
+    field."""
     return request.form.get(name, "").strip()
 
 
 def addressed(name: str) -> str:
-    """What the address says that the act is done to. Answers 404 for a text that no database takes."""
+    """A value in the address that names the object of the act. Answers 404 for a text that no database can store."""
     value = request.args.get(name, "").strip()
     if "\x00" in value:
         abort(404)
@@ -210,12 +212,12 @@ def addressed(name: str) -> str:
 
 
 def is_confirmed() -> bool:
-    """Whether the button was pressed that does it."""
+    """Whether the button that does the act was pressed."""
     return request.method == "POST" and request.form.get("confirmed") == "yes"
 
 
 def _reason_field(page: ActPage, *, is_required: bool) -> Field:
-    """The reason, as it was typed."""
+    """The field of the reason, with its typed value."""
     value = typed("reason")
     fault = ""
     if request.method == "POST" and (value or is_required) and reason_fault(value):
@@ -227,7 +229,7 @@ def _reason_field(page: ActPage, *, is_required: bool) -> Field:
 
 
 def _show(page: ActPage) -> Response:
-    """The page, or after a POST with faults the same with these: nothing was changed."""
+    """Render the page; after a POST, with the faults of its input. Nothing was changed."""
     is_sent = request.method == "POST"
     status = 409 if is_confirmed() and page.refused else 400 if is_sent and page.has_faults else 200
     is_ready = is_sent and typed("edit") != "yes" and not page.has_faults and not page.refused
@@ -236,7 +238,7 @@ def _show(page: ActPage) -> Response:
 
 
 def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
-    """Go on to a page, which says what was done."""
+    """Redirect to a page that says what was done."""
     more = [text("and %(count)s more", len(refused) - _MOST_SAID)] if len(refused) > _MOST_SAID else []
     listed = [one[:_LONGEST_SAID] for one in refused[:_MOST_SAID]] + more
     g.done = quote(json.dumps({"said": said[:_LONGEST_SAID], "refused": listed}), safe="")

@@ -1,8 +1,8 @@
-"""The routes of the console, and what every page of it needs: a viewer, a form that is not refused, and headers that
-say to the browser what a page may load, and that it is neither framed nor kept.
+"""The routes of the console, and the checks and headers of all its pages.
 
-Errors are pages, too, in the reader's language. None shows what a database said: it may name hosts, or hold a phone
-number.
+Every page needs a viewer, and a form must not be refused. Headers tell the browser what a page may load, and that it
+must neither frame nor store the page. Errors are shown as pages in the reader's language. They do not quote a database,
+whose words may include hosts or a phone number.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# Not Strict-Transport-Security: the proxy that has the certificate knows whether the whole host is https.
+# Strict-Transport-Security is left to the proxy that has the certificate: it knows whether the whole host is https.
 
 _WORDS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
@@ -88,26 +88,26 @@ _LONGEST_FORM = 256 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Console:
-    """What the pages work with."""
+    """The objects that the pages work with."""
 
     settings: Settings
     database: Database
     access: Access
     downloads: Downloads = field(default_factory=Downloads)
     apart: Apart = field(default_factory=lambda: Apart("overview"))
-    """Reads what takes long."""
+    """Runs the readings that take long."""
     announcing: Apart = field(default_factory=lambda: Apart("announcements"))
-    """Reads what every page says, which waits for nothing that takes long."""
+    """Runs the readings for every page, apart from those that take long."""
 
     def close(self) -> None:
-        """End what is being read; before the database is closed."""
+        """End the readings under way. Must be called before the database is closed."""
         self.announcing.close()
         self.apart.close()
         self.downloads.close()
 
 
 def console_routes(console: Console) -> Blueprint:
-    """All pages."""
+    """The routes of all pages."""
     routes = Blueprint("console", __name__, template_folder="templates")
     add_static_files(routes)
 
@@ -152,12 +152,12 @@ def console_routes(console: Console) -> Blueprint:
 
 
 def _to_sign_in() -> Response:
-    """Have the browser go to the sign-in, and from there to the page that was asked for."""
+    """Redirect the browser to the sign-in, which leads on to the requested page."""
     is_page = request.method in ("GET", "HEAD") and "HX-Request" not in request.headers
     target = url_for("console.sign_in", next=request.full_path if is_page else _page_that_asks())
     if "HX-Request" in request.headers:
-        # A part of a page: the sign-in is not to be shown inside of it. The count stands on pages where one types, too:
-        # they stay.
+        # The request is for a part of a page, and the sign-in must not be shown inside it. The count is also on pages
+        # where people type: these pages stay.
         is_count = request.endpoint == "console.todo_count"
         return Response(status=401, headers={} if is_count else {"HX-Redirect": target})
     return make_response(redirect(target, 303))
@@ -185,7 +185,8 @@ def _refused(why: str) -> Response:
 
 
 def _add_headers(routes: Blueprint) -> None:
-    """Set them on each answer of these routes, and on every other page; with the time, which `console.js` shows."""
+    """Set the headers on every answer of these routes and on all other pages. One header has the time, which
+    `console.js` shows."""
 
     @routes.after_app_request
     def set_headers(response: Response) -> Response:
@@ -193,7 +194,7 @@ def _add_headers(routes: Blueprint) -> None:
             return response
         response.headers.update(_HEADERS)
         response.headers["X-Shown-At"] = shown_clock()
-        # Style and script are the same for everybody.
+        # Style and script are the same for everybody and may be stored.
         if request.endpoint != f"{routes.name}.static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -202,7 +203,7 @@ def _add_headers(routes: Blueprint) -> None:
 def _add_errors(routes: Blueprint) -> None:
     """Answer errors of the console's own pages with a page."""
     routes.register_error_handler(Exception, _of_any)
-    # The application has handlers of its own for these, which would come before that of any exception.
+    # The application has handlers of its own for these, which would otherwise be used instead of `_of_any`.
     for status in _WORDS:
         routes.register_error_handler(status, _of_status)
 
@@ -212,7 +213,7 @@ def _of_any(error: Exception) -> tuple[str, int]:
         return _of_status(error)
     kind = kind_of(error)
     if kind is None:
-        # Flask logs it, and asks for the page of a mistake of ours.
+        # Flask logs the error, and shows the page of status 500.
         raise error
     log.warning("a page was not shown", action=kind.action, error=first_words(error))
     return _error_page(503)
@@ -223,6 +224,6 @@ def _of_status(error: HTTPException) -> tuple[str, int]:
 
 
 def _error_page(status: int) -> tuple[str, int]:
-    """The page of a status, and the status; another one's words are those of 400."""
+    """The page of a status, and the status. A status without words of its own has those of 400."""
     title, advice = _WORDS.get(status, _WORDS[400])
     return render_template("console/error.html", title=title, advice=advice), status

@@ -1,9 +1,9 @@
-"""An act on many orders: those that were ticked in a list, or all that its filters let through, at most 10,000.
+"""An act on many orders: those that were ticked in a list, or all that pass its filters, at most 10,000.
 
-The first page says how many they are and what they sum up to. Its form holds the orders, and how each stood; the
-database holds how many events each had. The act is done to these alone, as far as that is still so, a thousand in a
-request, and each answer asks for the next thousand by itself. What is done stays done and recorded, wherever that ends;
-the same confirmation, sent twice, acts once.
+The first page shows the number of orders and their sums. Its form has the orders with their states; the database keeps
+how many events each had. Only these orders are changed, and only if state and events are still the same. A request does
+a thousand orders, and each answer sends the next request by itself. If this stops early, the finished part stays done
+and recorded. The same confirmation, sent twice, acts once.
 """
 
 import json
@@ -35,12 +35,12 @@ from worker.web.console.translations import detail_word, local_path, meaning, te
 _ACTS: Mapping[ActKind, Any] = {
     ActKind.DISMISS: acts.dismiss,
     ActKind.CHECK: acts.check,
-    # By their poll priority: polled first, they would take every batch from new orders.
+    # They keep their poll priority: if they were polled first, they would take every batch from new orders.
     ActKind.REOPEN: partial(acts.reopen, is_polled_next=False),
     ActKind.CANCEL: acts.cancel,
     ActKind.RESEND: None,
 }
-# What the address may say: of another filter, which these pages do not know, the act would go beyond the list.
+# The only names that an address may have. Another filter would be ignored here, and the act would go beyond the list.
 _NAMES = frozenset(
     {"order", "scope", "next", "q", "state", "attention", "account", "act", "from", "to", "settled_from", "settled_to"}
 )
@@ -48,38 +48,38 @@ _NAMES = frozenset(
 
 @dataclass(kw_only=True)
 class _Plan:
-    """What the act is done to; the form holds it."""
+    """The orders of the act, as the form has them."""
 
     nonce: str
-    """Names what the database keeps of this page (`keep_selection`)."""
+    """The key of this page's selection in the database (`keep_selection`)."""
     count: int
     is_more: bool
     due: str
     charged: str
     difference: str
     left: dict[str, list[int]] = field(default_factory=dict)
-    """The orders that are left, by their state and attention."""
+    """The remaining orders, by their state and attention."""
     refused: dict[str, list[int]] = field(default_factory=dict)
-    """Those that were refused, by the reason in words."""
+    """The refused orders, by the reason in words."""
 
     def standings(self) -> list[tuple[acts.Standing | None, list[int]]]:
-        """How the orders stood that are left, and which stood so; None: they were gone."""
+        """The remaining orders by state and attention; by None if they were gone."""
         return [
             ((OrderState(state), Attention(attention) if attention else None) if state else None, ids)
             for (state, _, attention), ids in ((key.partition(" "), ids) for key, ids in self.left.items())
         ]
 
     def text(self) -> str:
-        """As the form holds it."""
+        """The plan as text for the form."""
         return json.dumps(vars(self), separators=(",", ":"))
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/orders/acts/ACT`, and `bulk_acts` for lists of orders."""
+    """Add `/orders/acts/ACT`, and `bulk_acts` for lists of orders."""
 
     @routes.app_template_global("bulk_acts")
     def bulk_acts() -> list[tuple[str, str, str]]:
-        """The acts that make sense for orders of the state that is chosen: path, title, meaning."""
+        """The acts that make sense for orders of the chosen state: path, title, meaning."""
         chosen = [state for state in OrderState if state == request.args.get("state")] or list(OrderState)
         return [
             (url_for("console.act_on_orders", act=kind.value), word(kind), meaning(kind))
@@ -116,7 +116,7 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
             (text("Difference"), plan.difference),
         ],
         needs_reason=True,
-        # The plan itself holds what was shown.
+        # The plan itself has the state that was shown.
         seen=None,
         kept={"plan": plan.text()},
         warnings=[*([is_more] if plan.is_more else []), *said_of_unlisted(database, wanted)],
@@ -150,8 +150,8 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
 
 
 def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[int], bool]:
-    """The ids of the orders that were ticked, or of all that match; and whether there are more. A search that takes
-    too long selects nothing and is a fault of the filters."""
+    """The ids of the ticked orders, or of all that match, and whether there are more. A search that takes too long
+    selects nothing and adds a fault to the filters."""
     scope, number = request.args.get("scope"), filters.number()
     if scope == "all":
         if filters.faults or number is None:
@@ -171,10 +171,10 @@ def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tupl
 
 
 def _sent_plan() -> _Plan:
-    """The plan as the form holds it. Answers 400 for what is none."""
+    """The plan that the form has. Answers 400 for anything that is not a plan."""
     try:
         sent = json.loads(typed("plan"))
-        # Half a character, which JSON may name, is in no page.
+        # JSON can spell half a character (a lone surrogate), which no page can have.
         json.dumps(sent, ensure_ascii=False).encode()
         plan = _Plan(**sent)
         numbers: list[Any] = [plan.count, *chain(*plan.left.values(), *plan.refused.values())]
@@ -187,7 +187,7 @@ def _sent_plan() -> _Plan:
 
 
 def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind, plan: _Plan) -> Response:
-    """Do the next thousand; the page says how far it came, and asks for the others."""
+    """Do the next thousand orders. The page shows the progress, and requests the rest."""
 
     def decide(order: Order, act: Act) -> acts.Decided:
         why = acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None
@@ -196,11 +196,11 @@ def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind,
 
     left = ((order_id, standing) for standing, ids in plan.standings() for order_id in ids)
     some = dict(islice(left, MOST_IN_A_REQUEST))
-    # Another name makes another act of it.
+    # The key includes the name: the same plan sent by somebody else is another act.
     key = sha256(f"{who.name} {kind} {plan.nonce}".encode()).hexdigest()[:32]
     who = replace(who, act_key=key, shown=Shown(orders=some, selection=plan.nonce))
     for order_id, why in do_to_orders(database, who, kind, list(some), decide).items():
-        # Without the order's name: the same for all of them.
+        # Without the order's name, the words are the same for all orders.
         plan.refused.setdefault(detail_word(why.having(order=None)), []).append(order_id)
     plan.left = {key: rest for key, ids in plan.left.items() if (rest := [one for one in ids if one not in some])}
     refused = sum(len(ids) for ids in plan.refused.values())

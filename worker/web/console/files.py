@@ -1,8 +1,8 @@
-"""Lists as files: CSV for programs, as the command line has it; XLSX for people, in the language of the request.
+"""Lists as files: CSV for programs, as on the command line; XLSX for people, in the language of the request.
 
-A list is read a page at a time, each page in a transaction of its own. An XLSX of it is written to a temporary file
-without a name, then sent: memory does not grow with the number of rows, and a download that breaks leaves nothing.
-Only two files are downloaded at a time.
+A list is read page by page, each page in a transaction of its own. An XLSX is written to a temporary file without a
+name, then sent. So memory does not grow with the number of rows, and a broken download leaves no file. Only two files
+are downloaded at a time.
 """
 
 import io
@@ -39,21 +39,21 @@ from worker.words.catalogue import COLUMNS
 Row = dict[str, Any]
 Rows = Iterable[Mapping[str, Any]]
 Chosen = Mapping[str, str]
-"""What a list was narrowed by, by the name of the filter, in the language of the request."""
+"""The chosen filters of a list: the value by the filter's name, in the language of the request."""
 Load = Callable[[int | None, int, Bound], Page[Row]]
 """Reads this many rows after an id, within a bound."""
 
-# In all processes of one `serve`: each takes a processor while it is made, and space for temporary files.
+# The limit for all processes of one `serve`: making a file occupies a processor, and needs space for temporary files.
 _MOST_DOWNLOADS = 2
 _MOST_ROWS = 100_000
-# Until it is compressed an XLSX lies in the folder for temporary files, which may be in memory.
+# An XLSX that is not compressed yet is in the folder for temporary files, which may be in memory.
 _MOST_CHARACTERS = 64_000_000
-# `serve` takes a database that is silent for 20 s for one that is away.
+# `serve` treats a database that is silent for 20 s as unavailable.
 _PAGE_SECONDS = OrNothing(15.0)
 # The documented proxies wait for 120 s.
 _MOST_SECONDS = 90.0
 _CHUNK = 64 * 1024
-# For one chunk, so that a client that takes no more frees its place.
+# The limit for one chunk, so that a client that stops reading frees its place.
 _SEND_SECONDS = 60.0
 _RETRY_SECONDS = 30
 _BUSY = (
@@ -62,7 +62,7 @@ _BUSY = (
 )
 _XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _MIME_TYPES = {"csv": "text/csv", "xlsx": _XLSX_TYPE}
-# Of values that have no type of their own.
+# The words of values that have no type of their own.
 _WORDS: Mapping[str, Callable[[str], str]] = {
     "queries_outcome": outcome_word,
     "notifications_outcome": partial(word_of, DeliveryOutcome),
@@ -72,37 +72,38 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListFile:
-    """How a list is a file."""
+    """How a list is written as a file."""
 
     name: str
-    """Of the file, without its ending; in the catalogue that of the list."""
+    """The name of the file without its ending, and of the list in the catalogue."""
     columns: Sequence[str]
-    """Of CSV, which has the values as they are."""
+    """The columns of a CSV, which has the values as they are."""
     for_people: Sequence[str] = ()
-    """Of XLSX, where they are others. Both leave out what has no name in the catalogue."""
+    """The columns of an XLSX, if they are not the same. Columns without a name in the catalogue are left out of an
+    XLSX."""
     rows_at_once: int = ROWS_AT_ONCE
     """How many rows are read at once."""
 
 
 def wanted_format() -> str | None:
-    """`csv` or `xlsx`, where the request is for a file."""
+    """`csv` or `xlsx` if the request is for a file; otherwise None."""
     wanted = request.args.get("format")
     return wanted if wanted in _MIME_TYPES else None
 
 
 class Downloads:
-    """The places for downloads. Processes that are forked after this was made share them.
+    """The places for downloads. Processes that are forked after this object is made share them.
 
-    A place is the lock of a file without a name: the kernel frees it when its holder closes it, or is killed.
+    A place is a lock on a file without a name. The kernel frees it when its holder closes the file or is killed.
     """
 
     def __init__(self) -> None:
         self._places = [TemporaryFile() for _ in range(_MOST_DOWNLOADS)]  # noqa: SIM115  # `close` does
 
     def take(self) -> IO[bytes] | None:
-        """A place, which is free again once it is closed; None if all are taken."""
+        """Take a place; closing it frees it. None if all are taken."""
         for place in self._places:
-            # Opened anew: locks of one open file do not exclude each other, and forks share it.
+            # The file is opened again: locks of one open file, which forks share, do not exclude each other.
             own = open(f"/proc/self/fd/{place.fileno()}", "rb")  # noqa: SIM115  # the caller closes it
             try:
                 flock(own, LOCK_EX | LOCK_NB)
@@ -113,7 +114,7 @@ class Downloads:
         return None
 
     def close(self) -> None:
-        """Take part no more: this process begins no further download."""
+        """Close the places: this process starts no more downloads."""
         for place in self._places:
             place.close()
 
@@ -123,12 +124,14 @@ class _TooLong(Exception):
 
 
 class _PageTooLong(_TooLong):
-    """A page takes too long, as it would for a CSV."""
+    """A page takes too long to read. This ends a CSV, too."""
 
 
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
-    """The file of the list that the request is for: a CSV of all its rows, or an XLSX; a page if that is too long, and
-    one with status 503 while two other files are downloaded. A CSV of which rows are sent breaks off instead."""
+    """The file that the request is for: a CSV of all rows of the list, or an XLSX.
+
+    If the list is too long, the answer is a page that says so; while two other files are downloaded, a page with status
+    503. A CSV that is already being sent breaks off instead."""
     place = g.downloads.take()
     if place is None:
         title, advice = _BUSY
@@ -154,14 +157,14 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
                 size = written.tell()
                 written.seek(0)
                 parts = iter(partial(written.read, _CHUNK), b"")
-            # Errors of the first rows have a page.
+            # Errors of the first rows can still be shown as a page.
             body = itertools.chain([next(parts)], parts)
         except _TooLong as error:
             most = None if isinstance(error, _PageTooLong) else _MOST_ROWS
             return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
-    # Also where the client goes away, or asked for no body.
+    # This is called even if the client disconnects, or requests no body.
     answer.call_on_close(sent.close)
     if size is not None:
         answer.content_length = size
@@ -198,7 +201,7 @@ def _until_sent(body: Iterable[bytes], held: ExitStack) -> Iterator[bytes]:
 def whole_file(
     file: ListFile, rows: Rows, zone: ZoneInfo, filters: Chosen = MappingProxyType({}), totals: Sequence[Row] = ()
 ) -> Response:
-    """The file that is asked for, with all of these rows; of XLSX with these totals."""
+    """The requested file with all of these rows. Only an XLSX has the totals."""
     written = io.BytesIO()
     _write(written, file, rows, filters, zone, totals)
     return _answer(file.name, written.getvalue())
@@ -211,7 +214,8 @@ def _answer(name: str, body: bytes | Iterator[bytes]) -> Response:
 
 
 def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> tuple[XlsxFile, Iterator[Row]]:
-    """An XLSX and its rows, as `write_xlsx` takes them: in the language of the request while it is written."""
+    """An XLSX and its rows for `write_xlsx`. The rows are put into the language of the request while they are
+    written."""
     named = {name: column_name(file.name, name) for name in file.for_people or file.columns}
     headers = {name: header for name, header in named.items() if header}
     summed = SummedOrders(rows) if "due" in headers else None
@@ -238,12 +242,12 @@ def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> t
 
 
 def sum_name(state: OrderState | None, sums: Sums) -> str:
-    """Of which orders these are the sums; None: of all."""
+    """The name of the sums of orders in a state; of all orders if it is None."""
     return text("%(what)s (%(count)s)", text("Total") if state is None else word(state), sums.count)
 
 
 def column_name(file: str, column: str) -> str:
-    """What a column or filter of a list is called; empty where the catalogue has no name for it."""
+    """The name of a column or filter of a list; empty if the catalogue has none."""
     name = COLUMNS.get(f"{file.partition('-')[0]}_{column}") or COLUMNS.get(column)
     return text(name) if name else ""
 

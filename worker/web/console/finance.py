@@ -1,6 +1,6 @@
-"""For finance: the figures of a period, and a statement of the platform against our orders.
+"""Pages for finance: the figures of a period, and the comparison of a platform's statement with our orders.
 
-Both read all orders of a period, one reading at a time in a process, for 20 seconds at most.
+Both read all orders of a period. A process runs one such reading at a time, for at most 20 seconds.
 """
 
 import threading
@@ -33,7 +33,7 @@ from worker.words import N_
 T = TypeVar("T")
 
 LARGEST_STATEMENT = 16 * 1024 * 1024
-"""Bytes of a statement that is sent. What is held of it in memory grows with its rows."""
+"""The most bytes of an uploaded statement. The memory for it grows with its rows."""
 _SECONDS = 20.0
 _PATIENCE_SECONDS = 5.0
 _MOST_DIFFERENCES = 100_000
@@ -50,11 +50,11 @@ TOO_MANY = N_("There are more orders, or differences, than are counted at once. 
 
 
 class Refused(Exception):
-    """Why nothing is shown, in the language of the reader."""
+    """The reason why nothing is shown, in the language of the reader."""
 
 
 class Readings:
-    """Readings of very many orders: the other pages keep the other connections of their process."""
+    """Runs readings of very many orders one at a time, so that other pages keep the other connections."""
 
     def __init__(
         self, patience_seconds: float = _PATIENCE_SECONDS, clock: Callable[[], float] = time.monotonic
@@ -64,7 +64,8 @@ class Readings:
         self._clock = clock
 
     def read(self, read: Callable[[Check], T]) -> T:
-        """What it reads. Raises `Refused` where others are being read, or where it takes too long."""
+        """Return the result of `read`. Raises `Refused` if another reading is under way, or if this one takes too
+        long."""
         if not self._turn.acquire(timeout=self._patience_seconds):
             raise Refused(text(BUSY))
         until = self._clock() + _SECONDS
@@ -80,7 +81,7 @@ class Readings:
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/finance`, its report, which is read apart from the page, and `/finance/compare`."""
+    """Add `/finance`, `/finance/report`, which the page loads by itself, and `/finance/compare`."""
     readings = Readings()
 
     @routes.get("/finance")
@@ -122,7 +123,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
 
 
 def _refused(why: Refused) -> tuple[str, int]:
-    # A browser shows no part of a page but a good one.
+    # A browser shows a part of a page only if its status is 200.
     status = 200 if "HX-Request" in request.headers else 422
     return render_template("console/finance_refused.html", why=why), status
 
@@ -150,7 +151,7 @@ def _report_file(found: Report, by: Grouping, filters: Filters, settings: Settin
 
 
 def _compared(filters: Filters, configured: list[str], database: Database, readings: Readings) -> Comparison:
-    """What differs between the statement that was sent and our orders. Raises `Refused` and StatementFault."""
+    """Compare the uploaded statement with our orders. Raises `Refused` and StatementFault."""
     sent = request.files.get("statement")
     if sent is None or not sent.filename:
         raise Refused(text("Please choose the file of the statement."))

@@ -1,4 +1,4 @@
-"""What came in and could not be placed: refused input, and callbacks of unknown orders. What a person does to each."""
+"""Refused input, callbacks of unknown orders, and the acts on both."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -56,7 +56,7 @@ _LISTS = (
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/rejected` and `/unmatched`, `/rejected/N` and `/unmatched/N` with their acts."""
+    """Add `/rejected` and `/unmatched`, and `/rejected/N` and `/unmatched/N` with their acts."""
     for described in _LISTS:
         add_list(routes, settings, database, described)
 
@@ -104,7 +104,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
     def do(who: Operator) -> Done:
         intake = Intake(database, rules_of(settings), app_ids_of(settings))
         answer: Any = intake.retry_rejected(row["id"], actor=who.name)
-        # Where all of it was taken in, its own page is gone.
+        # If all of the input was taken in, its own page is gone.
         return text("Taken in: %(count)s.", answer["done"]), [in_words(one) for one in answer["errors"]]
 
     return ActPage(
@@ -119,7 +119,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
 
 
 def _dismiss_rejected_page(settings: Settings, database: Database, row: Mapping[str, Any], *, is_all: bool) -> ActPage:
-    """Dismisses one row, or all open ones that came by its source on its day."""
+    """The page to dismiss one row, or with `is_all` all open rows that came by the same source on the same day."""
     ids, about, which = [row["id"]] if row["is_open"] else [], _about_rejected(row), str(row["id"])
     if is_all:
         day = row["received_at"].astimezone(settings.zone).date()
@@ -165,7 +165,8 @@ def _dismiss_callback_page(database: Database, row: Mapping[str, Any]) -> ActPag
 
 
 def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -> ActPage:
-    """Asks for the order; then shows what the callback changes of it: decided as it will be, but not saved."""
+    """The page to link a callback to an order. It asks for the order, then shows the change that the callback makes,
+    from a trial that is not saved."""
     intake = Intake(database, rules_of(settings), app_ids_of(settings))
     number = typed_number(typed("order"))
     order_id, trial = _order_id(database, row["account"], number), Operator(name="", dry_run=True)
@@ -175,7 +176,7 @@ def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -
     if isinstance(tried, Change):
         before, after = about_order(tried.before), about_order(tried.after)
         pairs = [(name, old, new) for (_, old), (name, new) in zip(before, after, strict=True)]
-        # Without what it becomes: that has the time of the act.
+        # The order's new state is left out, because it has the time of the act.
         seen = (_about_callback(row), before)
         about += [(name, new if old == new else f"{old or '—'} → {new or '—'}") for name, old, new in pairs]
     field = Field(
@@ -199,7 +200,8 @@ def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -
 
 
 def _order_id(database: Database, account: str, number: str) -> int:
-    """The row of the one order that has this number in an account, or is named by it; 0 where there is none, or two."""
+    """The row id of the only order of an account that has this number, or the row id that the number names; 0 if there
+    is no such order, or several."""
     if names_a_row(number):
         return storable(int(number.removeprefix("id:")[:_LONGEST_ROW_ID]))
     with database.read() as connection:

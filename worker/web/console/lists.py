@@ -1,4 +1,4 @@
-"""Lists: what they are narrowed by, a page of rows with a link to the next one, or a file of them."""
+"""Lists: their filters, their pages, each with a link to the next, and their files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,28 +23,28 @@ Choice = TypeVar("Choice", bound=str)
 Row = dict[str, Any]
 
 ROWS = 50
-"""How many rows a page has."""
+"""How many rows a page has at most."""
 LARGEST_ID = 2**63 - 1
-"""Of a row, in any database."""
+"""The largest id of a row in any database."""
 _DAY = timedelta(days=1)
 
 
 Read = Callable[..., Page[Row]]
-"""Reads rows on a connection: a function of `worker.views` without the arguments that each page gives by name."""
+"""Reads rows on a connection: a function of `worker.views` that still needs `after`, `most` and `seconds`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class List(ListFile):
-    """A list: its filters, its page and its file. Its name is that of its path and its template, too."""
+    """A list: its filters, its page and its file. Its path and its template have the same name."""
 
     narrow: Callable[["Filters"], Read]
-    """What reads the rows that the filters let through."""
+    """Makes the function that reads the rows that pass the filters."""
     shown: Callable[["Filters"], Mapping[str, object]] = lambda _: {}
-    """What the page shows besides."""
+    """Further variables of the page's template."""
 
 
 def add_list(routes: Blueprint, settings: Settings, database: Database, described: List) -> None:
-    """The route of a list."""
+    """Add the route of a list."""
 
     def show() -> str | Response:
         filters = Filters(zone=settings.zone, accounts=settings.accounts)
@@ -63,29 +63,29 @@ def add_list(routes: Blueprint, settings: Settings, database: Database, describe
 
 
 def show_list(name: str, part: Page[Row], filters: "Filters", **shown: object) -> str:
-    """A page of a list, by the template of this name."""
+    """Render a page of a list with the template of this name."""
     accounts = sorted({*filters.accounts})
     return render_template(f"console/{name}.html", part=part, faults=filters.faults, accounts=accounts, **shown)
 
 
 @dataclass(kw_only=True, slots=True)
 class Filters:
-    """Reads the fields of the request; what cannot be read is left out and named in `faults`, in its language."""
+    """Reads the fields of the request. Unreadable values are left out and named in `faults`, in its language."""
 
     zone: ZoneInfo
     accounts: Iterable[str]
-    """What an account may be chosen from; the one that is chosen is added, if it is another."""
+    """The accounts to choose from. If another one is chosen, it is added."""
     given: Mapping[str, str] = field(default_factory=lambda: request.args)
     faults: list[str] = field(default_factory=list)
     chosen: dict[str, str] = field(default_factory=dict)
-    """What was chosen, by the name of the field, in the language of the request."""
+    """The chosen values by the name of the field, in the language of the request."""
 
     def word(self, name: str) -> str:
-        """The text of a field, without the blanks around it; empty where it is not filled in."""
+        """The text of a field, without the blanks around it; empty if it is not filled in."""
         return self.given.get(name, "").strip()
 
     def number(self) -> str | None:
-        """The number that is searched for; empty where there is none, and None where no order can have it."""
+        """The number to search for; empty if none is given, and None if no order can have it."""
         value = typed_number(self.word("q"))
         if value and id_fault(value):
             self.faults.append(text("No order can have this number: check it for commas, quotes or brackets."))
@@ -95,7 +95,7 @@ class Filters:
         return value
 
     def one_of(self, name: str, values: Iterable[Choice]) -> list[Choice]:
-        """The one of these values that is chosen; none where none is."""
+        """The chosen one of these values, as a list; empty if none is chosen."""
         word = self.word(name)
         found = [value for value in values if value == word]
         if not found:
@@ -105,14 +105,14 @@ class Filters:
         return found
 
     def account(self) -> str | None:
-        """The account; one that the settings do not name any more may still have rows."""
+        """The chosen account; None if none is chosen. It need not be in the settings: it may still have rows."""
         value = self.fit("account", id_fault)
         if value is not None:
             self.accounts = {*self.accounts, value}
         return value
 
     def fit(self, name: str, fault: Callable[[str], str | None]) -> str | None:
-        """The text of a field; None where it is not filled in, or where it has a fault."""
+        """The text of a field; None if it is not filled in or has a fault."""
         value = self.word(name)
         if fault(value):
             self._refuse(value)
@@ -121,27 +121,27 @@ class Filters:
         return value
 
     def chosen_accounts(self) -> list[str]:
-        """The same in a list, which is empty where none is chosen."""
+        """The chosen account as a list; empty if none is chosen."""
         account = self.account()
         return [account] if account else []
 
     def since(self, name: str = "from") -> datetime | None:
-        """The first moment of a day."""
+        """The first moment of the chosen day; None if none is chosen."""
         day = self._day(name)
         return None if day is None else day.start
 
     def until(self, name: str = "to") -> datetime | None:
-        """The first moment after a day."""
+        """The first moment after the chosen day; None if none is chosen."""
         day = self._day(name)
         return None if day is None else day.end
 
     def day(self, name: str) -> date | None:
-        """A day."""
+        """The chosen day; None if none is chosen."""
         day = self._day(name)
         return None if day is None else day.first
 
     def after(self) -> int | None:
-        """The id of the row that the page begins behind."""
+        """The id of the row after which the page begins; None for the first page."""
         value = self.word("after")
         is_id = value.isascii() and value.isdigit() and len(value) < 20 and 0 < int(value) <= LARGEST_ID
         if not is_id:
@@ -160,21 +160,21 @@ class Filters:
         return period
 
     def _refuse(self, value: str) -> None:
-        # What is not filled in is no fault.
+        # An empty field is not a fault.
         if value:
             self.faults.append(text("“%(value)s” cannot be read here, and was left out.", value[:100]))
 
 
 def storable(row_id: int) -> int:
-    """The id of a row, as a path names it. Answers 404 for a number that no database takes."""
+    """The id of a row, as a path names it. Answers 404 for a number that no database can store."""
     if row_id > LARGEST_ID:
         abort(404)
     return row_id
 
 
 def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Let templates link to the page that is shown, with other filters: `this_page(after=7)`; None leaves one out;
-    and to the days that are often wanted."""
+    """Add two functions for templates. `this_page(after=7)` is the address of this page with other filters; None
+    removes a filter. `day_ranges` has frequent ranges of days."""
 
     @routes.app_template_global("day_ranges")
     def day_ranges() -> list[tuple[str, tuple[str, str]]]:
@@ -187,5 +187,5 @@ def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
     def this_page(**changes: object) -> str:
         held: dict[str, object] = {name: value for name, value in request.args.items() if value}
         kept = {name: value for name, value in {**held, **changes}.items() if value is not None}
-        # Apart from the path: an address may hold any name, also one by which url_for makes another page of it.
+        # url_for is not used here: the address may have any name, even one of url_for's own arguments.
         return f"{request.path}?{urlencode(kept)}" if kept else request.path

@@ -1,5 +1,5 @@
-"""Maintenance: which accounts are paused and will be, what a person does about it, and the lines that say so on every
-page. Also a hold of all queries."""
+"""Maintenance: present and planned pauses of accounts, the acts on them, and the lines about them on every page. Also
+the hold of all queries."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,25 +22,25 @@ from worker.web.console.translations import duration, meaning, shown_time, text,
 from worker.web.shared_readings import Apart
 
 _KEPT_SECONDS = 1.0
-"""How old the reading may be that every page shows; then it is read again."""
+"""How long the reading for every page is kept before it is read again."""
 _PATIENCE_SECONDS = 1.0
 """How long a page waits for a newer reading. Then it shows the last one."""
 _ALL = "*"
-# No account's name holds it.
+# No account's name has a comma.
 _BETWEEN = ","
 
 Known = tuple[list[AccountState], datetime]
-"""The states of the accounts of the settings, and the time."""
+"""The states of the accounts in the settings, and the database's time."""
 
 _PROPOSED = timedelta(hours=1)
-"""How long a pause from now on is proposed to last."""
+"""The proposed length of a pause that begins now."""
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/maintenance`, `/maintenance/plan` and `/maintenance/cancel`, `/accounts/pause` and `/accounts/resume`, `/hold`.
-    `apart` reads what every page says."""
+    """Add `/maintenance`, `/maintenance/plan`, `/maintenance/cancel`, `/accounts/pause`, `/accounts/resume`, `/hold`.
+    `apart` runs the reading for every page."""
     read = partial(_read, settings, database)
-    # A page that needs the database says itself that it is away.
+    # Errors are not reported here: a page that needs the database shows them itself.
     announced = apart.shared(read, kept_seconds=_KEPT_SECONDS, report=lambda _: None)
 
     def told() -> dict[str, object]:
@@ -86,7 +86,8 @@ def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
 def _pause_page(
     settings: Settings, database: Database, states: Sequence[AccountState], now: datetime, account: str = ""
 ) -> ActPage:
-    """Pauses the account that is named, from now on unless a begin is typed; without one, plans a pause of several."""
+    """The page to pause an account, from now on unless a start is typed; without an account, to plan a pause of
+    several."""
     zone = settings.zone
     evening, morning = proposed_pause(now, zone)
     proposed = (None, now.astimezone(zone) + _PROPOSED) if account else (evening, morning)
@@ -143,7 +144,7 @@ def _pause(
 
 
 def _time_field(name: str, label: str, proposed: datetime | None, hint: str) -> Field:
-    """A time in the zone of the console: as it was typed, or as it is proposed."""
+    """The field of a time in the zone of the console, with the typed or the proposed value."""
     value = typed(name) if request.method == "POST" else f"{proposed:%Y-%m-%dT%H:%M}" if proposed else ""
     try:
         is_time = not value or datetime.fromisoformat(value).tzinfo is None
@@ -158,7 +159,8 @@ def _time_of(field: Field, zone: tzinfo) -> datetime | None:
 
 
 def _cancel_page(database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
-    """Cancels a plan of an account, the next one unless the address names its act; for all accounts of that act."""
+    """The page to cancel a planned pause of an account: the next one unless the address names its act. It is cancelled
+    for all accounts of that act."""
     account, act = addressed("account"), addressed("act")
     plans = {state.account: state.planned_pauses(now) for state in states}
     shown = next((one for one in plans.get(account, ()) if act in ("", one.act_key)), None)
@@ -182,7 +184,7 @@ def _cancel_page(database: Database, states: Sequence[AccountState], now: dateti
 
 
 def pause_in_words(pause: Pause | None) -> str:
-    """When it begins and ends, who said so and why; empty for None."""
+    """The start, end, actor and reason of a pause in words; empty for None."""
     if pause is None:
         return ""
     until = shown_time(pause.paused_until) or "…"

@@ -1,4 +1,4 @@
-"""Where results are sent, the notifications of them, and what a person does to both."""
+"""The endpoints that receive results, the notifications, and the acts on both."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from worker.web.console.lists import Filters, List, Read, add_list
 from worker.web.console.translations import meaning, text, word
 from worker.words import N_
 
-# Of each act: what it is, and what is said once it is done.
+# The kind of each act, and the message after it.
 _ACTS = {
     "pause": (ActKind.PAUSE_NOTIFICATIONS, N_("Done: %(account)s is sent nothing until somebody resumes it.")),
     "resume": (ActKind.RESUME_NOTIFICATIONS, N_("Done: %(account)s is notified again.")),
@@ -30,7 +30,7 @@ _ACTS = {
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/notifications` and `/notifications/endpoints/ACT`."""
+    """Add `/notifications` and `/notifications/endpoints/ACT`."""
 
     def endpoints(filters: Filters) -> Mapping[str, object]:
         with database.snapshot() as connection:
@@ -43,7 +43,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
 
     @routes.app_template_global("endpoint_acts")
     def endpoint_acts(account: str, endpoint: Endpoint | None) -> list[tuple[str, str]]:
-        """Paths and titles of what makes sense for an account's notifications."""
+        """Paths and titles of the acts that make sense for an account's notifications."""
         acts = [
             (url_for("console.act_on_endpoint", act=act, account=account), word(kind))
             for act, (kind, _) in _ACTS.items()
@@ -69,7 +69,7 @@ def _narrow(filters: Filters) -> Read:
 
 def _makes_sense(act: str, endpoint: Endpoint | None) -> bool:
     if endpoint is None or act == "forget":
-        # Notifications may be left of one that was removed.
+        # An endpoint that was removed may have left notifications.
         return act == "forget"
     if act == "pause":
         return endpoint.paused_at is None
@@ -87,7 +87,7 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
     kind, _ = _ACTS[act]
     about = [(text("Account"), account), (text("Endpoint"), endpoint.shown if endpoint else None)]
     if act == "forget":
-        # Other acts do not depend on these counts, which grow all the time.
+        # Only this act depends on these counts, which change all the time.
         about += [
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),

@@ -1,5 +1,4 @@
-"""What a person does to one order: settle it by hand, reopen, cancel, dismiss, check and resend it, and write down a
-note."""
+"""The acts on one order: settle it by hand, reopen, cancel, dismiss, check and resend it, and write a note."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,14 +25,14 @@ _HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_a
 _FINAL = (OrderState.SUCCEEDED, OrderState.FAILED)
 _ACTS = (ActKind.RESOLVE, ActKind.DISMISS, ActKind.CHECK, ActKind.REOPEN, ActKind.CANCEL, ActKind.RESEND)
 _NEED_A_REASON = (ActKind.RESOLVE, ActKind.REOPEN, ActKind.NOTE)
-# Of no use where the settings do not name the order's account.
+# These acts have no effect if the settings do not name the order's account.
 NEED_A_WORKER = (ActKind.CHECK, ActKind.REOPEN)
-# What the worker has decided, after whatever answer.
+# Events that the worker itself decides, whatever their source.
 _BY_WORKER = (EventKind.ASKED_ALONE, EventKind.SUSPECTED, EventKind.CLEARED, EventKind.GAVE_UP, EventKind.OVERDUE)
 
 
 def add_order_acts(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/orders/N/acts/ACT`; for the page of an order `acts_on`, and who did what happened to it."""
+    """Add `/orders/N/acts/ACT`, and for an order's page `acts_on` and `who`, the actor of an event."""
     routes.add_app_template_filter(_who, "who")
     routes.add_app_template_global(_acts_on, "acts_on")
 
@@ -48,8 +47,8 @@ def add_order_acts(routes: Blueprint, settings: Settings, database: Database) ->
 
 
 def _acts_on(order: Row) -> list[tuple[str, str, str, str]]:
-    """The acts that make sense for an order: path, title, meaning, and its class: the one that is needed most is the
-    first, what clears a result stands apart."""
+    """The acts that make sense for an order: path, title, meaning and CSS class. The most needed act comes first; one
+    that clears a result comes last, apart from the others."""
     state, attention = order["state"], order["attention"]
     needed = acts.most_needed(state, attention)
     found = []
@@ -66,7 +65,7 @@ def _clears_result(kind: ActKind, state: OrderState) -> bool:
 
 
 def _named(kind: ActKind, state: OrderState) -> tuple[str, str]:
-    """What an act is called, and what it means."""
+    """The name of an act, and its meaning."""
     if not _clears_result(kind, state):
         return word(kind), meaning(kind)
     means = text(
@@ -77,20 +76,20 @@ def _named(kind: ActKind, state: OrderState) -> tuple[str, str]:
 
 
 def _who(event: Row) -> str:
-    """Who did what happened to an order."""
+    """The actor of an event of an order."""
     if event["actor"]:
         return text("operator %(name)s", event["actor"])
     return word(Source.WORKER if event["kind"] in _BY_WORKER else event["source"])
 
 
 def _seen(order: Order, events: Sequence[Row]) -> object:
-    """What a person sees of an order, with the last thing that was heard of it. What is heard again in the same words
-    is no change."""
+    """The state of an order that a person sees, with its last event. An event that repeats the last one is not a
+    change."""
     return acts.what_is_seen(order), [[event[name] for name in _HEARD] for event in events[-1:]]
 
 
 def _changes(events: Sequence[Row]) -> list[str]:
-    """Who changed what and when: all that happened since the page was shown whose form was sent, else the last."""
+    """Who changed what and when: all events since the sent form was shown; if that is unknown, only the last event."""
     ids = [str(event["id"]) for event in events]
     known = ids.index(typed("known")) + 1 if typed("known") in ids else -1
     return [
@@ -115,13 +114,13 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
         fields=fields,
         needs_reason=kind in _NEED_A_REASON,
         reason_label=text("Note") if kind is ActKind.NOTE else "",
-        # A note fits whatever has happened.
+        # A note is right even if the order has changed.
         seen=None if kind is ActKind.NOTE else _seen(order, events),
         kept={"known": str(events[-1]["id"]) if events else ""},
         warnings=_warnings(kind, order, values),
         refused=detail_word(_refusal(kind, order, settings)),
         changes=_changes(events),
-        # With the list that the order was opened from: its page leads to the next one.
+        # The address keeps the list from which the order was opened, so that its page can lead to the next order.
         back=url_for("console.order", order_id=order.id, list=request.args.get("list")).lstrip("/"),
         is_asked_twice=kind is ActKind.RESOLVE,
         do=lambda who: _do(database, who, kind, order, len(events), values),
@@ -129,16 +128,16 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
 
 
 def _refusal(kind: ActKind, order: Order, settings: Settings) -> CodedText | None:
-    """Why the act makes no sense; the transaction decides once more."""
+    """Why the act makes no sense; None if it does. The transaction decides again."""
     why = acts.refusal(kind, order)
     if why is not None and why.code in (TextCode.IS_FINAL, TextCode.IS_NOT_PENDING):
-        # A colleague may have done it: to undo that is no advice.
+        # A colleague may have done the act. Do not advise to undo it.
         return CodedText(TextCode.IS_SO, **why.values)
     return why or (acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None)
 
 
 def about_order(order: Order) -> list[tuple[str, str | None]]:
-    """What an order is at present."""
+    """The present state of an order."""
     return [
         (text("Account"), order.account),
         (text("Platform number"), order.request_id),
@@ -201,7 +200,7 @@ def _result_fields(order: Order) -> list[Field]:
 
 
 def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[str]:
-    """What is lost, or what speaks against a result that was typed."""
+    """Warnings about a result that would be lost, or about doubts in a typed result."""
     if _clears_result(kind, order.state):
         return [text("This is lost: %(result)s", detail_word(acts.result_of(order)))]
     if kind is not ActKind.RESOLVE:
@@ -221,7 +220,8 @@ def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[st
 def do_to_orders(
     database: Database, who: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
 ) -> Mapping[int, CodedText]:
-    """Do the act, which `decide` decides where it changes orders; why it was refused, by order id."""
+    """Do the act to these orders. Return the reasons for refusals, by order id. `decide` decides about each order; a
+    resend, which changes no order, does not need it."""
     if kind is ActKind.RESEND:
         refused = [one.refusals for one in resend(database, who, order_ids)]
     else:
@@ -230,7 +230,7 @@ def do_to_orders(
 
 
 def _do(database: Database, who: Operator, kind: ActKind, order: Order, heard: int, values: Mapping[str, str]) -> Done:
-    # Under the lock once more: a callback may be committed after the page was compared. A note fits whatever comes.
+    # Compare again under the lock: a callback may be committed after the first comparison. A note is always right.
     if kind is not ActKind.NOTE:
         shown = Shown(orders={order.id: (order.state, order.attention)}, event_counts={order.id: heard})
         who = replace(who, shown=shown)

@@ -1,4 +1,4 @@
-"""Orders: the list with its search by any number, and one order's story."""
+"""The list of orders with its search by any number, and the page of one order."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ from worker.web.console.translations import SKIN, text
 from worker.words.sentences import DELETED, next_in_words, wait_in_words
 
 REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
-"""Why an order needs a person; the last: it is unresolved, and shows no reason."""
+"""Why an order needs a person. The last one stands for an unresolved order that shows no reason."""
 _ANY = "any"
 _MOST_ELSEWHERE = 10
 _ELSEWHERE_SECONDS = OrNothing(0.1)
@@ -42,7 +42,7 @@ _FILE = ListFile(name="orders", columns=csv_columns.ORDERS, for_people=csv_colum
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/orders`, `/orders/N` and the acts on an order."""
+    """Add `/orders`, `/orders/N` and the acts on an order."""
     rules, sids = rules_of(settings), sids_of(settings)
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
 
@@ -56,7 +56,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         if found is None:
             abort(404)
         story = read_story(database, found, sids, allowance, rules)
-        # What a person has to do about it; None where it needs no person.
+        # Why the order needs a person; None if it does not.
         reason = found["attention"] or (TodoKind.UNRESOLVED if found["state"] is OrderState.UNRESOLVED else None)
         return render_template(
             "console/order.html",
@@ -92,7 +92,7 @@ def _list(settings: Settings, database: Database) -> str | Response:
 
 
 def _elsewhere(database: Database, number: str) -> dict[str, object]:
-    """What else is known by a number: it is shown below the orders."""
+    """The unmatched callbacks and refused input with a number, which are shown below the orders."""
     with database.read() as connection:
         most = _MOST_ELSEWHERE
         refused = recent_rejected(connection, holding=number, after=None, most=most, seconds=_ELSEWHERE_SECONDS)
@@ -100,7 +100,8 @@ def _elsewhere(database: Database, number: str) -> dict[str, object]:
 
 
 def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> int | None:
-    """The id of the order that the page begins behind; None, which is a fault, where the list has no such order."""
+    """The id of the order after which the page begins; None for the first page. If the list has no such order, this is
+    a fault, and the page is the first."""
     after = filters.after()
     if after is None:
         return None
@@ -112,7 +113,7 @@ def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> in
 
 
 def said_of_unlisted(database: Database, wanted: OrderSearch) -> list[str]:
-    """What is said where an act has more orders than its list holds."""
+    """The message for an act that has more orders than its list; empty for other searches."""
     if wanted.act_key is None:
         return []
     with database.read() as connection:
@@ -123,7 +124,7 @@ def said_of_unlisted(database: Database, wanted: OrderSearch) -> list[str]:
 
 
 def search_of(filters: Filters) -> OrderSearch:
-    """What the filters of a list of orders let through."""
+    """The search that the filters of a list of orders describe."""
     is_any = filters.word("attention") == _ANY
     if is_any:
         filters.chosen["attention"] = text("Any")
@@ -143,8 +144,8 @@ def search_of(filters: Filters) -> OrderSearch:
 def load_orders(
     database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """A page of the orders that are wanted; with a number, of those that it names. Raises RuntimeError where the order
-    that it goes on behind is gone: a list that is read page by page would begin again, and have orders twice."""
+    """A page of the wanted orders; with a number, of those among them that it names. Raises RuntimeError if the order
+    `after` is gone: otherwise a list that is read page by page would begin again, and have orders twice."""
     with database.snapshot() as connection:
         if after is not None and key_of(connection, after, wanted) is None:
             raise RuntimeError(f"the order that the list goes on behind is gone: id:{after}")
@@ -154,7 +155,7 @@ def load_orders(
 
 
 def _following(outlook: Outlook | None, rules: Rules) -> list[str]:
-    """What happens to it next, and each reason why not yet."""
+    """The order's next step in words, and each reason why it has to wait."""
     if outlook is None:
         return [text(DELETED)]
     following, now = outlook.next_step, outlook.now

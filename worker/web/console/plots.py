@@ -1,5 +1,5 @@
-"""The charts of the overview as SVG, drawn on the server: which figures of `Plots` each one shows, its words, and where
-everything stands. `console/plot.html` is the markup; colours are classes of `static/plots.css`.
+"""The charts of the overview as SVG, drawn on the server: the figures of `Plots` that each shows, its words, and all
+positions. `console/plot.html` has the markup; `static/plots.css` has the colours, by class.
 
 A chart is 400 units wide, so that its texts are readable at the width of a phone.
 """
@@ -17,9 +17,9 @@ from worker.words import N_
 
 WIDTH, HEIGHT = 400, 180
 LEFT, RIGHT, TOP, BOTTOM = 44, WIDTH - 8, 10, HEIGHT - 22
-"""Where the axes are."""
+"""The positions of the axes."""
 _MOST_GAP = 2.0
-# What is more than nothing can be seen, and pointed at.
+# Any figure above zero is high enough to be seen and pointed at.
 _LEAST_HEIGHT = 1.5
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _TICKS = 4
@@ -37,7 +37,7 @@ class Series:
 
     name: str
     kind: str
-    """The class that its colour follows from."""
+    """The class that decides its colour."""
     values: Sequence[float]
 
 
@@ -53,52 +53,52 @@ class Rect(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """What is drawn. Names and labels are words in the reader's language."""
+    """The contents of a chart. Names and labels are words in the reader's language."""
 
     key: str
-    """Distinguishes it from the other charts of a page; letters only."""
+    """The name of the chart, unique on its page; letters only."""
     title: str
     description: str
     across: str
-    """What a bar stands for, such as a time."""
+    """The meaning of a bar's label, such as a time."""
     labels: Sequence[str]
-    """Of each bar."""
+    """The label of each bar."""
     ticks: Sequence[int]
-    """The bars whose labels stand below the axis."""
+    """The bars whose labels are shown below the axis."""
     bars: Sequence[Series]
-    """Stacked, the lowest first."""
+    """The figures of the bars, which are stacked; the lowest first."""
     line: Series | None = None
-    """Drawn over the bars, a step for each."""
+    """A line over the bars, with a step for each bar."""
     note: str = ""
     """A sentence below the chart."""
 
     @property
     def columns(self) -> list[Series]:
-        """The figures in words, as the table beside the chart shows them."""
+        """The columns of the table beside the chart."""
         return [*self.bars, *([] if self.line is None else [self.line])]
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """The names of what is drawn, with the class of each."""
+        """The names of all series, with the class of each."""
         return [(one.name, one.kind) for one in self.columns]
 
     @property
     def top(self) -> float:
-        """The upper end of the axis: 1, 2 or 5 times a power of ten, above every figure."""
+        """The upper end of the axis: 1, 2 or 5 times a power of ten, not below any figure."""
         stacked = [sum(one.values[bar] for one in self.bars) for bar in range(len(self.labels))]
         return nice_top(max([*stacked, *([] if self.line is None else self.line.values)], default=0.0))
 
     @property
     def width(self) -> float:
-        """How much room a bar has."""
+        """The width that a bar and its gap have."""
         return (RIGHT - LEFT) / max(1, len(self.labels))
 
     def x(self, bar: float) -> float:
-        """Where a bar begins; half a bar further is its middle."""
+        """The left edge of a bar. `bar + 0.5` gives its middle."""
         return round(LEFT + bar * self.width, 1)
 
     def y(self, value: float) -> float:
-        """How high a figure stands."""
+        """The height at which a figure is drawn."""
         return round(BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top, 1)
 
     def said(self, bar: int) -> str:
@@ -123,7 +123,7 @@ class Chart:
 
 
 def nice_top(most: float) -> float:
-    """The least of 1, 2, 5, 10, 20, ... that is not below a figure."""
+    """The smallest of 1, 2, 5, 10, 20, ... that is not below a figure."""
     if most <= 1:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(most))
@@ -131,17 +131,17 @@ def nice_top(most: float) -> float:
 
 
 def frame() -> dict[str, object]:
-    """What the template needs besides a chart."""
+    """The variables that the template needs in addition to a chart."""
     return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "figure": figure_text}
 
 
 def figure_text(value: float) -> str:
-    """A whole figure."""
+    """A figure without decimals."""
     return f"{value:,.0f}"
 
 
 def charts_of(plots: Plots, zone: ZoneInfo) -> list[Chart]:
-    """All of them, in the language of the request. Times are shown in `zone`."""
+    """All charts, in the language of the request. Times are shown in `zone`."""
     return [_states(plots, zone), _backlog(plots, zone), _delays(plots)]
 
 

@@ -1,4 +1,4 @@
-"""`/sign-in` and `/sign-out`."""
+"""The pages `/sign-in` and `/sign-out`."""
 
 import secrets
 from datetime import datetime
@@ -17,7 +17,7 @@ from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Before a sign-in there is no token that the form could be bound to: one of its own stands in for it.
+# Before a sign-in there is no token that the form could be bound to, so the form has a token of its own.
 _COOKIE = "before-sign-in"
 _PURPOSE = "sign-in"
 _TOKEN_BYTES = 32
@@ -34,7 +34,7 @@ BUSY = N_("Many people are signing in at this moment. Please try again.")
 
 
 def add_routes(routes: Blueprint, access: Access) -> None:
-    """The two routes."""
+    """Add the two routes."""
 
     @routes.route("/sign-in", methods=["GET", "POST"])
     def sign_in() -> Response:
@@ -60,7 +60,7 @@ def add_routes(routes: Blueprint, access: Access) -> None:
 
 
 def _opened(access: Access, key: str) -> Response:
-    """Redirect in any case: an address with a key is not to be what a page was opened by."""
+    """Take a key from the address, and always redirect: no page must stay open at an address with a key."""
     answer = make_response(redirect(local_path(request.args.get("next", "/")), 303))
     if not access.take_key(answer, key):
         return make_response(redirect(url_for("console.sign_in"), 303))
@@ -69,7 +69,7 @@ def _opened(access: Access, key: str) -> Response:
 
 
 def _try(access: Access, name: str, password: str) -> Response:
-    """Sign in, or say why not; the same whether the name or the password is wrong."""
+    """Sign in, or show why not. A wrong name and a wrong password get the same answer."""
     if actor_fault(name) or len(password) > _LONGEST:
         name, password = "", ""
     tried = Try(name=name, address=access.client())
@@ -80,7 +80,7 @@ def _try(access: Access, name: str, password: str) -> Response:
     try:
         right = is_right(None if user is None else user.password_hash, password)
     except Busy:
-        # It stays counted: else a client that keeps us busy could guess without end.
+        # The try stays counted. Otherwise a client that keeps us busy could guess without end.
         return _form(access, text(BUSY), 503)
     if user is None or not right:
         _log_failure(access, user, counted)
@@ -105,7 +105,7 @@ def _locked(access: Access, until: datetime, now: datetime) -> Response:
 
 
 def _log_failure(access: Access, user: User | None, counted: Counted) -> None:
-    # Not the name of somebody who is no user: it may be a password that was typed into the wrong field.
+    # An unknown name is not logged: it may be a password that was typed into the wrong field.
     known = None if user is None else user.name
     client = str(access.client())
     log.warning("a sign-in failed", action="console_sign_in_failed", actor=known, client=client)

@@ -1,7 +1,7 @@
-"""Style, script and icon: names that change with what a file holds, so that a browser may keep them for good.
+"""Serve style, script and icon. Their names change with their contents, so that a browser may keep them for good.
 
-They are compressed once, when the process starts. Pages are not: a searched text and the token of a form on one page
-would tell each other apart by its length (BREACH).
+They are compressed once, when the process starts. Pages are not compressed: the length of a page with both a searched
+text and the token of a form would reveal the token (BREACH).
 """
 
 import gzip

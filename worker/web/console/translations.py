@@ -1,6 +1,6 @@
-"""The languages of the console, and how it shows words, times, durations and amounts in them.
+"""The languages of the console, and its words, times, durations and amounts in them.
 
-English stands in the code, Chinese in a catalogue.
+English is in the code, Chinese in a catalogue.
 """
 
 from datetime import datetime
@@ -19,7 +19,7 @@ from worker.words.catalogue import FINDINGS, LANGUAGE_OF_THE_CODE, PAGES, QUERY_
 from worker.words.sentences import detail_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
-"""By its code, what each is called in itself."""
+"""The name of each language in that language, by its code."""
 
 _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
@@ -27,7 +27,7 @@ _ZONE = "RECONCILER_CONSOLE_ZONE"
 
 
 def language() -> str:
-    """The language of the request: as chosen on the page, else as the browser prefers."""
+    """The language of the request: the one chosen on a page, otherwise the one that the browser prefers."""
     if "language" not in g:
         chosen = request.cookies.get(_COOKIE)
         g.language = (
@@ -51,24 +51,24 @@ detail_word = partial(detail_text, skin=SKIN)
 
 
 def lines_in_words(errors: Sentence, most: int | None = None) -> list[str]:
-    """What is wrong with refused input, line by line: all of it, or so many lines."""
+    """The errors of refused input, line by line: all of them, or the first `most`."""
     return in_words(errors).split("\n")[:most]
 
 
 def outcome_word(outcome: str | None) -> str:
-    """How a query ended."""
+    """The outcome of a query in words; empty for None."""
     return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
 
 
 def finding_word(name: str) -> str:
-    """What a finding is called."""
+    """The name of a finding in words."""
     return text(FINDINGS[name].name)
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Have templates speak the language of the request, and let its reader choose another. Times are of `zone`.
+    """Have templates use the language of the request, and let the reader choose another. Times are shown in `zone`.
 
-    Raises FileNotFoundError where the catalogue of one is not compiled.
+    Raises FileNotFoundError if the catalogue of a language is not compiled.
     """
     for code in LANGUAGES:
         translations(code)
@@ -110,7 +110,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
 
 def local_path(path: str) -> str:
     """The path of a page of ours to go back to; `/` for anything else, such as another host."""
-    # A browser drops tabs and line ends, and what stands behind them would begin the path.
+    # A browser drops tabs and line ends, so the characters after them would begin the path.
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
 
@@ -121,15 +121,15 @@ def shown_time(value: datetime | None) -> str:
 
 
 def shown_clock() -> str:
-    """The time of day of this host, in the zone of the console: when a page was made."""
+    """The host's present time of day, in the zone of the console. It shows when a page was made."""
     return f"{datetime.now(current_app.config[_ZONE]):%H:%M:%S}"
 
 
 def yuan(value: Decimal | None) -> str:
-    """An amount; empty for None."""
+    """An amount in yuan; empty for None."""
     return "" if value is None else f"￥{amount_text(value)}"
 
 
 def duration(seconds: float | None) -> str:
-    """A duration to two digits or so; empty for None."""
+    """A duration to about two digits; empty for None."""
     return "" if seconds is None else SKIN.duration(seconds)

@@ -1,4 +1,4 @@
-"""Whether orders are being reconciled: the overview; and what was asked of the platform: the queries."""
+"""The overview, which shows whether orders are being reconciled, and the list of queries."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,9 +25,9 @@ from worker.words.sentences import finding_in_sentences
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0
 _SHARE = 20.0
-"""Figures are kept for so many times as long as they took: they cost a twentieth of one connection at most."""
+"""Figures are kept for this many times as long as they took: they cost at most a twentieth of one connection's time."""
 _PATIENCE_SECONDS = 0.03
-"""Each part of the page waits so long for figures that are just being read; then it shows what there is."""
+"""How long each part of the page waits for figures that are being read. Then it shows the last ones."""
 
 
 _QUERIES = List(
@@ -42,7 +42,7 @@ _QUERIES = List(
     shown=lambda _: {"outcomes": OUTCOMES},
 )
 
-# The page where one goes on from a finding, below the first one.
+# The page to continue with after a finding: its path below that of the overview.
 _PAGES = {
     "attention": "attention",
     "backlog": "orders?state=pending",
@@ -61,7 +61,7 @@ _PAGES = {
 
 
 class _Overview:
-    """What the overview shows, each part by itself."""
+    """The data of the overview, part by part."""
 
     def __init__(self, settings: Settings, database: Database, apart: Apart) -> None:
         self._settings = settings
@@ -81,7 +81,7 @@ class _Overview:
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/`, and its two parts, which refresh themselves; `/queries` and `/queries/N`. `apart` reads the figures."""
+    """Add `/`, its two parts, which refresh themselves, `/queries` and `/queries/N`. `apart` runs the readings."""
     shown = _Overview(settings, database, apart)
 
     @routes.get("/")
@@ -108,8 +108,8 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
 
 def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:
-    """A part of the page by itself. A browser that refreshes it shows no answer but a good one: it says so, too, that
-    nothing could be read."""
+    """Render a part of the page by itself. A browser that refreshes a part shows only answers with status 200, so an
+    answer that nothing could be read has this status, too."""
     try:
         part = read()
     except Exception as error:
@@ -124,7 +124,7 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
     found, tick_seconds = check(overview, thresholds, rules), thresholds.tick_seconds
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(overview.workers, budgets, overview.now, tick_seconds)
-    # Not known where no worker runs.
+    # If no worker runs, it is unknown which accounts are served.
     is_alive = all(finding.name != "no_tick" for finding in found)
     return {
         "status": status,

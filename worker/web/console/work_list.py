@@ -1,5 +1,5 @@
-"""All that needs a person: the orders, as a list to work through, other things in tabs of their own, and how many there
-are, which the navigation of each page says."""
+"""Everything that needs a person: a list of orders to work through, tabs for other things, and the counts in the
+navigation of each page."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -30,22 +30,22 @@ TABS = {
     "unmatched": ("unmatched",),
     "rejected": ("rejected",),
 }
-"""The tabs of the page, with the kinds of `TodoGroup` in each; the first has a list of its own."""
+"""The tabs of the page, with the kinds of `TodoGroup` in each. The first tab has a list of its own."""
 
-# Of each reason in another tab.
+# How many items of each reason the other tabs show.
 _SHOWN = 10
-# The page is to be there within a tenth of a second.
+# Counting more would make the page slower than a tenth of a second.
 _COUNTED = 1_000
 _FILTERS = ("attention", "state", "account", "from", "to", "sort")
-# Counts are read apart, at most every five seconds, and cost a twentieth of one connection. Older ones than a minute
-# would mislead.
+# Counts are read in a thread of their own, at most every five seconds, and cost at most a twentieth of one connection's
+# time. Counts older than a minute would mislead.
 _KEPT_SECONDS, _OLDEST_SECONDS, _SHARE = 5.0, 60.0, 20.0
 _PATIENCE_SECONDS = 0.02
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """`/attention`, `/attention/count`, `todo_counts` for every page and `next_in_list` for that of an order. `apart`
-    reads the counts."""
+    """Add `/attention`, `/attention/count`, `todo_counts` for every page and `next_in_list` for the page of an order.
+    `apart` reads the counts."""
     routes.add_app_template_global(partial(next_in_list, settings, database), "next_in_list")
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
     todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
@@ -54,10 +54,10 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
     @routes.app_template_global("todo_counts")
     def todo_counts(patience_seconds: float = _PATIENCE_SECONDS) -> dict[str, Counter[str]] | None:
-        """How many things need a person, by tab and by reason; None where that is not known so soon."""
+        """How many things need a person, by tab and by reason; None if the counts are not known in time."""
         try:
             found = counted.latest(patience_seconds)
-        except Exception:  # A page is there without them; /attention says what is wrong.
+        except Exception:  # A page works without the counts; /attention shows the error.
             return None
         return None if found is None else _counts(found[0])
 
@@ -67,7 +67,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
     @routes.get("/attention")
     def attention() -> str:
-        # They are read beside the list.
+        # This starts reading the counts while the list is read.
         todo_counts(0.0)
         tab = request.args.get("tab", "order")
         if tab == "order" or tab not in TABS:
@@ -79,24 +79,25 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
 
 def list_search(filters: Filters) -> OrderSearch:
-    """What the filters of the work list let through."""
+    """The search that the filters of the work list describe."""
     wanted = replace(search_of(filters), settled_since=None, settled_until=None)
     is_oldest_first = filters.word("sort") == "oldest"
     return replace(wanted, attention=wanted.attention or ANY_REASON, is_oldest_first=is_oldest_first)
 
 
 def orders_to_work_on(connection: Connection, wanted: OrderSearch, *, after: int | None, most: int) -> Page[Row]:
-    """A page of the orders that are wanted, as `find_orders` has it. Each has its amounts (`SummedOrders`), and
-    `heard`: what the platform last said of it, as its event has it, or None."""
+    """A page of the wanted orders, from `find_orders`. Each order also has its amounts (`SummedOrders`), and `heard`:
+    the event with the platform's last report on it, or None."""
     page = find_orders(connection, wanted, after=after, most=most)
     heard = last_heard(connection, [row["id"] for row in page.rows])
     return replace(page, rows=[{**row, "heard": heard.get(row["id"])} for row in SummedOrders(page.rows)])
 
 
 def next_in_list(settings: Settings, database: Database, order_id: int, seconds: Bound = PAGE_SECONDS) -> str | None:
-    """The path of the order after this one in the work list that the address of its page names (`list`, the list's own
-    query string); that of the list after this order if the search took too long; None at the end of the list, and if
-    the page was not opened from it."""
+    """The path of the next order in the work list; None at the end of the list.
+
+    The address of the order's page names the list by `list`, the list's own query string; without it, return None. If
+    the search takes too long, return the path of the list after this order."""
     named = request.args.get("list")
     if named is None:
         return None

@@ -1,6 +1,7 @@
-// What htmx cannot do.
+// Functions that htmx does not have.
 
-// What htmx refreshes keeps focus and selected text, and the page says when that last worked, or that it does not.
+// A part that htmx refreshes keeps focus and selected text. The page shows when the last refresh worked, or that the
+// connection is lost.
 (() => {
   "use strict";
   const AWAY_MILLISECONDS = 20000;
@@ -15,12 +16,12 @@
     const words = (isAway ? line.dataset.away : line.dataset.worked).replace("{}", shown);
     line.classList.toggle("away", isAway);
     line.hidden = shown === null;
-    // A screen reader says what changes: the connection alone, not each time.
+    // A screen reader announces only a lost connection, not every new time.
     line.setAttribute("aria-live", isAway ? "polite" : "off");
     if (line.textContent !== words) line.textContent = words;
   };
 
-  // What can be found again once the part is another one; nothing where it cannot.
+  // A selector that finds the element again after the part is replaced; null if there is none.
   const found = (element) =>
     element.id ? "#" + CSS.escape(element.id) : element.matches("a[href]") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
 
@@ -34,7 +35,7 @@
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target } = event.detail;
-    // The number in the navigation says nothing of the page below it.
+    // A refresh of the number in the navigation does not show that the page below it is refreshed.
     if (xhr.status !== 200 || !target.closest("main")) return;
     heard = Date.now();
     const active = document.activeElement;
@@ -47,7 +48,7 @@
     if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
     focused = null;
   });
-  // A browser lets a hidden page sleep.
+  // A browser may suspend a hidden page.
   document.addEventListener("visibilitychange", () => (heard = Date.now()));
   document.addEventListener("DOMContentLoaded", () => {
     shown = document.querySelector(".refreshed")?.dataset.shown ?? null;
@@ -56,13 +57,13 @@
   });
 })();
 
-// What a page does with what is typed and copied: no form loses its words by Back or by a sign-in that has ended, ids and
-// phones have a button that copies them, and a failed recharge begins without a charge.
+// Typing and copying. A form keeps its input after Back and after a sign-in that had expired. Ids and phones have a
+// button that copies them. A failed recharge starts without a charge.
 (() => {
   "use strict";
   const PREFIX = "typed ";
 
-  // In this tab alone, for who typed it. Nothing is sent by it: the form is shown again.
+  // The input is kept in this tab only, for the user who typed it. It is only shown again, never sent by itself.
   const key = (form) => PREFIX + form.dataset.typedBy + " " + new URL(form.action).pathname;
   const fields = (form) => [...form.elements].filter((one) => one.name && !["hidden", "submit"].includes(one.type));
   const isTicked = (one) => ["radio", "checkbox"].includes(one.type);
@@ -84,7 +85,7 @@
     for (const name of Object.keys(sessionStorage)) if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
   };
   const isSignOut = (form) => new URL(form.action).pathname.endsWith("/sign-out");
-  // Back, or after a sign-in: a form that is opened otherwise begins as it is sent.
+  // After Back, or after a sign-in. A form that is opened in another way starts as the server sends it.
   const isReturn = () =>
     performance.getEntriesByType("navigation")[0]?.type !== "navigate" ||
     (document.referrer && new URL(document.referrer).pathname.endsWith("/sign-in"));
@@ -112,11 +113,11 @@
   document.addEventListener("submit", (event) => isSignOut(event.target) && forget());
   if (document.querySelector(".done.good")) forget();
   else if (isReturn()) document.querySelectorAll("form[data-typed-by]").forEach(restore);
-  // Only over https, or on the machine itself, a browser lets a page copy.
+  // A browser lets a page copy only over https, or on the machine itself.
   if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(addCopyButton);
 })();
 
-// The tick at the head of a list ticks all of its rows. It is hidden where no script runs.
+// The tick at the head of a list ticks all its rows. It stays hidden if no script runs.
 (() => {
   "use strict";
   const show = () => document.querySelectorAll("[data-ticks]").forEach((one) => (one.hidden = false));
