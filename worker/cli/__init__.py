@@ -5,14 +5,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command that the process was called with, and exit: 0 done, 1 could not, 2 used wrongly, 130 Ctrl-C."""
+    """Run the command in the process's arguments, and exit: 0 done, 1 could not, 2 used wrongly, 130 Ctrl-C."""
     try:
         from worker.cli.app import app
 
         app(prog_name="reconciler")
     except KeyboardInterrupt:
-        # While the modules are loaded; later, the commands' group handles it.
+        # Ctrl-C while modules are loaded; later, the commands' group handles it.
         sys.exit(130)
     finally:
-        # At its end Python searches all that was loaded for garbage, twice: a quarter of what a command takes.
+        # When Python ends, it searches all objects for garbage, twice: that would take a quarter of a command's time.
         gc.freeze()

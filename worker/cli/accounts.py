@@ -1,4 +1,4 @@
-"""`reconciler pause`, `resume`, `hold` and `limit`: what holds the queries of accounts back, and until when."""
+"""`reconciler pause`, `resume`, `hold` and `limit`: commands that hold back the queries of accounts or release them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ from worker.settings import Settings
 from worker.settings.addresses import is_loopback
 from worker.settings.rules import accounts_by_sid, rules_of
 
-# As RECONCILER_QUERY_WINDOW_SECONDS.
+# The bounds of RECONCILER_QUERY_WINDOW_SECONDS.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
 _PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
-"""What each of these is called where the pause is planned."""
+"""The names of the same fields of a planned pause."""
 
 
 def habits_to_response(state: AccountState) -> dict[str, Any]:
-    """What is known of how an account's platform answers, as JSON."""
+    """The known habits of the platform's answers to an account, as JSON."""
     return {
         "echoes_custom_parm": state.echoes_custom_parm,
         "one_item_mode": state.one_item_mode,
@@ -46,7 +46,7 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 
 
 def read_lasts(value: str | None) -> str | None:
-    """For `callback`: a duration. Raises WrongUse for any other text."""
+    """Check a duration, as `callback` of an option. Raises WrongUse for any other text."""
     if value is not None and read_duration(value) is None:
         raise WrongUse("%(value)r is no duration; accepted: %(rule)s", value, AGE_RULE)
     return value
@@ -95,11 +95,11 @@ def pause(
     *,
     act: ReasonedAct,
 ) -> None:
-    """Send no query for accounts, until `reconciler resume`, or for a duration.
+    """Send no query for accounts until `reconciler resume`, or for a duration.
 
-    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other. Pausing again
-    replaces the pause. With --from the pause is planned: it begins by itself, replaces no other pause or plan, and is
-    replaced by none.
+    Orders, callbacks and cancellations are still taken in. A query under way ends normally. Pausing again replaces the
+    pause. With --from, the pause is planned and begins by itself. A planned pause does not replace another pause or
+    plan, and is not replaced by one.
 
     Examples:
       reconciler pause default --for 2h --reason "the platform is being moved"
@@ -142,7 +142,8 @@ def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[st
 
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
-    """The pauses that are on and those that are planned, as JSON; first the one that ends last, and the next one."""
+    """The present and the planned pauses of an account, as JSON. The top-level fields are those of the present pause
+    that ends last, and of the next planned one."""
     on = [{name: getattr(one, name) for name in _PAUSE} for one in state.pauses_on(now)]
     plans = [_planned(one) for one in state.planned_pauses(now)]
     first = (on or [dict.fromkeys(_PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
@@ -164,11 +165,11 @@ def _paused_in_words(paused: Mapping[str, Any], *, is_planned: bool) -> Sentence
 
 
 def resume(account: Account, planned: OnlyPlanned = False, *, act: Act) -> None:
-    """End the pause of an account, and its back-off: its orders are polled again from now on.
+    """End the pause and the back-off of an account: its orders are polled again from now on.
 
-    What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
-    stays as it is. After a -205 one order is polled first. Planned pauses that have not begun stay; --planned cancels
-    them, and nothing else.
+    A wait that the platform asked for (Retry-After, too frequent) does not end, and the limit of queries stays as it
+    is. After a -205, one order is polled first. Planned pauses that have not begun stay; --planned cancels them, and
+    does nothing else.
 
     Examples:
       reconciler resume default
@@ -219,8 +220,8 @@ def _asked_to_wait(until: datetime) -> Sentence:
 def hold(*, act: Act) -> None:
     """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
 
-    For after a failover or a restore that may have lost commits: the database may not know of the last query. A query
-    that is under way settles nothing any more; its orders are polled again. Run it where a worker runs.
+    Use it after a failover or a restore that may have lost commits: the database may not know about the last query. A
+    query under way no longer settles orders; they are polled again. Run the command on a host that runs a worker.
 
     Examples:
       reconciler hold --reason "failover at 14:05"
@@ -245,11 +246,11 @@ def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def limit(window: Window, as_json: AsJson = False) -> None:
-    """Lower longer windows of slots, once no worker with a longer one runs any more: such a worker would raise them.
+    """Lower the windows of slots that are longer than --window, after all workers with a longer one have stopped.
 
-    The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
-    one sends no query. `reconciler doctor` says where that is so, and `reconciler status` shows when each slot may
-    carry the next query.
+    The longest window of all workers on a database applies: a worker with a longer window raises it, and a worker with
+    a shorter one sends no query. `reconciler doctor` reports such a worker, and `reconciler status` shows when each
+    slot may carry its next query.
 
     Examples:
       reconciler limit --window 60

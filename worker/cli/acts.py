@@ -1,5 +1,5 @@
-"""What all acts of operators share: who acts and why, whether it is meant, which orders, what became of them. And
-`reconciler acts`, which lists them."""
+"""The common parts of all commands that act: actor, reason, confirmation, selection of orders, and outcome. Also
+`reconciler acts`, which lists acts."""
 
 import getpass
 import sys
@@ -31,14 +31,14 @@ from worker.views.acts import ActSearch, recent_acts
 
 
 def read_actor(value: str | None) -> str | None:
-    """For `callback`: a name that can be recorded. Raises WrongUse for any other."""
+    """Check a name, as `callback` of an option. Raises WrongUse for a name that cannot be recorded."""
     if value is not None and (fault := actor_fault(value)):
         raise WrongUse("%(name)r %(fault)s", value, fault)
     return value
 
 
 def read_reason(value: str | None) -> str | None:
-    """For `callback`: a reason that can be recorded. Raises WrongUse for any other."""
+    """Check a reason, as `callback` of an option. Raises WrongUse for a reason that cannot be recorded."""
     if value is not None and (fault := reason_fault(value)):
         raise WrongUse("%(name)r %(fault)s", value[:40], fault)
     return value
@@ -61,7 +61,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a t
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """The options of every act: why, whose it is, whether it is only tried, and how its outcome is printed."""
+    """The options of every act: its reason, its actor, whether it is only tried, and the form of its outcome."""
 
     reason: Reason = None
     by: By = None
@@ -69,11 +69,11 @@ class Act:
     as_json: AsJson = False
 
     def operator(self) -> Operator:
-        """Who acts. Raises CommandError where no option says so and the system's user has no name."""
+        """The actor. Raises CommandError if no option names one and the system's user has no name."""
         return Operator(name=self.by or system_user(), reason=self.reason, dry_run=self.dry_run)
 
     def print_json(self, response: Mapping[str, Any]) -> None:
-        """Print the outcome as JSON, with `dry_run` where it was only tried."""
+        """Print the outcome as JSON, with `dry_run` if the act was only tried."""
         print_json({**response, **({"dry_run": True} if self.dry_run else {})})
 
     def say(self, message: str, *values: object) -> None:
@@ -86,14 +86,14 @@ class Act:
 
 @dataclass(frozen=True, kw_only=True)
 class ReasonedAct(Act):
-    """The same where a reason is needed."""
+    """The options of an act that needs a reason."""
 
-    # By `field`: without it the base's default would stand.
+    # With `field`, the option has no default; without it, the default of the base class would stay.
     reason: Annotated[str, _REASON] = field()
 
 
 def system_user() -> str:
-    """The name of the user that this process runs as. Raises CommandError where it has none that could be recorded."""
+    """The name of the user that this process runs as. Raises CommandError if it has none that can be recorded."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -106,7 +106,7 @@ def system_user() -> str:
 
 @contextmanager
 def acting_session(*, needs_accounts: bool = False) -> Iterator[Session]:
-    """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
+    """Open a session for a command that acts. Acts are logged on standard error, like everything else."""
     with session(needs_accounts=needs_accounts) as opened:
         settings = opened.settings
         configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
@@ -114,13 +114,14 @@ def acting_session(*, needs_accounts: bool = False) -> Iterator[Session]:
 
 
 def require_answer(*, yes: bool) -> None:
-    """Raise CommandError where a question would have to be asked, and there is no terminal."""
+    """Raise CommandError if a question must be asked and there is no terminal."""
     if not yes and not sys.stdin.isatty():
         raise CommandError("a question needs a terminal: add --yes, or --dry-run to see it only", status=2)
 
 
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
-    """A line for each `ref` that was refused, with its `errors`; what the ref says already is not said again."""
+    """Print a line for each refused `ref` with its `errors`. The order's name is left out of an error if it repeats the
+    ref."""
     for one in rejected:
         ref, (why,) = one["ref"], one["errors"]
         if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
@@ -130,15 +131,14 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
 
 
 def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
-    """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
-
-    Without a terminal there is no answer: `--yes` is needed.
+    """Print what a filter has selected, and ask whether to continue. Raises CommandError if the answer is no, or if
+    there is no terminal and no `--yes`.
     """
     say("%(what)s", what, err=True)
     require_answer(yes=yes)
     if yes:
         return
-    # Not by click, which writes a part of the question to standard output, where the data goes.
+    # click is not used here: it writes a part of the question to standard output, which is for data.
     typer.echo(f"{in_words(question)} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was changed")
@@ -146,7 +146,7 @@ def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
 
 @dataclass(kw_only=True)
 class ActOnOrders:
-    """An act on orders that are named or selected by a filter, and what became of them so far."""
+    """An act on orders that are named or selected by a filter, and its results so far."""
 
     opened: Session
     act: Act
@@ -154,12 +154,12 @@ class ActOnOrders:
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse(self, ref: str, why: Sentence | CodedText) -> None:
-        """Note why an order was refused."""
+        """Record why an order was refused."""
         self.rejected.append({"ref": ref, "errors": [why]})
 
     def named(self, account: str | None, refs: Sequence[str], *, only_configured: bool = False) -> dict[int, str]:
-        """By row id: the orders that these references name, each once. `only_configured`: refuse those whose account
-        the settings do not name."""
+        """The orders that these references name: a reference for each row id. With `only_configured`, orders are
+        refused if the settings do not name their account."""
         found: dict[int, str] = {}
         for ref, row in find_in_parts(self.opened, account or "default", refs):
             if isinstance(row, Sentence):
@@ -171,7 +171,8 @@ class ActOnOrders:
         return found
 
     def selected(self, found: Sequence[int], what: Sentence, question: Sentence, *, yes: bool) -> dict[int, str]:
-        """By row id: the orders that a filter has selected, once a person has said yes. `what` says what they are."""
+        """The names of the orders that a filter has selected, by row id, after a person has confirmed. `what` describes
+        the orders."""
         if found and not self.act.dry_run:
             orders = counted(len(found), "order")
             one, many = _("%(orders)s is %(what)s.", orders, what), _("%(orders)s are %(what)s.", orders, what)
@@ -185,18 +186,19 @@ class ActOnOrders:
             self.refuse_all(orders, done.refusals)
 
     def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, CodedText]) -> None:
-        """Note why orders were refused, by row id."""
+        """Record why orders were refused, by row id."""
         for order_id, why in refusals.items():
             self.refuse(orders[order_id], why)
 
     def end(self, key: str, is_now: Sentence, are_now: Sentence) -> NoReturn:
-        """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
+        """Print how many orders were changed, as `key` in JSON or in the words for one order or for several. Ends the
+        command."""
         count = len(self.changes)
         words = _("%(orders)s %(now)s.", counted(count, "order"), is_now if count == 1 else are_now)
         self.end_with({key: count}, words)
 
     def end_with(self, response: Mapping[str, Any], words: Sentence) -> NoReturn:
-        """Print what was done, and what was refused; ends the command."""
+        """Print the results and the refusals, and end the command."""
         if self.act.as_json:
             self.act.print_json({**response, "rejected": self.rejected})
         else:
@@ -207,7 +209,7 @@ class ActOnOrders:
 
 @contextmanager
 def acting_on_orders(act: Act, *, needs_accounts: bool = False) -> Iterator[ActOnOrders]:
-    """A session of a command that acts on orders."""
+    """Open a session for a command that acts on orders."""
     with acting_session(needs_accounts=needs_accounts) as opened:
         yield ActOnOrders(opened=opened, act=act)
 
@@ -226,9 +228,9 @@ def acts(
     *,
     page: Paged,
 ) -> None:
-    """Show what operators did to orders and accounts, newest first: who, when, what and why.
+    """Show the acts of operators on orders and accounts, newest first: who, when, what and why.
 
-    An act is one line, with the number of its orders. `reconciler order` shows it in the history of each.
+    An act is one line, with the number of its orders. `reconciler order` shows it in the history of each order.
 
     Examples:
       reconciler acts

@@ -1,7 +1,6 @@
-"""The commands, by name, and how they end: an error is one line on standard error that says what to do, and an exit
-status; no traceback.
-
-A command's module is loaded when it runs: `reconciler --help` is quick.
+"""The commands, by name, and the handling of their errors. An error is one line on standard error that says what to do.
+No traceback is shown.
+A command's module is loaded only when the command runs, so that `reconciler --help` is quick.
 """
 
 import re
@@ -25,7 +24,7 @@ from worker.cli.declare import add, help_and_examples, new_app, set_callback
 from worker.domain.records.sentences import Refusal, Sentence, _
 
 EXIT_INTERRUPTED = 130
-# Typer checks options by pydantic, which begins a choice's message with this.
+# Typer checks options with pydantic, whose messages may begin with this.
 _PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
@@ -67,11 +66,11 @@ _COMMANDS = {
     "demo": "worker.demo.command:demo",
     "user": "worker.cli.users:user:app",
 }
-"""The module and the function of each, and the group where it has commands of its own."""
+"""The module and the function of each command, and its group if it has commands of its own."""
 
 
 class CommandError(Refusal):
-    """A command could not do its work; its sentence says what to do."""
+    """A command could not do its work. The sentence says what to do."""
 
     def __init__(self, message: str, *values: object, status: int = 1) -> None:
         super().__init__(message, *values)
@@ -79,7 +78,7 @@ class CommandError(Refusal):
 
 
 class OneLineGroup(TyperGroup):
-    """The commands' group: turns whatever a command raises into a line and an exit status."""
+    """The group of commands. It turns any error of a command into one line and an exit status."""
 
     def main(
         self,
@@ -91,23 +90,23 @@ class OneLineGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command and exit with its status."""
-        # Not standalone: usage errors come as exceptions, instead of as a panel of several lines.
+        # Standalone mode is off, so that usage errors are raised, not printed as a panel of several lines.
         run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
-        # In a context of its own: what one command sets, time zone and language, is not there for the next in this
-        # process.
+        # Each command has a context of its own, so that its time zone and language do not reach the next command in
+        # this process.
         status = Context().run(_status_of, run)
         sys.exit(status if isinstance(status, int) else 0)
 
 
 class Commands(OneLineGroup):
-    """All commands, each loaded when it is called."""
+    """All commands. Each is loaded when it is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": {name: TyperCommand(name) for name in _COMMANDS}})
         self._loaded: set[str] = set()
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names, in the order of the table."""
+        """The names of the commands, in the order of the table."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -118,11 +117,11 @@ class Commands(OneLineGroup):
         return self.commands.get(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The help with a line for each command, none of which is loaded for it."""
+        """Write the help, with a line for each command. No command is loaded for it."""
         self._listing().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """How a line may go on that names no command yet."""
+        """Complete a line that does not name a command yet."""
         listing = ctx.command = self._listing()
         return listing.shell_complete(ctx, incomplete)
 
@@ -142,7 +141,7 @@ def _status_of(run: Callable[[], Any]) -> Any:
 
 
 def _report(error: Exception) -> int:
-    """Print what went wrong; returns the exit status."""
+    """Print an error and return the exit status."""
     from worker.database.revisions import MigrationError
     from worker.settings import SettingsError
 
@@ -154,7 +153,7 @@ def _report(error: Exception) -> int:
         return 1
     if isinstance(error, MigrationError):
         return _print_error(error.sentence, 1)
-    # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
+    # Since 0.2x Typer has its own copy of click; before, it had the real one. Both have only this method in common.
     if hasattr(error, "format_message"):
         return _print_usage_error(error)
     what = f"{type(error).__name__}: {first_line(error)}"
@@ -172,15 +171,15 @@ def _print_usage_error(error: Any) -> int:
 
 
 def _usage_fault(error: Any) -> Sentence:
-    """What is wrong with the arguments of a command line; a text that is not known stays as it is."""
+    """The fault in the arguments of a command line. An unknown text stays as it is."""
     text = _PREFIX.sub("", one_line(error.format_message())).rstrip(".")
     return _read_usage_fault(text, error.message)
 
 
 def _read_usage_fault(text: str, own: object) -> Sentence:
-    """Read a text of Typer, whose errors do not hold the values of their texts. `own` may be a sentence of ours, which
-    such a text ends with."""
-    # Loaded here, as below.
+    """Read a message of Typer, whose errors do not keep the values in their messages. `own` may be a sentence of ours
+    at the end of such a message."""
+    # Loaded here, because it takes long.
     from worker.words.catalogue import TYPER_MESSAGES
 
     if isinstance(own, Sentence) and one_line(own) == text:
@@ -192,7 +191,7 @@ def _read_usage_fault(text: str, own: object) -> Sentence:
 
 
 def _print_error(message: Sentence, status: int) -> int:
-    # Loaded here: it takes long, and `reconciler --help` needs none of it.
+    # Loaded here, because it takes long and `reconciler --help` does not need it.
     from worker.cli.output import in_words, text
 
     typer.echo(text("Error: %(what)s", one_line(in_words(message))), err=True)
@@ -213,7 +212,8 @@ def _load(name: str) -> Any:
 
 
 def _summary(name: str) -> str:
-    """The first paragraph of a command's docstring, from its compiled module: to run that would load what it needs."""
+    """The first paragraph of a command's docstring, from its compiled module. Importing the module would load all that
+    it needs."""
     module, function, *_ = _COMMANDS[name].split(":")
     folder = Path(__file__).parents[2].joinpath(*module.split(".")[:-1])
     found = PathFinder.find_spec(module, [str(folder)])
@@ -238,8 +238,8 @@ def reconciler(
 ) -> None:
     """Find the final state of recharge orders whose callback never came, within the platform's query limit.
 
-    Settings are environment variables, RECONCILER_..., also read from .env in the working directory. Data goes to
-    standard output, everything else to standard error. Exit status: 0 done, 1 could not, 2 used wrongly.
+    Settings are environment variables (RECONCILER_...), which are also read from .env in the working directory. Data
+    goes to standard output, everything else to standard error. Exit status: 0 done, 1 could not, 2 used wrongly.
 
     Examples:
       reconciler migrate

@@ -1,4 +1,4 @@
-"""How a function becomes a command: its help, its examples, and what options of several commands share."""
+"""Make functions into commands, with their help, their examples and options that several commands share."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,41 +12,41 @@ import typer
 from worker.domain.records.sentences import Sentence
 
 STDIN = Path("-")
-"""The file that names standard input."""
+"""The file name that means standard input."""
 _EXAMPLES = "Examples:"
 
 
 class WrongUse(typer.BadParameter):
-    """An option or an argument was used wrongly; the sentence says how."""
+    """An option or an argument was used wrongly. The sentence says what is wrong."""
 
     def __init__(self, message: str, *values: object) -> None:
         super().__init__(Sentence(message, *values))
 
 
 def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
-    """A docstring as help, each paragraph as one line since Typer would keep the line ends; and its last part, the
-    examples, as they stand."""
+    """The help in a docstring, and its examples. Each paragraph of the help becomes one line, because Typer would keep
+    the line ends. The examples, the last part, stay as they are."""
     text, head, examples = inspect.cleandoc(docstring or "").partition(f"\n\n{_EXAMPLES}\n")
     paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     return paragraphs, f"{_EXAMPLES}\n{examples}" if head else None
 
 
 def new_app(**attributes: Any) -> typer.Typer:
-    """A group of commands, without any yet."""
-    # No traceback, and no local variables in it: credentials are among them.
+    """A group without commands."""
+    # No tracebacks by Typer: they show local variables, which may include credentials.
     plain = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
     return typer.Typer(**{**plain, **attributes})
 
 
 def add(app: typer.Typer, command: Callable[..., None], name: str, *, takes_anything: bool = False) -> None:
-    """Make a function a command of this group; `takes_anything`: unknown options are arguments of it."""
+    """Make a function a command of this group. With `takes_anything`, unknown options become its arguments."""
     text, examples = help_and_examples(command.__doc__)
     context = {"ignore_unknown_options": takes_anything}
     app.command(name, help=text, epilog=examples, context_settings=context)(_flat(command))
 
 
 def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: Any) -> None:
-    """Make a function what the group does itself, before a command of it or without one."""
+    """Have the group itself run a function, before any of its commands or without one."""
     text, examples = help_and_examples(command.__doc__)
     app.callback(help=text, epilog=examples, **attributes)(_flat(command))
 
@@ -54,7 +54,7 @@ def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: A
 def new_group(
     itself: Callable[..., None], commands: Mapping[str, Callable[..., None]], **attributes: Any
 ) -> typer.Typer:
-    """A group of these commands, by name, and what it does itself."""
+    """A group with these commands, by name. The group itself runs `itself`."""
     app = new_app()
     set_callback(app, itself, **attributes)
     for name, command in commands.items():
@@ -63,14 +63,15 @@ def new_group(
 
 
 def file_or_stdin(value: Path) -> Path:
-    """For `callback`: a file that is there, or standard input. Raises WrongUse for any other."""
+    """Check a path, as `callback` of an option. Raises WrongUse unless it is standard input or a file that exists."""
     if value != STDIN and (not value.exists() or value.is_dir()):
         raise WrongUse("there is no file %(path)s", value)
     return value
 
 
 def _flat(command: Callable[..., None]) -> Callable[..., None]:
-    """The same with one parameter for each field, where a parameter is a dataclass: options that commands share."""
+    """The command with each parameter that is a dataclass replaced by a parameter for each field. Such dataclasses are
+    options that commands share."""
     hints = get_type_hints(command, include_extras=True)
     shared: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     if not shared:
@@ -87,7 +88,7 @@ def _flat(command: Callable[..., None]) -> Callable[..., None]:
             parameters += _options_of(shared[name])
         else:
             parameters.append(one.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
-    # Typer reads both.
+    # Typer reads both the signature and the annotations.
     vars(run)["__signature__"] = Signature(parameters)
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run

@@ -25,11 +25,11 @@ _NARROWEST = 20
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check that the worker can run here, and that nothing it relies on is set unsafely; says what to do.
+    """Check that the worker can run here and that its set-up is safe, and say what to do.
 
-    Checks the settings, the credentials, the database, the broker, and whether the platform's host has an address.
-    Nothing is sent to the platform. Where a check is fatal the worker would not start, and the exit status is 1;
-    warnings leave it 0.
+    The command checks the settings, the credentials, the database, the broker, and whether the platform's host name has
+    an address. It sends nothing to the platform. If a check is fatal, the worker would not start, and the exit status
+    is 1; with warnings only, it is 0.
 
     Examples:
       reconciler doctor
@@ -44,7 +44,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, str]]:
-    """Each line's label and its text, wrapped to `width` columns; None: one line a check."""
+    """The label and the text of each line, wrapped to `width` columns; if it is None, a check is one line."""
     name_width = max((len(check.name) for check in checks), default=0) + 2
     drawn: list[tuple[str, str]] = []
     for check in checks:
@@ -71,7 +71,7 @@ def _examined() -> list[Check]:
         settings = load_settings()
     except SettingsError as error:
         return examine_unreadable(error)
-    # The doctor itself reports a server that is away; the libraries' lines would come between.
+    # The doctor itself reports unavailable servers; log lines of libraries would come between its own.
     configure_logging("CRITICAL", settings.log_format, zone=settings.zone, secrets=settings.secrets)
     return examine(settings)
 

@@ -1,4 +1,4 @@
-"""`reconciler enqueue`: orders from a file."""
+"""`reconciler enqueue`: take in orders from a file."""
 
 import re
 import sys
@@ -31,7 +31,7 @@ from worker.intake import Intake
 from worker.settings.rules import app_ids_of, rules_of
 
 LIST_LENGTH = 500
-# As Excel and back offices write it; seconds and an offset may follow.
+# A time as Excel and back offices write it; seconds and an offset may follow.
 _DAY_AND_TIME = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})(?:T| +)([0-9]{1,2})(:.+)")
 _BY_EXTENSION = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
 
@@ -80,7 +80,7 @@ PassOver = Annotated[
 
 @dataclass(kw_only=True, slots=True)
 class Tally:
-    """What became of the lines so far."""
+    """The numbers of lines so far, by result."""
 
     lines: int = 0
     accepted: int = 0
@@ -89,7 +89,7 @@ class Tally:
 
     @property
     def sentence(self) -> Sentence:
-        """What became of them."""
+        """The results in words."""
         counts = (f"{one:,}" for one in (self.accepted, self.duplicates, self.rejected))
         return _("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused", *counts)
 
@@ -102,17 +102,19 @@ def enqueue(
     rejected: Rejected = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take in orders from a file, of any size: CSV with a header, or JSON Lines, one order a line.
+    """Take in orders from a file of any size: CSV with a header, or JSON Lines, one order a line.
 
-    Columns of the header, or keys of the objects: request_id and/or custom_parm, mobile (needed with custom_parm
-    alone), account, submitted_at (ISO 8601, or as 2016/1/31 9:05; in RECONCILER_TIMEZONE where it has no offset),
-    expected_amount (yuan). An empty cell is an absent field. A CSV may be one of a Chinese back office: in GBK, with
-    semicolons or tabs, Chinese names, and a title above them.
-    The same order again is a duplicate and does no harm, so a run that was interrupted is simply repeated.
+    The columns of the header, or the keys of the objects, are: request_id, custom_parm or both; mobile (needed if there
+    is only a custom_parm); account; submitted_at (ISO 8601, or such as 2016/1/31 9:05; in RECONCILER_TIMEZONE if it has
+    no offset); expected_amount (yuan). An empty cell is an absent field. A CSV may come from a Chinese back office: in
+    GBK, with semicolons or tabs, with Chinese names, and with a title above them.
 
-    The orders go straight into the database, in lists of 500, not through the broker: only so can the answer be exact.
+    An order that is already known counts as a duplicate and does no harm, so an interrupted run can be repeated.
 
-    Refused lines go to a file of JSON Lines with their reasons, and exit status 1 says that there are some.
+    Orders are written directly to the database, in lists of 500. They do not go through the broker, because then the
+    numbers could not be exact.
+
+    Refused lines are written with their reasons to a file of JSON Lines; then the exit status is 1.
 
     Examples:
       reconciler enqueue orders.csv
@@ -152,7 +154,7 @@ def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLi
         opened = stack.enter_context(session(needs_accounts=True))
         intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
         stream: BinaryIO = sys.stdin.buffer if file == STDIN else stack.enter_context(file.open("rb"))
-        # The size of a pipe is not known.
+        # The size of a pipe is unknown.
         size = file.stat().st_size if file.is_file() else None
         show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))
         stack.enter_context(refused)
@@ -179,7 +181,7 @@ def _enqueue_list(intake: Intake, lines: list[Line], zone: tzinfo, refused: Refu
 
 
 def _with_offset(order: object, zone: tzinfo) -> object:
-    """The order with its time in ISO 8601 with an offset: that of `zone` if it has none."""
+    """The order with its submission time in ISO 8601 with an offset. A time without one gets that of `zone`."""
     found = _DAY_AND_TIME.fullmatch(str(order.get("submitted_at"))) if isinstance(order, dict) else None
     if not isinstance(order, dict) or found is None:
         return order

@@ -1,4 +1,4 @@
-"""`reconciler explain`: how a recorded answer of the platform is read; and how an explanation is printed."""
+"""`reconciler explain`: explain how a recorded answer of the platform is read, and print explanations."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -41,9 +41,9 @@ def explain(
 ) -> None:
     """Explain a recorded answer of the platform: how it is read, what each item proves, and which assumptions hold.
 
-    It needs no settings and no database, and changes nothing. Nothing is known of the orders but their ids, so what an
-    item proves is shown by itself. Phone numbers and credentials are masked. The assumptions are numbered as in
-    docs/platform.md.
+    The command needs no settings and no database, and does not change anything. Only the ids of the orders are known,
+    so it shows what an item proves by itself. Phone numbers and credentials are masked. The assumptions have the
+    numbers of docs/platform.md.
 
     Examples:
       reconciler explain answer.json --ids 2016010000000219,2016010000000220
@@ -51,7 +51,7 @@ def explain(
       reconciler explain - --ids 2016010000000219 --json < answer.json
     """
     asked = asked_of(list(dict.fromkeys(ids.split(","))), IdKind[id_kind.name])
-    # A longer body is refused; of a device there is no end.
+    # A longer body is refused, and a file such as /dev/zero never ends.
     body = file.read(BODY_LIMIT + 1)
     shown = to_response(Explanation(query=asked, body=body, content_type=content_type, rules=Rules()), Redactor())
     if as_json:

@@ -1,5 +1,5 @@
-"""`reconciler report` and `compare`, for finance: the figures of a period; and a statement of the platform against our
-orders. A statement is CSV with a header."""
+"""`reconciler report` and `compare`, for finance: the figures of a period, and the comparison of a platform's statement
+with our orders. A statement is CSV with a header."""
 
 import io
 import sys
@@ -60,18 +60,18 @@ from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement, read_report
 from worker.words.catalogue import means, message
 
-# What a table has room for; the rest stands in JSON and CSV.
+# The figures that fit in a table; JSON and CSV have all.
 _FIGURES_SHOWN = (*COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
 Grouped = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
 
 
 def report(*, days: Days, by: Grouped = None, account: Accounts = None, form: Form) -> None:
-    """Show how the orders of a period were settled, after how long, and for how much.
+    """Show the results, delays and amounts of the orders of a period.
 
-    An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
-    lost where a query had to settle the order and none ever came. A delay counts from submission to the final state; it
-    is given as median, and as what 95 and 99 percent of the orders do not exceed. Amounts are yuan, exact.
+    An order counts on the day when it was settled; an unresolved one, on the day of its submission. A callback counts
+    as lost if it never came and a query settled the order. A delay is the time from submission to the final state; its
+    median and its 95th and 99th percentiles are shown. Amounts are exact, in yuan.
 
     Examples:
       reconciler report
@@ -105,7 +105,7 @@ def _write_report_csv(read: Report, rows: list[dict[str, Any]]) -> None:
         period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
         write_csv([*period, *total], [{**period, **total}])
     else:
-        # No line of totals: the sum of a column would count everything twice.
+        # No line of totals: it would double the sum of a column.
         write_csv([str(read.by), *total], rows)
 
 
@@ -139,7 +139,7 @@ def _with_words(name: str, total: Mapping[str, Any]) -> object:
 
 
 def _delay(seconds: float | None) -> str:
-    """A delay to the second, as hours, minutes and seconds: `0:10:23`, from a day on `2 days 3:00:00`."""
+    """A delay to the second, such as `0:10:23`, or `2 days 3:00:00` if it is a day or more."""
     if seconds is None:
         return "-"
     return str(timedelta(seconds=round(seconds))).replace(",", "")
@@ -149,7 +149,7 @@ OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--
 
 
 _FEW_ALIKE = 5
-"""So many rows that cannot be read for the same reason are listed; more of them are one line."""
+"""How many unreadable rows with the same reason are listed. If there are more, one line stands for all of them."""
 _DIFFERENCE_SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
 
 
@@ -174,7 +174,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many differenc
 
 @dataclass(frozen=True, kw_only=True)
 class StatementWords:
-    """The options that say what a statement calls its columns and its states."""
+    """The options for the column names of a statement, and for its words for states."""
 
     id_column: Annotated[
         str | None, _column("--id-column", "request id, where it is not called request_id, requestId or 平台订单号")
@@ -190,7 +190,8 @@ class StatementWords:
     pending: Annotated[list[str] | None, _words(OrderState.PENDING)] = None
 
     def rows(self, file: BinaryIO) -> Iterator[StatementRow | UnreadableRow]:
-        """The rows of a statement. Raises WrongUse for a word of two states, StatementFault as `read_rows` does."""
+        """The rows of a statement. Raises WrongUse if a word is given for two states, and StatementFault like
+        `read_rows`."""
         given = {OrderState.SUCCEEDED: self.succeeded, OrderState.FAILED: self.failed, OrderState.PENDING: self.pending}
         columns = {"request_id": self.id_column, "state": self.state_column, "amount": self.amount_column}
         try:
@@ -210,11 +211,11 @@ def compare(
     limit: Limit = 100,
     form: Form,
 ) -> None:
-    """Compare a statement of the platform with the orders of a period: what differs, both ways, and the sums.
+    """Compare a statement of the platform with the orders of a period: show the differences both ways, and the sums.
 
-    A row of the statement is matched with its order whatever the order's day; an order of the period that no row names
-    is missing from the statement. Changes nothing. Amounts are yuan; one beside a failed order is a charge, too.
-    Differences leave the exit status at 0.
+    A row of the statement is matched with its order, even if that is of another day. An order of the period that no row
+    names is missing from the statement. The command does not change anything. Amounts are in yuan; an amount in the row
+    of a failed order counts as a charge, too. The exit status is 0 even if there are differences.
 
     Examples:
       reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31
@@ -227,7 +228,7 @@ def compare(
         require_known(opened, accounts)
         period = days.period(opened.settings.zone, opened.now())
         found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
-        # A row without an order may be of any day.
+        # A row without an order may be of any day, and its order deleted.
         say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
             line = found.differences[0].line
@@ -251,7 +252,7 @@ def _opened(statement: Path) -> BinaryIO:
 
 @contextmanager
 def _faults_told() -> Iterator[None]:
-    """Raise CommandError for what is no statement."""
+    """Turn faults of a statement into CommandError."""
     try:
         yield
     except NoHeader as fault:
@@ -262,7 +263,7 @@ def _faults_told() -> Iterator[None]:
 
 
 def _only_account(opened: Session) -> str:
-    """The account that a statement is of where no option says so."""
+    """The only account, for a statement without --account. Raises CommandError if there are several."""
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
         listed = ", ".join(names)

@@ -1,4 +1,4 @@
-"""`reconciler rejected` and `unmatched`: what came in and could not be placed."""
+"""`reconciler rejected` and `unmatched`: refused input, and callbacks of unknown orders."""
 
 from dataclasses import replace
 from functools import partial
@@ -67,12 +67,12 @@ def rejected(
     *,
     page: Paged,
 ) -> None:
-    """Show the input that was refused, newest first; or one row with its payload and all faults; or deal with rows.
+    """Show refused input, newest first; or one row with its payload and all faults; or retry or dismiss rows.
 
-    With --retry the stored payload is given to the same intake again. What is taken in, or was known already, goes from
-    the list; what is refused once more stays with the new faults, and the exit status is 1. Retrying a row twice takes
-    nothing in twice. With --dismiss rows stay, but are no longer open, and leave `reconciler todo`. A refused order is
-    no longer open either once it is taken in. `reconciler acts` lists who retried and dismissed what.
+    With --retry, the stored payload is taken in again. Items that are taken in, or are already known, leave the list.
+    Items that are refused again stay with their new faults, and the exit status is 1. Retrying a row twice does not
+    take anything in twice. With --dismiss, rows stay in the list, but are no longer open, and leave `reconciler todo`.
+    A refused order is also no longer open once it is taken in. `reconciler acts` lists retries and dismissals.
 
     Examples:
       reconciler rejected
@@ -106,10 +106,11 @@ def unmatched(
     *,
     page: Paged,
 ) -> None:
-    """Show the callbacks whose order is not known, newest first. They settle it as soon as it is enqueued.
+    """Show the callbacks whose order is unknown, newest first. They settle the order as soon as it is enqueued.
 
-    Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these. An order may also have
-    been deleted: if `reconciler purge --orders` was used, a line on standard error says up to when.
+    Old callbacks (`--before 1d` shows them) mean that orders were never enqueued, or were enqueued under other ids. An
+    order may also have been deleted: after a `reconciler purge --orders`, a line on standard error says up to which
+    time.
 
     Examples:
       reconciler unmatched

@@ -1,6 +1,6 @@
-"""Lists: as CSV for spreadsheets, or a page at a time. A CSV is no page: it has all.
+"""Print lists: all rows as CSV for spreadsheets, or one page at a time.
 
-CSV is UTF-8 with a byte order mark, by which Excel knows the encoding.
+CSV is UTF-8 with a byte order mark, by which Excel recognises the encoding.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,27 +30,27 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets, 
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Print these columns of the rows, their names first; values are as a table has them.
+    """Print these columns of the rows as CSV, with a header. Values are the same as in a table.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.
     """
     for part in csv_parts(columns, rows, shown_zone()):
-        # As bytes: the terminal's own encoding is not UTF-8 everywhere.
+        # Written as bytes, because the terminal's own encoding may not be UTF-8.
         typer.echo(part, nl=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """What a list shows, as CSV and as a table; its JSON has the rows as they are."""
+    """The form of a list as CSV and as a table. JSON has the rows as they are."""
 
     rows: str
-    """What its rows are called in a sentence."""
+    """The name of the rows in a sentence."""
     none: Sentence
-    """What is said where there are none."""
+    """The message if there are no rows."""
     csv: Sequence[str]
     columns: Sequence[str]
-    """Of the table."""
+    """The columns of the table."""
     table_row: Callable[[Any], Mapping[str, object]] = dict
     """Makes a row of the table."""
     ids: Collection[str] = ("account",)
@@ -59,12 +59,12 @@ class Listing:
     at_once: int = ROWS_AT_ONCE
     """How many rows of a complete CSV are read at once."""
     hint: str = ""
-    """What is said behind the option that shows the next page."""
+    """The text after the option that shows the next page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The options that say in which form a command prints what it shows. Raises WrongUse where there are two."""
+    """The options for the form of a command's output. Raises WrongUse if two are given."""
 
     as_json: AsJson = False
     as_csv: AsCsv = False
@@ -76,7 +76,7 @@ class Form:
 
 @dataclass(frozen=True, kw_only=True)
 class Paged(Form):
-    """The options of every list: which page, and in which form."""
+    """The options of every list: its page and its form."""
 
     after: Annotated[
         int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
@@ -89,12 +89,12 @@ class Paged(Form):
     ] = None
 
     def session(self, *, needs_accounts: bool = False) -> AbstractContextManager[Session]:
-        """A session to read the list in."""
+        """Open a session to read the list."""
         return session(needs_accounts=needs_accounts, streams=self.as_csv)
 
     def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:
-        """The page, with a row more where more follow; `read` takes `after` and `most`. None where the list was
-        printed as a complete CSV instead."""
+        """The page, with one more row if more follow; None if the list was printed as a complete CSV instead. `read`
+        takes `after` and `most`."""
         if self.as_csv and self.limit is None:
             write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
             return None
@@ -108,8 +108,8 @@ class Paged(Form):
         response: Callable[[Sequence[Row]], object] = list,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Print the page, and how the list goes on; exit with status 3 if it was searched in part. `response` makes the
-        JSON; `before` prints what a table stands below."""
+        """Print the page, and the option for the next page. Exit with status 3 if only a part of the list was searched.
+        `response` makes the JSON. `before` prints the text above a table."""
         if page is None:
             return
         most = self.limit or _PAGE_ROWS
@@ -130,7 +130,7 @@ class Paged(Form):
                 f"{page.searched:,}",
                 err=True,
             )
-            # Rows may be missing.
+            # Status 3: rows may be missing.
             raise typer.Exit(3)
 
 

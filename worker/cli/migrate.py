@@ -1,4 +1,4 @@
-"""`reconciler migrate`: the database's tables, to this release's revision or to another."""
+"""`reconciler migrate`: bring the database's tables to this release's revision, or to another."""
 
 import sys
 from contextlib import closing
@@ -36,12 +36,13 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; 
 
 
 def migrate(to: To = None, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Bring the database to this release's tables; harmless where they are there.
+    """Bring the database's tables to the revision of this release. It does no harm if they are already there.
 
-    Run it before the first start, and with each new release before its worker. Several at once wait for each other.
+    Run it before the first start, and for each new release before its worker starts. Several runs at the same time wait
+    for each other.
 
-    To go back a release, stop all workers and run it with --to and the revision of the release before, while the newer
-    release is installed. It asks first, and it refuses where something would be lost.
+    To go back one release, stop all workers. Then run the command with --to and the revision of the older release,
+    while the newer release is still installed. It asks first, and it refuses if data would be lost.
 
     Examples:
       reconciler migrate

@@ -1,5 +1,5 @@
-"""`reconciler notifications` and `notify-test`: where results are sent, which were, wait or were given up; what acts on
-endpoints; and a test event for a receiver."""
+"""`reconciler notifications` and `notify-test`: list endpoints and notifications, act on endpoints, and send a test
+event to a receiver."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -77,9 +77,9 @@ def notifications(
     *,
     page: Paged,
 ) -> None:
-    """Show where results are sent, and the notifications of them, newest first: delivered, pending or given up.
+    """Show the endpoints that receive results, and the notifications, newest first: delivered, pending or given up.
 
-    Or act on an endpoint: pause, resume or forget it.
+    The commands pause, resume and forget act on an endpoint.
 
     Examples:
       reconciler notifications
@@ -103,7 +103,7 @@ def notifications(
 
 
 def _is_act(ctx: typer.Context) -> bool:
-    """Whether a command follows. Raises WrongUse where it would lose options that stand before it."""
+    """Whether a command follows. Raises WrongUse if there are options before the command, which would be lost."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
         raise WrongUse("options of `%(command)s` stand behind it", ctx.invoked_subcommand)
     return ctx.invoked_subcommand is not None
@@ -116,7 +116,7 @@ def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
 
 
 def pause(account: Account, *, act: Act) -> None:
-    """Send an account nothing for now. What happens meanwhile waits.
+    """Stop sending notifications to an account. New ones wait until the pause ends.
 
     Examples:
       reconciler notifications pause shop --reason "the billing system is being moved"
@@ -131,7 +131,7 @@ def pause(account: Account, *, act: Act) -> None:
 
 
 def resume(account: Account, *, act: Act) -> None:
-    """Send to an account again at once: after a pause, out of a rest, or after it answered 410.
+    """Send notifications to an account again at once: after a pause, during a rest, or after it answered 410.
 
     Examples:
       reconciler notifications resume shop
@@ -147,8 +147,7 @@ def resume(account: Account, *, act: Act) -> None:
 def forget(account: Account, yes: Yes = False, *, act: Act) -> None:
     """Remove an account's endpoint, and all notifications that were not received.
 
-    An endpoint that is forgotten comes back with the next start of a worker that has it in its settings: remove it
-    there first.
+    Remove the endpoint from the settings first: otherwise the next worker that starts with them adds it again.
 
     Examples:
       reconciler notifications forget shop --reason "it has no receiver any more"
@@ -195,7 +194,7 @@ def _show_endpoints(rows: Sequence[Row], now: datetime) -> None:
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
-    """The account's endpoint. Raises CommandError where it has none; with `or_rest` only where it has no notifications
+    """The account's endpoint. Raises CommandError if it has none; with `or_rest`, only if it has no notifications
     either."""
     with opened.database.read() as connection:
         views = watched_endpoints(connection, opened.database.now(connection))
@@ -223,7 +222,7 @@ _NOTIFICATIONS = Listing(
     title="Notifications",
 )
 
-# What a receiver mostly means by a status.
+# The usual meaning of a receiver's status.
 _MOSTLY = {
     401: (
         "the receiver verifies with another secret (here: RECONCILER_NOTIFY_SECRET, or notify_secret of the account),"
@@ -242,10 +241,10 @@ Tested = Annotated[
 
 
 def notify_test(account: Tested = None, as_json: AsJson = False) -> None:
-    """Send one signed test event to the endpoint that the settings name for an account, and show what came back.
+    """Send one signed test event to the endpoint that the settings name for an account, and show the answer.
 
-    Its type is `test`, which a receiver ignores. It is about no order, and nothing is written into the database. Exit
-    status 1 where the receiver did not take it.
+    The event has the type `test`, which a receiver ignores, and no order. Nothing is written to the database. The exit
+    status is 1 if the receiver did not accept the event.
 
     Examples:
       reconciler notify-test
@@ -287,7 +286,8 @@ def _endpoint_to_test(settings: Settings, account: str | None) -> EndpointSettin
 
 
 def _now(settings: Settings, clock: Clock) -> datetime:
-    """By the database's clock, as workers sign; by this host's where the database cannot be used as it is."""
+    """The time by the database's clock, which workers sign with; by this host's clock if the database cannot be
+    used."""
     try:
         check_database(settings)
         with (

@@ -1,5 +1,5 @@
-"""Which order a person means, by one of its ids or the row's id; and `reconciler order`: its row, what happened to it,
-the queries that polled it, and what happens next."""
+"""Find the order that a person names by one of its ids or by its row id; and `reconciler order`, which shows its row,
+events, queries, notifications and next step."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -42,14 +42,14 @@ _FOUND_AT_ONCE = 500
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 _TOLD_COLUMNS = ("id", "type", "changed_at", "state", "tries", "due_at", "outcome", "delivered_at", "answer")
-# What others have said, of any length.
+# Columns with texts of others, which may have any length.
 _NOTES = ("said", "outcome", "answer")
 
 
 def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
-    """Show one order: what happens to it next, why not yet and when, its row, history, queries and notifications.
+    """Show one order: its next step, with time and reason of the wait, its row, history, queries and notifications.
 
-    Amounts are yuan.
+    Amounts are in yuan.
 
     Examples:
       reconciler order 2016010000000219
@@ -96,7 +96,7 @@ def _show_order(story: Story, rules: Rules) -> None:
 
 
 def _event_columns(events: Sequence[Row]) -> Sequence[str]:
-    # Few orders have been acted on by hand.
+    # The column is shown only if it is needed: few orders have been acted on by hand.
     by = ("by",) if any(event["actor"] for event in events) else ()
     return (*_EVENT_COLUMNS[:3], *by, *_EVENT_COLUMNS[3:])
 
@@ -121,7 +121,7 @@ def _query_row(query: Row) -> dict[str, object]:
 
 
 def notification_row(row: Row) -> Row:
-    """A notification for people."""
+    """A notification as a row of a table."""
     is_pending = row["state"] == "pending"
     outcome = word_of(DeliveryOutcome, row["outcome"] or "")
     outcome = " ".join(filter(None, (outcome, value_text(row["http_status"]))))
@@ -130,7 +130,7 @@ def notification_row(row: Row) -> Row:
 
 
 def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
-    """What happens next, as JSON."""
+    """The next step of an order, as JSON."""
     following = outlook.next_step
     return {
         "polled_at": following.polled_at,
@@ -149,9 +149,9 @@ def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
 
 
 def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | Sentence]:
-    """For each reference the order that it names; or why it names none, as a line that says what to do.
+    """The order that each reference names; or why it names none, in a sentence that says what to do.
 
-    Raises CommandError for an unknown account, where a reference needs one.
+    Raises CommandError if a reference needs the account and it is unknown.
     """
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]
@@ -167,13 +167,14 @@ def named_orders(opened: Session, account: str, references: Sequence[str]) -> di
 
 
 def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | Sentence]]:
-    """The same for any number of references, some hundred of them at once. Raises CommandError as it does."""
+    """The results of `named_orders` for any number of references, read 500 at a time. Raises the same CommandError."""
     for start in range(0, len(references), _FOUND_AT_ONCE):
         yield from named_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
 
 
 def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | Sentence:
-    """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
+    """The order with a row id. An earlier release accepted ids of this form, such as id:7. If another order has such an
+    id, the result is a sentence that lists both."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
         meant = [_("the id of order %(order)s", f"id:{other['id']}") for other in others]
@@ -192,7 +193,7 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
         return _("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
-    # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
+    # An id that a spreadsheet has rewritten gets a message of its own. A text that is not an id gets the usual one.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
     whose = one_line(account)

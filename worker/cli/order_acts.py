@@ -1,4 +1,4 @@
-"""`reconciler resolve`, `reopen`, `cancel`, `dismiss`, `check` and `resend`: what an operator does to orders."""
+"""`reconciler resolve`, `reopen`, `cancel`, `dismiss`, `check` and `resend`: acts of operators on orders."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -82,10 +82,10 @@ OfAccount = Annotated[
 def resolve(
     refs: References, state: State, amount: Amount = None, account: Account = "default", *, act: ReasonedAct
 ) -> None:
-    """Settle orders by hand: pending, unresolved or cancelled ones, once you know what became of them.
+    """Settle pending, unresolved or cancelled orders by hand, once you know their result.
 
-    The amount becomes the order's, and its attention is cleared; what the platform has said of it stays. A query that
-    is under way for it settles nothing. Whatever the platform says later is compared, and shown where it contradicts.
+    The order gets the amount, and its attention is cleared. The platform's earlier reports on it stay. A query under
+    way does not settle it. Later reports of the platform are compared with the result; a contradiction is shown.
 
     Examples:
       reconciler resolve A-1001 --state succeeded --amount 2.94 --reason "statement of May"
@@ -117,10 +117,10 @@ def reopen(
     *,
     act: ReasonedAct,
 ) -> None:
-    """Poll orders again that are not pending any more. What a query or a callback has settled needs --force.
+    """Poll orders again that are no longer pending. Orders that a query or a callback has settled need --force.
 
-    Result and attention are cleared (the history keeps them), and the age limit counts from now. Instead of names,
-    --unresolved selects every unresolved order; then the count is shown, and you are asked.
+    Result and attention are cleared (the history keeps them), and the age limit counts from now. Instead of named
+    orders, --unresolved selects all unresolved ones. Their number is shown, and you are asked to confirm.
 
     Examples:
       reconciler reopen A-1001 --reason "ticket 77"
@@ -140,9 +140,9 @@ def reopen(
 
 
 def cancel(refs: References, account: Account = "default", *, act: Act) -> None:
-    """Stop polling orders that you have dealt with otherwise: pending or unresolved ones.
+    """Stop polling pending or unresolved orders that you have dealt with in another way.
 
-    A result that the platform reports later is shown, and changes nothing.
+    A result that the platform reports later is shown, and does not change the order.
 
     Examples:
       reconciler cancel A-1001
@@ -161,9 +161,10 @@ def dismiss(
     *,
     act: Act,
 ) -> None:
-    """Clear the attention of orders that you have clarified. The state stays, and a new event may raise it again.
+    """Clear the attention of orders that you have clarified. Their state stays; a new event may raise attention again.
 
-    Instead of names, --attention selects every order with that reason; then the count is shown, and you are asked.
+    Instead of named orders, --attention selects all orders with that reason. Their number is shown, and you are asked
+    to confirm.
 
     Examples:
       reconciler dismiss A-1001
@@ -186,9 +187,9 @@ def dismiss(
 
 
 def check(refs: References, account: Account = "default", *, act: Act) -> None:
-    """Poll these orders next, within the same budget; what is not pending is refused.
+    """Poll these orders next, within the same budget. Orders that are not pending are refused.
 
-    Exit status 1 when one was refused.
+    The exit status is 1 if an order was refused.
 
     Examples:
       reconciler check 2016010000000219 2016010000000220
@@ -209,11 +210,12 @@ def resend(
     *,
     act: Act,
 ) -> None:
-    """Send how orders stand once more. Results that come meanwhile go first.
+    """Send the present state of orders again. New results that come meanwhile are sent first.
 
-    The notification of an order's version goes again, under the same id. Where none is left (a delivered one is kept
-    for RECONCILER_NOTIFY_KEEP_DAYS) or none was written, there is a new one. A receiver ignores what is not newer than
-    what it has, so nothing is booked twice. What --gave-up or --since selects is counted, and you are asked.
+    The notification of the order's version is sent again, under the same id. If it is gone (a delivered one is kept for
+    RECONCILER_NOTIFY_KEEP_DAYS) or was never written, a new one is made. A receiver ignores a notification that is not
+    newer than what it has, so nothing is booked twice. With --gave-up or --since, the number of selected orders is
+    shown, and you are asked to confirm.
 
     Examples:
       reconciler resend A-1001
@@ -246,7 +248,7 @@ def _say_other_amount(order: Order, charged: Decimal | None) -> None:
 
 
 def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], Sentence]:
-    """The unresolved orders of the settings' accounts or of one, and what they are in words."""
+    """The unresolved orders of one account, or of all accounts in the settings, and their description in words."""
     require_configured(opened.settings, () if account is None else (account,))
     start = opened.time_of("--since", since)
     accounts = list(opened.settings.accounts) if account is None else [account]
@@ -256,7 +258,7 @@ def _unresolved(opened: Session, account: str | None, since: str | None) -> tupl
 
 
 def _given_up_or_changed(opened: Session, account: str | None, since: str | None) -> Sequence[int]:
-    """The orders with a notification that was given up; with `since`, those that have changed since then."""
+    """The orders with a notification that was given up; with `since`, the orders that have changed since then."""
     start = opened.time_of("--since", since)
     with opened.database.read() as connection:
         if start is None:

@@ -1,8 +1,8 @@
-"""Orders in a file: CSV with a header, or JSON Lines; and the file that refused lines are written to, with reasons.
+"""Read orders from a file, CSV with a header or JSON Lines, and write refused lines with their reasons to another.
 
-Both are read and written line by line, in bounded memory: of a CSV the first MiB tells encoding and header.
+Both files are read and written line by line, in bounded memory. The first MiB of a CSV decides its encoding and header.
 
-A line is an order in both formats: a CSV field with a line end is refused, since no order has one. So a stray quote
+In both formats a line is an order. A CSV field with a line end is refused, because no order has one. So a stray quote
 spoils one line, not the rest of the file.
 """
 
@@ -44,25 +44,25 @@ class Line:
     """One line that is not blank."""
 
     number: int
-    """From 1, as an editor counts."""
+    """The number of the line, counted from 1 as in an editor."""
     text: str
-    """As it stands in the file; bytes that are not in its encoding are written as escapes."""
+    """The text of the line in the file. Bytes that are invalid in its encoding are written as escapes."""
     end: int
-    """How many bytes of the file were read up to its end."""
+    """How many bytes of the file were read up to the end of the line."""
     order: object = None
-    """Its content; whether that is an order is checked later."""
+    """The content of the line. Whether it is an order is checked later."""
     error: Sentence | None = None
-    """Why it cannot be read."""
+    """Why the line cannot be read; None if it can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """What a person says of the columns of a CSV."""
+    """The options about the columns of a CSV."""
 
     names: Mapping[str, str] = field(default_factory=dict)
-    """By field: the name of its column, where that is none of `USUAL_NAMES`."""
+    """The name of a field's column, by field, if it is not one of `USUAL_NAMES`."""
     passes_over: bool = False
-    """Whether columns of other names are passed over."""
+    """Whether columns with other names are ignored."""
 
 
 class _Unreadable(Refusal):
@@ -70,7 +70,7 @@ class _Unreadable(Refusal):
 
 
 def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -> Iterator[Line]:
-    """Every line of the file. Raises CommandError where the file cannot be read, or has a header of another kind."""
+    """The lines of the file that are not blank. Raises CommandError if the header of a CSV cannot be used."""
     if kind is Format.JSONL:
         for line in _raw_lines(stream):
             if line.raw.strip():
@@ -89,9 +89,10 @@ def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -
 
 
 class RefusedLines:
-    """JSON Lines: `line` (its number), `text`, `errors`. The file is made, or replaced, with the first refused line.
+    """The file of refused lines, as JSON Lines: `line` (its number), `text`, `errors`.
 
-    A file that is made is its owner's alone: the lines hold customers' numbers.
+    The first refused line creates or replaces the file. Only its owner may read a file that is created, because the
+    lines have customers' numbers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +101,7 @@ class RefusedLines:
         self._file: TextIO | None = None
 
     def add(self, line: Line, errors: Sequence[str]) -> None:
-        """Write a line. Raises CommandError where that cannot be done."""
+        """Write a line. Raises CommandError if the file cannot be written."""
         record = {"line": line.number, "text": line.text, "errors": list(errors)}
         try:
             if self._file is None:
@@ -119,7 +120,7 @@ class RefusedLines:
             if self._file is not None:
                 self._file.close()
         except OSError as fault:
-            # A full disk may show only now.
+            # A full disk may become known only now.
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
@@ -131,14 +132,14 @@ class RefusedLines:
 class _RawLine(NamedTuple):
     number: int
     raw: bytes
-    """Without the line's end; of a line that is too long, its beginning."""
+    """The bytes of the line without its end; of a line that is too long, only the start."""
     end: int
-    """How many bytes were read up to its end."""
+    """How many bytes of the file were read up to the end of the line."""
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[_RawLine]:
     number = end = 0
-    # One byte more than accepted, and the line's end, by which a line that is too long is found.
+    # One byte more than is accepted, plus the line's end: a longer read shows that the line is too long.
     while raw := stream.readline(LONGEST_LINE_BYTES + 3):
         number += 1
         end += len(raw)
@@ -183,7 +184,8 @@ def _read_json(text: str) -> object:
         value = parse(text)
     except JsonFault as fault:
         raise _Unreadable("%(why)s; accepted: one JSON object a line", fault.sentence) from None
-    # Numbers were kept as text. Ids and amounts are strings by contract: a number must be refused as one.
+    # Numbers were kept as text. Here they become numbers again: ids and amounts must be strings, so the intake refuses
+    # numbers.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
 
@@ -201,8 +203,8 @@ def _read_cells(text: str, delimiter: str = ",") -> list[str]:
 
 
 def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
-    """The header; None where the file is empty."""
-    # What ends no line here must end none there.
+    """The header; None if the file is empty."""
+    # `find_header` must not see more line ends than we do.
     text = "\n".join(line.raw.decode(encoding, "backslashreplace").replace("\r", " ") for line in head)
     if not text.strip():
         return None

@@ -1,4 +1,4 @@
-"""`reconciler orders`: the orders that match, or how many do."""
+"""`reconciler orders`: list the orders that match, or count them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 _ANY = "any"
 _REASONS = ", ".join(reason.value for reason in Attention)
-# By the width of the terminal: what is left out stands in `reconciler order`.
+# The columns that fit the terminal's width; `reconciler order` shows the rest.
 _COLUMNS = {
     0: ("id", "order", "state", "attention", "amount"),
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
@@ -85,7 +85,7 @@ Summary = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """The options that say which orders are meant."""
+    """The options that select orders."""
 
     state: States = None
     attention: AttentionFilter = None
@@ -98,7 +98,8 @@ class Filters:
     settled_until: SettledUntil = None
 
     def search(self, opened: Session) -> OrderSearch:
-        """The search for them. Raises CommandError for an unknown account, WrongUse for what is no time."""
+        """The search for the selected orders. Raises CommandError for an unknown account, and WrongUse for a wrong
+        time."""
         require_known(opened, self.account or ())
         reasons = list(Attention) if self.attention == _ANY else [Attention(self.attention)] if self.attention else []
         return OrderSearch(
@@ -115,13 +116,13 @@ class Filters:
 
 
 def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
-    """Show the orders that match, the last submitted first, or with --settled-since or --settled-until those that
-    became final last; or count them, by account, state and attention.
+    """Show the orders that match, last submitted first; with --settled-since or --settled-until, last settled first. Or
+    count them, by account, state and attention.
 
-    Amounts are yuan (what the platform charged, or in parentheses what is expected).
+    Amounts are in yuan: the amount that the platform charged, or in parentheses the expected one.
 
-    A page whose search takes longer than two seconds has what the newest 50,000 orders gave, says so and exits with 3:
-    narrow it with another option. --csv without --limit reads to the end.
+    If the search for a page takes longer than two seconds, only the newest 50,000 orders are searched. The command says
+    so and exits with 3: narrow the search with another option. --csv without --limit reads to the end.
 
     Examples:
       reconciler orders
@@ -154,7 +155,7 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
 
 
 def _columns(*, both_ids: bool) -> Sequence[str]:
-    """Those that the terminal has room for. `both_ids`: either may be the one that is looked for."""
+    """The columns that fit the terminal. `both_ids` shows both ids, since the search may have found either."""
     room = console().width
     columns = _COLUMNS[max(width for width in _COLUMNS if width <= room)]
     at = columns.index("order")
@@ -162,9 +163,9 @@ def _columns(*, both_ids: bool) -> Sequence[str]:
 
 
 def _table_row(order: Row) -> dict[str, object]:
-    # Before an order is final nothing was charged, whatever amount the platform gave beside its status.
+    # Before an order is final, nothing was charged, even if the platform gave an amount with its status.
     amount, expected = order["ori_amount"] if order["state"].is_final else None, order["expected_amount"]
-    # In brackets: what is expected, and the price of a failed order, for which nothing was charged.
+    # In parentheses: the expected amount, or the price of a failed order, for which nothing was charged.
     if order["amount_is_price"] or (amount is None and expected is not None):
         amount = f"({amount_text(expected if amount is None else amount)})"
     return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}

@@ -1,7 +1,7 @@
-"""What a command prints: JSON for programs, tables for people, and its progress.
+"""Print a command's output: JSON for programs, tables for people, and its progress.
 
-Texts come from outside: a table prints them as they are, never as markup; both escape control characters. An id is
-never broken over lines, so that a person can copy it.
+Texts come from outside. A table never treats them as markup, and both JSON and tables escape control characters. An id
+is kept on one line, so that a person can copy it.
 """
 
 import json
@@ -41,13 +41,13 @@ from worker.words.catalogue import (
     translations,
 )
 
-# A command line runs in a context of its own (`OneLineGroup`), so it leaves nothing behind for the next one.
+# Each command runs in a context of its own (`OneLineGroup`), so these values do not reach the next command.
 _zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _language: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def for_programs(wanted: bool) -> bool:
-    """For `callback` of an option that has the command print for programs: from now on it speaks English."""
+    """Make the command print English, as `callback` of an option that makes it print for programs."""
     if wanted:
         _language.set(LANGUAGE_OF_THE_CODE)
     return wanted
@@ -61,22 +61,22 @@ AsJson = Annotated[
 ]
 
 LONGEST_IN_A_COLUMN = 32
-"""Columns of the terminal. A longer id gets a line of its own: its column would leave no width to the others."""
+"""The most columns of the terminal for an id. A longer id gets a line of its own, to leave width for other columns."""
 
-# Without a terminal there is nothing to fit: lines are not cut.
+# Without a terminal there is no width to fit: only very long lines are broken.
 _WIDTH_WITHOUT_TERMINAL = 250
 _STYLES = {"succeeded": "green", "failed": "red", "unresolved": "yellow", "cancelled": "dim"}
 _GAP = "  "
 _INDENT = "    "
 _NARROWEST = 6
-# A line may end after white space or a comma: the platform's texts come as JSON without a blank.
-# Chinese has no blanks: a line may end behind each of its characters, but for what stands before a mark.
+# A line may end after white space or a comma: the platform's texts may be JSON without blanks.
+# Chinese has no blanks: a line may end after any of its characters, except before a punctuation mark.
 _WIDE = "\u2e80-\uffef"
 _PIECE = re.compile(rf"(?:[{_WIDE}]|[^\s,{_WIDE}]*,|[^\s,{_WIDE}]+)[，。：；、？！）”]*|\s+")
 
 
 def show_times_in(zone: tzinfo) -> None:
-    """From now on this command shows times to people in this zone; a session says so when it opens."""
+    """Show times to people in this zone from now on. A session calls this when it opens."""
     _zone.set(zone)
 
 
@@ -94,7 +94,7 @@ def print_json(value: object) -> None:
     """Print JSON: amounts are strings, times ISO 8601 with an offset."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=2, default=_to_json)
-    # Line ends can only be json's own here. Other control characters are in strings, where this escape means the same.
+    # All line ends come from json itself. Other control characters are in strings, where the escape means the same.
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
@@ -106,7 +106,7 @@ def spoken_language() -> str:
 
 
 def _prints_chinese() -> bool:
-    """Whether standard output can show it: that of a Big5 locale lacks the simplified characters."""
+    """Whether standard output can show Chinese. A Big5 locale lacks the simplified characters."""
     try:
         "简体".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -119,7 +119,7 @@ def _translate(message: str) -> str:
 
 
 SKIN = Skin(translate=_translate, remedies=COMMANDS, time=time_text)
-"""The command line, in the language of who reads it; in English where a program does."""
+"""The words of the command line: in the reader's language, or in English for programs."""
 duration_text = SKIN.duration
 text = SKIN.text
 in_words = SKIN.say
@@ -131,28 +131,28 @@ def say(message: str, *values: object, err: bool = False) -> None:
 
 
 def detail_of(detail: str | None) -> str | None:
-    """What an event or an act says: in English as tables hold it, but for its times."""
+    """The detail of an event or an act in words. In English it is as stored, except for its times."""
     own = sentences.with_times if spoken_language() == LANGUAGE_OF_THE_CODE else sentences.detail_text
     return own(detail, SKIN) or None
 
 
 def stored_name(name: str, english: str) -> str:
-    """What a stored name, such as `pending`, is called, where that is not English."""
+    """A stored name, such as `pending`, in the reader's language; in English it stays as it is."""
     return name if spoken_language() == LANGUAGE_OF_THE_CODE or not english else text(english)
 
 
 def word_of(kind: type[StrEnum], name: str) -> str:
-    """The same of the name of a member; itself where it is none."""
+    """The word for a member of an enum, by its name; the name itself if it is not a member."""
     return value_text(kind(name)) if name in list(kind) else name
 
 
 def outcome_name(outcome: str | None) -> str:
-    """How a query ended."""
+    """The outcome of a query in words; empty for None."""
     return "" if outcome is None else stored_name(outcome, QUERY_OUTCOMES.get(outcome, outcome))
 
 
 def header(column: str, listed: str = "") -> str:
-    """What a column is called in a table, which lists such rows."""
+    """The title of a column in a table of rows of the kind `listed`."""
     title = HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
     return stored_name(column.replace("_", " "), title)
 
@@ -188,11 +188,10 @@ def print_table(
     long_texts: Collection[str] = (),
     listed: str = "",
 ) -> None:
-    """Print rows under these columns, each named by its key in the rows; times are as `time_text` has them.
+    """Print rows as a table. `columns` are keys of the rows. Times are printed by `time_text`.
 
-    `ids` are columns whose words are kept whole; a word longer than `LONGEST_IN_A_COLUMN` puts its cell on a line of
-    its own above its row. `long_texts` are columns that are printed below each row where the terminal is too narrow for
-    all.
+    Words in the columns `ids` are not broken. A word longer than `LONGEST_IN_A_COLUMN` moves its cell to a line of its
+    own above the row. The columns `long_texts` are printed below each row if the terminal is too narrow for all.
     """
     titles = {name: Text(header(name, listed), style="bold") for name in columns}
     drawn, above = _without_long_ids([{name: _cell(row[name]) for name in columns} for row in rows], ids)
@@ -216,9 +215,9 @@ def print_table(
 
 
 def print_fields(out: Console, fields: Mapping[str, object]) -> None:
-    """Print names and values, one pair a line, without those that are empty.
+    """Print names and values, one pair a line, without pairs whose value is None.
 
-    A value with a word that does not fit beside its name is printed on a line of its own, unbroken.
+    If a word of a value does not fit beside the name, the value is printed on a line of its own, unbroken.
     """
     shown = {header(name): _cell(value) for name, value in fields.items() if value is not None}
     width = max(map(cell_len, shown), default=0)
@@ -235,8 +234,8 @@ def print_fields(out: Console, fields: Mapping[str, object]) -> None:
 
 
 def wrapped(whole: str, width: int, *, breaks_words: bool = True) -> list[str]:
-    """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one;
-    without `breaks_words` such a line is longer."""
+    """A text in lines of `width` columns of the terminal. A word is broken only if it is too long for a line; without
+    `breaks_words`, its line is longer instead."""
     width = max(1, width)
     lines = [""]
     for piece in _PIECE.findall(whole):
@@ -251,10 +250,10 @@ def wrapped(whole: str, width: int, *, breaks_words: bool = True) -> list[str]:
 
 @contextmanager
 def progress(words: str, *, of_bytes: bool = False, size: int | None = None) -> Iterator[Callable[[str, int], None]]:
-    """Show the progress of a long command until its end: on a terminal only, on standard error, apart from the data.
+    """Show the progress of a long command until its end. It goes to standard error, and only to a terminal.
 
-    Yields a function of the progress in words and a number of bytes. `of_bytes` draws a bar for these, of `size` in
-    all; None where it is not known.
+    Yields a function that takes the progress in words and as a number of bytes. `of_bytes` draws a bar for the bytes.
+    `size` is their whole number; None if it is unknown.
     """
     bar = (bars.BarColumn(), bars.DownloadColumn()) if of_bytes else ()
     columns = (*(() if bar else (bars.SpinnerColumn(),)), bars.TextColumn("{task.description}"), *bar)
@@ -271,7 +270,7 @@ def _cell(value: object) -> Text:
 
 
 def value_text(value: object) -> str:
-    """A value as a table shows it; times are as `time_text` has them."""
+    """A value as a table shows it. Times are shown by `time_text`."""
     if isinstance(value, bool):
         return text("yes") if value else text("no")
     if isinstance(value, Enum) and type(value) in ENTRIES:
@@ -297,7 +296,7 @@ def _without_long_ids(
 
 
 def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], total: int) -> dict[str, int]:
-    """The columns' widths. Words are broken only where there is no other way, and those of ids last."""
+    """The widths of the columns. Words are broken only if nothing else helps, and words of ids last."""
     widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
     words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
     broken = {name: words[name] if name in ids else min(words[name], _NARROWEST) for name in columns}
@@ -322,7 +321,7 @@ def _print_row(out: Console, row: Mapping[str, Text], widths: Mapping[str, int])
 
 def _print(out: Console, line: Text) -> None:
     line.rstrip()
-    # Rich must not break it; the terminal may.
+    # Rich must not break the line; the terminal may.
     out.print(line, soft_wrap=True)
 
 

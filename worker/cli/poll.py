@@ -1,4 +1,4 @@
-"""`reconciler poll`: one query for orders that a person names, and an explanation of its answer."""
+"""`reconciler poll`: send one query for named orders, and explain its answer."""
 
 import math
 import time
@@ -54,11 +54,12 @@ _WAIT: Any = typer.Option(
 def poll(
     refs: References, account: Account = "default", wait: Annotated[str, _WAIT] = "10m", yes: Yes = False, *, act: Act
 ) -> None:
-    """Poll 1 to 100 orders with one query now, and explain what was sent, what came back, and what it proves.
+    """Poll 1 to 100 orders with one query now, and explain the request, the answer, and what the answer proves.
 
-    It is a query as any other: it waits for the slot of the account SID, is recorded, and settles what its answer
-    proves. The orders are of one account and one kind of id, and may be due or not; of final ones only the history
-    grows. A worker that runs may take the slot first: then the next one is waited for. Ctrl-C ends the waiting.
+    The query is like any other: it waits for the slot of the account SID, is recorded, and settles the orders whose
+    result the answer proves. All orders must have the same account and the same kind of id. They need not be due; a
+    final order only gets new events in its history. A running worker may take the slot first; then the command waits
+    for the next one. Ctrl-C ends the wait.
 
     Examples:
       reconciler poll 2016010000000219
@@ -79,7 +80,7 @@ def poll(
 
 
 def _name_orders(acting: ActOnOrders, account: str, refs: Sequence[str]) -> Sequence[Order]:
-    """The orders; ends the command where one is refused. Raises CommandError where no query may poll all of them."""
+    """The named orders. Ends the command if one is refused. Raises CommandError if one query cannot poll them all."""
     named = acting.named(account, refs, only_configured=True)
     orders = read_orders_to_poll(acting.opened.database, named)
     for order_id in named.keys() - {order.id for order in orders}:
@@ -112,7 +113,7 @@ def _poll(
         intake = Intake(database, rules, app_ids_of(settings))
         reconciler = make_reconciler(settings, parts, clock, database, intake)
         maintenance = SlotMaintenance(database, clock, rules)
-        # Slots that are seen for the first time have no row yet.
+        # This makes the rows of slots that are seen for the first time.
         maintenance.openings(slots)
         while True:
             held = _held_seconds(opened, orders)
@@ -130,14 +131,14 @@ def _poll(
             if time.monotonic() + waits > until:
                 raise CommandError("nothing was sent: %(what)s, which is longer than --wait", what)
             show(in_words(what), 0)
-            # A slot that is open, and was not given to us, is another's at the moment.
+            # An open slot that we did not get is held by another process at the moment.
             time.sleep(min(waits or _LONGEST_NAP, _LONGEST_NAP))
 
 
 def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
-    """For how long another query may still hold one of the orders; zero where none does.
+    """How many seconds another query may still hold one of the orders; zero if none does.
 
-    Raises CommandError where waiting is of no use.
+    Raises CommandError if waiting does not help.
     """
     account, rules = named[0].account, rules_of(opened.settings)
     with opened.database.read() as connection:
@@ -166,7 +167,7 @@ def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Rec
     with acting.opened.database.snapshot() as connection:
         found, state = read_query(connection, query.id), read_state(connection, query.account)
     assert found is not None
-    # What the answer held is shown by the explanation, masked; so are the words of a refusal.
+    # The explanation shows the contents of the answer, masked. The words of a refusal are masked here.
     said = found.query["status_msg"] and report_text(found.query["status_msg"], redactor)
     whole = replace(found, query={**found.query, "status_msg": said, "answer_excerpt": None}, added=[])
     response: dict[str, Any] = {
@@ -192,7 +193,7 @@ def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Rec
 def _explained(
     query: Query, outcome: object, received: Received, rules: Rules, redactor: Redactor
 ) -> dict[str, Any] | None:
-    """The explanation as JSON; None where no whole answer came in time: what came of it proves nothing."""
+    """The explanation as JSON; None if no whole answer came in time, because a part of one proves nothing."""
     if received.status is None or outcome not in _READ:
         return None
     kind, status, body = received.content_type, received.status, b""

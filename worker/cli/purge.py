@@ -1,4 +1,4 @@
-"""`reconciler archive` and `purge`: what keeps the tables small."""
+"""`reconciler purge`, which deletes old rows, and `archive`, which does nothing."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ Orders = Annotated[
 def archive(arguments: Ignored = None) -> None:
     """Do nothing: there is no archive any more. `reconciler purge --orders` deletes old orders.
 
-    The name, with any options, stays until release 3.0, so that a timer that still calls it does not fail.
+    The command stays, with any options, until release 3.0, so that timers that still call it do not fail.
 
     Examples:
       reconciler archive
@@ -62,15 +62,16 @@ def purge(
     *,
     act: Act,
 ) -> None:
-    """Delete for good: refused input and unmatched callbacks that are older than a time, and queries whose orders are
-    all gone; or with --orders settled orders, with their history and their notifications.
+    """Delete for good refused input and unmatched callbacks that are older than a time, and old queries whose orders
+    are all gone; or with --orders, settled orders with their history and notifications.
 
-    An order goes if it was submitted, settled and changed last before the time. Orders that are pending, unresolved,
-    for a person to look at, or have an undelivered notification stay, and so does every query that polled an order
-    which is still there. A deleted order is not known any more: sent again, it is new.
+    An order is deleted if it was submitted, settled and last changed before the time. Orders stay if they are pending
+    or unresolved, need a person, or have an undelivered notification. A query stays if any of its orders is still
+    there. A deleted order is no longer known: if it is sent again, it is a new order.
 
-    Rows go in batches, each in a transaction of its own, so it may run beside the worker; a run that was interrupted is
-    repeated. Before that the rows are counted, and you are asked; with --yes you are not.
+    Rows are deleted in batches, each in a transaction of its own, so the command may run at the same time as the
+    worker. An interrupted run can be repeated. Rows are counted first, and you are asked to confirm; with --yes you are
+    not asked.
 
     Examples:
       reconciler purge --older-than 400d --dry-run
@@ -88,7 +89,7 @@ def purge(
             tables, code, delete = ("recharge_orders",), TextCode.DONE_SETTLED_BEFORE, purge_orders
             before = _old_enough(opened, "--orders", orders)
         if not (act.dry_run or yes):
-            # Before the rows are counted, which may take minutes.
+            # This comes before the rows are counted, which may take minutes.
             require_answer(yes=False)
             _ask_to_delete(before, _counted(tables, delete(opened.database, before, None)))
         started = time.monotonic()
@@ -118,7 +119,7 @@ def _print_purged(act: Act, before: datetime, counts: Mapping[str, int], seconds
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
-    """The time that an option names. Raises WrongUse where it is younger than the least age."""
+    """The time that an option names. Raises WrongUse if it is less than 30 days ago."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
         raise WrongUse(

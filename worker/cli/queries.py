@@ -1,4 +1,4 @@
-"""`reconciler queries` and `query`: what was asked of the platform, and what came of it."""
+"""`reconciler queries` and `query`: the queries that were sent to the platform, and their results."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ QueryId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The query's i
 def queries(account: OneAccount = None, outcome: Outcomes = None, since: Since = None, *, page: Paged) -> None:
     """Show the queries that were sent to the platform, newest first, and how each ended.
 
-    What each outcome means is told in docs/running.md, "Are queries going out?".
+    docs/running.md, "Are queries going out?", explains each outcome.
 
     Examples:
       reconciler queries
@@ -61,7 +61,7 @@ def queries(account: OneAccount = None, outcome: Outcomes = None, since: Since =
 
 
 def query(query_id: QueryId, as_json: AsJson = False) -> None:
-    """Show one query: the orders that it polled, what the answer left out or added, and the start of the answer.
+    """Show one query: the orders that it polled, those that the answer left out or added, and the answer's start.
 
     Examples:
       reconciler query 1234

@@ -1,4 +1,4 @@
-"""`reconciler run`: worker and beat, for one machine."""
+"""`reconciler run`: run worker and beat on one machine."""
 
 import queue
 import signal
@@ -17,7 +17,7 @@ from worker.cli.session import check_database, read_settings
 from worker.doctor.files_and_hosts import shadow
 from worker.settings.rules import rules_of
 
-# Beyond the longest time of a query and its write-back.
+# Time in addition to the longest time of a query and its write-back.
 _SPARE_SECONDS = 30.0
 
 Concurrency = Annotated[
@@ -27,16 +27,16 @@ Concurrency = Annotated[
 
 
 def run(concurrency: Concurrency = None) -> None:
-    """Run worker and beat together, in one process group; where they run apart, use celery -A worker worker and beat.
+    """Run worker and beat together, in one process group; to run them apart, use celery -A worker worker and beat.
 
-    SIGTERM or Ctrl-C lets the query that is under way finish, then ends both; a second one ends them at once. When one
-    of them ends by itself the other is stopped, and the exit status is 1, so that a supervisor starts both again.
+    SIGTERM or Ctrl-C lets the query under way finish, then ends both; a second signal ends them at once. If one of them
+    ends by itself, the other is stopped, and the exit status is 1, so that a supervisor starts both again.
 
     Examples:
       reconciler run
       reconciler run --concurrency 2
     """
-    # Errors come here, in one line, rather than in the logs of two children.
+    # Errors are shown here in one line, instead of in the logs of two children.
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     if (found := shadow()) is not None:
@@ -61,15 +61,15 @@ def run_together(
     started: Callable[[Collection[Child]], None],
     stopping: Callable[[], None],
 ) -> Child | None:
-    """Run programs until one ends or a signal comes; returns the one that ended by itself, None after a signal.
+    """Run programs until one ends or a signal comes. Return the one that ended by itself; None after a signal.
 
-    SIGTERM, SIGINT and SIGHUP reach the programs as SIGTERM, which lets them end in order. A second signal, or
-    `patience_seconds` after the first, kills them. Call it in the main thread. Raises OSError where a program
+    SIGTERM, SIGINT and SIGHUP are passed on as SIGTERM, which lets the programs end in order. A second signal kills
+    them, and so do `patience_seconds` after the first. Must be called in the main thread. Raises OSError if a program
     cannot be started.
     """
-    # A signal's handler puts into it as well, which only this kind of queue allows.
+    # A signal handler also puts items into the queue, which only this kind of queue allows.
     events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()
-    # The group kills what is left at the end: what a killed program has started, or all, where one did not start.
+    # At the end the group kills what still runs: children of a killed program, or all programs if one did not start.
     with stop_signals_handled(events.put), ChildGroup() as group:
         for name, command in programs.items():
             Child(command, name=name, group=group, ends_with_starter=True)

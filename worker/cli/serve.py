@@ -1,4 +1,4 @@
-"""`reconciler serve` and `callback-url`: what answers over HTTP, and the path of the platform's callbacks."""
+"""`reconciler serve` and `callback-url`: run the HTTP server, and print the path of the platform's callbacks."""
 
 import secrets
 import socket
@@ -21,7 +21,7 @@ from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
 
 _TOKEN_BYTES = 24
-# Where it listens on all addresses: none of them, and one that this machine opens.
+# The URL of a server that listens on all addresses cannot be opened; it is replaced by one for this machine.
 _LOOPBACK = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
 
 
@@ -38,13 +38,13 @@ Account = Annotated[str, typer.Argument(help="The account whose callbacks come t
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, only: Only = None) -> None:
-    """Receive the platform's callbacks over HTTP, by the path that `reconciler callback-url` prints; show the console
-    at /, and metrics and health for what watches.
+    """Receive the platform's callbacks over HTTP at the path that `reconciler callback-url` prints; serve the console
+    at /, and metrics and health for monitoring.
 
-    A callback is answered with status 200 once it is committed. GET /livez says that the process answers, GET /readyz
-    that it can take callbacks in, GET /healthz that a worker, the broker and the database are there. At the console
-    people sign in (`reconciler user add`); without RECONCILER_USERS_FILE it opens by the address that is printed, which
-    holds a new key at each start. SIGTERM or Ctrl-C lets requests that are under way end.
+    A callback is answered with status 200 once it is committed. GET /livez tells whether the process answers, GET
+    /readyz whether it can take in callbacks, and GET /healthz whether a worker, the broker and the database work.
+    People sign in at the console (`reconciler user add`). Without RECONCILER_USERS_FILE, the console opens at the
+    printed address, which has a new key at each start. SIGTERM or Ctrl-C lets requests under way end.
 
     Examples:
       reconciler serve
@@ -60,7 +60,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
         warn("%(what)s", warning)
-    # Before the processes are forked: they share it.
+    # The key is made before the processes are forked, because they share it.
     key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
     configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=hidden)
@@ -77,9 +77,9 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
 
 
 def callback_url(account: Account = "default") -> None:
-    """Print the path that the platform posts an account's callbacks to; where the account has no token, make one.
+    """Print the path to which the platform posts an account's callbacks; make a token if the account has none.
 
-    Put the host name of your proxy before the path, and give the whole to the platform. The path is a secret.
+    Put the host name of your proxy before the path, and give the whole URL to the platform. The path is a secret.
 
     Examples:
       reconciler callback-url
@@ -98,9 +98,10 @@ def callback_url(account: Account = "default") -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise CommandError where nothing can listen there: gunicorn tries for five seconds, with ten lines of log."""
+    """Raise CommandError if nothing can listen at this address. gunicorn would try for five seconds and log ten
+    lines."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As gunicorn does: a port of which a connection has just ended is free.
+        # Like gunicorn: a port counts as free even if one of its connections has just ended.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -115,7 +116,8 @@ def _print_address(url: str, key: str) -> None:
     note = ""
     for everywhere, here in _LOOPBACK.items():
         if url.startswith(everywhere):
-            # No other machine could use its name: beyond loopback the browser keeps the key over https alone.
+            # Another machine could not use its own name for this host: except on loopback, the browser keeps the key
+            # only over https.
             url, note = url.replace(everywhere, here), "  (on this machine, or from another by ssh -L)"
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 

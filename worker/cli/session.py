@@ -24,16 +24,16 @@ from worker.settings import Settings, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
 
-# A summary of millions of orders takes long; a command that hangs must end all the same.
+# A summary of millions of orders takes long, but a command that hangs must end.
 _ANSWER_SECONDS = 300.0
-# For longer nothing in a transaction may be idle: the database ends the session.
+# The longest idle time within a transaction. After it, the database ends the session.
 _IDLE_SECONDS = 30.0
 _PAUSE_SECONDS = 3600.0
 _WEB_PACKAGES = ("flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 
 
 def account_option(help_: str) -> Any:
-    """The option that names an account, or some."""
+    """The option that names one or several accounts."""
     return typer.Option("--account", help=help_)
 
 
@@ -58,7 +58,8 @@ class Session:
     @overload
     def time_of(self, option: str, value: str | None) -> datetime | None: ...
     def time_of(self, option: str, value: str | None) -> datetime | None:
-        """The time that an option names; None where it is not given. Raises WrongUse where it names none."""
+        """The time that an option names; None if the option is not given. Raises WrongUse if its value is not a
+        time."""
         return None if value is None else read_time(option, value, self.now(), self.settings.zone)
 
 
@@ -67,7 +68,7 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     settings = load_settings()
     if needs_accounts:
         settings.require_accounts()
-    # Errors only: the operations' log lines would come between the lines of a table.
+    # Only errors are logged: log lines of operations would come between the lines of a table.
     configure_logging(
         logging.getLevelName(logging.ERROR), settings.log_format, zone=settings.zone, secrets=settings.secrets
     )
@@ -78,8 +79,8 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
 
 
 def say_deleted(opened: Session, since: datetime | None = None) -> None:
-    """Say on standard error up to when orders were deleted, if what is shown begins before that time. Call it after
-    all is read: orders may be deleted meanwhile."""
+    """Print on standard error the time before which orders were deleted, if the output begins before it. Must be called
+    after everything is read, because orders may be deleted meanwhile."""
     with opened.database.read() as connection:
         before = read_deleted_before(connection)
     if before is not None and (since is None or since < before):
@@ -88,7 +89,7 @@ def say_deleted(opened: Session, since: datetime | None = None) -> None:
 
 @contextmanager
 def web_packages() -> Iterator[None]:
-    """Raise CommandError where an import within fails for a package that only the extra `web` installs."""
+    """Raise CommandError if an import in the block lacks a package that only the extra `web` installs."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -100,7 +101,7 @@ def web_packages() -> Iterator[None]:
 
 
 def check_database(settings: Settings) -> None:
-    """Raise CommandError where the database cannot be used as it is."""
+    """Raise CommandError if the database does not exist, cannot be reached, or is not at head."""
     redactor = Redactor(settings.secrets)
     shown, hint = redactor.text(shown_url(settings.database_dsn)), hint_on_default(settings, "database_url")
     with errors_in_one_line(settings):
@@ -129,7 +130,7 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
 
 
 def words_of(error: Exception, settings: Settings) -> str:
-    """What a database's error says, safe to show."""
+    """The first line of a database's error, without secrets."""
     return first_line(error, Redactor(settings.secrets))
 
 
@@ -142,9 +143,9 @@ def require_configured(settings: Settings, accounts: Collection[str]) -> None:
 
 
 def require_known(opened: Session, accounts: Collection[str]) -> None:
-    """Raise CommandError for an account that neither the settings name nor any order has.
+    """Raise CommandError for an account that is not in the settings and has neither a state nor orders.
 
-    An account that was removed from the settings may have orders, which a person may still want to see.
+    An account that was removed from the settings may still have orders that a person wants to see.
     """
     unknown = [name for name in accounts if name not in opened.settings.accounts]
     if unknown:
@@ -161,11 +162,10 @@ def session(
     answer_seconds: float = _ANSWER_SECONDS,
     streams: bool = False,
 ) -> Iterator[Session]:
-    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on.
+    """Open the settings and the database, which must be at head. From now on times are shown in RECONCILER_TIMEZONE.
 
-    `utc`: in UTC instead, for words that go into JSON.
-
-    `streams`: rows are printed while they are read, to somebody who may pause.
+    With `utc`, times are shown in UTC instead, for words in JSON. With `streams`, the database allows long pauses: rows
+    are printed while they are read, and their reader may pause.
 
     Raises SettingsError and CommandError.
     """

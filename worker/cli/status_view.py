@@ -1,4 +1,4 @@
-"""What `reconciler status` shows: as JSON, and as tables for people."""
+"""The output of `reconciler status`: JSON, and tables for people."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ _WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "wait
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
-# What JSON has as it is read.
+# The fields that JSON has unchanged.
 _WORKER_FIELDS = (
     *("name", "host", "pid", "started_at", "last_tick_at", "written_at", "accounts", "broker_asked_at"),
     *("broker_answered_at", "last_beat_at", "hanging_since", "database_full_at", "version"),
@@ -70,7 +70,7 @@ def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: 
     overview, workers = status.overview, status.overview.workers
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(workers, budgets, overview.now, thresholds.tick_seconds)
-    # None where no worker ticks: then it is not known.
+    # None if no worker ticks: then `is_served` is unknown.
     has_worker = is_ticking(workers, overview.now, thresholds.tick_seconds) or None
     states = {one.account: one.state for one in overview.accounts}
     return {
@@ -103,7 +103,7 @@ def _slot(slot: Row, names: Sequence[str], states: Mapping[str, AccountState], n
         **slot,
         "accounts": names,
         "due_in_seconds": _rest((slot["due_at"] - now).total_seconds()),
-        # None: all of its accounts are paused.
+        # None if all accounts of the slot are paused.
         "next_query_in_seconds": None if query_at is None else _rest((query_at - now).total_seconds()),
     }
 
@@ -145,11 +145,11 @@ def _copied(one: object, names: Sequence[str]) -> dict[str, Any]:
 
 
 def show(out: Console, response: Row) -> None:
-    """Print it for people: what is wrong first, then everything."""
+    """Print the status for people: first the findings, then everything."""
     now, found = response["now"], response["findings"]
     for finding in found:
         level = finding["level"]
-        # The words hold an account's name, which is never to be read as markup.
+        # The words have an account's name, which must not be read as markup.
         label = stored_name(level.upper(), catalogue.message(Level[level.upper()]))
         said = text(": %(reason)s.", finding["in_words"])
         out.print(Text.assemble((label, _LEVELS[level]), said), soft_wrap=True)
@@ -293,10 +293,10 @@ def _by_source(counts: Mapping[str, int]) -> str:
 
 
 def _rest(seconds: float) -> float:
-    """What is left of a wait, in seconds; 0 where it is over."""
+    """The rest of a wait in seconds; 0 if it is over."""
     return round(max(0.0, seconds), 1)
 
 
 def _when(seconds: float) -> str:
-    """What `_rest` says, in words."""
+    """The result of `_rest` in words."""
     return text("in %(seconds)s s", format(seconds, ",")) if seconds else text("now")

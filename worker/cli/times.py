@@ -1,4 +1,4 @@
-"""Times, durations and periods of whole days, as a person gives them to a command."""
+"""Read times, durations and periods of whole days from a command's options."""
 
 import re
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def read_duration(value: str) -> timedelta | None:
-    """The duration that a text such as `2h` names; None where it names none, or one that is too long to be meant."""
+    """The duration that a text such as `2h` names; None if it names none, or one that is longer than 100 years."""
     found = _AGE.fullmatch(value)
     lasts = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
     return lasts if timedelta(0) < lasts <= timedelta(days=36_500) else None
@@ -41,7 +41,7 @@ def named_day(value: str, today: date) -> date | None:
 
 
 def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: a day's begin, so long before `now`, or that moment. Raises WrongUse."""
+    """The time that an option names: the start of a day, an age before `now`, or a moment. Raises WrongUse."""
     if (age := read_duration(value)) is not None:
         return now - age
     if (day := named_day(value, now.astimezone(zone).date())) is not None:
@@ -50,7 +50,7 @@ def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
 
 
 def read_time_ahead(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: the first such time of day after `now`, or that moment. Raises WrongUse."""
+    """The time that an option names: the next such time of day after `now`, or a moment. Raises WrongUse."""
     if not _TIME_OF_DAY.fullmatch(value):
         return _moment(option, value, now, zone, TIME_AHEAD_RULE)
     today = datetime.combine(now.astimezone(zone).date(), time.fromisoformat(value), zone)
@@ -109,7 +109,7 @@ class Days:
     to: To = None
 
     def period(self, zone: tzinfo, now: datetime) -> Period:
-        """The period that they name. Raises WrongUse where it ends before it begins."""
+        """The period that the options name. Raises WrongUse if it ends before it begins, or is too long."""
         today = now.astimezone(zone).date()
         begins = _day(self.from_ or "yesterday", today)
         ends = begins if self.to is None else _day(self.to, today)
@@ -124,13 +124,13 @@ class Days:
 
 
 def _day(value: str, today: date) -> date | None:
-    """The day that a text names; None where it names none."""
+    """The day that a text names; None if it names none."""
     age = read_duration(value) if value.endswith("d") else None
     return today - age if age is not None else named_day(value, today) or _date(value)
 
 
 def _date(value: str) -> date | None:
-    # Python also reads 20160131 and 2016-W05-1, which a person may have meant otherwise.
+    # Python also reads 20160131 and 2016-W05-1, by which a person may mean something else.
     try:
         read = date.fromisoformat(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`reconciler user`: who may sign in at the console."""
+"""`reconciler user`: the users who may sign in at the console."""
 
 import getpass
 import sys
@@ -37,7 +37,7 @@ RoleOption = Annotated[
 
 
 def add(name: Name, role: RoleOption) -> None:
-    """Add a user. The password is asked for twice; without a terminal it is a line of standard input.
+    """Add a user. The command asks for the password twice; without a terminal, it reads a line of standard input.
 
     Examples:
       reconciler user add ann --role act
@@ -47,7 +47,7 @@ def add(name: Name, role: RoleOption) -> None:
         raise _is_there(name)
     added = User(name=name, password_hash=_ask_for_password(), role=role)
     with _editing() as users:
-        # Somebody else may have added it meanwhile.
+        # Somebody else may have added the user meanwhile.
         if name in users:
             raise _is_there(name)
         users[name] = added
@@ -71,7 +71,7 @@ def list_users(as_json: AsJson = False) -> None:
 
 
 def password(name: Name) -> None:
-    """Give a user another password, which ends their sign-ins. It is asked for as `user add` does.
+    """Give a user a new password, which ends their sign-ins. The command asks for it as `user add` does.
 
     Examples:
       reconciler user password ann
@@ -84,7 +84,7 @@ def password(name: Name) -> None:
 
 
 def change_role(name: Name, role: RoleOption) -> None:
-    """Give a user another role, from their next page on.
+    """Give a user another role, which applies from their next page on.
 
     Examples:
       reconciler user role li --role act
@@ -95,7 +95,7 @@ def change_role(name: Name, role: RoleOption) -> None:
 
 
 def remove(name: Name) -> None:
-    """Remove a user, which ends their sign-ins. What they did stays recorded.
+    """Remove a user, which ends their sign-ins. Their acts stay recorded.
 
     Examples:
       reconciler user remove li
@@ -152,7 +152,7 @@ def _is_there(name: str) -> CommandError:
 
 
 def _ask_for_password() -> str:
-    """A hash of the password that somebody types. Raises CommandError where it is too short, or was mistyped."""
+    """Ask for a password and return its hash. Raises CommandError if it is too short or was mistyped."""
     with web_packages():
         from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
@@ -169,7 +169,7 @@ def _from_terminal() -> str:
 
 
 def user() -> None:
-    """Say who may sign in at the console: add, list, password, role, remove.
+    """Manage the users who may sign in at the console: add, list, password, role, remove.
 
     Examples:
       reconciler user add ann --role act

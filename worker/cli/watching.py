@@ -1,5 +1,5 @@
-"""`reconciler status`, `health` and `todo`: whether orders are reconciled, by which workers, what stands in the
-way; and all that needs a person."""
+"""`reconciler status`, `health` and `todo`: show whether orders are reconciled, by which workers, and what prevents it;
+and list everything that needs a person."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,17 +71,19 @@ CheckOption = Annotated[
 
 
 def status(check: CheckOption = False, as_json: AsJson = False) -> None:
-    """Show whether orders are being reconciled: workers, budget, and for each account what is due, asked and settled.
+    """Show whether orders are being reconciled: workers, budget, and each account's due orders, queries and results.
 
-    Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
+    Times are by the database's clock. On the host that sent the last query, the worker uses that host's own clock.
 
-    Exit status of --check: 2 where no worker has ticked for RECONCILER_CHECK_TICK_SECONDS, or none ever has, or the
-    broker answers none of them, or messages wait and none was taken in for 60 seconds, or the database's disk is full;
-    1 for a back-off, a pause, an outage of the platform, another database than before (for an hour), a backlog
-    (RECONCILER_CHECK_BACKLOG_WINDOWS), more orders that wait for a query of their own than a day can poll, orders that
-    need a person (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for
-    RECONCILER_CHECK_NOTIFY_SECONDS, or a beat that sends no ticks; 0 where all is well; 3 where the database or the
-    settings keep anybody from telling.
+    --check exits with 2 if no worker has ticked for RECONCILER_CHECK_TICK_SECONDS, or none ever has, if the broker
+    answers no worker, if messages wait and none was taken in for 60 seconds, or if the database's disk is full.
+
+    It exits with 1 for a back-off, a pause, an outage of the platform, another database than before (for an hour), a
+    backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), more orders that wait for a query of their own than a day can poll,
+    orders that need a person (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for
+    RECONCILER_CHECK_NOTIFY_SECONDS, or a beat that sends no ticks.
+
+    It exits with 0 if all is well, and with 3 if the database or the settings cannot be read.
 
     Examples:
       reconciler status
@@ -147,10 +149,10 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
 def health(as_json: AsJson = False) -> None:
     """Check that a worker on this host ticks; for the health check of a worker's container.
 
-    Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
-    RECONCILER_TICK_SECONDS is over 5), that what its workers do hangs, or that messages wait at the broker and no host
-    has taken one in for 60 seconds. While the database is away, or the settings cannot be read, it is 0: to restart
-    workers would not help.
+    The exit status is 1 only if the database answers and shows one of these: no tick of this host for 60 seconds
+    (longer if RECONCILER_TICK_SECONDS is over 5), a worker of this host that hangs, or messages that wait at the broker
+    while no host has taken one in for 60 seconds. It is 0 if the database is unavailable or the settings cannot be
+    read, because restarting workers would not help.
 
     Examples:
       reconciler health
@@ -159,7 +161,7 @@ def health(as_json: AsJson = False) -> None:
     try:
         settings = read_settings()
     except SettingsError as error:
-        # A file that is being edited must not end a worker that runs.
+        # A settings file that is being edited must not end a running worker.
         _say_health(host, None, one_line(str(error)), as_json)
         return
     seconds = tick_allowance(_HEALTH_SECONDS, settings.tick_seconds)
@@ -190,10 +192,10 @@ def _say_health(host: str, ticks: bool | None, words: str, as_json: bool) -> Non
 
 
 def todo(limit: Limit = None, *, form: Form) -> None:
-    """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
-    callbacks of unknown orders. Each reason comes with what to do about it.
+    """Show everything that needs a person: accounts that wait, orders with an attention, unresolved orders, refused
+    input and callbacks of unknown orders. Each reason comes with its remedy.
 
-    Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
+    The exit status is 0 even if something needs a person; `reconciler status --check` is for monitoring.
 
     Examples:
       reconciler todo
