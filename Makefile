@@ -131,11 +131,12 @@ test-pythons: ## Run the unit tests on other Pythons, each in an environment of 
 	    fi; \
 	done
 
-lint: setup ## Check style, types and import rules
+lint: setup ## Check style, types, import rules and plain words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.lint.plain_words worker
 
 format: setup ## Fix style where a tool can
 	$(BIN)/ruff check --fix .
