@@ -176,7 +176,7 @@ def broker() -> Iterator[str]:
         yield valkey.url.replace("://", f"://:{BROKER_PASSWORD}@")
 
 
-LISTS = (("todo",), ("queries",), ("rejected",), ("unmatched",), ("acts",), ("plan",), ("report",))
+LISTS = (("todo",), ("queries",), ("rejected",), ("unmatched",), ("acts",), ("report",))
 WHY = ("--reason", "ticket 77", "--by", "ann")
 COMMANDS = (
     *(("status", *form) for form in ((), ("--json",), ("--check",), ("--check", "--json"))),

@@ -22,7 +22,7 @@ from tests.support.processes import (
     running_worker,
     send_tasks,
 )
-from tests.support.raw_query import TOKEN, read_control, write_control
+from tests.support.raw_query import read_control, write_control
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import column_of, rows_of
 from tests.support.waiting import eventually
@@ -91,9 +91,9 @@ class Testbed:
 
 
 @contextmanager
-def testbed(database_url: str, broker: str, folder: Path, *options: str) -> Iterator[Testbed]:
+def testbed(database_url: str, broker: str, folder: Path, *options: str, **settings: object) -> Iterator[Testbed]:
     with ExitStack() as stack:
-        limit = environment(query_window_seconds=WINDOW)
+        limit = environment(query_window_seconds=WINDOW, **settings)
         platform = stack.enter_context(running_platform(limit, folder, "--latency", "uniform:0,0.1", *options))
         yield Testbed(stack=stack, folder=folder, database_url=database_url, broker=broker, platform=platform)
 
@@ -142,10 +142,8 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
     migrated_database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
     accounts = accounts_file(tmp_path, alike_accounts(ACCOUNTS))
-    given = [f"--account=sid-{name}:{TOKEN}:app-{name}" for name in ACCOUNTS]
-    with testbed(
-        migrated_database_url, broker_url, tmp_path, "--delay", "fixed:0", "--failed-share", "0", *given
-    ) as bed:
+    options = ("--delay", "fixed:0", "--failed-share", "0")
+    with testbed(migrated_database_url, broker_url, tmp_path, *options, accounts_file=accounts) as bed:
         workers = [bed.worker(name, accounts_file=accounts, batch_size=1) for name in ("one", "two")]
         open_slots(migrated_database_url)
         orders: list[dict[str, object]] = [

@@ -165,7 +165,7 @@ def _use_commands(cli: CommandLine, folder: Path) -> None:
     cli.run("hold", *by)
     cli.run("check", "c1", *by)
     cli.run("cancel", "c1", *by)
-    for command in ("status", "todo", "plan", "queries", "rejected", "unmatched", "acts", "report", "notifications"):
+    for command in ("status", "todo", "queries", "rejected", "unmatched", "acts", "report", "notifications"):
         cli.run(command)
 
 
