@@ -37,7 +37,7 @@ def dial(
 
     All of this ends by the deadline, including the search for the addresses. Each address gets its share of the time
     that is left, and at most 1.5 seconds unless it is the last one, so that a dead address leaves time for the others.
-    The connection's timeout is the time that was left when it was made.
+    The connection's timeout is the time that was left when it was made; if none was left, that of its attempt.
     Raises OSError, which includes TimeoutError; UnicodeError for an invalid name; RuntimeError if no thread can be
     started.
     """
@@ -53,7 +53,9 @@ def dial(
                 share = deadline.rest() / left
                 line.settimeout(share if left == 1 else min(share, _MOST_SECONDS_UNLESS_LAST))
                 line.connect(address)
-                line.settimeout(deadline.rest())
+                # If no time is left, the caller finds out before it sends anything: this is a connection all the same.
+                with suppress(TimeoutError):
+                    line.settimeout(deadline.rest())
                 finished = finish(line)
                 unless_finished.pop_all()
                 return finished
