@@ -33,7 +33,7 @@ Network = IPv4Network | IPv6Network
 # A token has only characters that URLs, proxies and logs leave unchanged.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{24,256}")
 _MOST_TOKENS = 2
-# An address with a port, as some proxies write it; IPv6 is then in brackets.
+# An address with a port, as some proxies write it. An IPv6 address with a port is in brackets.
 _WITH_PORT = re.compile(r"\[(?P<six>[^\[\]]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}", re.ASCII)
 _BITS_BEFORE_IPV4 = 96
 _NO_TOKEN = "no account has this token, whatever the path says"
@@ -119,7 +119,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted_proxies: int
     """Return the address that a request comes from; None if it cannot be read.
 
     `peer` is the other end of the connection. `forwarded` has all X-Forwarded-For headers, joined by commas. Each
-    trusted proxy adds one entry at the right end. The client may have written any entries left of these.
+    trusted proxy adds one entry at the right end. The client may have invented all entries to the left of these.
     """
     if trusted_proxies == 0:
         return _read_address(peer or "")
@@ -149,7 +149,7 @@ def _address(text: str) -> Address | None:
 
 
 def _unmapped_network(network: Network) -> Network:
-    """Return a network, as IPv4 if it is IPv4 written as IPv6, such as `::ffff:203.0.113.0/120`."""
+    """Return the network. An IPv4 network that is written as IPv6, such as `::ffff:203.0.113.0/120`, becomes IPv4."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _BITS_BEFORE_IPV4:
         return network

@@ -61,7 +61,7 @@ class Skin:
         return f"{value:,}" if isinstance(value, int) else value
 
     def advice(self, message: str, **values: object) -> str:
-        """The message in the reader's language. Places are filled with values, or with the remedies of their names."""
+        """The message in the reader's language. Its places are filled, by name, with the values and the remedies."""
         return self._filled(message, {name: self.translate(said) for name, said in self.remedies.items()} | values)
 
     def duration(self, seconds: float) -> str:

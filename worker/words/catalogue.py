@@ -58,7 +58,7 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
 FINDINGS = _entries(_HELD["finding"])
 """The name and the consequence of each finding, by its stable name."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
-"""The ends of a query (`platform_queries.outcome`)."""
+"""The labels of the ways in which a query can end, by the value of `platform_queries.outcome`."""
 COLUMNS: Mapping[str, str] = _HELD["column"]
 """The labels of columns and filters, by their names; `NAME_list` is the label of a list.
 
@@ -71,7 +71,7 @@ COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
 """Typer's messages about a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
-"""The ways to do what a message asks for, by the remedy's name: with a command, or in the console."""
+"""How people do what a message asks for, by the remedy's name: `COMMANDS` with a command, `PAGES` in the console."""
 
 COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
 

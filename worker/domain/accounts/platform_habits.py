@@ -27,14 +27,14 @@ from worker.domain.records.orders import IdKind, Lane, OrderState
 from worker.domain.records.queries import Query
 
 FEWEST_IDS_AS_EVIDENCE = 5
-"""If a batch has at least this many ids, an answer with only one item is evidence of a one-item platform."""
+"""If a batch has at least this many ids, an answer with one item is evidence that the platform answers only one."""
 STREAK_BEFORE_PROBE = 3
 EMPTY_BATCHES_BEFORE_ENDING = 3
 """If the answers to this many batches by customParm in a row have no item, the worker no longer relies on echoes."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
-    """Whether an answer is evidence of a one-item platform: it has one item, and the batch has five or more ids."""
+    """Whether an answer is evidence that the platform answers only one order: it has one item for at least five ids."""
     return len(query.orders) >= FEWEST_IDS_AS_EVIDENCE and answer.item_count == 1
 
 
@@ -52,7 +52,7 @@ def learn_one_item(
     """Learn from an answer whether the platform answers only one order per query.
 
     Return the account's state, and the id of a query or None. If there is an id, the caller must reset the absences
-    that one-item answers caused since that query.
+    that answers with one item caused since that query.
     """
     if answer.item_count >= 2:
         return _no_suspicion(replace(state, one_item_mode=False, batch_retry_at=None)), None
@@ -74,7 +74,7 @@ def with_probe(
 ) -> Iterator[Change]:
     """Yield the changes. If a probe is needed, one order that the answer left out is changed, to be polled alone soon.
 
-    `state` is the account's state after the answer. Every third batch in a row with a one-item answer picks an order,
+    `state` is the account's state after the answer. An order is picked after every third answer in a row with one item,
     because a callback may have settled the order that was picked before.
     """
     streak = state.one_item_streak

@@ -214,7 +214,7 @@ BATCH_RETRY_WINDOWS = 60
 ECHO_RETRY_WINDOWS = 60
 """How many windows after the end of echoes a batch by customParm is tried again.
 
-It is tried only if echoes have ended `ENDINGS_BEFORE_RETRIES` times.
+It is tried only if echoes have ended at least `ENDINGS_BEFORE_RETRIES` times.
 """
 ENDINGS_BEFORE_RETRIES = 2
 """Once echoes of customParm have ended this often, an echo in a query of one order does not restore batches by
@@ -223,7 +223,7 @@ customParm. Only an echo in the answer to a batch does."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """One row of `account_pauses`: a time during which an account's orders are not polled, who set it, and why."""
+    """One row of `account_pauses`: when an account's orders are not polled, who paused the account, and why."""
 
     paused_at: datetime
     """When the pause begins."""

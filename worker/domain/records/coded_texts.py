@@ -117,7 +117,7 @@ class TextCode(Enum):
         return self.name.lower()
 
 
-# Texts that may precede or follow any sentence. Each has one value; the key is the name of this value.
+# Texts that may precede or follow any sentence. A text is added if the sentence has the value that its key names.
 _BEFORE = {
     "order": N_("order %(order)s: "),
     "raised": N_("%(raised)s: "),
@@ -133,7 +133,8 @@ _BEHIND = {
     "others": N_(", beside the first %(others)s"),
     "said": N_(": %(said)s"),
 }
-# Texts for the place `done`. Each has the number of rows of one table; the key is the name of this value.
+# Texts for the place `done`, each with the number of rows of one table. A text is added if the sentence has the value
+# that its key names.
 _DONE = {
     "orders": N_("orders: %(orders)s"),
     # Only releases that had an archive deleted rows of this table.

@@ -73,7 +73,7 @@ class Lane(StrEnum):
 
     BATCH = "batch"
     ALONE = "alone"
-    """The order is polled in a query of its own, because answers to batches left it out."""
+    """The order is polled in a query of its own, for example because three answers in a row left it out."""
     SUSPECT = "suspect"
     """The order was in a failed query. Until a query that polls it is answered, it is polled only with its group."""
     LONE_SUSPECT = "lone_suspect"

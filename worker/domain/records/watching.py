@@ -63,7 +63,8 @@ class WorkerRow:
     queue_empty_at: datetime | None = None
     """When the process last found the queue of orders empty; None if it never did."""
     taken_in_at: datetime | None = None
-    """When a task in the process last committed its work; None if no task has. Scheduling a retry does not count."""
+    """When a task in the process last committed its work; None if no task has. A task that failed, to be tried again,
+    does not count."""
     other_deployment_at: datetime | None = None
     """When the process last found that another deployment uses the same queues.
 
@@ -96,7 +97,7 @@ class CutOff:
     why: str = ""
     """Why the host's last query failed."""
     probe_at: datetime
-    """When the host may try again, although it is cut off."""
+    """When the host may try again after a refusal, or although it is cut off."""
     tries: int = 0
     """Before the host is cut off, the number of refusals. Afterwards, the number of failed tries since the cut-off."""
     answers_before: int = 0

@@ -104,7 +104,7 @@ def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | Non
     if items:
         _check_count(items)
         return Found(shape=Shape.KEYED_BY_ID, items=[Item(fields=held, key=key) for key, held in items.items()])
-    # `parse` limits the depth of an answer, and so of this recursion.
+    # `parse` limits the depth of an answer, which also limits this recursion.
     return _in_object(next(iter(objects.values())), polled) if len(objects) == 1 else None
 
 

@@ -114,7 +114,7 @@ def typed_number(text: str) -> str:
 
 
 def masked_mobile_may_be(masked: str, mobile: str) -> bool:
-    """Whether a masked number (`188****0804`) can be the order's: the digits before and after the stars agree."""
+    """Whether a masked number (`188****0804`) can be `mobile`: the digits before and after the stars agree with it."""
     shown = _bare(masked)
     if "*" not in shown:
         return shown == mobile
@@ -130,8 +130,8 @@ def masked_mobile_may_be(masked: str, mobile: str) -> bool:
 def shows_mobile(masked: str | None, mobile: str | None) -> bool:
     """Whether a masked number is evidence for an order: it shows four digits, and none contradicts `mobile`.
 
-    Fewer digits would fit too many orders: stars alone fit every order. If the order has no number, any four digits are
-    enough, because they show that the platform knows a number.
+    Fewer digits would fit too many orders: stars without digits fit every order. If `mobile` is None, any four digits
+    are enough, because they show that the platform knows a number.
     """
     shows_enough = digits_shown(masked or "") >= FEWEST_DIGITS_SHOWN
     return shows_enough and (mobile is None or masked_mobile_may_be(masked or "", mobile))
