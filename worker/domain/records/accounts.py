@@ -46,7 +46,7 @@ class Rules:
 
     @property
     def reservation_seconds(self) -> float:
-        """How long a slot stays closed after a grant: until a window and the margin after the query's deadline.
+        """How long a slot stays closed after a grant: until the query's deadline, then for one window and the margin.
 
         After its deadline, the query can no longer reach the platform.
         """
