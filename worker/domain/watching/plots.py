@@ -64,8 +64,8 @@ def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]
 def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]:
     """The number of orders that were pending at the end of each bucket.
 
-    It follows from the number that are pending now, and the numbers that came and left in each bucket. It is never
-    below 0, even if an order was deleted, or left in a way that is not counted.
+    It is computed from `pending` (the orders that are pending now) and the numbers of orders that came and left in each
+    bucket. It is never below 0, even if an order was deleted or left in a way that is not counted.
     """
     gained = [into - out for into, out in zip(came, left, strict=True)]
     after = list(accumulate(reversed(gained[1:]), initial=0))
