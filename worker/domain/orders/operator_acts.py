@@ -109,8 +109,8 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
 
     `force`: reopen it even if a query or a callback has settled it. `is_polled_next`: poll it before others, like an
     order with a requested check; if false, its poll priority decides. The order keeps the time of its last poll.
-    Otherwise, it would count as never polled and have the highest priority, so many reopened orders would keep new
-    orders out of every batch.
+    Otherwise, it would count as never polled and have the highest priority. A large number of reopened orders would
+    then keep new orders out of every batch.
     """
     if why := refusal(ActKind.REOPEN, order):
         return why
