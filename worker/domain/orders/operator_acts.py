@@ -64,7 +64,8 @@ def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bo
 
 
 def most_needed(state: OrderState, attention: Attention | None) -> ActKind | None:
-    """The act that an order with this state and attention needs most; None if it needs none, or if a person chooses."""
+    """The act that an order with this state and attention needs most; None if it needs no act, or if a person must
+    choose one."""
     if state is OrderState.PENDING:
         return ActKind.CHECK if attention is None else ActKind.RESOLVE
     return ActKind.RESOLVE if state is OrderState.UNRESOLVED else None
@@ -85,7 +86,7 @@ def refusal(kind: ActKind, order: Order) -> CodedText | None:
 
 
 def is_settled_by_platform(order: Order) -> bool:
-    """Whether a query or a callback has made the order final. Such an order is reopened only by force."""
+    """Whether a query or a callback has made the order final. Such an order is reopened only with `force`."""
     return order.state.is_final and order.settled_by is not Source.OPERATOR
 
 
@@ -191,7 +192,7 @@ def cancel(order: Order, act: Act) -> Decided:
 
 
 def dismiss(order: Order, act: Act) -> Decided:
-    """Clear an order's attention, until something new raises one."""
+    """Clear an order's attention. Something new may raise it again."""
     if why := refusal(ActKind.DISMISS, order):
         return why
     # Time alone raises `TOO_OLD`, without anything new. So remember the dismissal, or `TOO_OLD` would come back by

@@ -31,7 +31,7 @@ _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAIL
 
 _UNRESOLVED_INTERVAL_WINDOWS = 10
 
-# A result removes these reasons: each says only that a result was missing.
+# Once an order has a result, these reasons for attention are removed: each says only that a result was missing.
 _EXPLAINED_BY_A_RESULT = frozenset(
     {Attention.UNKNOWN_STATUS, Attention.UNKNOWN_TO_PLATFORM, Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}
 )
@@ -145,7 +145,7 @@ def _contradicts(order: Order, verdict: Verdict) -> bool:
     # An item about a failed order may lack the amount: then nothing was charged.
     if verdict.amount is None or verdict.amount == (order.ori_amount or 0):
         return False
-    # A repeated price and a missing amount both mean that nothing was charged.
+    # A price that the platform repeats and a missing amount both mean that nothing was charged.
     return verdict.charged_amount != order.charged_amount
 
 
@@ -243,7 +243,7 @@ def count_denial(
     order = change.after
     if order.denials and not (others_believed or answers_before > order.denial_mark):
         return change
-    # A first denial in the future means that a clock was set back since.
+    # If the first denial seems to be in the future, a clock was set back since.
     first = min(order.first_denied_at or query.sent_at, query.sent_at)
     denials = order.denials + 1
     change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))

@@ -114,7 +114,7 @@ def refused_texts(rejections: Iterable[Rejection], *, are_orders: bool = False) 
     """The texts of refused input that are stored. For refused orders, each also holds the order key that the payload
     names.
 
-    The first 1,000,000 characters of a payload are kept. If it has more, a line among the errors says so.
+    The first 1,000,000 characters of a payload are kept. If a payload is longer, a line among the errors says so.
     """
     return [_texts_of(one)._replace(key=_key_named_in(one.payload) if are_orders else None) for one in rejections]
 
@@ -270,7 +270,7 @@ def gone() -> Retried:
 
 
 def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sentence:
-    """The input that a refused row holds, or why it cannot be retried."""
+    """The input that a refused row holds, or the reason why the row cannot be retried."""
     if errors.startswith("message:"):
         # The row holds the raw message, not a list of items.
         return _("is a message that was refused unread: have it sent again")

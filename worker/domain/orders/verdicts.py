@@ -110,7 +110,7 @@ def _plain_forms(remark: str) -> list[str]:
 
 
 class Effect(Enum):
-    """The effect of an item on its order, as far as it does not depend on the order's state."""
+    """The effect of an item on its order, as far as the effect does not depend on the order's state."""
 
     NONE = "settles nothing"
     PENDING = "still recharging"
