@@ -38,10 +38,10 @@ from worker.domain.wire.strict_json import JsonFault
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A reply to a query, and how it is read. Its texts are the platform's own: mask them before you show them."""
+    """A reply to a query, and how it is read. The texts are the platform's own: mask them before you show them."""
 
     query: Asked
-    """The query. If its app id is unknown (empty), the first app id that an item names counts."""
+    """The query. If its app id is unknown (empty), the first app id that an item names is used."""
     body: bytes
     content_type: str | None = None
     http_status: int | None = None

@@ -6,7 +6,7 @@ blocks the slot. On other hosts, and after a reboot, the database's clock decide
 
 The row also holds the window that it was written with. Workers with different windows share a database safely, because
 the longest window applies to all. A worker with a longer window raises the row's window. A worker with a shorter window
-sends no query on the row.
+sends no query in the slot.
 
 A row may be older than the last query if the database was restored from a dump, or failed over and lost commits. Such a
 row does not show when the next query may be sent, so the slot is closed for one reservation.
@@ -21,7 +21,8 @@ from enum import Enum
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
 from worker.domain.records.watching import Finding, FindingKind
 
-# A row keeps whole microseconds, rounded up. So it may seem to have been written a little later than it was.
+# The times in a row are rounded up to whole microseconds. So a row may seem to have been written a little later than it
+# was.
 _ROUNDING_SECONDS = 0.00001
 REPORTED_WITHIN = timedelta(hours=1)
 """For how long it is reported that the database is another one than before."""
@@ -100,7 +101,7 @@ def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) 
     window.
 
     A slot whose window is not longer than `window_seconds` stays as it is. The token stays, so the sender of the last
-    query may still tighten the slot, but not below the window of that query.
+    query may still tighten the slot, but only to the window of that query.
     """
     if not is_longer(slot.window_seconds, window_seconds):
         return slot
