@@ -25,7 +25,8 @@ from worker.domain.records.orders import Order, OrderState
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
 BUCKETS = 24
-"""The number of buckets by the age at the last poll. Bucket 0 holds the orders that no answered query polled yet."""
+"""The number of buckets into which orders are divided by their age at the last poll. Bucket 0 holds the orders that no
+answered query polled yet."""
 PRIOR_EXPONENT = 0.3
 """Before anything is learned, an order of age a is assumed to settle at a rate of 0.3 / a."""
 PRIOR_LOST_SHARE = 0.05

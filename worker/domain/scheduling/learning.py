@@ -52,7 +52,7 @@ weight."""
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
     """Whether a schedule that was computed at `computed_at` must be computed again."""
-    # A time in the future means that a clock was set back since.
+    # If `computed_at` is in the future, a clock was set back since.
     return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
 
@@ -91,7 +91,7 @@ class Learned:
     hits: list[float] = field(default_factory=list)
     """Orders that settled in each bin, as far as polls show; decayed."""
     as_of: float = 0.0
-    """When the two lists above were last decayed; seconds since the epoch."""
+    """When `open_polls` and `hits` were last decayed; seconds since the epoch."""
 
     def __post_init__(self) -> None:
         bins = len(self.ages.edges) - 1

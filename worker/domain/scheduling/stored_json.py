@@ -40,7 +40,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
 
 
 def read_observations(text: str, rules: Rules) -> Observations:
-    """The observations; none if they were made for other ages."""
+    """The observations that a text holds; no observations if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return Observations()
@@ -70,7 +70,7 @@ def learned_text(learned: Learned, rules: Rules) -> str:
 
 
 def read_learned(text: str, rules: Rules) -> Learned | None:
-    """What was learned; None if it was made for other ages."""
+    """What was learned, read from its text; None if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
@@ -100,7 +100,7 @@ def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
 
 
 def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
-    """The schedule; None if it was made for other ages."""
+    """The schedule that a text holds; None if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
