@@ -45,7 +45,7 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
 """The upper bounds of each histogram's buckets. The last bucket has no bound."""
 _IN_FLIGHT, _LOST = "in_flight", "lost"
 OUTCOMES = tuple(outcome for outcome in queries.OUTCOMES if outcome != _IN_FLIGHT)
-"""The outcomes that a query may have. A query that is under way is not counted yet."""
+"""The outcomes that are counted. `in_flight` is left out, because a query that is under way is not counted yet."""
 FINAL_STATES = tuple(state for state in OrderState if state.is_final)
 SETTLING_SOURCES = (Source.QUERY, Source.CALLBACK, Source.OPERATOR)
 REJECTING_SOURCES = (
@@ -89,7 +89,7 @@ class _Sums:
 
 
 def labels_of(**labels: str) -> Labels:
-    """The labels in the form of a key."""
+    """The labels in sorted form, as a part of a total's key."""
     return tuple(sorted(labels.items()))
 
 
@@ -153,5 +153,6 @@ def _is_past(at: datetime, now: datetime, age: timedelta = COUNTED_AFTER) -> boo
 
 
 def _seconds(since: datetime, until: datetime) -> float:
-    # The difference is negative if a clock was set back in between, or if the submitter's clock is ahead of ours.
+    # The difference is negative if a clock was set back between the two times, or if the submitter's clock is ahead of
+    # ours.
     return max(0.0, (until - since).total_seconds())

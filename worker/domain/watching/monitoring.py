@@ -71,9 +71,9 @@ class SharedBudget:
     """The budget of an account SID, which its accounts share."""
 
     drain_seconds: float
-    """How long it takes to poll all due orders of these accounts once."""
+    """How long it takes to poll once all due orders of the accounts that share the budget."""
     last_query_at: datetime | None
-    """When the last query was sent; None if there was none."""
+    """When the last query of the account SID was sent; None if there was none."""
     is_too_frequent: bool
     """Whether the platform refused the last query because queries come too often. If so, all accounts of the SID back
     off."""

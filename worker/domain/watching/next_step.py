@@ -28,8 +28,8 @@ class Wait(StrEnum):
     """Workers run, but none of them has the order's account."""
     PAUSED = "paused"
     PAUSE_PLANNED = "pause_planned"
-    """A pause of the account is planned. If a planned pause delays the order's poll, it is the one shown, or else the
-    next."""
+    """A pause of the account is planned. The planned pause that delays the order's poll is shown; if none does, the
+    next one."""
     BACK_OFF = "back_off"
     BUDGET = "budget"
     """The window after the account SID's last query is not over."""

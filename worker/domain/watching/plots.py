@@ -12,7 +12,7 @@ from itertools import accumulate
 from worker.domain.records.orders import Source
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
-"""The upper ends of the bars of delays, in seconds. The last bar has none."""
+"""The upper ends of the bars of delays, in seconds. The last bar has no upper end."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LASTS = timedelta(hours=24)
@@ -22,7 +22,8 @@ BUCKET = timedelta(minutes=30)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plots:
-    """All plotted figures, at `now` by the database's clock. A sequence of figures has one for each bucket."""
+    """All plotted figures, at `now` by the database's clock. Each sequence, except those in `delays`, has one figure
+    for each bucket."""
 
     now: datetime
     starts: Sequence[datetime]
