@@ -66,8 +66,8 @@ MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
 )
 """The kinds of query failure that make suspects of the polled orders, and the reason that is recorded for each kind.
 
-REFUSED makes an order a suspect at once, UNREADABLE at the order's second failure of this kind, UNAVAILABLE at the
-tenth.
+REFUSED makes an order a suspect at once, UNREADABLE at the second failure of this kind in a row, UNAVAILABLE at the
+tenth in a row.
 """
 
 
