@@ -85,7 +85,7 @@ def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str
 
 
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
-    """Write times, window and token of a locked slot."""
+    """Write the times, the window and the token of a locked slot."""
     connection.execute(_SAVE_SLOT, {"row_id": row_id, **_to_values(slot), "updated_at": now})
 
 
@@ -201,7 +201,8 @@ _NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class LearnedText(NamedTuple):
-    """The row of an account's schedule: what was learned, as text, and when the schedule was last computed."""
+    """Two columns from the row of an account's schedule: what was learned, as text, and when the schedule was last
+    computed."""
 
     learned: str
     computed_at: datetime
@@ -232,7 +233,7 @@ def drop_observations(connection: Connection, ids: Collection[int]) -> None:
 
 
 def first_with_observations(connection: Connection, accounts: Sequence[str]) -> str | None:
-    """Return one of these accounts that has observations; None if none has."""
+    """Return one of these accounts that has observations; None if no account has any."""
     first = connection.scalar(held_of(connection, OBSERVATIONS.c.account, accounts).limit(1)) if accounts else None
     return None if first is None else str(first)
 
@@ -381,7 +382,7 @@ def delete_worker(connection: Connection, name: str) -> None:
 
 def delete_unwritten(connection: Connection, before: datetime) -> None:
     """Delete the rows of processes that were last written before a time."""
-    # The names are read first: on MariaDB a DELETE that searches would lock every row of the table.
+    # The names are read first, because a DELETE by time would lock every row of the table on MariaDB.
     old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
     for name in old:
         connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))

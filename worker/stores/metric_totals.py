@@ -1,4 +1,4 @@
-"""The totals of the metrics, and the rows that are counted into them."""
+"""Read and write the totals of the metrics, and read the rows that are counted into these totals."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -43,14 +43,15 @@ def begin(connection: Connection, stream: Stream, most: int) -> None:
 
 
 def lock_cursor(connection: Connection, stream: Stream) -> Cursor | None:
-    """Lock and read the cursor of a stream that has begun. Return None if another process has locked it and counts."""
+    """Lock and read the cursor of a stream that has begun. Return None if another process has locked the cursor,
+    because it is counting."""
     chosen = select(CURSORS.c.counted_id, CURSORS.c.counted_at).where(CURSORS.c.stream == stream.value)
     row = connection.execute(chosen.with_for_update(skip_locked=True)).one_or_none()
     return None if row is None else Cursor(counted_id=row.counted_id, counted_at=row.counted_at)
 
 
 def save_cursor(connection: Connection, stream: Stream, cursor: Cursor) -> None:
-    """Write a locked cursor."""
+    """Write how far a stream was counted. The stream's cursor must be locked."""
     values = {"counted_id": cursor.counted_id, "counted_at": cursor.counted_at}
     connection.execute(update(CURSORS).where(CURSORS.c.stream == stream.value).values(values))
 

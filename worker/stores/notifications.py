@@ -1,5 +1,5 @@
-"""Store notifications and their endpoints: write notifications with the change of their order, claim them, and record
-the results of their deliveries."""
+"""Store notifications and endpoints: add notifications in the transaction that changes their orders, claim them for
+delivery, and record the results of deliveries."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
@@ -127,7 +127,7 @@ def next_unreceived(connection: Connection, account: str, most: int) -> Sequence
 
 
 def changed_at(connection: Connection, ids: Collection[int]) -> dict[int, datetime]:
-    """Return when the order of each of these notifications changed, by the notification's id."""
+    """Map the id of each of these notifications to the time of the change that it reports."""
     chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
     return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
@@ -216,13 +216,13 @@ def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datet
 
 
 def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Record how tries failed, and end their leases. The rows must be locked."""
+    """Record how deliveries failed, and end the leases of their notifications. The rows must be locked."""
     if ended:
         _FAILED.execute(connection, [_how_it_ended(one, now) for one in ended])
 
 
 def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, Notification]:
-    """Lock these rows in the order of their ids, and return those that exist, by id."""
+    """Lock these notifications in the order of their ids. Return those that exist, by id."""
     return {row.id: row for row in _lock(connection, one_of(connection, NOTIFICATIONS.c.id, ids))} if ids else {}
 
 

@@ -94,7 +94,7 @@ def delete_sign_in(connection: Connection, token_digest: str) -> None:
 
 def delete_ended(connection: Connection, *, created_before: datetime, seen_before: datetime) -> None:
     """Delete sign-ins that began before `created_before`, or whose user was last seen before `seen_before`."""
-    # The keys are read first: on MariaDB a DELETE that searches would lock every row of the table.
+    # The keys are read first, because a DELETE by time would lock every row of the table on MariaDB.
     is_old = (SESSIONS.c.created_at < created_before) | (SESSIONS.c.seen_at < seen_before)
     for digest in list(connection.scalars(select(SESSIONS.c.token_digest).where(is_old))):
         delete_sign_in(connection, digest)

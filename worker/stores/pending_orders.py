@@ -70,7 +70,7 @@ def claim(connection: Connection, account: str, choice: Choice, now: datetime, l
 
 
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
-    """Mark locked orders with a query's token. They are due again at `until`, when the lease runs out."""
+    """Mark locked orders with a query's token. The orders are due again at `until`, when this lease runs out."""
     given = {"ids": [order.id for order in orders], "due_at": until, "lease_token": token}
     connection.execute(_lease(connection.dialect.name), given)
 
@@ -95,7 +95,7 @@ def read_dueness(
 
 
 def read_pending_count(connection: Connection, account: str, most: int) -> int:
-    """Return how many of the account's orders are pending; `most` if there are more."""
+    """Return how many of the account's orders are pending; `most` if more than this are pending."""
     pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE).limit(most)
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
@@ -252,7 +252,7 @@ def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
         statement=str(compiled),
         positions=getattr(compiled, "positiontup", None),
         bound_time=kept_time.bind_processor(dialect) or _unchanged,
-        # PostgreSQL's driver returns times in the zone of the session, which is UTC.
+        # PostgreSQL's driver needs no conversion: it returns times in the zone of the session, which is UTC.
         time=_unchanged if dialect.name == "postgresql" else kept_time.result_processor(dialect, None) or _unchanged,
     )
 

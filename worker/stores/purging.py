@@ -32,7 +32,7 @@ _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OldQuery:
-    """A query that may be deleted if no order has one of `ids`, the ids that it polled."""
+    """A query that may be deleted if no order has one of the ids that the query polled (`ids`)."""
 
     id: int
     ids: frozenset[NamedId]
@@ -127,7 +127,8 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
     """Whether an order may be deleted: it is final or cancelled, and was submitted, settled and last changed before a
-    time. It has no attention, requested check or current lease, and all its notifications were delivered."""
+    time. It must have no attention, no requested check and no lease that still runs, and all its notifications must be
+    delivered."""
     # A count is used and not an EXISTS: PostgreSQL computes the count for one order at a time. For an EXISTS, it may
     # read all notifications.
     is_undelivered = (NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED)

@@ -48,7 +48,8 @@ _MOST_SUSPECTS = 5000
 # There is one statement for each set of columns, and decisions change only a few different sets.
 @lru_cache(maxsize=64)
 def _saving(columns: tuple[str, ...]) -> RowUpdate:
-    """Return the statement that writes these columns of rows that have not changed since they were read."""
+    """Return the statement that writes these columns of orders. It leaves out rows that have changed since they were
+    read."""
 
     def build(value: Value) -> Update:
         as_read = (
@@ -279,7 +280,8 @@ def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list
 
 
 def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
-    """Return the columns in which any of these orders has changed. To write all columns would take twice as long."""
+    """Return the columns to write: those in which any of these orders has changed. Writing all columns would take twice
+    as long."""
     before = zip(*(_saved_of(change.before) for change in changes), strict=True)
     after = zip(*(_saved_of(change.after) for change in changes), strict=True)
     changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]

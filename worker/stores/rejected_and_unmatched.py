@@ -23,8 +23,8 @@ _MOST_FOR_ONE_ORDER = 100
 
 
 class KeptCallback(NamedTuple):
-    """A row of a kept callback: its id, the account, the callback's body as JSON, what the callback may do, and how
-    often the same callback came again."""
+    """A kept callback: the id of its row, its account, its body as JSON, what it may do, and how often the same
+    callback came again."""
 
     id: int
     account: str
@@ -49,7 +49,8 @@ def _texts_of(refused: RefusedText) -> dict[str, str | None]:
 
 
 def close_refused(connection: Connection, ids: Collection[int]) -> int:
-    """Close these rows as dealt with, and return how many of them were open."""
+    """Close these rows of refused input, so that nobody has to deal with them any more. Return how many of them were
+    open."""
     its = update(REJECTED).where(one_of(connection, REJECTED.c.id, ids), REJECTED.c.is_open)
     return connection.execute(its.values(is_open=False)).rowcount
 
@@ -83,7 +84,7 @@ def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], so
 
 
 class RefusedRow(NamedTuple):
-    """The columns of a refused row that are needed to retry it."""
+    """The columns of a row of refused input that are needed to retry the input."""
 
     source: str
     payload: str
