@@ -43,7 +43,7 @@ from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_AT_ONCE = 1_000
-"""The most orders that one transaction changes. Their rows are locked until it ends."""
+"""The most orders that one transaction changes. Their rows are locked until the transaction ends."""
 
 Decide = Callable[[Order, Act], Decided]
 
@@ -55,14 +55,14 @@ class Shown:
     orders: Mapping[int, Standing | None]
     """The standing of each order, by its id; None if the order did not exist any more."""
     selection: str = ""
-    """The name under which `keep_selection` keeps how many events each order had."""
+    """The name under which `keep_selection` has stored how many events each order had."""
     event_counts: Mapping[int, int] | None = None
     """How many events each order had; None if this must be read from what `keep_selection` stored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
-    """Who acts, and why. In a `dry_run` nothing is changed, and the changes that would be made are returned."""
+    """Who acts, and why. In a `dry_run`, operations change nothing, and return the changes that they would make."""
 
     name: str
     reason: str | None = None
@@ -115,7 +115,7 @@ class OrdersActedOn:
 
     changes: tuple[Change, ...]
     refusals: dict[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def act_on_orders(
@@ -241,7 +241,8 @@ def resume_account(database: Database, operator: Operator, account: str) -> Resu
 
 
 def _ended(resumed: Resumed) -> CodedText | None:
-    """Return what a resume has ended in addition to a pause; None if nothing."""
+    """Return a text about the back-off that a resume has ended or shortened; None if the resume has ended no
+    back-off."""
     if resumed.ended_back_off is None:
         return None
     ended, waits = _utc(resumed.ended_back_off), resumed.waits_until
@@ -277,7 +278,7 @@ def hold_slots(
 
 @contextmanager
 def writing(database: Database, operator: Operator) -> Iterator[Connection]:
-    """Open a transaction. In a dry run it is rolled back at its end."""
+    """Open a transaction. In a dry run, the transaction is rolled back at its end."""
     with database.write() as connection:
         yield connection
         if operator.dry_run:

@@ -85,7 +85,7 @@ def _enter(database: Database, given: EndpointSettings) -> Endpoint:
 
 
 def _begin_again(database: Database, account: str) -> None:
-    """Reset the failures of an account's pending notifications, so that the new target is tried now."""
+    """Reset the failures of an account's pending notifications, so that all of them are sent to the new target now."""
     last: int | None = 0
     while last is not None:
         last = _begin_some_again(database, account, last)

@@ -37,7 +37,8 @@ from worker.stores.pending_orders import is_any_polled_alone, read_pending_count
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_OBSERVATIONS = 3000
-"""The most rows of observations from which one transaction learns. If there are more, the next tick continues."""
+"""The most rows of observations from which one transaction learns. If there are more rows, the next tick continues with
+them."""
 
 _MOST_KEPT = 1024
 

@@ -216,7 +216,7 @@ def lower_windows(
     with database.write() as connection:
         ids = [row.id for row in read_rows(connection, sids)]
         rows = lock_rows(connection, ids, waits=True)
-        # Both clocks are read after the locks, as in a grant: the reservation counts from then.
+        # As in a grant, both clocks are read once the rows are locked, because the reservation begins at the time read.
         now = read_clocks(database, connection, clock)
         lowered = []
         for row in rows:

@@ -34,7 +34,7 @@ class Resent:
     made: int
     """The number of new notifications, for orders that are renewed, or whose current version had no notification."""
     refusals: dict[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def resend(

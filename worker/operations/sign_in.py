@@ -62,7 +62,7 @@ class SignIns:
 
     @retry_contention
     def count(self, tried: Try) -> Counted:
-        """Count a try, unless its name or its address must wait."""
+        """Count a try to sign in, unless the name or the address of the try must wait."""
         with self._database.write() as connection:
             failures = store.lock_failures(connection, tried.most)
             now = self._database.now(connection)

@@ -27,7 +27,7 @@ from worker.stores.pending_orders import has_overdue, lock_overdue
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_FLAGGED = 200
-"""The most orders that one transaction flags. If there are more, the next tick continues."""
+"""The most orders that one transaction flags. If more orders are overdue, the next tick continues with them."""
 _MOST_DELETED = 1_000
 _DELETING_SECONDS = 60.0
 MOST_COUNTED = 2_000

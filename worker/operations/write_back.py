@@ -113,7 +113,8 @@ class WriteBack:
             return self._save(connection, query, effects, locked)
 
     def _note_answer(self, connection: Connection, query: Query, now: datetime) -> None:
-        """Record that this host is not refused for the query's account."""
+        """Record that the platform has answered this host about the query's account, so that the host is not
+        refused."""
         if self._peers is not None and (rows := read_cut_off(connection, host=self._peers.host)):
             is_for_all = self._peers.host in CutOffHosts(rows, now, self._rules).refused_for_all
             note_answer_of_host(connection, self._peers.host, query.account, probe_at=now if is_for_all else None)
@@ -162,7 +163,7 @@ class WriteBack:
         return effects
 
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
-        """Change orders that the query did not poll."""
+        """Change orders that the query did not poll, but about which its answer says something."""
         if effects.reset_absences_since is not None:
             # These orders were left out of answers that had only one item, so they were not really absent. They become
             # due at once, in the batch lane.

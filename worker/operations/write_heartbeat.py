@@ -62,7 +62,7 @@ class Peers:
     credentials: str = ""
     """A digest of this host's credentials."""
     own: str = ""
-    """This process's name; empty until its row is written."""
+    """The name of this process in `worker_processes`; empty until the process has written its row."""
     processes: Mapping[str, PollingProcess] = field(default_factory=dict)
     """The processes that take slots, by name."""
     is_connected: bool = True
@@ -77,17 +77,17 @@ class Signs:
     never has; the last two return how many messages wait."""
 
     tick: Callable[[], float | None]
-    """A tick ended without an error."""
+    """Seconds since a tick last ended without an error."""
     beat: Callable[[], float | None]
-    """A tick's message came."""
+    """Seconds since a message last came that requests a tick."""
     broker_asked: Callable[[], float | None]
     broker_answered: Callable[[], float | None]
     queue_empty: Callable[[], float | None]
-    """The queue of orders at the broker was found empty."""
+    """Seconds since the queue of orders at the broker was last found empty."""
     taken_in: Callable[[], float | None]
-    """A task's work was committed."""
+    """Seconds since the work of a task was last committed."""
     other_deployment: Callable[[], float | None]
-    """Another deployment was found to use the same queues."""
+    """Seconds since another deployment was last found to use the same queues."""
     orders_waiting: Callable[[], int | None]
     """How many messages wait in the queue of orders; None if unknown."""
     ticks_waiting: Callable[[], int | None]
@@ -128,7 +128,7 @@ class Heartbeat:
         self._thread = watchdog.start_thread(self._run, name="heartbeat")
 
     def close(self) -> None:
-        """Stop writing, and delete the row, because this process ends normally. Never raise."""
+        """Stop writing, and delete this process's row, because the process ends normally. Never raise an error."""
         self._closing.set()
         self._thread.join()
         # If the last write failed, the database may be away. Do not wait for it: other processes delete the row later.
