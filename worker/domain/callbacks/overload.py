@@ -33,7 +33,7 @@ class CommitHealth:
     tested_from: float | None = None
     """When one more callback may be taken, to test the database; None if the database does not count as away."""
     locked_at: float | None = None
-    """When a commit last failed to get a lock; None if none ever did."""
+    """When a commit last failed because it did not get a lock; None if this has never happened."""
     locked_in_row: int = 0
     """How many callbacks that were committed alone, one after the other, did not get a lock."""
 

@@ -60,7 +60,7 @@ class Sums:
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
-"""The percentage of each percentile, by its name."""
+"""Maps the name of each percentile to its percentage."""
 
 COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
 AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")

@@ -97,7 +97,7 @@ USUAL_WORDS: Mapping[OrderState, Sequence[str]] = {
 """The words for states that are always understood, without an option that explains them."""
 
 StateWords = Mapping[str, OrderState]
-"""Maps words, as `state_words` normalises them, to states."""
+"""Maps words for states, in lower case and trimmed (see `state_words`), to the states."""
 
 
 def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:

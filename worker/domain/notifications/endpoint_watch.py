@@ -19,7 +19,7 @@ _NONE = NotificationCounts()
 
 
 class Condition(StrEnum):
-    """The condition of an endpoint, the gravest first."""
+    """The condition of an endpoint. The gravest condition comes first."""
 
     MISSING = "missing"
     """The account has no endpoint any more, but has notifications that were not received."""
@@ -62,7 +62,7 @@ class Trouble(NamedTuple):
 def endpoint_views(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[EndpointView]:
-    """Return a view for each account that has an endpoint or notifications that were not received."""
+    """Return a view for each account that has an endpoint, or that has notifications that were not received."""
     by_account = {one.account: one for one in endpoints}
     accounts = sorted(by_account.keys() | counts.keys())
     return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]

@@ -163,7 +163,7 @@ class Resend:
     """Orders that get a new notification, each with the type of its event. These orders are renewed, or their current
     version has no notification."""
     refusals: Mapping[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def choose_resends(
