@@ -314,8 +314,8 @@ def save_cut_off(connection: Connection, row: CutOff) -> None:
 
 def note_answer_of_host(connection: Connection, host: str, account: str, *, probe_at: datetime | None) -> None:
     """Delete the host's row about the account that got an answer. Note in the host's rows about other accounts that the
-    host got an answer. The rows in which this is new get `probe_at` as the time of their next try; if it is None, their
-    time does not change."""
+    host got an answer. The rows in which this is new get `probe_at` as the time of their next try. If `probe_at` is
+    None, the time in these rows does not change."""
     others = {"is_answered": True} | ({} if probe_at is None else {"probe_at": probe_at})
     refused = (CUT_OFF.c.host == host) & (CUT_OFF.c.account != NOT_CONNECTED)
     # The update comes before the deletion, so that two answers at the same moment lock the rows in the same order.

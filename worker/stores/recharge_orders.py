@@ -37,8 +37,8 @@ ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 # is left out because the UPDATE itself raises it.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
-# A callback about a settled order reads the order's events. If the platform always said something new about the order,
-# each callback would be slower than the last without this limit.
+# To record a callback about a settled order, the order's events are read. Without a limit, each callback would take
+# longer than the last if the platform always said something new about the order.
 _MOST_EVENTS_READ = 200
 # The most suspects that one transaction locks. If a very long outage left more, the rest stay suspects. Otherwise the
 # transaction would also keep the slot's row locked for too long.
@@ -57,7 +57,8 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
             ORDERS.c.state == value("row_state"),
             func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
         )
-        # This is the rule of `Order.next_version`, in SQL. If the row is locked, both give the same version.
+        # This is the rule of `Order.next_version`, in SQL. If the row is locked, the method and this statement give the
+        # same version.
         is_ahead = ORDERS.c.version >= value("least_version")
         version = case((is_ahead, ORDERS.c.version + 1), else_=value("least_version"))
         return update(ORDERS).where(*as_read).values({**{name: value(name) for name in written}, "version": version})

@@ -46,7 +46,7 @@ class CallbackResult:
     """How many callbacks have requested a poll of their order (`Trust.CHECK`). `unchanged` counts these callbacks,
     too."""
     unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
-    """Callbacks whose order is unknown, to be kept until it is known."""
+    """Callbacks whose order is unknown. They are kept until the order is known."""
     rejections: list[Rejection] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     repeated: Counter[int] = field(default_factory=Counter)

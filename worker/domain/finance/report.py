@@ -67,7 +67,7 @@ AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mism
 SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
 """Maps each source that settles orders to its name in the figures."""
 
-# Delays from this on are rounded to whole seconds, so that a million delays take only a few megabytes.
+# Delays of this length or more are rounded to whole seconds, so that a million delays take only a few megabytes.
 _EXACT_BELOW_SECONDS = 100.0
 
 

@@ -11,7 +11,7 @@ from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
-"""If a notification has been due for longer than this and has not been sent, no process sends it."""
+"""If a notification has been due for longer than this and has not been sent, we take it that no process sends it."""
 REFUSED_FOR = timedelta(hours=1)
 """If an endpoint refuses everything for this long, a person must look at it. The same is true for an event that is
 refused for this long while the endpoint accepts other events."""
@@ -177,6 +177,6 @@ def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> 
     failing = None if endpoint is None else endpoint.failing_since
     if queued is None or changed is None or failing is None:
         return queued
-    # When a delivery fails, its notification moves behind the others, as if it had been queued at that moment. So the
-    # time since when the endpoint fails counts as well.
+    # When a delivery fails, its notification moves behind the others, as if it had been queued at that moment. So its
+    # wait is counted from the time when the endpoint began to fail, or from the change if that is later.
     return min(queued, max(failing, changed))

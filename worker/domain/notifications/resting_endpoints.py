@@ -53,7 +53,7 @@ class DeliveryEffects:
 
 def permission(endpoint: Endpoint, now: datetime) -> Permission:
     """Return what may be sent to an endpoint. `now` must be read after the endpoint was read. If a rest begins after
-    `now`, it counts as over."""
+    `now`, that rest counts as over."""
     if endpoint.stopped_at is not None or endpoint.paused_at is not None:
         return Permission.NOTHING
     if endpoint.rest_from is None or endpoint.rest_until is None:
