@@ -24,7 +24,7 @@ ANSWER_SECONDS = 3.0
 ASKED_KEY = f"{TICKS_QUEUE}.asked"
 """A key in Redis, not a queue. Its value is the id of a deployment's database; the worker that asked last wrote it."""
 _WRITTEN_SECONDS = 60
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _SHARED_LINES = Throttle(60.0)
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,8 +75,8 @@ class Broker:
             # If the queue does not exist, or we may not ask for its length, this length is unknown, not 0.
             with suppress(*self._connection.channel_errors):
                 for queue in (ORDERS_QUEUE, TICKS_QUEUE):
-                    # Passive, so that RabbitMQ creates no queue. With Redis, kombu only reads the length, since a Redis
-                    # queue exists only while it has messages.
+                    # Declare a queue of RabbitMQ passively, so that RabbitMQ creates none. For a queue in Redis, which
+                    # exists only while it has messages, kombu just reads the length.
                     lengths[queue] = channel.queue_declare(queue, passive=not is_redis).message_count
             channel.close()
         except Exception:
@@ -98,7 +98,7 @@ def _is_shared(client: Any, deployment: str) -> bool:
 
     The write also tests whether Redis accepts data: a full or read-only Redis answers a PING, but accepts no order.
     """
-    # Imported here because the package may be missing if RabbitMQ is used.
+    # The import is here because the package `redis` may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError, ResponseError
 
     before: bytes | None = None

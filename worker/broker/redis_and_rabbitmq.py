@@ -44,7 +44,7 @@ class GuardedQoS(redis.QoS):
     """kombu's entries in Redis for messages that are delivered but not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """Add an entry for a message. Do nothing if its bytes were not a message."""
+        """Add an entry for a message. Do nothing if the bytes from Redis were not a message."""
         if message.fault is None:
             super().append(message, delivery_tag)
 

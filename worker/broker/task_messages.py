@@ -57,7 +57,7 @@ class CheckedMessage(Message):
     """A kombu message in Celery's protocol 2, rebuilt from the checked parts of an original message.
 
     To acknowledge it is to acknowledge the original. If the original is too large to be read, only its start is passed
-    to the task, which refuses and keeps it. The original is dropped if its task does not keep refused input.
+    to the task, which refuses and keeps it. If the task does not keep refused input, such an original is dropped.
     """
 
     def __init__(self, message: Any) -> None:
