@@ -116,7 +116,7 @@ def identity(changes: DatabaseChanges | None) -> Check:
 
 
 def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
-    """Check whether every worker process runs the version of this program, `own`.
+    """Check whether every worker process runs the version `own`, which is that of this program.
 
     `workers` is None if the rows of the worker processes could not be read.
     """

@@ -163,7 +163,7 @@ def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
     """
     try:
         reading = read()
-    except Exception:  # Reported by the database's own checks.
+    except Exception:  # The database's own checks report this error.
         return [checks.identity(None), checks.versions(VERSION, None)]
     return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 

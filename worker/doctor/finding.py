@@ -1,4 +1,4 @@
-"""What a finding of `reconciler doctor` consists of."""
+"""A finding of `reconciler doctor`, and its parts."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum

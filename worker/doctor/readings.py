@@ -199,7 +199,7 @@ def _declare_again(connection: Connection) -> bool:
     for queue in (ORDERS_QUEUE, TICKS_QUEUE):
         try:
             _waiting(connection, queue, durable=True, auto_delete=False)
-        except Exception as error:  # `first_words` shows only the last argument of RabbitMQ's error, without the queue.
+        except Exception as error:  # `first_words` shows only the error's last argument, which has no queue.
             raise RuntimeError(str(error)) from error
     return True
 
@@ -266,7 +266,7 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
 
 
 def _is_refusal(answer: object) -> bool:
-    # Imported here because the package may be missing if RabbitMQ is used.
+    # The import is here because the package `redis` may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError
 
     # The refusal of EXEC is an error of another class, whose text has NOPERM. After any other error the command counts
