@@ -15,7 +15,7 @@ from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
 SHORTEST_SECONDS = 0.05
-"""The shortest accepted time. Tests that shorten all times need it; with less, beat and the database could not keep up.
+"""The shortest accepted time. It suits tests, which shorten all times; with less, beat and database could not keep up.
 """
 LONGEST_SECONDS = 31_536_000
 """The longest accepted time: a year. With a longer time, a computed date could overflow in some database."""
@@ -47,7 +47,7 @@ def _lower(value: object) -> object:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder of the time zone database
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder, not a zone
         raise Fault("is not a known time zone") from None
     return value
 
