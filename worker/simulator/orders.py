@@ -160,8 +160,8 @@ class OrderBook:
     def register(self, orders: Iterable[NewOrder], *, app_ids: Sequence[str], now: float) -> list[PlacedOrder]:
         """Place these orders now: all of them, or none.
 
-        Raises ValueError if an order has no id, an id that is already taken, or an application that is not served. It
-        also does if an order names no application, although several are served.
+        Raises ValueError if an order has no id, an id that is already taken, or an application that is not served; also
+        if an order names no application although several are served.
         """
         with self._lock:
             # Put the new orders into a separate map first. The map is dropped if one of these orders is refused.

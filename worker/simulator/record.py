@@ -23,7 +23,7 @@ class Arrival:
     """A request that arrived, and its outcome."""
 
     number: int
-    """The number of this arrival. All arrivals are counted, and the first has number 1."""
+    """The number of this arrival; the platform's first arrival has number 1."""
     sid: str
     monotonic: float
     """The time of the arrival, in seconds on the platform's monotonic clock."""
