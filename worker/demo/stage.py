@@ -77,7 +77,7 @@ class Stage:
             "RECONCILER_APP_ID": SID,
             "RECONCILER_CALLBACK_TOKEN": self._callback_token,
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
-            # 0.05 is the smallest time in seconds that the settings accept.
+            # The margin is a twentieth of the window, but at least 0.05 s, the shortest time that the settings accept.
             "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
             # In production the callback grace is ten windows, which would be too long to watch.
             "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
