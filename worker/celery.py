@@ -98,7 +98,7 @@ def _set_up_logging(**_: object) -> None:
     for name in log_filters.LOGGERS:
         logging.getLogger(name).addFilter(outage)
     logging.getLogger(log_filters.STOPPING_LOGGER).addFilter(log_filters.is_no_requeue)
-    # At level INFO, beat logs each tick that it sends.
+    # Raise the level of beat's log, because at level INFO beat logs each tick that it sends.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:
         log.warning(warning, action="settings_warning")

@@ -157,8 +157,9 @@ class Intake:
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before the orders.
 
-        Call this after the commit that made the orders or their ids known. If the callbacks were read before, an order
-        and its callback could be committed at the same moment: neither transaction would see the other's row.
+        Call this after the commit that made the orders or their ids known. If the callbacks were read before this
+        commit, an order and its callback could be committed at the same moment, and neither transaction would see the
+        other's row.
         """
         with suppress(RowsHeld):
             while keys:

@@ -1,7 +1,7 @@
 """The tasks, by the names that callers send. Each task calls one operation.
 
-Arguments come from other programs. A task accepts any argument. The operation checks the argument, and keeps it if it
-refuses it.
+Arguments come from other programs. A task accepts any argument. The operation checks the argument, and keeps refused
+input.
 """
 
 from typing import Any
@@ -20,16 +20,17 @@ from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _HELD_LINES = Throttle(60.0)
 
 
 class DurableTask(Task):
     """A task whose message is not lost.
 
-    The message is acknowledged after the commit. If the process dies before, the broker delivers the message again. If
-    the task fails, for example because the database is unavailable, full or read-only, the task is retried forever.
-    Between two tries it waits a minute at most. A retry is a new message, sent before the old one is acknowledged.
+    The message is acknowledged after the commit. If the process dies before the acknowledgement, the broker delivers
+    the message again. If the task fails, for example because the database is unavailable, full or read-only, the task
+    is retried until it succeeds, each time after a wait of at most a minute. A retry is a new message, sent before the
+    old one is acknowledged.
     """
 
     acks_late = True
@@ -105,7 +106,8 @@ def check_orders(*sent: object, **named: object) -> object:
 def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> object:
     """The task's only argument, sent by position or by name; None if the caller sent no argument.
 
-    If the caller sent any other arguments, return all of them in one object. The operation refuses it and keeps it.
+    If the caller sent any other arguments, return all of them in one object. The operation refuses and keeps this
+    object.
     """
     if len(sent) == 1 and not named:
         return sent[0]

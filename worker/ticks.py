@@ -42,10 +42,10 @@ a free connection.
 """
 MOST_EXCHANGES_AT_ONCE = 1000
 """The most exchanges at the same time. If all of them hang, further slots wait until an exchange ends."""
-# Added to the time until a slot opens, because clocks differ a little: a slot that is tried too early has to wait for
-# the next tick.
+# This is added to the time until a slot opens, because clocks differ a little: a slot that is tried too early has to
+# wait for the next tick.
 _SPARE_SECONDS = 0.001
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
 # A process ticks by itself after this many periods without a request. This is more than one period, so that a process
@@ -100,7 +100,7 @@ class Ticks:
         self._ticking = watchdog.start_thread(self._keep_ticking, name="ticks")
 
     def request(self) -> None:
-        """Request a tick, and return at once. The tick begins after this call. Requests before its begin are merged."""
+        """Request a tick, and return at once. The tick begins after this call. Requests until it begins are merged."""
         self._last_request = time.monotonic()
         self._requested.set()
 
