@@ -24,7 +24,7 @@ class ActSearch:
     """The acts to find. An empty field sets no condition."""
 
     accounts: Sequence[str] = ()
-    """Acts on any of these accounts, and acts on all accounts."""
+    """Finds acts on any of these accounts, and acts on all accounts."""
     actor: str | None = None
     kinds: Sequence[ActKind] = ()
     since: datetime | None = None
@@ -59,7 +59,7 @@ def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
     # An act may have several rows in the table. Only its first row is in the list.
     listed = [or_(columns.act_key.is_(None), ~of_act.where(other.c.id < columns.id).exists())]
     if wanted.accounts:
-        # LIMIT instead of EXISTS: a database may answer EXISTS by reading all acts.
+        # LIMIT is used instead of EXISTS, because a database may answer EXISTS by reading all acts.
         theirs = of_act.where(other.c.account.in_(wanted.accounts)).limit(1).scalar_subquery()
         listed.append(or_(columns.account.is_(None), columns.account.in_(wanted.accounts), theirs.is_not(None)))
     if wanted.actor is not None:

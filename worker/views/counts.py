@@ -40,7 +40,7 @@ from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
 LONGEST_STATEMENT_SECONDS = 20.0
-"""How long a statement may take if nobody waits for it."""
+"""How long a statement that counts may take if nobody waits for it."""
 
 
 def pending(connection: Connection, accounts: Collection[str], now: datetime) -> dict[str, list[PendingCount]]:
@@ -110,12 +110,12 @@ def unmatched(connection: Connection) -> dict[str, int]:
 
 
 def rejected_since(connection: Connection, since: datetime, most: int) -> int:
-    """Count the open refused rows that came in since a time."""
+    """Count the open rows of refused input that came in since a time, up to `most`."""
     return _count_received(connection, REJECTED, REJECTED.c.is_open & (REJECTED.c.received_at >= since), most)
 
 
 def unmatched_before(connection: Connection, before: datetime, most: int) -> int:
-    """Count the unmatched callbacks that came in before a time."""
+    """Count the unmatched callbacks that came in before a time, up to `most`."""
     return _count_received(connection, UNMATCHED, UNMATCHED.c.received_at < before, most)
 
 
@@ -181,7 +181,8 @@ def _queued_since(of_rank: Any, first: Any) -> datetime:
 
 
 def _unsent(account: str, now: datetime) -> Select[Any]:
-    """The statement that finds the account's name if notifications are due and no process sends them."""
+    """The statement that finds the name of the account if notifications of this account are due and no process sends
+    them; otherwise it finds nothing."""
     # A process that sends notifications leases the first due rows of a rank. So if none of the first 100 rows of each
     # rank is leased, nothing is being sent. One statement reads all ranks: between two statements, a delivery could end
     # and the lease could move to a row of a rank that was read already.

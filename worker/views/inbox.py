@@ -33,8 +33,8 @@ def recent_rejected(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The refused rows that match, last received first. They were received since `since` and before `until`, and have
-    the text `holding` near the start of their payload."""
+    """The refused rows that match, last received first. They were received at `since` or later, and before `until`.
+    They have the text `holding` near the start of their payload."""
 
     within = between(REJECTED.c.received_at, since, until) + ([REJECTED.c.is_open] if only_open else [])
     columns = apart(connection, REJECTED)

@@ -53,8 +53,8 @@ def read_gauges(database: Database, accounts: Collection[str], *, seconds: float
 
 
 def count_all(database: Database, accounts: Collection[str], count: Count, *, seconds: float) -> Figures:
-    """Count all rows of a kind, for these accounts and for all others that have such rows. A statement that takes
-    longer than `seconds` ends with an error."""
+    """Count all rows of a kind, for these accounts and for all other accounts that have such rows. A statement that
+    takes longer than `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         match count:
             case Count.PENDING:

@@ -20,7 +20,8 @@ Row = dict[str, Any]
 
 
 def watched_endpoints(connection: Connection, now: datetime) -> list[EndpointView]:
-    """The state of notifications of each account that has an endpoint, or notifications that were not received."""
+    """For each account that has an endpoint, or has notifications that were not received: the endpoint, and the counts
+    of these notifications."""
     endpoints = read_endpoints(connection).values()
     return endpoint_views(endpoints, counts.watched_notifications(connection, now), now)
 

@@ -145,7 +145,8 @@ def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[in
 
 
 def numbers_of(connection: Connection, order_ids: Collection[int]) -> Mapping[int, str]:
-    """The id by which people know each of these orders (its request_id, or else its custom_parm), by row id."""
+    """Maps the row id of each of these orders to the id by which people know the order: its request_id, or else its
+    custom_parm."""
     number = func.coalesce(ORDERS.c.request_id, ORDERS.c.custom_parm)
     chosen = select(ORDERS.c.id, number).where(one_of(connection, ORDERS.c.id, list(order_ids)))
     return {row[0]: row[1] for row in connection.execute(chosen)}
@@ -166,7 +167,8 @@ def queries_about(connection: Connection, order: Row) -> list[Row]:
         QUERIES.c.id >= first_query_since(connection, order["created_at"], order["account"]),
     ]
     if order["state"] is not OrderState.PENDING:
-        # An order that has left the pending state is no longer polled.
+        # An order that has left the pending state is no longer polled. So queries that were sent after its last change
+        # are not searched.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
     columns = (*QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
     rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))

@@ -64,7 +64,7 @@ class OrderSearch:
     settled_until: datetime | None = None
     """Orders that became final before this time."""
     is_oldest_first: bool = False
-    """Whether the list begins with the oldest orders; only for a list by submission."""
+    """Whether the list begins with the oldest orders. Only a list by the time of submission may do so."""
 
     @property
     def time_columns(self) -> tuple[str, str]:
@@ -175,7 +175,7 @@ def has_orders(connection: Connection, account: str) -> bool:
 
 
 def read_deleted_before(connection: Connection) -> datetime | None:
-    """The time before which settled orders were deleted; None if none was."""
+    """The time before which settled orders were deleted; None if no order was deleted."""
     before: datetime | None = connection.scalar(select(DEPLOYMENT.c.orders_deleted_before))
     return before
 
@@ -192,8 +192,8 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
             .scalar_subquery()
         )
         # An order whose last change was before `since` cannot have become unresolved later. So the condition on
-        # `updated_at` leaves out most orders. LIMIT instead of EXISTS: a database may answer EXISTS by reading the
-        # events of all orders.
+        # `updated_at` leaves out most orders. LIMIT is used instead of EXISTS, because a database may answer EXISTS by
+        # reading the events of all orders.
         statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
     return sorted(connection.scalars(statement))
 

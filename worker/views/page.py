@@ -59,14 +59,15 @@ class Listed:
     """The list is made of one or more parts. For each part, the conditions that select its rows; an index has these
     rows in the list's order."""
     filters: Sequence[ColumnElement[bool]] = ()
-    """The other conditions, on columns from `apart`."""
+    """All other conditions. Their columns come from `apart`."""
     is_oldest_first: bool = False
     hint: tuple[Table, str] | None = None
-    """A table and an index hint for MariaDB. Without it, MariaDB sorts all rows for each page of a complete list."""
+    """A table and an index hint for MariaDB. Without the hint, MariaDB would sort all rows for each page of a complete
+    list."""
     has_few: bool = False
     """Whether a condition limits the list to a few row ids, so that the database may sort the rows."""
     newest: int = 50_000
-    """How many of the newest rows are searched if the search of all takes too long."""
+    """How many of the newest rows are searched if the search of all rows takes too long."""
 
     def keys(
         self, connection: Connection, *, after: Key | None = None, newer_than: Key | None = None, most: int
@@ -92,8 +93,8 @@ class Listed:
         return self._ordered(select(found), found.c).limit(most)
 
     def before_newest(self, connection: Connection) -> Key | None:
-        """The key of the newest row that is not among the `newest` ones, regardless of parts and filters; None if there
-        is none."""
+        """The key of the newest row that is older than the `newest` rows to search, regardless of parts and filters;
+        None if there is no such row."""
         whole = replace(self, ranges=((),), filters=(), is_oldest_first=False)
         found = connection.execute(whole.keys(connection, most=1).offset(self.newest)).first()
         return None if found is None else tuple(found)

@@ -75,7 +75,8 @@ def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[Orde
 
 
 def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
-    """The times of the last changes of unresolved and cancelled orders, among the orders that changed last."""
+    """When each unresolved or cancelled order last changed, if at `since` or later. Only the 20,000 orders that changed
+    last are searched."""
     changed = (
         select(ORDERS.c.state, ORDERS.c.updated_at)
         # NOT_PENDING is the condition of the index on databases with partial indexes: without it, they would not use
@@ -93,7 +94,7 @@ def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
 
 
 def last_settled(connection: Connection) -> list[tuple[float, Source]]:
-    """How many seconds each of the last settled orders took, and what settled it."""
+    """For each of the last settled orders: how many seconds it took to settle, and what settled it."""
     columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
     latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
     return [

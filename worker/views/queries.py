@@ -71,7 +71,7 @@ def _added(items: str | None) -> list[str]:
     try:
         return [str(item) for item in json.loads(items)]
     except ValueError:
-        # The store keeps only the start of a very long list.
+        # Of a very long list, only the start is stored, which is no longer JSON.
         return [items]
 
 
@@ -85,7 +85,7 @@ def recent_queries(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The queries that match, newest first, starting before the query `after`."""
+    """The queries that match, newest first, starting with the next older one than `after`."""
     within: list[ColumnElement[bool]] = []
     if account is not None:
         within.append(QUERIES.c.account == account)
@@ -132,7 +132,7 @@ def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
 
 
 def last_queries(connection: Connection) -> dict[str, Row]:
-    """The latest query of each account that has one, by account name."""
+    """The latest query of each account that has queries, by account name."""
     latest = select(_latest_of(STATES.c.account)).select_from(STATES)
     ids = [row_id for row_id in connection.scalars(latest) if row_id is not None]
     return {row["account"]: row for row in rows_by_id(connection, QUERIES, ids, QUERY_COLUMNS)}

@@ -130,7 +130,8 @@ def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts
 
 
 def _settled_since(since: datetime, hour: datetime) -> Select[Any]:
-    """The statement that counts orders settled since a time: account, source, number since `hour`, total number."""
+    """The statement that counts the orders settled since a time. Its columns: account, source, number of orders since
+    `hour`, number of all orders."""
     of_hour = case((ORDERS.c.settled_at >= hour, 1))
     columns = (ORDERS.c.account, ORDERS.c.settled_by)
     return select(*columns, func.count(of_hour), func.count()).where(ORDERS.c.settled_at >= since).group_by(*columns)
@@ -175,7 +176,7 @@ class Liveness:
     broker_is_silent: bool
     """Whether the broker answers none of the processes that tick."""
     takes_in: bool
-    """False if messages wait and no process takes any in."""
+    """False if messages wait at the broker and no process takes any of them in."""
 
 
 def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
