@@ -105,7 +105,8 @@ class Access:
         return hidden_field(form_token(token, _PURPOSE))
 
     def client(self) -> Address | None:
-        """The address that the request comes from, as the trusted proxies report it; None if it cannot be read."""
+        """The address that the request comes from, as the trusted proxies report it; None if the address cannot be
+        read."""
         forwarded = request.headers.get("X-Forwarded-For")
         return client_address(request.remote_addr, forwarded, self._settings.trusted_proxies)
 
@@ -120,7 +121,8 @@ class Access:
         )
 
     def take_key(self, answer: Response, given: str) -> bool:
-        """Return whether a key is right. If so, have the browser keep it until the browser is closed."""
+        """Return whether a key is right. If it is right, set a cookie with the key, which lasts until the browser is
+        closed."""
         if not self._has_key(given):
             return False
         self.set_cookie(answer, _KEY, given, samesite="Strict")
@@ -166,7 +168,7 @@ class Access:
         user = None if sign_in is None else self.users.find(sign_in.user_name)
         if sign_in is None or not lasts(sign_in, user, now):
             return None
-        # Requests that a page sends by itself do not keep its reader signed in.
+        # Requests that a page sends by itself do not count as use: they must not keep the reader of the page signed in.
         if "HX-Request" not in request.headers:
             self._note_seen(token, sign_in, now)
         return user

@@ -27,7 +27,7 @@ _PART = 16 * 1024
 _PUT_OFF = "not committed: send it again"
 
 Submit = Callable[[Callback | Rejection], None]
-"""Returns once a callback is committed. Raises TimeoutError or the database's error."""
+"""Submits a callback, and returns once it is committed. Raises TimeoutError, or the error of the database."""
 
 
 class BodyTooLong(Exception):

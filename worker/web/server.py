@@ -67,7 +67,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
             "workers": self._workers,
             "worker_class": "gthread",
             "threads": THREADS,
-            # A connection serves one request, so a forger cannot keep it open. A nearby proxy opens a new one quickly.
+            # Each connection serves only one request, so that an unknown sender cannot keep a connection open. The
+            # proxy is nearby and opens a new connection quickly.
             "keepalive": 0,
             "graceful_timeout": _STOP_SECONDS,
             "limit_request_line": _LONGEST_REQUEST_LINE,

@@ -116,7 +116,7 @@ class SharedCommits(Generic[T, Followed]):
                     self._commit_all(taken)
             except Exception:
                 # The thread must continue: without it nothing would be committed until a restart. The log line is
-                # written before the callers get an error, so that its reason is in the log by then.
+                # written before the callers get an error, so that the reason of the error is in the log by then.
                 log.exception("a commit failed by a defect of the program", action="commit_failed")
                 for one in taken:
                     if not one.future.done():

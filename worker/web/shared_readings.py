@@ -22,12 +22,12 @@ def _here(run: Run) -> None:
 
 @dataclass(eq=False)
 class SharedReading(Generic[T]):
-    """The last result of a reading. A caller that finds it old starts a new reading.
+    """The last result of a reading. A caller that finds this result too old starts a new reading.
 
     One reading at a time is under way, and other callers wait a little for its result. A caller that cannot wait until
     this reading ends gets the outcome of the last reading that has ended: its result, as long as this may still be
-    shown, or its error, which is raised once. In all other cases the caller gets `otherwise`. After an error, no older
-    result is shown.
+    shown, or its error, which is raised once. In all other cases the caller gets `otherwise`. After an error that was
+    raised, no older result is shown.
 
     A result is kept for `kept_seconds`, or for `share` times as long as `read` took if that is longer. Nothing is read
     while a result is kept. Its age counts from the start of `read`, which may be later than the call that started the
@@ -65,8 +65,8 @@ class SharedReading(Generic[T]):
         """The last result. Waits for a reading that another thread runs, but only until `patience_seconds` after that
         reading was first requested.
 
-        Raises the error of the reading that it waited for. This error is also raised in one later call: the first whose
-        patience ends before the next reading does.
+        Raises the error of the reading for which the call waited. The same error is also raised in one later call: the
+        first call whose patience ends before the next reading does.
         """
         with self._lock:
             now = self.clock()

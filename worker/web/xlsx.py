@@ -21,9 +21,9 @@ from worker.adapters.shown_values import value_text
 
 _AMOUNT, _TIME, _TEXT, _NUMBER = "0.00##", "yyyy-mm-dd hh:mm:ss", "@", "0"
 _Formats = Mapping[tuple[str, bool], Format]
-"""The format of a cell, by its number format and whether it is bold."""
+"""Maps a number format, and whether the text is bold, to the format of a cell."""
 _WIDEST, _TIME_WIDTH, _MARGIN = 60, 19, 2
-# Excel stores numbers with up to this many digits.
+# Excel stores numbers exactly if they have up to this many digits.
 _DIGITS = 15
 _OPTIONS = {"constant_memory": True, "use_zip64": True}
 

@@ -196,7 +196,7 @@ def _add_headers(routes: Blueprint) -> None:
             return response
         response.headers.update(_HEADERS)
         response.headers["X-Shown-At"] = shown_clock()
-        # Style and script are the same for everybody and may be stored.
+        # A browser may store only the style and the scripts, which are the same for everybody.
         if request.endpoint != f"{routes.name}.static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
         return response

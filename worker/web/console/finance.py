@@ -50,7 +50,7 @@ TOO_MANY = N_("There are more orders, or differences, than are counted at once. 
 
 
 class Refused(Exception):
-    """The reason why nothing is shown, in the language of the reader."""
+    """Raised if the figures are not shown. Its message is the reason, in the language of the reader."""
 
 
 class Readings:
@@ -65,8 +65,8 @@ class Readings:
         self._clock = clock
 
     def read(self, read: Callable[[Check], T]) -> T:
-        """Return the result of `read`. Raises `Refused` if another reading is under way, or if this one takes too
-        long."""
+        """Return the result of `read`. Raises `Refused` if another reading is under way for too long, or if this
+        reading takes too long."""
         if not self._turn.acquire(timeout=self._patience_seconds):
             raise Refused(text(BUSY))
         until = self._clock() + _SECONDS

@@ -87,7 +87,8 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
     kind, _ = _ACTS[act]
     about = [(text("Account"), account), (text("Endpoint"), endpoint.shown if endpoint else None)]
     if act == "forget":
-        # Only this act depends on these counts, which change all the time.
+        # These counts are shown only for `forget`, which depends on them. They change all the time, and each change
+        # would make the form of another act stale, too.
         about += [
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),

@@ -20,7 +20,7 @@ from worker.words.catalogue import FINDINGS, LANGUAGE_OF_THE_CODE, PAGES, QUERY_
 from worker.words.sentences import detail_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
-"""The name of each language in that language, by its code."""
+"""Maps the code of each language to its name, which is in that language."""
 
 _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
