@@ -37,8 +37,8 @@ from worker.web.console.translations import detail_word, local_path, meaning, te
 _ACTS: Mapping[ActKind, Any] = {
     ActKind.DISMISS: acts.dismiss,
     ActKind.CHECK: acts.check,
-    # Reopened orders are not polled next: if they were, this many orders would fill every batch, and new orders would
-    # have to wait.
+    # Reopened orders are not polled next: otherwise thousands of them could fill every batch, and new orders would have
+    # to wait.
     ActKind.REOPEN: partial(acts.reopen, is_polled_next=False),
     ActKind.CANCEL: acts.cancel,
     ActKind.RESEND: None,
