@@ -156,5 +156,5 @@ def _within(time_column: str, bounds: Bounds, accounts: Collection[str]) -> list
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
-    """The rows of a statement. The driver holds at most 2,000 of them at a time."""
+    """The rows that an SQL statement returns. The driver holds at most 2,000 of them at a time."""
     yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})

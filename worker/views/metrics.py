@@ -25,8 +25,8 @@ Figures = Mapping[Any, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """All totals, and a cursor for each stream of rows, which tells how far it was counted. A stream without a cursor
-    was never counted."""
+    """All totals, and a cursor for each stream of rows, which tells how far the stream was counted. A stream without a
+    cursor was never counted."""
 
     values: Mapping[TotalKey, float]
     cursors: Mapping[Stream, Cursor]

@@ -94,7 +94,7 @@ def orders_named(connection: Connection, account: str, names: Sequence[str]) -> 
 
 def orders_with_id(connection: Connection, name: str) -> list[Row]:
     """The orders, of any account, whose request_id or custom_parm is `name`."""
-    # Each of the two unique indexes begins with its id, so it serves a search through all accounts.
+    # Each of the two unique indexes begins with the column of the id, so it serves a search through all accounts.
     return _with_either_id(connection, lambda column: column == name, most=_MOST_WITH_ID)
 
 

@@ -139,7 +139,8 @@ def search_orders(
     by_row_id = order_by_id(connection, int(row_id[2])) if row_id else None
     exact = {row["id"]: row for row in [*named, *([by_row_id] if by_row_id else [])]}
     if after is None and (len(named) == 1 or (row_id and row_id[1])):
-        # The number is the id of one order. Only this order is meant, even if other ids begin with the number.
+        # The number is the id or the row id of an order. Only this order is meant, even if the ids of others begin with
+        # the number.
         rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
         return Page(rows=rows)
     mobile = normalise_mobile(number)
@@ -216,8 +217,8 @@ def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
-    """The key of an order in the list of a search; None if there is no such order, or if the list is by the time of the
-    result and the order is not final."""
+    """The key (time and id) of an order in the list of a search; None if there is no such order, or if the list is by
+    the time of the result and the order is not final."""
     key = select(ORDERS.c[wanted.time_columns[0]], ORDERS.c.id).where(ORDERS.c.id == order_id)
     found = connection.execute(key).first()
     return None if found is None or found[0] is None else tuple(found)

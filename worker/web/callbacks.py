@@ -111,8 +111,8 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
 
 
 def _drop_body() -> None:
-    """Read and drop a body that is not used. If the connection were closed before its body was read, it would be reset
-    and the answer lost."""
+    """Read and drop a body that is not used. If the connection were closed before its body was read, the connection
+    would be reset and the answer lost."""
     try:
         read_whole(request.stream, request.content_length)
     except (BodyTooLong, BodyBroken):

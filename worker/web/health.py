@@ -95,7 +95,7 @@ class _Health:
 
     def _read_workers(self) -> Liveness:
         if missing := missing_file(self._database_url):
-            # Without this check, connecting would create the file.
+            # If the file of an SQLite database is missing, connecting would create it.
             raise FileNotFoundError(missing)
         # Each check opens a new connection, because all connections of the pages may be waiting for a silent database.
         database = Database(self._database_url, answer_seconds=_DATABASE_SECONDS, pool_size=1)

@@ -115,7 +115,7 @@ def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], res
     with suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
         # Read and drop what the sender of a very long body still sends. If the connection were closed before the sender
-        # has read the answer, it would be reset and the answer lost.
+        # has read the answer, the connection would be reset and the answer lost.
         connection.settimeout(_LINGER_SECONDS)
         for _ in range(_MOST_READS):
             if not connection.recv(_READ_SIZE):

@@ -47,8 +47,8 @@ class XlsxFile:
 
 
 def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write the file, with up to 1,048,000 rows. Until the end, data that is not compressed yet is kept in the folder
-    for temporary files; then it is removed.
+    """Write the file, with up to 1,048,000 rows. While the file is written, data that is not compressed yet is in the
+    folder for temporary files. This data is removed at the end.
 
     Raises OSError if no space is left, and whatever `rows` raises.
     """

@@ -205,8 +205,8 @@ def _add_headers(routes: Blueprint) -> None:
 def _add_errors(routes: Blueprint) -> None:
     """Answer errors of the console's own pages with a page."""
     routes.register_error_handler(Exception, _of_any)
-    # The application has its own handlers for some of these statuses. Without this, they would be used instead of
-    # `_of_any`.
+    # The application has its own handlers for some of these statuses. Without this loop, those handlers would be used
+    # instead of `_of_any`.
     for status in _WORDS:
         routes.register_error_handler(status, _of_status)
 

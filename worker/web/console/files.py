@@ -52,9 +52,9 @@ _MOST_ROWS = 100_000
 # The text of an XLSX is limited because, until it is compressed, it is in the folder for temporary files, which may be
 # in memory.
 _MOST_CHARACTERS = 64_000_000
-# This is less than the 20 s after which `serve` treats a silent database as unavailable.
+# This limit is less than the 20 s after which `serve` treats a silent database as unavailable.
 _PAGE_SECONDS = OrNothing(15.0)
-# This is less than the 120 s for which the documented proxies wait for an answer.
+# This limit is less than the 120 s for which the documented proxies wait for an answer.
 _MOST_SECONDS = 90.0
 _CHUNK = 64 * 1024
 # How long sending one chunk may take. So a client that stops reading loses its place, and another download can begin.
@@ -171,7 +171,7 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
             return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
-    # `call_on_close` frees the place even if the client disconnects, or requests no body.
+    # `call_on_close` frees the place of this download even if the client disconnects, or requests no body.
     answer.call_on_close(sent.close)
     if size is not None:
         answer.content_length = size

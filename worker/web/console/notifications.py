@@ -87,8 +87,8 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
     kind, _ = _ACTS[act]
     about = [(text("Account"), account), (text("Endpoint"), endpoint.shown if endpoint else None)]
     if act == "forget":
-        # These counts are shown only for `forget`, which depends on them. They change all the time, and each change
-        # would make the form of another act stale, too.
+        # These counts are shown only for `forget`, which depends on them. They change all the time. On the page of
+        # another act, each change would make the form out of date for no reason.
         about += [
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),
