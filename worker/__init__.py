@@ -8,9 +8,9 @@ from importlib import import_module
 
 @contextmanager
 def loading_for_good() -> Iterator[None]:
-    """Turn garbage collection off while modules are loaded that stay until the process ends.
+    """Turn garbage collection off while modules are loaded; the modules stay loaded until the process ends.
 
-    Otherwise Python would search all loaded objects again and again, which takes a sixth of a program's start.
+    Otherwise Python would search all loaded objects again and again, which takes a sixth of a program's start time.
     """
     gc.disable()
     try:
@@ -23,8 +23,8 @@ def loading_for_good() -> Iterator[None]:
 def __getattr__(name: str) -> object:
     """Load the Celery app as `worker.app`, for `celery -A worker`. Raises AttributeError for any other name.
 
-    Celery also searches `worker/celery.py` itself, but that search hides any error there and reports that there is no
-    app. Celery shows errors that are raised here.
+    Celery would also find the app in `worker/celery.py` by itself. But if that module raises an error, Celery would
+    hide it and report only that there is no app. Celery shows errors that are raised in this function.
     """
     if name == "app":
         with loading_for_good():

@@ -41,40 +41,40 @@ def _configuration() -> dict[str, Any]:
 
 
 def _guard_kombu() -> None:
-    # Imported here because the module imports kombu's Redis transport. If that failed at the top, Celery would report
-    # that this module does not exist.
+    # Imported here because `redis_and_rabbitmq` imports kombu's Redis transport. If that import failed at the top of
+    # this module, Celery would report that `worker.celery` does not exist.
     from worker.broker.redis_and_rabbitmq import guard_kombu
 
     guard_kombu()
 
 
 def leave(message: str) -> NoReturn:
-    """Print a message and exit. SystemExit is needed: Celery only logs any other exception of a signal handler."""
+    """Print a message and raise SystemExit. If a signal handler raises any other exception, Celery only logs it."""
     print(message, file=sys.stderr)
     raise SystemExit(1)
 
 
 class App(Celery):
-    """Celery's app, which loads the tasks and their modules in workers only.
+    """Celery's app, which loads the modules of the tasks in workers only.
 
-    Beat would also load modules in Celery's own list, `include`, although it needs only the names of tasks. The modules
-    would take 26 MB.
+    Celery's own list of modules to load, `include`, is not used: beat would load these modules too. They take 26 MB,
+    and beat needs only the names of the tasks.
     """
 
     @cached_property
     def Worker(self) -> Any:
-        """The worker class; loads the tasks first."""
+        """Celery's worker class. The modules of the tasks are loaded before it is returned."""
         with loading_for_good():
             for module in ("worker.tasks", "worker.worker_signals"):
                 import_module(module)
         return super().Worker
 
 
-# As early as possible, because kombu keeps the transport of this process's first connection. If a package is missing,
-# `_configuration` ends the program with an error.
+# Guard kombu before the process makes its first connection, because kombu keeps that connection's transport. If a
+# package is missing, this call does nothing, and `_configuration` later ends the program with an error.
 with suppress(ImportError):
     _guard_kombu()
-# Remote control runs only some of Celery's commands.
+# With CheckedControl, the worker runs only some of Celery's remote control commands.
 app = App("reconciler", control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
 # These classes keep a silent result backend from delaying tasks, and a silent broker from delaying events.
@@ -98,23 +98,24 @@ def _set_up_logging(**_: object) -> None:
     for name in log_filters.LOGGERS:
         logging.getLogger(name).addFilter(outage)
     logging.getLogger(log_filters.STOPPING_LOGGER).addFilter(log_filters.is_no_requeue)
-    # At level INFO, beat logs each tick that it sends.
+    # Raise the level of beat's log, because at level INFO beat logs each tick that it sends.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:
         log.warning(warning, action="settings_warning")
 
 
 def _broker_errors() -> tuple[type[BaseException], ...]:
-    """The exceptions that the broker's client raises. Makes no connection."""
+    """The classes of the exceptions that the broker's client raises. Makes no connection to the broker."""
     with app.connection_for_write() as connection:
         errors: tuple[type[BaseException], ...] = connection.connection_errors + connection.channel_errors
         return (*errors, OperationalError)
 
 
 def _is_to_be_logged(record: logging.LogRecord) -> bool:
-    """Drop Celery's lines about single ticks (one a second) and single orders (hundreds a second).
+    """Whether to keep a record of Celery's. Up to level INFO, records about single ticks and orders are dropped.
 
-    The tasks themselves log their findings and the enqueued orders. Celery's line about a retry is kept.
+    There is a tick every second, and there may be hundreds of orders a second. The tasks themselves log what they did.
+    A record about a retry is kept.
     """
     data = getattr(record, "data", None)
     name = data.get("name") if isinstance(data, dict) else None
@@ -124,9 +125,9 @@ def _is_to_be_logged(record: logging.LogRecord) -> bool:
 
 @signals.beat_init.connect(weak=False)
 def _warn_of_default_broker(**_: object) -> None:
-    """Warn if beat uses the default broker, because it may run in the wrong folder, without the intended `.env`.
+    """Warn if beat uses the default broker: it may have been started in the wrong folder, without the intended `.env`.
 
-    Beat needs neither accounts nor the database, so it would not notice that the `.env` is missing.
+    Beat needs neither accounts nor the database, so without this warning a missing `.env` would not be noticed.
     """
     settings = load_settings()
     if hint := hint_on_default(settings, "broker_url"):
@@ -137,18 +138,18 @@ def _warn_of_default_broker(**_: object) -> None:
 def _let_beat_stop(**_: object) -> None:
     """Make beat stop on SIGTERM and SIGINT at any moment.
 
-    Celery's own handler closes the broker's connection, even while a tick is being sent. The send may then raise an
-    error that hides the signal. And RabbitMQ does not answer a close that comes in the middle of a message: the close
-    would wait forever.
+    Celery's own signal handler closes the connection to the broker, even while beat is sending a tick. The send may
+    then raise an error, and beat would continue as if there had been no signal. With RabbitMQ, closing in the middle of
+    a message would wait forever for RabbitMQ's answer.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         # Beat has nothing to save: its schedule is in memory, and a half-sent tick is harmless.
         os._exit(0)
 
-    # `os._exit` would drop Celery's output that is still in the buffer.
+    # Write Celery's output that is still in the buffer, because `os._exit` would drop it.
     sys.stdout.flush()
-    # Inside a worker (`worker -B`) beat may be a thread; then the signals belong to the worker.
+    # Beat inside a worker (`worker -B`) may run in a thread. Then the worker handles the signals, not beat.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)

@@ -41,8 +41,8 @@ class Intake:
     def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str], *, waits: bool = True) -> None:
         """`app_ids` has the app id of each configured account.
 
-        Without `waits`, the operations of tasks raise RowsHeld if another session holds orders locked. Kept callbacks
-        of such orders are left to later ticks.
+        If `waits` is False, an operation of a task does not wait for orders that another session holds locked: it
+        raises RowsHeld. Kept callbacks of locked orders are then left to later ticks.
         """
         self._database = database
         self._rules = rules
@@ -52,11 +52,11 @@ class Intake:
         self._committed_at: float | None = None
 
     def seconds_since_commit(self) -> float | None:
-        """Seconds since a list of orders, callbacks, cancellations or checks was last committed; None if none was."""
+        """Seconds since a list of orders, callbacks, cancellations or checks was last committed; None if never."""
         return seconds_since(self._committed_at)
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
-        """Take in a list of 1 to 1000 orders. The row of an accepted order is committed."""
+        """Take in a list of 1 to 1000 orders. When this returns, the rows of all accepted orders are committed."""
         try:
             result = enqueue(self._database, self._rules, self._app_ids, orders, source, waits=self._waits)
         except RowsHeld:
@@ -67,14 +67,14 @@ class Intake:
             "duplicates": len(result.duplicates),
             "rejected": _to_response(result.rejections),
         }
-        # A refusal is a sender's mistake. Logged as information it would not be noticed.
+        # A refused order is a sender's mistake. Log a warning, because nobody would notice a line at level INFO.
         report = log.warning if result.rejections else log.info
         report("orders enqueued", action="orders_enqueued", **self._note_commit(answer))
         self.match_callbacks(result.keys)
         return answer
 
     def _insert_new(self, orders: object) -> None:
-        # New orders do not wait for the locked orders of their list.
+        # Insert the orders of the list that are new, although other orders of the list are locked and have to wait.
         result = insert_new(self._database, self._rules, self._app_ids, orders)
         if result.accepted:
             accepted = self._note_commit({"accepted": len(result.accepted)})
@@ -130,7 +130,7 @@ class Intake:
         return answer
 
     def retry_rejected(self, rejected_id: int, *, actor: str) -> Answer:
-        """Take in refused input again after a correction. Success deletes its row."""
+        """Take in refused input once more, after someone has corrected the cause. If it is accepted, delete its row."""
         result = retry_rejected(self._database, self._rules, self._app_ids, rejected_id, actor=actor)
         self.match_callbacks(result.keys)
         errors = [result.fault] if result.fault is not None else errors_of(result.rejections)
@@ -145,7 +145,9 @@ class Intake:
         return {"id": rejected_id, "done": result.done, "errors": errors}
 
     def link_callback(self, operator: Operator, kept_id: int, order_id: int) -> Decided:
-        """Record a kept callback for the order that an operator chose. Return the change, or why there is none."""
+        """Record a kept callback for the order that an operator chose. Return the change of the order, or why it did
+        not change.
+        """
         done = link_kept_callback(self._database, self._rules, self._app_ids, operator, kept_id, order_id)
         if isinstance(done, Change) and not operator.dry_run:
             operator.log(ActKind.LINK, row=kept_id, order=order_id)
@@ -155,32 +157,35 @@ class Intake:
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before the orders.
 
-        Call this after the commit that made the orders or their ids known. Otherwise an order and its callback may
-        commit at the same moment, and neither transaction sees the other's row.
+        Call this after the commit that made the orders or their ids known. If the callbacks were read before this
+        commit, an order and its callback could be committed at the same moment, and neither transaction would see the
+        other's row.
         """
         with suppress(RowsHeld):
             while keys:
                 waiting = find_callbacks_for(self._database, keys)
-                # A callback may add an id to an order, and another callback may wait under that id.
+                # A callback may add an id to an order, and another callback may wait for an order with this id.
                 keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
-        """Match some of the kept callbacks: a bounded step for a tick. The next call continues after them."""
+        """Match a limited number of kept callbacks, so that a tick takes a limited time. The next call continues after
+        these callbacks.
+        """
         matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
         if not matching:
             return
         try:
             self.match_callbacks(self._match(matching))
         except RowsHeld:
-            # Match one callback at a time, until the first whose order is locked. The next tick continues after that
-            # one, because a tick must not wait for many locks.
+            # Match one callback at a time, and stop after the first callback whose order is locked, because a tick must
+            # not wait for many locks. The next tick continues after that callback.
             with suppress(RowsHeld):
                 for kept_id in matching:
                     self._match_from = kept_id
                     self.match_callbacks(self._match([kept_id]))
 
     def _note_commit(self, answer: Answer) -> dict[str, object]:
-        """Note that a list is committed. Return the counts of its answer, for the log."""
+        """Note the time of the commit of a list. Return the list's answer with counts instead of lists, for the log."""
         self._committed_at = time.monotonic()
         return {name: len(value) if isinstance(value, list) else value for name, value in answer.items()}
 
@@ -195,6 +200,6 @@ def _to_response(refused: Iterable[Rejection]) -> list[dict[str, object]]:
     ordered = sorted(refused, key=lambda r: -1 if r.index is None else r.index)
     for rejection in ordered:
         if rejection.index is None:
-            # These errors give the number of items, but nothing of their content.
+            # The errors of a whole list may be logged: they give the number of its items, but nothing of their content.
             log.error("a list was refused as a whole", action="list_refused", errors=list(rejection.errors))
     return [rejection.as_answer() for rejection in ordered]

@@ -37,9 +37,9 @@ class Granted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconciler:
-    """Polls the orders of one slot at a time; safe to share between threads.
+    """Runs passes: each polls orders of one slot. Safe to share between threads.
 
-    `match_callbacks` settles orders from callbacks that came before these orders' ids were known.
+    `match_callbacks` settles orders whose ids became known only now, from callbacks that came before.
     """
 
     grants: Grants
@@ -58,8 +58,9 @@ class Reconciler:
         return granted.query
 
     def take(self, slot: SlotKey) -> Granted | None:
-        """Run the first half of a pass: take the slot. Return None if it is not open or no order is due."""
-        # The deadline starts before the grant. So however long the grant takes, nothing is sent after the reservation.
+        """Run the first half of a pass: take the slot. Return None if the slot is not open or no order is due."""
+        # Start the query's deadline before the grant, which reserves the slot for some time. So however long the grant
+        # takes, nothing is sent after the reservation has ended.
         started = self.clock.boot()
         query = self.grants.take(slot)
         if query is None:
@@ -77,7 +78,7 @@ class Reconciler:
         return Granted(query=query, started=started)
 
     def query(self, granted: Granted) -> None:
-        """Run the second half: query the platform, and write back the answer or the failure."""
+        """Run the second half of a pass: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
             answer = self.client.query(

@@ -1,4 +1,4 @@
-"""Build the parts of a process from the settings, after the fork, and close them at its end."""
+"""Build the parts of a process from the settings, after the process was forked. Close the parts at its end."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ from worker.ticks import Ticks
 
 
 def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
-    """The target of each account's notifications; an account without an endpoint has none."""
+    """The target of each account's notifications. An account without an endpoint is missing."""
     return {
         account: Target(
             digest=endpoint.target.digest,
@@ -56,13 +56,15 @@ class Parts:
     write_back: type[WriteBack] = WriteBack
 
     def peers(self, settings: Settings) -> Peers:
-        """This process among those that take slots. The others are read later."""
+        """The processes that take slots. At first only this process is known; the others are read later."""
         return Peers(host=self.host(), credentials=digest_of_credentials(settings))
 
 
 def open_database(settings: Settings, parts: Parts) -> Database:
-    """Open the database for a process that polls. A session that is idle in a transaction is ended after a query
-    deadline, so that it does not keep a slot locked.
+    """Open the database for a process that polls.
+
+    The database ends a session that is idle in a transaction for as long as a query's deadline. So a process that hangs
+    does not keep a slot locked.
     """
     seconds = rules_of(settings).deadline_seconds
     return parts.database(settings.database_dsn, idle_transaction_seconds=seconds, answer_seconds=ANSWER_SECONDS)
@@ -71,7 +73,7 @@ def open_database(settings: Settings, parts: Parts) -> Database:
 def make_reconciler(
     settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake, peers: Peers | None = None
 ) -> Reconciler:
-    """Make the part that runs passes. Without `peers` it writes nothing about its host."""
+    """Make the part that runs passes. Without `peers`, a write-back stores nothing about this host."""
     rules = rules_of(settings)
     return Reconciler(
         grants=parts.grants(database, clock, rules),
@@ -129,11 +131,13 @@ class _TickWork:
         self._metrics.count_some()
 
     def _enter_endpoints(self) -> None:
-        # Already done before the fork, unless the database was unavailable then.
+        # The endpoints were already entered before the fork, unless the database was unavailable then. This call does
+        # nothing if they were.
         try:
             self._endpoint_entry.enter_once(self._database, self._endpoints)
         except Exception as error:
-            # The tick continues with the work that the database still allows. The next tick tries again.
+            # After a transient error, the tick continues with its other work, which may still be possible. The next
+            # tick tries again to enter the endpoints.
             if not is_transient(error):
                 raise
 
@@ -144,7 +148,7 @@ class Runtime:
     def __init__(
         self, settings: Settings, parts: Parts | None = None, endpoint_entry: EndpointEntry | None = None
     ) -> None:
-        """`endpoint_entry` was made before the pool forked; None if this is the only process."""
+        """`endpoint_entry` was made before the pool's processes were forked; None if this is the only process."""
         parts = parts or Parts()
         clock, rules = parts.clock(), rules_of(settings)
         # The watchdog comes first, so that it also ends a process that hangs during its start.
@@ -201,8 +205,9 @@ def compose(parts: Parts) -> None:
 
 
 def current() -> Runtime:
-    """This process's runtime, made on first use. A child that is forked later makes its own, so as not to share
-    connections.
+    """This process's runtime, made on first use.
+
+    A child process that is forked later makes its own runtime, so that the two processes share no connections.
     """
     global _current
     if _current is None or _current[0] != os.getpid():
@@ -213,9 +218,9 @@ def current() -> Runtime:
 def prepare_database(settings: Settings) -> None:
     """Prepare the database before a worker is ready.
 
-    Raise the windows of its SIDs that are shorter than its own, close the slots that another database wrote, and write
-    its endpoints. Call this in the first process, before others are forked: no connection stays open. Raises
-    SQLAlchemy's errors.
+    Raise each window in the database that is shorter than the window in the settings, for the SIDs of the settings.
+    Close the slots that were written in another database. Write the endpoints. Call this in the worker's first process,
+    before others are forked: no connection stays open. Raises SQLAlchemy's errors.
     """
     rules = rules_of(settings)
     database = open_database(settings, _parts)

@@ -1,8 +1,8 @@
 """Send notifications, in threads of a worker process.
 
-One thread claims due notifications and notes how deliveries ended. The other threads send, one delivery each. So a
-sending thread never waits for a transaction, and a transaction never waits for a receiver. If a process ends before it
-has noted a delivery, the lease expires, and the notification is sent again.
+One thread claims due notifications and writes to the database how deliveries ended. The other threads send, one
+delivery each. So a sending thread never waits for a transaction, and a transaction never waits for a receiver. If a
+process ends before it has noted a delivery, the lease of the claim expires, and the notification is sent again.
 """
 
 import random
@@ -32,13 +32,18 @@ from worker.operations.deliver import note_and_claim, read_due
 log = structlog.stdlib.get_logger(__name__)
 
 THREADS = 16
-"""Deliveries that one process makes at the same time, to all endpoints together."""
+"""The most deliveries that one process makes at the same time, to all endpoints together."""
 POLL_SECONDS = 0.5
-"""How often an idle process reads the due notifications: a result waits at most this long."""
+"""Seconds between two reads of the due notifications by an idle process. A new notification waits at most this long."""
 _FAR_READ_SECONDS = 60.0
-"""How often a process looks for notifications that seem due far in the future because a clock was stepped back."""
+"""Seconds between two searches for notifications whose due time is far in the future.
+
+A clock that was stepped back may have put these times too far ahead. A claim finds out whether this is so.
+"""
 _GATHER_SECONDS = 0.005
-"""The wait for further deliveries after one has ended, so that one transaction notes all and claims as many."""
+"""Seconds to wait for further deliveries to end after one has ended. So one transaction notes all of these ends, and
+claims as many new deliveries.
+"""
 _RETRY_SECONDS = 1.0
 
 
@@ -55,7 +60,7 @@ class Target:
 class Senders:
     """Sends the notifications of some accounts until `close`. Create it after the fork.
 
-    `targets` has the target of each account. If it is empty, nothing is sent, and no thread is started.
+    `targets` has the target of each account. If `targets` is empty, nothing is sent, and no thread is started.
     """
 
     database: Database
@@ -68,13 +73,15 @@ class Senders:
 
     def __post_init__(self) -> None:
         self._sending = ThreadPoolExecutor(self.threads, thread_name_prefix="notify-send")
-        # Used by the claiming thread only: accounts with something to claim, deliveries under way, deliveries to note.
+        # Only the claiming thread uses these three: the accounts with something to claim, the number of each account's
+        # deliveries under way, and the ended deliveries that are not noted yet.
         self._due: set[str] = set()
         self._under_way: Counter[str] = Counter()
         self._unnoted: dict[str, list[EndedTry]] = {}
         self._claims = {account: count() for account in self.targets}
         self._next_read = self._next_far_read = 0.0
-        # Filled by the sending threads: a claim and how its delivery ended; None if nothing was sent.
+        # The sending threads append to this: each entry is a claim and how its delivery ended; None if nothing was
+        # sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
         self._woken = threading.Event()
         self._closing = False
@@ -106,7 +113,7 @@ class Senders:
         if not self._closing:
             self._read_due()
         accounts = self._due | self._unnoted.keys()
-        # In random order, so that among many endpoints none is always the last to get a thread.
+        # Take the accounts in random order, so that no endpoint is always the last to get a thread.
         for account in random.sample(sorted(accounts), len(accounts)):
             places = 0
             if account in self._due and not self._closing:
@@ -128,7 +135,8 @@ class Senders:
     def _note_and_claim(self, account: str, places: int) -> None:
         target = self.targets[account]
         ended = self._unnoted.get(account, [])
-        # Read before the claim. So however long the claim takes, nothing is sent after its lease.
+        # Read the clock before the claim, because the lease starts with the claim. So however long the claim takes,
+        # nothing is sent after the lease has ended.
         claimed_at = self.clock.boot()
         number = next(self._claims[account]) if places else 0
         claims, effects = note_and_claim(
@@ -136,7 +144,8 @@ class Senders:
         )
         self._unnoted.pop(account, None)
         if effects is not None:
-            # The next delivery to an endpoint in doubt may be due long before the next read.
+            # Read again sooner if needed: the next delivery to an endpoint in doubt may be due long before the next
+            # regular read.
             self._next_read = min(self._next_read, time.monotonic() + effects.wait.total_seconds())
         if places and len(claims) < places:
             self._due.discard(account)
@@ -170,7 +179,7 @@ class Senders:
                 self._unnoted.setdefault(claimed.account, []).append(ended)
 
     def _guarded(self, part: Callable[[], None]) -> bool:
-        """Run a part; return whether it succeeded. The caller repeats it, for example while the database is away."""
+        """Run a part of the work, and log its error. Return whether it succeeded; if not, the caller runs it again."""
         try:
             part()
         except Exception as error:
@@ -181,8 +190,8 @@ class Senders:
 
 
 def _log_defect(error: Exception) -> None:
-    # Log the traceback's code lines, which contain no values. The full texts of SQLAlchemy's errors would quote the
-    # statement's parameters, including the receivers' answers.
+    # Log the error's first words and the traceback's code lines, which contain no values. The full text of an error of
+    # SQLAlchemy would quote the parameters of its statement, including the receivers' answers.
     log.error(
         "notifications are not sent at present",
         action="sender_failed",

@@ -1,7 +1,7 @@
 """The tasks, by the names that callers send. Each task calls one operation.
 
-Arguments come from other programs. The tasks accept any argument; the operation checks it, and keeps it if it is
-refused.
+Arguments come from other programs. A task accepts any argument. The operation checks the argument, and keeps refused
+input.
 """
 
 from typing import Any
@@ -20,20 +20,22 @@ from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _HELD_LINES = Throttle(60.0)
 
 
 class DurableTask(Task):
-    """A task whose message is not lost: acknowledged after the commit, and delivered again if the process dies.
+    """A task whose message is not lost.
 
-    While the database is unavailable, full, read-only or unusable for another reason, the task is retried forever, at
-    most a minute apart. A retry is a new message, sent before the old one is acknowledged.
+    The message is acknowledged after the commit. If the process dies before the acknowledgement, the broker delivers
+    the message again. If the task fails, for example because the database is unavailable, full or read-only, the task
+    is retried until it succeeds, each time after a wait of at most a minute. A retry is a new message, sent before the
+    old one is acknowledged.
     """
 
     acks_late = True
     reject_on_worker_lost = True
-    # Matters if an operator starts the worker with a time limit.
+    # Celery has a time limit only if an operator starts the worker with one. A task that exceeds it must not be lost.
     acks_on_timeout = False
     autoretry_for = (Exception,)
     max_retries = None
@@ -42,19 +44,20 @@ class DurableTask(Task):
     retry_jitter = True
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
-        """Send the message again; at once if it needs a locked order.
+        """Send the task's message again: at once if the task needs an order that another session holds locked.
 
-        If the broker does not accept the retry, put the message back into the queue. Celery itself would drop it.
+        If the broker does not accept the new message, put the old one back into the queue. Celery itself would drop it.
         """
         error = kwargs.get("exc")
         if isinstance(error, RowsHeld):
-            # No wait, but to the end of the queue: on RabbitMQ 4 a waiting retry keeps the pool from taking other
-            # messages.
+            # Send the retry to the end of the queue without a wait: on RabbitMQ 4, a retry that waits in the worker
+            # keeps the pool from taking other messages.
             kwargs["countdown"] = 0
             if _HELD_LINES.passes():
                 log.warning("a task waits in the queue: another session holds its orders locked", action="orders_held")
         elif error is not None and not is_transient(error):
-            # A retry does not fix a defect, but it keeps the message, which may be the only record of an order.
+            # The cause is a defect, which a retry does not fix. But the retry keeps the message, which may be the only
+            # record of an order.
             log.error("a task fails, and the database is not the cause", action="task_failed", exc_info=error)
         elif error is not None:
             OUTAGES.explains(error, f"{self.name} is put off")
@@ -66,7 +69,7 @@ class DurableTask(Task):
 
 @app.task(name="reconciler.reconcile", ignore_result=True)
 def reconcile(*_: object, **__: object) -> None:
-    """Request a tick. Beat's message carries no data and is harmless if it is lost, doubled or forged."""
+    """Request a tick. A message from beat carries no data, so it does no harm if it is lost, doubled or forged."""
     current().ticks.request()
 
 
@@ -101,9 +104,10 @@ def check_orders(*sent: object, **named: object) -> object:
 
 
 def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> object:
-    """The task's only argument, sent by position or by name.
+    """The task's only argument, sent by position or by name; None if the caller sent no argument.
 
-    If a caller sent other arguments, return all of them: the operation refuses and keeps them. None if there are none.
+    If the caller sent any other arguments, return all of them in one object. The operation refuses and keeps this
+    object.
     """
     if len(sent) == 1 and not named:
         return sent[0]
@@ -115,10 +119,14 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 
 
 def _unread(sent: object) -> Unread | None:
-    """A message that was refused unread (see `worker.broker.task_messages`); None for any other argument."""
+    """The message that was refused unread, from the argument that `worker.broker.task_messages` put in its place.
+
+    None if the argument does not describe such a message.
+    """
     fields = sent if isinstance(sent, dict) else {}
     text, errors, size = (fields.get(name) for name in ("text", "errors", "bytes"))
-    # A sender may forge this argument. It is then refused too, and only our own sentences are taken from it.
+    # A sender may forge this argument. So the errors are compared with our own sentences, and other texts are not
+    # taken. The operation refuses a forged argument too.
     possible = (*TOO_LARGE, shortened(size if isinstance(size, int) else 0))
     said = tuple(one for one in possible if isinstance(errors, list) and str(one) in errors)
     return Unread(text=text, errors=said) if isinstance(text, str) and said else None

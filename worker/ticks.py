@@ -9,8 +9,8 @@ platform hangs does not delay the others.
 Ticks run in their own thread; a Celery message only requests a tick. All requests that arrive during a tick lead to one
 more tick. So neither a flood of messages nor a slow database keeps the pool's processes from taking in orders.
 
-A process that receives no request ticks by itself. This is needed because Celery's pool gives short messages to the
-same process every time, and that process would make all passes.
+A process that receives no request ticks by itself. Otherwise one process would make all passes, because Celery's pool
+gives short messages, such as requests for ticks, to the same process every time.
 
 The processes take turns (`worker.operations.cut_off_hosts.Turns`): a tick starts a pass for a slot only if it is this
 process's turn.
@@ -37,17 +37,21 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 GRANTS_AT_ONCE = 8
-"""Threads that make grants. Fewer than the database's connections, so write-backs always find a connection."""
+"""Number of threads that make grants. It is below the number of database connections, so that a write-back always finds
+a free connection.
+"""
 MOST_EXCHANGES_AT_ONCE = 1000
-"""Enough if the platform hangs for a thousand accounts at once. Further slots wait until an exchange ends."""
-# Clocks differ a little, and a slot that is tried too early has to wait for the next tick.
+"""The most exchanges at the same time. If all of them hang, further slots wait until an exchange ends."""
+# This is added to the time until a slot opens, because clocks differ a little: a slot that is tried too early has to
+# wait for the next tick.
 _SPARE_SECONDS = 0.001
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
-# More than one period, so that a process that receives the messages does not also tick by itself.
+# A process ticks by itself after this many periods without a request. This is more than one period, so that a process
+# that receives the requests does not also tick by itself.
 _PERIODS_WITHOUT_TICK = 1.5
-# At least this often the thread of the ticks tells the watchdog that it is alive.
+# The longest time for which the thread of the ticks waits before it tells the watchdog that it is alive.
 _LONGEST_WAIT_SECONDS = 5.0
 
 
@@ -55,9 +59,9 @@ class Ticks:
     """Turns ticks into passes, in one process.
 
     `idle_accounts` returns the accounts that need no pass now: they have no due order, back off or are paused.
-    `each_tick` is the tick's other work. A tick is requested every `period_seconds`, each time from one of the
-    processes. A process without a request ticks by itself after a longer time. `in_turn` selects the slots that this
-    process takes.
+    `each_tick` does the work of a tick that is not about passes. A tick is requested every `period_seconds`, each time
+    from only one of the processes. A process that has received no request for longer than that ticks by itself.
+    `in_turn` selects the slots for which it is this process's turn.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Ticks:
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
-        # All passes, and then the passes that still wait for a thread to make their grant.
+        # `_under_way` has all passes; `_waiting` has those among them that still wait for a thread to make their grant.
         self._under_way: dict[tuple[str, int], Watched] = {}
         self._waiting: set[Watched] = set()
         self._exchanges: set[threading.Thread] = set()
@@ -96,12 +100,15 @@ class Ticks:
         self._ticking = watchdog.start_thread(self._keep_ticking, name="ticks")
 
     def request(self) -> None:
-        """Request a tick that begins after this call. Return at once. Requests made before it begins are merged."""
+        """Request a tick, and return at once. The tick begins after this call. Requests until it begins are merged."""
         self._last_request = time.monotonic()
         self._requested.set()
 
     def tick(self) -> None:
-        """Start the passes that may start now, from the caller's thread. May be called at any time and repeatedly."""
+        """Run a tick in the caller's thread: start the passes that may start now, and do the tick's other work.
+
+        May be called at any time and repeatedly.
+        """
         try:
             self._start_passes()
             if not self._closing:
@@ -111,24 +118,25 @@ class Ticks:
             if not OUTAGES.explains(error, "a tick was cut short"):
                 raise
         finally:
-            # Counted from the tick's end: without messages, ticks on a slow database still have a rest between them.
+            # Count the wait for the next tick from this tick's end. So even if the database makes ticks slow, there is
+            # a rest between two ticks that this process makes by itself.
             self._resting_since = time.monotonic()
 
     def seconds_since_tick(self) -> float | None:
-        """Seconds since a tick last ended without an error; None if none has yet."""
+        """Seconds since a tick last ended without an error; None if no tick has done so yet."""
         return seconds_since(self._last_end)
 
     def seconds_since_request(self) -> float | None:
-        """Seconds since a tick was last requested, by beat or by a forged message; None if none was."""
+        """Seconds since a tick was last requested, by beat or by a forged message; None if it was never requested."""
         return seconds_since(self._last_request)
 
     def close(self) -> None:
-        """Stop starting passes, and wait for those under way: at most a deadline and its write-back.
+        """Stop starting passes, and wait for those under way: at most a query's deadline and its write-back.
 
-        A tick that is under way ends after its current database statement.
+        If a tick is under way, it ends after its current database statement.
         """
         with self._lock:
-            # Under the lock, so that a pass that starts at this moment is either refused or waited for.
+            # Set `_closing` under the lock, so that a pass that starts at this moment is either refused or waited for.
             self._closing = True
         self._requested.set()
         self._ticking.join()
@@ -139,15 +147,17 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        # The next tick begins at most `_patience` seconds after the end of this one.
+        # Look ahead for longer than it takes until the next tick: it begins at most `_patience` seconds after the end
+        # of this one.
         openings = self._maintenance.openings(list(self._slots.values()), within_seconds=2 * self._patience)
         _log_longer_windows(self._maintenance.longer_windows)
         idle = set(self._idle_accounts({account for opening in openings for account in opening.slot.app_ids}))
         wanted = self._in_turn([opening for opening in openings if not idle.issuperset(opening.slot.app_ids)])
-        # A slot may open between ticks. To wait for the next tick would cost half a period of each window on average.
+        # Start the passes of slots that open between two ticks by an alarm. If such a slot waited for the next tick,
+        # each of its windows would become longer, by half a period on average.
         self._alarm.set({one.slot.key: one.in_seconds + _SPARE_SECONDS for one in wanted if one.in_seconds > 0})
-        # In random order: in the same order, processes would compete for one slot after the other. No slot waits for
-        # long, since grants are made in the order of arrival.
+        # Take the slots in random order: if all processes took them in the same order, they would compete for one slot
+        # after the other. No slot waits for long, since the grants are made in the order in which they are submitted.
         for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
@@ -161,7 +171,7 @@ class Ticks:
             try:
                 self._granting.submit(self._grant, self._slots[key], watched)
             except (RuntimeError, MemoryError):
-                # No thread is available; the next tick tries again.
+                # No thread is available. Forget the pass; the next tick starts it again.
                 self._waiting.discard(watched)
                 self._under_way.pop(key).end()
                 log.exception("a grant could not be started", action="pass_failed")
@@ -169,11 +179,11 @@ class Ticks:
     def _grant(self, slot: SlotKey, watched: Watched) -> None:
         with self._lock:
             self._waiting.discard(watched)
-            # Tell the watchdog that passes waiting for a thread do not hang: grants are being made.
+            # Grants are being made, so the passes that wait for a thread do not hang. Tell this to the watchdog.
             for waiting in self._waiting:
                 waiting.step()
         watched.here()
-        # Wait for a free exchange before the grant: the grant starts the deadline.
+        # Wait until another exchange may start. Do this before the grant, because the query's deadline starts with it.
         self._free_exchanges.acquire()
         granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
         if granted is None:
@@ -184,8 +194,9 @@ class Ticks:
         try:
             exchange.start()
         except RuntimeError:
-            # No thread is available. The slot is taken, so send the query here, although it delays other grants.
-            # A MemoryError is not caught: the thread may have started, and the query would be sent twice.
+            # No thread is available. The slot is already taken, so send the query in this thread, although this delays
+            # other grants. Do not catch a MemoryError: the thread may have started nevertheless, and the query would be
+            # sent twice.
             self._exchanges.discard(exchange)
             self._exchange(slot, granted, watched)
 
@@ -200,7 +211,8 @@ class Ticks:
     def _release(self, slot: SlotKey) -> None:
         self._free_exchanges.release()
         with self._lock:
-            # None if `submit` raised, but the grant ran nevertheless.
+            # The pass is missing if `submit` raised an error, so that `_start` removed the pass, but the grant ran
+            # nevertheless.
             if (watched := self._under_way.pop(slot.key, None)) is not None:
                 watched.end()
 
@@ -210,7 +222,8 @@ class Ticks:
             requested = self._requested.wait(min(self._seconds_left(), _LONGEST_WAIT_SECONDS))
             if not requested and self._seconds_left() > 0:
                 continue
-            # Cleared before `_closing` is read, because `close` also sets the event. So no request is lost.
+            # Clear the event before `_closing` is read and before the tick begins. So neither the end, for which
+            # `close` sets the event, nor a request during the tick is lost.
             self._requested.clear()
             if self._closing:
                 return
@@ -226,7 +239,10 @@ class Ticks:
 
 
 def _log_longer_windows(found: Sequence[LongerWindow]) -> None:
-    """Log, at most once a minute, that some slots send no queries, and the remedy."""
+    """Log that no query is sent for some slots because another worker has a longer window, and log the remedy.
+
+    Do this at most once a minute.
+    """
     if not found or not _LONGER_WINDOW_LINES.passes():
         return
     accounts = sorted({account for one in found for account in one.slot.app_ids})
@@ -243,7 +259,10 @@ def _log_longer_windows(found: Sequence[LongerWindow]) -> None:
 
 
 def _guarded(half: Callable[[], T]) -> T | None:
-    """Run half a pass; on an error log it and return None. The lease and the reservation expire by themselves."""
+    """Run half a pass. If it raises an error, log the error and return None.
+
+    After an error nothing needs to be undone: the lease and the reservation expire by themselves.
+    """
     try:
         return half()
     except Exception as error:

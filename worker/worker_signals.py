@@ -1,4 +1,4 @@
-"""The start and the end of a worker: receivers of the Celery signals that only workers send."""
+"""Run our code when a worker starts or ends: these functions receive the Celery signals that only workers send."""
 
 import gc
 from typing import Any
@@ -18,12 +18,13 @@ from worker.settings import load_settings
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Findings, kept until the worker is ready and logs them.
+# The findings of the checks before the start. They are kept until the worker is ready; then their warnings are logged.
 _found_before_start: list[Check] = []
 
 
-# A separate thread cuts an exchange at its deadline, and the query limit depends on that. Greenlets share one thread,
-# so anything that blocks it (an SQLite lock, a slow COMMIT) would delay the cut.
+# The pools in which the worker may run; pools with greenlets are refused. The query limit is kept only if a separate
+# thread can cut an exchange at its deadline. Greenlets share one thread, so whatever blocks this thread (an SQLite
+# lock, a slow COMMIT) would delay the cut.
 _PREFORK = "celery.concurrency.prefork"
 _POOLS = frozenset({_PREFORK, "celery.concurrency.thread", "celery.concurrency.solo"})
 
@@ -40,7 +41,7 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
         supported = "use --pool prefork (the default), threads or solo"
         leave(f"the worker does not start: the pool {name} cannot keep the deadline of a query: {supported}")
     settings = load_settings()
-    # Celery configures logging only after this signal, but the first lines are written here.
+    # Configure logging here, because Celery does so only after this signal, and this function already logs.
     configure_log(settings)
     _found_before_start[:] = examine_before_start(settings)
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
@@ -50,8 +51,8 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
     try:
         prepare_database(settings)
     except Exception as error:
-        # A transient error, such as a lock that is held for long, does not matter: ticks do both writes later, and no
-        # query is sent on a locked row.
+        # A transient error, such as a lock that is held for long, need not stop the worker. Ticks write both tables
+        # later, and no query is sent for a slot whose row is locked.
         if not is_transient(error):
             leave(
                 f"the worker does not start: query_budgets or notify_endpoints cannot be written ({first_words(error)})"
@@ -60,7 +61,10 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
 
 @signals.worker_ready.connect(weak=False)
 def _warn_of_unsafe_settings(**_: object) -> None:
-    """Log the warnings after the worker is ready. The checks ask the broker; before, the worker waits for it itself."""
+    """Log the warnings once the worker is ready.
+
+    Some checks ask the broker, so they run only now: before it is ready, the worker itself waits for the broker.
+    """
     for check in [*_found_before_start, *examine_running(load_settings())]:
         if check.status is Status.WARNING:
             log.warning(str(check), action="unsafe_setting", check=check.name)
@@ -73,19 +77,20 @@ def _open_process(**_: object) -> None:
 
 @signals.celeryd_after_setup.connect(weak=False)
 def _open_worker(instance: Any, **_: object) -> None:
-    """Create the runtime for pools without child processes (solo, threads), which poll even before the broker answers.
+    """Create the runtime in this process if the pool has no child processes (solo, threads).
 
-    With prefork the children share this process's memory, but must not share its connections.
+    So such a pool sends queries even before the broker answers. With the pool prefork, each child process creates its
+    own runtime, because children must not share this process's connections.
     """
     if _module_of_pool(instance) != _PREFORK:
         current()
     else:
-        # Garbage collection writes to each object that it visits, and a memory page that is written is no longer
-        # shared.
+        # Exclude the objects that exist now from garbage collection. It would write to each of them in every child
+        # process, and a memory page is no longer shared with the children once it is written.
         gc.freeze()
 
 
-# The second signal is for pools without child processes (solo, threads).
+# Pool processes send the first of these signals. The second is for pools without child processes (solo, threads).
 @signals.worker_process_shutdown.connect(weak=False)
 @signals.worker_shutdown.connect(weak=False)
 def _close_process(**_: object) -> None:

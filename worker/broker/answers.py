@@ -1,8 +1,8 @@
 """Ask the broker every few seconds, in each worker process.
 
-This shows whether the broker answers, how many messages wait, and whether another deployment uses the same queues.
-Celery's own connection does not show this. It belongs to the main process, which reports nothing to the pool's
-processes, and a half-open connection looks alive.
+The answers show whether the broker is available, how many messages wait, and whether another deployment uses the same
+queues. Celery's own connection does not show these things: it belongs to the main process, which reports nothing to the
+pool's processes. It may also be half open, and then looks alive.
 """
 
 import threading
@@ -22,9 +22,9 @@ from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 ASK_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
 ASKED_KEY = f"{TICKS_QUEUE}.asked"
-"""A key in Redis, not a queue. It has the id of the database whose worker asked last."""
+"""A key in Redis, not a queue. Its value is the id of a deployment's database; the worker that asked last wrote it."""
 _WRITTEN_SECONDS = 60
-# Created before the worker forks, so that all its processes share it.
+# This throttle is created before the worker forks, so that all processes of the worker share it.
 _SHARED_LINES = Throttle(60.0)
 
 log = structlog.stdlib.get_logger(__name__)
@@ -47,24 +47,24 @@ class Broker:
     """A broker that one thread asks repeatedly."""
 
     def __init__(self, url: str, deployment: Callable[[], str] = str) -> None:
-        """`deployment` returns the random id of our database; empty while it is unknown."""
+        """`deployment` returns the random id of our database; an empty text while the id is unknown."""
         self._url = url
         self._deployment = deployment
         self._connection: Connection | None = None
         self.other_deployment_at: float | None = None
-        """The monotonic time when another deployment was last found to use the same queues; None if none was."""
+        """The monotonic time when another deployment was last found to use our queues; None if this was never found."""
 
     def ask(self) -> Mapping[str, int]:
-        """Ask the broker how many messages wait in each queue. Queues that it does not tell are missing.
+        """Ask the broker how many messages wait in each queue. A queue is missing if the broker gives no count for it.
 
-        Raises an error of kombu or of its libraries if the broker does not answer.
+        Raises an error of kombu, or of a library that kombu uses, if the broker does not answer.
         """
         try:
             if self._connection is None:
                 self._connection = connection_to(self._url, seconds=ANSWER_SECONDS)
                 connect(self._connection)
-            # Make a round trip: RabbitMQ opens and closes a channel; kombu sends Redis a PING. The connection is kept,
-            # because RabbitMQ logs each new one.
+            # Make a round trip: RabbitMQ opens and closes a channel; kombu sends Redis a PING. Keep the connection,
+            # because RabbitMQ logs each new connection.
             channel: Any = self._connection.channel()
             is_redis = self._connection.transport.driver_type == "redis"
             if is_redis and _is_shared(channel.client, self._deployment()):
@@ -72,11 +72,11 @@ class Broker:
                 if _SHARED_LINES.passes():
                     log.error("another deployment uses the queues of this broker", action="shared_queues")
             lengths: dict[str, int] = {}
-            # If we lack the right to ask or the queue does not exist, its length is unknown, not 0.
+            # If the queue does not exist, or we may not ask for its length, this length is unknown, not 0.
             with suppress(*self._connection.channel_errors):
                 for queue in (ORDERS_QUEUE, TICKS_QUEUE):
-                    # Passive, so that RabbitMQ creates no queue. With Redis, kombu only reads the length, since a Redis
-                    # queue exists only while it has messages.
+                    # Declare a queue of RabbitMQ passively, so that RabbitMQ creates none. For a queue in Redis, which
+                    # exists only while it has messages, kombu just reads the length.
                     lengths[queue] = channel.queue_declare(queue, passive=not is_redis).message_count
             channel.close()
         except Exception:
@@ -94,16 +94,16 @@ class Broker:
 
 
 def _is_shared(client: Any, deployment: str) -> bool:
-    """Write our id to Redis. Return whether another deployment wrote its id within the last minute.
+    """Write our deployment's id to Redis. Return whether another deployment wrote its own id within the last minute.
 
-    The write also tests Redis as a sender uses it: a full or read-only Redis answers a PING, but accepts no order.
+    The write also tests whether Redis accepts data: a full or read-only Redis answers a PING, but accepts no order.
     """
-    # Imported here because the package may be missing if RabbitMQ is used.
+    # The import is here because the package `redis` may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError, ResponseError
 
     before: bytes | None = None
-    # A user without these rights may still be able to send; the doctor reports the missing rights. If another program
-    # has made a list with this name, GET fails and SET replaces the list.
+    # Missing rights to GET and SET are no error here: the user may still be able to send, and the doctor reports the
+    # rights. If another program has made a list with this key's name, GET fails and SET replaces the list.
     with suppress(ResponseError):
         before = client.get(ASKED_KEY)
     with suppress(NoPermissionError):
@@ -126,7 +126,7 @@ class BrokerAnswers:
         watchdog.start_thread(self._run, name="broker-answers")
 
     def seconds_since_asked(self) -> float | None:
-        """Seconds since the last question ended, with or without an answer; None if none has yet."""
+        """Seconds since the last question ended, with or without an answer; None if no question has ended yet."""
         return seconds_since(self._asked_at)
 
     def seconds_since_answer(self) -> float | None:
@@ -138,11 +138,11 @@ class BrokerAnswers:
         return self._lengths.get(queue)
 
     def seconds_since_empty(self) -> float | None:
-        """Seconds since the queue of orders was last found empty; None if it never was."""
+        """Seconds since the queue of orders was last found empty; None if it was never found empty."""
         return seconds_since(self._empty_at)
 
     def seconds_since_other_deployment(self) -> float | None:
-        """Seconds since another deployment was last found to use the same queues; None if none was."""
+        """Seconds since another deployment was last found to use our queues; None if this was never found."""
         return seconds_since(self._broker.other_deployment_at)
 
     def close(self) -> None:

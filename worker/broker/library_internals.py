@@ -1,8 +1,8 @@
 """Use internals of kombu, redis-py and py-amqp. No other module uses private names of libraries.
 
-Each use prevents bytes at the broker from ending the worker or filling its memory; the library has no public way to do
-so. `pyproject.toml` caps the versions of Celery and kombu, and `tests/integration/broker/test_library_internals.py`
-fails with one sentence if an internal has changed.
+Each use prevents bytes at the broker from ending the worker or filling its memory. The libraries have no public way to
+prevent this. `pyproject.toml` caps the versions of Celery and kombu. If an internal has changed,
+`tests/integration/broker/test_library_internals.py` fails, and one sentence tells what changed.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class ReplyTooLong(ValueError):
 
 @cache
 def _bounding(parser: Any) -> Any:
-    """A subclass of a redis-py parser that closes the connection when a text is too long.
+    """A subclass of a redis-py parser that closes the connection when a text from Redis is too long.
 
-    redis-py itself would read up to 512 MB at once and keep two copies. A message that Redis has already popped is
-    lost.
+    redis-py itself would read up to 512 MB at once and keep two copies. If Redis has already popped the text from its
+    queue, the message is lost.
     """
 
     class Bounding(parser):
@@ -62,7 +62,7 @@ class BoundedTLSConnection(redis.redis.SSLConnection):
 
 
 def read_redis_by(read_json: Callable[[Any], Any]) -> None:
-    """Make kombu read the envelopes in Redis with this function. Its own reads any number of values."""
+    """Make kombu read the envelopes in Redis with `read_json`. kombu's own function reads any number of values."""
     redis.loads = read_json
 
 
@@ -70,10 +70,11 @@ _inbound_header = amqp.Message.inbound_header
 
 
 def survive_unreadable_properties(log_error: Callable[[Exception], None]) -> None:
-    """Make py-amqp continue if it cannot read a message's properties: leave them empty, and call `log_error`.
+    """Make py-amqp continue if it cannot read a message's properties: it leaves them empty, and calls `log_error`.
 
-    Otherwise an unreadable header (such as a time beyond the calendar) would end the connection, and the message would
-    be delivered again at once, forever. This patches py-amqp's class, because py-amqp accepts no other message class.
+    Otherwise an unreadable header, such as a time beyond the calendar, would end the connection. RabbitMQ would deliver
+    the message again at once, and so on forever. The class of py-amqp itself is patched, because py-amqp accepts no
+    other message class.
     """
 
     def inbound_header(message: Any, *args: Any) -> Any:

@@ -1,8 +1,7 @@
 """Filter the log lines of Celery and kombu about the broker. An outage leads to one line a minute, with its own action.
 
-Otherwise beat would log a traceback for each tick that it cannot send, and the worker a line for each attempt to
-connect
-again. That would be thousands of lines in an outage of a minute, and an alert could use none of them.
+Otherwise beat would log a traceback for each tick that it cannot send, and the worker would log a line for each attempt
+to connect again. An outage of a minute would cause thousands of lines, and no alert could be built on any of them.
 """
 
 import logging
@@ -17,7 +16,7 @@ from worker.adapters.clock import Throttle
 from worker.adapters.safe_text import first_words
 
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
-"""The loggers that report an unusable broker. Their records have the error as an argument."""
+"""The loggers that report an unusable broker. A record of these loggers has the error as an argument."""
 
 STOPPING_LOGGER = "kombu.transport.virtual.base"
 """The logger that reports messages that arrive while the worker stops."""
@@ -26,10 +25,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def is_no_requeue(record: logging.LogRecord) -> bool:
-    """False for kombu's warning about a message that arrived after the worker had stopped consuming.
+    """Whether to keep a record: False only for kombu's warning that a message arrived after consuming had stopped.
 
-    kombu puts this message back into its queue, where the next worker takes it. So nothing is lost, and nobody has to
-    act.
+    The warning is not needed: kombu puts the message back into its queue, and the next worker takes it from there.
     """
     return bool(record.msg != W_NO_CONSUMERS)
 
@@ -45,8 +43,8 @@ class BrokerOutageFilter(logging.Filter):
         broker_errors: Callable[[], tuple[type[BaseException], ...]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`broker_errors` returns the transport's error classes. It loads the transport, so it is called only when a
-        record first needs it.
+        """`broker_errors` returns the transport's error classes. The function loads the transport, so it is called only
+        when the first record has to be compared with these classes.
 
         `monotonic` is a clock in seconds.
         """
@@ -70,7 +68,8 @@ class BrokerOutageFilter(logging.Filter):
 
     @cached_property
     def _errors(self) -> tuple[type[BaseException], ...]:
-        # kombu lists KeyError among Redis's errors. But it may be a defect of this code, which must be logged.
+        # kombu lists KeyError among Redis's errors. But a KeyError may also be a defect of our own code, and a defect
+        # must be logged.
         return tuple(kind for kind in self._broker_errors() if kind is not KeyError)
 
     def _broker_error_of(self, record: logging.LogRecord) -> BaseException | None:
@@ -83,7 +82,7 @@ class BrokerOutageFilter(logging.Filter):
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes. Beat wraps the error of the broker's client."""
+    """The error and its causes. The causes are needed because beat wraps the error of the broker's client."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

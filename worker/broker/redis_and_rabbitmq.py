@@ -1,7 +1,7 @@
 """Guard kombu's transports for Redis and RabbitMQ against any bytes from the broker.
 
-kombu trusts its broker: bytes that are not a kombu message end the worker, a small message may unpack to gigabytes, and
-specially marked JSON becomes dates, decimals and UUIDs.
+kombu trusts its broker. Without these guards, bytes that are not a kombu message would end the worker, a small message
+could unpack to gigabytes, and specially marked JSON would become dates, decimals and UUIDs.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,8 @@ def guard_kombu() -> None:
     survive_unreadable_properties(_log_error)
     serialization.register("json", kombu_json.dumps, read_body, content_type="application/json")
     for kind in compression.encoders():
-        # Kinds for which we have no bounded unpacker are refused, even if they are installed.
+        # Replace kombu's unpacker for every kind of compression, even the installed kinds for which we have no bounded
+        # unpacker: bodies of these kinds are refused.
         compression.register(compression.get_encoder(kind)[0], unpacking_bounded(kind), kind)
 
 
@@ -43,17 +44,20 @@ class GuardedQoS(redis.QoS):
     """kombu's entries in Redis for messages that are delivered but not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """Add an entry for a message. Do nothing if its bytes were not a message."""
+        """Add an entry for a message. Do nothing if the bytes from Redis were not a message."""
         if message.fault is None:
             super().append(message, delivery_tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> Any:
-        """Put a message back. Remove an unreadable entry, because it would prevent the return of all others."""
+        """Put the message of an entry back into its queue. Remove the entry if it is unreadable.
+
+        An unreadable entry would prevent kombu from putting back the messages of all other entries.
+        """
         try:
             return super().restore_by_tag(tag, client=client, leftmost=leftmost)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             if self._is_readable(tag, client):
-                # The entry is sound: a broken connection may raise these errors too.
+                # The entry is sound, so the cause is a broken connection, which may raise these errors too.
                 raise redis.redis.ConnectionError(f"a message could not be put back ({error!r})") from error
             _log_error(error)
             with self.pipe_or_acquire() as pipe:
@@ -74,8 +78,8 @@ class GuardedQoS(redis.QoS):
     def restore_unacked(self, client: Any = None) -> None:
         """Put unacknowledged messages back when a channel is closed.
 
-        Over a broken connection this may fail. The error is caught, because it would end the worker while it connects
-        again. The messages are delivered again after the visibility timeout.
+        Over a broken connection this may fail. The error is caught, because otherwise it would end the worker, which is
+        about to connect again. Redis keeps the messages, and they are delivered again after the visibility timeout.
         """
         try:
             super().restore_unacked(client)
@@ -88,9 +92,9 @@ class GuardedQoS(redis.QoS):
 
 
 class GuardedMessage(redis.Channel.Message):
-    """A message from Redis that has everything that kombu needs to store its entry and to acknowledge it.
+    """A message from Redis, with all the properties that kombu needs to store its entry and to acknowledge it.
 
-    If the bytes are not a message, `fault` gives the reason, without quoting the bytes, and the message is empty.
+    If the bytes from Redis are not a message, this message is empty, and `fault` gives the reason without quoting them.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
@@ -115,14 +119,14 @@ def _fault_of_body(body: Any) -> str | None:
 
 
 def _fault_of_address(tag: Any, where: Any) -> str | None:
-    # Empty text is allowed: the default exchange's name is empty.
+    # An empty text is allowed, because the name of the default exchange is empty.
     if not all(one == "" or is_name(one) for one in (tag, where["exchange"], where["routing_key"])):
         return "its delivery tag, exchange or routing key is no text of printable characters"
     return None
 
 
 class GuardedRedisChannel(redis.Channel):
-    """A channel that drops bytes that are not a kombu message, and logs this."""
+    """A channel that drops bytes that are not a kombu message, and logs each drop."""
 
     QoS = GuardedQoS
     Message = GuardedMessage
@@ -151,7 +155,7 @@ class GuardedRedisChannel(redis.Channel):
         return super().basic_consume(queue, no_ack, deliver, consumer_tag, **options)
 
     def close(self) -> None:
-        """Close the channel. kombu reads once more here; close even if the bytes are not a message."""
+        """Close the channel. kombu reads from Redis once more here; close even if this read yields no valid message."""
         _surviving(super().close)
         if not self.closed:
             super().close()
@@ -165,7 +169,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
     except (Empty, redis.redis.RedisError, OSError):
         raise
     except AttributeError as error:
-        # The client has lost its connection. A ConnectionError makes kombu connect again.
+        # redis-py raises this when its client has lost the connection. A ConnectionError makes kombu connect again.
         raise redis.redis.ConnectionError(f"the connection to Redis is gone ({error})") from error
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         _log_error(error)
@@ -173,7 +177,10 @@ def _surviving(read: Callable[[], Any]) -> Any:
 
 
 class _Undelivered(Exception):
-    """Carries an error of a message's handler through `_surviving`, which catches errors from unreadable bytes."""
+    """Carries an error that a message's handler raised through `_surviving`, which would otherwise catch it.
+
+    `_surviving` drops errors that come from unreadable bytes, and a handler may raise errors of the same classes.
+    """
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -190,9 +197,10 @@ class NamedTLSTransport(pyamqp.SSLTransport):
     """kombu's transport for RabbitMQ over TLS, corrected for a list of brokers with several hosts."""
 
     def establish_connection(self) -> Any:
-        """Connect, and compare the certificate with this broker's name.
+        """Connect, and compare the broker's certificate with the name of this broker.
 
-        kombu itself writes the first broker's name into options that all brokers of the list share.
+        kombu itself would compare with the name of the first broker in the list: it writes this name into options that
+        all brokers of the list share.
         """
         if isinstance(self.client.ssl, dict):
             self.client.ssl = {**self.client.ssl, "server_hostname": None}
@@ -200,7 +208,7 @@ class NamedTLSTransport(pyamqp.SSLTransport):
 
 
 def _log_error(error: Exception) -> None:
-    # Only the class: the error's text may quote the whole message.
+    # Log only the error's class: its text may quote the whole message.
     _log_dropped(type(error).__name__)
 
 

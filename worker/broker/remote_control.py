@@ -1,8 +1,9 @@
 """Restrict Celery's remote control to harmless commands.
 
 Anyone who can reach the broker can send a command. The worker runs commands that read its state, commands for events,
-and `shutdown`. The others are refused with an answer, because they could leave an idle worker (`cancel_consumer`,
-`rate_limit`, `pool_shrink`), make it consume other queues (`add_consumer`) or drop orders (`revoke`).
+and `shutdown`. It refuses all other commands, and answers with an error. Such a command could stop the worker's work
+(`cancel_consumer`, `rate_limit`, `pool_shrink`), make it consume other queues (`add_consumer`) or drop orders
+(`revoke`).
 """
 
 import reprlib
@@ -22,7 +23,7 @@ INSPECTIONS = frozenset(
         *("revoked", "scheduled", "stats"),
     )
 )
-"""Commands that only read."""
+"""Commands that only read the worker's state."""
 COMMANDS = INSPECTIONS | {"enable_events", "disable_events", "heartbeat", "shutdown"}
 """All commands that the worker runs."""
 
@@ -30,14 +31,20 @@ _NO_USE = "this worker has no use for it"
 
 
 class UnreadableCommand(Exception):
-    """A command that is malformed, or that wants its answer outside the answer queues; `str()` gives the fault."""
+    """A command that is malformed, or that wants its answer in a queue that is not for answers.
+
+    `str()` gives the fault.
+    """
 
 
 class CheckedNode(Node):
     """The worker's side of remote control, which runs only checked commands."""
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
-        """Run a command if it is for this worker. Do not set Celery's clock, since nothing here needs it."""
+        """Run a command if it is for this worker.
+
+        `message` is not passed on: Celery would only set its logical clock from it, and nothing here needs that clock.
+        """
         try:
             command = self._read(body)
         except UnreadableCommand as error:
@@ -77,7 +84,10 @@ class CheckedNode(Node):
         }
 
     def _read_reply_to(self, where: Any) -> dict[str, str]:
-        """The address for the answer. Only a queue for answers is accepted, so that no answer is read as a task."""
+        """The address to which the command's answer is sent. Only a queue for answers is accepted.
+
+        In any other queue, a worker might read the answer as a task.
+        """
         expected = self.mailbox.reply_exchange.name
         if not (isinstance(where, dict) and where.get("exchange") == expected and is_name(where.get("routing_key"))):
             raise UnreadableCommand("its answer is to go to no queue for answers")
@@ -85,7 +95,7 @@ class CheckedNode(Node):
 
 
 class CheckedMailbox(Mailbox):
-    """kombu's mailbox with nodes that check commands."""
+    """kombu's mailbox, with `CheckedNode` as the class that receives commands."""
 
     node_cls = CheckedNode
 

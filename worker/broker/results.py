@@ -1,7 +1,7 @@
 """Limit how long Celery waits for its result backend: a silent backend must not stop the intake of orders.
 
-Celery itself waits twice for the backend's socket timeout: if it cannot store a result, it tries to store that error.
-`worker.celery` tells Celery to use these classes, by the scheme of the backend's URL.
+Celery itself waits for the backend's socket timeout twice: if it cannot store a result, it then tries to store the
+error. `worker.celery` tells Celery which of these classes to use for each scheme of the backend's URL.
 """
 
 import os
@@ -23,10 +23,11 @@ _lines = Throttle(60.0)
 
 
 class BoundedBackend(Backend):
-    """Drops a result that is not stored in time, and all later results until that attempt has ended."""
+    """Drops a result that is not stored in time, and every later result until the attempt to store this one ends."""
 
     _storing: Future[Any] = Future()
-    # The id of the process whose thread stores. A process that is forked meanwhile does not have this thread.
+    # The id of the process whose thread stores a result. A child that is forked during this time copies `_storing`, but
+    # has no such thread, so it must not wait for it.
     _owner = 0
 
     def store_result(self, *args: Any, **named: Any) -> None:
@@ -34,7 +35,7 @@ class BoundedBackend(Backend):
         is_free = self._owner != os.getpid() or self._storing.done()
         try:
             if is_free:
-                # In a thread, because the backend's own timeout is longer, and Celery waits for it twice.
+                # Store in a thread: the backend's own timeout is too long, and Celery would wait for it twice.
                 store = partial(super().store_result, *args, **named)
                 self._owner, self._storing = os.getpid(), in_thread(store)
             result_within(self._storing, _STORE_SECONDS * is_free, f"no answer within {_STORE_SECONDS:g} s")
@@ -46,7 +47,7 @@ class BoundedBackend(Backend):
 
 @cache
 def __getattr__(scheme: str) -> type:
-    """The bounded Celery backend for a URL scheme. Created on first use, because its library may be missing."""
+    """The bounded Celery backend for a URL scheme. Created on first use: the scheme's library may be missing."""
     if scheme not in BACKEND_ALIASES:
         raise AttributeError(scheme)
     return type(scheme, (BoundedBackend, symbol_by_name(BACKEND_ALIASES[scheme])), {})

@@ -1,4 +1,4 @@
-"""Check a message's limits before it is read as JSON, because the result takes many times its size in memory."""
+"""Check the size of a message before it is read as JSON, because its values take many times its size in memory."""
 
 import bz2
 import gc
@@ -13,22 +13,25 @@ from typing import Any, Protocol, TypeGuard
 from worker.domain.records.sentences import Sentence, _
 
 LARGEST_BODY = 4 * 1024 * 1024
-"""Bytes of a message's unpacked body. A list of 1000 orders is well below a megabyte."""
+"""The most bytes of a message's unpacked body. A list of 1000 orders is well below a megabyte."""
 LARGEST_ITEM = 12 * 1024 * 1024
-"""Bytes of a message in Redis: enough for a body of 9 MB in base64, and its headers."""
+"""The most bytes of a message in Redis: enough for the headers and a body of 9 MB, which is in base64."""
 LARGEST_BEYOND_ASCII = LARGEST_BODY
-"""The same limit if the message is not only ASCII: a character may take four bytes in memory. kombu writes ASCII."""
+"""The most bytes of a message that is not only ASCII. kombu itself writes only ASCII.
+
+The limit is lower than for ASCII, because each character of a text that is not ASCII may take four bytes in memory.
+"""
 MOST_VALUES = 100_000
-"""JSON values in a message. A list of 1000 orders with every field has about 13,000."""
+"""The most JSON values in a message. A list of 1000 orders with every field has about 13,000 values."""
 MOST_KEPT = 1_000_000
-"""Characters that are kept from a message that is refused unread."""
+"""The most characters that are kept of a message that is refused unread."""
 
 LONGEST_NAME = 255
-"""Characters in a queue's name: kombu's own limit on RabbitMQ."""
+"""The most characters in a name, such as that of a queue. This is kombu's own limit on RabbitMQ."""
 
 UNREAD = "unread"
-"""The named argument with a message that is refused unread. It is an object with `text` (the message's start), `errors`
-and `bytes` (its size).
+"""The name of the task argument that describes a message that is refused unread. The argument is an object with `text`
+(the message's start), `errors` and `bytes` (the message's size).
 """
 
 _LARGE = 1024 * 1024
@@ -39,8 +42,8 @@ TOO_LARGE = (
 )
 """The reasons for which a message is refused unread."""
 
-# A string is one token, so that its content is not counted. The quantifiers are possessive and the closing quote is
-# optional, so that the scan of any text takes linear time and no memory.
+# Matches a whole string, or one mark outside of strings. So marks inside a string are not counted. The quantifiers are
+# possessive and the closing quote is optional, so that the scan of any text takes linear time and no memory.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,:]', re.DOTALL)
 
 
@@ -62,7 +65,7 @@ def check_body(body: str | bytes | memoryview) -> None:
     """Check that a body's JSON is small enough to be read. Raises Oversized."""
     if len(body) > LARGEST_BODY:
         raise Oversized(f"is longer than {LARGEST_BODY} bytes")
-    # Undecodable bytes fail later, when they are read.
+    # Bytes that are not UTF-8 raise an error later, when the body is read.
     with suppress(UnicodeDecodeError):
         _check_size(_text_of(body))
 
@@ -72,7 +75,8 @@ def _check_size(text: str) -> None:
 
     Brackets, commas and colons outside strings are counted.
     """
-    # First a fast count that includes strings. The slower scan runs only if that count is too large.
+    # First count the marks in the whole text, strings included, which is fast. Only if this count is too large, run the
+    # slower scan, which leaves out strings.
     if sum(map(text.count, "[{,:")) > MOST_VALUES and _has_too_many(text):
         raise Oversized(f"holds more than {MOST_VALUES} JSON values")
 
@@ -84,8 +88,8 @@ def _has_too_many(text: str) -> bool:
             strings += 1
         else:
             marks += 1
-        # In JSON, every string except one is next to a mark. The limit on strings ends the scan of text that is not
-        # JSON.
+        # In JSON, there is at most one string more than there are marks. The limit on strings is for text that is not
+        # JSON: it ends the scan of a text with many strings and no marks.
         if marks > MOST_VALUES or strings > MOST_VALUES + 1:
             return True
     return False
@@ -94,7 +98,7 @@ def _has_too_many(text: str) -> bool:
 def is_name(value: Any, longest: int = LONGEST_NAME) -> TypeGuard[str]:
     """Whether a value is a non-empty text of printable characters.
 
-    Text that cannot be encoded, such as half a surrogate pair, would end the worker. It does not count as printable.
+    Text that cannot be encoded, such as half a surrogate pair, is not printable either. Such text would end the worker.
     """
     return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
@@ -102,11 +106,12 @@ def is_name(value: Any, longest: int = LONGEST_NAME) -> TypeGuard[str]:
 def read_json(text: Any) -> Any:
     """Read JSON of limited size, into JSON's own types only.
 
-    Raises Oversized, a ValueError, before anything is read, and ValueError for text that is not JSON.
+    Raises Oversized, which is a ValueError, before any value is read. Raises ValueError for text that is not JSON.
     """
     if len(text) > _LARGE:
-        # Celery and kombu leave reference cycles for each message (requests, tracebacks). Python collects them after a
-        # number of objects, not of bytes, so a few large messages would add up.
+        # Free the memory of earlier messages: Celery and kombu leave reference cycles for each message (requests,
+        # tracebacks). Python itself collects cycles after a number of objects, not of bytes, so a few large messages
+        # would stay in memory together.
         gc.collect()
     text = _text_of(text)
     _check_size(text)
@@ -122,14 +127,14 @@ def read_body(body: Any) -> Any:
 def unpacking_bounded(kind: str) -> Callable[[bytes], bytes]:
     """Return a function that unpacks bodies of this kind, up to the largest body.
 
-    The function raises ValueError for a kind without a bounded unpacker, and for a body that is cut short.
+    The function raises ValueError if there is no bounded unpacker for the kind, or if a body is cut short.
     """
 
     def unpack(packed: bytes) -> bytes:
         if kind not in _UNPACKERS:
             raise ValueError(f"{kind} is not accepted")
         unpacker = _UNPACKERS[kind]()
-        # One byte more than allowed, so that `check_body` notices a body that is too long.
+        # Unpack up to one byte more than allowed, so that `check_body` notices a body that is too long.
         body = unpacker.decompress(packed, max_length=LARGEST_BODY + 1)
         if not unpacker.eof and len(body) <= LARGEST_BODY:
             raise ValueError("is cut short")
@@ -148,6 +153,6 @@ class _Unpacker(Protocol):
 _UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
     "application/x-gzip": zlib.decompressobj,
     "application/x-bz2": bz2.BZ2Decompressor,
-    # LZMA's default level needs 9 MB to unpack, the highest level 65 MB.
+    # The limit of 32 MB accepts LZMA's default level, which needs 9 MB to unpack; the highest level needs 65 MB.
     "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=32 * 1024 * 1024),
 }

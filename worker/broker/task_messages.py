@@ -1,7 +1,7 @@
 """Rebuild messages from checked parts.
 
 Anyone who can reach the broker can write anything into a message. So Celery does not receive the original message, but
-one that is rebuilt from checked parts. A message that cannot be rebuilt is dropped, and this is logged.
+a new one that is built from the checked parts of the original. A message that cannot be rebuilt is dropped and logged.
 """
 
 import reprlib
@@ -21,18 +21,20 @@ from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_nam
 log = structlog.stdlib.get_logger(__name__)
 
 _DEEPEST_NESTING = 100
-# The width of the id column in Celery's own result table.
+# The longest id or name of a task: the width of the id column in Celery's own result table.
 _LONGEST_ID = 155
 LONGEST_TEXT = 1024
-"""Characters that are kept of a text header, and that are logged of each part of a message."""
-# Celery computes 2 to the power of this number before it limits the wait.
+"""The most characters that are kept of a text header. Also the most that are logged of each part of a message."""
+# The largest number of retries in a message. Celery computes 2 to the power of this number, and only then limits the
+# wait, so a forged large number would cost time and memory.
 _MOST_RETRIES = 1000
-# Excludes Celery's own tasks (chords, groups), whose messages can make them send any task.
+# The start of our tasks' names. Celery's own tasks (chords, groups) do not have it, and are refused: their messages can
+# make them send any task.
 _OUR_TASKS = "reconciler."
 _JSON = "application/json"
 _TICK = "reconciler.reconcile"
-# If a message's time is later, Celery keeps it in memory and fetches another one from the broker. Only retries need
-# this, and they wait at most a minute.
+# The longest wait before a message's task may run. Meanwhile Celery keeps the message in memory and fetches further
+# messages from the broker. Only retries need to wait, and they wait at most a minute.
 _LONGEST_WAIT = timedelta(minutes=2)
 _LARGEST_HELD = 1024 * 1024
 _TEXT_HEADERS = ("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin")
@@ -52,9 +54,10 @@ class _TooLarge(Unfit):
 
 
 class CheckedMessage(Message):
-    """A kombu message in Celery's protocol 2, rebuilt from the checked parts of another; it acknowledges the other.
+    """A kombu message in Celery's protocol 2, rebuilt from the checked parts of an original message.
 
-    If the other is too large to be read, its start is passed to the task, provided that the task keeps refused input.
+    To acknowledge it is to acknowledge the original. If the original is too large to be read, only its start is passed
+    to the task, which refuses and keeps it. If the task does not keep refused input, such an original is dropped.
     """
 
     def __init__(self, message: Any) -> None:
@@ -69,7 +72,8 @@ class CheckedMessage(Message):
         packed = json.dumps(self.parts).encode()
         plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
         if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
-            # Follow-up tasks would let a sender to this queue send to every queue, with the worker's rights.
+            # Ignore follow-up tasks: the worker would send them, so anyone who may send to this queue could send to
+            # every queue.
             log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
         super().__init__(
             packed,
@@ -88,7 +92,7 @@ class CheckedMessage(Message):
         message.body = None
 
     def ack_log_error(self, logger: Any, errors: Any, multiple: bool = False) -> None:
-        """Acknowledge the message. Log a lost connection with an action, unlike Celery."""
+        """Acknowledge the message. If the connection is lost, log this with an `action`, which Celery's line lacks."""
         try:
             self.ack(multiple=multiple)
         except errors as error:
@@ -97,7 +101,7 @@ class CheckedMessage(Message):
                 action="task_result_unreported",
                 error=f"{type(error).__name__}: {first_words(error)}",
             )
-            # This error makes Celery connect again.
+            # Celery connects again if this error is raised.
             if isinstance(error, BrokenPipeError):
                 raise
 
@@ -107,7 +111,7 @@ class CheckedMessage(Message):
 
     @property
     def payload(self) -> Any:
-        """The same as `decode()`; Celery uses both."""
+        """The same as `decode()`; Celery uses both `payload` and `decode()`."""
         return self.parts
 
 
@@ -123,7 +127,7 @@ def _read(message: Any) -> _Sent:
     """The parts of a message, in Celery's protocol 1 or 2."""
     headers, body = message.headers, _payload(message)
     if isinstance(body, dict):
-        # Protocol 1 has everything in the body. Some libraries of other languages still use it.
+        # A message of protocol 1 has everything in its body. Some libraries in other languages still use this protocol.
         fields = {**body, **headers}
         args, kwargs, embedded = body.get("args", []), body.get("kwargs", {}), body
     elif isinstance(body, list) and len(body) == 3:
@@ -133,26 +137,26 @@ def _read(message: Any) -> _Sent:
     if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embedded, dict | None):
         raise Unfit("its arguments are no list, or its named arguments or options no object")
     if "self" in kwargs:
-        # Celery passes the task itself under this name, so it fails before the task can keep the input.
+        # Celery passes the task itself as `self`. So the call would fail before the task can keep the refused input.
         raise Unfit("one of its named arguments is called self")
     return _Sent(fields=fields, args=args, kwargs=kwargs, embedded=embedded)
 
 
 def _unread(message: Any, error: _TooLarge) -> _Sent:
-    """The replacement for a message that is too large to be read: its start, for the task to refuse and keep.
+    """The replacement for a message that is too large to be read: its start, which the task refuses and keeps.
 
-    Raises Unfit if its task does not keep refused input.
+    Raises Unfit if the message's task does not keep refused input.
     """
-    # In protocol 1 the task's name is in the body, which is not read; such a message is dropped.
+    # A message of protocol 1 is dropped too: its task's name is in the body, which is not read.
     name, body = message.headers.get("task"), message.body
     if not is_name(name, _LONGEST_ID) or not name.startswith(_OUR_TASKS) or name == _TICK:
         raise error
-    # A character has at most four bytes.
+    # The start needs this many bytes at most, because a character has at most four.
     start = body[: 4 * MOST_KEPT]
     text = (start if isinstance(start, str) else str(start, "utf-8", "replace"))[:MOST_KEPT]
     faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
     if len(text) == MOST_KEPT:
-        # This size is a lower bound, since a packed body is unpacked only up to the limit.
+        # The size in this sentence is a lower bound, since a packed body is unpacked only up to the limit.
         faults.append(shortened(len(body)))
     log.error(
         "a message was refused unread: its start is kept with the refused orders",
@@ -167,7 +171,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
 
 def _payload(message: Any) -> object:
     if message.content_type == _JSON:
-        # Checked before kombu decodes it: kombu's error would keep all decoded content.
+        # Check the body before kombu decodes it: kombu's error would keep all decoded content in memory.
         try:
             check_body(message.body)
         except Oversized as error:
@@ -188,7 +192,7 @@ def _payload(message: Any) -> object:
 def _is_nested_deeper(value: object, levels: int) -> bool:
     """Whether lists and objects are nested deeper than `levels`.
 
-    Pickling them for a pool process would then exceed the recursion limit.
+    Celery pickles the value for a pool process, and deeper nesting would exceed Python's recursion limit.
     """
     level = [value]
     for _ in range(levels):
@@ -210,7 +214,7 @@ def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, ob
         "lang": "py",
         "task": name,
         "id": task_id,
-        # Time limits are left out: one would kill the process, and the passes that run in it.
+        # The message's time limits are left out: a time limit would kill the process, and the passes that run in it.
         "retries": retries,
         "eta": _soon(_time(fields.get("eta"))) if retries and may_wait else None,
         "expires": _iso(_time(fields.get("expires"))),
@@ -220,9 +224,9 @@ def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, ob
 
 
 def _time(value: Any) -> datetime | None:
-    """A time in UTC; None if it is unreadable, or so extreme that a change of its time zone may leave the calendar.
+    """A message's time in UTC; None if the time is unreadable, before 1970 or after 9998.
 
-    Such a message is not refused: its order matters more than its time.
+    A message with such a time is not refused: its order matters more than its time.
     """
     try:
         time = datetime.fromisoformat(value)
@@ -233,7 +237,7 @@ def _time(value: Any) -> datetime | None:
 
 
 def _soon(eta: datetime | None) -> str | None:
-    """The time to run a retry, at most `_LONGEST_WAIT` from now; None (now) if it is in the past."""
+    """The time to run a retry, at most `_LONGEST_WAIT` from now; None if the retry may run at once."""
     now = datetime.now(UTC)
     return None if eta is None or eta <= now else _iso(min(eta, now + _LONGEST_WAIT))
 
@@ -243,5 +247,5 @@ def _iso(time: datetime | None) -> str | None:
 
 
 def _only(fields: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
-    """The named fields that have the named type."""
+    """The fields that `kinds` names, except those whose value does not have the type in `kinds`."""
     return {key: fields[key] for key, kind in kinds.items() if isinstance(fields.get(key), kind)}

@@ -34,11 +34,11 @@ _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
 _PAUSE = ("paused_at", "paused_until", "paused_by", "pause_reason")
 PLANNED = ("planned_from", "planned_until", "planned_by", "planned_reason")
-"""The names of the same fields of a planned pause."""
+"""The names in JSON of the fields of a planned pause, in the order of `_PAUSE`."""
 
 
 def habits_to_response(state: AccountState) -> dict[str, Any]:
-    """The known habits of the platform's answers to an account, as JSON."""
+    """What is known about the form of the platform's answers to an account, as JSON."""
     return {
         "echoes_custom_parm": state.echoes_custom_parm,
         "one_item_mode": state.one_item_mode,
@@ -46,7 +46,7 @@ def habits_to_response(state: AccountState) -> dict[str, Any]:
 
 
 def read_lasts(value: str | None) -> str | None:
-    """Check a duration, as `callback` of an option. Raises WrongUse for any other text."""
+    """Check the duration that an option names; the option's `callback`. Raises WrongUse if the text is no duration."""
     if value is not None and read_duration(value) is None:
         raise WrongUse("%(value)r is no duration; accepted: %(rule)s", value, AGE_RULE)
     return value
@@ -142,8 +142,8 @@ def _paused(before: AccountState, after: AccountState, now: datetime) -> dict[st
 
 
 def pauses_to_response(state: AccountState, now: datetime) -> dict[str, Any]:
-    """The present and the planned pauses of an account, as JSON. The top-level fields are those of the present pause
-    that ends last, and of the next planned one."""
+    """The present and the planned pauses of an account, as JSON. Its top-level fields describe two of them: the present
+    pause that ends last, and the next planned pause."""
     on = [{name: getattr(one, name) for name in _PAUSE} for one in state.pauses_on(now)]
     plans = [_planned(one) for one in state.planned_pauses(now)]
     first = (on or [dict.fromkeys(_PAUSE)])[0] | (plans or [dict.fromkeys(PLANNED)])[0]
@@ -221,7 +221,8 @@ def hold(*, act: Act) -> None:
     """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
 
     Use it after a failover or a restore that may have lost commits: the database may not know about the last query. A
-    query under way no longer settles orders; they are polled again. Run the command on a host that runs a worker.
+    query under way no longer settles its orders; these orders are polled again. Run the command on a host that runs a
+    worker.
 
     Examples:
       reconciler hold --reason "failover at 14:05"
@@ -248,9 +249,9 @@ def _held(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
 def limit(window: Window, as_json: AsJson = False) -> None:
     """Lower the windows of slots that are longer than --window, after all workers with a longer one have stopped.
 
-    The longest window of all workers on a database applies: a worker with a longer window raises it, and a worker with
-    a shorter one sends no query. `reconciler doctor` reports such a worker, and `reconciler status` shows when each
-    slot may carry its next query.
+    The longest window of all workers on a database applies: a worker with a longer window raises the slots' windows,
+    and a worker with a shorter one sends no query. `reconciler doctor` reports such a worker, and `reconciler status`
+    shows when each slot may carry its next query.
 
     Examples:
       reconciler limit --window 60

@@ -31,14 +31,14 @@ from worker.views.acts import ActSearch, recent_acts
 
 
 def read_actor(value: str | None) -> str | None:
-    """Check a name, as `callback` of an option. Raises WrongUse for a name that cannot be recorded."""
+    """Check the name of an actor; the `callback` of a parameter. Raises WrongUse if the name cannot be recorded."""
     if value is not None and (fault := actor_fault(value)):
         raise WrongUse("%(name)r %(fault)s", value, fault)
     return value
 
 
 def read_reason(value: str | None) -> str | None:
-    """Check a reason, as `callback` of an option. Raises WrongUse for a reason that cannot be recorded."""
+    """Check the reason of an act; the `callback` of an option. Raises WrongUse if the reason cannot be recorded."""
     if value is not None and (fault := reason_fault(value)):
         raise WrongUse("%(name)r %(fault)s", value[:40], fault)
     return value
@@ -88,16 +88,17 @@ class Act:
 class ReasonedAct(Act):
     """The options of an act that needs a reason."""
 
-    # With `field`, the option has no default; without it, the default of the base class would stay.
+    # `field()` removes the default that the base class gives this option.
     reason: Annotated[str, _REASON] = field()
 
 
 def system_user() -> str:
-    """The name of the user that this process runs as. Raises CommandError if it has none that can be recorded."""
+    """The name of the user that this process runs as. Raises CommandError if the user has no name that can be
+    recorded."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
-        # A container's user may be a bare number.
+        # The user of a container may have only a number, and no name.
         name = ""
     if actor_fault(name):
         raise CommandError("the system's user has no name here: give --by NAME", status=2)
@@ -106,7 +107,8 @@ def system_user() -> str:
 
 @contextmanager
 def acting_session(*, needs_accounts: bool = False) -> Iterator[Session]:
-    """Open a session for a command that acts. Acts are logged on standard error, like everything else."""
+    """Open a session for a command that acts. In this session, acts are logged, on standard error like all log
+    lines."""
     with session(needs_accounts=needs_accounts) as opened:
         settings = opened.settings
         configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
@@ -120,8 +122,8 @@ def require_answer(*, yes: bool) -> None:
 
 
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
-    """Print a line for each refused `ref` with its `errors`. The order's name is left out of an error if it repeats the
-    ref."""
+    """Print one line for each refused order: its `ref` and its error. If the error names the order by this ref, the
+    name is left out."""
     for one in rejected:
         ref, (why,) = one["ref"], one["errors"]
         if isinstance(why, CodedText) and why.values.get("order", "").endswith(f":{ref}"):
@@ -131,8 +133,8 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
 
 
 def confirm(what: Sentence, question: Sentence, *, yes: bool) -> None:
-    """Print what a filter has selected, and ask whether to continue. Raises CommandError if the answer is no, or if
-    there is no terminal and no `--yes`.
+    """Print `what`, then ask `question`; with `yes`, do not ask. Raises CommandError if the answer is no, or if there
+    is no terminal to ask at.
     """
     say("%(what)s", what, err=True)
     require_answer(yes=yes)
@@ -158,8 +160,8 @@ class ActOnOrders:
         self.rejected.append({"ref": ref, "errors": [why]})
 
     def named(self, account: str | None, refs: Sequence[str], *, only_configured: bool = False) -> dict[int, str]:
-        """The orders that these references name: a reference for each row id. With `only_configured`, orders are
-        refused if the settings do not name their account."""
+        """Map the row id of each order to the reference that names it. A reference that names no order is refused. With
+        `only_configured`, an order is also refused if the settings do not name its account."""
         found: dict[int, str] = {}
         for ref, row in find_in_parts(self.opened, account or "default", refs):
             if isinstance(row, Sentence):
@@ -171,8 +173,8 @@ class ActOnOrders:
         return found
 
     def selected(self, found: Sequence[int], what: Sentence, question: Sentence, *, yes: bool) -> dict[int, str]:
-        """The names of the orders that a filter has selected, by row id, after a person has confirmed. `what` describes
-        the orders."""
+        """Ask a person to confirm the orders that a filter has found. Return the name of each order by its row id.
+        `what` describes the orders in the question."""
         if found and not self.act.dry_run:
             orders = counted(len(found), "order")
             one, many = _("%(orders)s is %(what)s.", orders, what), _("%(orders)s are %(what)s.", orders, what)
@@ -186,13 +188,13 @@ class ActOnOrders:
             self.refuse_all(orders, done.refusals)
 
     def refuse_all(self, orders: dict[int, str], refusals: Mapping[int, CodedText]) -> None:
-        """Record why orders were refused, by row id."""
+        """Record why orders were refused. `orders` and `refusals` are by row id."""
         for order_id, why in refusals.items():
             self.refuse(orders[order_id], why)
 
     def end(self, key: str, is_now: Sentence, are_now: Sentence) -> NoReturn:
-        """Print how many orders were changed, as `key` in JSON or in the words for one order or for several. Ends the
-        command."""
+        """Print how many orders were changed, and end the command. JSON has the number as `key`. A person reads
+        `is_now` after one order, `are_now` after several."""
         count = len(self.changes)
         words = _("%(orders)s %(now)s.", counted(count, "order"), is_now if count == 1 else are_now)
         self.end_with({key: count}, words)

@@ -24,7 +24,7 @@ from worker.cli.declare import add, help_and_examples, new_app, set_callback
 from worker.domain.records.sentences import Refusal, Sentence, _
 
 EXIT_INTERRUPTED = 130
-# Typer checks options with pydantic, whose messages may begin with this.
+# Typer checks options with pydantic, whose messages may contain this prefix.
 _PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 _COMMANDS = {
@@ -66,11 +66,12 @@ _COMMANDS = {
     "demo": "worker.demo.command:demo",
     "user": "worker.cli.users:user:app",
 }
-"""The module and the function of each command, and its group if it has commands of its own."""
+"""Maps each command to `MODULE:FUNCTION`. A command with commands of its own has `MODULE:FUNCTION:GROUP`; GROUP is the
+variable of its Typer group."""
 
 
 class CommandError(Refusal):
-    """A command could not do its work. The sentence says what to do."""
+    """A command could not do its work. The error's sentence says what to do."""
 
     def __init__(self, message: str, *values: object, status: int = 1) -> None:
         super().__init__(message, *values)
@@ -90,23 +91,24 @@ class OneLineGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command and exit with its status."""
-        # Standalone mode is off, so that usage errors are raised, not printed as a panel of several lines.
+        # The first False turns standalone mode off. In that mode, Typer prints usage errors as a panel of several
+        # lines; without it, Typer raises them.
         run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
-        # Each command has a context of its own, so that its time zone and language do not reach the next command in
+        # Run the command in a context of its own, so that its time zone and language do not reach the next command in
         # this process.
         status = Context().run(_status_of, run)
         sys.exit(status if isinstance(status, int) else 0)
 
 
 class Commands(OneLineGroup):
-    """All commands. Each is loaded when it is called."""
+    """All commands. The module of each is loaded when the command is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "commands": {name: TyperCommand(name) for name in _COMMANDS}})
         self._loaded: set[str] = set()
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of the commands, in the order of the table."""
+        """The names of the commands, in the order of `_COMMANDS`."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -117,11 +119,11 @@ class Commands(OneLineGroup):
         return self.commands.get(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, with a line for each command. No command is loaded for it."""
+        """Write the help, with a line for each command. This loads no command's module."""
         self._listing().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Complete a line that does not name a command yet."""
+        """Complete a command line that does not name a command yet."""
         listing = ctx.command = self._listing()
         return listing.shell_complete(ctx, incomplete)
 
@@ -153,7 +155,8 @@ def _report(error: Exception) -> int:
         return 1
     if isinstance(error, MigrationError):
         return _print_error(error.sentence, 1)
-    # Since 0.2x Typer has its own copy of click; before, it had the real one. Both have only this method in common.
+    # Usage errors are errors of click. Since 0.2x Typer has a copy of click; older releases use click itself. The
+    # errors of both have no common class, but both have this method.
     if hasattr(error, "format_message"):
         return _print_usage_error(error)
     what = f"{type(error).__name__}: {first_line(error)}"
@@ -162,7 +165,7 @@ def _report(error: Exception) -> int:
 
 def _print_usage_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        # The message is the whole help.
+        # The message of this error is the whole help.
         typer.echo(error.format_message(), err=True)
     else:
         command = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
@@ -171,15 +174,15 @@ def _print_usage_error(error: Any) -> int:
 
 
 def _usage_fault(error: Any) -> Sentence:
-    """The fault in the arguments of a command line. An unknown text stays as it is."""
+    """The fault in the arguments of a command line. A message that we do not know stays as it is."""
     text = _PREFIX.sub("", one_line(error.format_message())).rstrip(".")
     return _read_usage_fault(text, error.message)
 
 
 def _read_usage_fault(text: str, own: object) -> Sentence:
-    """Read a message of Typer, whose errors do not keep the values in their messages. `own` may be a sentence of ours
-    at the end of such a message."""
-    # Loaded here, because it takes long.
+    """Turn a message of Typer into a known sentence and its values, because Typer's errors hold only the finished text.
+    `own` may be a sentence of ours, which the message then ends with."""
+    # This is imported here, because it loads slowly.
     from worker.words.catalogue import TYPER_MESSAGES
 
     if isinstance(own, Sentence) and one_line(own) == text:
@@ -191,7 +194,7 @@ def _read_usage_fault(text: str, own: object) -> Sentence:
 
 
 def _print_error(message: Sentence, status: int) -> int:
-    # Loaded here, because it takes long and `reconciler --help` does not need it.
+    # This is imported here, because it loads slowly and `reconciler --help` does not need it.
     from worker.cli.output import in_words, text
 
     typer.echo(text("Error: %(what)s", one_line(in_words(message))), err=True)
@@ -212,8 +215,8 @@ def _load(name: str) -> Any:
 
 
 def _summary(name: str) -> str:
-    """The first paragraph of a command's docstring, from its compiled module. Importing the module would load all that
-    it needs."""
+    """Read the first paragraph of a command's docstring from its module's compiled code. Importing the module would
+    also load all modules that it needs."""
     module, function, *_ = _COMMANDS[name].split(":")
     folder = Path(__file__).parents[2].joinpath(*module.split(".")[:-1])
     found = PathFinder.find_spec(module, [str(folder)])

@@ -17,7 +17,7 @@ _EXAMPLES = "Examples:"
 
 
 class WrongUse(typer.BadParameter):
-    """An option or an argument was used wrongly. The sentence says what is wrong."""
+    """An option or an argument was used wrongly. The error's sentence says what is wrong."""
 
     def __init__(self, message: str, *values: object) -> None:
         super().__init__(Sentence(message, *values))
@@ -25,7 +25,7 @@ class WrongUse(typer.BadParameter):
 
 def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
     """The help in a docstring, and its examples. Each paragraph of the help becomes one line, because Typer would keep
-    the line ends. The examples, the last part, stay as they are."""
+    the line ends. The examples are the docstring's last part and stay as they are."""
     text, head, examples = inspect.cleandoc(docstring or "").partition(f"\n\n{_EXAMPLES}\n")
     paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     return paragraphs, f"{_EXAMPLES}\n{examples}" if head else None
@@ -33,20 +33,21 @@ def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
 
 def new_app(**attributes: Any) -> typer.Typer:
     """A group without commands."""
-    # No tracebacks by Typer: they show local variables, which may include credentials.
+    # Typer must not print tracebacks: they show local variables, which may include credentials.
     plain = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
     return typer.Typer(**{**plain, **attributes})
 
 
 def add(app: typer.Typer, command: Callable[..., None], name: str, *, takes_anything: bool = False) -> None:
-    """Make a function a command of this group. With `takes_anything`, unknown options become its arguments."""
+    """Make a function a command of this group. With `takes_anything`, unknown options become arguments of the
+    command."""
     text, examples = help_and_examples(command.__doc__)
     context = {"ignore_unknown_options": takes_anything}
     app.command(name, help=text, epilog=examples, context_settings=context)(_flat(command))
 
 
 def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: Any) -> None:
-    """Have the group itself run a function, before any of its commands or without one."""
+    """Make the group itself run a function: before any of its commands, or without a command."""
     text, examples = help_and_examples(command.__doc__)
     app.callback(help=text, epilog=examples, **attributes)(_flat(command))
 
@@ -54,7 +55,7 @@ def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: A
 def new_group(
     itself: Callable[..., None], commands: Mapping[str, Callable[..., None]], **attributes: Any
 ) -> typer.Typer:
-    """A group with these commands, by name. The group itself runs `itself`."""
+    """A group with these commands, by name. Before any of them, or without a command, the group runs `itself`."""
     app = new_app()
     set_callback(app, itself, **attributes)
     for name, command in commands.items():
@@ -63,15 +64,15 @@ def new_group(
 
 
 def file_or_stdin(value: Path) -> Path:
-    """Check a path, as `callback` of an option. Raises WrongUse unless it is standard input or a file that exists."""
+    """Check a path; the `callback` of an argument. Raises WrongUse unless the path is `STDIN` or a file that exists."""
     if value != STDIN and (not value.exists() or value.is_dir()):
         raise WrongUse("there is no file %(path)s", value)
     return value
 
 
 def _flat(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with each parameter that is a dataclass replaced by a parameter for each field. Such dataclasses are
-    options that commands share."""
+    """Replace each parameter of the command that is a dataclass: each field of the dataclass becomes a parameter. These
+    dataclasses hold options that several commands share."""
     hints = get_type_hints(command, include_extras=True)
     shared: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     if not shared:

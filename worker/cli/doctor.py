@@ -44,7 +44,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, str]]:
-    """The label and the text of each line, wrapped to `width` columns; if it is None, a check is one line."""
+    """The label and the text of each line. Lines are wrapped to `width` columns; if `width` is None, each check is one
+    line."""
     name_width = max((len(check.name) for check in checks), default=0) + 2
     drawn: list[tuple[str, str]] = []
     for check in checks:
@@ -58,7 +59,7 @@ def doctor_lines(checks: Sequence[Check], width: int | None) -> list[tuple[str, 
 
 
 def doctor_summary(checks: Sequence[Check]) -> str:
-    """The last line: how many findings are fatal or warnings."""
+    """The last line of the output: how many checks are fatal and how many are warnings."""
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
     said = counted(warnings, "warning") if warnings else text("no warning")
     if fatal:
@@ -71,7 +72,7 @@ def _examined() -> list[Check]:
         settings = load_settings()
     except SettingsError as error:
         return examine_unreadable(error)
-    # The doctor itself reports unavailable servers; log lines of libraries would come between its own.
+    # The doctor itself reports unavailable servers. Libraries would log them too, between the lines of the doctor.
     configure_logging("CRITICAL", settings.log_format, zone=settings.zone, secrets=settings.secrets)
     return examine(settings)
 

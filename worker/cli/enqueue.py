@@ -89,7 +89,7 @@ class Tally:
 
     @property
     def sentence(self) -> Sentence:
-        """The results in words."""
+        """The numbers of results in words."""
         counts = (f"{one:,}" for one in (self.accepted, self.duplicates, self.rejected))
         return _("%(accepted)s accepted, %(duplicates)s duplicates, %(refused)s refused", *counts)
 
@@ -112,7 +112,7 @@ def enqueue(
     An order that is already known counts as a duplicate and does no harm, so an interrupted run can be repeated.
 
     Orders are written directly to the database, in lists of 500. They do not go through the broker, because then the
-    numbers could not be exact.
+    command could not count its results exactly.
 
     Refused lines are written with their reasons to a file of JSON Lines; then the exit status is 1.
 
@@ -181,7 +181,8 @@ def _enqueue_list(intake: Intake, lines: list[Line], zone: tzinfo, refused: Refu
 
 
 def _with_offset(order: object, zone: tzinfo) -> object:
-    """The order with its submission time in ISO 8601 with an offset. A time without one gets that of `zone`."""
+    """The order with its submission time in ISO 8601 with an offset. A time without an offset gets the offset of
+    `zone`."""
     found = _DAY_AND_TIME.fullmatch(str(order.get("submitted_at"))) if isinstance(order, dict) else None
     if not isinstance(order, dict) or found is None:
         return order

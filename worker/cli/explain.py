@@ -20,7 +20,7 @@ from worker.words.sentences import detail_text, proof_in_words
 
 
 class IdColumn(StrEnum):
-    """The ids of an order, as its row names them."""
+    """The two kinds of an order's id, by the names of their columns."""
 
     REQUEST_ID = "request_id"
     CUSTOM_PARM = "custom_parm"
@@ -41,9 +41,9 @@ def explain(
 ) -> None:
     """Explain a recorded answer of the platform: how it is read, what each item proves, and which assumptions hold.
 
-    The command needs no settings and no database, and does not change anything. Only the ids of the orders are known,
-    so it shows what an item proves by itself. Phone numbers and credentials are masked. The assumptions have the
-    numbers of docs/platform.md.
+    The command needs no settings and no database, and does not change anything. It knows only the ids of the orders, so
+    it shows what each item proves by itself. Phone numbers and credentials are masked. The assumptions are numbered as
+    in docs/platform.md.
 
     Examples:
       reconciler explain answer.json --ids 2016010000000219,2016010000000220
@@ -51,7 +51,8 @@ def explain(
       reconciler explain - --ids 2016010000000219 --json < answer.json
     """
     asked = asked_of(list(dict.fromkeys(ids.split(","))), IdKind[id_kind.name])
-    # A longer body is refused, and a file such as /dev/zero never ends.
+    # Read at most one byte more than the limit: a body with this byte is refused, and a file such as /dev/zero never
+    # ends.
     body = file.read(BODY_LIMIT + 1)
     shown = to_response(Explanation(query=asked, body=body, content_type=content_type, rules=Rules()), Redactor())
     if as_json:

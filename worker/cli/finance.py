@@ -60,7 +60,7 @@ from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement, read_report
 from worker.words.catalogue import means, message
 
-# The figures that fit in a table; JSON and CSV have all.
+# The figures that fit in a table; JSON and CSV have all figures.
 _FIGURES_SHOWN = (*COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
 Grouped = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
@@ -105,7 +105,7 @@ def _write_report_csv(read: Report, rows: list[dict[str, Any]]) -> None:
         period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
         write_csv([*period, *total], [{**period, **total}])
     else:
-        # No line of totals: it would double the sum of a column.
+        # Print no line of totals: someone who adds up a column would count everything twice.
         write_csv([str(read.by), *total], rows)
 
 
@@ -149,7 +149,8 @@ OPTIONS = {"request_id": "--id-column", "state": "--state-column", "amount": "--
 
 
 _FEW_ALIKE = 5
-"""How many unreadable rows with the same reason are listed. If there are more, one line stands for all of them."""
+"""The most unreadable rows with one reason that are listed one by one. If more rows have this reason, a single line
+gives their number instead."""
 _DIFFERENCE_SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
 
 
@@ -174,7 +175,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many differenc
 
 @dataclass(frozen=True, kw_only=True)
 class StatementWords:
-    """The options for the column names of a statement, and for its words for states."""
+    """The options that name the columns of a statement and the words that it uses for states."""
 
     id_column: Annotated[
         str | None, _column("--id-column", "request id, where it is not called request_id, requestId or 平台订单号")
@@ -213,9 +214,9 @@ def compare(
 ) -> None:
     """Compare a statement of the platform with the orders of a period: show the differences both ways, and the sums.
 
-    A row of the statement is matched with its order, even if that is of another day. An order of the period that no row
-    names is missing from the statement. The command does not change anything. Amounts are in yuan; an amount in the row
-    of a failed order counts as a charge, too. The exit status is 0 even if there are differences.
+    A row of the statement is matched with its order, even if the order is of another day. An order of the period that
+    no row names is missing from the statement. The command does not change anything. Amounts are in yuan; an amount in
+    the row of a failed order counts as a charge, too. The exit status is 0 even if there are differences.
 
     Examples:
       reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31
@@ -228,7 +229,8 @@ def compare(
         require_known(opened, accounts)
         period = days.period(opened.settings.zone, opened.now())
         found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
-        # A row without an order may be of any day, and its order deleted.
+        # If a row names an order that we do not know, that order may be of any day and may have been deleted. So report
+        # deletions whatever the period is.
         say_deleted(opened, None if found.count_of(DifferenceKind.UNKNOWN) else period.start)
         if found.differences and not found.statement.count and (why := found.differences[0].why):
             line = found.differences[0].line

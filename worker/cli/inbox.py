@@ -110,7 +110,7 @@ def unmatched(
 
     Old callbacks (`--before 1d` shows them) mean that orders were never enqueued, or were enqueued under other ids. An
     order may also have been deleted: after a `reconciler purge --orders`, a line on standard error says up to which
-    time.
+    time orders were deleted.
 
     Examples:
       reconciler unmatched

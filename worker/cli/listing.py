@@ -36,23 +36,23 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> N
     numbers do not.
     """
     for part in csv_parts(columns, rows, shown_zone()):
-        # Written as bytes, because the terminal's own encoding may not be UTF-8.
+        # `part` is bytes, not text, because the terminal's own encoding may not be UTF-8.
         typer.echo(part, nl=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """The form of a list as CSV and as a table. JSON has the rows as they are."""
+    """The form of a list as CSV and as a table. JSON has the rows unchanged."""
 
     rows: str
-    """The name of the rows in a sentence."""
+    """The kind of the rows, such as `queries`. Some kinds have their own column titles."""
     none: Sentence
     """The message if there are no rows."""
     csv: Sequence[str]
     columns: Sequence[str]
     """The columns of the table."""
     table_row: Callable[[Any], Mapping[str, object]] = dict
-    """Makes a row of the table."""
+    """Makes a row of the table from a row of the list."""
     ids: Collection[str] = ("account",)
     long_texts: Collection[str] = ()
     title: str | None = None
@@ -93,8 +93,8 @@ class Paged(Form):
         return session(needs_accounts=needs_accounts, streams=self.as_csv)
 
     def read(self, listing: Listing, read: Callable[..., Page[Row]]) -> Page[Row] | None:
-        """The page, with one more row if more follow; None if the list was printed as a complete CSV instead. `read`
-        takes `after` and `most`."""
+        """The page, plus one row if more rows follow; None if the complete list was printed as CSV instead. `read` is
+        called with `after` and `most`."""
         if self.as_csv and self.limit is None:
             write_csv(listing.csv, every_row(read, self.after, at_once=listing.at_once))
             return None
@@ -108,8 +108,8 @@ class Paged(Form):
         response: Callable[[Sequence[Row]], object] = list,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Print the page, and the option for the next page. Exit with status 3 if only a part of the list was searched.
-        `response` makes the JSON. `before` prints the text above a table."""
+        """Print the page, and the option that shows the next page. Exit with status 3 if only a part of the list was
+        searched. `response` makes the JSON from the rows. `before` prints the text above a table."""
         if page is None:
             return
         most = self.limit or _PAGE_ROWS
@@ -130,7 +130,7 @@ class Paged(Form):
                 f"{page.searched:,}",
                 err=True,
             )
-            # Status 3: rows may be missing.
+            # Status 3 means that rows may be missing.
             raise typer.Exit(3)
 
 

@@ -38,8 +38,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; 
 def migrate(to: To = None, yes: Yes = False, as_json: AsJson = False) -> None:
     """Bring the database's tables to the revision of this release. It does no harm if they are already there.
 
-    Run it before the first start, and for each new release before its worker starts. Several runs at the same time wait
-    for each other.
+    Run it before the first start. For each new release, run it before the release's worker starts. Several runs at the
+    same time wait for each other.
 
     To go back one release, stop all workers. Then run the command with --to and the revision of the older release,
     while the newer release is still installed. It asks first, and it refuses if data would be lost.

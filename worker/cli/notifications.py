@@ -103,7 +103,8 @@ def notifications(
 
 
 def _is_act(ctx: typer.Context) -> bool:
-    """Whether a command follows. Raises WrongUse if there are options before the command, which would be lost."""
+    """Whether a subcommand follows. Raises WrongUse if options come before the subcommand, because they would be
+    ignored."""
     if ctx.invoked_subcommand is not None and any(ctx.params.values()):
         raise WrongUse("options of `%(command)s` stand behind it", ctx.invoked_subcommand)
     return ctx.invoked_subcommand is not None
@@ -116,7 +117,7 @@ def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
 
 
 def pause(account: Account, *, act: Act) -> None:
-    """Stop sending notifications to an account. New ones wait until the pause ends.
+    """Stop sending notifications to an account. New notifications wait until the pause ends.
 
     Examples:
       reconciler notifications pause shop --reason "the billing system is being moved"
@@ -194,8 +195,8 @@ def _show_endpoints(rows: Sequence[Row], now: datetime) -> None:
 
 
 def _endpoint_of(opened: Session, account: str, *, or_rest: bool = False) -> EndpointView:
-    """The account's endpoint. Raises CommandError if it has none; with `or_rest`, only if it has no notifications
-    either."""
+    """The account's endpoint and its notifications. Raises CommandError if the account has no endpoint. With `or_rest`,
+    undelivered notifications without an endpoint are enough."""
     with opened.database.read() as connection:
         views = watched_endpoints(connection, opened.database.now(connection))
     for view in views:
@@ -222,7 +223,7 @@ _NOTIFICATIONS = Listing(
     title="Notifications",
 )
 
-# The usual meaning of a receiver's status.
+# The usual causes of some HTTP statuses with which receivers answer.
 _MOSTLY = {
     401: (
         "the receiver verifies with another secret (here: RECONCILER_NOTIFY_SECRET, or notify_secret of the account),"
@@ -286,8 +287,8 @@ def _endpoint_to_test(settings: Settings, account: str | None) -> EndpointSettin
 
 
 def _now(settings: Settings, clock: Clock) -> datetime:
-    """The time by the database's clock, which workers sign with; by this host's clock if the database cannot be
-    used."""
+    """The time by the database's clock, because workers sign with that time. If the database cannot be used, the time
+    by this host's clock."""
     try:
         check_database(settings)
         with (

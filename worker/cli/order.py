@@ -1,5 +1,5 @@
-"""Find the order that a person names by one of its ids or by its row id; and `reconciler order`, which shows its row,
-events, queries, notifications and next step."""
+"""Find the order that a person names by one of its ids or by its row id. Also `reconciler order`, which shows an
+order's row, events, queries, notifications and next step."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ _FOUND_AT_ONCE = 500
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 _TOLD_COLUMNS = ("id", "type", "changed_at", "state", "tries", "due_at", "outcome", "delivered_at", "answer")
-# Columns with texts of others, which may have any length.
+# The columns whose texts come from outside and may have any length.
 _NOTES = ("said", "outcome", "answer")
 
 
@@ -96,7 +96,7 @@ def _show_order(story: Story, rules: Rules) -> None:
 
 
 def _event_columns(events: Sequence[Row]) -> Sequence[str]:
-    # The column is shown only if it is needed: few orders have been acted on by hand.
+    # The column `by` is shown only if an operator has acted on the order, which is rare.
     by = ("by",) if any(event["actor"] for event in events) else ()
     return (*_EVENT_COLUMNS[:3], *by, *_EVENT_COLUMNS[3:])
 
@@ -149,9 +149,10 @@ def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
 
 
 def named_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | Sentence]:
-    """The order that each reference names; or why it names none, in a sentence that says what to do.
+    """Map each reference to the order that it names, or to a sentence: why the reference names no single order, and
+    what to do.
 
-    Raises CommandError if a reference needs the account and it is unknown.
+    Raises CommandError if a reference needs the account and the account is unknown.
     """
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]
@@ -167,14 +168,15 @@ def named_orders(opened: Session, account: str, references: Sequence[str]) -> di
 
 
 def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | Sentence]]:
-    """The results of `named_orders` for any number of references, read 500 at a time. Raises the same CommandError."""
+    """The results of `named_orders` for any number of references, read 500 at a time. Raises CommandError like
+    `named_orders`."""
     for start in range(0, len(references), _FOUND_AT_ONCE):
         yield from named_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
 
 
 def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | Sentence:
-    """The order with a row id. An earlier release accepted ids of this form, such as id:7. If another order has such an
-    id, the result is a sentence that lists both."""
+    """The order that a reference such as `id:7` names by its row id. An earlier release also accepted `id:7` as an
+    order's own id. If another order has this id, the result is a sentence that lists the possible meanings."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
         meant = [_("the id of order %(order)s", f"id:{other['id']}") for other in others]
@@ -193,7 +195,8 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | Sentence:
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
         return _("%(ref)s names two orders, %(ids)s: use one of these", shown, listed)
-    # An id that a spreadsheet has rewritten gets a message of its own. A text that is not an id gets the usual one.
+    # If a spreadsheet has rewritten an id, a special message says so. A text that cannot be an id gets the usual
+    # message below.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
     whose = one_line(account)

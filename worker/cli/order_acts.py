@@ -84,8 +84,9 @@ def resolve(
 ) -> None:
     """Settle pending, unresolved or cancelled orders by hand, once you know their result.
 
-    The order gets the amount, and its attention is cleared. The platform's earlier reports on it stay. A query under
-    way does not settle it. Later reports of the platform are compared with the result; a contradiction is shown.
+    The order gets the amount, and its attention is cleared. The platform's earlier reports on the order stay. A query
+    under way does not settle the order. Later reports of the platform are compared with the result; a contradiction is
+    shown.
 
     Examples:
       reconciler resolve A-1001 --state succeeded --amount 2.94 --reason "statement of May"
@@ -212,10 +213,10 @@ def resend(
 ) -> None:
     """Send the present state of orders again. New results that come meanwhile are sent first.
 
-    The notification of the order's version is sent again, under the same id. If it is gone (a delivered one is kept for
-    RECONCILER_NOTIFY_KEEP_DAYS) or was never written, a new one is made. A receiver ignores a notification that is not
-    newer than what it has, so nothing is booked twice. With --gave-up or --since, the number of selected orders is
-    shown, and you are asked to confirm.
+    The notification of the order's present version is sent again, under the same id. If it is gone (a delivered one is
+    kept for RECONCILER_NOTIFY_KEEP_DAYS) or was never written, a new one is made. A receiver ignores a notification
+    that is not newer than what it has, so nothing is booked twice. With --gave-up or --since, the number of selected
+    orders is shown, and you are asked to confirm.
 
     Examples:
       reconciler resend A-1001
@@ -248,7 +249,8 @@ def _say_other_amount(order: Order, charged: Decimal | None) -> None:
 
 
 def _unresolved(opened: Session, account: str | None, since: str | None) -> tuple[Sequence[int], Sentence]:
-    """The unresolved orders of one account, or of all accounts in the settings, and their description in words."""
+    """The unresolved orders of one account, or of all accounts in the settings; and a description of these orders in
+    words."""
     require_configured(opened.settings, () if account is None else (account,))
     start = opened.time_of("--since", since)
     accounts = list(opened.settings.accounts) if account is None else [account]
@@ -258,7 +260,8 @@ def _unresolved(opened: Session, account: str | None, since: str | None) -> tupl
 
 
 def _given_up_or_changed(opened: Session, account: str | None, since: str | None) -> Sequence[int]:
-    """The orders with a notification that was given up; with `since`, the orders that have changed since then."""
+    """The orders with a notification that was given up. With `since`, instead the orders that have changed since that
+    time."""
     start = opened.time_of("--since", since)
     with opened.database.read() as connection:
         if start is None:

@@ -1,9 +1,9 @@
-"""Read orders from a file, CSV with a header or JSON Lines, and write refused lines with their reasons to another.
+"""Read orders from a file: CSV with a header, or JSON Lines. Write refused lines with their reasons to another file.
 
-Both files are read and written line by line, in bounded memory. The first MiB of a CSV decides its encoding and header.
+Lines are read and written one by one, in bounded memory. The first MiB of a CSV decides its encoding and header.
 
-In both formats a line is an order. A CSV field with a line end is refused, because no order has one. So a stray quote
-spoils one line, not the rest of the file.
+In both formats each line is one order. A CSV field must not contain a line end; no order needs one. So a stray quote
+spoils only its own line, not the rest of the file.
 """
 
 import csv
@@ -46,7 +46,8 @@ class Line:
     number: int
     """The number of the line, counted from 1 as in an editor."""
     text: str
-    """The text of the line in the file. Bytes that are invalid in its encoding are written as escapes."""
+    """The text of the line; if the line is too long, only its start. Bytes that are invalid in the file's encoding are
+    written as escapes."""
     end: int
     """How many bytes of the file were read up to the end of the line."""
     order: object = None
@@ -60,9 +61,9 @@ class Columns:
     """The options about the columns of a CSV."""
 
     names: Mapping[str, str] = field(default_factory=dict)
-    """The name of a field's column, by field, if it is not one of `USUAL_NAMES`."""
+    """Maps a field to the name of its column, if that is not one of the field's `USUAL_NAMES`."""
     passes_over: bool = False
-    """Whether columns with other names are ignored."""
+    """Whether columns that belong to no field are ignored. If False, they are refused."""
 
 
 class _Unreadable(Refusal):
@@ -70,7 +71,8 @@ class _Unreadable(Refusal):
 
 
 def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -> Iterator[Line]:
-    """The lines of the file that are not blank. Raises CommandError if the header of a CSV cannot be used."""
+    """The lines that are not blank; in a CSV, only those after the header. Raises CommandError if the header cannot be
+    used."""
     if kind is Format.JSONL:
         for line in _raw_lines(stream):
             if line.raw.strip():
@@ -91,7 +93,7 @@ def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -
 class RefusedLines:
     """The file of refused lines, as JSON Lines: `line` (its number), `text`, `errors`.
 
-    The first refused line creates or replaces the file. Only its owner may read a file that is created, because the
+    The first refused line creates or replaces the file. A newly created file can be read only by its owner, because the
     lines have customers' numbers.
     """
 
@@ -120,7 +122,7 @@ class RefusedLines:
             if self._file is not None:
                 self._file.close()
         except OSError as fault:
-            # A full disk may become known only now.
+            # If the disk is full, the error may come only when the file is closed.
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
@@ -132,14 +134,15 @@ class RefusedLines:
 class _RawLine(NamedTuple):
     number: int
     raw: bytes
-    """The bytes of the line without its end; of a line that is too long, only the start."""
+    """The bytes of the line without its line end. If the line is too long, only its first bytes."""
     end: int
     """How many bytes of the file were read up to the end of the line."""
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[_RawLine]:
     number = end = 0
-    # One byte more than is accepted, plus the line's end: a longer read shows that the line is too long.
+    # Read one byte more than a line may have, and two for its line end. If this extra byte is there, the line is too
+    # long.
     while raw := stream.readline(LONGEST_LINE_BYTES + 3):
         number += 1
         end += len(raw)
@@ -151,7 +154,7 @@ def _raw_lines(stream: BinaryIO) -> Iterator[_RawLine]:
 
 
 def _head_of(lines: Iterator[_RawLine]) -> list[_RawLine]:
-    """The lines of the first MiB."""
+    """The first lines, up to and including the one that passes the first MiB."""
     head: list[_RawLine] = []
     for line in lines:
         head.append(line)
@@ -184,8 +187,8 @@ def _read_json(text: str) -> object:
         value = parse(text)
     except JsonFault as fault:
         raise _Unreadable("%(why)s; accepted: one JSON object a line", fault.sentence) from None
-    # Numbers were kept as text. Here they become numbers again: ids and amounts must be strings, so the intake refuses
-    # numbers.
+    # `parse` keeps numbers as text. Turn them into numbers again, so that the intake refuses them: ids and amounts must
+    # be strings.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
 
@@ -203,8 +206,9 @@ def _read_cells(text: str, delimiter: str = ",") -> list[str]:
 
 
 def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
-    """The header; None if the file is empty."""
-    # `find_header` must not see more line ends than we do.
+    """The header of a CSV; None if `head` has only blank lines."""
+    # `find_header` must count lines as we do, but it would read a carriage return within a line as a line end. So
+    # replace it.
     text = "\n".join(line.raw.decode(encoding, "backslashreplace").replace("\r", " ") for line in head)
     if not text.strip():
         return None
@@ -239,7 +243,7 @@ def _check_header(header: Header, columns: Columns) -> None:
 
 
 class _RowReader:
-    """Reads a row as an order."""
+    """Reads a row of a CSV as an order."""
 
     def __init__(self, header: Header) -> None:
         self._header = header

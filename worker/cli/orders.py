@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 _ANY = "any"
 _REASONS = ", ".join(reason.value for reason in Attention)
-# The columns that fit the terminal's width; `reconciler order` shows the rest.
+# The columns of the table, by the least width of the terminal for them. `reconciler order` shows the other fields.
 _COLUMNS = {
     0: ("id", "order", "state", "attention", "amount"),
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
@@ -98,8 +98,8 @@ class Filters:
     settled_until: SettledUntil = None
 
     def search(self, opened: Session) -> OrderSearch:
-        """The search for the selected orders. Raises CommandError for an unknown account, and WrongUse for a wrong
-        time."""
+        """The search for the selected orders. Raises CommandError for an unknown account, and WrongUse for a text that
+        is not a time."""
         require_known(opened, self.account or ())
         reasons = list(Attention) if self.attention == _ANY else [Attention(self.attention)] if self.attention else []
         return OrderSearch(
@@ -155,7 +155,8 @@ def orders(*, filters: Filters, summary: Summary = False, page: Paged) -> None:
 
 
 def _columns(*, both_ids: bool) -> Sequence[str]:
-    """The columns that fit the terminal. `both_ids` shows both ids, since the search may have found either."""
+    """The columns that fit the terminal. With `both_ids`, each kind of id has its own column, because the search may
+    have matched either."""
     room = console().width
     columns = _COLUMNS[max(width for width in _COLUMNS if width <= room)]
     at = columns.index("order")
@@ -163,9 +164,9 @@ def _columns(*, both_ids: bool) -> Sequence[str]:
 
 
 def _table_row(order: Row) -> dict[str, object]:
-    # Before an order is final, nothing was charged, even if the platform gave an amount with its status.
+    # Until an order is final, nothing was charged, even if the platform gave an amount. So do not show that amount.
     amount, expected = order["ori_amount"] if order["state"].is_final else None, order["expected_amount"]
-    # In parentheses: the expected amount, or the price of a failed order, for which nothing was charged.
+    # An amount in parentheses was not charged: it is the expected amount, or the price of a failed order.
     if order["amount_is_price"] or (amount is None and expected is not None):
         amount = f"({amount_text(expected if amount is None else amount)})"
     return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}

@@ -1,7 +1,7 @@
 """Print a command's output: JSON for programs, tables for people, and its progress.
 
-Texts come from outside. A table never treats them as markup, and both JSON and tables escape control characters. An id
-is kept on one line, so that a person can copy it.
+The printed texts come from outside. So a table never treats a text as markup, and both JSON and tables escape control
+characters. An id is kept on one line, so that a person can copy it.
 """
 
 import json
@@ -41,13 +41,13 @@ from worker.words.catalogue import (
     translations,
 )
 
-# Each command runs in a context of its own (`OneLineGroup`), so these values do not reach the next command.
+# `OneLineGroup` runs each command in a context of its own, so these values do not reach the next command.
 _zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _language: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def for_programs(wanted: bool) -> bool:
-    """Make the command print English, as `callback` of an option that makes it print for programs."""
+    """Make the command print English. The `callback` of options, such as --json, whose output is for programs."""
     if wanted:
         _language.set(LANGUAGE_OF_THE_CODE)
     return wanted
@@ -61,16 +61,17 @@ AsJson = Annotated[
 ]
 
 LONGEST_IN_A_COLUMN = 32
-"""The most columns of the terminal for an id. A longer id gets a line of its own, to leave width for other columns."""
+"""The greatest width of an id within a table, in columns of the terminal. A longer id gets a line of its own, so that
+the table's other columns have room."""
 
-# Without a terminal there is no width to fit: only very long lines are broken.
+# Output that does not go to a terminal has no width to fit. Only very long lines are broken.
 _WIDTH_WITHOUT_TERMINAL = 250
 _STYLES = {"succeeded": "green", "failed": "red", "unresolved": "yellow", "cancelled": "dim"}
 _GAP = "  "
 _INDENT = "    "
 _NARROWEST = 6
-# A line may end after white space or a comma: the platform's texts may be JSON without blanks.
-# Chinese has no blanks: a line may end after any of its characters, except before a punctuation mark.
+# Lines are broken after white space, and after a comma, because the platform's texts may be JSON without blanks.
+# Chinese has no blanks. It is broken after any character, except before a punctuation mark.
 _WIDE = "\u2e80-\uffef"
 _PIECE = re.compile(rf"(?:[{_WIDE}]|[^\s,{_WIDE}]*,|[^\s,{_WIDE}]+)[，。：；、？！）”]*|\s+")
 
@@ -94,7 +95,8 @@ def print_json(value: object) -> None:
     """Print JSON: amounts are strings, times ISO 8601 with an offset."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=2, default=_to_json)
-    # All line ends come from json itself. Other control characters are in strings, where the escape means the same.
+    # Keep line ends, because they all come from `json.dumps` itself. Other control characters can only be inside JSON
+    # strings, where an escape stands for the same character.
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
@@ -106,7 +108,7 @@ def spoken_language() -> str:
 
 
 def _prints_chinese() -> bool:
-    """Whether standard output can show Chinese. A Big5 locale lacks the simplified characters."""
+    """Whether standard output can show Chinese. It cannot in a Big5 locale, which lacks the simplified characters."""
     try:
         "简体".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -131,7 +133,8 @@ def say(message: str, *values: object, err: bool = False) -> None:
 
 
 def detail_of(detail: str | None) -> str | None:
-    """The detail of an event or an act in words. In English it is as stored, except for its times."""
+    """The detail of an event or an act in words. In English, this is the stored text, in which only times are
+    rewritten."""
     own = sentences.with_times if spoken_language() == LANGUAGE_OF_THE_CODE else sentences.detail_text
     return own(detail, SKIN) or None
 
@@ -142,7 +145,7 @@ def stored_name(name: str, english: str) -> str:
 
 
 def word_of(kind: type[StrEnum], name: str) -> str:
-    """The word for a member of an enum, by its name; the name itself if it is not a member."""
+    """The word for the enum member whose value is `name`; `name` itself if the enum has no such member."""
     return value_text(kind(name)) if name in list(kind) else name
 
 
@@ -152,7 +155,8 @@ def outcome_name(outcome: str | None) -> str:
 
 
 def header(column: str, listed: str = "") -> str:
-    """The title of a column in a table of rows of the kind `listed`."""
+    """The title of a column. `listed` is the kind of rows in the table, such as `events`; it may have its own
+    titles."""
     title = HEADERS.get(f"{listed}_{column}") or HEADERS.get(column, "")
     return stored_name(column.replace("_", " "), title)
 
@@ -188,10 +192,11 @@ def print_table(
     long_texts: Collection[str] = (),
     listed: str = "",
 ) -> None:
-    """Print rows as a table. `columns` are keys of the rows. Times are printed by `time_text`.
+    """Print rows as a table. `columns` are keys of the rows. Times are printed as `time_text` writes them.
 
-    Words in the columns `ids` are not broken. A word longer than `LONGEST_IN_A_COLUMN` moves its cell to a line of its
-    own above the row. The columns `long_texts` are printed below each row if the terminal is too narrow for all.
+    Words in the columns `ids` are broken only if nothing else helps. If such a word is wider than
+    `LONGEST_IN_A_COLUMN`, its cell moves to a line of its own above the row. The columns `long_texts` are printed below
+    each row if the terminal is too narrow for all columns.
     """
     titles = {name: Text(header(name, listed), style="bold") for name in columns}
     drawn, above = _without_long_ids([{name: _cell(row[name]) for name in columns} for row in rows], ids)
@@ -217,7 +222,7 @@ def print_table(
 def print_fields(out: Console, fields: Mapping[str, object]) -> None:
     """Print names and values, one pair a line, without pairs whose value is None.
 
-    If a word of a value does not fit beside the name, the value is printed on a line of its own, unbroken.
+    If a word of a value does not fit beside the name, the value is printed unbroken on the line below the name.
     """
     shown = {header(name): _cell(value) for name, value in fields.items() if value is not None}
     width = max(map(cell_len, shown), default=0)
@@ -234,8 +239,8 @@ def print_fields(out: Console, fields: Mapping[str, object]) -> None:
 
 
 def wrapped(whole: str, width: int, *, breaks_words: bool = True) -> list[str]:
-    """A text in lines of `width` columns of the terminal. A word is broken only if it is too long for a line; without
-    `breaks_words`, its line is longer instead."""
+    """Split a text into lines of at most `width` columns of the terminal. Only a word that is too long for a line is
+    broken; if `breaks_words` is False, it gets a longer line instead."""
     width = max(1, width)
     lines = [""]
     for piece in _PIECE.findall(whole):
@@ -250,10 +255,10 @@ def wrapped(whole: str, width: int, *, breaks_words: bool = True) -> list[str]:
 
 @contextmanager
 def progress(words: str, *, of_bytes: bool = False, size: int | None = None) -> Iterator[Callable[[str, int], None]]:
-    """Show the progress of a long command until its end. It goes to standard error, and only to a terminal.
+    """Show the progress of a long command on standard error until the block ends, if standard error is a terminal.
 
-    Yields a function that takes the progress in words and as a number of bytes. `of_bytes` draws a bar for the bytes.
-    `size` is their whole number; None if it is unknown.
+    Yields a function that takes the progress in words, and the number of bytes done so far. With `of_bytes`, a bar
+    shows these bytes. `size` is the number of all bytes; None if it is unknown.
     """
     bar = (bars.BarColumn(), bars.DownloadColumn()) if of_bytes else ()
     columns = (*(() if bar else (bars.SpinnerColumn(),)), bars.TextColumn("{task.description}"), *bar)
@@ -289,14 +294,15 @@ def _to_json(value: object) -> object:
 def _without_long_ids(
     rows: Sequence[Mapping[str, Text]], ids: Collection[str]
 ) -> tuple[list[dict[str, Text]], list[list[Text]]]:
-    """The rows without their long ids, and the long ids of each row."""
+    """The rows with each long id replaced by an empty cell, and the long ids of each row."""
     long = [[name for name in row if name in ids and _longest_word(row[name]) > LONGEST_IN_A_COLUMN] for row in rows]
     left = [{**row, **{name: Text("") for name in names}} for row, names in zip(rows, long, strict=True)]
     return left, [[row[name] for name in names] for row, names in zip(rows, long, strict=True)]
 
 
 def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], total: int) -> dict[str, int]:
-    """The widths of the columns. Words are broken only if nothing else helps, and words of ids last."""
+    """The widths of the columns, with which a row fits into `total`. A column becomes narrower than its longest word
+    only if nothing else helps; the columns `ids` come last."""
     widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
     words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
     broken = {name: words[name] if name in ids else min(words[name], _NARROWEST) for name in columns}
@@ -321,7 +327,7 @@ def _print_row(out: Console, row: Mapping[str, Text], widths: Mapping[str, int])
 
 def _print(out: Console, line: Text) -> None:
     line.rstrip()
-    # Rich must not break the line; the terminal may.
+    # With `soft_wrap`, Rich does not break the line; the terminal may.
     out.print(line, soft_wrap=True)
 
 

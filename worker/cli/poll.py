@@ -57,8 +57,8 @@ def poll(
     """Poll 1 to 100 orders with one query now, and explain the request, the answer, and what the answer proves.
 
     The query is like any other: it waits for the slot of the account SID, is recorded, and settles the orders whose
-    result the answer proves. All orders must have the same account and the same kind of id. They need not be due; a
-    final order only gets new events in its history. A running worker may take the slot first; then the command waits
+    result the answer proves. All orders must have the same account and the same kind of id. The orders need not be due;
+    a final order only gets new events in its history. A running worker may take the slot first; then the command waits
     for the next one. Ctrl-C ends the wait.
 
     Examples:
@@ -80,7 +80,8 @@ def poll(
 
 
 def _name_orders(acting: ActOnOrders, account: str, refs: Sequence[str]) -> Sequence[Order]:
-    """The named orders. Ends the command if one is refused. Raises CommandError if one query cannot poll them all."""
+    """The orders that `refs` name. Ends the command if one of them is refused. Raises CommandError if a single query
+    cannot poll all of them."""
     named = acting.named(account, refs, only_configured=True)
     orders = read_orders_to_poll(acting.opened.database, named)
     for order_id in named.keys() - {order.id for order in orders}:
@@ -113,7 +114,7 @@ def _poll(
         intake = Intake(database, rules, app_ids_of(settings))
         reconciler = make_reconciler(settings, parts, clock, database, intake)
         maintenance = SlotMaintenance(database, clock, rules)
-        # This makes the rows of slots that are seen for the first time.
+        # This first call creates the rows of slots that have no row yet.
         maintenance.openings(slots)
         while True:
             held = _held_seconds(opened, orders)
@@ -131,12 +132,13 @@ def _poll(
             if time.monotonic() + waits > until:
                 raise CommandError("nothing was sent: %(what)s, which is longer than --wait", what)
             show(in_words(what), 0)
-            # An open slot that we did not get is held by another process at the moment.
+            # If the slot is open and we did not get it, another process holds it at the moment. Then try again after
+            # `_LONGEST_NAP`.
             time.sleep(min(waits or _LONGEST_NAP, _LONGEST_NAP))
 
 
 def _held_seconds(opened: Session, named: Sequence[Order]) -> float:
-    """How many seconds another query may still hold one of the orders; zero if none does.
+    """How many seconds other queries may still hold any of the named orders; zero if no query holds one.
 
     Raises CommandError if waiting does not help.
     """
@@ -167,7 +169,8 @@ def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Rec
     with acting.opened.database.snapshot() as connection:
         found, state = read_query(connection, query.id), read_state(connection, query.account)
     assert found is not None
-    # The explanation shows the contents of the answer, masked. The words of a refusal are masked here.
+    # The explanation already shows the answer's items, masked; so leave the excerpt and the added items out here. The
+    # platform's `status_msg` stays and is masked here.
     said = found.query["status_msg"] and report_text(found.query["status_msg"], redactor)
     whole = replace(found, query={**found.query, "status_msg": said, "answer_excerpt": None}, added=[])
     response: dict[str, Any] = {
@@ -193,7 +196,7 @@ def _show(acting: ActOnOrders, query: Query, request: WireRequest, received: Rec
 def _explained(
     query: Query, outcome: object, received: Received, rules: Rules, redactor: Redactor
 ) -> dict[str, Any] | None:
-    """The explanation as JSON; None if no whole answer came in time, because a part of one proves nothing."""
+    """The explanation as JSON; None if no complete answer came in time, because an incomplete answer proves nothing."""
     if received.status is None or outcome not in _READ:
         return None
     kind, status, body = received.content_type, received.status, b""

@@ -65,7 +65,7 @@ def purge(
     """Delete for good refused input and unmatched callbacks that are older than a time, and old queries whose orders
     are all gone; or with --orders, settled orders with their history and notifications.
 
-    An order is deleted if it was submitted, settled and last changed before the time. Orders stay if they are pending
+    An order is deleted if it was submitted, settled and last changed before that time. Orders stay if they are pending
     or unresolved, need a person, or have an undelivered notification. A query stays if any of its orders is still
     there. A deleted order is no longer known: if it is sent again, it is a new order.
 
@@ -89,7 +89,7 @@ def purge(
             tables, code, delete = ("recharge_orders",), TextCode.DONE_SETTLED_BEFORE, purge_orders
             before = _old_enough(opened, "--orders", orders)
         if not (act.dry_run or yes):
-            # This comes before the rows are counted, which may take minutes.
+            # Check that a person can be asked before the rows are counted, because counting may take minutes.
             require_answer(yes=False)
             _ask_to_delete(before, _counted(tables, delete(opened.database, before, None)))
         started = time.monotonic()
@@ -119,7 +119,7 @@ def _print_purged(act: Act, before: datetime, counts: Mapping[str, int], seconds
 
 
 def _old_enough(opened: Session, option: str, value: str) -> datetime:
-    """The time that an option names. Raises WrongUse if it is less than 30 days ago."""
+    """The time that an option names. Raises WrongUse if that time is less than 30 days ago."""
     before, days = opened.time_of(option, value), PURGED_FROM.days
     if before > opened.now() - PURGED_FROM:
         raise WrongUse(

@@ -17,7 +17,7 @@ from worker.cli.session import check_database, read_settings
 from worker.doctor.files_and_hosts import shadow
 from worker.settings.rules import rules_of
 
-# Time in addition to the longest time of a query and its write-back.
+# How long the programs have to end, in addition to the longest time of a query and its write-back.
 _SPARE_SECONDS = 30.0
 
 Concurrency = Annotated[
@@ -36,7 +36,7 @@ def run(concurrency: Concurrency = None) -> None:
       reconciler run
       reconciler run --concurrency 2
     """
-    # Errors are shown here in one line, instead of in the logs of two children.
+    # Check the set-up before the start: so an error is one line here, not lines in the logs of both children.
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     if (found := shadow()) is not None:
@@ -61,11 +61,12 @@ def run_together(
     started: Callable[[Collection[Child]], None],
     stopping: Callable[[], None],
 ) -> Child | None:
-    """Run programs until one ends or a signal comes. Return the one that ended by itself; None after a signal.
+    """Run programs until one ends or a signal comes, then end all. Return the program that ended first; None after a
+    signal.
 
-    SIGTERM, SIGINT and SIGHUP are passed on as SIGTERM, which lets the programs end in order. A second signal kills
-    them, and so do `patience_seconds` after the first. Must be called in the main thread. Raises OSError if a program
-    cannot be started.
+    When SIGTERM, SIGINT or SIGHUP comes, or a program ends, all programs get SIGTERM, which lets them end in order.
+    They are killed at the next signal, or after `patience_seconds`. Must be called in the main thread. Raises OSError
+    if a program cannot be started.
     """
     # A signal handler also puts items into the queue, which only this kind of queue allows.
     events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()

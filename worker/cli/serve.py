@@ -21,7 +21,7 @@ from worker.domain.tokens_and_sign_ins import callback_path, is_loopback_name
 from worker.settings import Settings
 
 _TOKEN_BYTES = 24
-# The URL of a server that listens on all addresses cannot be opened; it is replaced by one for this machine.
+# If a server listens on all addresses, a browser cannot open its URL. A URL that works on this machine replaces it.
 _LOOPBACK = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
 
 
@@ -60,7 +60,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
         warn("%(what)s", warning)
-    # The key is made before the processes are forked, because they share it.
+    # Make the key before the server forks its processes, because all of them use the same key.
     key = secrets.token_urlsafe(_TOKEN_BYTES) if Part.OPERATE in parts and settings.users_file is None else None
     hidden = (*settings.secrets, key) if key else settings.secrets
     configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=hidden)
@@ -98,10 +98,10 @@ def callback_url(account: Account = "default") -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise CommandError if nothing can listen at this address. gunicorn would try for five seconds and log ten
-    lines."""
+    """Raise CommandError if the server cannot listen at this address. Without this check, gunicorn would try for five
+    seconds and log ten lines."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # Like gunicorn: a port counts as free even if one of its connections has just ended.
+        # As in gunicorn, a port counts as free even if one of its connections has just ended.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -116,8 +116,8 @@ def _print_address(url: str, key: str) -> None:
     note = ""
     for everywhere, here in _LOOPBACK.items():
         if url.startswith(everywhere):
-            # Another machine could not use its own name for this host: except on loopback, the browser keeps the key
-            # only over https.
+            # Do not print an address for other machines. A browser there could not sign in with it, because a browser
+            # keeps the key only over https or on loopback.
             url, note = url.replace(everywhere, here), "  (on this machine, or from another by ssh -L)"
     typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 

@@ -24,9 +24,10 @@ from worker.settings import Settings, load_settings
 from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders, read_deleted_before
 
-# A summary of millions of orders takes long, but a command that hangs must end.
+# How long the database may take to answer: enough for a summary of millions of orders, but a command that hangs must
+# end.
 _ANSWER_SECONDS = 300.0
-# The longest idle time within a transaction. After it, the database ends the session.
+# The longest idle time within a transaction. When it is over, the database ends the connection.
 _IDLE_SECONDS = 30.0
 _PAUSE_SECONDS = 3600.0
 _WEB_PACKAGES = ("flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
@@ -58,13 +59,12 @@ class Session:
     @overload
     def time_of(self, option: str, value: str | None) -> datetime | None: ...
     def time_of(self, option: str, value: str | None) -> datetime | None:
-        """The time that an option names; None if the option is not given. Raises WrongUse if its value is not a
-        time."""
+        """The time that an option names; None if the option is not given. Raises WrongUse if `value` is not a time."""
         return None if value is None else read_time(option, value, self.now(), self.settings.zone)
 
 
 def read_settings(*, needs_accounts: bool = False) -> Settings:
-    """Read the settings and print their warnings. Raises SettingsError."""
+    """Read the settings and print warnings about them. Raises SettingsError if they cannot be used."""
     settings = load_settings()
     if needs_accounts:
         settings.require_accounts()
@@ -79,8 +79,9 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
 
 
 def say_deleted(opened: Session, since: datetime | None = None) -> None:
-    """Print on standard error the time before which orders were deleted, if the output begins before it. Must be called
-    after everything is read, because orders may be deleted meanwhile."""
+    """Print on standard error the time before which orders were deleted. Print nothing if `since`, the start of the
+    output, is not before that time. Must be called after all orders are read, because orders may be deleted during the
+    reading."""
     with opened.database.read() as connection:
         before = read_deleted_before(connection)
     if before is not None and (since is None or since < before):
@@ -101,7 +102,7 @@ def web_packages() -> Iterator[None]:
 
 
 def check_database(settings: Settings) -> None:
-    """Raise CommandError if the database does not exist, cannot be reached, or is not at head."""
+    """Raise CommandError if the database does not exist, cannot be reached, or is not at this release's revision."""
     redactor = Redactor(settings.secrets)
     shown, hint = redactor.text(shown_url(settings.database_dsn)), hint_on_default(settings, "database_url")
     with errors_in_one_line(settings):
@@ -162,12 +163,13 @@ def session(
     answer_seconds: float = _ANSWER_SECONDS,
     streams: bool = False,
 ) -> Iterator[Session]:
-    """Open the settings and the database, which must be at head. From now on times are shown in RECONCILER_TIMEZONE.
+    """Open the settings and the database, which must be at this release's revision. From now on times are shown in
+    RECONCILER_TIMEZONE.
 
-    With `utc`, times are shown in UTC instead, for words in JSON. With `streams`, the database allows long pauses: rows
-    are printed while they are read, and their reader may pause.
+    With `utc`, times are shown in UTC instead, for sentences in JSON. With `streams`, the database allows long idle
+    times: rows are printed while they are read, and the program that reads the output may pause.
 
-    Raises SettingsError and CommandError.
+    Raises SettingsError if the settings cannot be used, and CommandError if the database cannot.
     """
     settings = read_settings(needs_accounts=needs_accounts)
     show_times_in(UTC if utc else settings.zone)

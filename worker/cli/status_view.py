@@ -46,7 +46,7 @@ _WORKERS = ("host", "pid", "version", "started_at", "last_tick", "broker", "wait
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
-# The fields that JSON has unchanged.
+# The fields of each kind of row that JSON has unchanged.
 _WORKER_FIELDS = (
     *("name", "host", "pid", "started_at", "last_tick_at", "written_at", "accounts", "broker_asked_at"),
     *("broker_answered_at", "last_beat_at", "hanging_since", "database_full_at", "version"),
@@ -66,7 +66,7 @@ _WELL = N_("All is well: a worker ticks, and nothing waits longer than it has to
 
 
 def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: Thresholds, rules: Rules) -> Row:
-    """The status as JSON. `names` are the accounts of each SID."""
+    """The status as JSON. `names` maps each account SID to the names of its accounts."""
     overview, workers = status.overview, status.overview.workers
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(workers, budgets, overview.now, thresholds.tick_seconds)
@@ -145,11 +145,11 @@ def _copied(one: object, names: Sequence[str]) -> dict[str, Any]:
 
 
 def show(out: Console, response: Row) -> None:
-    """Print the status for people: first the findings, then everything."""
+    """Print the status for people: first the findings, then all tables."""
     now, found = response["now"], response["findings"]
     for finding in found:
         level = finding["level"]
-        # The words have an account's name, which must not be read as markup.
+        # `said` may contain an account's name, which Rich must not read as markup. A `Text` is never read as markup.
         label = stored_name(level.upper(), catalogue.message(Level[level.upper()]))
         said = text(": %(reason)s.", finding["in_words"])
         out.print(Text.assemble((label, _LEVELS[level]), said), soft_wrap=True)
@@ -293,7 +293,7 @@ def _by_source(counts: Mapping[str, int]) -> str:
 
 
 def _rest(seconds: float) -> float:
-    """The rest of a wait in seconds; 0 if it is over."""
+    """The remaining seconds of a wait; 0 if the wait is over."""
     return round(max(0.0, seconds), 1)
 
 

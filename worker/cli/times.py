@@ -28,7 +28,8 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def read_duration(value: str) -> timedelta | None:
-    """The duration that a text such as `2h` names; None if it names none, or one that is longer than 100 years."""
+    """The duration that a text such as `2h` names; None if the text names no duration, or a duration of zero or of more
+    than 100 years."""
     found = _AGE.fullmatch(value)
     lasts = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
     return lasts if timedelta(0) < lasts <= timedelta(days=36_500) else None
@@ -41,7 +42,8 @@ def named_day(value: str, today: date) -> date | None:
 
 
 def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: the start of a day, an age before `now`, or a moment. Raises WrongUse."""
+    """The time that an option names: the start of a day, an age before `now`, or a moment. Raises WrongUse for any
+    other text."""
     if (age := read_duration(value)) is not None:
         return now - age
     if (day := named_day(value, now.astimezone(zone).date())) is not None:
@@ -50,7 +52,8 @@ def read_time(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
 
 
 def read_time_ahead(option: str, value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that an option names: the next such time of day after `now`, or a moment. Raises WrongUse."""
+    """The time that an option names: a time of day, which means the next one after `now`, or a moment. Raises WrongUse
+    for any other text."""
     if not _TIME_OF_DAY.fullmatch(value):
         return _moment(option, value, now, zone, TIME_AHEAD_RULE)
     today = datetime.combine(now.astimezone(zone).date(), time.fromisoformat(value), zone)
@@ -124,13 +127,13 @@ class Days:
 
 
 def _day(value: str, today: date) -> date | None:
-    """The day that a text names; None if it names none."""
+    """The day that a text names; None if the text names no day."""
     age = read_duration(value) if value.endswith("d") else None
     return today - age if age is not None else named_day(value, today) or _date(value)
 
 
 def _date(value: str) -> date | None:
-    # Python also reads 20160131 and 2016-W05-1, by which a person may mean something else.
+    # Python also reads 20160131 and 2016-W05-1. Refuse these forms, because a person may mean something else by them.
     try:
         read = date.fromisoformat(value)
     except ValueError:

@@ -47,7 +47,7 @@ def add(name: Name, role: RoleOption) -> None:
         raise _is_there(name)
     added = User(name=name, password_hash=_ask_for_password(), role=role)
     with _editing() as users:
-        # Somebody else may have added the user meanwhile.
+        # While the password was typed, somebody else may have added the user.
         if name in users:
             raise _is_there(name)
         users[name] = added
@@ -152,7 +152,8 @@ def _is_there(name: str) -> CommandError:
 
 
 def _ask_for_password() -> str:
-    """Ask for a password and return its hash. Raises CommandError if it is too short or was mistyped."""
+    """Ask for a password and return its hash. Raises CommandError if the password breaks the rule for passwords, or if
+    the second entry differs from the first."""
     with web_packages():
         from worker.web.users import hash_of
     given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")

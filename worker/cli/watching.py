@@ -161,7 +161,7 @@ def health(as_json: AsJson = False) -> None:
     try:
         settings = read_settings()
     except SettingsError as error:
-        # A settings file that is being edited must not end a running worker.
+        # Report no failure, and so exit with 0: a settings file that is being edited must not end a running worker.
         _say_health(host, None, one_line(str(error)), as_json)
         return
     seconds = tick_allowance(_HEALTH_SECONDS, settings.tick_seconds)

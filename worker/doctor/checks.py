@@ -1,4 +1,4 @@
-"""Turn each reading into a finding. Pure: readings are passed as values."""
+"""Turn each reading of a server's state into a finding. Pure: readings are passed as values."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,19 +17,23 @@ from worker.operations.maintain_slots import longer_window_remedy
 from worker.words.sentences import sentence_of
 
 WRITES = "database_writes"
-"""The check that tells why nothing can be written at present. A worker starts nevertheless, and waits."""
+"""The name of the check that tells why the database cannot be written at present. A worker starts nevertheless, and
+waits until it can.
+"""
 MOST_CLOCK_SECONDS = 1.0
 """The largest accepted difference between the database's clock and this host's."""
 
-# The form of every account SID and app id on the platform's page. The page shows no token.
+# The form of every account SID and app id on the platform's documentation page. The page shows no token, so the form of
+# a token is not known.
 _ISSUED = re.compile(r"[0-9A-Za-z]{32}")
 _PLACEHOLDER = re.compile(r"your-[a-z-]+")
 
 
 def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
-    """Check whether the credentials of the accounts have the platform's form. There is at least one account.
+    """Check whether the credentials of the accounts have the form in which the platform issues them.
 
-    `are_platforms` is False for a simulated platform, which accepts any form.
+    There is at least one account. `are_platforms` is False if the accounts are at a simulated platform, which accepts
+    credentials of any form.
     """
     faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
     if are_platforms and faults:
@@ -39,7 +43,10 @@ def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> 
 
 
 def clock(ahead_seconds: float) -> Check:
-    """Check whether the database's clock agrees with this host's. `ahead_seconds` is negative if it is behind."""
+    """Check whether the database's clock agrees with this host's clock.
+
+    `ahead_seconds` tells how far the database's clock is ahead; it is negative if this clock is behind.
+    """
     ahead, behind = N_("%(seconds)s s ahead of this host's clock"), N_("%(seconds)s s behind this host's clock")
     distance = Sentence(ahead if ahead_seconds > 0 else behind, f"{abs(ahead_seconds):,.3f}")
     if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
@@ -52,9 +59,11 @@ def clock(ahead_seconds: float) -> Check:
 
 
 def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
-    """Check whether this worker may query. It sends no query on a slot that was written with a longer window.
+    """Check whether this worker may query: it sends no query on a slot that was written with a longer window than its
+    own.
 
-    `windows` has the longest window of each account SID; None if it could not be read. All windows are in seconds.
+    `windows` has the longest window with which the slots of each account SID were written; None if the slots could not
+    be read. All windows are in seconds.
     """
     if windows is None:
         unread = _("query_budgets could not be read")
@@ -74,7 +83,10 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
 
 
 def rights(found: MissingRights | Exception) -> Check:
-    """Check whether the database's role may read and write our tables. `found` may be the error of that attempt."""
+    """Check whether the database's role may read and write our tables.
+
+    `found` is an error if the missing rights could not be read.
+    """
     name = "database_rights"
     if isinstance(found, Exception):
         kind, why = kind_of(found), first_words(found)
@@ -91,7 +103,7 @@ def rights(found: MissingRights | Exception) -> Check:
 
 
 def identity(changes: DatabaseChanges | None) -> Check:
-    """Check whether the slots were written in this database. `changes` is None if that could not be read."""
+    """Check whether the slots were written in this database. `changes` is None if the slots could not be read."""
     name = "database_identity"
     if changes is None:
         return skipped(name, "the slots could not be read")
@@ -104,7 +116,10 @@ def identity(changes: DatabaseChanges | None) -> Check:
 
 
 def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
-    """Check whether every worker process runs this program's version. `workers` is None if they could not be read."""
+    """Check whether every worker process runs the version `own`, which is that of this program.
+
+    `workers` is None if the rows of the worker processes could not be read.
+    """
     if workers is None:
         return skipped("versions", "worker_processes could not be read")
     others = sorted({f"{row.host}: {row.version or '?'}" for row in workers if row.version != own})
@@ -115,9 +130,9 @@ def versions(own: str, workers: Sequence[WorkerRow] | None) -> Check:
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
-    """Check whether the database's settings make a committed row survive a power cut.
+    """Check whether a committed row survives a power cut, with these settings of the database.
 
-    A setting is None if it could not be read.
+    The value of a setting is None if it could not be read.
     """
     remedy = _("see in the server's own settings that a commit reaches the disk")
     return [
@@ -127,7 +142,7 @@ def durability(settings: Mapping[str, str | None]) -> list[Check]:
 
 
 def encoding(name: str) -> Check:
-    """Check whether a PostgreSQL database can store every text of the platform. `name` is its encoding."""
+    """Check whether a PostgreSQL database can store every text of the platform. `name` is the database's encoding."""
     if name == "UTF8":
         return ok("database_encoding", "%(value)s", name)
     detail = _("%(name)s: such a database cannot hold what the platform writes", name)
@@ -138,7 +153,7 @@ def encoding(name: str) -> Check:
 
 
 def sessions(is_kept: bool | None) -> Check:
-    """Check whether a connection to PostgreSQL keeps its session. `is_kept` is None if that is unknown."""
+    """Check whether a connection to PostgreSQL keeps its session. `is_kept` tells this; None if it is unknown."""
     name = "database_sessions"
     if is_kept is None:
         return skipped(name, "no second connection could be made")
@@ -152,7 +167,10 @@ def sessions(is_kept: bool | None) -> Check:
 
 
 def of_broker(name: str, value: Any, why_unread: str | None) -> Check:
-    """The finding from a broker's reply. `name` is a key of `BROKER`. `value` is None if no reply could be read."""
+    """The finding of a check of the broker. `name` is the check's key in `BROKER`, and `value` the broker's reply.
+
+    If no reply could be read, `value` is None, and `why_unread` gives the reason.
+    """
     unread, remedy, judge = BROKER[name]
     return _unread(name, unread, why_unread, remedy) if value is None else judge(value)
 
@@ -220,13 +238,14 @@ BROKER: Mapping[str, tuple[Sentence, Sentence, Callable[[Any], Check]]] = {
         _default_queue,
     ),
 }
-"""The checks of a broker. Each has the detail and the remedy for an unreadable reply, and a function for other replies.
+"""The checks of a broker, by name. Each has two sentences for a reply that could not be read, the detail and the
+remedy, and a function that turns a reply into a finding. The checks test whether:
 
-- `broker_rights`: the user of a Redis may run all commands that the worker needs
+- `broker_rights`: our user in Redis may run all commands that the worker needs
 - `maxmemory_policy`: Redis keeps accepted messages when its memory is full
-- `persistence`: Redis keeps accepted messages over a restart (`aof`, `snapshots`, `none`)
-- `queues`: the queues are as the worker declares them
-- `default_queue`: no message waits in Celery's default queue because its sender did not name our queue
+- `persistence`: Redis keeps accepted messages over a restart; the reply is `aof`, `snapshots` or `none`
+- `queues`: the existing queues are as the worker declares them
+- `default_queue`: Celery's default queue is empty; a message is there if its sender did not name our queue
 """
 
 
@@ -250,7 +269,7 @@ def _durable(name: str, value: str) -> Check:
     match name, value:
         case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
             return ok(name, "%(value)s", value)
-        # Only MariaDB has 3. It flushes even more often than 1, which flushes at every commit.
+        # The value 1 flushes at every commit. The value 3, which only MariaDB has, flushes even more often.
         case "innodb_flush_log_at_trx_commit", "1" | "3":
             return ok(name, "%(value)s", value)
         case "synchronous_commit", "local" | "remote_write":

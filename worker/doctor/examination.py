@@ -1,4 +1,4 @@
-"""Take the readings, and combine their findings."""
+"""Read the state of the servers, run the checks, and combine their findings."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,14 +37,14 @@ _REPLY_SECONDS = 5.0
 _DATABASE_SECONDS = 15.0
 _BROKER_SECONDS = 10.0
 _RESOLVER_SECONDS = 5.0
-# A worker that is ready must start its work soon.
+# Shorter than for a person's `reconciler doctor`, because a worker that is ready must start its work soon.
 _REPLY_SECONDS_AT_START = 1.0
 
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check. Takes about 15 seconds at most, and sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
-    # All readings run at the same time, because a person waits.
+    # Start all readings at the same time, because a person waits for the result.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
     addresses = {
@@ -77,14 +77,14 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 
 def examine_before_start(settings: Settings) -> list[Check]:
-    """Run the checks that can prevent a worker's start. The values of settings have been checked before."""
+    """Run the checks that can prevent a worker's start. The values of the settings were checked when they were read."""
     database = _database_checks(settings, lambda: _read_database(settings))
     lasting = [check for check in database if check.name != checks.WRITES]
     return _shown(settings, [*_credentials_checks(settings), *lasting])
 
 
 def examine_running(settings: Settings) -> list[Check]:
-    """Run the additional checks of a worker that is ready: only quick ones."""
+    """Run the checks that a worker makes once it is ready. They are quick, and only about the broker."""
     broker = _broker_checks(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS_AT_START))
     return _shown(settings, broker)
 
@@ -101,7 +101,7 @@ def _settings_checks(settings: Settings) -> list[Check]:
 
 
 def _parted(said: Sentence) -> Sequence[Sentence]:
-    """The fault and its remedy."""
+    """The two parts of a message: what is wrong, and the remedy."""
     return said.parts if len(said.parts) == 2 else (said, _FIX_SETTING)
 
 
@@ -141,7 +141,7 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str) -> list
         ok("database", "%(url)s answers: %(version)s", shown, reading.server.version),
         at_head if behind is None else fatal("database_revision", *_parted(behind)),
     ]
-    # A file has no roles.
+    # A SQLite database is a file, which has no roles.
     if not shown.startswith("sqlite"):
         unread = skipped("database_rights", "the database is not at head")
         found.append(unread if reading.rights is None else checks.rights(reading.rights))
@@ -158,12 +158,12 @@ def _checks_of(settings: Settings, reading: DatabaseReading, shown: str) -> list
 def _running_checks(read: Callable[[], DatabaseReading]) -> list[Check]:
     """Check the database's identity and the workers' versions.
 
-    These checks do not run before a start. If the database is another one, a worker waits by itself. And the first
-    worker of a new version always differs from the others.
+    These checks do not run before a worker's start. If the slots were written in another database, the worker waits by
+    itself. And the first worker of a new version always differs from the workers that still run.
     """
     try:
         reading = read()
-    except Exception:  # Reported by the database's own checks.
+    except Exception:  # The database's own checks report this error.
         return [checks.identity(None), checks.versions(VERSION, None)]
     return [checks.identity(reading.changes), checks.versions(VERSION, reading.workers)]
 

@@ -13,13 +13,14 @@ from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.domain.records.sentences import Fault, Sentence, _
 
 _OURS = "celery_settings.py"
-"""A module of this package. A folder with it is a checkout of this package, which does not shadow it."""
+"""A module of this package. If a folder `worker/` contains it, the folder is this package and does not shadow it."""
 
 
 def shadow() -> Check | None:
     """The finding that a `worker.py` or `worker/` in the current folder shadows this package; None if none does."""
     spec = PathFinder.find_spec("worker", [os.getcwd()])
-    # A folder without __init__.py has no origin. Python prefers any package to it.
+    # A folder without __init__.py has no origin. It does not shadow this package, because Python prefers any package
+    # that has an __init__.py.
     if spec is None or spec.origin is None or Path(spec.origin).with_name(_OURS).exists():
         return None
     detail = _("celery -A worker loads %(path)s here, and not this program", spec.origin)
@@ -46,7 +47,7 @@ def console_check(users_file: Path | None) -> Check:
 
 
 def host_check(host: str, resolve: Callable[[], str]) -> Check:
-    """Check whether the platform's host has an address. `resolve` returns it, or raises a resolver's errors."""
+    """Check whether the platform's host has an address. `resolve` returns the address, or raises a resolver's error."""
     words, has_address = _address_of(host, resolve)
     if has_address:
         return ok("platform_host", "%(host)s", words)
@@ -55,7 +56,7 @@ def host_check(host: str, resolve: Callable[[], str]) -> Check:
 
 
 def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
-    """The hosts of all receivers, each once."""
+    """The hosts of all receivers of notifications over HTTP, each once."""
     targets = (one.target for one in endpoints.values())
     return {urlsplit(target.url).hostname or "" for target in targets if isinstance(target, Webhook)}
 
@@ -63,10 +64,10 @@ def hosts_of(endpoints: Mapping[str, EndpointSettings]) -> set[str]:
 def endpoint_checks(
     endpoints: Mapping[str, EndpointSettings], addresses: Mapping[str, Callable[[], str]]
 ) -> list[Check]:
-    """Check the endpoints; return one or more findings for each. Nothing is sent.
+    """Check the endpoints of notifications, and return one or more findings for each endpoint. Nothing is sent.
 
-    `addresses` has a function for each host that returns its address, or raises a resolver's errors. The form of
-    secrets has been checked with the settings.
+    `addresses` has a function for each host. The function returns the host's address, or raises a resolver's error. The
+    form of the secrets is not checked here: it was checked when the settings were read.
     """
     return [check for one in endpoints.values() for check in _checks(one, addresses)]
 
@@ -97,7 +98,7 @@ def _secrets(target: Webhook) -> Sentence:
 
 
 def _address_of(host: str, resolve: Callable[[], str]) -> tuple[Sentence, bool]:
-    """A sentence with a host's address, or why it has none; and whether it has one."""
+    """A sentence with a host's address, or with the reason why it has none; and whether the host has an address."""
     try:
         address = resolve()
     except (OSError, UnicodeError) as error:

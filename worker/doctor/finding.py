@@ -1,4 +1,4 @@
-"""A finding of the doctor."""
+"""A finding of `reconciler doctor`, and its parts."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,11 +13,11 @@ class Status(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """The worker runs, but something can be lost, or will not work."""
+    """The worker can run, but some data can be lost, or some function will not work."""
     FATAL = "fatal"
     """The worker does not start, or cannot do its work."""
     SKIPPED = "skipped"
-    """The check was not possible, because of another finding."""
+    """The check was not possible. Another finding gives the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Check:
     """One finding. `str()` is a line with the detail and the remedy."""
 
     name: str
-    """The name of the check. One check may lead to several findings."""
+    """The name of the check. Several findings have the same name if one check leads to them."""
     status: Status
     detail: Sentence
     """The finding as a clause without a full stop."""
@@ -41,7 +41,7 @@ class Check:
         return self.sentence
 
     def shown_with(self, redactor: Redactor) -> "Check":
-        """This finding without secrets. It may quote a server's message that contains a password."""
+        """A copy of this finding without secrets: the finding may quote a server's message that contains a password."""
         shown = partial(one_line, redactor=redactor)
         remedy = None if self.remedy is None else self.remedy.with_each(shown)
         return replace(self, detail=self.detail.with_each(shown), remedy=remedy)

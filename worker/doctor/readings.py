@@ -1,9 +1,9 @@
 """Read the state of the servers for the doctor.
 
-Each reading has its own timeouts, or `start_reading` stops waiting for it.
+A reading cannot last forever: it has timeouts of its own, or `start_reading` stops waiting for it.
 
-All Redis commands that the worker needs are queued in a transaction that is discarded. This shows which of them the
-user may not run: Redis checks the right when a command is queued, and runs none of them.
+The rights of the user in Redis are read by a trick: all commands that the worker needs are queued in one transaction,
+which is then discarded. Redis checks the right to a command when it is queued, and runs none of the commands.
 """
 
 import socket
@@ -31,12 +31,12 @@ from worker.views.watching import database_changes, workers_and_full_disk
 
 T = TypeVar("T")
 Reply = tuple[T | None, str | None]
-"""A server's reply and None; or None and the reason."""
+"""A pair: a server's reply and None, or None and the reason why there is no reply."""
 
 DEFAULT_QUEUE = "celery"
 """The queue to which Celery sends a task whose caller names no queue."""
 
-# Short, because no reading of the database waits for a lock.
+# The longest wait for a statement. It is short, because no reading of the database waits for a lock.
 _ANSWER_SECONDS = 5.0
 
 Words = tuple[str, ...]
@@ -61,7 +61,7 @@ _COMMANDS: Sequence[Words] = (
 
 
 class NoDatabaseFile(Refusal):
-    """The file of a SQLite database does not exist. A connection would create it."""
+    """The file of a SQLite database does not exist. Raised before connecting, because connecting would create it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +70,13 @@ class DatabaseReading:
 
     server: ServerReading
     fault_of_revision: Sentence | None
-    """Why the worker cannot use the tables, and what to do; None if the database is at head."""
+    """Why the worker cannot use the tables, and what to do; None if it can: the database is at head."""
     rights: MissingRights | Exception | None
-    """The role's missing rights, or the error that prevented this reading; None if the database is not at head."""
+    """The rights that the role lacks, or the error from reading them; None if the database is not at head."""
     windows: Mapping[str, float] | None
-    """The longest window with which the slots of each account SID were written, in seconds; None if unreadable."""
+    """The longest window with which each account SID's slots were written, in seconds; None if unreadable."""
     changes: DatabaseChanges | None = None
-    """The changes of the database that the slots were written in; None if unreadable."""
+    """What the slots show about changes of the database in which they are written; None if unreadable."""
     full_disk: Sequence[Finding] = ()
     """The finding that the database's disk is full, if workers report it."""
     workers: Sequence[WorkerRow] | None = None
@@ -90,30 +90,33 @@ class BrokerReading:
     url: str
     """The URL of the broker that answered, without its password."""
     replies: Mapping[str, Reply[Any]]
-    """The replies by check. Redis has all checks of `worker.doctor.checks.BROKER`; other brokers have the last two."""
+    """The replies, by the check that needs them. `worker.doctor.checks.BROKER` has the names of the checks.
+
+    Redis has replies for all of these checks; another broker has replies only for `queues` and `default_queue`.
+    """
 
 
 def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
-    """Start a reading in its own thread. Return a function that waits for it, and returns its result or raises its
-    error.
+    """Start a reading in its own thread. Return a function that waits for the reading to end, and then returns its
+    result or raises its error.
 
-    That function raises TimeoutError if the reading does not end within `seconds` of its start. The thread continues,
-    because neither a name's resolution nor a connection to a silent server can be cancelled.
+    The returned function raises TimeoutError if the reading does not end within `seconds` after its start. The thread
+    then continues, because neither resolving a name nor connecting to a silent server can be cancelled.
     """
     ended, deadline = in_thread(read), time.monotonic() + seconds
     return lambda: result_within(ended, max(0.0, deadline - time.monotonic()), f"no answer within {seconds:g} s")
 
 
 def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> DatabaseReading:
-    """Read the server, the revision, the slots and the role's rights.
+    """Read from the database: its server, its revision, the slots, the workers and the role's rights.
 
-    Raises NoDatabaseFile, or SQLAlchemy's errors if the database does not answer.
+    Raises NoDatabaseFile if a SQLite file does not exist, or SQLAlchemy's errors if the database does not answer.
     """
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile("there is no file %(path)s yet", missing)
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         server = read_server(database, HostClock().now)
-    # Uses another connection, after the first is closed: a role may be allowed only one at a time.
+    # This opens another connection, so the first is closed before: a role may be allowed only one connection at a time.
     try:
         check_at_head(url)
     except MigrationError as error:
@@ -138,9 +141,9 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
 
 
 def read_broker(url: str, *, seconds: float) -> BrokerReading:
-    """Read from the broker, or from the first of several that answers. Raises kombu's errors if none answers.
+    """Read from the broker. If `url` names several brokers, read from the first that answers.
 
-    `seconds` is the longest wait for each reply.
+    `seconds` is the longest wait for each reply. Raises kombu's errors if no broker answers.
     """
     with connection_to(url, seconds=seconds) as connection:
         connect(connection)
@@ -167,7 +170,7 @@ def reach_broker(url: str, *, seconds: float) -> None:
 
 
 def resolve(host: str) -> str:
-    """An address of a host, from the resolver. Raises OSError or UnicodeError if it has none."""
+    """An address of a host, from the resolver. Raises OSError or UnicodeError if the host has no address."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
@@ -179,7 +182,7 @@ def _reply_of(read: Callable[[], T]) -> Reply[T]:
 
 
 def _policy(client: Any) -> str | None:
-    # Uses INFO, because most hosted Redis services forbid CONFIG GET.
+    # Read the policy from INFO, because most hosted Redis services forbid CONFIG GET.
     policy = client.info("memory").get("maxmemory_policy")
     return None if policy is None else str(policy)
 
@@ -187,16 +190,16 @@ def _policy(client: Any) -> str | None:
 def _persistence(client: Any) -> str:
     if client.info("persistence").get("aof_enabled") == 1:
         return "aof"
-    # Only CONFIG GET shows whether snapshots are scheduled. INFO shows only when the last one was made.
+    # Only CONFIG GET shows whether snapshots are scheduled. INFO shows only when the last snapshot was made.
     return "snapshots" if client.config_get("save")["save"] else "none"
 
 
 def _declare_again(connection: Connection) -> bool:
-    """Declare the worker's existing queues again, as the worker does. Raises the broker's refusal."""
+    """Declare the worker's existing queues again, as the worker does. Raises an error if the broker refuses this."""
     for queue in (ORDERS_QUEUE, TICKS_QUEUE):
         try:
             _waiting(connection, queue, durable=True, auto_delete=False)
-        except Exception as error:  # `first_words` shows only the last argument of RabbitMQ's error, without the queue.
+        except Exception as error:  # `first_words` shows only the error's last argument, which has no queue.
             raise RuntimeError(str(error)) from error
     return True
 
@@ -204,7 +207,7 @@ def _declare_again(connection: Connection) -> bool:
 def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
     try:
         with connection.channel() as channel:
-            # Passive: creates no queue and moves no message.
+            # Declare passively first, which creates no queue and moves no message.
             count = int(channel.queue_declare(queue, passive=True).message_count)
             return int(channel.queue_declare(queue, **declared).message_count) if declared else count
     except Exception as error:
@@ -214,14 +217,14 @@ def _waiting(connection: Connection, queue: str, **declared: bool) -> int:
 
 
 class NotTried(Exception):
-    """The server does not queue commands, so it would run those that follow."""
+    """The server does not queue commands after MULTI. So no further commands are sent: it would run them."""
 
 
 def _refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
-    """The commands that a redis-py client's user may not run, each with the key or channel that was tried.
+    """The commands that the user of a redis-py client may not run, each with the key or channel that was tried.
 
-    `fanout_prefix` is kombu's prefix with the number of the database, such as `/3.`. Raises NotTried, or redis-py's
-    errors if the server is unavailable.
+    `fanout_prefix` is kombu's prefix for channels, which contains the number of the database, such as `/3.`. Raises
+    NotTried if the server does not queue commands, and redis-py's errors if it is unavailable.
     """
     mailbox, events = f"{fanout_prefix}celery.pidbox", f"{fanout_prefix}celeryev/worker.online"
     channels = (
@@ -232,13 +235,14 @@ def _refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
     try:
         return list(_refused(connection, [*_COMMANDS, *channels]))
     finally:
-        # Disconnected before it returns to the pool: after an error, no other reading must join this transaction.
+        # Disconnect before the connection returns to the pool. Otherwise, after an error, the commands of another
+        # reading would become part of this transaction.
         connection.disconnect()
         client.connection_pool.release(connection)
 
 
 def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
-    # These commands cannot be queued. Their transaction is empty.
+    # These commands cannot be queued in a transaction, so run them. The transaction between MULTI and EXEC is empty.
     first: Sequence[Words] = (("WATCH", "unacked"), ("UNWATCH",), ("MULTI",), ("EXEC",))
     for words in first:
         if _is_refusal(_answer_to(connection, words)):
@@ -253,7 +257,8 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
         answer = _answer_to(connection, words)
         if _is_refusal(answer):
             yield " ".join(words[:2])
-        # An error inside a transaction, such as for a renamed command, runs nothing and does not end the transaction.
+        # If the answer is another error, such as for a renamed command, continue: nothing was run, and the transaction
+        # has not ended.
         elif answer != "QUEUED" and not isinstance(answer, Exception):
             raise NotTried(f"{words[0]} was not queued after MULTI")
     if _is_refusal(_answer_to(connection, ("DISCARD",))):
@@ -261,10 +266,11 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
 
 
 def _is_refusal(answer: object) -> bool:
-    # Imported here because the package may be missing if RabbitMQ is used.
+    # The import is here because the package `redis` may be missing if RabbitMQ is used.
     from redis.exceptions import NoPermissionError
 
-    # For EXEC, only the error's text shows the refusal. After any other error the command counts as permitted.
+    # The refusal of EXEC is an error of another class, whose text has NOPERM. After any other error the command counts
+    # as permitted.
     return isinstance(answer, NoPermissionError) or (isinstance(answer, Exception) and "NOPERM" in str(answer))
 
 

@@ -30,10 +30,10 @@ ADDRESS_RULE = _(
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# URLs, proxies and logs write these characters unchanged.
+# A token has only characters that URLs, proxies and logs leave unchanged.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{24,256}")
 _MOST_TOKENS = 2
-# An address with a port, as some proxies write it; IPv6 is then in brackets.
+# An address with a port, as some proxies write it. An IPv6 address with a port is in brackets.
 _WITH_PORT = re.compile(r"\[(?P<six>[^\[\]]+)\](?::[0-9]{1,5})?|(?P<four>[0-9.]+):[0-9]{1,5}", re.ASCII)
 _BITS_BEFORE_IPV4 = 96
 _NO_TOKEN = "no account has this token, whatever the path says"
@@ -53,11 +53,15 @@ SEEN_EVERY = timedelta(minutes=1)
 """The use of a sign-in is recorded at most once in this time."""
 
 MOST_BY_NAME = 5
-"""After this many failed sign-ins of one name in a row, the next one has to wait."""
+"""After this many failed sign-ins in a row with one name, the next sign-in with this name has to wait."""
 MOST_BY_ADDRESS = 20
-"""The same limit for one address, which colleagues may share."""
+"""After this many failed sign-ins from one address, the next sign-in from this address has to wait.
 
-# With this many digits, two users hardly ever share a bucket, and the table stays small whatever names are tried.
+The limit is higher than for a name, because colleagues may share an address.
+"""
+
+# Failed sign-ins are counted by the first digits of a hash. With this many digits, two users hardly ever share a count,
+# and the table of counts stays small whatever names are tried.
 _BUCKET_DIGITS = 4
 _NETWORK_BITS = 64
 _FORGOTTEN_AFTER = timedelta(hours=1)
@@ -67,7 +71,7 @@ _MOST_DOUBLINGS = 10
 
 
 def read_tokens(text: str) -> tuple[str, ...]:
-    """Read an account's tokens: one, or two while one replaces the other. Raises ValueError, without quoting them."""
+    """Read an account's tokens: one, or two while one replaces the other. Raises ValueError that quotes no token."""
     tokens = tuple(text.split())
     if not 1 <= len(tokens) <= _MOST_TOKENS:
         raise Fault("holds %(count)s tokens", len(tokens))
@@ -115,7 +119,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted_proxies: int
     """Return the address that a request comes from; None if it cannot be read.
 
     `peer` is the other end of the connection. `forwarded` has all X-Forwarded-For headers, joined by commas. Each
-    trusted proxy adds one entry at the right end. The client may have written any entries left of these.
+    trusted proxy adds one entry at the right end. The client may have invented all entries to the left of these.
     """
     if trusted_proxies == 0:
         return _read_address(peer or "")
@@ -145,7 +149,7 @@ def _address(text: str) -> Address | None:
 
 
 def _unmapped_network(network: Network) -> Network:
-    """Return a network, as IPv4 if it is IPv4 written as IPv6, such as `::ffff:203.0.113.0/120`."""
+    """Return the network. An IPv4 network that is written as IPv6, such as `::ffff:203.0.113.0/120`, becomes IPv4."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < _BITS_BEFORE_IPV4:
         return network
@@ -158,11 +162,11 @@ def is_local(
     """Whether a request comes from this machine, is for this machine, and came through no proxy.
 
     `peer` is the other end of the connection. `host` is the Host header: if a page of another site makes a local
-    browser send the request, it names that site. `forwarded_by` are the forwarding headers of the request. If proxies
-    are trusted, there is one in front of us, so no request is local.
+    browser send the request, the header names that site. `forwarded_by` are the forwarding headers of the request. If
+    proxies are trusted, a proxy is in front of us, so no request is local.
 
-    Some proxies cannot be recognised: unless configured otherwise, nginx adds no forwarding header and names us as
-    Host. Older versions then use HTTP/1.0, which no browser does, but nginx since 1.29.7 looks like a browser. So
+    Some proxies cannot be recognised. By default, nginx adds no forwarding header, and its Host header names us. Before
+    1.29.7, nginx by default uses HTTP/1.0, which no browser does. Since 1.29.7, its requests look like a browser's. So
     nothing about orders may depend on this function.
     """
     if trusted_proxies or forwarded_by or protocol == "HTTP/1.0" or not _is_loopback(peer or ""):
@@ -199,7 +203,7 @@ def password_fault(password: str) -> Sentence | None:
 
 
 def digest_of(secret: str) -> str:
-    """The SHA-256 of a token or password hash, which is stored in its place. It can be compared, but not used."""
+    """The SHA-256 of a token or of a password hash. It is stored in their place, because nobody can sign in with it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -209,7 +213,9 @@ def begun(user: User, now: datetime) -> SignIn:
 
 
 def lasts(sign_in: SignIn, user: User | None, now: datetime) -> bool:
-    """Whether a sign-in is still valid. `user` is the user who now has its name; a changed password ends the sign-in.
+    """Whether a sign-in is still valid. `user` is the user who has the sign-in's name now; None if nobody has it.
+
+    A changed password ends the sign-in.
 
     A sign-in that begins ahead of `now` was written before a clock was set back. It is not valid, because its age is
     unknown.
@@ -225,15 +231,15 @@ def is_to_be_noted(sign_in: SignIn, now: datetime) -> bool:
 
 
 def name_subject(name: str) -> str:
-    """The subject under which the failures of a name are counted.
+    """The key of the count of failed sign-ins with a name.
 
-    All names, known or not, share a limited number of subjects. So a wait does not show whether a user exists.
+    All names, of users or not, share a limited number of keys. So a wait does not show whether a user exists.
     """
     return f"name:{digest_of(name)[:_BUCKET_DIGITS]}"
 
 
 def address_subject(address: Address | None) -> str:
-    """The subject under which the failures of an address are counted.
+    """The key of the count of failed sign-ins from an address.
 
     All addresses of an IPv6 /64 network count as one, because one host may have the whole network.
     """
@@ -243,17 +249,20 @@ def address_subject(address: Address | None) -> str:
 
 
 def wait_until(failures: Failures | None, now: datetime) -> datetime | None:
-    """Return until when no sign-in is tried; None if one may be tried now.
+    """Return when the next sign-in may be tried; None if it may be tried now.
 
-    If the end of a wait is further ahead than the longest wait, it was written before a clock was set back. Such a wait
-    is over.
+    If `locked_until` is further ahead than the longest wait, it was written before a clock was set back. Then the next
+    sign-in need not wait.
     """
     until = None if failures is None else failures.locked_until
     return until if until is not None and now < until <= now + _LONGEST_WAIT else None
 
 
 def one_more(failures: Failures | None, most: int, now: datetime) -> Failures:
-    """Return the count with one more failure. From `most` failures on, it has a wait that doubles up to 15 minutes."""
+    """Return the count with one more failure.
+
+    From `most` failures on, the next sign-in has to wait. Each further failure doubles the wait, up to 15 minutes.
+    """
     is_recent = failures is not None and abs(now - failures.last_at) < _FORGOTTEN_AFTER
     count = failures.count + 1 if failures is not None and is_recent else 1
     doublings = min(count - most, _MOST_DOUBLINGS)
@@ -262,19 +271,22 @@ def one_more(failures: Failures | None, most: int, now: datetime) -> Failures:
 
 
 def one_less(failures: Failures) -> Failures | None:
-    """Return the count of an address without a try that succeeded in the end; None if the count is then 0."""
+    """Return the count of an address with one failure less, and without a wait; None if no failure is left.
+
+    This is for a sign-in that was counted as a failure when it began, and then succeeded.
+    """
     if failures.count <= 1:
         return None
     return Failures(count=failures.count - 1, last_at=failures.last_at)
 
 
 def forgotten_before(now: datetime) -> datetime:
-    """The start of the time in which failures count. A count whose last failure was earlier no longer applies."""
+    """The time before which failures no longer count. A count whose last failure was earlier is forgotten."""
     return now - _FORGOTTEN_AFTER
 
 
 def form_token(secret: str, purpose: str) -> str:
-    """The token that a form of ours carries. It can be computed only with the secret, which the user's cookie holds."""
+    """The token that a form of ours carries. Computing it needs the secret, which is in the user's cookie."""
     return hmac.new(secret.encode("utf-8", "surrogatepass"), purpose.encode(), "sha256").hexdigest()
 
 
@@ -284,7 +296,10 @@ def is_form_token(given: str, secret: str, purpose: str) -> bool:
 
 
 def is_foreign(*, fetch_site: str | None, origin: str | None, host: str) -> bool:
-    """Whether another site sent a form, according to the browser's Sec-Fetch-Site, or else its Origin and our Host."""
+    """Whether a form came from another site, according to the browser's Sec-Fetch-Site header.
+
+    If that header is missing or says anything else, the site in the Origin header is compared with `host`.
+    """
     if fetch_site in ("same-origin", "none"):
         return False
     if fetch_site == "cross-site":

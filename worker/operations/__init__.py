@@ -1,1 +1,2 @@
-"""The operations of the worker, in a file each: load rows, let the domain decide, and save, in one transaction."""
+"""The operations of the worker, each in its own file. An operation loads rows, lets the domain decide, and saves the
+result, all in one transaction."""

@@ -1,6 +1,8 @@
-"""Carry out the acts of operators on orders, accounts and slots, and long acts of many transactions, such as a purge.
+"""Carry out the acts of operators on orders, accounts and slots. Also record acts that take many transactions, such as
+a purge.
 
-Each act is recorded in the transaction that does it: in `operator_acts`, and for an order in its events, too.
+Each act is recorded in the transaction that does it: in `operator_acts` and, if it changes an order, also in the events
+of that order.
 """
 
 import uuid
@@ -41,7 +43,7 @@ from worker.stores.recharge_orders import lock_by_ids, read_event_counts
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_AT_ONCE = 1_000
-"""The most orders that one transaction changes. Their rows are locked until it ends."""
+"""The most orders that one transaction changes. Their rows are locked until the transaction ends."""
 
 Decide = Callable[[Order, Act], Decided]
 
@@ -51,38 +53,39 @@ class Shown:
     """The orders that a person selected, as they were shown when the person confirmed an act on all of them."""
 
     orders: Mapping[int, Standing | None]
-    """The standing of each order, by its id; None if the order was gone."""
+    """The standing of each order, by its id; None if the order did not exist any more."""
     selection: str = ""
-    """The name under which `keep_selection` keeps how many events each order had."""
+    """The name under which `keep_selection` has stored how many events each order had."""
     event_counts: Mapping[int, int] | None = None
-    """How many events each order had; None if only `keep_selection` keeps it."""
+    """How many events each order had; None if this must be read from what `keep_selection` stored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
-    """Who acts, and why. In a `dry_run` nothing is changed, and the changes that would be made are returned."""
+    """Who acts, and why. In a `dry_run`, operations change nothing, and return the changes that they would make."""
 
     name: str
     reason: str | None = None
     dry_run: bool = False
     act_key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """One key for everything that belongs to one act."""
+    """The key that all records of this act have in common."""
     shown: Shown | None = None
-    """The selected orders as the operator saw them. The act changes only orders that have not changed since, and each
-    order once, however often the act is sent."""
+    """The selected orders as the operator saw them; None if no selection was shown. The act changes only orders that
+    have not changed since then. It changes each order only once, even if the operator's confirmation is sent twice."""
 
     def act(self, now: datetime) -> Act:
         """Return the act of this operator at `now`."""
         return Act(actor=self.name, reason=self.reason, now=now, key=self.act_key)
 
     def left_alone(self, connection: Connection, orders: Collection[Order]) -> dict[int, CodedText | None]:
-        """Return which of these locked orders are left alone, and why. The reason is None if the act was already done
-        to the order, because the same confirmation was sent twice."""
+        """Return the ids of the locked orders that this act must not change, each with the reason. The reason is None
+        if the act has already changed the order, because the same confirmation was sent twice."""
         if self.shown is None:
             return {}
         shown = self.shown.event_counts or read_selection(connection, self.shown.selection)
         counts = read_event_counts(connection, [*self.shown.orders])
-        # Counted under the locks: an event that was written meanwhile counts, even if another one has a higher id.
+        # The events are counted while the orders are locked, so the count includes each event that was written since
+        # the page was shown. The highest id of an event would not show this reliably.
         changed = {one for one, count in counts.items() if shown is None or shown.get(one, count) != count}
         refused = {order.id: refusal_of_selected(order, self.shown.orders, changed) for order in orders}
         done = dict.fromkeys(read_orders_acted_on(connection, self.act_key))
@@ -98,7 +101,8 @@ class Operator:
 
 @retry_contention
 def keep_selection(database: Database, event_counts: Mapping[int, int]) -> str:
-    """Keep for half a day how many events a page has shown of each of these orders. Return the selection's name."""
+    """Keep for half a day how many events each of these orders had when a page showed it. Return a name by which this
+    selection of orders is found again."""
     selection = uuid.uuid4().hex
     with database.write() as connection:
         add_selection(connection, selection, event_counts, database.now(connection))
@@ -111,16 +115,15 @@ class OrdersActedOn:
 
     changes: tuple[Change, ...]
     refusals: dict[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def act_on_orders(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
 ) -> Iterator[OrdersActedOn]:
-    """Do the same to each of these orders, 1,000 in a transaction.
+    """Carry out the same act on each of these orders, 1,000 orders in a transaction.
 
-    Yield the results of each thousand once they are committed. Raise the error of a transaction that lost too many
-    races.
+    Yield the results of each transaction once it is committed. If a transaction loses too many races, raise its error.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
         done = _act_on_some(
@@ -136,7 +139,7 @@ def _act_on_some(
     database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide, rank: Rank
 ) -> OrdersActedOn:
     with writing(database, operator) as connection:
-        # Locked in ascending order of their ids, as in every other transaction.
+        # The rows are locked in ascending order of their ids, as in every other transaction.
         orders = lock_by_ids(connection, set(order_ids))
         left_alone = operator.left_alone(connection, orders)
         act = operator.act(database.now(connection))
@@ -151,7 +154,8 @@ def _act_on_some(
 
 
 def entries_of(orders: Collection[Order], act: Act, kind: ActKind) -> Iterator[ActEntry]:
-    """Yield the record of an act: a row for each account, with the names by which an operator knows its orders."""
+    """Yield the record of an act: one row for each account, with the names of the changed orders. An operator knows an
+    order by this name."""
     for account in sorted({order.account for order in orders}):
         of_account = [order for order in orders if order.account == account]
         names = ", ".join(order.request_id or order.custom_parm or f"id:{order.id}" for order in of_account)
@@ -202,8 +206,8 @@ def _cancelled(plans: Sequence[Pause]) -> CodedText:
 def cancel_planned_pauses(
     database: Database, operator: Operator, accounts: Collection[str], shown: Pause | None = None
 ) -> dict[str, list[Pause]]:
-    """Cancel the planned pauses of accounts that have not begun; with `shown`, only that pause. Return the cancelled
-    pauses by account, the next one first."""
+    """Cancel pauses of accounts that are planned and have not begun yet. With `shown`, cancel only this pause. Return
+    the cancelled pauses by account, the one that begins first at the front."""
     with writing(database, operator) as connection:
         states = lock_states(connection, accounts)
         act = operator.act(database.now(connection))
@@ -221,8 +225,8 @@ def cancel_planned_pauses(
 
 @retry_contention
 def resume_account(database: Database, operator: Operator, account: str) -> Resumed:
-    """End an account's pause, and its back-off except the part that the platform asked for. The slots do not change.
-    Hosts that are cut off from the account try again."""
+    """End an account's pause, and also its back-off, except the part of the back-off that the platform asked for. The
+    slots do not change. Hosts that are cut off from the account try again at once."""
     with writing(database, operator) as connection:
         before = lock_states(connection, [account])[account]
         act = operator.act(database.now(connection))
@@ -237,7 +241,8 @@ def resume_account(database: Database, operator: Operator, account: str) -> Resu
 
 
 def _ended(resumed: Resumed) -> CodedText | None:
-    """Return what a resume has ended in addition to a pause; None if nothing."""
+    """Return a text about the back-off that a resume has ended or shortened; None if the resume has ended no
+    back-off."""
     if resumed.ended_back_off is None:
         return None
     ended, waits = _utc(resumed.ended_back_off), resumed.waits_until
@@ -250,14 +255,14 @@ def _ended(resumed: Resumed) -> CodedText | None:
 def hold_slots(
     database: Database, clock: Clock, rules: Rules, operator: Operator, sids: Collection[str]
 ) -> list[SlotRow]:
-    """Close every slot of these SIDs for a full reservation from now. Return their rows as they are then.
+    """Close every slot of these SIDs for a full reservation from now. Return the changed rows.
 
-    A slot that has no row yet begins with a full reservation anyway. Locked rows are waited for, so that a grant that
-    is under way counts.
+    A slot without a row begins with a full reservation anyway. If another transaction grants a query and has locked a
+    row, wait until it ends.
     """
     with writing(database, operator) as connection:
         rows = lock_rows(connection, [row.id for row in read_rows(connection, sids)], waits=True)
-        # Both clocks are read after the locks, as in a grant: the reservation counts from then.
+        # As in a grant, both clocks are read once the rows are locked, because the reservation begins at the time read.
         now = read_clocks(database, connection, clock)
         held = [replace(row, slot=hold(row.slot, now, rules, uuid.uuid4().hex)) for row in rows]
         for row in held:
@@ -273,7 +278,7 @@ def hold_slots(
 
 @contextmanager
 def writing(database: Database, operator: Operator) -> Iterator[Connection]:
-    """Open a transaction. In a dry run it is rolled back at its end."""
+    """Open a transaction. In a dry run, the transaction is rolled back at its end."""
     with database.write() as connection:
         yield connection
         if operator.dry_run:
@@ -285,30 +290,33 @@ def _utc(time: datetime) -> str:
 
 
 class LongAct:
-    """An act of many transactions: who acts, and what was done so far. Once something was done, one row records it.
+    """An act that takes many transactions: who acts, and what was done so far. One row of `operator_acts` records the
+    act, once something was done.
 
-    Each transaction that does a part updates the row. So a run that is killed still leaves the operator's name and what
-    was done.
+    Each transaction that does a part of the act updates this row. So even if the run is killed, the row shows the
+    operator's name and what was done.
     """
 
     def __init__(self, operator: Operator, kind: ActKind, said: TextCode = TextCode.DONE, **values: str) -> None:
-        """`said` is the text of the record: its `done` is replaced by the counts, its other names by `values`."""
+        """`said` is the text of the record. In this text, the counts of changed rows replace the name `done`, and
+        `values` replace the other names."""
         self._operator, self._kind, self._said, self._values = operator, kind, said, values
         self._done = Counter[str]()
         self._row: int | None = None
 
     @contextmanager
     def part(self, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
-        """Open a transaction for a part, with a counter in which the caller counts the changed rows by name."""
+        """Open a transaction for a part of the act. Yield the connection, and a counter in which the caller counts the
+        changed rows by name."""
         part = Counter[str]()
         with database.write() as connection:
             yield connection, part
             row = self._record(database, connection, self._done + part) if part.total() else self._row
-        # The part is committed. The next part, also if it is repeated, begins with these values.
+        # Set only once the part is committed: if a transaction is repeated, it begins with the values from before it.
         self._row, self._done = row, self._done + part
 
     def log_end(self) -> None:
-        """Log what was done, if anything was."""
+        """Log what was done; nothing if nothing was done."""
         if self._row is not None:
             self._operator.log(self._kind, **self._done)
 

@@ -1,7 +1,8 @@
 """Carry out the acts of operators on input that was kept because it could not be applied.
 
 Refused input is retried after a correction, or dismissed. An unmatched callback is linked to an order, or dismissed.
-Rows are closed or deleted in the transaction that records the act, so an act that is sent twice is done once.
+The same transaction closes or deletes the row and records the act. So even if an operator sends an act twice, it is
+done only once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,11 +44,11 @@ _MOST_RECORDED = 10_000
 def retry_rejected(
     database: Database, rules: Rules, app_ids: Mapping[str, str], rejected_id: int, *, actor: str
 ) -> Retried:
-    """Accept the input of a refused row. The same commit deletes the row, so that nothing is accepted from it twice.
-    The input stays in the record of the act.
+    """Try again to accept the input of a refused row. The same commit deletes the row, so that nothing is accepted from
+    the row twice. The record of the act keeps the input.
 
-    Input that is refused again stays, with the new errors. After the return, kept callbacks may wait for the keys of
-    the result.
+    Input that is refused again is stored with its new errors. After the return, the caller must match `keys` of the
+    result with the kept callbacks.
     """
     with database.write() as connection:
         row = lock_refused(connection, rejected_id)
@@ -59,7 +60,8 @@ def retry_rejected(
         now = database.now(connection)
         result = Retried()
         for part in held.parts:
-            # Read as of `received_at`: times after it are still refused, and an order without a time gets it.
+            # The input is read as if the time were still `received_at`. Later submission times are still refused, and
+            # an order without a submission time gets `received_at`.
             _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
         refused = refused_texts(result.rejections, are_orders=held.kind is InputKind.ORDERS)
         if refused and not held.is_list:
@@ -98,7 +100,8 @@ def _take_in(
 
 
 def dismiss_rejected(database: Database, operator: Operator, ids: Sequence[int], which: str) -> int:
-    """Dismiss these rows, 1,000 in a transaction. Return how many were open. The record calls the rows `which`."""
+    """Dismiss these rows of refused input, 1,000 in a transaction. Return how many of them were open. `which` describes
+    the rows in the record of the act."""
     act = LongAct(operator, ActKind.DISMISS_REJECTED, TextCode.DONE_WITH, which=which)
     done = sum(_dismiss(database, act, ids[start : start + MOST_AT_ONCE]) for start in range(0, len(ids), MOST_AT_ONCE))
     act.log_end()
@@ -116,8 +119,8 @@ def _dismiss(database: Database, act: LongAct, ids: Sequence[int]) -> int:
 def link_kept_callback(
     database: Database, rules: Rules, app_ids: Mapping[str, str], operator: Operator, kept_id: int, order_id: int
 ) -> Decided:
-    """Apply a kept callback to the order that an operator names, or return why not. After that, the caller matches the
-    order's key with other kept callbacks."""
+    """Apply a kept callback to the order that an operator names, or return why this is impossible. After the return,
+    the caller must match the order's key with other kept callbacks."""
     with writing(database, operator) as connection:
         kept = [(account, callback) for _, account, callback in lock_readable(connection, [kept_id])]
         keys = [key_in(account, callback) for account, callback in kept]
@@ -135,7 +138,8 @@ def link_kept_callback(
 
 @retry_contention
 def dismiss_kept_callback(database: Database, operator: Operator, kept_id: int) -> CodedText | None:
-    """Delete a kept callback, and record what it said. Return None, or why this was not done."""
+    """Delete a kept callback, and keep its text in the record of the act. Return None if this was done, else why
+    not."""
     with writing(database, operator) as connection:
         kept, act = lock_kept(connection, [kept_id]), operator.act(database.now(connection))
         drop_kept(connection, [row.id for row in kept])

@@ -1,4 +1,4 @@
-"""Cancel orders, and request checks of orders, by reference."""
+"""Cancel orders and request checks of orders. References name the orders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ def cancel(
     """Stop polling orders that the billing system has dealt with. Final and cancelled orders do not change.
 
     `references` is the argument of a task, of any type. `app_ids` are the configured accounts. Raise RowsHeld if
-    `waits` is false and somebody else has locked one of the orders; then nothing has changed.
+    `waits` is false and another transaction has locked one of the orders. Nothing has changed then.
     """
     return _decide_all(database, app_ids, references, source, cancel_all, waits=waits)
 
@@ -30,7 +30,8 @@ def cancel(
 def check(
     database: Database, app_ids: Mapping[str, str], references: object, source: str, *, waits: bool = True
 ) -> ReferenceResult:
-    """Poll pending orders next. Orders in other states are refused. Arguments and errors are those of `cancel`."""
+    """Get pending orders polled as soon as possible. References to orders in other states are refused. The arguments
+    and errors are those of `cancel`."""
     return _decide_all(database, app_ids, references, source, check_all, waits=waits)
 
 

@@ -1,6 +1,8 @@
-"""Change the table `notify_endpoints`: a worker enters its endpoints, and from then on their accounts are notified.
+"""Change the table `notify_endpoints`: a worker enters its endpoints, and from then on the accounts of these endpoints
+are notified.
 
-Operators pause and resume endpoints, and forget an endpoint with all notifications that were not received.
+Operators pause and resume endpoints. They also forget an endpoint, together with all of its notifications that were not
+received.
 """
 
 import mmap
@@ -32,10 +34,11 @@ _AT_ONCE = 1_000
 
 
 def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
-    """Enter endpoints that are new or changed. Those of other workers, and those that no worker has any more, stay.
+    """Enter the endpoints among these that are new or changed. Endpoints of other workers, and endpoints that no worker
+    has any more, do not change.
 
     Raise the error of a transaction that lost too many races, or whose database is away. Endpoints that were entered
-    before the error stay.
+    before the error stay entered.
     """
     with database.read() as connection:
         known = read_endpoints(connection, [one.account for one in given]) if given else {}
@@ -44,7 +47,8 @@ def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> 
         if enter(before, one) == before:
             continue
         if is_another_target(before, one):
-            # Done first: a worker that dies in between does this again at its next start.
+            # This is done before the new target is entered. If the worker dies between the two steps, it does both at
+            # its next start.
             _begin_again(database, one.account)
         entered = _enter(database, one)
         log.info("notifications go to this endpoint", action="endpoint_entered", account=one.account, to=entered.shown)
@@ -53,17 +57,18 @@ def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> 
 class EndpointEntry:
     """Enters a worker's endpoints once, in the first of its processes that reaches the database.
 
-    Make this object before the pool forks. The pool's processes, and those that replace them later, share what it
-    remembers. Otherwise a later process would enter the endpoints again, and undo what a newer worker, or an operator
-    who forgot an endpoint, has done meanwhile.
+    Make this object before the pool forks. The pool's processes, and the processes that replace them later, share one
+    flag that says whether the endpoints were entered. Without the flag, a process that starts later would enter the
+    endpoints again. It would undo what a newer worker has entered, or what an operator has forgotten, in the meantime.
     """
 
     def __init__(self) -> None:
-        # One byte of memory, shared with all processes that are forked from here on.
+        # The flag is one byte of memory that all processes share which are forked after this line.
         self._is_done = mmap.mmap(-1, 1)
 
     def enter_once(self, database: Database, given: Collection[EndpointSettings]) -> None:
-        """Enter the endpoints, unless that is done. Raise as `enter_endpoints` does; the next call then tries again."""
+        """Enter the endpoints, unless a process has already done so. If `enter_endpoints` raises an error, raise it;
+        the next call then tries again."""
         if not self._is_done[0]:
             enter_endpoints(database, given)
             self._is_done[0] = 1
@@ -80,7 +85,7 @@ def _enter(database: Database, given: EndpointSettings) -> Endpoint:
 
 
 def _begin_again(database: Database, account: str) -> None:
-    """Reset the failures of an account's pending notifications, so that the new target is tried now."""
+    """Reset the failures of an account's pending notifications, so that all of them are sent to the new target now."""
     last: int | None = 0
     while last is not None:
         last = _begin_some_again(database, account, last)
@@ -95,25 +100,26 @@ def _begin_some_again(database: Database, account: str, after: int) -> int | Non
 
 
 def pause_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
-    """Send nothing to an account until it is resumed. New notifications wait. Return the endpoint as it was; None if
-    the account has none."""
+    """Send nothing to an account until somebody resumes it. New notifications wait. Return the endpoint as it was
+    before; None if the account has no endpoint."""
     return _change(database, operator, ActKind.PAUSE_NOTIFICATIONS, account, pause_endpoint)
 
 
 def resume_notifications(database: Database, operator: Operator, account: str) -> Endpoint | None:
-    """Send to an account again at once, even if it was paused, rests, or was stopped by an answer 410.
+    """Send to an account again at once, even if its endpoint was paused, rests, or was stopped by an answer 410.
 
-    Return what `pause_notifications` returns.
+    Return the endpoint as it was before; None if the account has no endpoint.
     """
     return _change(database, operator, ActKind.RESUME_NOTIFICATIONS, account, lambda before, _: resume_endpoint(before))
 
 
 def forget_endpoint(database: Database, operator: Operator, account: str) -> tuple[bool, int]:
-    """Remove an account's endpoint, then its notifications that are pending or were given up, 1,000 in a transaction.
+    """Remove an account's endpoint. Then remove the account's notifications that are pending or were given up, 1,000 in
+    a transaction.
 
     Return whether there was an endpoint, and how many notifications were removed. If a call is interrupted, or another
-    transaction adds a notification meanwhile, the next call removes the rest, as an act of its own. A worker that has
-    the endpoint in its settings enters it again at its next start.
+    transaction adds a notification meanwhile, the next call removes the rest. The record shows that call as another
+    act. A worker that has the endpoint in its settings enters it again at its next start.
     """
     was_there = _remove(database, operator, account)
     removed, last = 0, 1

@@ -1,10 +1,11 @@
 """Deal with hosts that may be cut off from the platform.
 
-A process takes turns with the others, and tries to connect while its host cannot. A new process ends back-offs that
-other hosts caused, so that its own host is tried.
+A process takes turns with the other processes. While its host cannot connect, it tries to connect. A new process ends
+back-offs that other hosts caused, so that its own host is tried.
 
-When a slot opens, one process goes first, and the others take the slot if it is still open a tick later. So few
-processes try the same slot, but none stays open if a process is slow or gone. The lock of the slot's row decides.
+When a slot opens, one process may take it first. The other processes take the slot if it is still open a tick later. So
+few processes try the same slot, but no slot stays open if a process is slow or gone. If several processes try, the lock
+of the slot's row decides.
 """
 
 import threading
@@ -39,27 +40,29 @@ from worker.stores.accounts import (
 
 log = structlog.stdlib.get_logger(__name__)
 
-# If ticks are further apart than this, a slot that another process leaves open would lose too much of its window.
+# If ticks are further apart than this, no process leaves a slot to another one for a tick, because the slot would lose
+# too much of its window.
 _LONGEST_SHARED_SECONDS = 5.0
 _LONGEST_TRY_SECONDS = 15.0
-# How often each process of the host checks, between two tries, whether a try is due.
+# How often each process of a host checks, in the time between two tries to connect, whether a try is due.
 _LOOKS_PER_TRY = 3
 _SHORTEST_WAIT_SECONDS = 0.2
-# After this time the other processes know this one, and consider it when they judge a refusal.
+# After this time the other processes know a new process, and consider it when they judge a refusal.
 _NEW_SECONDS = 20.0
 
 
 class Turns:
-    """Chooses which opening slots this process takes, at ticks that are `period_seconds` apart."""
+    """Chooses the slots that this process takes at each tick, among those that open. Ticks are `period_seconds`
+    apart."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers, *, period_seconds: float) -> None:
         self._database, self._clock, self._rules, self._peers = database, clock, rules, peers
         self._shares = period_seconds <= _LONGEST_SHARED_SECONDS
-        # When this process first saw an opening, by the boot clock. The keys are the openings' names.
+        # Maps the name of each open slot to the time when this process first saw it open, by the boot clock.
         self._open_since: Mapping[str, float] = {}
 
     def mine(self, wanted: Sequence[Opening]) -> list[Opening]:
-        """Return the slots that this process takes, among those that are open or will be before the next tick."""
+        """Return the slots that this process takes, among slots that are open or will open before the next tick."""
         now, before, peers = self._clock.boot(), self._open_since, self._peers
         self._open_since = {one.name: before.get(one.name, now) for one in wanted if one.in_seconds <= 0}
         if not wanted:
@@ -78,10 +81,11 @@ class Turns:
 
 
 class ConnectionProbe:
-    """Tries to connect as a query would, while this host cannot connect, from `start` to `close`.
+    """Tries to connect as a query would, as long as this host cannot connect. Runs from `start` to `close`.
 
-    Each process of the host has a thread for this. The time in the host's row gives each try to one of them. The thread
-    of a new process also ends the back-offs that began when other hosts were refused and did not know this process yet.
+    Each process of the host has a thread for this. The time of the next try, in the host's row, makes sure that only
+    one process makes each try. The thread of a new process also ends back-offs that began when other hosts were refused
+    and did not know this process yet.
     """
 
     def __init__(
@@ -93,10 +97,10 @@ class ConnectionProbe:
         *,
         new_seconds: float = _NEW_SECONDS,
     ) -> None:
-        """`connect` makes and closes a connection, and returns why that failed. A process is new until the others have
-        known it for `new_seconds`."""
+        """`connect` makes and closes a connection. It returns the error, or None if there was none. This process counts
+        as new until its row has been known for `new_seconds`."""
         self._database, self._rules, self.peers, self._connect = database, rules, peers, connect
-        # Every 15 seconds, or four times in a shorter window.
+        # The host is tried every 15 seconds or, if a quarter of a window is shorter, four times in a window.
         self._every = timedelta(seconds=min(_LONGEST_TRY_SECONDS, rules.window_seconds / 4))
         self._closing = threading.Event()
         self._new_seconds, self._known_since = new_seconds, inf
@@ -108,14 +112,15 @@ class ConnectionProbe:
         return self
 
     def try_once(self) -> None:
-        """Try to connect, if the host is not connected and a try is due."""
+        """Try to connect if this host is not connected and its next try is due."""
         if not self.peers.is_connected and self._claim() and self._connect() is None:
             self._end()
             log.info("the platform can be reached again", action="connected", host=self.peers.host)
 
     def end_waits_for_others(self) -> None:
-        """While this process is new, end the back-offs of accounts for which other hosts were refused and this host was
-        not. A host that knows of no other host makes its accounts wait 15 windows."""
+        """While this process is new, end the back-offs of accounts for which other hosts were refused, but this host
+        was not. Otherwise these accounts may wait 15 windows: this is the back-off if a refused host knows of no other
+        host."""
         own = self.peers.processes.get(self.peers.own)
         if own is not None:
             self._known_since = min(self._known_since, time.monotonic())
@@ -123,7 +128,8 @@ class ConnectionProbe:
                 self._end_waits_for_others(own)
 
     def close(self) -> None:
-        """Stop trying. Wait for a try that is under way: at most for the time that a connection may take."""
+        """Stop trying. If a try is under way, wait until it ends. This takes at most as long as a connection may
+        take."""
         self._closing.set()
         self._thread.join()
 
@@ -136,21 +142,21 @@ class ConnectionProbe:
                 self.end_waits_for_others()
             except Exception as error:
                 if not OUTAGES.explains(error, "a try to connect to the platform was cut short"):
-                    # The thread continues: without it the host would stay cut off.
+                    # The error is only logged and the thread continues, because without it the host would stay cut off.
                     log.exception("a try to connect to the platform failed", action="connection_failed")
 
     @retry_contention
     def _claim(self) -> bool:
         with self._database.write() as connection:
             claimed = claim_connection(connection, self.peers.host, self._database.now(connection), self._every)
-        # If it is None, another process has connected.
+        # None means that the host has no such row any more, because another process has connected.
         self.peers.is_connected = claimed is None
         return bool(claimed)
 
     @retry_contention
     def _end(self) -> None:
         with self._database.write() as connection:
-            # The accounts are locked before the host's row, as in a write-back.
+            # The accounts are locked before the host's row, in the same sequence as in a write-back.
             states = lock_states(connection, read_unreachable(connection))
             now = self._database.now(connection)
             for state in states.values():

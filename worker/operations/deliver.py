@@ -1,6 +1,6 @@
 """Find due notifications, and in one short transaction record the results of deliveries and claim new ones.
 
-Nothing is sent here, so no transaction is open during the wait for somebody else's server.
+This module sends nothing. So no transaction stays open while a delivery waits for the receiver's server.
 """
 
 import secrets
@@ -41,10 +41,10 @@ from worker.stores.notifications import (
 
 
 def read_due(database: Database, accounts: Collection[str], *, however_far: bool = False) -> set[str]:
-    """Return those of these accounts to whose endpoint something may be sent now, as one read without a lock shows.
+    """Return the accounts among these to whose endpoint something may be sent now. Lock nothing.
 
-    With `however_far`, accounts whose notifications seem to be due later are included. A clock that was stepped back
-    may have put these times too far ahead; a claim finds that out.
+    With `however_far`, also return accounts whose notifications are due later. If a clock was stepped back, their times
+    may lie too far ahead; a claim of the notifications then finds that they are due.
     """
     with database.read() as connection:
         now = database.now(connection)
@@ -57,13 +57,13 @@ def read_due(database: Database, accounts: Collection[str], *, however_far: bool
 def note_and_claim(
     database: Database, account: str, digest: str, ended: Sequence[EndedTry], *, places: int, claim_number: int
 ) -> tuple[list[Claim], DeliveryEffects | None]:
-    """Record the results of some deliveries to an account's endpoint, then lease what may be sent to it, in one
-    transaction.
+    """In one transaction, record the results of some deliveries to an account's endpoint, and then lease the
+    notifications that may be sent to it.
 
     Up to `places` notifications are leased, but only one if the endpoint must be probed. `claim_number` counts the
-    claims: four of five in a row take results first. `digest` is that of the target that this process knows. If the
-    endpoint has another target, nothing is claimed, and failures are ignored. Return the claims, and the effects of
-    failures and of a recovery; None if there were none.
+    claims: of five claims in a row, four take results first. `digest` is the digest of the target that this process
+    knows. If the endpoint has another target, nothing is claimed, and failed deliveries are ignored. Return the claims,
+    and the effects of failures or of a recovery on the endpoint; None instead of the effects if there were none.
     """
     with database.write() as connection:
         endpoint = read_endpoints(connection, [account]).get(account)
@@ -105,17 +105,18 @@ def _claim(
 ) -> list[Claim]:
     now = database.now(connection)
     if permission(endpoint, now) is Permission.PROBE:
-        # Only one of all processes sends the probe, so this is decided under the lock.
+        # Only one of all processes may send the probe, so the endpoint is locked and its permission is read again.
         locked = lock_endpoint(connection, endpoint.account)
         if locked is None or locked.target_digest != endpoint.target_digest:
-            # Since the read, the endpoint was forgotten, or got another URL.
+            # The endpoint was forgotten or got another URL since it was read without a lock.
             return []
         endpoint = locked
         now = database.now(connection)
     allowed = permission(endpoint, now)
     if allowed is Permission.NOTHING:
         return []
-    # Two for a probe, so that one of them is not the event that failed last.
+    # For a probe, two notifications are read and one is sent. So at least one of the two is not the one that failed
+    # last.
     most = places if allowed is Permission.ANY else 2
     rows = _first_due(connection, endpoint, claim_number, most, now)
     if allowed is Permission.PROBE:

@@ -1,4 +1,4 @@
-"""Enqueue orders. One list is one transaction with a few statements, however long the list is."""
+"""Enqueue orders. Each list takes one transaction with a few statements, however long the list is."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,8 +28,8 @@ from worker.stores.rejected_and_unmatched import close_refused_of, keep_refused
 PATIENCE_SECONDS = 20.0
 """How long a task waits for a database that is away.
 
-This wait keeps the rest of the queue at the broker. A task that gave up at once would be held in memory as a retry. In
-a long outage, the whole queue would come into memory.
+While the task waits, the rest of the queue stays at the broker. If the task gave up at once, it would be held in memory
+for a retry, and the next task would start. In a long outage, the whole queue would come into memory.
 """
 
 
@@ -37,30 +37,33 @@ a long outage, the whole queue would come into memory.
 def enqueue(
     database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str, *, waits: bool = True
 ) -> EnqueueResult:
-    """Insert new orders, fill in what known orders lack, and refuse orders that differ or cannot be read.
+    """Insert new orders, and fill in what known orders lack. Refuse orders that contradict a known order or cannot be
+    read.
 
     `orders` is the argument of a task, of any type. `app_ids` are the configured accounts. If somebody else inserts one
-    of the orders at the same moment, the transaction is repeated, and then finds that order. After the return, kept
-    callbacks may wait for `result.keys`.
+    of the orders at the same moment, the transaction is repeated, and then finds that order. After the return, the
+    caller must match `result.keys` with the kept callbacks.
 
-    Raise RowsHeld if `waits` is false and somebody else has locked an order that must be filled in, or a row or a gap
-    for which an insertion waits.
+    Raise RowsHeld if `waits` is false and another transaction has locked an order that must be filled in. Also raise it
+    if another transaction holds a lock (of a row, or of a gap between rows) for which an insertion must wait.
     """
     with database.write() as connection:
         now = database.now(connection)
         result = enqueue_within(connection, rules, app_ids, orders, now, waits=waits)
         keep_refused(connection, refused_texts(result.rejections, are_orders=True), source, now)
-        # Done last: the same list may contain an order twice, once refused and once right.
+        # Refused rows are closed after the refusals of this list are stored: the list may contain an order twice, once
+        # refused and once right.
         close_refused_of(connection, result.keys)
         return result
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def insert_new(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object) -> EnqueueResult:
-    """Insert the new orders of a list, and do nothing else: `enqueue` must follow. It takes the same arguments.
+    """Insert the new orders of a list, and do nothing else. The caller must call `enqueue` with the same list
+    afterwards.
 
-    After the return, kept callbacks may wait for `result.keys`. Raise RowsHeld if another transaction holds up even the
-    new orders.
+    After the return, the caller must match `result.keys` with the kept callbacks. Raise RowsHeld if another transaction
+    holds up even the insertion of the new orders.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -81,14 +84,15 @@ def enqueue_within(
     fills_in: bool = True,
     waits: bool = True,
 ) -> EnqueueResult:
-    """Enqueue orders within a transaction of the caller, who keeps the refused ones. `received_at` is when the orders
-    were received, if not now. `rank` applies to the notifications."""
+    """Enqueue orders within a transaction of the caller, who must store the refused ones. `received_at` is when the
+    orders were received, if not now. `rank` is the rank of the notifications that are written."""
     submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
-    # Skipped without `fills_in`: it would wait for a known order that somebody else changes.
+    # Without `fills_in`, this statement is skipped: it would wait for a known order that another transaction changes.
     inserted = _insert_unknown(connection, submissions, now, rules, waits=waits) if fills_in else set[OrderKey]()
     result, rest = after_insertion(submissions, inserted)
     if rest:
-        # Read without a lock: an order that a submission only repeats does not change, and may be locked for long.
+        # The known orders are read without a lock. If a submission only repeats an order, that order does not change,
+        # and another transaction may have it locked for long.
         known = read_orders(connection, find_ids(connection, [submission.key for _, _, submission in rest]))
         enqueue_submissions(rest, known, now, rules, result)
     accepted = set(result.accepted)
@@ -115,9 +119,10 @@ def _lock_as_read(connection: Connection, orders: Sequence[Order], *, waits: boo
 def _insert_unknown(
     connection: Connection, submissions: Listed, now: datetime, rules: Rules, *, waits: bool
 ) -> set[OrderKey]:
-    """Insert the new orders in one statement, without a search before it, and return their keys.
+    """Insert the new orders in one statement, without searching for known orders first. Return the keys of the inserted
+    orders.
 
-    Insert nothing if the database cannot do this, or if an id is named twice.
+    Insert nothing if the database has no such statement, or if two submissions name the same id.
     """
     if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()

@@ -1,4 +1,5 @@
-"""Learn when orders settle: add observations, fold those of one account at a time, and compute its poll schedule."""
+"""Learn when orders settle: add observations, learn from those of one account at a time, and compute the poll schedule
+of that account."""
 
 import threading
 from collections import OrderedDict
@@ -36,7 +37,8 @@ from worker.stores.pending_orders import is_any_polled_alone, read_pending_count
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_OBSERVATIONS = 3000
-"""The most rows of observations from which one transaction learns. If there are more, the next tick continues."""
+"""The most rows of observations from which one transaction learns. If there are more rows, the next tick continues with
+them."""
 
 _MOST_KEPT = 1024
 
@@ -47,15 +49,17 @@ _kept: OrderedDict[tuple[str, Rules], tuple[datetime, PollSchedule]] = OrderedDi
 def add_observations(
     connection: Connection, observations: Mapping[str, Observations], now: datetime, rules: Rules
 ) -> None:
-    """Write the observations of a transaction, by account, in one insert. Insert nothing if there are none."""
+    """Write the observations that a transaction made, given by account, in one insert. Insert nothing if there are no
+    observations."""
     texts = {account: observations_text(observed, rules) for account, observed in observations.items() if observed}
     add_observation_texts(connection, texts, now)
 
 
 def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSchedule:
-    """Return the schedule by which an account's orders are chosen now: the stored one, or the prior one before any.
+    """Return the schedule by which an account's orders are chosen now: the stored schedule, or the prior schedule if
+    none is stored yet.
 
-    To parse a text of 70 KB takes a while, so this process caches schedules.
+    Schedules are cached in this process, because parsing a stored one of 70 KB takes a while.
     """
     computed_at = read_computed_at(connection, [account]).get(account)
     if computed_at is None:
@@ -66,7 +70,8 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
             _kept.move_to_end((account, rules))
     if kept is not None and kept[0] == computed_at:
         return kept[1]
-    # Another process may have computed the schedule again since, so the cache takes the time from the same row.
+    # Another process may have computed the schedule again since the time was read. So the time is read again, together
+    # with the schedule.
     computed_at, text = read_schedule_row(connection, account)
     schedule = read_schedule_text(text, rules) or prior_schedule(rules)
     with _lock:
@@ -78,7 +83,8 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
 
 def forget_schedules() -> None:
-    """Empty the cache. Tests need this if they empty a database, or set its clock back so that a time comes again."""
+    """Empty the cache. Only tests need this: they empty a database, or set its clock back, so that another schedule may
+    get the same time as a cached one."""
     with _lock:
         _kept.clear()
 
@@ -92,12 +98,12 @@ class Learning:
         self._rest = Throttle(rules.window_seconds)
 
     def relearn(self, accounts: Collection[str]) -> bool:
-        """Learn the observations of one of these accounts, and compute its schedule. Choose the account whose schedule
-        was computed longest ago.
+        """Learn from the observations of one of these accounts, and compute its schedule. The account is the one whose
+        schedule was computed longest ago.
 
-        Return whether an account was due and not locked by another process. If none was due, the database is not read
-        again before the next window, so most ticks cost nothing. Each observation counts once, even after a crash: it
-        is deleted in the transaction that learns from it.
+        Return whether an account was due and not locked by another process. If no account was due, the next calls do
+        not read the database until a window has passed, so most ticks cost nothing. Each observation counts once, even
+        after a crash, because it is deleted in the transaction that learns from it.
         """
         if not self._rest.is_open():
             return False
@@ -132,7 +138,8 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
         learned: Mapping[str, str] = {}
         if texts:
             learned = _learn(account, row.learned, texts, now, rules, _fits_one_batch(connection, account, rules))
-        # An account with more observations stays due: the next tick continues with it.
+        # If the account has more observations, its schedule counts as old, so that it stays due and the next tick
+        # continues with it.
         computed_at = now if are_all else now - rules.windows(RELEARN_WINDOWS)
         save_learned(connection, account, computed_at, learned)
         drop_observations(connection, ids)
@@ -141,20 +148,22 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
 
 def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
     pending = read_pending_count(connection, account, rules.batch_size + 1)
-    # An order that is polled alone takes slots that batches leave free, so batches must not take every slot.
+    # If an order is polled alone, it needs slots that batches leave free. Then batches must not take every slot.
     return pending <= rules.batch_size and not is_any_polled_alone(connection, account)
 
 
 def _learn(
     account: str, learned_so_far: str, texts: Sequence[str], now: datetime, rules: Rules, fits_one_batch: bool
 ) -> Mapping[str, str]:
-    """Return the columns that learning changes; none if it fails, so that these observations stop no other account."""
+    """Return the columns that learning changes. If learning fails, return none and do not raise, so that these
+    observations do not stop the learning of other accounts."""
     try:
         observations = Observations()
         for text in texts:
             observations.add(read_observations(text, rules))
         if not observations:
-            # All of these observations were made for other ages.
+            # None of these observations can be used: all were made for other age ranges than those of the present
+            # rules.
             return {}
         learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
         learned.fold(observations, now.timestamp(), rules)

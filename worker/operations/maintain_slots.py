@@ -1,8 +1,9 @@
-"""Maintain the rows of slots: add missing rows, read them in ticks without a lock, raise and lower their windows.
+"""Maintain the rows of slots: add missing rows, read the rows without a lock in each tick, raise and lower windows.
 
-Every worker raises windows that are shorter than its own. Only an operator lowers them. If another database wrote the
-row of a slot, as after a restore, the slot is closed, and its row then names the present database. Such a row may be
-older than the last query, and nothing in the row tells by how much.
+Every worker raises windows that are shorter than its own. Only an operator lowers windows. If another database wrote
+the row of a slot, as after a restore, the slot is closed for a reservation, and its row then names the present
+database. This is needed because a restored row may be older than the slot's last query, and nothing in the row shows by
+how much.
 """
 
 import uuid
@@ -50,13 +51,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def note_database(connection: Connection, rows: Sequence[SlotRow], now: Reading, rules: Rules) -> list[SlotRow]:
-    """Close the slots of those locked rows that another database wrote, for a full reservation from now. Write into all
-    rows which database they are in. Return the rows as they are then. `now` must be read under the rows' locks."""
+    """If another database wrote a locked row, close the slot of that row for a full reservation from now. Write into
+    all rows which database they are in, and return the new rows. `now` must have been read after the rows were
+    locked."""
     present = identity_beside(connection, [row.provenance.identity for row in rows])
     after = [_noted_in(connection, row, present, now, rules) for row in rows]
     closed = [old for old, new in zip(rows, after, strict=True) if old.slot is not new.slot]
     if closed:
-        # Logged before the commit: if the commit fails, the line comes again with the next try.
+        # This is logged before the commit. If the commit fails, the next try logs it again.
         log.warning(
             "the database is another one than wrote the budget: its slots wait for one reservation",
             action="database_changed",
@@ -80,13 +82,15 @@ def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, n
 
 
 def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
-    """Read both clocks. A decision may depend on them only if the slot's row was locked before."""
+    """Read the boot clock and the database's clock. A decision about a slot may use these times only if the slot's row
+    was locked before."""
     boot = clock.boot()
     return Reading(boot_id=clock.boot_id, boot=boot, database=database.now(connection))
 
 
 def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: Rules) -> SlotRow:
-    """Raise a locked row's window to ours, if ours is longer, and write it. Return the row as it is then."""
+    """If this worker's window is longer than that of a locked row, write the longer window into the row. Return the row
+    with its present window."""
     raised = raise_window(row.slot, rules)
     if raised is row.slot:
         return row
@@ -95,18 +99,19 @@ def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: R
 
 
 class SlotMaintenance:
-    """Adds the rows of slots, keeps their windows up to date, and finds those that open soon."""
+    """Adds the rows of slots, keeps their windows up to date, and finds the slots that open soon."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
         self.longer_windows: Sequence[LongerWindow] = ()
-        """The slots that this worker does not use because their windows are longer, as of the last `openings` call."""
+        """The slots that this worker does not use, because their windows are longer than its own. Each call of
+        `openings` sets this."""
 
     @retry_contention
     def prepare(self, slots: Sequence[SlotKey]) -> None:
-        """Add the missing rows of slots and their accounts."""
+        """Add the missing rows of these slots and of their accounts."""
         sids = {slot.account_sid for slot in slots}
         with self._database.write() as connection:
             known = read_rows(connection, sids)
@@ -122,10 +127,10 @@ class SlotMaintenance:
 
     @retry_contention
     def bring_up_to_date(self, sids: Collection[str], *, waits: bool = True) -> None:
-        """Raise the windows of these SIDs' rows that are shorter than ours, and close slots whose rows another database
-        wrote. This includes the slots of other deployments.
+        """Raise the windows in these SIDs' rows that are shorter than this worker's. Close slots whose rows another
+        database wrote. The slots of other deployments are included.
 
-        With `waits`, wait for locked rows; otherwise leave them for the next call.
+        With `waits`, wait for rows that are locked; otherwise leave these rows to the next call.
         """
         with self._database.write() as connection:
             outdated = self._outdated(connection, read_rows(connection, sids))
@@ -136,11 +141,11 @@ class SlotMaintenance:
                 note_database(connection, raised, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """Return the slots that may carry a query within `within_seconds`, as a read without a lock shows.
+        """Return the slots that may carry a query within `within_seconds`. The rows are read without a lock.
 
-        A slot without a row gets one and waits: it is new, or its row was lost in a restore. A window that is shorter
-        than ours is raised: the row may come from a worker with that window, or from a backup. A slot whose row another
-        database wrote is closed, whether or not an order is due.
+        A slot without a row is new, or its row was lost in a restore. It gets a row, and waits. A window that is
+        shorter than this worker's comes from another worker or from a backup, and is raised. A slot whose row another
+        database wrote is closed, even if no order is due.
         """
         sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
@@ -149,7 +154,7 @@ class SlotMaintenance:
             now = read_clocks(self._database, connection, self._clock)
         own = self._rules.window_seconds
         if outdated:
-            # This does not wait, because a locked row must not delay other slots.
+            # The call does not wait for locked rows, because one locked row must not delay the other slots.
             self.bring_up_to_date(sids, waits=False)
         found = {(row.account_sid, row.number): row.slot for row in rows}
         self.longer_windows = [
@@ -176,13 +181,15 @@ class SlotMaintenance:
 
 
 def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, float] | None:
-    """Return each SID's longest window, in seconds, of the slots in use, without SIDs whose rows have none yet; None if
-    the table cannot be read. The database is at head."""
+    """Return the longest window, in seconds, among the first `slots_per_sid` slots of each SID. Leave out a SID if none
+    of these slots has a window yet. Return None if the table cannot be read. The database's schema must be the
+    newest."""
     try:
         with database.read() as connection:
             return read_longest_windows(connection, slots_per_sid)
     except DatabaseError:
-        # The role has no right to read the table, for instance. If the server went away, other checks report it.
+        # For instance, the database role has no right to read the table. If the database cannot be reached, other
+        # checks report that.
         return None
 
 
@@ -203,13 +210,13 @@ def lower_windows(
     """Lower the windows of all rows of these SIDs in one transaction. Windows that are not longer than `window_seconds`
     do not change.
 
-    Each lowered slot begins with one full reservation of its longer window. Return the lowered rows as they were and as
-    they are now.
+    Each lowered slot first waits for one full reservation of its former, longer window. Return the lowered rows as they
+    were before and as they are now.
     """
     with database.write() as connection:
         ids = [row.id for row in read_rows(connection, sids)]
         rows = lock_rows(connection, ids, waits=True)
-        # Both clocks are read after the locks, as in a grant: the reservation counts from then.
+        # As in a grant, both clocks are read once the rows are locked, because the reservation begins at the time read.
         now = read_clocks(database, connection, clock)
         lowered = []
         for row in rows:

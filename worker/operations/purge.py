@@ -1,4 +1,4 @@
-"""Delete old rows that nothing refers to any more, a batch in each transaction, while the worker runs."""
+"""Delete old rows that nothing refers to any more, one batch in each transaction. The worker may run meanwhile."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -25,25 +25,26 @@ MOST_AT_ONCE = 1_000
 """The most rows that one transaction deletes."""
 _ORDERS_AT_ONCE = 200
 PURGED_FROM = timedelta(days=30)
-"""The least age of rows that are deleted. An order that is sent again after it was deleted is new, and is polled
-again."""
-# Each query names up to a hundred orders, and all of them are looked up.
+"""Rows must be at least this old to be deleted. If an order is deleted and then sent again, it counts as a new order
+and is polled again."""
+# The number is small because each query names up to a hundred orders, and all of these are searched.
 _QUERIES_AT_ONCE = 100
 
 
 class Purged(NamedTuple):
-    """The number of rows of a table that one transaction deleted, or would delete."""
+    """How many rows of a table one transaction deleted, or would delete."""
 
     table: str
     rows: int
 
 
 def purge(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
-    """Delete refused input, unmatched callbacks and queries from before a time. Yield what each transaction deleted.
+    """Delete refused input, unmatched callbacks and queries from before a time. Yield what each transaction has
+    deleted.
 
-    `act` records what was deleted. If it is None, nothing is deleted, and the same rows are counted. Several runs at
-    once do no harm, and an interrupted run may be repeated. Raise the error of a transaction that lost too many races,
-    or whose database is away; what was yielded before is committed.
+    `act` records what was deleted. If `act` is None, nothing is deleted, and the rows that would be deleted are
+    counted. Several runs at once do no harm, and an interrupted run may be repeated. Raise the error of a transaction
+    that lost too many races, or whose database is away. Everything that was yielded before the error is committed.
     """
     for name in RECEIVED:
         for rows in _purge_received(database, name, before, act):
@@ -54,9 +55,10 @@ def purge(database: Database, before: datetime, act: LongAct | None) -> Iterator
 
 def purge_orders(database: Database, before: datetime, act: LongAct | None) -> Iterator[Purged]:
     """Delete settled and cancelled orders that were submitted and last changed before a time, with their events and
-    notifications. Yield, repeat and raise as `purge` does.
+    notifications. The results, the errors and `act` are as for `purge`.
 
-    Orders stay if they are pending or unresolved, need a person, or have an undelivered notification.
+    Orders stay if they are pending or unresolved, if a person must look at them, or if a notification of theirs is
+    undelivered.
     """
     last: Position | None = None
     while True:
@@ -91,7 +93,8 @@ def _purge_received(database: Database, name: str, before: datetime, act: LongAc
 def _purge_queries(database: Database, before: datetime, act: LongAct | None) -> Iterator[int]:
     last = 0
     while True:
-        # No lock is needed: an order that an old query polled exists already, and one that is sent meanwhile is new.
+        # The orders need no lock. An order that an old query polled exists already, and an order that is sent in the
+        # meantime is a new one.
         with database.read() as connection:
             found = old_queries(connection, before, last, _QUERIES_AT_ONCE)
             ids = {one for query in found for one in query.ids}

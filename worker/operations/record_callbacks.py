@@ -1,7 +1,7 @@
-"""Record callbacks: apply those that settle an order, and keep those that name an unknown order to match them later.
+"""Record callbacks: apply those whose order is known. Keep those that name an unknown order, and match them later.
 
-A callback that comes again is only counted if it is refused, names an unknown order, or is about an order that is no
-longer pending.
+If a callback that is refused comes again, it is only counted. The same is true if the callback's order is unknown, or
+no longer pending.
 """
 
 import json
@@ -46,9 +46,10 @@ def record_callbacks(
 ) -> CallbackResult:
     """Apply a list of callback bodies, keep those whose order is unknown, and refuse those that cannot be read.
 
-    `callbacks` is the argument of a task, of any type. After the return the caller matches `result.keys` with the kept
-    callbacks: an order and its callback may commit at the same moment, and then neither sees the other. Raise RowsHeld
-    if `waits` is false and somebody else has locked one of the orders; then nothing has changed.
+    `callbacks` is the argument of a task, of any type. After the return, the caller must match `result.keys` with the
+    kept callbacks. This is needed because an order and its callback may be committed at the same moment, and then
+    neither transaction sees the other's row. Raise RowsHeld if `waits` is false and another transaction has locked one
+    of the orders. Nothing has changed then.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -67,9 +68,9 @@ def record_callbacks_within(
     rank: Rank = Rank.RESULT,
     waits: bool = True,
 ) -> CallbackResult:
-    """Record callbacks within a transaction of the caller, who keeps the refused ones.
+    """Record callbacks within a transaction of the caller, who must store the refused ones.
 
-    `rank` applies to the notifications.
+    `rank` is the rank of the notifications that are written.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
     indexed = [(index, callback) for index, _, callback in read]
@@ -88,9 +89,11 @@ def decide_within(
     *,
     waits: bool = True,
 ) -> CallbackResult:
-    """Lock the orders that callbacks name, and decide what the callbacks change. `callbacks` are (index, callback)."""
+    """Lock the orders that callbacks name, and decide what the callbacks change. Each item of `callbacks` is (index in
+    the list received, callback)."""
     possible = [(callback, callback.accounts(app_ids)) for _, callback in callbacks]
-    # A key for each account would be too many: there may be thousands of accounts.
+    # A callback may be about any account. A key for each account would be too many, because there may be thousands of
+    # accounts. So these callbacks are searched in all accounts at once.
     of_any = [key_in("", callback) for callback, accounts in possible if 1 < len(accounts) == len(app_ids)]
     named = [one for one in possible if not 1 < len(one[1]) == len(app_ids)]
     keys = [key_in(account, callback) for callback, accounts in named for account in accounts]
@@ -101,7 +104,7 @@ def decide_within(
 
 
 def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[Saying, int]:
-    """Read the stored events that say the same as these changes. The orders must be locked."""
+    """Return the ids of stored events that say the same as the events of these changes. The orders must be locked."""
     sayings = sayings_of(changes)
     return find_said(connection, sayings, shown_sayings_of(changes)) if sayings else {}
 
@@ -109,7 +112,8 @@ def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[S
 def save_within(
     connection: Connection, rules: Rules, result: CallbackResult, now: datetime, *, rank: Rank = Rank.RESULT
 ) -> None:
-    """Save the changes of callbacks, and keep callbacks whose order is unknown. `rank` applies to the notifications."""
+    """Save the changes of callbacks, and keep callbacks whose order is unknown. `rank` is the rank of the notifications
+    that are written."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
     count_repeats(connection, result.repeated)
@@ -123,8 +127,8 @@ def match_kept_callbacks(
 ) -> tuple[int, list[OrderKey]]:
     """Apply the kept callbacks with these ids.
 
-    Return how many callbacks found their orders, and the keys of orders that learned an id from them. Raise RowsHeld as
-    `record_callbacks` does.
+    Return how many callbacks found their orders, and the keys of orders that learned an id from these callbacks. Raise
+    RowsHeld if `waits` is false and another transaction has locked one of the orders.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -141,7 +145,8 @@ def match_kept_callbacks(
 
 
 def lock_readable(connection: Connection, kept_ids: Sequence[int]) -> list[tuple[int, str, Callback]]:
-    """Lock these kept callbacks and read them: (id, account, callback). Leave out those that others have locked."""
+    """Lock and read these kept callbacks. Each is returned as (id, account, callback). Leave out callbacks that another
+    transaction has locked."""
     kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
     return [
         (row.id, row.account, replace(one, trust=row.trust, repeats=row.repeats))
@@ -157,13 +162,14 @@ def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int
 
 
 def find_callbacks_of_known_orders(database: Database, last_id: int, limit: int) -> tuple[list[int], int]:
-    """Return which of the next `limit` kept callbacks after `last_id` have a known order, and the next `last_id`."""
+    """Read the next `limit` kept callbacks after `last_id`. Return the ids of those whose order is known, and the
+    `last_id` for the next call."""
     with database.read() as connection:
         return find_kept_of_known_orders(connection, last_id, limit)
 
 
 SOURCE = "reconciler serve"
-"""The source, in `rejected_orders`, of what `receive_callbacks` refuses."""
+"""The `source` in `rejected_orders` of the callbacks that `receive_callbacks` refuses."""
 
 
 @retry_races
@@ -172,8 +178,8 @@ def receive_callbacks(
 ) -> CallbackResult:
     """Apply, keep or refuse callbacks, each of which came to the address of its account.
 
-    After the return the caller matches `result.keys` with the kept callbacks. If somebody has locked one of the rows,
-    the caller tries the others without it.
+    After the return, the caller must match `result.keys` with the kept callbacks. If another transaction has locked one
+    of the orders, the caller tries the other callbacks without the one about that order.
     """
     callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
     with database.write() as connection:

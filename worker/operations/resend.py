@@ -1,4 +1,5 @@
-"""Resend notifications: the current state of each order, under the same id if that state was sent before."""
+"""Resend notifications. Each reports the current state of an order. If this state was sent before, the notification has
+the same id as then."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,23 +30,23 @@ class Resent:
     """The results of a resend for the orders of one transaction."""
 
     again: int
-    """Notifications that are sent again, under the same ids."""
+    """The number of notifications that are sent again, under the same ids."""
     made: int
-    """New notifications, for orders that had none of their version, or that are renewed."""
+    """The number of new notifications, for orders that are renewed, or whose current version had no notification."""
     refusals: dict[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def resend(
     database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool = False
 ) -> Iterator[Resent]:
-    """Send the current state of these orders again, after all results: 1,000 orders in a transaction.
+    """Send the current state of these orders again, 1,000 orders in a transaction. The notifications have the rank
+    `BULK`: four of five claims take results first.
 
-    With `renew`, the versions of the orders that are sent are raised first. Use it after a restore, when receivers may
-    know newer versions than the table.
+    With `renew`, the version of each of these orders is raised first, if the order is sent. Use this after a restore,
+    when receivers may know newer versions than the table.
 
-    Yield the results of each thousand once they are committed. Raise the error of a transaction that lost too many
-    races.
+    Yield the results of each transaction once it is committed. If a transaction loses too many races, raise its error.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
         done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE], renew=renew)
@@ -86,7 +87,8 @@ def _choose(connection: Connection, order_ids: Sequence[int], orders: Sequence[O
 
 
 def _raise_versions(connection: Connection, orders: Sequence[Order], now: datetime) -> list[Order]:
-    """Save locked orders under their next version, with no other change. Return them as they are then."""
+    """Give locked orders their next version, and save them with no other change. Return the orders with their new
+    versions."""
     renewed = [replace(order, version=order.next_version(now)) for order in orders]
     save_orders(connection, [Change(before=old, after=new) for old, new in zip(orders, renewed, strict=True)], now)
     return renewed

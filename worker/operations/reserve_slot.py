@@ -1,7 +1,8 @@
-"""Grant a query: one short transaction takes a slot, leases the orders and commits the query's row. Then we may send.
+"""Grant a query: one short transaction takes a slot, leases the orders and commits the query's row. Only then may the
+query be sent.
 
-The order of the steps matters. The clocks are read under the slot's lock. The deadline starts before the grant. If it
-started after the commit, a slow grant could reach into the next window.
+The sequence of the steps matters. The clocks are read once the slot is locked. The query's deadline is counted from
+before the grant. If it were counted from the commit, a query with a slow grant could reach into the next window.
 """
 
 import uuid
@@ -42,11 +43,11 @@ from worker.stores.recharge_orders import lock_free_orders, read_orders
 def choose_due(
     connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
-    """Read due orders, and choose those on which the account's next slot is spent. Return None if nothing is due.
+    """Read due orders of an account, and choose those that the next query polls. Return None if no order is due.
 
-    The first page of each index range is read, and a choice is made. If a batch exhausts pages, the next page of those
-    ranges is read, and the choice is made again. If due orders leave positions of a batch free, orders that are not due
-    are read for these positions.
+    The first page of each index range is read, and orders are chosen from these pages. If a batch takes all orders of a
+    page, the next page of that range is read, and the orders are chosen again. If positions of the batch are still
+    free, they are filled with orders that are not due yet.
     """
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
     choice = choose(found, state, schedule, now, rules)
@@ -60,12 +61,12 @@ def choose_due(
 
 
 def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
-    """Return those of these accounts that have nothing due, back off or are paused, as a read without a lock shows.
+    """Return the accounts among these that have no due order, back off, or are paused. Lock nothing.
 
-    This is a hint that saves work. An account without a due order has an open slot all the time, and each try to take
-    the slot is a transaction with locks. A thousand such accounts, tried once a second each, would keep a machine busy
-    for nothing. So one statement reads all accounts, and another one reads the pauses of accounts that have any. An
-    account without a row is not returned.
+    The result is only a hint that saves work. The slot of an account without a due order is open all the time, and each
+    try to take that slot is a transaction with locks. If a thousand such accounts were tried once a second, they would
+    keep a machine busy for nothing. So one statement reads all accounts, and another one reads the pauses of accounts
+    that have any. An account without a row in `account_states` is not returned.
     """
     if not accounts:
         return set()
@@ -80,19 +81,20 @@ def _random_token() -> str:
 
 
 Chosen = tuple[AccountState, Choice, tuple[Order, ...]]
-"""The account on which a slot is spent, the choice, and the locked orders."""
+"""The account that a query is about, the choice of its orders, and these orders, locked."""
 Choose = Callable[[Connection, SlotKey, str | None, Reading, Rules], Chosen | None]
-"""Chooses for a slot, given the account of its last query, the time and the rules; None leaves the slot unspent."""
+"""Chooses the orders of a slot's next query. It gets the slot, the account of the slot's last query, the time and the
+rules. If it returns None, no query is granted."""
 
 
 def read_orders_to_poll(database: Database, order_ids: Collection[int]) -> list[Order]:
-    """Return those of these orders that still exist."""
+    """Return the orders among these that still exist."""
     with database.read() as connection:
         return read_orders(connection, order_ids)
 
 
 class Grants:
-    """Takes slots. `new_token` makes the token of a lease, and must never return the same one twice."""
+    """Takes slots for queries. `new_token` makes the token of a lease, and must never return the same token twice."""
 
     def __init__(
         self,
@@ -102,29 +104,32 @@ class Grants:
         new_token: Callable[[], str] = _random_token,
         choose: Choose | None = None,
     ) -> None:
-        """`choose` decides for which orders a slot is taken: by default, for those of highest priority."""
+        """`choose` decides which orders a query polls; by default, those with the highest priority."""
         self._database = database
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
         self._choose = choose or _choose_in_turn
-        # This takes a while, so it is computed and cached now, and not under the lock of the first grant.
+        # Computing the prior schedule takes a while. So it is computed and cached now, and not while the first grant
+        # has a slot locked.
         prior_schedule(rules)
 
     @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
-        """Take a slot for the chosen orders, and return the query. The slot's reservation is then committed.
+        """Take a slot for the chosen orders, and return the query. When this returns, the slot's reservation is
+        committed.
 
-        Return None if the slot is locked or not yet due, if nothing is chosen, or if another database wrote the row. A
-        deadlock is retried: nothing was sent yet.
+        Return None if the slot is locked or not yet due, if no orders are chosen, or if another database wrote the
+        slot's row. After a deadlock the transaction is repeated, which is safe because nothing was sent yet.
         """
         rules = self._rules
         with self._database.write() as connection:
-            # A pass that finds the slot locked gives up, so that passes do not queue for the lock.
+            # If the slot is locked, this pass ends, so that passes do not queue for the lock.
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
-            # Read under the lock: a clock that was read before a wait for the lock would be stale.
+            # The clocks are read once the slot is locked: a time that was read before a wait for the lock would be too
+            # old.
             now = read_clocks(self._database, connection, self._clock)
             row = raise_window_of(connection, row, now, rules)
             (row,) = note_database(connection, [row], now, rules)
@@ -137,10 +142,12 @@ class Grants:
             if chosen is None:
                 return None
             state, choice, orders = chosen
-            # Lease and reservation outlast the deadline and then run out: nothing has to clean up after a crash.
+            # The lease and the reservation last longer than the query's deadline, and then run out by themselves. So
+            # nothing has to be cleaned up after a crash.
             mark_lost(connection, row.in_flight_query_id)
             query = add_query(connection, slot, state.account, choice, orders, self._new_token(), now.database)
-            # For the other orders, which a person has named, the answer is only recorded.
+            # Only orders that may settle are leased. A person may also have named other orders; for these, the answer
+            # is only recorded.
             held = [order for order in orders if order.state.may_settle]
             lease(connection, held, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
             reserved = reserve(now, rules, query.token)
@@ -152,7 +159,8 @@ class Grants:
 def _choose_in_turn(
     connection: Connection, slot: SlotKey, last_account: str | None, now: Reading, rules: Rules
 ) -> Chosen | None:
-    """Return the first account in turn with due orders that could be locked, the choice, and these orders."""
+    """Go through the slot's accounts, beginning with the one whose turn it is. For the first account that has due
+    orders, return the account, the choice, and the orders that could be locked."""
     states = lock_states(connection, slot.app_ids)
     for account in accounts_in_turn(tuple(slot.app_ids), last_account):
         state = states[account]
@@ -175,8 +183,9 @@ def choose_named(
     ids: Collection[int],
     by: Operator,
 ) -> Chosen | None:
-    """Choose, for `Grants`, the orders that a person has named: all of them or none, due or not, in any state. They are
-    of one account and id kind. The act is recorded with the grant."""
+    """Choose the orders that a person has named, as a `Choose` function of `Grants`. All of them are chosen, or none.
+    They may be in any state, and need not be due, but must have the same account and id kind. The person's act is
+    recorded in the transaction of the grant."""
     states = lock_states(connection, slot.app_ids)
     orders = tuple(one for one in lock_free_orders(connection, ids) if not one.is_leased(now.database))
     if len(orders) < len(ids):

@@ -1,8 +1,8 @@
-"""Save changes of orders. Only this module writes a change, with its notification in the same transaction. Nothing is
-sent here.
+"""Save changes of orders. All changes are written here, each in one transaction with the notification of the change.
+This module sends nothing.
 
 The table `notify_endpoints`, and not the settings of this process, says who is notified. So every process that settles
-an order notifies, even a command line without those settings.
+an order writes the notification, even a command that runs without the worker's settings.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from worker.stores.recharge_orders import save_changes
 def save_orders(connection: Connection, changes: Iterable[Change], now: datetime, *, rank: Rank = Rank.RESULT) -> None:
     """Write changed orders with their events, and a notification for each change that a reader of the table can see.
 
-    The rows must be locked. `now` is read from the database's clock. Raise RaceLost if a row has changed since it was
+    The rows must be locked. `now` must come from the database's clock. Raise RaceLost if a row has changed since it was
     read.
     """
     listed = list(changes)

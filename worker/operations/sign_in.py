@@ -1,4 +1,5 @@
-"""Sign in at the console. A try is counted before its password is checked, so parallel tries cannot pass the limit."""
+"""Sign in at the console. Each try is counted before its password is checked, so that tries at the same time cannot
+exceed the limit."""
 
 import secrets
 from dataclasses import dataclass
@@ -36,20 +37,21 @@ class Try:
 
     @property
     def most(self) -> dict[str, int]:
-        """How many tries in a row may fail, by subject. A failed try counts against its name and its address."""
+        """How many tries in a row may fail for the name, and how many for the address. A failed try counts against
+        both."""
         return {name_subject(self.name): MOST_BY_NAME, address_subject(self.address): MOST_BY_ADDRESS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """The result of counting a try before its password is checked. Times are by the database's clock."""
+    """The result of counting a try before its password is checked. The times are read from the database's clock."""
 
     now: datetime
     wait_until: datetime | None
-    """The earliest time for the try; None if it need not wait. Then it counts as a failure until `sign_in` is called.
-    """
+    """When the try may be made again; None if it may be made now. In that case the try counts as a failure until
+    `sign_in` is called."""
     next_wait_until: datetime | None = None
-    """Until when the next try must wait if this one fails; None if it need not."""
+    """Until when the next try must wait if this try fails; None if the next one need not wait."""
 
 
 class SignIns:
@@ -60,7 +62,7 @@ class SignIns:
 
     @retry_contention
     def count(self, tried: Try) -> Counted:
-        """Count a try, unless its name or its address must wait."""
+        """Count a try to sign in, unless the name or the address of the try must wait."""
         with self._database.write() as connection:
             failures = store.lock_failures(connection, tried.most)
             now = self._database.now(connection)
@@ -76,9 +78,11 @@ class SignIns:
 
     @retry_contention
     def sign_in(self, tried: Try, user: User, former_token: str | None) -> str:
-        """Sign in a user whose password was right, and no longer count the try as a failure. Return the new token.
+        """Sign in a user whose password was right. The try no longer counts as a failure. Return the token of the new
+        sign-in.
 
-        `former_token` belongs to the sign-in that this one replaces. Ended sign-ins and old failures are deleted.
+        `former_token` belongs to an older sign-in, which the new one replaces. Sign-ins that have ended, and old
+        failures, are deleted.
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         with self._database.write() as connection:
@@ -92,7 +96,7 @@ class SignIns:
         return token
 
     def find(self, token: str) -> tuple[SignIn | None, datetime]:
-        """Return the sign-in of a token, or None, and the time by the database's clock."""
+        """Return the sign-in of a token (None if there is none), and the present time of the database's clock."""
         with self._database.read() as connection:
             return store.read_sign_in(connection, digest_of(token)), self._database.now(connection)
 

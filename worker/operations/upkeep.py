@@ -1,9 +1,10 @@
-"""Do the work of ticks other than queries, a limited amount at a time: flag overdue orders, delete notifications that
-were delivered long ago, and count rows into the totals of the metrics. Any number of processes may do this at once.
+"""Do the work of ticks other than queries, a limited amount in each tick. Flag overdue orders, delete notifications
+that were delivered long ago, and count rows into the totals of the metrics. Any number of processes may do this at
+once.
 
-A person must know if an order stays pending long past the age limit, whatever the cause: its account may be paused or
-no longer configured, or the platform may never answer. So the orders of all accounts are searched, and not only those
-that this worker serves.
+A person must know if an order stays pending long past the age limit, whatever the cause. For instance, its account may
+be paused or no longer configured, or the platform may never answer. So overdue orders are searched in all accounts, and
+not only in the accounts that this worker serves.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +27,7 @@ from worker.stores.pending_orders import has_overdue, lock_overdue
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_FLAGGED = 200
-"""The most orders that one transaction flags. If there are more, the next tick continues."""
+"""The most orders that one transaction flags. If more orders are overdue, the next tick continues with them."""
 _MOST_DELETED = 1_000
 _DELETING_SECONDS = 60.0
 MOST_COUNTED = 2_000
@@ -42,7 +43,8 @@ class OverdueOrders:
         self._rest = Throttle(rules.window_seconds)
 
     def flag_some(self) -> int:
-        """Flag up to 200 overdue orders, and return how many. If there were fewer, do nothing until the next window."""
+        """Flag up to 200 overdue orders, and return how many were flagged. If there were fewer than 200, the next calls
+        do nothing until a window has passed."""
         if not self._rest.is_open():
             return 0
         changes = self.flag()
@@ -61,7 +63,7 @@ class OverdueOrders:
         with self._database.write() as connection:
             orders = lock_overdue(connection, before, MOST_FLAGGED)
             changes = [flag_overdue(order, now, self._rules) for order in orders]
-            # These may be many at once, and none of them is a result.
+            # The notifications get the rank BULK, because they may be many at once, and none of them reports a result.
             save_orders(connection, changes, now, rank=Rank.BULK)
         for change in changes:
             log.warning(
@@ -84,7 +86,8 @@ class OldDeliveries:
         self._rest = Throttle(_DELETING_SECONDS)
 
     def delete_some(self) -> int:
-        """Delete up to 1,000 such notifications, and return how many. If there were fewer, do nothing for a minute."""
+        """Delete up to 1,000 notifications that were delivered long ago, and return how many were deleted. If there
+        were fewer than 1,000, the next calls do nothing for a minute."""
         if not self._rest.is_open():
             return 0
         deleted = self.delete()
@@ -94,7 +97,7 @@ class OldDeliveries:
 
     @retry_contention
     def delete(self) -> int:
-        """Delete up to 1,000 such notifications now, and return how many."""
+        """Delete up to 1,000 notifications that were delivered long ago, now. Return how many were deleted."""
         with self._database.read() as connection:
             old = delivered_before(connection, self._database.now(connection) - self._keep, _MOST_DELETED)
         if not old:
@@ -112,7 +115,8 @@ class MetricCounting:
         self._rest = Throttle(_COUNTING_SECONDS)
 
     def count_some(self) -> None:
-        """Count the next rows of each stream. If all streams have caught up, do nothing for 15 seconds."""
+        """Count the next rows of each stream. If no stream has further rows to count, the next calls do nothing for 15
+        seconds."""
         if self._rest.is_open():
             done = [count_further(self._database, stream, self._rules) for stream in Stream]
             if all(done):
@@ -121,13 +125,15 @@ class MetricCounting:
 
 @retry_contention
 def count_further(database: Database, stream: Stream, rules: Rules, *, most: int = MOST_COUNTED) -> bool:
-    """Count the next rows of a stream, at most `most`. Return whether the stream has caught up: no row that is ready is
-    left.
+    """Count the next rows of a stream, at most `most`. Return whether the stream has caught up, so that no row is left
+    that can be counted already.
 
-    A stream begins with the newest rows of its table, and its first totals include all of these. Older rows would look
-    like a sudden rate. Raise the error of a transaction that lost too many races, or whose database is away.
+    The counting of a stream begins with the newest 2,000 rows of its table. Older rows are never counted, because the
+    first totals would look like a sudden high rate. Raise the error of a transaction that lost too many races, or whose
+    database is away.
     """
-    # If there is no row to count, nothing is locked or written: SQLite has only one writer.
+    # A read comes first. If it shows no row to count, nothing is locked or written, because SQLite allows only one
+    # writer at a time.
     with database.read() as connection:
         cursor = metric_totals.read_cursors(connection).get(stream)
         now = database.now(connection)

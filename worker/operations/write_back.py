@@ -1,4 +1,5 @@
-"""Write back the effects of a query in one guarded transaction. The transaction may be repeated; the query never is."""
+"""Write the effects of a query into the database, in one transaction. The transaction may be repeated, but the query is
+never sent again."""
 
 import random
 from collections.abc import Mapping
@@ -36,22 +37,26 @@ from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspec
 
 
 class _Locked(NamedTuple):
-    """The locked rows of a write-back (the slot, the SID's accounts), and the clocks, read under the slot's lock."""
+    """The rows that a write-back has locked (the slot and the SID's accounts), and the clocks, read once the slot was
+    locked."""
 
     row: SlotRow | None
-    """The row of the slot; None if the slot no longer has the query's token."""
+    """The slot's row; None if the slot no longer has the token of the query."""
     holder: Query
     now: Reading
     states: Mapping[str, AccountState]
     is_written: bool
-    """Whether this query's end was written already: its COMMIT succeeded, but the confirmation was lost."""
+    """Whether an earlier try has already written the end of this query: the COMMIT of that try succeeded, but its
+    confirmation was lost."""
 
 
 class WriteBack:
-    """Writes answers and query failures into the database, and what they show about this host."""
+    """Writes answers and query failures into the database. Also writes what they show about the connection of this
+    host."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules, peers: Peers | None = None) -> None:
-        """`peers` is this process and the others that take slots. If it is None, nothing is recorded about the host."""
+        """`peers` is this process and the other processes that take slots. If `peers` is None, nothing is recorded
+        about this host."""
         self._database = database
         self._clock = clock
         self._rules = rules
@@ -59,14 +64,15 @@ class WriteBack:
         self._retry = retry_until(seconds=rules.reservation_seconds)
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write an answer. Repeat this while the database is away, until the lease has run out."""
+        """Write an answer. While the database is away, repeat the transaction until the lease has run out."""
         return self._retry(self._write_answer)(query, answer)
 
     def failed(self, query: Query, error: QueryError) -> QueryEffects:
-        """Write how a query failed. Repeat this as `answered` does."""
+        """Write how a query failed. While the database is away, repeat the transaction until the lease has run out."""
         effects = self._retry(self._write_error)(query, error)
         if self._peers is not None and isinstance(error, Unreachable):
-            # Set after the commit: a process that finds no row of the host takes the host for connected.
+            # This is set after the commit. Before the commit, there may be no row about this host, and a process that
+            # finds no row would set it back to connected.
             self._peers.is_connected = False
         return effects
 
@@ -107,7 +113,8 @@ class WriteBack:
             return self._save(connection, query, effects, locked)
 
     def _note_answer(self, connection: Connection, query: Query, now: datetime) -> None:
-        """Record that this host is not refused for the query's account."""
+        """Record that the platform has answered this host about the query's account, so that the host is not
+        refused."""
         if self._peers is not None and (rows := read_cut_off(connection, host=self._peers.host)):
             is_for_all = self._peers.host in CutOffHosts(rows, now, self._rules).refused_for_all
             note_answer_of_host(connection, self._peers.host, query.account, probe_at=now if is_for_all else None)
@@ -115,8 +122,8 @@ class WriteBack:
     def _note_failure(
         self, connection: Connection, query: Query, error: QueryError, state: AccountState, now: datetime
     ) -> Blame:
-        """Record what a failed query shows about this host, and return the host's blame. `state` is the account's state
-        before the failure."""
+        """Record what a failed query shows about this host. Return whether the host is to blame for the failure.
+        `state` is the state of the account before the failure."""
         if self._peers is None:
             return Blame.NONE
         hosts, peers = CutOffHosts(read_cut_off(connection), now, self._rules), self._peers
@@ -127,11 +134,12 @@ class WriteBack:
 
     def _lock(self, connection: Connection, query: Query) -> _Locked:
         row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
-        # Read after the answer, and under the lock of the slot's row.
+        # The clocks are read after the answer came, and once the slot's row is locked.
         now = read_clocks(self._database, connection, self._clock)
         if row is not None:
             row = raise_window_of(connection, row, now, self._rules)
-        # A query with a stale token does not settle orders or move a slot: its answer is only recorded.
+        # If the slot has another token, the query came too late: it must not settle orders or change the slot. Its
+        # answer is only recorded.
         holder = query if row is not None else replace(query, token="")
         states = lock_states(connection, query.sid_accounts)
         is_written = row is not None and row.in_flight_query_id != query.id
@@ -155,9 +163,10 @@ class WriteBack:
         return effects
 
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
-        """Change orders that the query did not poll."""
+        """Change orders that the query did not poll, but about which its answer says something."""
         if effects.reset_absences_since is not None:
-            # Orders that one-item answers left out were not absent. They are due at once, in the batch lane.
+            # These orders were left out of answers that had only one item, so they were not really absent. They become
+            # due at once, in the batch lane.
             names = absent_ids_since(
                 connection, query, effects.reset_absences_since, fewest_orders=FEWEST_IDS_AS_EVIDENCE
             )

@@ -1,9 +1,9 @@
-"""Write into the database when this worker process last ticked, in a thread of its own.
+"""Write into the database when this worker process last ticked. A thread that does nothing else writes this.
 
-Neither messages nor ticks write the row. So the age of the last tick shows that a tick hangs. If the broker or the beat
-is away, processes tick by themselves, and the worker does not look dead. The row also says when the broker last
-answered this process, when the process last received a tick's message, how many messages wait at the broker, and when a
-task last committed its work.
+The row of the process is not written by its messages or ticks. So it is still written while a tick hangs, and then
+shows how old the last tick is. If the broker or the beat is away, processes tick by themselves, so the worker does not
+look dead. The row also says when the broker last answered this process, when the process last received a tick's
+message, how many messages wait at the broker, and when a task last committed its work.
 """
 
 import os
@@ -35,30 +35,34 @@ from worker.stores.accounts import (
 log = structlog.stdlib.get_logger(__name__)
 
 FORGOTTEN_AFTER = timedelta(minutes=10)
-"""A row that was not written for this long is deleted: its process was killed, or its host is gone."""
+"""If a process's row was not written for this long, it is deleted, because the process was killed or its host is
+gone."""
 _CUT_OFF_FORGOTTEN_AFTER = timedelta(days=1)
 _TICKED_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
-"""A process whose last tick is older takes no slots: the others take its share."""
+"""If a process has not ticked for this long, the other processes take its share of the slots."""
 _BEFORE_FIRST_TICK_SECONDS = 1.0
-"""The time between two writes before the first tick, so that a new worker is shown soon after its first tick."""
+"""The time between two writes until the process has ticked. It is short, so that a new worker is shown soon after its
+first tick."""
 _LONGEST_HOST = 90
-"""The most characters of a host's name: it must fit into a column, together with the process id and the start."""
+"""The most characters of a host's name: the name must fit into a column, together with the process id and the start
+time."""
 
 
 def host_name() -> str:
-    """Return the name of this host in `worker_processes`; in a container, the name of the container."""
+    """Return this host's name as `worker_processes` shows it; in a container, this is the container's name."""
     return socket.gethostname()[:_LONGEST_HOST]
 
 
 @dataclass(kw_only=True, slots=True)
 class Peers:
-    """This process and all processes that take slots, as the thread that writes this process's row last read them."""
+    """This process, and all processes that take slots. The thread that writes this process's row reads them anew at
+    each write."""
 
     host: str = field(default_factory=host_name)
     credentials: str = ""
     """A digest of this host's credentials."""
     own: str = ""
-    """This process's name; empty until its row is written."""
+    """The name of this process in `worker_processes`; empty until the process has written its row."""
     processes: Mapping[str, PollingProcess] = field(default_factory=dict)
     """The processes that take slots, by name."""
     is_connected: bool = True
@@ -69,27 +73,29 @@ class Peers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signs:
-    """How many seconds ago something last happened in this process, None if it never has; and how much waits."""
+    """Signs of life of this process. Each function returns how many seconds ago something last happened, or None if it
+    never has; the last two return how many messages wait."""
 
     tick: Callable[[], float | None]
-    """A tick ended without an error."""
+    """Seconds since a tick last ended without an error."""
     beat: Callable[[], float | None]
-    """A tick's message came."""
+    """Seconds since a message last came that requests a tick."""
     broker_asked: Callable[[], float | None]
     broker_answered: Callable[[], float | None]
     queue_empty: Callable[[], float | None]
-    """The queue of orders at the broker was found empty."""
+    """Seconds since the queue of orders at the broker was last found empty."""
     taken_in: Callable[[], float | None]
-    """A task's work was committed."""
+    """Seconds since the work of a task was last committed."""
     other_deployment: Callable[[], float | None]
-    """Another deployment was found to use the same queues."""
+    """Seconds since another deployment was last found to use the same queues."""
     orders_waiting: Callable[[], int | None]
     """How many messages wait in the queue of orders; None if unknown."""
     ticks_waiting: Callable[[], int | None]
 
 
 class Heartbeat:
-    """Writes this process's row every few seconds, until `close`. Make it after the fork."""
+    """Writes this process's row every few seconds until `close` is called. It starts a thread, so make it after the
+    process was forked."""
 
     def __init__(
         self,
@@ -102,11 +108,12 @@ class Heartbeat:
         peers: Peers | None = None,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`accounts` are the names of the accounts in the settings. `peers` is kept up to date."""
+        """`accounts` are the names of the accounts in the settings. Each write also brings `peers` up to date."""
         self._database = database
         self._clock = clock
         self._signs = signs
-        # Sorted, because processes with the same accounts share the slots, whatever their order in a file.
+        # The names are sorted, because processes with the same accounts share slots, even if their settings list the
+        # accounts in another order.
         self._accounts = tuple(sorted(accounts))
         self._peers = peers or Peers()
         self._period = period_seconds
@@ -121,10 +128,10 @@ class Heartbeat:
         self._thread = watchdog.start_thread(self._run, name="heartbeat")
 
     def close(self) -> None:
-        """Stop writing, and delete the row, because this process ends normally. Never raise."""
+        """Stop writing, and delete this process's row, because the process ends normally. Never raise an error."""
         self._closing.set()
         self._thread.join()
-        # If the database was away a moment ago, do not wait for it: other processes delete the row later.
+        # If the last write failed, the database may be away. Do not wait for it: other processes delete the row later.
         if self._is_written:
             self._guarded(lambda: _delete(self._database, self.name))
 
@@ -147,7 +154,8 @@ class Heartbeat:
             name=self.name,
             host=self._host,
             pid=self._pid,
-            # The start as it was first written: a stepped clock must not make this look like another process.
+            # The start time stays as it was first written. If a clock is stepped, the row must not look like that of
+            # another process.
             started_at=self._started_at or now - timedelta(seconds=time.monotonic() - self._started),
             last_tick_at=_before(now, signs.tick()),
             written_at=now,
@@ -167,8 +175,8 @@ class Heartbeat:
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:
-        """Do `act`, and return whether that succeeded. If the database is away, the next call tries again; ticks log
-        that it is away."""
+        """Call `act`, and return whether it succeeded. If the database is away, log nothing, because ticks log that;
+        the next call tries again."""
         try:
             act()
         except Exception as error:
@@ -184,10 +192,11 @@ def _before(now: datetime, seconds: float | None) -> datetime | None:
 
 @retry_contention
 def _write(database: Database, row_at: Callable[[datetime], WorkerRow], peers: Peers, *, begins: bool) -> datetime:
-    """Write the row as it is at the database's time, and read the fields of `peers`. Return when the process started.
+    """Write the row that `row_at` returns for the database's time, and bring `peers` up to date. Return when the
+    process started.
 
-    If the process `begins`, also delete the rows of its host with other credentials, and the rows of hosts that were
-    not tried for long.
+    If `begins`, this is the process's first write. Then also delete old rows about hosts that were cut off: those of
+    this host with other credentials, and those of hosts that were not tried for a day.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -196,7 +205,7 @@ def _write(database: Database, row_at: Callable[[datetime], WorkerRow], peers: P
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
         if begins:
             delete_outdated_cut_off(connection, peers.host, peers.credentials, now - _CUT_OFF_FORGOTTEN_AFTER)
-        # A tick that lies further in the future shows that a clock was set back since.
+        # If a tick lies further in the future, a clock was set back since, and the tick does not count.
         latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
         peers.processes = read_processes(connection, now - _TICKED_WITHIN, latest, peers.processes)
         peers.deployment = read_deployment(connection)

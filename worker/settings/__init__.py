@@ -1,6 +1,6 @@
 """The settings, from the environment and from `.env` in the working directory.
 
-Nothing is read at import. `load_settings()` reads the settings once, at start. `Settings(...)` takes keyword arguments
+Nothing is read at import. A program calls `load_settings()` once, at its start. `Settings(...)` takes keyword arguments
 and reads neither the environment nor `.env`. `.env.example` explains each setting.
 """
 

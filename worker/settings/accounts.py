@@ -1,8 +1,7 @@
 """Check the credentials of accounts at the platform, and read the file of accounts.
 
-Errors are `Fault`s, as in `worker.settings.addresses`. Each sentence is worded to follow "RECONCILER_... " and quotes
-no
-credential.
+Errors are `Fault`s, as in `worker.settings.addresses`. The sentence of each is worded to follow "RECONCILER_... ", and
+quotes no credential.
 """
 
 import re
@@ -24,7 +23,7 @@ from worker.settings import notify
 from worker.settings.addresses import of_form
 
 DEFAULT_ACCOUNT = "default"
-"""The account that is configured by variables. It is also the account of an order that names none."""
+"""The account that is configured by variables. An order that names no account belongs to it too."""
 
 SID_RULE = _("1 to 64 ASCII letters, digits, dots, dashes and underscores")
 TOKEN_RULE = _("1 to 256 printable ASCII characters, no white space")
@@ -38,13 +37,15 @@ FILE_RULE = _(
     ID_RULE,
 )
 
-# The SID is in the URL's path and before the `|` of the Authorization header. Other characters would change the meaning
-# of the request. The platform issues SIDs of 32 letters and digits.
+# The accepted form of a SID. A request has the SID in the path of its URL, and before the `|` of its Authorization
+# header. Other characters than these would change the meaning of the request. The platform issues SIDs of 32 letters
+# and digits.
 _SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
-# Settings whose value may be in a separate file, named by `NAME_file`. If that file cannot be read, the value here
-# replaces the secret: it passes every check, so that only the file's fault is reported.
+# Maps each setting whose value may be in a separate file to a placeholder. A key `SETTING_file` names the file. If the
+# file cannot be read, the placeholder replaces the secret: it passes every check, so that only the fault of the file is
+# reported.
 _STAND_INS = {"auth_token": "-", "callback_token": "-" * 24, **notify.SECRET_KEYS}
 
 
@@ -58,15 +59,15 @@ class AccountsFile:
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
     """The destinations of notifications, by account. An account without notifications is missing."""
     callback_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    """The tokens of each account whose callbacks come in over HTTP."""
+    """The tokens of callbacks, by account. An account whose callbacks do not come in over HTTP is missing."""
     failed_amounts: Mapping[str, FailedAmount] = field(default_factory=dict)
-    """The meaning of an amount in a failed result, for each account whose table gives it."""
+    """What an amount in a failed result means, by account. An account whose table does not have this is missing."""
     warnings: tuple[Sentence, ...] = ()
-    """Warnings about the file. It is usable nevertheless."""
+    """Warnings about this file and its secret files. The accounts can be used nevertheless."""
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
-        """Read a file. Raises `Fault` if it is unreadable, and `Faults` if entries are wrong."""
+        """Read a file. Raises `Fault` if the file is unreadable, and `Faults` if entries in it are wrong."""
         try:
             tables = read_toml(path)
         except Fault as fault:
@@ -124,7 +125,7 @@ def app_id(text: str) -> str:
 
 
 def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
-    """The account that variables configure, by its name; empty if one of its three settings is missing."""
+    """The credentials of the account `default`, by its name; empty if any of its three variables is not set."""
     sid, token, app_id = (fields.get(name) for name in ("account_sid", "auth_token", "app_id"))
     if sid is None or token is None or app_id is None:
         return {}
@@ -133,9 +134,9 @@ def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
 
 
 def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
-    """A fault for each account that has the same SID and app id as an account before it.
+    """Return a fault for each account that has the same SID and app id as an account before it.
 
-    A callback names only its application, so it would match both accounts.
+    A callback names only its application. So a callback for one of these two accounts would match both.
     """
     seen: dict[tuple[str, str], str] = {}
     for name, credentials in accounts.items():
@@ -149,7 +150,7 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[Sentence]:
 
 
 def mode_warnings(path: Path, holds: str = _("auth tokens")) -> Iterator[Sentence]:
-    """A warning if every user can read a file with secrets. Raises OSError if there is no file."""
+    """A warning if every user can read a file with secrets; `holds` names these. Raises OSError if there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
         said = _("%(path)s holds %(what)s and can be read by every user of this machine", path, holds)
         yield _("%(what)s: %(do)s", said, _("chmod 600 %(path)s", path))
@@ -161,9 +162,9 @@ def secret_mode_warnings(path: Path) -> Iterator[Sentence]:
 
 
 def _put_secrets(table: dict[str, Any], folder: Path) -> SecretFiles:
-    """Replace the names of secret files in a table by the secrets from these files.
+    """Replace each key of a table that names a secret file by the secret from this file.
 
-    Relative paths start at `folder`, also that of `notify_ca_file`.
+    Relative paths, including that in `notify_ca_file`, start at `folder`.
     """
     secrets = read_secret_files(table, _STAND_INS, folder)
     for key in _STAND_INS:
@@ -191,7 +192,7 @@ def _table_faults(name: str, table: object) -> Iterator[Sentence]:
 
 
 def _wrong_values(table: Mapping[str, object]) -> Iterator[tuple[str, Sentence]]:
-    """Each key whose value is wrong, and the reason."""
+    """Each key of a table whose value is wrong, and what is wrong with it."""
     given: dict[str, object] = {}
     for key, check in _CHECKS.items():
         value = table.get(key, _ABSENT.get(key))

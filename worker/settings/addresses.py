@@ -1,7 +1,7 @@
 """Check the settings that are URLs, and normalise them to the form that the rest of the program expects.
 
-The functions for settings take the text of a setting and return it normalised. Errors are ValueErrors, worded to follow
-"RECONCILER_... ". They never quote any part of the URL, because a password may be anywhere in a malformed URL.
+A function with the name of a setting takes the setting's text and returns it normalised. Errors are ValueErrors, worded
+to follow "RECONCILER_... ". They quote no part of the URL, because a password may be anywhere in a malformed URL.
 """
 
 import re
@@ -23,8 +23,8 @@ PLATFORM_RULE = _(
     "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
 )
 
-# The drivers that this project installs. Other drivers for the same databases (psycopg2, mysqlclient) would behave
-# differently.
+# Maps each accepted scheme to a driver that this project installs. Other drivers for these databases, such as psycopg2
+# and mysqlclient, are not accepted, because they would behave differently.
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
@@ -38,8 +38,8 @@ _DRIVERS = {
 _BROKERS = frozenset({"redis", "rediss", "redis+socket", "amqp", "amqps"})
 _RESULT_BACKENDS = frozenset({"redis", "rediss", "redis+socket", "rpc"})
 
-# Matches URLs as SQLAlchemy reads them: a password may contain anything except `@`. SQLAlchemy itself may be imported
-# only in worker/database.
+# Matches URLs as SQLAlchemy reads them: a password may contain anything except `@`. SQLAlchemy's own function is not
+# used, because only worker/database may import SQLAlchemy.
 _DATABASE_URL = re.compile(
     r"(?P<scheme>[a-z0-9+]+)://(?:[^:/@]*(?::[^@]*)?@)?(?:\[[^\]/?]+\]|[^/:?@\[\]]*)(?::[0-9]+)?"
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
@@ -53,7 +53,10 @@ _LOOPBACK = IPv4Network("127.0.0.0/8")
 
 
 def database_url(text: str) -> str:
-    """The SQLAlchemy URL that names its driver: psycopg 3, PyMySQL (always utf8mb4) or SQLite's own."""
+    """The URL of a database for SQLAlchemy, which names the driver: psycopg 3, PyMySQL or Python's for SQLite.
+
+    With PyMySQL the URL also sets the charset utf8mb4.
+    """
     parts = _DATABASE_URL.fullmatch(text)
     if parts is None or _CONTROLS.search(text):
         raise Fault("is not a database URL")
@@ -70,7 +73,7 @@ def database_url(text: str) -> str:
 
 
 def broker_url(text: str) -> str:
-    """The URL of a broker, or several joined by semicolons; kombu tries them one after the other."""
+    """The URL of a broker, or several URLs joined by semicolons. kombu tries these one after the other."""
     for part in _NEXT_URL.split(text):
         if split_url(part).scheme not in _BROKERS:
             raise Fault("names a broker that is not supported")
@@ -117,8 +120,9 @@ def of_form(form: re.Pattern[str], text: str) -> str:
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is certainly this machine: `localhost`, 127.0.0.0/8 or ::1.
 
-    Other spellings (`127.1`, or a name that resolves to loopback today) count as another machine. If that is wrong, a
-    program refuses to start; the opposite mistake would break the platform's limit.
+    Any other host counts as another machine, even `127.1`, or a name that resolves to loopback today. If such a host is
+    this machine, the only harm is that a program refuses to start. The opposite mistake would break the query limit of
+    the real platform.
     """
     host = urlsplit(url).hostname or ""
     if host == "localhost":
@@ -131,7 +135,7 @@ def is_loopback(url: str) -> bool:
 
 
 def passwords(url: str) -> Iterator[str]:
-    """Each password in a URL, or in several joined by semicolons: as written, and percent-decoded."""
+    """Each password in a URL, or in several URLs joined by semicolons: once as written, and once percent-decoded."""
     for part in _NEXT_URL.split(url):
         found = _PASSWORD.match(part)
         if found and found[1]:
@@ -141,7 +145,8 @@ def passwords(url: str) -> Iterator[str]:
 
 def split_url(text: str) -> SplitResult:
     """The parts of a URL of printable ASCII. Raises `Fault` for any other text."""
-    # urlsplit silently drops line ends and tabs, so it would check another text than the one that is used.
+    # Refuse white space here: urlsplit silently drops line ends and tabs, so it would check another text than the one
+    # that is used.
     if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
         raise Fault("contains white space or a character that does not belong in a URL")
     try:
@@ -161,7 +166,7 @@ def _is_host(name: str | None) -> bool:
 
 def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:
     if name in {"", ":memory:"} or name.startswith("file::memory:") or "memory" in query.get("mode", []):
-        # Each process would have its own database, and a restart would lose the time of the last query.
+        # Each process would have its own database in memory, and a restart would lose the time of the last query.
         raise Fault("is a database in memory, which no two processes share and which is lost with its process")
 
 

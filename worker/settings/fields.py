@@ -15,9 +15,10 @@ from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
 SHORTEST_SECONDS = 0.05
-"""Short enough for a test with scaled windows, and long enough for beat and the database to keep up."""
+"""The shortest accepted time. It suits tests, which shorten all times; with less, beat and database could not keep up.
+"""
 LONGEST_SECONDS = 31_536_000
-"""A year. With longer times, dates overflow in some database."""
+"""The longest accepted time: a year. With a longer time, a computed date could overflow in some database."""
 
 Seconds = Annotated[
     float,
@@ -32,7 +33,7 @@ ZONE_RULE = _("an IANA time zone's name, such as Asia/Shanghai")
 
 
 class SettingsError(Faults):
-    """The settings cannot be used. `str()` is a message for people, with a line for each fault and without secrets."""
+    """The settings cannot be used. `str()` is a message for people: one line for each fault, without secrets."""
 
 
 def _upper(value: object) -> object:
@@ -46,7 +47,7 @@ def _lower(value: object) -> object:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder of the time zone database
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Asia` is a folder, not a zone
         raise Fault("is not a known time zone") from None
     return value
 
@@ -82,7 +83,7 @@ MeaningOfAmount = Annotated[FailedAmount, BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 Language = Annotated[Literal["en", "zh"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
-# A dump of the settings shows only the file's path: the content includes tokens.
+# A dump of the settings shows only the path of the accounts file, because its content includes tokens.
 NamedAccounts = Annotated[AccountsFile, BeforeValidator(_file), PlainSerializer(lambda file: str(file.path))]
 DatabaseUrl = Annotated[SecretStr, _secretly(addresses.database_url)]
 BrokerUrl = Annotated[SecretStr, _secretly(addresses.broker_url)]

@@ -55,10 +55,10 @@ _TRIO = _("RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID")
 
 
 class Settings(BaseSettings):
-    """All settings, checked. A field's description is the accepted range, which is shown in the message of a fault.
+    """All settings, checked. A field's description is its accepted range; a message about a wrong value shows it.
 
     URLs that may contain a password are `SecretStr`. The properties `database_dsn`, `broker_dsn` and `result_dsn` give
-    their text. Raises pydantic's ValidationError, which hides all values, if an argument is wrong.
+    the URLs as plain text. If an argument is wrong, raises pydantic's ValidationError, which hides all values.
     """
 
     model_config = SettingsConfigDict(
@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     broker_url: BrokerUrl = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description=addresses.BROKER_RULE)
     result_backend: ResultBackend | None = unset(addresses.RESULT_RULE)
 
-    # This field stands before the query window, whose minimum depends on it: pydantic checks fields in this order.
+    # The platform's URL must come before the query window, because the shortest accepted window depends on the URL, and
+    # pydantic checks the fields in the order of this class.
     platform_url: PlatformUrl = Field(default="http://api.ytx.net", description=addresses.PLATFORM_RULE)
     platform_version: str = Field(
         default="201512",
@@ -88,13 +89,15 @@ class Settings(BaseSettings):
 
     failed_amount: MeaningOfAmount = Field(default=FailedAmount.CHARGED, description=account_rules.FAILED_AMOUNT_RULE)
 
-    # Before the accounts file: its accounts must differ from the account of these three settings.
+    # These three settings configure the account `default`. They must come before the accounts file, because its
+    # accounts are checked against this account.
     account_sid: AccountSid | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.SID_RULE, _TRIO))
     auth_token: AuthToken | None = unset(_("%(rule)s; all of %(names)s, or none", account_rules.TOKEN_RULE, _TRIO))
     app_id: AppId | None = unset(_("%(rule)s; all of %(names)s, or none", ID_RULE, _TRIO))
     accounts_file: NamedAccounts | None = unset(account_rules.FILE_RULE)
 
-    # Only for the account of those three settings, except notify_keep_days. Each field is checked against those before.
+    # The settings for notifications are only for the account `default`, except notify_keep_days. Each field is checked
+    # against the fields before it.
     notify_allow_http: bool = flag()
     notify_url: WebhookUrl | None = unset(notify.URL_RULE)
     notify_secret: WebhookSecret | None = unset(notify.SECRET_RULE)
@@ -105,7 +108,7 @@ class Settings(BaseSettings):
     notify_ca_file: CaFile | None = unset(_("a file of one or more certificates in PEM form"))
     notify_keep_days: int = whole(7, 1, 3650)
 
-    # The token is only for the same account. The other settings apply to all accounts.
+    # callback_token is only for the account `default`. The settings after it apply to all accounts.
     callback_token: CallbackToken | None = unset(TOKEN_RULE)
     callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description=_("settle or check"))
     callback_allow: Networks | None = unset(ADDRESS_RULE)
@@ -138,15 +141,15 @@ class Settings(BaseSettings):
 
     _warnings: tuple[Sentence, ...] = PrivateAttr(default=())
 
-    # Accepts values of any type, since the fields check them. Otherwise a type checker would require SecretStr,
-    # although plain text works.
+    # Accept values of any type, since the fields check them. Without this method a type checker would require SecretStr
+    # for a URL, although plain text works.
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
 
     @field_validator("auth_token", "app_id")
     @classmethod
     def _three_or_none(cls, value: Any, info: ValidationInfo) -> Any:
-        # If the SID itself is wrong, it is missing in `data`, and the message has a line for it.
+        # A SID that is wrong is missing in `data`. Then do not check here: the message already has a line about it.
         if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
             sid = f"{PREFIX}ACCOUNT_SID"
             if value is None:
@@ -186,7 +189,7 @@ class Settings(BaseSettings):
     @field_validator("query_window_seconds")
     @classmethod
     def _no_short_window_outside(cls, value: float, info: ValidationInfo) -> float:
-        # A test's shortened window must never be used with the real platform, which allows one query a minute.
+        # Tests use a shorter window. It must never be used with the real platform, which allows one query a minute.
         url = info.data.get("platform_url")
         if value < _LIMIT_WINDOW_SECONDS and url is not None and not addresses.is_loopback(url):
             raise Fault(
@@ -199,7 +202,7 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read keyword arguments only, so that a test's settings do not depend on its machine."""
+        """Read only keyword arguments. So a test's settings do not depend on the environment of its machine."""
         return (sources["init_settings"],)
 
     @property
@@ -224,12 +227,15 @@ class Settings(BaseSettings):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone in which people see times."""
+        """The time zone in which times are shown to people."""
         return ZoneInfo(self.timezone)
 
     @property
     def accounts(self) -> Mapping[str, Credentials]:
-        """The configured accounts by name: `default` first, then the accounts file's in its order. May be empty."""
+        """The configured accounts by name. May be empty.
+
+        The account `default` comes first. The accounts of the accounts file follow, in the order of the file.
+        """
         return MappingProxyType({**account_rules.default_account(dict(self)), **self._named.accounts})
 
     @property
@@ -237,7 +243,7 @@ class Settings(BaseSettings):
         return self.accounts_file or _NO_FILE
 
     def require_accounts(self) -> Mapping[str, Credentials]:
-        """`accounts`, for a program that needs at least one. Raises SettingsError if there is none."""
+        """The same as `accounts`, but never empty: raises SettingsError if no account is configured."""
         if not self.accounts:
             remedy = _("set %(names)s, or RECONCILER_ACCOUNTS_FILE%(hint)s", _TRIO, self._hint())
             raise SettingsError([_("%(what)s: %(do)s", _("no account is configured"), remedy)])
@@ -255,16 +261,16 @@ class Settings(BaseSettings):
 
     @property
     def callback_tokens(self) -> Mapping[str, tuple[str, ...]]:
-        """The tokens of each account whose callbacks come in over HTTP. May be empty."""
+        """The tokens of callbacks, by account. An account whose callbacks do not come in over HTTP is missing."""
         own = self.callback_token
         of_own = {} if own is None else {account_rules.DEFAULT_ACCOUNT: read_tokens(own.get_secret_value())}
         return MappingProxyType({**of_own, **self._named.callback_tokens})
 
     @property
     def echoing_accounts(self) -> frozenset[str]:
-        """The accounts whose platform repeats the price of a failed order.
+        """The accounts for which the platform's answers repeat the price of a failed order.
 
-        An account's own table decides; without an entry there, `failed_amount` does.
+        The account's table in the accounts file decides. If the table has no `failed_amount`, the setting decides.
         """
         own = self._named.failed_amounts
         return frozenset(name for name in self.accounts if own.get(name, self.failed_amount) is FailedAmount.ECHOED)
@@ -276,7 +282,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that no log may show: all tokens, the passwords in URLs, and the secrets of endpoints."""
+        """The texts that no log may show: all tokens, the passwords in URLs, and the secrets of endpoints."""
         tokens = [credentials.auth_token for credentials in self.accounts.values()]
         tokens += [token for some in self.callback_tokens.values() for token in some]
         tokens += self.metrics_tokens
@@ -287,11 +293,11 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[Sentence, ...]:
-        """Warnings for people at start, one line each, without secrets. The program can run."""
+        """Warnings to show to people at start, one line each, without secrets. The program can run nevertheless."""
         return (*self._warnings, *self._named.warnings)
 
     def with_warnings(self, warnings: tuple[Sentence, ...]) -> Self:
-        """A copy that has these warnings, such as unknown variables, in addition to those of the accounts file."""
+        """A copy with these warnings, such as those about unknown variables. It keeps the accounts file's warnings."""
         copy = self.model_copy()
         copy._warnings = warnings  # noqa: SLF001  # a copy of this very object
         return copy

@@ -1,8 +1,8 @@
 """Check the settings for an account's notifications.
 
-They are variables for the account `default`, and keys of a table in the accounts file for the others. Errors are
-`Fault`s, as in `worker.settings.addresses`: worded to follow "RECONCILER_... ", and without any part of a URL or a
-secret.
+For the account `default` the settings are variables. For any other account they are keys of its table in the accounts
+file. Errors are `Fault`s, as in `worker.settings.addresses`: they are worded to follow "RECONCILER_... ", and quote no
+part of a URL or a secret.
 """
 
 import base64
@@ -33,16 +33,17 @@ SECRET_KEYS: Mapping[str, str] = {
     "notify_secret": "whsec_" + base64.b64encode(bytes(24)).decode(),
     "notify_broker_url": "redis://stand.in",
 }
-"""The settings whose value may be in a separate file. Each has a placeholder that passes the checks."""
+"""The settings whose value may be in a separate file. Each is mapped to a placeholder value that passes the checks."""
 OUR_PREFIX = "reconciler."
-"""The common start of the names of the worker's own tasks and queues."""
+"""The start of the name of each of the worker's own tasks and queues."""
 DEFAULT_QUEUE = "celery"
 """Celery's own default queue."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _SECRET = "whsec_"
 _FEWEST_BYTES, _MOST_BYTES = 24, 64
-# A shorter path of a URL is not hidden by itself: it may be a word that logs need.
+# From this length on, logs hide the path of a URL wherever it appears. A shorter path is hidden only as part of the
+# URL, because the path may be a word that logs need.
 _LONG_PATH = 16
 
 
@@ -96,10 +97,10 @@ def ca_file(path: str) -> str:
 
 
 def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str], str]) -> Sentence | None:
-    """The reason why a setting conflicts with those before it; None if it does not.
+    """Why the setting `key` conflicts with settings before it; None if it does not.
 
-    `given` has the plain values of this setting and of those before it. A setting that is wrong by itself is missing.
-    `shown` returns the name of a key for people.
+    `given` has the plain values of this setting and of the settings before it, except values that are wrong by
+    themselves. `shown` returns the name under which people know the setting of a key.
     """
     to_url, to_task = given.get("notify_url"), given.get("notify_task")
     is_set = bool(given.get(key))
@@ -125,7 +126,7 @@ def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str],
 
 
 def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | None:
-    """An account's endpoint, from checked values; None if it has none."""
+    """An account's endpoint, from checked values of settings; None if the account has no endpoint."""
     wanted = values.get("notify_events")
     types = tuple(EventType(word) for word in event_types(wanted).split(",")) if wanted else ()
     if to_url := values.get("notify_url"):
@@ -147,7 +148,7 @@ def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | N
 
 
 def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
-    """The texts of an endpoint that no log may show: secrets, passwords, and a URL with more than a host."""
+    """The texts of an endpoint that no log may show: secrets, passwords, and a URL that has a path."""
     target = endpoint.target
     if isinstance(target, CeleryTask):
         yield from addresses.passwords(target.broker_url or "")
@@ -178,7 +179,10 @@ CHECKS: Mapping[str, Callable[[Any], object]] = {
     "notify_events": event_types,
     "notify_ca_file": ca_file,
 }
-"""The settings of an endpoint, by their keys in a table, with their checks. The order is that of checking."""
+"""Maps the settings of an endpoint, by their keys in an account's table, to their checks.
+
+The settings are checked in this order.
+"""
 
 
 def _is_open(text: str) -> bool:

@@ -1,6 +1,6 @@
-"""Read the settings at start, and report their faults.
+"""Read the settings at start, and report what is wrong with them.
 
-A message has a hint if the program may run in the wrong folder, without the intended `.env`.
+A message has a hint if the program may have been started in the wrong folder, without the intended `.env`.
 """
 
 import os
@@ -27,19 +27,21 @@ from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.fields import SettingsError
 from worker.settings.model import PREFIX, Settings
 
-# Variables of the test suite and the simulated platform. A worker does not read them.
+# The start of variables that the test suite and the simulated platform read. A worker does not read them, and does not
+# warn of them.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
 
-# By POSIX, the first of these that is set and not empty gives the language of messages.
+# POSIX says that the first of these variables that is set and not empty gives the language of messages.
 _LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")
 
-# A password may be anywhere in a malformed URL. A token may be in the wrong one of an account's three settings.
+# Messages never show the values of these settings, although they are no secrets: the platform's URL may contain a
+# password if it is malformed, and the SID and the app id may have been mistaken for the token.
 _NEVER_SHOWN_EITHER = frozenset({"platform_url", "account_sid", "app_id"})
 _LONGEST_SHOWN = 60
 
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
-# Pydantic's kinds of faults, in words that follow "RECONCILER_... ".
+# Maps pydantic's types of errors to words that follow "RECONCILER_... ".
 _WORDS = {
     "greater_than_equal": _("is too small"),
     "less_than_equal": _("is too large"),
@@ -56,7 +58,9 @@ _WORDS = {
 
 
 class _FromEnvironment(Settings):
-    """The settings, read from the environment and `.env`. Other programs' variables in a shared `.env` are ignored."""
+    """The settings, read from the environment and `.env`. If other programs share the `.env`, their variables in it
+    are ignored.
+    """
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -69,7 +73,7 @@ class _FromEnvironment(Settings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the environment before `.env`: a variable that an operator sets for one run wins over the file.
 
-        Keyword arguments come first: they are the secrets that have been read from their own files.
+        Keyword arguments come before both: they are the secrets that have been read from their own files.
         """
         return (sources["init_settings"], sources["env_settings"], sources["dotenv_settings"])
 
@@ -82,7 +86,7 @@ def _holds_secret(annotation: object) -> bool:
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if _holds_secret(field.annotation))
-"""The settings that may contain a secret. Each may come from a file that RECONCILER_..._FILE names."""
+"""The settings that may contain a secret. Each can also be read from a file that the variable `..._FILE` names."""
 
 VARIABLES = tuple(
     f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *(f"{name}{SUFFIX}" for name in SECRETS))
@@ -95,8 +99,8 @@ _NEVER_SHOWN = _NEVER_SHOWN_EITHER | frozenset(SECRETS)
 def load_settings(env_file: str | Path | None = ".env") -> Settings:
     """Read and check the settings.
 
-    `env_file` is read if it exists. The environment wins over it. An empty variable counts as not set. Raises
-    SettingsError, whose message lists all faults.
+    `env_file` is read if it exists. A variable of the environment wins over the same variable in `env_file`. An empty
+    variable counts as not set. Raises SettingsError, whose message lists everything that is wrong.
     """
     secrets = SecretFiles(values={}, faults={}, paths=())
     try:
@@ -113,7 +117,8 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
         if not faults:
             modes = (line for path in secrets.paths for line in secret_mode_warnings(path))
             return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file), *modes))
-    # Raised outside of `except`, so that its traceback does not include the original error, which contains the values.
+    # Raise the error outside of `except`. Otherwise its traceback would include the original error, which contains the
+    # values of settings.
     raise SettingsError(faults)
 
 
@@ -128,14 +133,17 @@ def language(env_file: str | Path | None = ".env") -> str:
 
 
 def hint_on_folder() -> str:
-    """The hint for a missing setting; empty if there is an `.env`."""
+    """The hint to add to a message about a missing setting; empty if there is an `.env`."""
     if Path(".env").exists():
         return ""
     return _(" (there is no .env in %(folder)s; if you have one, call the command in its folder)", _folder())
 
 
 def hint_on_default(settings: Settings, name: str) -> str:
-    """The hint for the value of `database_url` or `broker_url`; empty if it was set or if there is an `.env`."""
+    """The hint that `database_url` or `broker_url`, as `name` says, has its default value.
+
+    Empty if the setting was set or if there is an `.env`.
+    """
     if name in settings.model_fields_set or Path(".env").exists():
         return ""
     return _(
@@ -154,12 +162,13 @@ def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Iterator[Sentence]:
-    """A line for each fault, in the order of the settings."""
+    """A line for each wrong value of a setting, in the order of the settings, then one for each faulty secret file."""
     of_files = dict(secrets.faults)
     for detail in details:
         field = str(detail["loc"][0])
         if field in of_files:
-            # This fault says that the setting is not set. The fault of its file is reported below.
+            # This error only says that the setting is not set, because its file is faulty. The fault of the file is
+            # reported below.
             continue
         yield from _lines_of(detail, field, from_file=field in secrets.values)
     for field, fault in of_files.items():
@@ -199,7 +208,7 @@ def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[Sentence]:
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
         if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
             said = _("%(name)s is set, but there is no such setting", name)
-            # Compared without the prefix, which would make all of them similar.
+            # Compare the names without the prefix, which would make all names similar.
             close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in VARIABLES], n=1)
             remedy = _("did you mean %(other)s?", f"{PREFIX}{close[0]}") if close else None
             yield said if remedy is None else _("%(what)s; %(do)s", said, remedy)

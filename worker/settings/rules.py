@@ -35,7 +35,7 @@ def sids_of(settings: Settings) -> Mapping[str, str]:
 
 
 def digest_of_credentials(settings: Settings) -> str:
-    """A digest of all accounts' credentials, 16 characters long."""
+    """A digest of the credentials of all accounts. It is 16 characters long."""
     lines = (
         f"{name}\n{one.account_sid}\n{one.auth_token}\n{one.app_id}" for name, one in sorted(settings.accounts.items())
     )
@@ -63,7 +63,7 @@ def slots_of(settings: Settings) -> list[SlotKey]:
 
 
 def thresholds_of(settings: Settings) -> Thresholds:
-    """The thresholds of reports, from the settings."""
+    """The thresholds from which on reports say that something is wrong."""
     return Thresholds(
         tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
         backlog_windows=settings.check_backlog_windows,

@@ -1,6 +1,6 @@
 """A simulated platform on loopback. It answers the documented order query, knows the truth about each order, and
 records every request.
 
-It shares no code with the rest of the package, so that a mistake in the client cannot be hidden by the same mistake
-here. Only `command` reads the worker's settings.
+The simulated platform shares no code with the rest of the package. So a mistake in the worker's client cannot be hidden
+by the same mistake in the platform. Only `command` reads the worker's settings.
 """

@@ -1,4 +1,4 @@
-"""Push the callbacks of settled orders, except those that are lost."""
+"""Push the callbacks of settled orders, except the callbacks that are lost."""
 
 import heapq
 import http.client
@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 from worker.simulator.orders import Item, PlacedOrder, item_of
 
 Push = Callable[[Item], bool]
-"""Sends a callback with this body; returns whether the receiver answered with status 200."""
+"""A function that sends a callback with the given body. It returns whether the receiver answered with status 200."""
 
 _TRIES = 3
-"""How often an unaccepted callback is pushed. Whether the real platform repeats callbacks is not documented."""
+"""The most times that a callback is pushed until the receiver accepts it.
+
+It is not documented whether the real platform repeats callbacks.
+"""
 _BETWEEN_TRIES_SECONDS = 2.0
 _PUSH_SECONDS = 5.0
 _PUSHED_AT_ONCE = 8
@@ -33,7 +36,7 @@ class CallbackQueue:
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
-        # Each entry: the due time, a serial number, the order, and its pushes so far.
+        # Each entry has the due time, a serial number, the order, and the number of pushes so far.
         self._waiting: list[tuple[float, int, PlacedOrder, int]] = []
         self._states: dict[PlacedOrder, str] = {}
         self._stopped = False
@@ -49,7 +52,7 @@ class CallbackQueue:
                 self._changed.notify()
 
     def deliver_due(self) -> int:
-        """Push up to `_PUSHED_AT_ONCE` of the callbacks that are due. Return how many were pushed."""
+        """Push the callbacks that are due, up to `_PUSHED_AT_ONCE`. Return how many were pushed."""
         with self._changed:
             due: list[tuple[float, int, PlacedOrder, int]] = []
             while self._waiting and self._waiting[0][0] <= self.clock() and len(due) < _PUSHED_AT_ONCE:
@@ -86,7 +89,8 @@ class CallbackQueue:
     def state_of(self, order: PlacedOrder) -> str:
         """The state of an order's callback.
 
-        One of `none` (the order has no callback), `waiting`, `sent`, `failed` (the receiver did not accept it), `lost`.
+        It is `none` (the order has no callback), `waiting`, `sent`, `failed` (the receiver did not accept it) or
+        `lost`.
         """
         with self._changed:
             return self._states.get(order, "none")
@@ -100,7 +104,7 @@ class CallbackQueue:
 def http_push(url: str) -> Push:
     """Return a function that pushes callbacks to `url`, as HTTP POSTs of JSON.
 
-    Raises ValueError if it is not an http or https URL. The message does not show the URL, because its path is secret.
+    Raises ValueError if `url` is not an http or https URL. The message does not show `url`, because its path is secret.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

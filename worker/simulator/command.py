@@ -1,6 +1,7 @@
 """Run the simulated platform as a process, with `reconciler platform`.
 
-Its accounts, limit and version come from the worker's settings, so that both can share one `.env`.
+The platform's accounts, limit and version come from the worker's settings, so that platform and worker can share one
+`.env`.
 """
 
 import json
@@ -24,7 +25,8 @@ from worker.simulator.server import Simulator
 _DELAY_HELP = "Seconds from an order's placing to its settling: fixed:S or uniform:LEAST,MOST."
 _URL_HELP = """Push each callback to this URL, as a POST of JSON, up to three times until it is accepted;
 `reconciler callback-url` prints the path."""
-# Callback URLs of `reconciler serve` contain a token, and other users can see a process's arguments.
+# The callback URL may be given in this variable instead of an argument: a callback URL of `reconciler serve` contains a
+# token, and other users of the machine can see a process's arguments.
 _URL_VARIABLE = "RECONCILER_SIMULATOR_CALLBACK_URL"
 
 

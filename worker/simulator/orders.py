@@ -1,6 +1,7 @@
-"""The orders at the simulated platform, and the truth about each, drawn from the seed.
+"""The orders at the simulated platform, and the truth about each, drawn at random from the seed.
 
-An order's fate depends only on the seed and the order's id, so it is the same in every run and in any sequence.
+An order's fate depends only on the seed and the order's id. So the fate is the same in every run, and whatever orders
+are placed before it.
 """
 
 import math
@@ -15,17 +16,17 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, with_config
 
 _NUMBERS = {"fixed": 1, "uniform": 2, "alternate": 2}
-"""The count of numbers in a delay of each kind."""
+"""Maps each kind of delay to the count of numbers that it needs."""
 _ACCEPTED = "fixed:S, uniform:LEAST,MOST or alternate:A,B (seconds, zero or more)"
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
-"""Charges in yuan, similar to the example on the platform's page."""
+"""Charges in yuan, similar to the example on the documentation page of the platform."""
 _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
 
 
 Item = dict[str, object]
 """The fields of an order in an answer or a callback."""
 FIELDS_ONLY = ConfigDict(extra="forbid", strict=True)
-"""A configuration for the control endpoint: refuse unknown fields and wrong types."""
+"""A pydantic configuration for input of the control endpoint: it refuses unknown fields and wrong types."""
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -38,9 +39,9 @@ class Delay:
 
     @staticmethod
     def parse(text: str) -> "Delay":
-        """Read `KIND:NUMBER,...`, such as `uniform:2,20`. A number alone is `fixed`; `alternate` takes its two in turn.
+        """Read `KIND:NUMBER,...`, such as `uniform:2,20`. A number without a kind is `fixed`.
 
-        Raises a ValueError that names the accepted forms.
+        A delay of kind `alternate` uses its two numbers in turn. Raises a ValueError that names the accepted forms.
         """
         kind, colon, rest = text.strip().partition(":")
         if not colon:
@@ -59,17 +60,17 @@ class Delay:
 
 
 class Outcome(StrEnum):
-    """The end of an order. Values are the answer's `trafficSts`, except STUCK."""
+    """The end of an order. The values are the `trafficSts` that an answer has after it, except the value of STUCK."""
 
     RECHARGED = "1"
     FAILED = "-1"
     STUCK = "stuck"
-    """The order never ends: its `trafficSts` is always `0`."""
+    """The order never settles: its `trafficSts` is always `0`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """The parameters for drawing orders. Shares are from 0 to 1."""
+    """The parameters with which orders are drawn at random. Shares are from 0 to 1."""
 
     seed: int = 1
     delay: Delay = field(default_factory=lambda: Delay.parse("uniform:2,20"))
@@ -80,7 +81,7 @@ class Draws:
     lost_share: float = 0.0
     """The share of callbacks that are never pushed."""
     adopt: bool = False
-    """Whether a query with an unknown id places an order with it. Its truth is drawn from the seed and the id."""
+    """Whether a query with an unknown id places an order with this id. The order is drawn from the seed and the id."""
 
 
 @with_config(FIELDS_ONLY)
@@ -93,15 +94,15 @@ class NewOrder:
     app_id: str | None = None
     """The application; required if the platform serves several."""
     mobile: str | None = None
-    """The full number, which answers mask; None if answers have no `mobile`."""
+    """The full phone number; answers show it masked. None if answers have no `mobile` for this order."""
     amount: str | None = None
-    """The charge in yuan; `0.00` for a failed order."""
+    """The charge in yuan. A failed order is charged `0.00`, whatever is given here."""
     outcome: Outcome | None = None
     settle_after: Seconds | None = None
-    """Seconds from the placing."""
+    """Seconds from the placing of the order to its settling."""
     callback_lost: bool | None = None
     unknown: bool = False
-    """Whether the platform does not know this order, as if it had never been placed."""
+    """True if the platform answers as if the order had never been placed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +131,7 @@ class PlacedOrder:
 
 
 def item_of(order: PlacedOrder, now: float) -> Item:
-    """The item of an order at this moment, including its `customParm`."""
+    """The item that an answer has for an order at the moment `now`. It includes the order's `customParm`."""
     status = order.status_at(now)
     item: Item = {"requestId": order.request_id, "customParm": order.custom_parm, "appid": order.app_id}
     item |= {"trafficSts": status, "remark": _REMARKS[status], "mobile": masked(order.mobile)}
@@ -139,12 +140,12 @@ def item_of(order: PlacedOrder, now: float) -> Item:
 
 
 def masked(mobile: str | None) -> str | None:
-    """The number as the platform shows it, such as `188****0804`."""
+    """The phone number as the platform shows it, such as `188****0804`."""
     return f"{mobile[:3]}****{mobile[-4:]}" if mobile else None
 
 
 _Known = MutableMapping[tuple[str, str, str], PlacedOrder]
-"""Orders by application, kind of id, and id."""
+"""Orders by three keys: the application, the kind of the id, and the id."""
 
 
 class OrderBook:
@@ -160,10 +161,10 @@ class OrderBook:
         """Place these orders now: all of them, or none.
 
         Raises ValueError if an order has no id, an id that is already taken, or an application that is not served; also
-        if it has no application and several are served.
+        if an order names no application although several are served.
         """
         with self._lock:
-            # New orders first go into a separate map, which is dropped if one of them is refused.
+            # Put the new orders into a separate map first. The map is dropped if one of these orders is refused.
             known = ChainMap({}, self._by_id)
             listed = []
             for order in orders:
@@ -177,7 +178,10 @@ class OrderBook:
         return listed
 
     def find(self, app_id: str, id_kind: str, ids: Iterable[str], *, now: float) -> dict[str, PlacedOrder | None]:
-        """The order of each of these ids; None if the platform does not know it. With `adopt`, place unknown ids."""
+        """The order of each of these ids; None if the platform does not know the order.
+
+        With `adopt`, place an order for each id that has none.
+        """
         found: dict[str, PlacedOrder | None] = {}
         adopted = []
         with self._lock:
@@ -193,7 +197,7 @@ class OrderBook:
         return found
 
     def all(self) -> list[PlacedOrder]:
-        """Every order, each once, oldest first."""
+        """Every order once, the oldest first."""
         with self._lock:
             return list(dict.fromkeys(self._by_id.values()))
 
@@ -202,7 +206,8 @@ class OrderBook:
         if not name:
             raise ValueError("request_id or custom_parm is needed")
         draws = self._draws
-        # Everything is drawn in a fixed sequence, even what is given. So changing one share changes nothing else.
+        # Draw every value in a fixed sequence, even a value that the caller has given. So if one share changes, or one
+        # value is given, the other drawn values stay the same.
         rng = Random(f"{draws.seed}:{name}")
         drawn, lost = rng.random(), rng.random()
         amount, request_id = rng.choice(_AMOUNTS), f"2016{rng.randrange(10**12):012d}"

@@ -1,4 +1,4 @@
-"""Turn requests into replies: the simulated platform without its sockets."""
+"""Turn requests into replies. This is the simulated platform without its sockets."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ class SimulatorConfig(Draws):
     accounts: tuple[Account, ...]
     host: str = "127.0.0.1"
     port: int = 0
-    """The port; 0 for any free port."""
+    """The port to listen on; 0 for any free port."""
     version: str = "201512"
     window_seconds: float = 60.0
     queries_per_window: int = 1
@@ -45,7 +45,7 @@ class Reply:
     wait_seconds: float = 0.0
     """Seconds before the first byte."""
     manner: str = "whole"
-    """`whole`, or a fault of sending (see `worker.simulator.faults`)."""
+    """How the reply is sent: `whole`, or the name of a fault, such as `silent` (see `worker.simulator.faults`)."""
 
 
 class Platform:
@@ -74,7 +74,7 @@ class Platform:
             path=config.record_path,
         )
         self.stopping = threading.Event()
-        """Set when the platform closes. Delayed replies are then dropped."""
+        """Set when the platform closes. Replies that still wait to be sent are then dropped."""
 
     def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
         """Place orders now: all of them, or none. Raises ValueError as `OrderBook.register` does."""
@@ -92,7 +92,7 @@ class Platform:
             self._faults = faults
 
     def answer(self, arrival: Arrival, head: Head, body: bytes | None) -> Reply:
-        """Decide the reply to a request that has arrived. `body` is None if it never arrived completely."""
+        """Decide the reply to a request that has arrived. `body` is None if the body never arrived completely."""
         if body is None:
             self.record.close(replace(arrival, outcome="broken", detail="the body never came whole"))
             return Reply(body=b"", status=400, manner="reset")
@@ -126,10 +126,11 @@ class Platform:
         wait = faults.latency.draw(rng, turn=arrival.number - 1)
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
-        # In random order, because a client must match items by id, never by position.
+        # Answer with the items in random order, because a client must match items by id, never by position.
         items = rng.sample(items, len(items))
         body = _compose([item for _, item in items], polled=len(query.ids))
-        # A byte order mark is unusual, but a client may accept the answer's content.
+        # Record the items only if a client may accept them. This includes an answer with a byte order mark, which is
+        # unusual but readable.
         if fault in (None, "garbage-bom"):
             arrival = replace(arrival, items=tuple(_recorded(one, item) for one, item in items), spoiled=spoiled)
         if fault is None:
@@ -140,7 +141,7 @@ class Platform:
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
 
     def _take_faults(self, sid: str) -> Faults:
-        """The faults for the next query of this SID. Reduces the number of queries that still have faults."""
+        """The faults for the next query of this SID. If the SID has faults, count this query as one with faults."""
         with self._lock:
             faults = self._faults
             if (faults.sids and sid not in faults.sids) or faults.queries == 0:
@@ -150,7 +151,10 @@ class Platform:
             return faults
 
     def _items(self, query: Polled, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
-        """The items that answer a query, with their polled ids; and the polled ids that have a fault, with its name."""
+        """Two lists about a query: the items of its answer, and the faults of its items.
+
+        Each item comes with the polled id that it answers, and each name of a fault with the polled id that has it.
+        """
         now = self._clock()
         found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
         items: Items = []
@@ -169,7 +173,7 @@ def _with_ids(arrival: Arrival, polled: Polled) -> Arrival:
 
 
 def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
-    """The reply that a fault sends instead of the answer."""
+    """The reply that is sent instead of the answer because of a fault."""
     if fault == "refuse":
         return Reply(body=error_body(faults.refuse_code, faults.refuse_message))
     if fault.startswith("http-"):
@@ -187,6 +191,9 @@ def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
 
 
 def _compose(items: Sequence[Item], *, polled: int) -> bytes:
-    """The body of an answer to `polled` ids: an object for one id with one item, otherwise an array."""
+    """The body of an answer; `polled` is the number of polled ids.
+
+    The body is an object if one id was polled and there is one item; otherwise it is an array.
+    """
     answer = items[0] if polled == 1 and len(items) == 1 else items
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()

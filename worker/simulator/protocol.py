@@ -1,7 +1,8 @@
-"""Check that a request is a query as the platform's page describes it, as strictly as our reading of that page allows.
+"""Check that a request is a query as the platform's documentation page describes it.
 
-Other requests are refused, with an HTTP 200 and `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2`
-and `-205` are documented. The other codes are invented here, because the platform does not publish a list.
+The check is as strict as our reading of this page allows. Any other request is refused: the answer has HTTP status 200,
+a `statusCode`, a `statusMsg` and an empty `requestId`. Only the codes `-2` and `-205` are documented. The other codes
+are invented in this module, because the platform does not publish a list.
 """
 
 import base64
@@ -21,7 +22,7 @@ PLATFORM_ZONE = timezone(timedelta(hours=8))
 """The platform's local time (China has no daylight saving time)."""
 _TIMESTAMP_LIFE = timedelta(hours=24)
 _TIMESTAMP_AHEAD = timedelta(minutes=5)
-"""Our own choice: the platform documents no limit for timestamps ahead of its clock."""
+"""How far a timestamp may be ahead of the platform's clock. This is our own choice: the platform documents no limit."""
 _TARGET = re.compile(r"/(?P<version>[^/?]+)/sid/(?P<sid>[^/?]+)/(?P<function>[^?]*)(?:\?(?P<query>.*))?")
 _SIGN = re.compile(r"Sign=([0-9A-Fa-f]{32})")
 _ID = re.compile(r"[^\s,\"'\[\]\x00-\x1f\x7f]{1,64}")
@@ -30,7 +31,7 @@ _HEADER_NAMES = ("Authorization", "Accept", "Content-Type")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """An application of an account SID. Several may share a SID; they then share its limit and its token."""
+    """An application of an account SID. Several accounts may share a SID; they then share its limit and its token."""
 
     sid: str
     auth_token: str = field(repr=False)
@@ -59,12 +60,12 @@ class Polled:
     """The content of a request's body, as far as it could be read."""
 
     app_id: str = ""
-    """The application; empty if the body names none that is served."""
+    """The application; empty if the body names no application, or one that the platform does not serve."""
     id_kind: str = ""
-    """`requestId` or `customParm`; empty if the body has neither or both."""
+    """The kind of the ids: `requestId` or `customParm`; empty if the body has neither field, or both."""
     ids: tuple[str, ...] = ()
     violations: tuple[str, ...] = ()
-    """The names of the rules on ids that the query breaks."""
+    """The names of the rules about ids that the query breaks."""
 
 
 class Refusal(Exception):
@@ -93,7 +94,7 @@ class Head:
 
 
 def sid_of(target: str) -> str | None:
-    """The account SID in a request target; None if it does not belong to the platform's API."""
+    """The account SID in a request target; None if the target does not belong to the platform's API."""
     found = _TARGET.fullmatch(target)
     return found["sid"] if found else None
 
@@ -103,8 +104,8 @@ def check_head(
 ) -> Sequence[Account]:
     """Check a request's head, and return the accounts of its SID. Raises Refusal if any part is not as documented.
 
-    `accounts` has the accounts of each SID. `now` is an aware time. The timestamp may be up to 5 minutes ahead of it,
-    or 24 hours behind.
+    `accounts` has the accounts of each SID. `now` has a time zone. The request's timestamp may be up to 5 minutes ahead
+    of `now`, or up to 24 hours behind it.
     """
     found = _TARGET.fullmatch(head.target)
     if not found or head.method != "POST":
@@ -123,9 +124,9 @@ def check_head(
 
 
 def check_body(body: bytes, own: Sequence[Account]) -> Polled:
-    """Check a body, and return its content. `own` are the accounts of its SID.
+    """Check a request's body, and return its content. `own` are the accounts of the request's SID.
 
-    Raises Refusal for an incorrect body, with the ids if they could be read.
+    Raises Refusal if the body is incorrect. The error has the body's ids if they could be read.
     """
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
@@ -155,7 +156,7 @@ def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _check_media_types(accept: str, content_type: str) -> None:
-    # The platform's page has `application/json;`, so a semicolon at the end and blanks are allowed.
+    # Allow a semicolon at the end, and blanks, because the platform's documentation page has `application/json;`.
     if _parts(accept) != ["application/json"]:
         raise Refusal(Code.BAD_HEADER, f"Accept: {accept}")
     if _parts(content_type) != ["application/json", "charset=utf-8"]:

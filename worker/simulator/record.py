@@ -1,11 +1,12 @@
-"""Record every arrival at the simulated platform, and whether it kept the limit.
+"""Record every request that arrives at the simulated platform, and whether it kept the query limit.
 
-A request arrives when its line and headers have been read completely, before its body. A request that is cut off
-earlier has not arrived. The clock is read under the record's lock, so arrivals are in the order of their times.
+A request arrives at the moment when its first line and its headers have been read completely. Its body is read later. A
+request that is cut off earlier has not arrived. The clock is read under the record's lock, so arrivals are in the order
+of their times.
 
-The limit is at most N arrivals of a SID in any window. Every request with the SID in its path counts, even if its
-signature is wrong, it is refused or its body never comes. A window is half open: two arrivals exactly a window apart
-keep the limit.
+The limit is at most N arrivals of a SID in any window; N is `queries_per_window`. Every request with the SID in its
+path counts, even if the signature is wrong, the request is refused or the body never comes. A window is half open: with
+N = 1, two arrivals exactly a window apart keep the limit.
 """
 
 import json
@@ -19,32 +20,35 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """A request and its outcome."""
+    """A request that arrived, and its outcome."""
 
     number: int
-    """The arrival's number among all arrivals, from 1."""
+    """The number of this arrival; the platform's first arrival has number 1."""
     sid: str
     monotonic: float
-    """Seconds on the platform's monotonic clock."""
+    """The time of the arrival, in seconds on the platform's monotonic clock."""
     wall: str
-    """The time in ISO 8601, UTC. Only for people: no check uses it."""
+    """The time of the arrival in ISO 8601, UTC. It is only for people: no check uses it."""
     method: str
     window_spacing: float | None
-    """Seconds since the SID's N-th arrival before this one; None if there is none. N is the limit of a window."""
+    """Seconds since an earlier arrival of the SID; None if there were too few.
+
+    If a window may have N arrivals, this is the N-th arrival before this one. With N = 1 it is the one just before.
+    """
     id_kind: str | None = None
     ids: tuple[str, ...] = ()
     outcome: str = "open"
-    """`open`, `answered`, `refused`, `fault` or `broken` (the body never came completely)."""
+    """`open` (not decided yet), `answered`, `refused`, `fault` or `broken` (the body never came completely)."""
     detail: str = ""
-    """The reason of a refusal, or the fault's name. Not sent."""
+    """The reason of a refusal, or the name of a fault. It is not part of the answer."""
     status_code: str | None = None
-    """The error code in the answer."""
+    """The error code in the answer; None if it has none."""
     items: tuple[tuple[str, str, str | None, str | None], ...] = ()
-    """The items in the answer: polled id, `trafficSts`, `oriAmount`, `remark`."""
+    """The items in the answer. Each has the polled id, `trafficSts`, `oriAmount` and `remark`."""
     spoiled: tuple[tuple[str, str], ...] = ()
-    """The items of this answer that a fault changed: polled id, and the fault's name."""
+    """The items that a fault changed or removed. Each has the polled id and the name of the fault."""
     violations: tuple[str, ...] = ()
-    """The broken rules: `limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
+    """The rules that the request broke: `limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,7 +64,7 @@ class Record:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         if self.path:
-            # Only its owner may read the file, because it names orders.
+            # Create the file so that only its owner may read it, because it names orders.
             self.path.touch(0o600)
         self._arrivals: list[Arrival] = []
         self._recent: dict[str, deque[float]] = {}
@@ -93,20 +97,23 @@ class Record:
                     lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
 
     def arrivals(self) -> list[Arrival]:
-        """All arrivals, in order."""
+        """All arrivals, in the order of their times."""
         with self._lock:
             return list(self._arrivals)
 
     def violations(self) -> list[dict[str, object]]:
-        """Every violation, in order: the arrival's number, its SID, and the `kind` of the broken rule."""
+        """Every violation, in the order of the arrivals.
+
+        Each has the `number` and the `sid` of the arrival; its `kind` is the name of the broken rule.
+        """
         return [
             {"number": one.number, "sid": one.sid, "kind": kind} for one in self.arrivals() for kind in one.violations
         ]
 
     def smallest_spacings(self) -> dict[str, float | None]:
-        """The smallest `window_spacing` of each SID; None after too few arrivals.
+        """The smallest `window_spacing` of each SID; None if the SID had too few arrivals.
 
-        The limit was kept if the spacing is not smaller than a window.
+        A SID kept the limit if its smallest spacing is not smaller than a window.
         """
         least: dict[str, float | None] = {}
         for one in self.arrivals():

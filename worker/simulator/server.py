@@ -1,4 +1,4 @@
-"""Serve the simulated platform on a socket. Each connection has a thread, so that a slow answer does not delay others.
+"""Serve the simulated platform on a socket. Each connection has its own thread, so a slow answer delays no other.
 
 The `wait_seconds` and `manner` of a reply decide whether it is sent at once, late, byte by byte, in part or not at all.
 
@@ -11,8 +11,8 @@ The same port serves the control endpoint under `/simulator/`, for tests, the de
   orders or none
 - `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; replaces the faults in force
 
-A field accepts the values of its type; a missing field has its default. Unknown fields and wrong types are answered
-with 400 and `{"error": "..."}`, which names them.
+A field accepts the values of its type; a missing field has its default. If a field is unknown or has a wrong type, the
+answer has status 400 and `{"error": "..."}`, which names this field.
 """
 
 import contextlib
@@ -50,7 +50,8 @@ _DRIP_SECONDS = 0.1
 class Simulator:
     """A simulated platform. Use it as a context manager, or call `start` and `stop`. `push` sends the callbacks.
 
-    Its socket accepts connections as soon as it is created. Raises OSError if the address or the record is unusable.
+    The socket accepts connections as soon as this object exists. Raises OSError if the address, or the file of the
+    record, cannot be used.
     """
 
     def __init__(self, config: SimulatorConfig, *, push: Push | None = None) -> None:
@@ -63,13 +64,13 @@ class Simulator:
         """The base URL, such as `http://127.0.0.1:40123`."""
 
     def start(self) -> None:
-        """Start to serve, in separate threads."""
+        """Start serving, in separate threads."""
         serve = partial(self._server.serve_forever, 0.05)
         for name, run in (("server", serve), ("callbacks", self.platform.callbacks.run)):
             threading.Thread(target=run, name=f"simulator-{name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering. The record stays readable."""
+        """Stop answering. `record` can still be read."""
         self.platform.stopping.set()
         self.platform.callbacks.stop()
         self._server.shutdown()
@@ -99,7 +100,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore callers that have disconnected. Print any other error: it is a defect here."""
+        """Ignore the error if the caller has disconnected. Print any other error, because it is a defect of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -140,12 +141,16 @@ class _Handler(BaseHTTPRequestHandler):
                 body = self.rfile.read(int(length))
                 if len(body) == int(length):
                     return body
-        # Otherwise the unread rest would be taken for the next request.
+        # Close the connection after the reply. Otherwise the rest of the body, which is not read, would be taken for
+        # the next request.
         self.close_connection = True
         return None
 
     def _reply(self, reply: Reply) -> None:
-        """Send a reply. Stop waiting if the platform closes. Ignore a caller that has disconnected."""
+        """Wait for the time that the reply asks for, and send it. Send nothing if the platform closes before.
+
+        Ignore that the caller has disconnected.
+        """
         stopping = self.server.platform.stopping
         if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
             self.close_connection = True
@@ -177,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, reply: Reply) -> bytes:
         headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", self.date_time_string())]
         if 300 <= reply.status < 400:
-            # Redirect to the same address. If a caller follows it, the record shows a second arrival.
+            # Redirect to the same address. If a caller follows the redirect, the record shows a second arrival.
             headers.append(("Location", self.path))
         lines = [f"HTTP/1.1 {reply.status} {responses.get(reply.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers]
@@ -211,7 +216,7 @@ _ORDERS, _FAULTS = TypeAdapter(_NewOrders), TypeAdapter(Faults)
 
 
 def control(platform: Platform, *, client: str, method: str, path: str, body: bytes) -> Reply:
-    """Answer a control request. `client` is the caller's IP address. Only this machine may read and change anything."""
+    """Answer a request to the control endpoint. `client` is the caller's IP address; it must be one of this machine."""
     if not ip_address(client).is_loopback:
         return _reply(403, {"error": "the control endpoint serves this machine only"})
     route = _ROUTES.get((method, path))

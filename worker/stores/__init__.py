@@ -1,1 +1,1 @@
-"""SQL on the tables, and the mapping between rows and values. Nothing is decided here."""
+"""SQL on the tables, and the mapping between rows and values. These modules decide nothing."""

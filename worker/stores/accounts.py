@@ -1,9 +1,9 @@
-"""Store accounts: slots, states, pauses, observations, poll schedules, and the processes that serve them.
+"""Store accounts: slots, states, pauses, observations, poll schedules, hosts that are cut off, and worker processes.
 
-A query depends on two rows: its slot's row in `query_budgets` and its account's row in `account_states`. A transaction
-locks the slot's row first, so that no deadlock can arise. Schedules are texts here;
-`worker.domain.scheduling.stored_json` reads and writes them. Each worker process writes its own row, and deletes rows
-that are no longer written.
+A query depends on two rows: its slot's row in `query_budgets` and its account's row in `account_states`. Every
+transaction locks the slot's row first, so that no two transactions wait for each other. Schedules are texts here;
+`worker.domain.scheduling.stored_json` reads and writes them. Each worker process writes its own row in
+`worker_processes`, and deletes the rows of processes that no longer write theirs.
 """
 
 import math
@@ -27,7 +27,7 @@ _SLOT_COLUMNS = (
     *(BUDGETS.c.database_identity, BUDGETS.c.database_changes),
 )
 STATE_FIELDS = tuple(field.name for field in fields(AccountState) if field.name != "pauses")
-"""The fields of a state that are columns of its row."""
+"""The fields of `AccountState` that are columns of `account_states`."""
 STATE_COLUMNS = (*(STATES.c[name] for name in STATE_FIELDS), STATES.c.has_pauses)
 
 _PAUSES = select(PAUSES.c.account, *(PAUSES.c[field.name] for field in fields(Pause))).order_by(PAUSES.c.id)
@@ -35,7 +35,7 @@ _CUT_OFF = select(*(CUT_OFF.c[field.name] for field in fields(CutOff)))
 _CUT_OFF_HOST = _CUT_OFF.where(CUT_OFF.c.host == bindparam("its_host"))
 MICROSECONDS = 1_000_000
 
-# Made once: to make these statements takes as long as to run them.
+# These statements are made once, because making one takes as long as running it.
 _SLOT = select(*_SLOT_COLUMNS).where(BUDGETS.c.account_sid == bindparam("sid"), BUDGETS.c.slot == bindparam("number"))
 _LOCK_SLOT = _SLOT.with_for_update()
 _LOCK_FREE_SLOT = _SLOT.with_for_update(skip_locked=True)
@@ -50,44 +50,47 @@ _SAVE_STATE = update(STATES).where(STATES.c.account == bindparam("saved_account"
 
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
-    """Return all slot rows of these SIDs, without a lock. They include slots of other deployments."""
+    """Return all slot rows of these SIDs, including slots of other deployments. Lock nothing."""
     rows = connection.execute(select(*_SLOT_COLUMNS).where(one_of(connection, BUDGETS.c.account_sid, sids)))
     return [_to_slot_row(row) for row in rows]
 
 
 def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str, float]:
-    """Return each SID's longest window, in seconds, of its first slots, without SIDs whose rows have none yet."""
+    """Return the longest window, in seconds, among the first `slots_per_sid` slots of each SID. Leave out a SID if none
+    of these slots has a window yet."""
     longest = select(BUDGETS.c.account_sid, func.max(BUDGETS.c.window_us)).where(BUDGETS.c.slot < slots_per_sid)
     rows = connection.execute(longest.group_by(BUDGETS.c.account_sid)).all()
     return {sid: window_us / MICROSECONDS for sid, window_us in rows if window_us is not None}
 
 
 def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> list[SlotRow]:
-    """Lock these rows in the order of their ids, and read them. With `waits`, wait for rows that others have locked;
-    otherwise leave them out."""
+    """Lock these rows in the order of their ids, and read them. With `waits`, wait for rows that another transaction
+    has locked; otherwise leave these rows out."""
     statement = select(*_SLOT_COLUMNS).where(BUDGETS.c.id.in_(ids)).order_by(BUDGETS.c.id)
     return [_to_slot_row(row) for row in connection.execute(statement.with_for_update(skip_locked=not waits))]
 
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
-    """Lock and read a slot's row. Return None at once if somebody else has locked it, or it does not exist."""
+    """Lock and read a slot's row. Return None at once if another transaction has locked the row, or if there is no
+    row."""
     row = connection.execute(_LOCK_FREE_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None else _to_slot_row(row)
 
 
 def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str) -> SlotRow | None:
-    """Lock a slot's row, and wait for it if need be. Return None if the slot has another token by now."""
+    """Lock and read a slot's row; wait while another transaction has it locked. Return None if there is no row, or if
+    its token is not `token` any more."""
     row = connection.execute(_LOCK_SLOT, {"sid": sid, "number": number}).one_or_none()
     return None if row is None or row.token != token else _to_slot_row(row)
 
 
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
-    """Write times, window and token of a locked slot."""
+    """Write the times, the window and the token of a locked slot."""
     connection.execute(_SAVE_SLOT, {"row_id": row_id, **_to_values(slot), "updated_at": now})
 
 
 def save_provenance(connection: Connection, row_id: int, provenance: Provenance) -> None:
-    """Write which database a locked slot's row is in."""
+    """Write into a locked slot's row which database the row is in."""
     connection.execute(_SAVE_SLOT, {"row_id": row_id, **_provenance_values(provenance)})
 
 
@@ -118,8 +121,9 @@ def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
 def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping[str, Any]]) -> list[AccountState]:
     """Return the states of these rows, with their pauses. The rows have all or some of `STATE_COLUMNS`.
 
-    The pauses are read after the rows are locked. A statement that joined them and waited for the lock would return the
-    pauses from before the wait, and miss one that was committed meanwhile.
+    A second statement reads the pauses. If one statement read rows and pauses together, and waited for the lock of a
+    row, it would return the pauses as they were before the wait. It would miss a pause that was committed during the
+    wait.
     """
     states, found = [dict(row) for row in rows], defaultdict[str, list[Pause]](list)
     if paused := [state["account"] for state in states if state.pop("has_pauses")]:
@@ -129,7 +133,8 @@ def read_with_pauses(connection: Connection, rows: Iterable[RowMapping | Mapping
 
 
 def save_state(connection: Connection, before: AccountState, after: AccountState) -> None:
-    """Write the changed columns of a locked account's row, and all its pauses if any of them has changed."""
+    """Write the changed columns of a locked account's row. If any pause of the account has changed, write all its
+    pauses."""
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in STATE_FIELDS)
     changed = {name: new for name, old, new in pairs if new != old}
     if after.pauses != before.pauses:
@@ -166,7 +171,7 @@ def _provenance_values(provenance: Provenance) -> dict[str, object]:
 
 
 def _to_slot_row(row: Any) -> SlotRow:
-    # Read by position, which is faster than by name: a tick reads the row of every slot.
+    # The columns are read by position, which is faster than by name: each tick reads the row of every slot.
     row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, *rest = row
     window_us, identity, changes = rest
     slot = Slot(
@@ -191,12 +196,13 @@ def _to_slot_row(row: Any) -> SlotRow:
     )
 
 
-# Older than any time that matters.
+# The `computed_at` of a schedule that was never computed.
 _NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class LearnedText(NamedTuple):
-    """The row of an account's schedule: what was learned, as text, and when the schedule was last computed."""
+    """Two columns from the row of an account's schedule: what was learned, as text, and when the schedule was last
+    computed."""
 
     learned: str
     computed_at: datetime
@@ -209,7 +215,8 @@ def add_observation_texts(connection: Connection, texts: Mapping[str, str], now:
 
 
 def read_oldest_observations(connection: Connection, account: str, most: int) -> tuple[list[int], list[str], bool]:
-    """Return the ids and texts of the account's oldest `most` rows of observations, and whether it has no others."""
+    """Return the ids and texts of the account's oldest `most` rows of observations, and whether the account has no
+    further rows."""
     oldest = (
         select(OBSERVATIONS.c.id, OBSERVATIONS.c.observations)
         .where(OBSERVATIONS.c.account == account)
@@ -226,13 +233,14 @@ def drop_observations(connection: Connection, ids: Collection[int]) -> None:
 
 
 def first_with_observations(connection: Connection, accounts: Sequence[str]) -> str | None:
-    """Return one of these accounts that has observations; None if none has."""
+    """Return one of these accounts that has observations; None if no account has any."""
     first = connection.scalar(held_of(connection, OBSERVATIONS.c.account, accounts).limit(1)) if accounts else None
     return None if first is None else str(first)
 
 
 def read_computed_at(connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
-    """Return when the schedule of each of these accounts was last computed. Accounts without one are left out."""
+    """Return when the schedule of each of these accounts was last computed. Accounts without a schedule are left
+    out."""
     ours = select(SCHEDULES.c.account, SCHEDULES.c.computed_at).where(one_of(connection, SCHEDULES.c.account, accounts))
     return {row.account: row.computed_at for row in connection.execute(ours)}
 
@@ -246,7 +254,8 @@ def read_schedule_row(connection: Connection, account: str) -> tuple[datetime, s
 
 
 def lock_learned(connection: Connection, account: str) -> LearnedText | None:
-    """Lock the account's row, and add it if it is missing. Return None if others have locked it."""
+    """Lock and read the row of an account's schedule; add the row if it is missing. Return None if another transaction
+    has locked it."""
     statement = select(SCHEDULES.c.learned, SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account)
     locking = statement.with_for_update(skip_locked=True)
     row = connection.execute(locking).one_or_none()
@@ -257,7 +266,8 @@ def lock_learned(connection: Connection, account: str) -> LearnedText | None:
 
 
 def save_learned(connection: Connection, account: str, computed_at: datetime, texts: Mapping[str, str]) -> None:
-    """Write the time of a locked row, and the texts that change, given by column name."""
+    """Write into the locked row of an account's schedule when the schedule was computed, and the changed texts. `texts`
+    gives these by column name."""
     values = {"computed_at": computed_at, **texts}
     connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(values))
 
@@ -265,7 +275,7 @@ def save_learned(connection: Connection, account: str, computed_at: datetime, te
 def save_worker(connection: Connection, row: WorkerRow) -> None:
     """Update a process's row, or insert it if it is missing."""
     values = asdict(row)
-    # The accounts stay the same while the process lives, and may be many, so they are not written every few seconds.
+    # The accounts are written only with a new row: they stay the same while the process lives, and may be many.
     accounts = ",".join(values.pop("accounts") or ())
     if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
         connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
@@ -274,9 +284,9 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
 def read_processes(
     connection: Connection, since: datetime, until: datetime, known: Mapping[str, PollingProcess]
 ) -> dict[str, PollingProcess]:
-    """Return, by name, the processes whose last tick ended between these times and in which nothing hangs.
+    """Return, by name, the processes in which nothing hangs and whose last tick ended between `since` and `until`.
 
-    A process that is `known` is not read again: its accounts stay the same, and may be many.
+    A process in `known` is not read again, because the accounts of a process stay the same, and may be many.
     """
     is_well = WORKERS.c.last_tick_at.between(since, until) & WORKERS.c.hanging_since.is_(None)
     names = list(connection.scalars(select(WORKERS.c.name).where(is_well)))
@@ -290,43 +300,46 @@ def read_processes(
 
 
 def read_cut_off(connection: Connection, *, host: str | None = None) -> list[CutOff]:
-    """Read the rows of the hosts whose queries fail, or of one such host, without a lock."""
+    """Read the rows about hosts whose queries fail: all such rows, or only those of `host`. Lock nothing."""
     statement = _CUT_OFF if host is None else _CUT_OFF_HOST
     return [CutOff(**row) for row in connection.execute(statement, {"its_host": host}).mappings()]
 
 
 def save_cut_off(connection: Connection, row: CutOff) -> None:
-    """Update a row of a host, or insert it if it is missing."""
+    """Update the row about a host and an account, or insert it if it is missing."""
     values = asdict(row)
     if connection.execute(_update_cut_off(row.host, row.account).values(values)).rowcount == 0:
         connection.execute(insert(CUT_OFF).values(values))
 
 
 def note_answer_of_host(connection: Connection, host: str, account: str, *, probe_at: datetime | None) -> None:
-    """Delete the host's row for the account that was answered, and note the answer in the host's other rows. Their next
-    try is at `probe_at`; if this is None, its time does not change."""
+    """Delete the host's row about the account that got an answer. Note in the host's rows about other accounts that the
+    host got an answer. The rows in which this is new get `probe_at` as the time of their next try. If `probe_at` is
+    None, the time in these rows does not change."""
     others = {"is_answered": True} | ({} if probe_at is None else {"probe_at": probe_at})
     refused = (CUT_OFF.c.host == host) & (CUT_OFF.c.account != NOT_CONNECTED)
-    # All rows are updated first, so that two answers at the same time lock them in the same order.
+    # The update comes before the deletion, so that two answers at the same moment lock the rows in the same order.
     connection.execute(update(CUT_OFF).where(refused, ~CUT_OFF.c.is_answered).values(others))
     connection.execute(delete(CUT_OFF).where(refused, CUT_OFF.c.account == account))
 
 
 def try_hosts_at(connection: Connection, account: str, now: datetime) -> None:
-    """Make the next try due now for hosts that are cut off from an account, or may be cut off from all accounts."""
+    """Make the next try due now for each host that is cut off from this account, or that may be cut off from all
+    accounts."""
     its = (CUT_OFF.c.account == account) | ~CUT_OFF.c.is_answered
     connection.execute(update(CUT_OFF).where(its).values(probe_at=now))
 
 
 def claim_connection(connection: Connection, host: str, now: datetime, every: timedelta) -> bool | None:
-    """Claim a host's next try to connect. Return whether it was due and is ours now; None if the host has no row."""
+    """Claim a host's next try to connect. Return True if the try was due and the caller must make it now, else False.
+    Return None if no row says that the host cannot connect."""
     row = next((one for one in read_cut_off(connection, host=host) if one.account == NOT_CONNECTED), None)
     if row is None:
         return None
-    # A try that lies far in the future is due as well: a clock was set back.
+    # A time that lies far in the future was written before a clock was set back, so that try is due, too.
     if now < row.probe_at <= now + 2 * every:
         return False
-    # Another process may have claimed the try since the read.
+    # The row is changed only if no other process has claimed the try since the read.
     taken = _update_cut_off(host, NOT_CONNECTED).where(CUT_OFF.c.probe_at == row.probe_at)
     return connection.execute(taken.values(probe_at=now + every, tries=row.tries + 1)).rowcount > 0
 
@@ -337,7 +350,8 @@ def delete_not_connected(connection: Connection, host: str) -> None:
 
 
 def delete_outdated_cut_off(connection: Connection, host: str, credentials: str, before: datetime) -> None:
-    """Delete the host's rows that have other credentials, and all rows whose next try was due before a time."""
+    """Delete the host's rows that were written with credentials other than these. Also delete the rows of any host
+    whose next try was due before `before`."""
     is_outdated = (CUT_OFF.c.host == host) & (CUT_OFF.c.credentials != credentials)
     connection.execute(delete(CUT_OFF).where(is_outdated | (CUT_OFF.c.probe_at < before)))
 
@@ -357,7 +371,7 @@ def _update_cut_off(host: str, account: str) -> Update:
 
 
 def read_deployment(connection: Connection) -> str:
-    """The random id of this database; empty if its row is missing."""
+    """Return the random id of this database; empty if the row that holds the id is missing."""
     return str(connection.scalar(select(DEPLOYMENT.c.id)) or "")
 
 
@@ -368,7 +382,7 @@ def delete_worker(connection: Connection, name: str) -> None:
 
 def delete_unwritten(connection: Connection, before: datetime) -> None:
     """Delete the rows of processes that were last written before a time."""
-    # The names are read first: on MariaDB a DELETE that searches would lock every row of the table.
+    # The names are read first, because a DELETE by time would lock every row of the table on MariaDB.
     old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
     for name in old:
         connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))

@@ -1,9 +1,10 @@
 """Build the statement that reads candidates: the due orders from which the next query is chosen.
 
 The statement reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket,
-due_at): the rows that became due first, and in some ranges also those that became due last. To fill free positions, it
-reads the rows that become due next. So it reads the same number of rows, whatever the size of the table. Its parameters
-are `:account` and `:now`. Everything else is written out, because one statement has dozens of ranges.
+due_at): the rows that became due first, and in some ranges also those that became due last. To fill free positions of a
+batch, the statement reads the rows that become due next. So the number of rows that it reads does not depend on the
+size of the table. Its parameters are `:account` and `:now`. Everything else is written out, because one statement has
+dozens of ranges.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +23,12 @@ _PAGE = """\
     LIMIT {most}
 )
 """
-# SQLite accepts ORDER BY and LIMIT inside a union only in a subquery. MariaDB would materialise each subquery.
+# Inside a union, SQLite accepts ORDER BY and LIMIT only in a subquery. The other databases get no subquery, because
+# MariaDB would store the rows of each one in a temporary table.
 _SQLITE_PAGE = "SELECT * FROM {page}"
 
-# One lateral read serves all ranges: PostgreSQL took longer to plan a read for each range than to run them all.
+# One lateral join reads all ranges. With one read for each range, PostgreSQL took longer to plan the reads than to run
+# them.
 _POSTGRESQL_PAGES = """\
 SELECT page_{number}.*
 FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, age_bucket)
@@ -41,8 +44,8 @@ JOIN LATERAL (
 ) AS page_{number} ON true
 """
 
-# This read has its own index, ix_recharge_orders_checked. An unresolved order is polled once more after a callback that
-# is only a hint.
+# The orders with a requested check have their own index, ix_recharge_orders_checked. Some of them are unresolved: a
+# callback that is only a hint gets an unresolved order polled once more.
 _CHECKED = """\
 SELECT * FROM (
     SELECT {columns}
@@ -55,7 +58,7 @@ SELECT * FROM (
 """
 
 _DUE = "due_at <= :now"
-# An order that another query leases becomes due when the lease runs out; it is skipped.
+# An order that another query leases is skipped. Its `due_at` is the time when that lease runs out.
 _NOT_DUE = "due_at > :now AND lease_token IS NULL"
 
 

@@ -1,4 +1,4 @@
-"""The totals of the metrics, and the rows that are counted into them."""
+"""Read and write the totals of the metrics, and read the rows that are counted into these totals."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
-    """Return how far each stream was counted. Streams that have not begun are left out."""
+    """Return how far the rows of each stream were counted. Streams whose counting has not begun are left out."""
     rows = connection.execute(select(CURSORS.c.stream, CURSORS.c.counted_id, CURSORS.c.counted_at))
     return {
         Stream(row.stream): Cursor(counted_id=row.counted_id, counted_at=row.counted_at)
@@ -34,7 +34,8 @@ def read_cursors(connection: Connection) -> dict[Stream, Cursor]:
 
 
 def begin(connection: Connection, stream: Stream, most: int) -> None:
-    """Begin a stream with the newest `most` rows of its table. Raise IntegrityError if somebody else has begun it."""
+    """Begin to count a stream, starting with the newest `most` rows of its table. Raise IntegrityError if another
+    process has begun it already."""
     ids = METADATA.tables[stream].c.id
     before = connection.scalar(select(ids).order_by(ids.desc()).offset(most).limit(1))
     values = {"stream": stream.value, "counted_id": before or 0, "counted_at": _LONG_AGO}
@@ -42,14 +43,15 @@ def begin(connection: Connection, stream: Stream, most: int) -> None:
 
 
 def lock_cursor(connection: Connection, stream: Stream) -> Cursor | None:
-    """Lock and read the cursor of a stream that has begun. Return None if another process has locked it and counts."""
+    """Lock and read the cursor of a stream that has begun. Return None if another process has locked the cursor,
+    because it is counting."""
     chosen = select(CURSORS.c.counted_id, CURSORS.c.counted_at).where(CURSORS.c.stream == stream.value)
     row = connection.execute(chosen.with_for_update(skip_locked=True)).one_or_none()
     return None if row is None else Cursor(counted_id=row.counted_id, counted_at=row.counted_at)
 
 
 def save_cursor(connection: Connection, stream: Stream, cursor: Cursor) -> None:
-    """Write a locked cursor."""
+    """Write how far a stream was counted. The stream's cursor must be locked."""
     values = {"counted_id": cursor.counted_id, "counted_at": cursor.counted_at}
     connection.execute(update(CURSORS).where(CURSORS.c.stream == stream.value).values(values))
 
@@ -64,13 +66,14 @@ def next_queries(connection: Connection, cursor: Cursor, most: int) -> list[Quer
 def next_events(connection: Connection, cursor: Cursor, most: int) -> list[EventToCount]:
     """Return the next events after a cursor, in the order of their ids.
 
-    Events that settled an order have its account and submission time.
+    An event that settled an order has the account and the submission time of the order. Other events have None instead.
     """
     columns = [EVENTS.c[name] for name in ("id", "at", "kind", "source", "to_state", "order_id")]
     page = _behind(select(*columns), EVENTS.c.id, cursor, most).subquery()
     settled = and_(page.c.kind == EventKind.SETTLED, ORDERS.c.id == page.c.order_id)
     shown = [page.c[name] for name in ("id", "at", "source", "to_state")]
-    # Subqueries, not a join: for a join PostgreSQL would read the whole table of orders while this table is small.
+    # Subqueries are used and not a join: for a join, PostgreSQL would read the whole table of orders as long as that
+    # table is small.
     of_order = (
         select(ORDERS.c[name]).where(settled).scalar_subquery().label(name) for name in ("account", "submitted_at")
     )
@@ -90,13 +93,14 @@ def _behind(statement: Select[Any], key: Any, cursor: Cursor, most: int) -> Sele
 
 
 def read_values(connection: Connection) -> dict[TotalKey, float]:
-    """All totals."""
+    """Return all totals."""
     rows = connection.execute(select(TOTALS.c.name, TOTALS.c.labels, TOTALS.c.value))
     return {(name, _labels(labels)): value for name, labels, value in rows}
 
 
 def add_to_totals(connection: Connection, added: Mapping[TotalKey, float], replaced: Mapping[TotalKey, float]) -> None:
-    """Add to some totals and replace others. Only one stream has these totals, and its cursor must be locked."""
+    """Add to the totals in `added`, and overwrite those in `replaced`. All of them belong to one stream, whose cursor
+    must be locked."""
     known = _known(connection, [*added, *replaced])
     _write(connection, added, known, TOTALS.c.value + bindparam("new_value", type_=TOTALS.c.value.type))
     _write(connection, replaced, known, bindparam("new_value", type_=TOTALS.c.value.type))

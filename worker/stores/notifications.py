@@ -1,5 +1,5 @@
-"""Store notifications and their endpoints: write notifications with the change of their order, claim them, and record
-the results of their deliveries."""
+"""Store notifications and endpoints: add notifications in the transaction that changes their orders, claim them for
+delivery, and record the results of deliveries."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
@@ -38,7 +38,8 @@ _ENDPOINTS_OF = _ENDPOINTS.where(ENDPOINTS.c.account.in_(bindparam("accounts", e
 
 
 def read_endpoints(connection: Connection, accounts: Collection[str] | None = None) -> dict[str, Endpoint]:
-    """Return the endpoints of these accounts, or of all, by account. Accounts without an endpoint are left out."""
+    """Return the endpoints of these accounts by account, or all endpoints if `accounts` is None. Accounts without an
+    endpoint are left out."""
     if accounts is None:
         rows = connection.execute(_ENDPOINTS)
     else:
@@ -47,7 +48,7 @@ def read_endpoints(connection: Connection, accounts: Collection[str] | None = No
 
 
 def lock_endpoint(connection: Connection, account: str) -> Endpoint | None:
-    """Lock and read an account's endpoint. Return None if it has none."""
+    """Lock and read an account's endpoint. Return None if the account has none."""
     chosen = select(*_ENDPOINT_COLUMNS).where(ENDPOINTS.c.account == account).with_for_update()
     row = connection.execute(chosen).mappings().one_or_none()
     return None if row is None else Endpoint(**row)
@@ -60,7 +61,7 @@ def save_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> 
 
 
 def add_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
-    """Insert an endpoint's row. Raise IntegrityError if there is one."""
+    """Insert an endpoint's row. Raise IntegrityError if the account has one already."""
     connection.execute(insert(ENDPOINTS).values(**asdict(endpoint), updated_at=now))
 
 
@@ -80,7 +81,7 @@ def add_notifications(connection: Connection, added: Iterable[NewNotification], 
 
 
 def to_notification(row: Any) -> Notification:
-    """Return the notification in a row of `NOTIFICATION_COLUMNS`."""
+    """Return the notification that a row of `NOTIFICATION_COLUMNS` contains."""
     values = dict(zip(_FIELDS, row, strict=True))
     return Notification(**{**values, "rank": Rank(values["rank"])})
 
@@ -96,14 +97,16 @@ def _lock(connection: Connection, condition: ColumnElement[bool]) -> list[Notifi
 
 
 def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
-    """Make notifications pending, whatever their state, as if they had never been tried. They go after all results."""
+    """Make notifications pending, whatever their state, as if they had never been tried. Their rank is then `BULK`:
+    four of five claims take results first."""
     if ids:
         chosen = update(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
         connection.execute(chosen.values(**_never_tried(now), state=NotificationState.PENDING, delivered_at=None))
 
 
 def next_delayed(connection: Connection, account: str, after: int, most: int) -> Sequence[int]:
-    """Return the ids of an account's next pending notifications after an id that have failed. Lock nothing."""
+    """Return the ids of an account's pending notifications that have failed: the first `most` whose id is above
+    `after`. Lock nothing."""
     delayed = _pending_of(account).where(NOTIFICATIONS.c.tries > 0, NOTIFICATIONS.c.id > after)
     return connection.scalars(delayed.order_by(NOTIFICATIONS.c.id).limit(most)).all()
 
@@ -116,14 +119,15 @@ def begin_again(connection: Connection, ids: Collection[int], now: datetime) -> 
 
 
 def next_unreceived(connection: Connection, account: str, most: int) -> Sequence[int]:
-    """Return the ids of some notifications of an account that are pending or were given up. Lock nothing."""
+    """Return the ids of up to `most` notifications of an account that were not received: pending ones or, if none is
+    pending, those that were given up. Lock nothing."""
     pending = connection.scalars(_pending_of(account).limit(most)).all()
     given_up = select(NOTIFICATIONS.c.id).where(GAVE_UP, NOTIFICATIONS.c.account == account)
     return pending or connection.scalars(given_up.limit(most)).all()
 
 
 def changed_at(connection: Connection, ids: Collection[int]) -> dict[int, datetime]:
-    """Return when the order of each of these notifications changed, by the notification's id."""
+    """Map the id of each of these notifications to the time of the change that it reports."""
     chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
     return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
@@ -135,7 +139,8 @@ def delivered_before(connection: Connection, before: datetime, most: int) -> Seq
 
 
 def delete_notifications(connection: Connection, ids: Collection[int], *, delivered_only: bool = False) -> int:
-    """Delete notifications, and return how many existed. `delivered_only` keeps those that were resent meanwhile."""
+    """Delete notifications, and return how many existed. `delivered_only` keeps notifications that are not delivered
+    any more because somebody has resent them meanwhile."""
     if not ids:
         return 0
     chosen = delete(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
@@ -149,26 +154,27 @@ def _never_tried(now: datetime) -> dict[str, Any]:
 
 
 def _pending_of(account: str) -> Select[Any]:
-    # The state is written out, not a parameter: see `tables.PENDING_STATE`.
+    # The state is written into the statement and is not a parameter: see `tables.PENDING_STATE`.
     return select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.account == account, NOTIFICATIONS.c.state == PENDING_STATE)
 
 
 def _new_row(one: NewNotification, now: datetime) -> dict[str, Any]:
-    # The rank as a plain number: some drivers do not accept a member of an enumeration.
+    # The rank is stored as a plain number, because some drivers do not accept a member of an enumeration.
     values = {name: getattr(one, name) for name in _NEW} | {"rank": int(one.rank)}
     return {**values, "state": NotificationState.PENDING, "due_at": now, "tries": 0}
 
 
 Leased = tuple[datetime, datetime]
-"""Two times: a row is leased if its lease ends after the first and not after the second."""
+"""Two times. A row is leased if its lease ends after the first time, but not after the second."""
 
 
 def accounts_due(
     connection: Connection, accounts: Collection[str], due_by: datetime | None, leased: Leased
 ) -> set[str]:
-    """Return those of these accounts that have an endpoint, and a notification that is due by `due_by` and not leased.
+    """Return the accounts among `accounts` that have an endpoint and a pending notification which is not leased and is
+    due by `due_by`.
 
-    If `due_by` is None, any pending notification that is not leased counts, whenever it is due.
+    If `due_by` is None, it does not matter when the notification is due.
     """
     first_due = func.coalesce(*(_first_due(connection, rank, due_by, leased) for rank in Rank))
     statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
@@ -178,7 +184,7 @@ def accounts_due(
 def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[Notification]:
     """Lock and read an account's first pending notifications of a rank, in the order in which they are due.
 
-    Skip those that are leased, or locked by others.
+    Skip notifications that are leased, or that another transaction has locked.
     """
     statement = (
         select(*NOTIFICATION_COLUMNS)
@@ -198,10 +204,11 @@ def lease_rows(connection: Connection, ids: Collection[int], token: str, until: 
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Record successes, even if another claim has the lease by now. A row that was delivered before keeps its time.
+    """Record successful deliveries, even if another claim has leased the notification since. A notification that was
+    recorded as delivered before keeps its first time.
 
-    A row that has another event by now does not change: SQLite reuses the id of a deleted row, and so does any database
-    that was restored.
+    A row that has another event id than the delivery is another notification, and does not change. SQLite gives the id
+    of a deleted row to a new row, and so does any database after a restore.
     """
     if ended:
         rows = [_how_it_ended(one, now) for one in ended]
@@ -209,18 +216,18 @@ def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datet
 
 
 def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Record how tries failed, and end their leases. The rows must be locked."""
+    """Record how deliveries failed, and end the leases of their notifications. The rows must be locked."""
     if ended:
         _FAILED.execute(connection, [_how_it_ended(one, now) for one in ended])
 
 
 def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, Notification]:
-    """Lock these rows in the order of their ids, and return those that exist, by id."""
+    """Lock these notifications in the order of their ids. Return those that exist, by id."""
     return {row.id: row for row in _lock(connection, one_of(connection, NOTIFICATIONS.c.id, ids))} if ids else {}
 
 
 def save_tried(connection: Connection, rows: Sequence[Notification]) -> None:
-    """Write the changes that failures made to locked rows."""
+    """Write locked notifications as failed deliveries have changed them."""
     for row in rows:
         values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
         chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id)
@@ -232,14 +239,15 @@ def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leas
     if due_by is not None:
         due = due.where(NOTIFICATIONS.c.due_at <= due_by)
     if connection.dialect.name in ("mysql", "mariadb"):
-        # ORDER BY would make the server read the whole index; another index, every pending row of the account.
+        # This index is forced, and ORDER BY is left out. With another index, the server would read every pending row of
+        # the account; with ORDER BY, it would read the whole index.
         return due.with_hint(NOTIFICATIONS, "FORCE INDEX (ix_notifications_due)").scalar_subquery()
-    # Without the index's order, PostgreSQL reads the whole table for an account that has nothing due.
+    # The order is that of the index. Without it, PostgreSQL reads the whole table for an account that has nothing due.
     return due.order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id).scalar_subquery()
 
 
 def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
-    # The state is written out, not a parameter: see `tables.PENDING_STATE`.
+    # The state is written into the statement and is not a parameter: see `tables.PENDING_STATE`.
     state = NOTIFICATIONS.c.state == PENDING_STATE
     return NOTIFICATIONS.c.account == account, state, NOTIFICATIONS.c.rank == literal_column(str(int(rank)))
 

@@ -36,8 +36,9 @@ def set_detail(connection: Connection, act_id: int, detail: str) -> None:
 def read_orders_acted_on(connection: Connection, act_key: str, most: int | None = None) -> set[int]:
     """Return the row ids of the orders that an act has changed so far.
 
-    An act of a command may have millions. With `most`, only its last rows with this many orders are read. A row has up
-    to 1,000 orders, so up to 999 more may be returned.
+    An act of a command may have changed millions of orders. With `most`, only the last rows of the act are read, as
+    many as have `most` orders together. A row names up to 1,000 orders, so up to 999 orders more than `most` may be
+    returned.
     """
     its = ACTS.c.act_key == act_key
     if most is not None:
@@ -52,7 +53,8 @@ def read_number_acted_on(connection: Connection, act_key: str) -> int:
 
 
 def _first_of_last(connection: Connection, act_key: str, most: int) -> int:
-    """Return the id of the first of an act's last rows that together have at least `most` orders."""
+    """Go back from an act's last row until the rows passed have at least `most` orders together. Return the id of the
+    row reached."""
     counts = select(ACTS.c.id, ACTS.c.order_count).where(ACTS.c.act_key == act_key).order_by(ACTS.c.id.desc())
     first, total = 0, 0
     for row_id, count in connection.execute(counts.limit(most)):
@@ -91,50 +93,53 @@ def delete_sign_in(connection: Connection, token_digest: str) -> None:
 
 
 def delete_ended(connection: Connection, *, created_before: datetime, seen_before: datetime) -> None:
-    """Delete sign-ins that began, or were last seen, before these times."""
-    # The keys are read first: on MariaDB a DELETE that searches would lock every row of the table.
+    """Delete sign-ins that began before `created_before`, or whose user was last seen before `seen_before`."""
+    # The keys are read first, because a DELETE by time would lock every row of the table on MariaDB.
     is_old = (SESSIONS.c.created_at < created_before) | (SESSIONS.c.seen_at < seen_before)
     for digest in list(connection.scalars(select(SESSIONS.c.token_digest).where(is_old))):
         delete_sign_in(connection, digest)
 
 
 def lock_failures(connection: Connection, subjects: Collection[str]) -> dict[str, Failures]:
-    """Lock and read the failures of these subjects. Subjects without any are left out."""
+    """Lock and read the failed sign-ins of these subjects: names of users, and addresses. Subjects without failures are
+    left out."""
     statement = select(FAILURES).where(FAILURES.c.subject.in_(subjects)).order_by(FAILURES.c.subject).with_for_update()
     rows = [dict(row) for row in connection.execute(statement).mappings()]
     return {row.pop("subject"): Failures(**row) for row in rows}
 
 
 def begin_failures(connection: Connection, subject: str, failures: Failures) -> None:
-    """Insert the row of a subject that `lock_failures` did not find. Raise IntegrityError if another session has
-    inserted it meanwhile: its counts must not be overwritten."""
+    """Insert the failed sign-ins of a name or address that `lock_failures` did not find. Raise IntegrityError if
+    another session has inserted a row for the name or address meanwhile, because the counts of that session must not be
+    overwritten."""
     connection.execute(insert(FAILURES).values(subject=subject, **asdict(failures)))
 
 
 def save_failures(connection: Connection, subject: str, failures: Failures) -> None:
-    """Store the failed sign-ins of a subject, whose row the caller has locked."""
+    """Store the failed sign-ins of a name or address, whose row the caller has locked."""
     connection.execute(update(FAILURES).where(FAILURES.c.subject == subject).values(asdict(failures)))
 
 
 def delete_failures(connection: Connection, subject: str) -> None:
-    """Delete the failures of a subject."""
+    """Delete the failed sign-ins of a name or address."""
     connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject))
 
 
 def delete_forgotten(connection: Connection, before: datetime) -> None:
-    """Delete the failures that were last counted before this time."""
+    """Delete the failed sign-ins of each name or address whose last failure was before this time."""
     for subject in list(connection.scalars(select(FAILURES.c.subject).where(FAILURES.c.last_at < before))):
         connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject, FAILURES.c.last_at < before))
 
 
 def add_selection(connection: Connection, selection: str, event_counts: Mapping[int, int], now: datetime) -> None:
-    """Store how many events each of these orders was shown with. Delete selections that are over half a day old."""
+    """Store how many events each of these orders had when a page showed it. Delete selections that are over half a day
+    old."""
     connection.execute(delete(SELECTIONS).where(SELECTIONS.c.shown_at < now - _SELECTION_KEPT))
     kept = json.dumps(event_counts, separators=(",", ":"))
     connection.execute(insert(SELECTIONS).values(id=selection, shown_at=now, event_counts=kept))
 
 
 def read_selection(connection: Connection, selection: str) -> dict[int, int] | None:
-    """Return how many events each order was shown with; None if the selection was deleted."""
+    """Return how many events each order of a selection had when a page showed it; None if the selection was deleted."""
     kept = connection.scalar(select(SELECTIONS.c.event_counts).where(SELECTIONS.c.id == selection))
     return None if kept is None else {int(order_id): count for order_id, count in json.loads(kept).items()}

@@ -1,4 +1,5 @@
-"""Pending orders: the candidates for a query, the chosen orders, the overdue orders, and the number of all."""
+"""Read and lease pending orders: the candidates for a query, the chosen orders, the overdue orders, and how many orders
+are pending."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
-# The columns of an account's state that say whether it waits.
+# The columns of an account's state that say whether the account waits.
 _WAITS = ("account", "backoff_until", "backoff_seconds", "has_pauses")
 
 
 def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
-    """Return the orders of these index pages, with what a choice needs. If pages overlap, an order comes twice."""
+    """Return the orders in these pages of the index, each with the values by which a query is chosen. An order that is
+    in two of the pages is returned twice."""
     reading = _reading_of(connection.dialect, pages)
     rows = connection.exec_driver_sql(reading.statement, reading.parameters(account, now)).all()
     time = reading.time
@@ -62,12 +64,13 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """Lock and return the chosen orders that are still due, or spare, and not locked by others. These are polled."""
+    """Lock and return the orders to poll. These are the chosen orders that are still due or spare, and that no other
+    transaction has locked. A spare order is not due, but fills a free position of the batch."""
     return _read_chosen(connection, account, choice, now, limit, locks=True)
 
 
 def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
-    """Mark locked orders with a query's token. They are due again at `until`, when the lease runs out."""
+    """Mark locked orders with a query's token. The orders are due again at `until`, when this lease runs out."""
     given = {"ids": [order.id for order in orders], "due_at": until, "lease_token": token}
     connection.execute(_lease(connection.dialect.name), given)
 
@@ -80,10 +83,10 @@ def read_chosen(connection: Connection, account: str, choice: Choice, now: datet
 def read_dueness(
     connection: Connection, accounts: Collection[str], now: datetime, ranges: Sequence[IndexRange]
 ) -> list[tuple[AccountState, bool]]:
-    """Return the state of each of these accounts that has a row, and whether any order is due in these index ranges, or
-    with a requested check.
+    """Return the state of each of these accounts that has a row, and whether an order of the account is due. Only
+    orders in these index ranges, and orders with a requested check, count.
 
-    Only the account, the back-off and the pauses of a state are read.
+    The states contain only the account, the back-off and the pauses.
     """
     statement = _dueness(connection.dialect.name, tuple(ranges))
     rows = connection.execute(statement, {"now": now, "accounts": list(accounts)}).all()
@@ -92,7 +95,7 @@ def read_dueness(
 
 
 def read_pending_count(connection: Connection, account: str, most: int) -> int:
-    """Return how many of the account's orders are pending; `most` if there are more."""
+    """Return how many of the account's orders are pending; `most` if more than this are pending."""
     pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE).limit(most)
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
@@ -107,8 +110,8 @@ def is_any_polled_alone(connection: Connection, account: str) -> bool:
 def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
     """Return the statement that reads these columns of the overdue orders, the oldest first.
 
-    They are pending, and were submitted before a time (and reopened before it, if at all). They have no attention, and
-    none was dismissed.
+    An order is overdue if it is pending and was submitted before `before`. If it was reopened, this must also be before
+    `before`. An order is not overdue if it has an attention, or had one that was dismissed.
     """
     overdue = (
         (ORDERS.c.state == PENDING_STATE)
@@ -117,8 +120,8 @@ def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
         & (ORDERS.c.reopened_at.is_(None) | (ORDERS.c.reopened_at < before))
         & ORDERS.c.dismissed_at.is_(None)
     )
-    # Ordered by the index's own columns: PostgreSQL does not know that all these rows have the same `attention`, and
-    # would sort them.
+    # The order names both columns of the index. By `submitted_at` alone, PostgreSQL would sort the rows, because it
+    # does not know that all of them have the same `attention`.
     return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
 
 
@@ -128,16 +131,16 @@ def has_overdue(connection: Connection, before: datetime) -> bool:
 
 
 def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
-    """Lock and read at most `most` overdue orders. Skip those that others have locked."""
+    """Lock and read at most `most` overdue orders. Skip orders that another transaction has locked."""
     statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
 
 
 @lru_cache(maxsize=2)
 def _dueness(kind: str, ranges: Sequence[IndexRange]) -> Select[Any]:
-    """Return the statement. It is cached: to build it, or to compute its key among compiled ones, takes longer than to
-    run it."""
-    # Each part reads the first due order of an index range; the first one found ends the search.
+    """Return the statement of `read_dueness`. It is cached, because building it, or finding it among SQLAlchemy's
+    compiled statements, takes longer than running it."""
+    # Each subquery reads the first due order of one index range. The first order that is found ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges), _first_checked())
     waits = select(*(STATES.c[name] for name in _WAITS), first_due.label("first_due"))
     return waits.where(is_one_of(kind, STATES.c.account, "accounts"))
@@ -150,14 +153,16 @@ def _first_due(index_range: IndexRange) -> ColumnElement[int]:
         ORDERS.c.id_kind == literal_column(f"'{kind.value}'"),
         ORDERS.c.age_bucket == literal_column(str(bucket)),
     )
-    # LIMIT and not EXISTS: for an EXISTS PostgreSQL might read every due order of all accounts.
+    # LIMIT is used and not EXISTS, because for an EXISTS PostgreSQL might read every due order of all accounts.
     due = select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1)
-    # Without the index's order, if many orders are due, PostgreSQL would read the table up to the first of them.
+    # The order is that of the index. Without it, if many orders are due, PostgreSQL would read the table row by row
+    # until it finds one of them.
     return due.order_by(ORDERS.c.due_at).scalar_subquery()
 
 
 def _first_checked() -> ColumnElement[int]:
-    """A due order with a requested check. If it is unresolved, it is in none of the index ranges."""
+    """Return the subquery that reads a due order with a requested check. It is needed because an unresolved order is in
+    none of the index ranges."""
     checked = (ORDERS.c.check_requested_at.is_not(None), ORDERS.c.state.in_([PENDING_STATE, UNRESOLVED_STATE]))
     due = (ORDERS.c.account == STATES.c.account, ORDERS.c.due_at <= bindparam("now"))
     return select(literal(1)).where(*due, *checked).order_by(ORDERS.c.check_requested_at).limit(1).scalar_subquery()
@@ -188,18 +193,20 @@ def _read_chosen(
     return tuple(sorted(map(to_order, rows), key=lambda order: positions.get(order.id, order.id)))
 
 
-# Cached, like the next one: to make the statement in each pass takes longer than to run it.
+# This statement and that of `_lease` are cached, because making one in each pass takes longer than running it.
 @lru_cache(maxsize=8)
 def _chosen(kind: str, *, is_group: bool, has_spare: bool, locks: bool) -> Select[tuple[Any, ...]]:
     chosen = ORDERS.c.suspect_group == bindparam("group") if is_group else is_one_of(kind, ORDERS.c.id, "ids")
-    # An order may have learned its requestId since it was read: a query carries ids of one kind only.
+    # The id kind is checked again: a query carries ids of one kind only, and an order may have learned its requestId
+    # since it was read.
     chosen &= ORDERS.c.id_kind == bindparam("id_kind")
     is_open: ColumnElement[bool] = ORDERS.c.due_at <= bindparam("now")
     if has_spare:
         is_open |= is_one_of(kind, ORDERS.c.id, "spare_ids") & ORDERS.c.lease_token.is_(None)
     column: ColumnElement[str] = ORDERS.c.account
     if kind == "sqlite":
-        # SQLite would use the index of due orders and read every pending order. The plus makes it search by the ids.
+        # Without the plus, SQLite would use the index of due orders and read every pending order. With the plus, it
+        # searches by the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
     is_checked = (ORDERS.c.state == UNRESOLVED_STATE) & ORDERS.c.check_requested_at.is_not(None)
     may_be_polled = (ORDERS.c.state == PENDING_STATE) | is_checked
@@ -215,25 +222,26 @@ def _lease(kind: str) -> Update:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """The statement that reads candidates, in the driver's form.
+    """The statement that reads candidates, in the form that the database's driver takes.
 
-    It is cached for each dialect: to build it each time, or to find it in SQLAlchemy's cache, took longer than to run
-    it.
+    It is cached for each dialect and set of pages, because building it each time, or finding it in SQLAlchemy's cache,
+    took longer than running it.
     """
 
     statement: str
     positions: Sequence[str] | None
-    """The names of the parameters in order, if the driver takes positions; None if it takes names."""
+    """The names of the parameters in their order, if the driver takes parameters by position; None if it takes them by
+    name."""
     bound_time: Callable[[datetime], object]
     time: Callable[[Any], Any]
 
     def parameters(self, account: str, now: datetime) -> Any:
-        """Return the parameters in the driver's form."""
+        """Return the parameters by position or by name, as the driver takes them."""
         given = {"account": account, "now": self.bound_time(now)}
         return given if self.positions is None else tuple(given[name] for name in self.positions)
 
 
-# Room for each kind of first pages, and for a few next pages of each account.
+# The cache has room for each kind of first pages, and for some sets of next pages.
 @lru_cache(maxsize=72)
 def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
     times: TypeEngine[Any] = ORDERS.c.due_at.type
@@ -244,7 +252,7 @@ def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
         statement=str(compiled),
         positions=getattr(compiled, "positiontup", None),
         bound_time=kept_time.bind_processor(dialect) or _unchanged,
-        # PostgreSQL's driver returns times in the zone of the session, which is UTC.
+        # PostgreSQL's driver needs no conversion: it returns times in the zone of the session, which is UTC.
         time=_unchanged if dialect.name == "postgresql" else kept_time.result_processor(dialect, None) or _unchanged,
     )
 
@@ -254,5 +262,5 @@ def _unchanged(value: datetime) -> datetime:
 
 
 def is_due(account: ColumnElement[str], now: ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Whether a pending order of the account may be polled at this time."""
+    """Return the condition that an order of the account is pending, and due at this time."""
     return (ORDERS.c.account == account) & (ORDERS.c.state == PENDING_STATE) & (ORDERS.c.due_at <= now)

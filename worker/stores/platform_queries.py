@@ -1,4 +1,4 @@
-"""The query log: a row for each grant, with the result of its query."""
+"""The query log: one row for each granted query, with the query's result."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,13 @@ from worker.domain.records.incoming import Answer, HttpError, QueryError
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Choice, Query
 
-# Made once: to make these statements takes as long as to run them.
+# These statements are made once, because making one takes as long as running it.
 _ADD = insert(QUERIES)
-# A row that is no longer in flight was given up by a later grant, and does not change any more.
+# Only a row that is still in flight changes. If a later grant has marked the query as lost, the row stays as it is.
 _END = update(QUERIES).where(QUERIES.c.id == bindparam("query_id"), QUERIES.c.outcome == literal_column("'in_flight'"))
 
-# A hostile answer can contain hundreds of thousands of items that no query polled.
+# The most items that are stored of those that the query did not ask for, and the most characters of their text. A
+# hostile answer can contain hundreds of thousands of such items.
 _MOST_ADDED = 100
 _LONGEST_ADDED = 20_000
 
@@ -31,7 +32,8 @@ def add_query(
     token: str,
     sent_at: datetime,
 ) -> Query:
-    """Add the `in_flight` row of a query about locked orders, and return the query. The row has no token."""
+    """Add the `in_flight` row of a query about locked orders, and return the query. The token is in the query, but not
+    in its row."""
     spare_count = len(choice.spare_ids.intersection(order.id for order in orders))
     values = {
         "account": account,
@@ -65,7 +67,8 @@ def add_query(
 
 
 def mark_lost(connection: Connection, query_id: int | None) -> None:
-    """Mark a query as lost if it is still in flight. Its slot is granted again, so its worker is gone."""
+    """Mark a query as lost if it is still in flight. The slot of the query is being granted again, so the worker that
+    sent the query is gone."""
     if query_id is not None:
         _end(connection, query_id, {"outcome": "lost"})
 
@@ -73,7 +76,8 @@ def mark_lost(connection: Connection, query_id: int | None) -> None:
 def end_with_answer(
     connection: Connection, query: Query, answer: Answer, *, settled: int, pending: int, absent: int, now: datetime
 ) -> None:
-    """Write the result of an answered query: ids, and numbers of orders."""
+    """Write the result of an answered query: how many orders were settled, pending and absent, and which ids were
+    absent or not asked for."""
     added = json.dumps([report.words for report in answer.added[:_MOST_ADDED]], ensure_ascii=False)
     _end(
         connection,
@@ -102,7 +106,8 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
             "answered_at": None if error.http_status is None else now,
             "http_status": error.http_status,
             "status_code": error.status_code,
-            # If the platform gave no words, ours say why. An HTTP status needs none.
+            # If the platform sent no message, the text of `error` says why the query failed. An HTTP status needs no
+            # message.
             "status_msg": error.status_msg if error.status_msg or isinstance(error, HttpError) else str(error),
             "answer_excerpt": error.excerpt,
         },
@@ -110,8 +115,8 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
 
 
 def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest_orders: int) -> set[str]:
-    """Return the ids that answers have left out since the query `since`, in batches of at least `fewest_orders` by the
-    same id kind."""
+    """Return the ids that answers have left out, from the query with the id `since` on. Only queries count that have
+    the account and the id kind of `query`, and at least `fewest_orders` orders."""
     statement = select(QUERIES.c.absent_ids).where(
         QUERIES.c.account == query.account,
         QUERIES.c.id >= since,

@@ -1,7 +1,7 @@
-"""Find old rows that nothing refers to any more, by an index, and delete them in batches.
+"""Find old rows that nothing refers to any more, and delete them in batches. An index finds the rows.
 
-An order is deleted with its history. A query is deleted only if no order has one of the ids that it polled, because an
-order's history shows the queries that polled it.
+An order is deleted with its history. A query is deleted only if no order has an id that the query polled, because the
+history of an order shows all queries that polled the order.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,9 +17,9 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import IdKind, OrderState
 
 Position = tuple[datetime, int]
-"""A row's position in the index: the time that decides whether it is old, and its id."""
+"""A row's position in the index: the time that decides whether the row is old, and the row's id."""
 NamedId = tuple[str, str]
-"""An order's id: its column and its value."""
+"""One id of an order: the column (`request_id` or `custom_parm`) and the value."""
 
 RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
 """The tables of refused input and of unmatched callbacks, by name."""
@@ -32,7 +32,7 @@ _COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OldQuery:
-    """A query that may be deleted if no order has one of `ids`, the ids that it polled."""
+    """A query that may be deleted if no order has one of the ids that the query polled (`ids`)."""
 
     id: int
     ids: frozenset[NamedId]
@@ -41,30 +41,32 @@ class OldQuery:
 def old_received(
     connection: Connection, table: Table, before: datetime, after: Position | None, most: int
 ) -> list[Position]:
-    """Return the next rows of refused input, or of unmatched callbacks, that were received before a time. Leave out
-    rows that revision 0033 wrote: each is the only copy of an order."""
+    """Return the positions of the next `most` rows of `table` after `after` that were received before `before`. Leave
+    out rows of refused input that the migration 0033 wrote: each is the only copy of an order."""
     key = (table.c.received_at, table.c.id)
     old = select(*key).where(key[0] < before, *([table.c.source != _ONLY_COPIES] if table is REJECTED else []))
     return [(time, row_id) for time, row_id in connection.execute(_next_rows(old, key, after, most))]
 
 
 def old_orders(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
-    """Return the next orders that were submitted before a time, in the order of their submission."""
+    """Return the positions of the next `most` orders after `after` that were submitted before `before`, in the sequence
+    of their submission."""
     key = (ORDERS.c.submitted_at, ORDERS.c.id)
     rows = connection.execute(_next_rows(select(*key).where(key[0] < before), key, after, most))
     return [(time, order_id) for time, order_id in rows]
 
 
 def deletable_orders(connection: Connection, ids: Sequence[int], before: datetime) -> Sequence[int]:
-    """Return those of these orders that may be deleted. Lock nothing."""
+    """Return the ids of the orders among these that may be deleted. Lock nothing."""
     chosen = one_of(connection, ORDERS.c.id, ids) & _may_be_deleted(connection, before)
     return connection.scalars(select(ORDERS.c.id).where(chosen)).all()
 
 
 def old_queries(connection: Connection, before: datetime, after: int, most: int) -> list[OldQuery]:
-    """Return the next queries in the order of their ids, up to the first that was not sent before `before`.
+    """Return the next `most` queries whose id is above `after`, in the order of their ids. Stop before the first query
+    that was sent at `before` or later.
 
-    The newest query always stays: SQLite would reuse its id.
+    The newest query is never returned: if it were deleted, SQLite would give its id to the next query.
     """
     columns = [QUERIES.c[name] for name in ("id", "sent_at", "id_kind", "polled_ids")]
     newest = select(func.max(QUERIES.c.id)).scalar_subquery()
@@ -80,7 +82,7 @@ def old_queries(connection: Connection, before: datetime, after: int, most: int)
 
 
 def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
-    """Return those of these ids that an order of any account has."""
+    """Return the ids among these that an order has, in any account."""
     by_column: dict[str, list[str]] = {}
     for column, name in ids:
         by_column.setdefault(column, []).append(name)
@@ -93,11 +95,12 @@ def ids_in_use(connection: Connection, ids: Iterable[NamedId]) -> set[NamedId]:
 
 
 def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) -> int:
-    """Delete these orders with their events and notifications, and return how many. Orders stay if others have locked
-    them, or if they may no longer be deleted."""
+    """Delete these orders with their events and notifications, and return how many. An order stays if another
+    transaction has locked it, or if it may no longer be deleted."""
     chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, ids)).order_by(ORDERS.c.id)
     locked = connection.scalars(chosen.with_for_update(skip_locked=True)).all()
-    # A second statement: the one that locks orders does not see what a resend did to their notifications meanwhile.
+    # A second statement checks the locked orders again. The statement that locked them does not see what a resend has
+    # done to their notifications since that statement began.
     free = deletable_orders(connection, locked, before)
     for table in (EVENTS, NOTIFICATIONS) if free else ():
         connection.execute(delete(table).where(one_of(connection, table.c.order_id, free)))
@@ -105,7 +108,7 @@ def delete_orders(connection: Connection, ids: Sequence[int], before: datetime) 
 
 
 def note_deleted(connection: Connection, before: datetime) -> None:
-    """Record that orders from before a time were deleted, unless a later time is recorded."""
+    """Record that orders from before `before` were deleted, unless a later time is recorded already."""
     known = DEPLOYMENT.c.orders_deleted_before
     is_later = known.is_(None) | (known < before)
     connection.execute(update(DEPLOYMENT).where(is_later).values(orders_deleted_before=before))
@@ -124,8 +127,10 @@ def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
 
 def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[bool]:
     """Whether an order may be deleted: it is final or cancelled, and was submitted, settled and last changed before a
-    time. It has no attention, requested check or current lease, and all its notifications were delivered."""
-    # PostgreSQL computes a count for each order alone. For an EXISTS it may read all notifications.
+    time. It must have no attention, no requested check and no lease that still runs, and all its notifications must be
+    delivered."""
+    # A count is used and not an EXISTS: PostgreSQL computes the count for one order at a time. For an EXISTS, it may
+    # read all notifications.
     is_undelivered = (NOTIFICATIONS.c.order_id == ORDERS.c.id, NOTIFICATIONS.c.state != NotificationState.DELIVERED)
     undelivered = select(func.count()).where(*is_undelivered).correlate(ORDERS).scalar_subquery()
     conditions = [
@@ -139,7 +144,8 @@ def _may_be_deleted(connection: Connection, before: datetime) -> ColumnElement[b
         undelivered == 0,
     ]
     if connection.dialect.name == "sqlite":
-        # SQLite reuses the highest id of a table once its row is deleted, so the rows with these ids stay.
+        # SQLite reuses the highest id of a table once the row with that id is deleted. So the newest order stays, and
+        # so does the order of the newest event.
         newest = select(func.max(EVENTS.c.id)).scalar_subquery()
         newest_event = select(EVENTS.c.order_id).where(EVENTS.c.id == newest).scalar_subquery()
         conditions.append(ORDERS.c.id < select(func.max(ORDERS.c.id)).scalar_subquery())
@@ -153,8 +159,8 @@ def _next_rows(
     after: Position | None,
     most: int,
 ) -> Select[Any]:
-    """Limit a statement to `most` rows after `after` in the order of an index. So a row that stays is read once, and
-    not again by every batch."""
+    """Limit a statement to the `most` rows that follow the position `after` in an index. So a row that must stay is
+    read by one batch, and not again by every later batch."""
     if after is not None:
         time, row_id = after
         statement = statement.where(key[0] >= time, (key[0] > time) | (key[1] > row_id))

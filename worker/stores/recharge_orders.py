@@ -33,20 +33,23 @@ _SAID = ("order_id", "kind", "source", "traffic_sts", "remark", "ori_amount", "d
 _said_of = attrgetter(*_SAID)
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
-# The columns that a decision may change. It cannot change the id or the time at which the order came in, and the UPDATE
-# itself raises the version.
+# The columns that a decision may change. No decision changes the id or the time at which the order came in. The version
+# is left out because the UPDATE itself raises it.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
-# Without a limit, a platform that always says something new about a settled order would make each callback slower.
+# To record a callback about a settled order, the order's events are read. Without a limit, each callback would take
+# longer than the last if the platform always said something new about the order.
 _MOST_EVENTS_READ = 200
-# If a very long outage left more suspects, the others stay suspects: the slot's row must not be locked for long.
+# The most suspects that one transaction locks. If a very long outage left more, the rest stay suspects. Otherwise the
+# transaction would also keep the slot's row locked for too long.
 _MOST_SUSPECTS = 5000
 
 
-# Decisions change only a few different sets of columns.
+# There is one statement for each set of columns, and decisions change only a few different sets.
 @lru_cache(maxsize=64)
 def _saving(columns: tuple[str, ...]) -> RowUpdate:
-    """Return the statement that writes these columns of rows that have not changed since they were read."""
+    """Return the statement that writes these columns of orders. It leaves out rows that have changed since they were
+    read."""
 
     def build(value: Value) -> Update:
         as_read = (
@@ -54,7 +57,8 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
             ORDERS.c.state == value("row_state"),
             func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
         )
-        # The same rule as `Order.next_version`. If the row is locked, both give the same version.
+        # This is the rule of `Order.next_version`, in SQL. If the row is locked, the method and this statement give the
+        # same version.
         is_ahead = ORDERS.c.version >= value("least_version")
         version = case((is_ahead, ORDERS.c.version + 1), else_=value("least_version"))
         return update(ORDERS).where(*as_read).values({**{name: value(name) for name in written}, "version": version})
@@ -66,8 +70,8 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
 
 
 def to_order(row: Row[Any]) -> Order:
-    """Return the order in a row of `ORDER_COLUMNS`."""
-    # Read by position: a lookup of each column by name would double the time to read a row.
+    """Return the order that a row of `ORDER_COLUMNS` contains."""
+    # The columns are read by position: a lookup of each one by name would double the time to read a row.
     return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
@@ -78,7 +82,7 @@ def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Orde
 
 
 def lock_free_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock these rows in the order of their ids, and read them. Leave out those that others have locked."""
+    """Lock these rows in the order of their ids, and read them. Leave out rows that another transaction has locked."""
     chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
     return [to_order(row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
 
@@ -90,12 +94,13 @@ def to_values(order: Order, now: datetime) -> dict[str, Any]:
 
 
 def _stored_bucket(order: Order) -> int:
-    # The other lanes have few orders, so two buckets are enough (`choose_batch`).
+    # Lanes other than the batch lane have few orders, so two age buckets are enough for each of them (`choose_batch`).
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
 def insert_orders(connection: Connection, orders: Collection[Order], now: datetime, *, waits: bool = True) -> None:
-    """Insert new orders in the sequence given. The database gives their ids. Raise RowsHeld as `lock_by_ids` does."""
+    """Insert new orders in the sequence given. The database assigns their ids. Raise RowsHeld if `waits` is false and
+    another transaction holds up the insertion."""
     if orders:
         with bounded_waits(connection, waits=waits):
             insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
@@ -110,11 +115,13 @@ def insert_unknown(
     *,
     waits: bool = True,
 ) -> set[OrderKey]:
-    """Insert the orders that are unknown: no row has either of their ids. Return the keys of the new rows.
+    """Insert those of these orders that are unknown, so that no row has either of their ids. Return the keys of the new
+    rows.
 
-    The other orders do not change. `due` has the `due_at` of each order. `alike` is an order with the values that all
-    share: to make an `Order` of each would take four times as long. Raise RowsHeld as `lock_by_ids` does: PostgreSQL
-    waits for a transaction that changes or deletes one of the other orders.
+    Known orders do not change. `due` has the `due_at` of each submission. `alike` is an order with the values that all
+    new rows share: to make an `Order` from each submission would take four times as long. Raise RowsHeld if `waits` is
+    false and another transaction holds up the insertion: PostgreSQL waits for a transaction that changes or deletes a
+    known order.
     """
     keys = [submission.key for submission in submissions]
     amounts = [submission.expected_amount for submission in submissions]
@@ -137,7 +144,7 @@ def insert_unknown(
 def lock_by_ids(connection: Connection, order_ids: Collection[int], *, waits: bool = True) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Raise RowsHeld if `waits` is false and somebody else has locked one of them (`bounded_waits`).
+    Raise RowsHeld if `waits` is false and another transaction has locked one of the rows (`bounded_waits`).
     """
     if not order_ids:
         return []
@@ -153,7 +160,7 @@ def read_event_counts(connection: Connection, order_ids: Collection[int]) -> dic
     return dict.fromkeys(order_ids, 0) | {row[0]: row[1] for row in found}
 
 
-# Cached: to make the statement takes longer than to run it.
+# The statement is cached, because making it takes longer than running it.
 @lru_cache(maxsize=8)
 def _locking(kind: str) -> Select[tuple[Any, ...]]:
     chosen = is_one_of(kind, ORDERS.c.id, "ids")
@@ -161,8 +168,8 @@ def _locking(kind: str) -> Select[tuple[Any, ...]]:
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
-    """Return the row ids of the orders that have either id of any of these keys. This takes a few statements, however
-    many keys there are."""
+    """Return the row ids of the orders that have the request_id or the custom_parm of any of these keys. This takes a
+    few statements, however many keys there are."""
     reads = [
         ids_of(connection, ORDERS, column, ids, account=account, most=1)
         for account, column, ids in by_account_and_column(keys)
@@ -171,13 +178,15 @@ def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
 
 
 def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterable[OrderKey]) -> set[int]:
-    """Do the same as `find_ids` in all these accounts, whichever account a key names. If several orders have an id, two
-    of them are enough: they show that the id is ambiguous."""
+    """Return the row ids of orders in any of these accounts that have the request_id or the custom_parm of any of these
+    keys. The account of a key is ignored. If several orders have the same id, only two of them are returned: they show
+    that the id is ambiguous."""
     found = set[int]()
     for _, column, names in by_account_and_column(keys):
         ends = (
             select(func.min(ORDERS.c.id), func.max(ORDERS.c.id))
-            # Without the concatenation, the index of the ids would be searched once for each account.
+            # The account is concatenated with an empty text. Otherwise the index of the ids would be searched once for
+            # each account.
             .where(
                 one_of(connection, ORDERS.c[column], names), one_of(connection, ORDERS.c.account.concat(""), accounts)
             )
@@ -190,9 +199,11 @@ def find_ids_in(connection: Connection, accounts: Collection[str], keys: Iterabl
 def lock_by_keys(
     connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = (), waits: bool = True
 ) -> list[Order]:
-    """Lock and read the orders that have either id of any of these keys, and those with the row ids `besides`.
+    """Lock and read the orders that have the request_id or the custom_parm of any of these keys, and also the orders
+    with the row ids `besides`.
 
-    Raise RaceLost if an order that was found is deleted before it is locked, and RowsHeld as `lock_by_ids` does.
+    Raise RaceLost if an order is found by a key, but is deleted before it is locked. Raise RowsHeld if `waits` is false
+    and another transaction has locked one of the orders.
     """
     found = find_ids(connection, keys)
     orders = lock_by_ids(connection, found.union(besides), waits=waits)
@@ -204,8 +215,8 @@ def lock_by_keys(
 def lock_suspects(
     connection: Connection, account: str, first: int, last: int, *, before: int, now: datetime
 ) -> list[Order]:
-    """Lock and read the account's suspects of the groups `first` to `last` that failed alone fewer than `before` times:
-    5,000 at most. Skip those that others have locked, or that a query leases."""
+    """Lock and read the account's suspects in the groups `first` to `last` that failed alone fewer than `before` times,
+    5,000 at most. Skip suspects that another transaction has locked, or that a query leases."""
     chosen = (
         ORDERS.c.suspect_group.between(first, last)
         & (ORDERS.c.account == account)
@@ -219,8 +230,8 @@ def lock_suspects(
 
 
 def reset_absences(connection: Connection, account: str, kind: IdKind, names: Collection[str], now: datetime) -> None:
-    """Make pending orders with these ids due at once in the batch lane, without absences. Suspects and leased orders
-    do not change."""
+    """Reset the absences of pending orders with these ids to 0, and make the orders due at once in the batch lane.
+    Suspects and leased orders do not change."""
     column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
     named = (ORDERS.c.account == account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
     connection.execute(
@@ -233,7 +244,8 @@ def reset_absences(connection: Connection, account: str, kind: IdKind, names: Co
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
     """Write changed orders and append their events. The rows must be locked.
 
-    Only `worker.operations.save_orders` may call this function: it also writes the notifications of the changes.
+    Only `worker.operations.save_orders` may call this function, because that module also writes the notifications of
+    the changes.
 
     Raise RaceLost if a row has changed since it was read.
     """
@@ -249,8 +261,8 @@ def save_changes(connection: Connection, changes: Iterable[Change], now: datetim
 
 
 def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list[OrderEvent]:
-    """Return the events of these changes that must be added. Each poll may repeat the last doubt about an order: while
-    the order has an attention, such an event is counted instead."""
+    """Return the events of these changes that must be added. While an order has an attention, each poll may repeat the
+    order's last `NOT_BELIEVED` event. A repetition is not added: the stored event counts it."""
     events = [event for change in changes for event in change.events]
     shown = {change.before.id for change in changes if change.before.attention}
     doubted = {event.order_id for event in events if event.kind is EventKind.NOT_BELIEVED} & shown
@@ -269,11 +281,12 @@ def _without_repeated(connection: Connection, changes: Sequence[Change]) -> list
 
 
 def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
-    """Return the columns in which any of these orders has changed. To write all columns would take twice as long."""
+    """Return the columns to write: those in which any of these orders has changed. Writing all columns would take twice
+    as long."""
     before = zip(*(_saved_of(change.before) for change in changes), strict=True)
     after = zip(*(_saved_of(change.after) for change in changes), strict=True)
     changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
-    # `id_kind` and `age_bucket` follow from other columns.
+    # `id_kind` is written with `request_id`, and `age_bucket` with `lane`, because they are computed from these.
     derived = {"request_id": "id_kind", "lane": "age_bucket"}
     follow = [derived[name] for name in changed if name in derived and derived[name] not in changed]
     return (*changed, *follow)
@@ -296,10 +309,11 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
 
 
 def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:
-    """Return the ids of the callback events that say the same, since the order was last reopened.
+    """Return, for each of these sayings that a stored event already says, the id of that event. Only callback events
+    since the order was last reopened count.
 
-    Only the last 200 events of an order are read. The sayings in `shown` would show the order to a person: for these
-    all events are read.
+    Only the last 200 of these events of an order are read. The sayings in `shown` would show the order to a person, so
+    for these all of the events are searched.
     """
     wanted, found = set(sayings), dict[Saying, int]()
     for order_id in sorted({saying.order_id for saying in wanted}):
@@ -321,14 +335,14 @@ def _said_since_reopened(order_id: int) -> Select[tuple[Any, ...]]:
 
 
 def count_repeats(connection: Connection, repeated: Mapping[int, int]) -> None:
-    """Add to the repeats of each of these events. `repeated` gives the number by event id."""
+    """Add to the `repeats` of stored events. `repeated` maps the id of each event to the number to add."""
     for event_id, times in sorted(repeated.items()):
         repeats = func.coalesce(EVENTS.c.repeats, 0) + times
         connection.execute(update(EVENTS).where(EVENTS.c.id == event_id).values(repeats=repeats))
 
 
 def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:
-    """Return the ids of these keys by account and column: (account, column, ids)."""
+    """Group the ids of these keys by account and column. Each group is (account, column, ids)."""
     found: dict[tuple[str, str], list[str]] = {}
     for key in keys:
         for column, value in (("request_id", key.request_id), ("custom_parm", key.custom_parm)):

@@ -1,6 +1,6 @@
 """Store input that could not be applied: refused input with its errors, and callbacks whose order is not known yet.
 
-Such callbacks are found again by the ids that they name, and deleted once they are applied.
+A callback whose order is unknown is found again by the ids that it names, and deleted once it is applied.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
 from worker.stores.recharge_orders import by_account_and_column
 
-# A later tick finds the others.
+# The most kept callbacks that are read for one order at once. A later tick finds the rest.
 _MOST_FOR_ONE_ORDER = 100
 
 
 class KeptCallback(NamedTuple):
-    """A row of a kept callback: its id, the account, the callback's body as JSON, what the callback may do, and how
-    often the same callback came again."""
+    """A kept callback: the id of its row, its account, its body as JSON, what it may do, and how often the same
+    callback came again."""
 
     id: int
     account: str
@@ -34,7 +34,7 @@ class KeptCallback(NamedTuple):
 
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
-    """Store refused input; `source` is the task or command that sent it."""
+    """Store refused input; `source` is the task or command that sent the input."""
     rows = [
         {"received_at": now, "source": source, **_texts_of(one)}
         | {name: getattr(one.key, name, None) for name in ("account", "request_id", "custom_parm")}
@@ -49,14 +49,15 @@ def _texts_of(refused: RefusedText) -> dict[str, str | None]:
 
 
 def close_refused(connection: Connection, ids: Collection[int]) -> int:
-    """Close these rows as dealt with, and return how many of them were open."""
+    """Close these rows of refused input, so that nobody has to deal with them any more. Return how many of them were
+    open."""
     its = update(REJECTED).where(one_of(connection, REJECTED.c.id, ids), REJECTED.c.is_open)
     return connection.execute(its.values(is_open=False)).rowcount
 
 
 def close_refused_of(connection: Connection, keys: Sequence[OrderKey]) -> None:
-    """Close the open rows of orders that were accepted. A row with a request_id is matched by that alone: orders that
-    share only a custom_parm are different orders."""
+    """Close the open rows of refused orders that were accepted later. A row with a request_id is found by its
+    request_id only: two orders that share a custom_parm, but not a request_id, are different orders."""
     reads = [
         select(REJECTED.c.id).where(
             REJECTED.c.is_open,
@@ -71,19 +72,19 @@ def close_refused_of(connection: Connection, keys: Sequence[OrderKey]) -> None:
 
 
 def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
-    """Store refused input. If the same is stored already, count that it came again.
+    """Store refused input. If the same input is stored already, only count that it came again.
 
-    Raise IntegrityError if another session stores the same at this moment.
+    Raise IntegrityError if another session stores the same input at this moment.
     """
     rows = [{"received_at": now, "source": source, **_texts_of(one)} for one in refused]
-    # If the address named the account, the errors name it too.
+    # The digest needs no account: if a callback was refused at the address of an account, its errors name the account.
     named = [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows]
-    # Sorted, so that processes that keep the same input do not deadlock.
+    # The rows are sorted, so that processes that keep the same input do not deadlock.
     _keep_once(connection, REJECTED, sorted(named, key=itemgetter(0)))
 
 
 class RefusedRow(NamedTuple):
-    """The columns of a refused row that are needed to retry it."""
+    """The columns of a row of refused input that are needed to retry the input."""
 
     source: str
     payload: str
@@ -92,7 +93,7 @@ class RefusedRow(NamedTuple):
 
 
 def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
-    """Lock and read a refused row. Return None if it is gone by then."""
+    """Lock and read a row of refused input. Return None if the row does not exist any more."""
     columns = (REJECTED.c.source, REJECTED.c.payload, REJECTED.c.errors, REJECTED.c.received_at)
     chosen = select(*columns).where(REJECTED.c.id == rejected_id)
     row = connection.execute(chosen.with_for_update()).first()
@@ -100,22 +101,24 @@ def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
 
 
 def rewrite_refused(connection: Connection, rejected_id: int, refused: RefusedText) -> None:
-    """Write why a locked row was refused again."""
+    """Write into a locked row why its input was refused again."""
     written = {"errors": refused.errors, "errors_said": refused.errors_said}
     connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(written))
 
 
 def drop_refused(connection: Connection, rejected_id: int) -> None:
-    """Delete a locked row."""
+    """Delete a locked row of refused input."""
     connection.execute(delete(REJECTED).where(REJECTED.c.id == rejected_id))
 
 
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str, Trust]], now: datetime) -> None:
-    """Keep callbacks, each given as the key that it names, its body as JSON, and what it may do. If the same is kept
-    already, count that it came again. Raise as `keep_refused_once` does."""
-    # Sorted by an id that they name, so that processes that keep the same callbacks hardly ever deadlock. Callbacks
-    # with the same id stay in the order in which they came, because the first one settles. If two processes keep two
-    # callbacks of one order in opposite sequence, they may still deadlock; then one transaction is repeated.
+    """Keep callbacks, each given as the key that it names, its body as JSON, and what it may do. If the same callback
+    is kept already, only count that it came again. Raise IntegrityError if another session keeps the same callback at
+    this moment."""
+    # The callbacks are sorted by an id that they name, so that processes that keep the same callbacks hardly ever
+    # deadlock. Callbacks with the same id stay in the sequence in which they came, because the first of them settles
+    # the order. If two processes keep two callbacks of one order in opposite sequence, they may still deadlock; then
+    # one transaction is repeated.
     in_order = sorted(callbacks, key=lambda one: (one[0].account, one[0].request_id or one[0].custom_parm or ""))
     rows = [
         {
@@ -132,7 +135,8 @@ def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, s
 
 
 def _keep_once(connection: Connection, table: Table, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Insert rows, each given with its digest, in this sequence. For rows that exist, count that they came again."""
+    """Insert rows in this sequence; each is given with its digest. If a row with the digest exists, count in that row
+    that the input came again."""
     if not rows:
         return
     times, first = Counter(digest for digest, _ in rows), dict(reversed(rows))
@@ -164,9 +168,10 @@ def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
 
 
 def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
-    """Return which of the next `limit` kept callbacks after `last_id` have a known order by now, and the last id read.
+    """Read the next `limit` kept callbacks after `last_id`. Return the ids of those whose order is known by now, and
+    the last id read.
 
-    The last id is 0 if the end of the table was reached.
+    The last id is returned as 0 if the end of the table was reached.
     """
     page = select(UNMATCHED).where(UNMATCHED.c.id > last_id).order_by(UNMATCHED.c.id).limit(limit).subquery()
     ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))
@@ -180,7 +185,7 @@ def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) 
 
 
 def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback]:
-    """Lock and read these rows, the oldest first. Leave out those that others have locked."""
+    """Lock and read these kept callbacks, the oldest first. Leave out callbacks that another transaction has locked."""
     again = func.coalesce(UNMATCHED.c.repeats, 0)
     columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload, UNMATCHED.c.trust, again)
     chosen = select(*columns).where(UNMATCHED.c.id.in_(ids)).order_by(UNMATCHED.c.id)
@@ -188,6 +193,6 @@ def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback
 
 
 def drop_kept(connection: Connection, ids: Collection[int]) -> None:
-    """Delete these rows."""
+    """Delete these kept callbacks."""
     if ids:
         connection.execute(delete(UNMATCHED).where(UNMATCHED.c.id.in_(ids)))

@@ -24,7 +24,7 @@ class ActSearch:
     """The acts to find. An empty field sets no condition."""
 
     accounts: Sequence[str] = ()
-    """Acts on any of these accounts, and acts on all accounts."""
+    """Finds acts on any of these accounts, and acts on all accounts."""
     actor: str | None = None
     kinds: Sequence[ActKind] = ()
     since: datetime | None = None
@@ -36,10 +36,12 @@ class ActSearch:
 def recent_acts(
     connection: Connection, wanted: ActSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """The next `most` acts that match, starting before the act `after`; starting with the newest if that is None.
+    """The next `most` acts that match, newest first, starting with the next older one than `after`; with the newest one
+    if `after` is None.
 
-    An act has the columns of its first row. `orders` is the number of all its orders. `account` joins all its accounts
-    by commas. `detail` names orders only if the act has a single row.
+    An act may have several rows in the table, and is listed with the columns of its first one. `orders` is the number
+    of all its orders. `account` has all its accounts, separated by commas. `detail` names orders only if the act has a
+    single row.
     """
     last = None if after is None else connection.execute(select(*_KEY).where(ACTS.c.id == after)).first()
     if after is not None and last is None:
@@ -54,10 +56,10 @@ def recent_acts(
 def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
     other = ACTS.alias()
     of_act = select(other.c.id).where(other.c.act_key == columns.act_key)
-    # An act has the position of its first row in the list.
+    # An act may have several rows in the table. Only its first row is in the list.
     listed = [or_(columns.act_key.is_(None), ~of_act.where(other.c.id < columns.id).exists())]
     if wanted.accounts:
-        # LIMIT instead of EXISTS: a database may answer EXISTS by reading all acts.
+        # LIMIT is used instead of EXISTS, because a database may answer EXISTS by reading all acts.
         theirs = of_act.where(other.c.account.in_(wanted.accounts)).limit(1).scalar_subquery()
         listed.append(or_(columns.account.is_(None), columns.account.in_(wanted.accounts), theirs.is_not(None)))
     if wanted.actor is not None:
@@ -68,7 +70,7 @@ def _conditions(columns: Any, wanted: ActSearch) -> list[ColumnElement[bool]]:
 
 
 def _whole(connection: Connection, first: Iterable[Row]) -> list[Row]:
-    """The acts that have these first rows."""
+    """The whole acts, given the first row of each."""
     rows = [with_code(row) for row in first]
     by_account = (
         select(ACTS.c.act_key, ACTS.c.account, func.sum(ACTS.c.order_count), func.count())
@@ -83,7 +85,7 @@ def _whole(connection: Connection, first: Iterable[Row]) -> list[Row]:
 
 
 def _act(row: Row, parts: Sequence[Any]) -> Row:
-    # The number is None for an act without orders, such as a pause of several accounts.
+    # The count of orders is None for acts without orders, such as a pause of several accounts.
     orders = sum(int(orders or 0) for _, _, orders, _ in parts)
     if sum(rows for *_, rows in parts) > 1:
         row["account"] = ", ".join(account for _, account, _, _ in parts)

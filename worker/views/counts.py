@@ -1,6 +1,6 @@
 """Count rows of each kind by account, from indexes alone unless a function says otherwise.
 
-With `most`, a count ends at this many rows. It is for counts that may take long while something waits for them.
+A count with the argument `most` ends at this many rows. This limits how long it takes if something waits for it.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100
 LONGEST_STATEMENT_SECONDS = 20.0
-"""How long a statement may take if nobody waits for it."""
+"""How long a statement that counts may take if nobody waits for it."""
 
 
 def pending(connection: Connection, accounts: Collection[str], now: datetime) -> dict[str, list[PendingCount]]:
@@ -53,7 +53,7 @@ def pending(connection: Connection, accounts: Collection[str], now: datetime) ->
         [some.c[name] for name in by],
         func.count(case((is_due, 1))),
         func.count(case((some.c.age_bucket == 0, 1))),
-        # The type is given again because SQLite's own times are text.
+        # SQLite stores times as text: with this type, the minimum is read as a time again.
         func.min(case((is_due, some.c.due_at)), type_=ORDERS.c.due_at.type),
     )
     found: dict[str, list[PendingCount]] = {account: [] for account in accounts}
@@ -70,8 +70,9 @@ def polled_alone(
 ) -> Mapping[str, int]:
     """Count the pending orders that wait for a query of their own, by account.
 
-    They are the orders that answers have left out. In `blind` accounts, whose answers do not echo customParm, they are
-    also the orders that have only a customParm. Up to `most` of each kind are counted."""
+    An order waits for a query of its own if an answer has left it out. In `blind` accounts, whose answers do not echo
+    customParm, each order that has only a customParm waits for one, too. Up to `most` of each of these two kinds are
+    counted."""
     found = Counter[str]()
     left_out = one_of(connection, ORDERS.c.account, accounts) & (ORDERS.c.lane == Lane.ALONE)
     by_custom_parm = (ORDERS.c.lane == Lane.BATCH) & (ORDERS.c.id_kind == IdKind.CUSTOM_PARM)
@@ -83,7 +84,7 @@ def polled_alone(
 
 def attention(connection: Connection, most: int | None) -> dict[tuple[str, str], int]:
     """Count the orders that a person should look at, by account and reason."""
-    # All reasons are named: on databases without partial indexes, too, this makes it a range of the index.
+    # The condition names all reasons. So databases without partial indexes, too, read only a range of the index.
     wanted = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(list(Attention)))
     some = _some([ORDERS.c.account, ORDERS.c.attention], *wanted, most=most)
     rows = connection.execute(_counted([some.c.account, some.c.attention]))
@@ -93,8 +94,8 @@ def attention(connection: Connection, most: int | None) -> dict[tuple[str, str],
 def unresolved(
     connection: Connection, most: int | None, *, with_reason: bool = False
 ) -> dict[tuple[str, str | None], int]:
-    """Count the unresolved orders by account and reason. Without `with_reason` the reason is None; with it each row has
-    to be read."""
+    """Count the unresolved orders by account and reason. Without `with_reason`, the reason is None. With it, each
+    order's row has to be read."""
     columns = [ORDERS.c.account, *([ORDERS.c.attention] if with_reason else [])]
     some = _some(columns, ORDERS.c.state == UNRESOLVED_STATE, most=most)
     found: dict[tuple[str, str | None], int] = {}
@@ -109,12 +110,12 @@ def unmatched(connection: Connection) -> dict[str, int]:
 
 
 def rejected_since(connection: Connection, since: datetime, most: int) -> int:
-    """Count the open refused rows that came in since a time."""
+    """Count the open rows of refused input that came in since a time, up to `most`."""
     return _count_received(connection, REJECTED, REJECTED.c.is_open & (REJECTED.c.received_at >= since), most)
 
 
 def unmatched_before(connection: Connection, before: datetime, most: int) -> int:
-    """Count the unmatched callbacks that came in before a time."""
+    """Count the unmatched callbacks that came in before a time, up to `most`."""
     return _count_received(connection, UNMATCHED, UNMATCHED.c.received_at < before, most)
 
 
@@ -125,7 +126,8 @@ def _count_received(connection: Connection, table: Table, condition: ColumnEleme
 
 def notifications(connection: Connection) -> dict[str, NotificationCounts]:
     """Count the notifications that were not received, by account. Accounts without any are missing."""
-    # An index has these columns, including the id. For the other times the rows themselves would have to be read.
+    # An index has these columns, including the id. To read the other times of notifications, their rows would have to
+    # be read.
     columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
     some = _some(columns, NOTIFICATIONS.c.state == PENDING_STATE)
     first, due = func.min(some.c.id).label("first"), func.min(some.c.due_at, type_=NOTIFICATIONS.c.due_at.type)
@@ -142,8 +144,8 @@ def notifications(connection: Connection) -> dict[str, NotificationCounts]:
 
 
 def watched_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
-    """The counts of `notifications`, with `waits_since` only if an account's notifications may be sent and no process
-    sends them."""
+    """The counts of `notifications`. `waits_since` is None unless the account's notifications may be sent and no
+    process sends them."""
     found, endpoints = notifications(connection), read_endpoints(connection)
     late = [name for name in endpoints.keys() & found.keys() if unsent_since(endpoints[name], found[name], now)]
     unsent = found_by(connection, [_unsent(name, now) for name in late])
@@ -151,7 +153,7 @@ def watched_notifications(connection: Connection, now: datetime) -> dict[str, No
 
 
 def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
-    # A notification that was deleted meanwhile is missing.
+    # The first notification of a rank is missing from `firsts` if it was deleted meanwhile.
     found = [(row, firsts[row.first]) for row in ranks if row.first in firsts]
     return NotificationCounts(
         pending=sum(row.rows for row in ranks),
@@ -170,7 +172,8 @@ def _firsts(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
 def _queued_since(of_rank: Any, first: Any) -> datetime:
     times: Mapping[int, datetime] = {
         Rank.RESULT: first.changed_at,
-        # A resent notification has this rank until it is refused. The change that it reports may be long ago.
+        # A resent notification has this rank until it is refused. The change that it reports may be long ago, so the
+        # due time is used instead.
         Rank.BULK: of_rank.due,
         Rank.RETRY: first.refused_since or first.changed_at,
     }
@@ -178,9 +181,11 @@ def _queued_since(of_rank: Any, first: Any) -> datetime:
 
 
 def _unsent(account: str, now: datetime) -> Select[Any]:
-    """The statement that finds the account's name if notifications are due and no process sends them."""
-    # Claims take the first rows. If none of the first 100 of each rank is leased, none is being sent. One statement
-    # reads all ranks, because a lease moves to another row, of any rank, when a delivery ends.
+    """The statement that finds the name of the account if notifications of this account are due and no process sends
+    them; otherwise it finds nothing."""
+    # A process that sends notifications leases the first due rows of a rank. So if none of the first 100 rows of each
+    # rank is leased, nothing is being sent. One statement reads all ranks: between two statements, a delivery could end
+    # and the lease could move to a row of a rank that was read already.
     first = union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank)).subquery()
     is_sent = case((first.c.leased_until > now, 1))
     return select(first.c.account).group_by(first.c.account).having(func.count(is_sent) == 0)
@@ -191,7 +196,8 @@ def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[str, dat
         select(NOTIFICATIONS.c.account, NOTIFICATIONS.c.leased_until)
         .where(
             NOTIFICATIONS.c.account == account,
-            # Written out, not a parameter: see `tables.PENDING_STATE`.
+            # The state is written into the statement, not passed as a parameter: `tables.PENDING_STATE` gives the
+            # reason.
             NOTIFICATIONS.c.state == PENDING_STATE,
             NOTIFICATIONS.c.rank == int(rank),
             NOTIFICATIONS.c.due_at <= now,

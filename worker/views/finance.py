@@ -19,7 +19,7 @@ T = TypeVar("T")
 _COMPARED_AT_ONCE = 500
 _ROWS_AT_ONCE = 2000
 Bounds = tuple[datetime, datetime]
-"""The first moment, and the first moment that no longer belongs."""
+"""The start and the end of a period: its first moment, and the first moment after it."""
 Check = Callable[[int], None]
 """A function that is called for each row, with the number of differences in memory. An error that it raises ends the
 reading."""
@@ -32,8 +32,8 @@ def read_report(
     accounts: Collection[str],
     check: Check = lambda _: None,
 ) -> Report:
-    """The figures of a period, of these accounts; of all if none is named. Orders are read one by one, so memory does
-    not grow with their number."""
+    """The figures of a period for these accounts; for all accounts if `accounts` is empty. Orders are read one by one,
+    so memory does not grow with the number of orders."""
     report = Report(period=period, by=by)
     bounds = (period.start, period.end)
     with database.snapshot() as connection:
@@ -76,8 +76,8 @@ def _checked(rows: Iterable[T], check: Check, held: Sequence[object] = ()) -> It
 
 
 def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
-    """The orders of these accounts that became final within these bounds; of all accounts if none is named."""
-    # PostgreSQL looks into the index once for each order because of LIMIT; otherwise it may read all events.
+    """The orders of these accounts that became final within these bounds; of all accounts if `accounts` is empty."""
+    # With LIMIT, PostgreSQL looks up the events of each order in the index. Without it, PostgreSQL may read all events.
     heard = select(EVENTS.c.id).where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.source == Source.CALLBACK).limit(1)
     columns = [
         ORDERS.c[name] for name in ("account", "state", "settled_by", "submitted_at", "settled_at", "expected_amount")
@@ -103,7 +103,7 @@ def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[
 def unresolved_orders(
     connection: Connection, bounds: Bounds, accounts: Collection[str]
 ) -> Iterator[tuple[str, datetime]]:
-    """Account and submission time of the unresolved orders that were submitted within these bounds."""
+    """The account and the submission time of each unresolved order that was submitted within these bounds."""
     chosen = _within("submitted_at", bounds, accounts)
     columns = (ORDERS.c.account, ORDERS.c.submitted_at)
     yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
@@ -122,7 +122,7 @@ def own_orders(
 def orders_by_request_id(
     connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
 ) -> list[OwnOrder]:
-    """The orders of these accounts that have any of these request ids, of any day."""
+    """The orders of these accounts that have any of these request ids, whenever they were submitted."""
     looks = [ids_of(connection, ORDERS, "request_id", request_ids, account=name, most=1) for name in accounts]
     if not (ids := found_by(connection, looks)):
         return []
@@ -156,5 +156,5 @@ def _within(time_column: str, bounds: Bounds, accounts: Collection[str]) -> list
 
 
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
-    """The rows of a statement. The driver holds at most 2,000 of them at a time."""
+    """The rows that an SQL statement returns. The driver holds at most 2,000 of them at a time."""
     yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})

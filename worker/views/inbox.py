@@ -15,9 +15,9 @@ from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, between,
 Row = dict[str, Any]
 
 SEARCHED_CHARACTERS = 1_000
-"""How many characters of a payload are searched for a text."""
+"""How many characters at the start of a payload are searched for a text."""
 LONG_ROWS_AT_ONCE = 20
-"""How many rows are read at once if their texts may have a million characters."""
+"""How many rows are read at once from a list whose texts may have a million characters each."""
 _SEARCHED = 2_000
 
 
@@ -33,14 +33,14 @@ def recent_rejected(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The refused rows that match, last received first. They were received since `since` and before `until`, and have
-    the text `holding` near the start of their payload."""
+    """The refused rows that match, last received first. They were received at `since` or later, and before `until`.
+    They have the text `holding` near the start of their payload."""
 
     within = between(REJECTED.c.received_at, since, until) + ([REJECTED.c.is_open] if only_open else [])
     columns = apart(connection, REJECTED)
     filters = [columns.source.in_(sources)] if sources else []
     if holding:
-        # A payload may have a million characters.
+        # A payload may have a million characters, so only its start is searched.
         filters.append(func.substr(columns.payload, 1, SEARCHED_CHARACTERS).contains(holding, autoescape=True))
     return _recent(connection, REJECTED, within, filters, after, most, seconds)
 
@@ -70,7 +70,7 @@ def recent_unmatched(
 def unmatched_with_id(connection: Connection, number: str, most: int) -> list[Row]:
     """The unmatched callbacks, of any account, whose requestId or customParm is `number`; last received first."""
     ids: set[int] = set()
-    # One statement for each index: each begins with one of the ids.
+    # Each of the two ids has an index that begins with it, so each has a statement of its own.
     for column in (UNMATCHED.c.request_id, UNMATCHED.c.custom_parm):
         ids.update(connection.scalars(select(UNMATCHED.c.id).where(column == number).limit(most)))
     return rows_by_id(connection, UNMATCHED, sorted(ids, reverse=True)[:most], UNMATCHED.c)
@@ -100,7 +100,8 @@ def _recent(
     if after is not None:
         found = connection.execute(select(*key).where(table.c.id == after)).first()
         if found is None:
-            # The row was retried, matched or purged meanwhile. Ordering by id is close enough to ordering by time.
+            # The row `after` was retried, matched or purged meanwhile. The page then begins after the next smaller id:
+            # rows have nearly the same order by id as by time.
             older = select(*key).where(table.c.id < after).order_by(table.c.id.desc()).limit(1)
             found = connection.execute(older).first()
             within = [*within, table.c.id < after]
@@ -111,5 +112,5 @@ def _recent(
 
 
 def _in_sentences(rows: Sequence[Row]) -> list[Row]:
-    """Refused rows, with their errors as one sentence that has a part for each line."""
+    """Refused rows. The `errors` of each become one `Sentence`, which has a part for each line."""
     return [{**row, "errors": from_json(row["errors"], row.pop("errors_said"))} for row in rows]

@@ -1,4 +1,4 @@
-"""Read the values that a scrape shows, through indexes alone."""
+"""Read the values that a scrape of `/metrics` shows. All are read through indexes alone."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,15 +25,16 @@ Figures = Mapping[Any, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """All totals, and how far each stream was counted. A stream without a cursor was never counted."""
+    """All totals, and a cursor for each stream of rows, which tells how far the stream was counted. A stream without a
+    cursor was never counted."""
 
     values: Mapping[TotalKey, float]
     cursors: Mapping[Stream, Cursor]
 
 
 def read_gauges(database: Database, accounts: Collection[str], *, seconds: float) -> Gauges:
-    """The gauges of these accounts, and of those that a worker has known, without counts of rows. A statement that
-    takes longer than `seconds` ends with an error."""
+    """The gauges of these accounts, and of all accounts that a worker has known. The counts of rows are not among them.
+    A statement that takes longer than `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         now = database.now(connection)
         states = [restart_stepped_backoff(state, now) for state in read_states(connection)]
@@ -52,12 +53,12 @@ def read_gauges(database: Database, accounts: Collection[str], *, seconds: float
 
 
 def count_all(database: Database, accounts: Collection[str], count: Count, *, seconds: float) -> Figures:
-    """Count all rows of a kind, for these accounts and for all others that have such rows. A statement that takes
-    longer than `seconds` ends with an error."""
+    """Count all rows of a kind, for these accounts and for all other accounts that have such rows. A statement that
+    takes longer than `seconds` ends with an error."""
     with database.read() as connection, bounded(connection, seconds):
         match count:
             case Count.PENDING:
-                # An account with pending orders may be in neither our settings nor any worker's.
+                # An account with pending orders may be missing from our settings and from those of all workers.
                 known = {*accounts, *known_accounts(connection)}
                 pending = counts.pending(connection, known, database.now(connection))
                 return {account: PendingOrders(counts=by_lane) for account, by_lane in pending.items() if by_lane}
@@ -72,7 +73,7 @@ def count_all(database: Database, accounts: Collection[str], count: Count, *, se
 
 
 def read_totals(database: Database, known: Totals) -> Totals:
-    """The totals of one moment; `known` itself if nothing was counted since."""
+    """The present totals, all of one moment; `known` itself if nothing was counted since `known` was read."""
     with database.snapshot() as connection:
         cursors = read_cursors(connection)
         return known if cursors == known.cursors else Totals(values=read_values(connection), cursors=cursors)

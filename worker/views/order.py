@@ -30,7 +30,8 @@ from worker.views.queries import QUERY_COLUMNS, first_query_since, next_slot_at
 Row = dict[str, Any]
 """A value for each column name: Decimal for amounts, aware datetimes in UTC for times."""
 
-# The other columns are not shown: a lease's token is the right to settle, the rest is the worker's own bookkeeping.
+# The other columns are not shown: a query that has a lease's token may settle the order, and the rest is the worker's
+# own bookkeeping.
 SHOWN_COLUMNS = [
     ORDERS.c[name]
     for name in (
@@ -42,7 +43,7 @@ SHOWN_COLUMNS = [
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 _HEARD = [EVENTS.c[name] for name in ("order_id", "at", "traffic_sts", "remark", "ori_amount")]
 
-# The same id may name one order of each account.
+# Each account may have one order with the same id.
 _MOST_WITH_ID = 100
 
 
@@ -71,12 +72,12 @@ class Story:
 def read_story(
     database: Database, order: Row, sids: Mapping[str, str], tick_allowance_seconds: float, rules: Rules
 ) -> Story:
-    """Read the story of the order with this row. `sids` are the SIDs of the accounts that the settings name."""
+    """Read the story of the order whose row is `order`. `sids` are the SIDs of the accounts that the settings name."""
     with database.snapshot() as connection:
         events, queries = events_of(connection, order["id"]), queries_about(connection, order)
         told = notifications_of(connection, order["id"])
     outlook = read_next_step(database, order["id"], sids.get(order["account"]), tick_allowance_seconds, rules)
-    # The due time of an order that is not pending has no effect: the order is no longer polled.
+    # An order that is not pending is no longer polled, so its due time has no effect.
     due_at = order["due_at"] if order["state"] is OrderState.PENDING else None
     return Story(order={**order, "due_at": due_at}, outlook=outlook, events=events, queries=queries, notifications=told)
 
@@ -93,14 +94,15 @@ def orders_named(connection: Connection, account: str, names: Sequence[str]) -> 
 
 def orders_with_id(connection: Connection, name: str) -> list[Row]:
     """The orders, of any account, whose request_id or custom_parm is `name`."""
-    # Both unique indexes begin with the id.
+    # Each of the two unique indexes begins with the column of the id, so it serves a search through all accounts.
     return _with_either_id(connection, lambda column: column == name, most=_MOST_WITH_ID)
 
 
 def _with_either_id(
     connection: Connection, has_id: Callable[[ColumnElement[str]], ColumnElement[bool]], most: int | None = None
 ) -> list[Row]:
-    # One statement for each index: for an OR over both columns, some databases would use neither.
+    # Each of the two columns has a statement of its own: for one statement with OR, some databases would use neither
+    # index.
     found = {
         row["id"]: row
         for column in (ORDERS.c.request_id, ORDERS.c.custom_parm)
@@ -143,7 +145,8 @@ def last_heard(connection: Connection, order_ids: Collection[int]) -> Mapping[in
 
 
 def numbers_of(connection: Connection, order_ids: Collection[int]) -> Mapping[int, str]:
-    """The id by which people know each of these orders (its request_id, or else its custom_parm), by row id."""
+    """Maps the row id of each of these orders to the id by which people know the order: its request_id, or else its
+    custom_parm."""
     number = func.coalesce(ORDERS.c.request_id, ORDERS.c.custom_parm)
     chosen = select(ORDERS.c.id, number).where(one_of(connection, ORDERS.c.id, list(order_ids)))
     return {row[0]: row[1] for row in connection.execute(chosen)}
@@ -156,7 +159,7 @@ def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, list[
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:
-    """The queries that polled an order, oldest first. `absent` tells whether the answer left the order out."""
+    """The queries that polled an order, oldest first. `absent` tells whether the query's answer left the order out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
     polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
     bounds = [
@@ -164,7 +167,8 @@ def queries_about(connection: Connection, order: Row) -> list[Row]:
         QUERIES.c.id >= first_query_since(connection, order["created_at"], order["account"]),
     ]
     if order["state"] is not OrderState.PENDING:
-        # An order that has left the pending state is no longer polled.
+        # An order that has left the pending state is no longer polled. So queries that were sent after its last change
+        # are not searched.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
     columns = (*QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
     rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
@@ -190,7 +194,8 @@ def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
 def read_next_step(
     database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
 ) -> Outlook | None:
-    """What an order waits for; None if it is gone. `account_sid` is None if the settings do not name its account."""
+    """What an order waits for; None if the order is gone. `account_sid` is None if the settings do not name the order's
+    account."""
     with database.read() as connection:
         row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
         if row is None:
@@ -229,7 +234,7 @@ def _read_circumstances(
 
 
 def _is_chosen(connection: Connection, order: Order, now: datetime, rules: Rules) -> bool:
-    """Whether a grant at this moment would choose the order."""
+    """Whether a query that is granted at this moment would poll the order."""
     state = read_state(connection, order.account)
     choice = choose_due(connection, state, read_schedule(connection, order.account, rules), now, rules)
     if choice is None:

@@ -1,10 +1,10 @@
-"""Find orders by what a person knows about them. Lists are newest first by default. They are ordered by submission, or
-by the time of the result if a search bounds it.
+"""Find orders by what a person knows about them. Lists are newest first by default. They are ordered by the time of
+submission, or by the time of the result if the search bounds that time.
 
-One statement (`page`) reads the keys of a page's orders. For each state, and for each reason why an order needs a
-person, an index has its orders in the order of the list; the statement has a part for each index. If up to 10,000
-orders have a given start of an id, the index of the id is searched first. The search for a number accepts anything that
-a person has: either id or its start, the row id, or the phone number or its last four digits.
+One statement (`page`) reads the keys of a page's orders. Indexes have the orders of each state, and those of each
+reason why an order needs a person, in the order of the list. The statement has a part for each wanted state or reason.
+If up to 10,000 orders have a given start of an id, the index of the id is searched first. The search for a number
+accepts anything that a person has: either id or its start, the row id, or the phone number or its last four digits.
 """
 
 import re
@@ -28,7 +28,7 @@ from worker.stores.recharge_orders import read_event_counts
 from worker.views.order import SHOWN_COLUMNS, Row, order_by_id, orders_with_id
 from worker.views.page import PAGE_SECONDS, Bound, Key, Listed, OrNothing, Page, apart, between, read_page, rows_by_id
 
-# Four digits alone are not a row id but the end of a phone number.
+# Exactly four digits are taken as the end of a phone number, not as a row id.
 _ROW_ID = re.compile(r"(?![0-9]{4}$)(id:)?([0-9]{1,18})", re.ASCII)
 _LAST_FOUR = re.compile(r"[0-9]{4}", re.ASCII)
 
@@ -52,9 +52,9 @@ class OrderSearch:
     prefix: str | None = None
     """The start of a request_id or a custom_parm."""
     act_key: str | None = None
-    """The key of an operator's act, for the orders that it changed: the newest 10,000 of them."""
+    """The key of an operator's act. The search finds the newest 10,000 orders that the act changed."""
     four: str | None = None
-    """Four digits: the end of a mobile, or the start of an id. No index serves this search."""
+    """Four digits that end a mobile or begin an id. No index serves this search."""
     since: datetime | None = None
     """Orders that were submitted at this time or later."""
     until: datetime | None = None
@@ -64,12 +64,12 @@ class OrderSearch:
     settled_until: datetime | None = None
     """Orders that became final before this time."""
     is_oldest_first: bool = False
-    """Whether the list begins with the oldest orders; only for a list by submission."""
+    """Whether the list begins with the oldest orders. Only a list by the time of submission may do so."""
 
     @property
     def time_columns(self) -> tuple[str, str]:
-        """The time by which orders are listed, and the other one. They are listed by the time of the result if it is
-        bounded and the submission is not bounded on both sides."""
+        """The column of the time by which orders are listed, then the column of the other time. Orders are listed by
+        the time of the result if the search bounds this time, and does not bound the submission on both sides."""
         is_by_result = not (self.since and self.until) and bool(self.settled_since or self.settled_until)
         return ("settled_at", "submitted_at") if is_by_result else ("submitted_at", "settled_at")
 
@@ -90,7 +90,8 @@ class SummedOrders:
             yield {**row, **amounts._asdict(), "difference": amounts.difference}
 
     def sums(self) -> list[tuple[OrderState | None, Sums]]:
-        """The sums of each state if there are several, and then the sums of all as None; empty without orders."""
+        """The sums of each state if there are several states, then the sums of all orders, with None as the state.
+        Empty if there are no orders."""
         of_all = [(None, self._all)] if self._by_state else []
         return [*self._by_state.items(), *of_all] if len(self._by_state) > 1 else [*of_all]
 
@@ -98,8 +99,8 @@ class SummedOrders:
 def find_orders(
     connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """The next `most` orders that match, after the order `after` in the list; the first ones if there is no such order.
-    Must be called in a snapshot."""
+    """The next `most` orders that match, after the order `after` in the list; the first ones if `after` is None or not
+    in the list. Must be called in a snapshot."""
     last = None if after is None else key_of(connection, after, wanted)
     left = countdown(seconds)
     listed = _listed(connection, wanted, left)
@@ -107,18 +108,18 @@ def find_orders(
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
-    """How many orders match, by account, state and attention. Reads the whole table, or its part within the search's
-    times."""
+    """How many orders match, by account, state and attention. Reads all orders within the times of the search; the
+    whole table if the search sets no times."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
     matching = _conditions(ORDERS.c, wanted)
     statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
     counts = [dict(row) for row in connection.execute(statement).mappings()]
-    # Sorted here because databases differ in the position of null.
+    # The database does not sort the counts, because databases differ in where they put null.
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
 def count_found(connection: Connection, wanted: OrderSearch, most: int, seconds: float = _COUNT_SECONDS) -> int | None:
-    """How many orders match, counted up to `most`; None if that takes longer than this many seconds."""
+    """How many orders match, counted up to `most`; None if counting takes longer than `seconds`."""
     left = countdown(seconds)
     found = _listed(connection, wanted, left).keys(connection, most=most).subquery()
     count = select(func.count()).select_from(found)
@@ -130,15 +131,16 @@ def search_orders(
 ) -> Page[Row]:
     """The orders that a number may mean, among those that are wanted; newest first. Must be called in a snapshot.
 
-    The number may be the start of an id, a phone number, or its last four digits. On the first page, the orders with
-    exactly this id or row id come first, in addition to a page of the others.
+    The number may be the start of an id, a phone number, or its last four digits. The first page begins with the orders
+    whose id or row id is exactly this number, and has a page of other orders after them.
     """
     named = orders_with_id(connection, number)
     row_id = _ROW_ID.fullmatch(number)
     by_row_id = order_by_id(connection, int(row_id[2])) if row_id else None
     exact = {row["id"]: row for row in [*named, *([by_row_id] if by_row_id else [])]}
     if after is None and (len(named) == 1 or (row_id and row_id[1])):
-        # The number names one order, even if other ids begin with it.
+        # The number is the id or the row id of an order. Only this order is meant, even if the ids of others begin with
+        # the number.
         rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
         return Page(rows=rows)
     mobile = normalise_mobile(number)
@@ -154,7 +156,7 @@ def search_orders(
 
 
 def _wanted_among(connection: Connection, wanted: OrderSearch, ids: Collection[int]) -> set[int]:
-    """The orders among these that pass the other filters."""
+    """The ids, among `ids`, of the orders that pass the filters of `wanted`."""
     of_act = ids if wanted.act_key is None else read_orders_acted_on(connection, wanted.act_key, _FEW)
     chosen = select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, list(ids)), *_conditions(ORDERS.c, wanted))
     return set(connection.scalars(chosen)).intersection(of_act)
@@ -166,7 +168,7 @@ def unlisted_of_act(connection: Connection, act_key: str) -> int:
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account has a state or orders here; True also if the search takes too long."""
+    """Whether this database has a state or orders of an account; True also if the search for orders takes too long."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
@@ -174,14 +176,14 @@ def has_orders(connection: Connection, account: str) -> bool:
 
 
 def read_deleted_before(connection: Connection) -> datetime | None:
-    """The time before which settled orders were deleted; None if none was."""
+    """The time before which settled orders were deleted; None if no order was deleted."""
     before: datetime | None = connection.scalar(select(DEPLOYMENT.c.orders_deleted_before))
     return before
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
-    """The ids of these accounts' unresolved orders that became so at this time or later; of all unresolved ones if it
-    is None."""
+    """The ids of these accounts' unresolved orders that became unresolved at the time `since` or later; of all their
+    unresolved orders if `since` is None."""
     statement = select(ORDERS.c.id).where(ORDERS.c.state == UNRESOLVED_STATE, ORDERS.c.account.in_(accounts))
     if since is not None:
         gave_up = (
@@ -190,15 +192,17 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
             .limit(1)
             .scalar_subquery()
         )
-        # An order that was last changed before that time cannot have become unresolved after it: this leaves most out.
-        # LIMIT instead of EXISTS: a database may answer EXISTS by reading the events of all orders.
+        # An order whose last change was before `since` cannot have become unresolved later. So the condition on
+        # `updated_at` leaves out most orders. LIMIT is used instead of EXISTS, because a database may answer EXISTS by
+        # reading the events of all orders.
         statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
     return sorted(connection.scalars(statement))
 
 
 def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
-    """The ids of the orders with this attention, of one account; of all accounts if it is None."""
-    # The first condition is that of the partial index, which no database uses without it.
+    """The ids of an account's orders that need a person for this reason; of all accounts' orders if `account` is
+    None."""
+    # The first condition repeats that of the partial index: without it, no database uses this index.
     statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
     if account is not None:
         statement = statement.where(ORDERS.c.account == account)
@@ -206,28 +210,29 @@ def with_attention(connection: Connection, reason: Attention, account: str | Non
 
 
 def orders_by_id(connection: Connection, ids: Sequence[int]) -> list[Row]:
-    """The orders with these row ids, in this order, each with its `event_count`. Must be called in a snapshot."""
+    """The orders with these row ids, in the order of `ids`, each with its `event_count`. Must be called in a
+    snapshot."""
     counts = read_event_counts(connection, ids)
     return [{**row, "event_count": counts[row["id"]]} for row in rows_by_id(connection, ORDERS, ids, SHOWN_COLUMNS)]
 
 
 def key_of(connection: Connection, order_id: int, wanted: OrderSearch) -> Key | None:
-    """The key of an order in the list of a search; None if there is no such order, or if the list is by result and the
-    order is not final."""
+    """The key (time and id) of an order in the list of a search; None if there is no such order, or if the list is by
+    the time of the result and the order is not final."""
     key = select(ORDERS.c[wanted.time_columns[0]], ORDERS.c.id).where(ORDERS.c.id == order_id)
     found = connection.execute(key).first()
     return None if found is None or found[0] is None else tuple(found)
 
 
 def begins_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
-    """Whether an id begins with a text, as a range that the unique index serves.
+    """The condition that an id begins with a text, written as a range so that the unique index serves it.
 
     The column compares byte by byte on every database, on PostgreSQL by its collation "C"
     (`worker.database.column_types.OrderId`). LIKE does not work: PostgreSQL may not use an index for a pattern that is
     a parameter, and SQLite's LIKE treats A as a. A range would be wrong in the collation of a language, where ids with
     a common start may be far apart.
     """
-    # Ids have only characters that Unicode assigns, so the last character of a prefix always has a following one.
+    # Ids have only characters that Unicode assigns. So there is always a next character after a prefix's last one.
     return and_(column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
@@ -250,28 +255,31 @@ def _listed(connection: Connection, wanted: OrderSearch, left: Countdown) -> Lis
 
 
 def _ranges(wanted: OrderSearch) -> tuple[list[list[ColumnElement[bool]]], OrderSearch]:
-    """The conditions of the parts of the table that have the wanted orders, and the filters that remain within them."""
+    """For each part of the table that has wanted orders, the conditions that select this part; and the search for the
+    wanted orders within the parts."""
     if wanted.attention:
-        # The first condition is that of the partial index, which no database uses without it.
+        # The first condition repeats that of the partial index: without it, no database uses this index.
         ranges = [[ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason] for reason in _reasons(wanted)]
         if None in wanted.attention:
-            # If every reason is wanted, so is every unresolved order.
+            # If every reason is wanted, unresolved orders that show a reason are wanted, too: no condition leaves them
+            # out.
             unshown = [] if set(ANY_REASON) <= set(wanted.attention) else [ORDERS.c.attention.is_(None)]
             ranges.append([ORDERS.c.state == UNRESOLVED_STATE, *unshown])
         return ranges, replace(wanted, attention=())
     if wanted.states and wanted.time_columns[0] == "submitted_at":
-        # Written out, not parameters: see `tables.PENDING_STATE`.
+        # The states are written into the statement, not passed as parameters: `tables.PENDING_STATE` gives the reason.
         states: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in wanted.states]
         return [[ORDERS.c.state == state] for state in states], replace(wanted, states=())
     return [[]], wanted
 
 
 def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[int] | None:
-    """The ids of the orders of an act, of a phone number or with the start of an id. None for other searches, if more
-    than 10,000 orders match, or if reading the index takes longer than the remaining seconds."""
+    """The ids of the orders of the act, the phone number or the start of an id that the search names. None if it names
+    none of these, if more than 10,000 orders have the phone number or the start, or if reading the index takes longer
+    than the remaining seconds."""
     if wanted.act_key is not None:
         return sorted(read_orders_acted_on(connection, wanted.act_key, _FEW))[-_FEW:]
-    # One statement for each index: for an OR over both ids, some databases would use neither.
+    # Each of the two ids has a statement of its own: for one statement with OR, some databases would use neither index.
     conditions = [] if wanted.mobile is None else [(ORDERS.c.mobile, ORDERS.c.mobile == wanted.mobile)]
     if wanted.mobile is None and wanted.prefix is not None:
         begin = (ORDERS.c.request_id, ORDERS.c.custom_parm)
@@ -286,7 +294,7 @@ def _few(connection: Connection, wanted: OrderSearch, left: Countdown) -> list[i
 
 
 def _conditions(columns: Any, wanted: OrderSearch, *, without: str | None = None) -> list[ColumnElement[bool]]:
-    """All conditions of a search on these columns; those on the time `without` are left out."""
+    """All conditions of a search, on these columns, except the conditions on the time column `without`."""
     times = [name for name in wanted.time_columns if name != without]
     listed = [condition for name in times for condition in _in_time(columns, wanted, name)]
     for name, values in (("account", wanted.accounts), ("state", wanted.states)):

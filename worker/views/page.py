@@ -1,4 +1,5 @@
-"""Read lists page by page. One statement finds a page: the rows after the time and the id of the previous page's last.
+"""Read lists page by page. One statement finds a page: the rows after the time and the id of the previous page's last
+row.
 
 If this search takes longer than two seconds, only the newest 50,000 rows are searched, and the page says so. They are
 the newest rows even if the list is oldest first. If searching them also takes two seconds, the page is empty.
@@ -26,20 +27,20 @@ Key = tuple[Any, ...]
 ROWS_AT_ONCE = 1_000
 """How many rows of a complete list are read at once."""
 PAGE_SECONDS = 2.0
-"""How long the statements that search for a page may take together. The same limit applies to a search of the newest
-rows that may follow."""
+"""How many seconds the statements that search all rows for a page may take together. If they take longer, a search of
+only the newest rows follows, with the same limit."""
 Bound = float | None
 """How many seconds a search may take; None for no limit. A search that takes longer is partial."""
 
 
 class OrNothing(float):
-    """A bound after which a search ends without rows, instead of searching the newest ones."""
+    """A bound after which a search ends without rows, instead of searching only the newest rows."""
 
 
 _IDS_AT_ONCE = 500
 _MARIADB = ("mysql", "mariadb")
 # Without statistics, for example after a restore, PostgreSQL expects each filter to match few rows. For each page it
-# would then read and sort all rows that match.
+# would then read and sort all rows that match. So sorting is turned off for a table without statistics.
 _KEEP_ORDER = (
     "SELECT set_config('enable_sort', 'off', true) WHERE NOT EXISTS"
     " (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = :name)"
@@ -53,24 +54,26 @@ class Listed:
     key: Sequence[ColumnElement[Any]]
     """The columns that the list is ordered by, the row's id last."""
     within: Sequence[ColumnElement[bool]] = ()
-    """Conditions that the index with the list's order serves."""
+    """Conditions that can be searched in the index that has the list's order."""
     ranges: Sequence[Sequence[ColumnElement[bool]]] = ((),)
-    """The conditions of each part of the rows. An index has the rows of each part in the list's order."""
+    """The list is made of one or more parts. For each part, the conditions that select its rows; an index has these
+    rows in the list's order."""
     filters: Sequence[ColumnElement[bool]] = ()
-    """The other conditions, on columns from `apart`."""
+    """All other conditions. Their columns come from `apart`."""
     is_oldest_first: bool = False
     hint: tuple[Table, str] | None = None
-    """A table and an index hint for MariaDB. Without it, MariaDB sorts all rows for each page of a complete list."""
+    """A table and an index hint for MariaDB. Without the hint, MariaDB would sort all rows for each page of a complete
+    list."""
     has_few: bool = False
     """Whether a condition limits the list to a few row ids, so that the database may sort the rows."""
     newest: int = 50_000
-    """How many of the newest rows are searched if the search of all takes too long."""
+    """How many of the newest rows are searched if the search of all rows takes too long."""
 
     def keys(
         self, connection: Connection, *, after: Key | None = None, newer_than: Key | None = None, most: int
     ) -> Select[Any]:
         """The statement for the keys of the first `most` rows that come after the key `after` and are newer than the
-        key `newer_than`; None sets no limit.
+        key `newer_than`. A key of None sets no limit.
 
         At most `most` rows of each part are read, by the part's own index. A row in several parts counts once."""
         within = [*self.within]
@@ -90,8 +93,8 @@ class Listed:
         return self._ordered(select(found), found.c).limit(most)
 
     def before_newest(self, connection: Connection) -> Key | None:
-        """The key of the newest row that is not among the `newest` ones, regardless of parts and filters; None if there
-        is none."""
+        """The key of the newest row that is older than the `newest` rows to search, regardless of parts and filters;
+        None if there is no such row."""
         whole = replace(self, ranges=((),), filters=(), is_oldest_first=False)
         found = connection.execute(whole.keys(connection, most=1).offset(self.newest)).first()
         return None if found is None else tuple(found)
@@ -108,7 +111,7 @@ class Page(Generic[T]):
     next_after: int | None = None
     """The id after which the next page begins; None at the end of the list."""
     searched: int | None = None
-    """How many of the newest rows were searched at most, because a search of all took too long; None if it did not."""
+    """How many of the newest rows were searched at most, if a search of all rows took too long; otherwise None."""
 
     @property
     def is_partial(self) -> bool:
@@ -119,7 +122,8 @@ class Page(Generic[T]):
 def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
     """All rows of a list after the row `after`. Memory holds one page at a time.
 
-    `read` reads a page, given `after`, `most` and `seconds`. If it reads in one snapshot, the rows are of one moment.
+    `read` reads a page, given `after`, `most` and `seconds`. If all calls of `read` read in the same snapshot, the rows
+    are of one moment.
     """
     while True:
         page = read(after=after, most=at_once, seconds=None)
@@ -140,8 +144,8 @@ def read_page(
     seconds: Bound,
     left: Countdown | None = None,
 ) -> Page[dict[str, Any]]:
-    """These columns of the next `most` rows after a key; of the first rows if the key is None. `left` counts down
-    `seconds` if other statements have used some of them."""
+    """These columns of the next `most` rows after a key; of the first rows if the key is None. `left` is the countdown
+    of `seconds`; it must be given if earlier statements have used some of these seconds."""
 
     def find(older: Key | None) -> list[Key]:
         if connection.dialect.name == "postgresql" and not listed.has_few:
@@ -162,8 +166,8 @@ def read_page(
 
 
 def apart(connection: Connection, table: Table) -> Any:
-    """The table's columns, for conditions. SQLite uses no index for them: otherwise it would sort all orders of an
-    account instead of reading the list in its order."""
+    """The table's columns for conditions, in a form for which SQLite uses no index. If it used one, it would for
+    example sort all orders of an account instead of reading the list in its order."""
     if connection.dialect.name != "sqlite":
         return table.c
     plus = custom_op[Any]("+")
@@ -171,14 +175,16 @@ def apart(connection: Connection, table: Table) -> Any:
 
 
 def between(column: Any, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    """The conditions that a time is `since` or later, and before `until`. None sets no condition."""
+    """The conditions that the time in `column` is `since` or later, and before `until`. A bound of None sets no
+    condition."""
     return [*([] if since is None else [column >= since]), *([] if until is None else [column < until])]
 
 
 def rows_by_id(
     connection: Connection, table: Table, ids: Sequence[int], columns: Iterable[Column[Any]]
 ) -> list[dict[str, Any]]:
-    """The rows of a table with these ids, in this order, without those that are gone. `columns` must include the id."""
+    """The rows of a table with these ids, in the order of `ids`. Rows that are gone are left out. `columns` must
+    include the id."""
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(ids), _IDS_AT_ONCE):
         chosen = select(*columns).where(one_of(connection, table.c.id, ids[start : start + _IDS_AT_ONCE]))

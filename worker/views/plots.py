@@ -1,6 +1,6 @@
 """Read the data for the plots of the overview.
 
-Each read scans a range of one index, and reads a bounded number of rows.
+Each statement scans a range of one index, and reads a limited number of rows of the table.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,12 @@ from worker.views import counts
 from worker.views.accounts import known_accounts
 
 _MOST_CHANGED = 20_000
-"""How many of the last changed orders are searched for unresolved and cancelled ones: each row has to be read."""
+"""How many of the last changed orders are searched for unresolved and cancelled ones. There is a limit because the row
+of each has to be read."""
 _MOST_SETTLED = 1_000
 
 Counted = tuple[datetime, int]
-"""The start of a bucket, and a number of orders in it."""
+"""The start of a bucket (a part of the time that a plot shows), and a number of orders in it."""
 
 
 def read_plots(database: Database) -> Plots:
@@ -74,10 +75,12 @@ def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[Orde
 
 
 def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
-    """The times of the last changes of unresolved and cancelled orders, among the orders that changed last."""
+    """When each unresolved or cancelled order last changed, if at `since` or later. Only the 20,000 orders that changed
+    last are searched."""
     changed = (
         select(ORDERS.c.state, ORDERS.c.updated_at)
-        # This is the condition of the index: on databases with partial indexes, pending orders are not in it.
+        # NOT_PENDING is the condition of the index on databases with partial indexes: without it, they would not use
+        # this index.
         .where(NOT_PENDING, ORDERS.c.updated_at >= since)
         .order_by(ORDERS.c.updated_at.desc())
         .limit(_MOST_CHANGED)
@@ -91,11 +94,11 @@ def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
 
 
 def last_settled(connection: Connection) -> list[tuple[float, Source]]:
-    """How many seconds each of the last settled orders took, and what settled it."""
+    """For each of the last settled orders: how many seconds it took to settle, and what settled it."""
     columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
     latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
     return [
-        # The time is negative if a clock was set back, or if the submission time was given wrong.
+        # The difference is negative if a clock was set back, or if the given submission time was wrong.
         (max(0.0, (settled_at - submitted_at).total_seconds()), source)
         for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
     ]
@@ -109,8 +112,8 @@ def _final(within: Sequence[ColumnElement[bool]]) -> Select[Any]:
 def _buckets(
     column: ColumnElement[Any], starts: Sequence[datetime]
 ) -> Iterator[tuple[datetime, list[ColumnElement[bool]]]]:
-    """The start of each bucket, and its range of a column. The last range has no end: if a clock was set back, times of
-    its rows may lie ahead."""
+    """The start of each bucket, and the condition that a time column is within it. The last bucket has no end, because
+    times may lie in the future if a clock was set back."""
     for start, end in pairwise(starts):
         yield start, [column >= start, column < end]
     yield starts[-1], [column >= starts[-1]]

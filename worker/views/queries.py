@@ -27,9 +27,11 @@ QUERY_COLUMNS = [
     )
 ]
 _PAST_QUERIES = 40
-"""How many queries of each account are read. Among them are batches, and queries about single orders and suspects."""
+"""How many of the last queries of each account are read: enough to have batches among them, in addition to queries
+about single orders and suspects."""
 _PAST_QUERIES_OF_ALL = 50_000
-"""How many queries of all accounts are read. If there are more than 1,250 accounts, fewer of each are read."""
+"""How many queries of all accounts are read together. If there are more than 1,250 accounts, fewer queries of each
+account are read."""
 _LEAST_PAST_QUERIES = 10
 
 
@@ -40,8 +42,8 @@ class WholeQuery:
     query: Row
     """The query's columns except the lists of ids; `answer_excerpt` is the start of the answer."""
     orders: list[Row]
-    """A row for each polled id: `polled_id`, `absent`, and `id`, `state`, `attention`. These three are None if the
-    order is gone."""
+    """A row for each polled id: `polled_id`, `absent` (whether the answer left the order out), and the order's `id`,
+    `state` and `attention`. The last three are None if the order is gone."""
     added: list[str]
     """The answer's items about orders that were not polled."""
 
@@ -69,7 +71,7 @@ def _added(items: str | None) -> list[str]:
     try:
         return [str(item) for item in json.loads(items)]
     except ValueError:
-        # The store keeps only the start of a very long list.
+        # Of a very long list, only the start is stored, which is no longer JSON.
         return [items]
 
 
@@ -83,7 +85,7 @@ def recent_queries(
     most: int,
     seconds: Bound = PAGE_SECONDS,
 ) -> Page[Row]:
-    """The queries that match, newest first, starting before the query `after`."""
+    """The queries that match, newest first, starting with the next older one than `after`."""
     within: list[ColumnElement[bool]] = []
     if account is not None:
         within.append(QUERIES.c.account == account)
@@ -104,7 +106,8 @@ def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:
 
 
 def first_query_since(connection: Connection, since: datetime, account: str | None) -> int:
-    """The id of the first query since a time. A binary search finds it: times have no index, but grow with the ids."""
+    """The id of the first query that was sent at a time or later. A binary search by id finds it: the times of queries
+    have no index, but later queries have larger ids."""
     of_account = [] if account is None else [QUERIES.c.account == account]
     low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(*of_account)).one()
     low, high = low or 0, (high or 0) + 1
@@ -120,8 +123,8 @@ def first_query_since(connection: Connection, since: datetime, account: str | No
 
 
 def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
-    """All slots of the budget that are in use: when each may carry its next query, by the database's clock, and its
-    query in flight."""
+    """All slots of the budget that are in use. For each: when it may carry its next query, by the database's clock, and
+    which query it has in flight."""
     columns = [BUDGETS.c[name] for name in ("account_sid", "slot", "due_at", "in_flight_query_id", "last_account")]
     in_use = select(*columns).where(BUDGETS.c.slot < slots_per_sid)
     rows = connection.execute(in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot)).mappings()
@@ -129,7 +132,7 @@ def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
 
 
 def last_queries(connection: Connection) -> dict[str, Row]:
-    """The latest query of each account that has one, by account name."""
+    """The latest query of each account that has queries, by account name."""
     latest = select(_latest_of(STATES.c.account)).select_from(STATES)
     ids = [row_id for row_id in connection.scalars(latest) if row_id is not None]
     return {row["account"]: row for row in rows_by_id(connection, QUERIES, ids, QUERY_COLUMNS)}
@@ -138,7 +141,7 @@ def last_queries(connection: Connection) -> dict[str, Row]:
 def past_queries(connection: Connection, accounts: int) -> dict[str, list[PastQuery]]:
     """The last queries of each account, newest first, by account name. `accounts` is the number of accounts."""
     most = max(_LEAST_PAST_QUERIES, min(_PAST_QUERIES, _PAST_QUERIES_OF_ALL // max(1, accounts)))
-    # A grant locks the row of its account's state, so every account with a query has such a row.
+    # To grant a query, the row of the account's state is locked. So every account with a query has such a row.
     own = STATES.c.account
     past = select(own, _latest_of(own).label("id"), literal(1).label("number")).cte("past", recursive=True)
     before = _latest_of(past.c.account, QUERIES.c.id < past.c.id)
@@ -154,14 +157,15 @@ def past_queries(connection: Connection, accounts: int) -> dict[str, list[PastQu
 
 
 def _latest_of(account: ColumnElement[str], *wanted: ColumnElement[bool]) -> ScalarSelect[Any]:
-    # ORDER BY finds the latest query at once by its index. For max(), MariaDB would read all queries of the account.
+    # With ORDER BY, the latest query is found at once in an index. With max(), MariaDB would read all queries of the
+    # account.
     latest = select(QUERIES.c.id).where(QUERIES.c.account == account, *wanted).order_by(QUERIES.c.id.desc())
     return latest.limit(1).scalar_subquery()
 
 
 def next_slot_at(connection: Connection, account_sid: str, rules: Rules) -> datetime | None:
     """When a SID may send the next query, by the database's clock; None if no worker has run yet."""
-    # Rows of slots that only another deployment uses are left out.
+    # Slots that only another deployment uses are left out: their numbers are not below `rules.slots`.
     of_sid = (BUDGETS.c.account_sid == account_sid, BUDGETS.c.slot < rules.slots)
     due_at: datetime | None = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(*of_sid))
     return due_at

@@ -56,13 +56,13 @@ class TodoGroup:
     reason: Attention | TodoKind
     count: int
     is_more: bool
-    """Whether there are more items than `count`."""
+    """Whether there are more items than `count`, which has an upper limit."""
     items: list[Row]
     """The newest items, each with `account`, `ref`, `id`, `since`, `until`, `note`."""
 
     @property
     def what_to_do(self) -> str:
-        """The meaning of the reason, and the commands that remedy it."""
+        """The meaning of the reason, and the commands that deal with it."""
         return f"{means(self.reason, COMMAND_LINE)} {remedy(self.reason, COMMAND_LINE)}"
 
 
@@ -78,8 +78,9 @@ def read_todo(
 ) -> tuple[list[TodoGroup], datetime]:
     """Everything that needs a person, and the database's time. Reasons without items are left out.
 
-    A reason has up to `most` items, and is counted up to `most_counted`. `configured` are the accounts of our settings;
-    they replace those of the workers if no worker runs. Without `with_orders`, orders are left out.
+    Up to `most` items of a reason are read, and up to `most_counted` are counted. `configured` are the accounts of our
+    settings; if no worker runs, they replace the accounts that workers poll. Without `with_orders`, orders are left
+    out.
     """
     with database.snapshot() as connection:
         now = database.now(connection)
@@ -131,8 +132,8 @@ def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now
 def _polled_alone(
     connection: Connection, states: Iterable[AccountState], polled: Collection[str], now: datetime, rules: Rules
 ) -> dict[str, tuple[int, int]]:
-    """How many orders wait for a query of their own, and how many such polls a day has, for each account that has more
-    orders than polls."""
+    """How many orders wait for a query about them alone, and how many such queries a day has room for. Only for
+    accounts with more such orders than such queries."""
     known = [state for state in states if state.account in polled]
     blind = [state.account for state in known if not state.may_batch_custom_parm(now, rules)]
     waiting = counts.polled_alone(connection, polled, blind, MOST_COUNTED)
@@ -168,13 +169,14 @@ def _orders(connection: Connection, reason: Attention | TodoKind, most: int, mos
     items = [_order(row) for row in find_orders(connection, wanted, most=most).rows]
     count = count_found(connection, wanted, most_counted + 1, PAGE_SECONDS)
     if count is None:
-        # Counting takes too long.
+        # Counting took too long, so the number of the orders is unknown.
         return TodoGroup(kind="order", reason=reason, count=len(items), is_more=True, items=items)
     return _group("order", reason, count, items, most_counted)
 
 
 def _search_of(reason: Attention | TodoKind) -> OrderSearch:
-    """The search for the orders that show a reason, or for unresolved ones that show none."""
+    """The search for the orders that show a reason; for unresolved orders that show none, if the reason is
+    `UNRESOLVED`."""
     return OrderSearch(attention=[reason if isinstance(reason, Attention) else None])
 
 

@@ -35,7 +35,7 @@ Row = dict[str, Any]
 _ACTS = 5
 _WRITTEN_WITHIN = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 _MOST_COUNTED = 100_000
-"""At most this many orders with a reason are counted: each row has to be read for its account."""
+"""How many orders that need a person are counted at most. Counting them by account has to read each order's row."""
 
 Counts = dict[str, Counter[Any]]
 """Numbers of orders, by account and then by source or reason."""
@@ -48,17 +48,19 @@ class Status:
     overview: Overview
     slots: Sequence[Row]
     last_queries: Mapping[str, Row | None]
-    """The latest query of each account; None if it has none."""
+    """The latest query of each account; None if the account has none."""
     acts: Sequence[Row]
     """The last acts of operators, newest first."""
 
 
 def read_status(database: Database, sids: Mapping[str, str], rules: Rules, *, with_learned: bool = True) -> Status:
-    """The whole status. `sids` are the SIDs of the accounts that the settings name. Without `with_learned`,
-    `lost_share` is None; reading what was learned takes a millisecond for each account."""
+    """The whole status. `sids` are the SIDs of the accounts that the settings name. Without `with_learned`, the
+    `lost_share` of each account is None. This saves time: reading what was learned takes a millisecond for each
+    account."""
     with database.read() as connection, bounded(connection, counts.LONGEST_STATEMENT_SECONDS):
         workers = read_workers(connection)
-        # The time is read after the ticks: a tick that is ahead of it would look like a clock that was set back.
+        # The database's time is read after the workers' rows. Otherwise a tick between the two reads would be later
+        # than `now`, and would look as if a clock was set back.
         now = database.now(connection)
         names = [*sids, *(name for name in known_accounts(connection) if name not in sids)]
         latest = last_queries(connection)
@@ -128,14 +130,15 @@ def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts
 
 
 def _settled_since(since: datetime, hour: datetime) -> Select[Any]:
-    """The statement that counts orders settled since a time: account, source, number since `hour`, total number."""
+    """The statement that counts the orders settled since a time. Its columns: account, source, number of orders since
+    `hour`, number of all orders."""
     of_hour = case((ORDERS.c.settled_at >= hour, 1))
     columns = (ORDERS.c.account, ORDERS.c.settled_by)
     return select(*columns, func.count(of_hour), func.count()).where(ORDERS.c.settled_at >= since).group_by(*columns)
 
 
 def _by_account(counted: Mapping[tuple[str, Any], int]) -> Counts:
-    """Numbers of orders by account and then by reason, which is None for orders without one."""
+    """Numbers of orders, by account and then by reason. The reason is None for orders without a reason."""
     by: Counts = {}
     for (account, reason), orders in counted.items():
         by.setdefault(account, Counter())[reason] = orders
@@ -143,8 +146,8 @@ def _by_account(counted: Mapping[tuple[str, Any], int]) -> Counts:
 
 
 def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
-    """How many orders are in queries in flight, by account. A query sent before `since` has lost its worker and is left
-    out."""
+    """How many orders are in queries in flight, by account. A query that was sent before `since` is left out, because
+    its worker was lost."""
     statement = (
         select(QUERIES.c.account, QUERIES.c.order_count)
         .join(BUDGETS, BUDGETS.c.in_flight_query_id == QUERIES.c.id)
@@ -169,16 +172,16 @@ class Liveness:
     ticks: bool
     """Whether a worker process has ticked recently."""
     hangs: bool
-    """Whether the work of a process hangs. Such a process does not count as ticking."""
+    """Whether the work of a worker process hangs. A process whose work hangs does not count as ticking."""
     broker_is_silent: bool
     """Whether the broker answers none of the processes that tick."""
     takes_in: bool
-    """False if messages wait and no process takes any in."""
+    """False if messages wait at the broker and no process takes any of them in."""
 
 
 def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
-    """The liveness of the processes of a host, or of all; `takes_in` is always about all. A tick or an answer
-    counts if it is at most `within_seconds` old."""
+    """The liveness of a host's worker processes; of all hosts' processes if `host` is None. `takes_in` is always about
+    all hosts. A tick or an answer counts if it is at most `within_seconds` old."""
     with database.read() as connection:
         everywhere = read_workers(connection)
         rows = [row for row in everywhere if host in (None, row.host)]
@@ -191,8 +194,8 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
 
 
 def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
-    """The changes of the database that the slots in use of these SIDs record, without a lock. `now` is by the
-    database's clock."""
+    """The changes of the database that are recorded in the slots in use of these SIDs. They are read without a lock.
+    `now` is by the database's clock."""
     written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
     present = identity_beside(connection, [one.identity for one in written_in])
     return DatabaseChanges(
@@ -203,22 +206,22 @@ def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: i
 
 
 def workers_and_full_disk(database: Database) -> tuple[Sequence[WorkerRow] | None, Sequence[Finding]]:
-    """The processes that wrote their rows recently, and findings of a full database disk; None and nothing if the table
-    cannot be read. The database must be at head."""
+    """The worker processes that wrote their rows recently, and findings if the database's disk is full; None and no
+    findings if the table of workers cannot be read. The database must be at head."""
     try:
         with database.read() as connection:
             rows, now = read_workers(connection), database.now(connection)
     except DatabaseError:
-        # Other checks report this, as in `longest_windows`.
+        # Other checks report that the table cannot be read.
         return None, ()
     return [row for row in rows if row.written_at >= now - _WRITTEN_WITHIN], list(full_disk(rows, now))
 
 
 def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
-    """The result of `read_changes`, for a database that is at head; None if the table cannot be read."""
+    """The result of `read_changes`; None if the table of slots cannot be read. The database must be at head."""
     try:
         with database.read() as connection:
             return read_changes(connection, sids, slots_per_sid, database.now(connection))
     except DatabaseError:
-        # Other checks report this, as in `longest_windows`.
+        # Other checks report that the table cannot be read.
         return None

@@ -1,6 +1,7 @@
 """Decide who may read metrics, health and the console, and who may change something there.
 
-A form of the console that changes something must prove that it is ours, and its sender's role must allow acts.
+A form of the console that changes something is accepted only if it proves that it came from a page of ours, and if the
+role of its sender allows acts.
 """
 
 from datetime import datetime
@@ -33,7 +34,7 @@ _HOW_TO_WATCH = (
     " in RECONCILER_METRICS_ALLOW, or ask on the machine itself, by no proxy\n"
 )
 
-# The cookie of a viewer without a user.
+# The cookie of a viewer who has opened the console by its key, and is not one of the users.
 _KEY = "key"
 
 FIELD = "csrf"
@@ -41,8 +42,8 @@ FIELD = "csrf"
 _PURPOSE = "console"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"console.sign_in", "console.choose_language"})
-"""Endpoints that need no sign-in. They do not change our data; the first has a form token of its own."""
-# Endpoints for every signed-in user: they change nothing that others see.
+"""Endpoints that need no sign-in. They do not change our data; the form of the sign-in has a token of its own."""
+# Endpoints that every signed-in user may use, because they change nothing that others see.
 _FOR_READERS = frozenset({"console.sign_out", "console.compare"})
 
 FROM_ELSEWHERE = N_("This was sent by another site, or by a page that was opened before you signed in.")
@@ -70,7 +71,7 @@ class Access:
         )
 
     def viewer(self) -> Viewer | None:
-        """The viewer who sends the request; None if they have to sign in first. Raises the database's errors."""
+        """The viewer who sends the request; None if the sender has to sign in first. Raises the database's errors."""
         if "viewer" not in g:
             user = self._user()
             if user is not None:
@@ -97,14 +98,15 @@ class Access:
         return None
 
     def csrf_field(self) -> Markup:
-        """The hidden field for a form; empty if the viewer has not signed in."""
+        """The hidden field that proves that a form is ours; empty if the viewer has not signed in."""
         token, viewer = self.token(), g.get("viewer")
         if token is None or viewer is None or viewer.name is None:
             return Markup()
         return hidden_field(form_token(token, _PURPOSE))
 
     def client(self) -> Address | None:
-        """The address that the request comes from, as the trusted proxies report it; None if it cannot be read."""
+        """The address that the request comes from, as the trusted proxies report it; None if the address cannot be
+        read."""
         forwarded = request.headers.get("X-Forwarded-For")
         return client_address(request.remote_addr, forwarded, self._settings.trusted_proxies)
 
@@ -119,7 +121,8 @@ class Access:
         )
 
     def take_key(self, answer: Response, given: str) -> bool:
-        """Return whether a key is right. If so, have the browser keep it until the browser is closed."""
+        """Return whether a key is right. If it is right, set a cookie with the key, which lasts until the browser is
+        closed."""
         if not self._has_key(given):
             return False
         self.set_cookie(answer, _KEY, given, samesite="Strict")
@@ -130,14 +133,14 @@ class Access:
         return request.cookies.get(self.cookie_name("session")) or None
 
     def cookie_name(self, name: str) -> str:
-        """The full name of a cookie of ours. Except on this machine, it has a prefix with which the browser accepts the
-        cookie only over https and from this host."""
+        """The full name of a cookie of ours. For requests from another machine, the name has a prefix that makes the
+        browser accept the cookie only over https and from this host."""
         return name if self.is_local() else f"__Host-{name}"
 
     def set_cookie(
         self, answer: Response, name: str, value: str, *, seconds: int | None = None, samesite: str = "Lax"
     ) -> None:
-        """Have the browser keep a value for `seconds`; until the browser is closed if they are None."""
+        """Have the browser keep a value for `seconds`; until the browser is closed if `seconds` is None."""
         answer.set_cookie(
             self.cookie_name(name),
             value,
@@ -149,7 +152,7 @@ class Access:
         )
 
     def delete_cookie(self, answer: Response, name: str) -> None:
-        """Have the browser forget a value."""
+        """Have the browser delete the cookie with this name."""
         answer.delete_cookie(
             self.cookie_name(name), path="/", httponly=True, samesite="Lax", secure=not self.is_local()
         )
@@ -165,7 +168,7 @@ class Access:
         user = None if sign_in is None else self.users.find(sign_in.user_name)
         if sign_in is None or not lasts(sign_in, user, now):
             return None
-        # Requests that a page sends by itself do not keep its reader signed in.
+        # Requests that a page sends by itself do not count as use: they must not keep the reader of the page signed in.
         if "HX-Request" not in request.headers:
             self._note_seen(token, sign_in, now)
         return user
@@ -174,7 +177,7 @@ class Access:
         try:
             self.sign_ins.note_seen(token, sign_in, now)
         except Exception as error:
-            # Pages can still be read while the database accepts no writes.
+            # The error is ignored, so that pages can still be read while the database accepts no writes.
             if not is_transient(error):
                 raise
 

@@ -1,4 +1,5 @@
-"""The Flask application of `reconciler serve`, and the objects of its process. They are made after the fork."""
+"""The Flask application of `reconciler serve`, and the other objects that each of its processes needs. Each process
+makes its own objects after the fork."""
 
 import threading
 import time
@@ -31,21 +32,23 @@ log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 3.5
 _PAGE_SECONDS = 20.0
-# Short, so that callbacks that arrived together with one of a locked order can still be committed without it.
+# This limit is short. If one callback waits for a locked order, the callbacks that arrived together with it still have
+# time to be committed without it.
 _LOCK_SECONDS = 0.5
 _PAGE_LOCK_SECONDS = 5.0
-# A pool opens up to twice as many. For callbacks, one connection commits, one matches, and the others answer probes.
-# Pages have as many.
+# A pool opens up to twice this number of connections. Callbacks have one pool: one connection commits, one matches, and
+# the others answer probes. Pages have a second pool of the same size.
 _CONNECTIONS = 2
-# Without this limit, many callbacks of unknown orders would let the queue grow without end.
+# The most matches that may wait. Without this limit, many callbacks of unknown orders would let the queue grow without
+# end.
 _MOST_MATCHES = 32
 # These errors are answered in plain text: Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
 
 
 class OperatorPages:
-    """The pages for people and monitoring: metrics, health and the console. They have connections of their own, so that
-    no page keeps a callback waiting."""
+    """The pages for people and monitoring: metrics, health and the console. They have database connections of their
+    own, so that no page keeps a callback waiting."""
 
     def __init__(self, settings: Settings, downloads: Downloads, console_key: str | None = None) -> None:
         self._settings = settings
@@ -82,7 +85,8 @@ class WebProcess:
         intake: type[Intake] = Intake,
     ) -> None:
         """`parts` are the parts to serve. `console_key` opens the console if there is no file of users. All processes
-        of a server share `downloads`. Another entry point may replace `intake` by a subclass."""
+        of a server share `downloads`. `intake` is the class that stores callbacks; another entry point may give a
+        subclass."""
         self._parts = parts
         self._pages = OperatorPages(settings, downloads or Downloads(), console_key) if Part.OPERATE in parts else None
         rules = rules_of(settings)
@@ -101,7 +105,7 @@ class WebProcess:
             is_locked=is_locked,
             key=order_of,
         )
-        # Matching has a thread of its own, because nothing may keep the commits waiting.
+        # Callbacks are matched in a thread of their own, because matching must not keep the commits waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._readiness = Readiness(self._database)
@@ -110,7 +114,8 @@ class WebProcess:
     def app(self) -> Flask:
         """The application: a blueprint for each part."""
         app = Flask(__name__, static_folder=None)
-        # A redirect would repeat the path, which has the token.
+        # With `merge_slashes`, Flask would answer a path with double slashes by a redirect, which repeats the path and
+        # so the token in it.
         app.url_map.merge_slashes = False
         log_requests(app)
         for status in _ERRORS:
@@ -124,8 +129,8 @@ class WebProcess:
         return app
 
     def close(self) -> None:
-        """Commit the waiting callbacks, then close every connection. A worker's tick matches those that are not matched
-        by then."""
+        """Commit the waiting callbacks, then close every connection. A worker's tick matches the callbacks that are
+        still unmatched then."""
         self._commits.close()
         self._matching.shutdown(cancel_futures=True)
         if self._pages is not None:
@@ -136,7 +141,7 @@ class WebProcess:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
     def _is_hopeless(self, error: Exception) -> bool:
-        # SQLite has one lock for the whole file: if one callback cannot get it, no other can.
+        # SQLite has one lock for the whole file. If a callback cannot get this lock, no other callback can.
         return is_unavailable(error) or (self._database.kind == "sqlite" and is_locked(error))
 
     def _match_later(self, keys: Sequence[OrderKey]) -> None:
@@ -159,8 +164,8 @@ class WebProcess:
 
 
 def order_of(received: Callback | Rejection) -> object:
-    """The row that may be locked for this callback alone: the order that it names, or its row of refused input.
-    Hashable."""
+    """A hashable key for the row whose lock may hold up this callback but not others: the order that the callback
+    names, or its row of refused input."""
     if isinstance(received, Rejection):
         return refused_texts([received])[0]
     return (received.account, received.report.request_id, received.report.custom_parm)
@@ -171,7 +176,8 @@ def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:
 
 
 def log_requests(app: Flask) -> None:
-    """Have the app log each answered request by its route, not by its path, which may have the token of callbacks."""
+    """Have the app log each answered request. The log has the route, not the path, because a path may have the token of
+    callbacks."""
 
     @app.before_request
     def begin() -> None:

@@ -20,14 +20,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 ROUTE = "/callbacks/<account>/<token>"
 PATIENCE_SECONDS = 4.0
-"""How long a callback waits for its commit, so that its sender gets an answer within 5 seconds. If the database falls
-silent, the first callbacks may occupy all threads for this time. Later ones are then refused at once."""
+"""How long a callback waits for its commit, so that its sender gets an answer within 5 seconds. If the database becomes
+silent, the first callbacks may occupy all threads for this time. Later callbacks are then refused at once."""
 
 _PART = 16 * 1024
 _PUT_OFF = "not committed: send it again"
 
 Submit = Callable[[Callback | Rejection], None]
-"""Returns once a callback is committed. Raises TimeoutError or the database's error."""
+"""Submits a callback, and returns once it is committed. Raises TimeoutError, or the error of the database."""
 
 
 class BodyTooLong(Exception):
@@ -72,7 +72,8 @@ def callback_routes(settings: Settings, submit: Submit) -> Blueprint:
 
 
 def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
-    """Read a body of at most 64 KiB. Up to 1 MiB of a longer body is read, too, so that its sender can read the answer.
+    """Read a body of at most 64 KiB. Of a longer body, up to 1 MiB is read and dropped, so that its sender can read the
+    answer.
 
     `declared` is the Content-Length; None if there is none. Raises BodyTooLong and BodyBroken.
     """
@@ -87,7 +88,7 @@ def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
         raise BodyBroken from None
     if length > LONGEST_BODY:
         raise BodyTooLong
-    # If a connection ends early, gunicorn returns the bytes that have arrived.
+    # If a connection ends early, gunicorn returns the bytes that have arrived, without an error.
     if declared is not None and length < declared:
         raise BodyBroken
     return bytes(body)
@@ -110,8 +111,8 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
 
 
 def _drop_body() -> None:
-    """Read a body that is not used. If the connection were closed before that, it would be reset and the answer
-    lost."""
+    """Read and drop a body that is not used. If the connection were closed before its body was read, the connection
+    would be reset and the answer lost."""
     try:
         read_whole(request.stream, request.content_length)
     except (BodyTooLong, BodyBroken):

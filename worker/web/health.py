@@ -1,5 +1,5 @@
 """Answer health checks. `/healthz` tells monitoring whether orders are being reconciled. For an orchestrator, `/livez`
-tells whether the process answers, and `/readyz` whether it can take in callbacks."""
+tells whether this process answers, and `/readyz` whether this process can take in callbacks."""
 
 from collections.abc import Callable
 
@@ -28,11 +28,11 @@ _NO_BROKER = "cannot be reached"
 _NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
 _READY_KEPT_SECONDS = 1.0
-# Trying each right takes a few dozen statements.
+# Rights are checked less often, because trying each right takes a few dozen statements.
 _RIGHTS_KEPT_SECONDS = 5.0
-# Anybody may probe. While the database is silent, only a few threads may wait for it.
+# This limit is short because anybody may send probes: while the database is silent, only a few threads may wait for it.
 _PATIENCE_SECONDS = 0.5
-# Together, these end before an orchestrator gives up, often after 10 seconds.
+# Both checks together end before an orchestrator gives up, which is often after 10 seconds.
 _DATABASE_SECONDS = 3.0
 _BROKER_SECONDS = 3.0
 
@@ -95,9 +95,9 @@ class _Health:
 
     def _read_workers(self) -> Liveness:
         if missing := missing_file(self._database_url):
-            # Connecting would create the file.
+            # If the file of an SQLite database is missing, connecting would create it.
             raise FileNotFoundError(missing)
-        # A new connection each time: those of the pages may all be waiting for a silent database.
+        # Each check opens a new connection, because all connections of the pages may be waiting for a silent database.
         database = Database(self._database_url, answer_seconds=_DATABASE_SECONDS, pool_size=1)
         try:
             return read_liveness(database, self._tick_seconds)
@@ -116,7 +116,7 @@ class Readiness:
     """Whether the database lets this process take in callbacks."""
 
     def __init__(self, database: Database) -> None:
-        # Read now: an upgrade may replace the files while this process runs.
+        # The revisions are read from files now, because an upgrade may replace the files while this process runs.
         revisions()
         self._database = database
         self._rights = SharedReading[str | None](
@@ -147,14 +147,15 @@ class Readiness:
             with self._database.engine.connect() as connection:
                 return ErrorKind.RIGHTS.words if missing_rights(connection).rights else None
         except DatabaseError as error:
-            # Another transaction locks a table: this tells nothing about rights.
+            # The error means that another transaction locks a table. It tells nothing about rights.
             if is_contention(error):
                 return None
             raise
 
 
 def probe_routes(readiness_fault: Callable[[], str | None]) -> Blueprint:
-    """The routes of the probes. `readiness_fault` returns why this process cannot do its work; None if it can.
+    """The routes of the probes. `readiness_fault` returns why this process cannot do its work; None if it can do its
+    work.
 
     Neither probe depends on a worker: callbacks must be taken in even while no worker runs.
     """

@@ -16,7 +16,7 @@ from worker.domain.watching.workers import heard_beat_at, heard_broker_at, intak
 T = TypeVar("T")
 
 Samples = Iterable[tuple[Sequence[str], float | None]]
-"""The values of the labels, and that of the sample. A sample of None is left out."""
+"""For each sample, the values of its labels and its own value. A sample with the value None is left out."""
 _WORKER = ("worker",)
 
 
@@ -38,8 +38,8 @@ class Gauge(Described):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Last(Described):
-    """A gauge of the time of an account's last query or answer. It is taken from the newest rows, or else from the
-    totals."""
+    """A gauge of the time of an account's last query or last answer. The time is taken from the newest rows of the
+    query log; if these rows have no such time, from the totals."""
 
     newest: Callable[[LastQuery], datetime | None]
     """Takes the time from the newest queries of an account."""
@@ -47,7 +47,8 @@ class Last(Described):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counter(Described):
-    """A metric that only grows. The samples `from_start` are shown with 0 before anything is counted."""
+    """A metric that only grows. `from_start` returns the labels of the samples that are shown as 0 before anything is
+    counted."""
 
     stream: Stream
     from_start: Callable[[Gauges], Iterable[Sequence[str]]]
@@ -61,7 +62,7 @@ class Histogram(Described):
 
 
 def _by_account(count: Count, none: T, value: Callable[[T], float | None]) -> Callable[[Gauges], Samples]:
-    """A sample for each account. `none` is the count of an account without rows."""
+    """Makes the function that returns a sample for each account. `none` is the count of an account without rows."""
 
     def samples(gauges: Gauges) -> Samples:
         counts: Mapping[str, T] | None = getattr(gauges.counts, count)
@@ -102,7 +103,8 @@ def _workers(
     value: Callable[[WorkerRow], float | None], more_labels: Callable[[WorkerRow], Sequence[str]] = lambda _: ()
 ) -> Callable[[Gauges], Samples]:
     def samples(gauges: Gauges) -> Samples:
-        # A process that was killed may have had the same host and process id: the row that was written last counts.
+        # Two rows may have the same host and process id, if one of them is of a killed process. Only the row that was
+        # written last is used.
         rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
         for worker, row in sorted(rows.items()):
             yield [worker, *more_labels(row)], value(row)

@@ -1,7 +1,7 @@
 """Serve `/metrics` for Prometheus.
 
-A scrape only reads: ticks of workers count the totals (`worker.operations.upkeep`). All scrapes within 15 seconds share
-the gauges, each scrape reads the current totals, and a thread of its own counts rows.
+A scrape only reads: the workers' ticks add up the totals (`worker.operations.upkeep`), and a separate thread counts
+rows. All scrapes within 15 seconds share one reading of the gauges. Each scrape reads the current totals.
 """
 
 import threading
@@ -30,16 +30,17 @@ log = structlog.stdlib.get_logger(__name__)
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _KEPT_SECONDS = 15.0
 _OLDEST_SECONDS = 60.0
-"""The greatest age of gauges that are shown while another thread reads newer ones."""
+"""The greatest age of the gauges that a scrape shows while another thread reads newer gauges."""
 _LONGEST_STATEMENT_SECONDS = 5.0
 _WAIT_SECONDS = 5.0
-"""How long a scrape waits for another thread. Without a limit, all threads would wait while the database is silent."""
+"""How long a scrape waits for a reading by another thread. Without a limit, all threads would wait while the database
+is silent."""
 
-# One thread counts rows. Each count takes at most a tenth of the time of one connection.
+# A separate thread counts rows. Each kind of count may use at most a tenth of the time of one connection.
 _LONGEST_COUNT_SECONDS = 20.0
 _SHARE = 10.0
 _PATIENCE_SECONDS = 1.0
-"""How long a scrape waits for new counts. Then it shows the last ones."""
+"""How long a scrape waits for new counts. After that, it shows the last counts."""
 _OLDEST_COUNT_SECONDS = 300.0
 """The greatest age of a count that is shown."""
 
@@ -78,19 +79,19 @@ class MetricSource:
             self._apart.shared, kept_seconds=_KEPT_SECONDS, oldest_seconds=_OLDEST_COUNT_SECONDS, share=_SHARE
         )
         count_one = partial(count_all, database, accounts, seconds=_LONGEST_COUNT_SECONDS)
-        # If a count fails, the last one is shown.
+        # With `report`, an error of a count is only logged, and the last count is shown.
         self._counts: Mapping[Count, SharedReading[Figures | None]] = {
             count: shared(partial(count_one, count), report=_log_failure, clock=clock) for count in Count
         }
 
     def read(self) -> Reading:
         """The values to show now. Raises SQLAlchemy's errors if the database is unavailable or takes too long, and
-        TimeoutError if another thread is waiting for it."""
+        TimeoutError if another thread is already waiting for the database."""
         gauges = self._gauges.latest(_WAIT_SECONDS)
         if gauges is None:
             raise TimeoutError("another thread waits for the database")
         for shared in self._counts.values():
-            # This starts every count, so that the waits end together.
+            # This starts every count before the first wait, so that the waits for them end together.
             shared.latest(0)
         figures = {
             count: shared.latest(_WAIT_SECONDS) if (known := shared.latest(_PATIENCE_SECONDS)) is None else known
@@ -103,9 +104,10 @@ class MetricSource:
         self._apart.close()
 
     def _fresh_totals(self) -> Totals:
-        """The totals of this moment. Two processes answer the same scraper in turn: if one showed older totals than the
-        other, its counters would seem to have restarted."""
-        # One thread at a time, so that the pages have the other connections while the database is silent.
+        """The totals of this moment. They are read anew for each scrape because several processes answer the same
+        scraper in turn: if one process showed older totals than another, the counters would seem to have restarted."""
+        # Only one thread at a time reads totals, so that the other connections are left for the pages while the
+        # database is silent.
         if not self._reading_totals.acquire(timeout=_WAIT_SECONDS):
             raise TimeoutError("another thread waits for the database")
         try:
@@ -154,8 +156,8 @@ def metric_routes(access: Access, source: MetricSource) -> Blueprint:
 
 
 def _fault(error: Exception) -> str | None:
-    """The fault of the database; None for a defect of ours. The error is not quoted, because it may name hosts and
-    users."""
+    """The fault of the database in words; None if the error is a defect of ours. The error is not quoted, because it
+    may name hosts and users."""
     if isinstance(error, TimeoutError):
         return "the database has not answered yet"
     if is_of_another_revision(error):

@@ -1,4 +1,5 @@
-"""Run gunicorn in this process. It forks the processes that serve, each with threads, and restarts those that end."""
+"""Run gunicorn in this process. Gunicorn forks the processes that serve requests, each with several threads, and
+restarts processes that end."""
 
 import gc
 import socket
@@ -17,14 +18,14 @@ from worker.web.app import WebProcess
 log = structlog.stdlib.get_logger(__name__)
 
 THREADS = 16
-# A request under way gets enough time for its commit, and no more.
+# When the server stops, a request under way gets enough time for its commit, and no more.
 _STOP_SECONDS = 10
 _LONGEST_REQUEST_LINE = 2048
 _LINGER_SECONDS, _MOST_READS, _READ_SIZE = 0.2, 16, 64 * 1024
 
 
 class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
-    """Writes gunicorn's messages to our own log. There is no access log, because a path has the token of callbacks."""
+    """Writes gunicorn's messages to our own log. There is no access log, because the path of a callback has a token."""
 
     def setup(self, cfg: Any) -> None:
         """Leave levels and handlers to the root logger."""
@@ -49,7 +50,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         make_process: Callable[[Settings, Collection[Part]], WebProcess] = WebProcess,
         when_listening: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`when_listening` is called once, with the URL."""
+        """`when_listening` is called once, with the URL of the server, when it listens."""
         self._settings = settings
         self._parts = parts
         self._make_process = make_process
@@ -66,12 +67,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
             "workers": self._workers,
             "worker_class": "gthread",
             "threads": THREADS,
-            # A connection serves one request, so a forger cannot keep it open. A nearby proxy opens a new one quickly.
+            # Each connection serves only one request, so that an unknown sender cannot keep a connection open. The
+            # proxy is nearby and opens a new connection quickly.
             "keepalive": 0,
             "graceful_timeout": _STOP_SECONDS,
             "limit_request_line": _LONGEST_REQUEST_LINE,
             "logger_class": _ProjectLogger,
-            # Other ways in are closed: gunicorn's control socket, and headers that change the path or the scheme.
+            # These two turn off gunicorn's control socket, and headers by which a client could change the path or the
+            # scheme.
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
             "when_ready": self._started,
@@ -91,8 +94,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         listening = [str(listener) for listener in arbiter.LISTENERS]
         log.info("serving", action="serve_started", listening=listening)
         self._when_listening(listening[0])
-        # The processes that are forked next share this memory. Garbage collection writes to each object that it visits,
-        # and a memory page that is written is no longer shared.
+        # The processes that are forked next share the memory of this process, until they write to it. Garbage
+        # collection writes to each object that it visits. So the present objects are excluded from garbage collection.
         gc.freeze()
 
     def _close(self, _arbiter: Any, _worker: Any) -> None:
@@ -103,16 +106,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
 def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], response: Any) -> None:
     """End the connection in the thread that served it.
 
-    Otherwise gunicorn would end it in its only thread that accepts connections. That thread would wait up to 2 seconds
-    for each client to close: a client that keeps a few connections open would stop the process.
+    Otherwise gunicorn would end the connection in its only thread that accepts connections. That thread would wait up
+    to 2 seconds for each client to close: a client that keeps a few connections open would stop the process.
     """
     if response is None or not response.headers_sent:
         return
     connection: socket.socket = environ["gunicorn.socket"]
     with suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
-        # Drop what the sender of a very long body still sends. Closing before it has read the answer would reset the
-        # connection.
+        # Read and drop what the sender of a very long body still sends. If the connection were closed before the sender
+        # has read the answer, the connection would be reset and the answer lost.
         connection.settimeout(_LINGER_SECONDS)
         for _ in range(_MOST_READS):
             if not connection.recv(_READ_SIZE):

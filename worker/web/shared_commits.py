@@ -1,6 +1,7 @@
-"""Commit items that arrive together in one transaction. One thread of the process commits; each caller gets the result.
+"""Commit items that arrive together in one transaction. One thread of the process commits; each caller gets the result
+of the commit of its item.
 
-No item waits for others to arrive: items that arrive during a commit go into the next one.
+A commit does not wait for more items to arrive. Items that arrive while one commit runs go into the next commit.
 """
 
 import threading
@@ -30,13 +31,13 @@ class _Waiting(NamedTuple, Generic[T]):
 class SharedCommits(Generic[T, Followed]):
     """The committing thread, and the items that wait for it. Made after the fork; safe to use from several threads.
 
-    `commit` commits several items in one transaction. After the callers have their result, `follow` gets the value that
-    `commit` returned; it must not raise.
+    `commit` commits several items in one transaction. After the callers have their results, `follow` is called with the
+    value that `commit` returned. `follow` must not raise errors.
 
     If a commit of several items fails, they are committed one by one, except those whose caller no longer waits. But if
-    the error `is_hopeless`, because the database is unavailable, all of them fail. `is_locked` tells whether an error
-    is that of a locked row; if the lock lasts, the database counts as unavailable. Items with the same `key`, which is
-    hashable, may wait for the same row.
+    `is_hopeless` is true for the error, because the database is unavailable, all items fail at once. `is_locked` tells
+    whether an error means that a row is locked; if the lock lasts, the database counts as unavailable. `key` returns a
+    hashable value; items with the same value may wait for the same row.
     """
 
     commit: Callable[[Sequence[T]], Followed]
@@ -59,7 +60,7 @@ class SharedCommits(Generic[T, Followed]):
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread runs. Without it nothing is committed."""
+        """Whether the committing thread runs. Without this thread, nothing is committed."""
         return self._thread.is_alive()
 
     @property
@@ -76,7 +77,7 @@ class SharedCommits(Generic[T, Followed]):
         """Return once the item is committed. Raises the error of the commit. Raises TimeoutError after
         `patience_seconds`, or at once while the database does not answer.
 
-        After a TimeoutError, an item that no commit has taken yet is dropped. One that is being committed may be
+        After a TimeoutError, the item is dropped if no commit has taken it yet. If it is being committed, it may be
         stored.
         """
         future: Future[None] = Future()
@@ -108,14 +109,14 @@ class SharedCommits(Generic[T, Followed]):
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            # From here on no item can be cancelled.
+            # Once an item is taken, its caller can no longer cancel it.
             taken = [one for one in batch if one.future.set_running_or_notify_cancel()]
             try:
                 if taken:
                     self._commit_all(taken)
             except Exception:
-                # The thread must continue: without it nothing would be committed until a restart. The log line comes
-                # first, so that whoever gets the error finds its reason in the log.
+                # The thread must continue: without it nothing would be committed until a restart. The log line is
+                # written before the callers get an error, so that the reason of the error is in the log by then.
                 log.exception("a commit failed by a defect of the program", action="commit_failed")
                 for one in taken:
                     if not one.future.done():
@@ -168,10 +169,12 @@ class SharedCommits(Generic[T, Followed]):
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
         locked = dict[object, Exception]()
-        # Items that wait for the last locked row are committed last: if the others succeed, only that row is locked.
+        # Items that may wait for the row that was locked last are committed last. If the other items succeed, only that
+        # row is locked, not the whole database.
         for one in sorted(taken, key=lambda one: self.key(one.item) == self._locked_key):
             key = self.key(one.item)
-            # Each commit may take long, and items that arrive meanwhile wait for all of them.
+            # Each of these commits may take long, and newly arrived items wait for all of them. So an item fails
+            # without a commit if it could not succeed, or if its caller no longer waits.
             if self._health.is_away:
                 one.future.set_exception(TimeoutError("a lock in the database lasts"))
             elif key in locked:

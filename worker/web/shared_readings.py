@@ -22,21 +22,24 @@ def _here(run: Run) -> None:
 
 @dataclass(eq=False)
 class SharedReading(Generic[T]):
-    """The last result of a reading. A caller that finds it old starts a new reading.
+    """The last result of a reading. A caller that finds this result too old starts a new reading.
 
-    One reading at a time is under way, and other callers wait a little for its result. A caller that cannot wait that
-    long gets the outcome of the last reading: a result for as long as it may be shown, or an error once. In all other
-    cases it gets `otherwise`. After an error no older result is shown.
+    One reading at a time is under way, and other callers wait a little for its result. A caller that cannot wait until
+    this reading ends gets the outcome of the last reading that has ended: its result, as long as this may still be
+    shown, or its error, which is raised once. In all other cases the caller gets `otherwise`. After an error that was
+    raised, no older result is shown.
 
-    A result is kept for `kept_seconds`, or for `share` times as long as `read` took if that is longer: nothing is read
-    meanwhile. The time counts from the start of `read`, which may be later than the first call that needs it.
+    A result is kept for `kept_seconds`, or for `share` times as long as `read` took if that is longer. Nothing is read
+    while a result is kept. Its age counts from the start of `read`, which may be later than the call that started the
+    reading.
 
-    While a newer result is read, the last one is shown until it is `oldest_seconds` old, and at any age during the
-    first `held_seconds`.
+    While a newer result is read, the last result is shown until it is `oldest_seconds` old; during the first
+    `held_seconds` of the new reading, it is shown at any age.
 
-    `begin` runs the reading, for instance in another thread; by default the first caller runs it. An error is not kept.
-    With `report`, an error is reported and not raised: the last result is shown until it is too old, and nothing is
-    read for as long as a result would be kept. A reading that cannot be started counts as failed.
+    `begin` runs the reading, for instance in another thread; by default the caller that starts a reading runs it.
+    Without `report`, the first call after an error reads again. With `report`, an error is reported and not raised: the
+    last result is shown until it is too old, and nothing is read for `kept_seconds`. A reading that cannot be started
+    counts as failed.
     """
 
     read: Callable[[], T]
@@ -59,10 +62,11 @@ class SharedReading(Generic[T]):
         self._last.set_result(self.otherwise)
 
     def latest(self, patience_seconds: float) -> T:
-        """The last result. Waits for another thread's reading, but no longer than `patience_seconds` after its first
-        caller.
+        """The last result. Waits for a reading that another thread runs, but only until `patience_seconds` after that
+        reading was first requested.
 
-        Raises the error of the reading. The first later caller that does not wait for the next reading gets it, too.
+        Raises the error of the reading for which the call waited. The same error is also raised in one later call: the
+        first call whose patience ends before the next reading does.
         """
         with self._lock:
             now = self.clock()
@@ -86,8 +90,8 @@ class SharedReading(Generic[T]):
         if now >= self._shown_until:
             return self.otherwise
         if self._last.exception() is not None:
-            # The error is raised only once, so that a page of two readings is shown again before the failed one is
-            # retried.
+            # The error is raised only once. After that, a page that needs two readings can be shown again, with
+            # `otherwise` instead of the failed reading, before a retry has succeeded.
             self._shown_until = -math.inf
         return self._last.result()
 
@@ -104,7 +108,7 @@ class SharedReading(Generic[T]):
         except Exception as error:  # each caller gets it
             self._fail(under_way, began_at, error)
         except BaseException as error:
-            # The error ends this thread, but not the waiting ones.
+            # The error ends this thread. The waiting threads must not end, so they get another error.
             self._fail(under_way, began_at, RuntimeError(f"{type(error).__name__} ended a reading"))
             raise
         else:
@@ -121,7 +125,8 @@ class SharedReading(Generic[T]):
 
     def _fail(self, under_way: Future[T], began_at: float, error: Exception) -> None:
         with self._lock:
-            # A reading that could not be started may still run: an executor keeps work that it has no thread for.
+            # A reading that counts as failed, because it could not be started, may still run later: an executor keeps
+            # work that it has no thread for.
             if self._under_way is not under_way:
                 return
             self._under_way = None
@@ -131,14 +136,14 @@ class SharedReading(Generic[T]):
                 return
             self._kept_until = began_at + self.kept_seconds
             under_way.set_result(self._shown(self.clock()))
-        # Last, because `report` may raise, too.
+        # `report` is called last, because it may raise an error, too.
         self.report(error)
 
 
 class Apart:
-    """Runs readings in threads of their own, one at a time, so that one connection is enough for all of them.
+    """Runs each reading in a thread of its own, one reading at a time. So one connection is enough for all readings.
 
-    A process does not wait for these threads when it ends, because a server may be silent.
+    A process does not wait for these threads when it ends, because a silent database server could keep them waiting.
     """
 
     def __init__(self, name: str) -> None:
@@ -148,17 +153,17 @@ class Apart:
         self._turn = threading.Lock()
 
     def shared(self, read: Callable[[], T], *, oldest_seconds: float = math.inf, **how: Any) -> SharedReading[T | None]:
-        """A reading that runs in these threads; None if nothing is known in time. `how` are the other arguments of
-        `SharedReading`. By default, the last result is shown at any age while a newer one is read."""
+        """A shared reading that runs in these threads. It gives None if no result is known in time. `how` are the other
+        arguments of `SharedReading`. By default, the last result is shown at any age while a newer one is read."""
         return SharedReading(read, otherwise=None, oldest_seconds=oldest_seconds, begin=self.begin, **how)
 
     def begin(self, run: Run) -> None:
-        """Run this when its turn comes. Raises RuntimeError if no thread can be started."""
+        """Run a reading in a thread, when its turn comes. Raises RuntimeError if no thread can be started."""
         threading.Thread(target=self._run, args=(run,), name=self._name, daemon=True).start()
 
     def close(self, patience_seconds: float = _CLOSE_SECONDS) -> None:
-        """Start no more readings, and wait up to `patience_seconds` for the one under way. Must be called before the
-        database is closed."""
+        """Start no more readings, and wait up to `patience_seconds` for the reading under way to end. Must be called
+        before the database is closed."""
         self.is_closed = True
         if self._turn.acquire(timeout=patience_seconds):
             self._turn.release()

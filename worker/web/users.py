@@ -1,4 +1,4 @@
-"""The users of the console, from their file as it is now, and their passwords."""
+"""The users of the console, read from the file of users as it is now; and checks of their passwords."""
 
 import threading
 from collections.abc import Mapping
@@ -14,9 +14,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 _Version = tuple[int, int, int]
 
-# Parameters of OWASP's cheat sheet on storing passwords: 32 MiB and about 0.2 s of a processor.
+# Parameters from OWASP's cheat sheet on storing passwords. Each hash takes 32 MiB of memory and about 0.2 s of a
+# processor.
 _METHOD = "scrypt:32768:8:3"
-# The hash of no password: nothing hashes to zeros.
+# A hash that no password has: the hash of no password is all zeros.
 _NO_PASSWORD = f"{_METHOD}$none${'0' * 128}"
 _AT_ONCE = 2
 _PATIENCE_SECONDS = 3.0
@@ -77,7 +78,8 @@ def hash_of(password: str) -> str:
 
 
 def is_right(password_hash: str | None, password: str) -> bool:
-    """Whether a password has this hash. A hash of None stands for an unknown user; the check then takes as long.
+    """Whether a password has this hash. A hash of None stands for an unknown user. The check then takes as long as for
+    a known user.
 
     A process checks at most two passwords at once: each takes much memory, and one client must not occupy every thread.
     Raises Busy after waiting for 3 seconds.
@@ -87,7 +89,7 @@ def is_right(password_hash: str | None, password: str) -> bool:
     try:
         return check_password_hash(password_hash or _NO_PASSWORD, password) and password_hash is not None
     except ValueError:
-        # A method that this werkzeug does not know: the file was written by hand.
+        # The hash names a method that the installed werkzeug does not know. Then the file of users was written by hand.
         return False
     finally:
         _places.release()

@@ -1,7 +1,8 @@
-"""Write rows as a file for Excel (XLSX). It is written row by row, so memory does not grow with their number.
+"""Write rows as a file for Excel (XLSX). The file is written row by row, so memory does not grow with the number of
+rows.
 
-All texts are text cells: no formula is evaluated, and no id of 16 digits becomes 2.01601E+15. A cell holds up to 32,767
-characters; longer texts are cut.
+All texts are written as text cells. So Excel evaluates no formula, and does not show an id of 16 digits as 2.01601E+15.
+A cell holds up to 32,767 characters; longer texts are cut.
 """
 
 import itertools
@@ -20,9 +21,9 @@ from worker.adapters.shown_values import value_text
 
 _AMOUNT, _TIME, _TEXT, _NUMBER = "0.00##", "yyyy-mm-dd hh:mm:ss", "@", "0"
 _Formats = Mapping[tuple[str, bool], Format]
-"""The format of a cell, by its number format and whether it is bold."""
+"""Maps a number format, and whether the text is bold, to the format of a cell."""
 _WIDEST, _TIME_WIDTH, _MARGIN = 60, 19, 2
-# Excel stores numbers with up to this many digits.
+# Excel stores numbers exactly if they have up to this many digits.
 _DIGITS = 15
 _OPTIONS = {"constant_memory": True, "use_zip64": True}
 
@@ -38,16 +39,16 @@ class XlsxFile:
     zone: tzinfo
     """The zone in which times are written, because Excel has no time zones."""
     totals: Callable[[], Sequence[Mapping[str, object]]] = tuple
-    """Returns rows that are written apart below the others, with some of the columns. Called after the rows are
-    read."""
+    """Returns the rows of totals, which are written below the other rows, after an empty row. They need not have all
+    columns. Called after all other rows are read."""
     about_name: str
     about: Callable[[], Iterable[tuple[str, object]]]
-    """Returns names and values of the last sheet, such as the filters. Called after the rows are read."""
+    """Returns the names and values that the last sheet lists, such as the filters. Called after all rows are read."""
 
 
 def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write the file, with up to 1,048,000 rows. Data that is not compressed yet is in the folder for temporary files,
-    and is removed at the end.
+    """Write the file, with up to 1,048,000 rows. While the file is written, data that is not compressed yet is in the
+    folder for temporary files. This data is removed at the end.
 
     Raises OSError if no space is left, and whatever `rows` raises.
     """
@@ -56,7 +57,8 @@ def write_xlsx(file: IO[bytes], described: XlsxFile, rows: Iterable[Mapping[str,
         try:
             _write_sheets(book, described, rows)
         except BaseException:
-            # Closing the book would write the whole file, which is no longer wanted.
+            # Only the temporary files are closed: closing the book would write the whole file, which is no longer
+            # wanted.
             parts: list[Any] = [sheet.row_data_fh for sheet in book.worksheets()]
             for part in parts:
                 part.close()
@@ -107,10 +109,11 @@ class _Sheet:
             self._sheet.write_number(row, column, float(value), self._formats[shape, is_bold])
             return len(str(value))
         text = value_text(value, self._zone)
-        # The library takes a text between these two tags for its own markup, and does not escape it.
+        # The library takes a text between these two tags for its own markup, and does not escape it. A blank at the end
+        # prevents this.
         is_markup = text.startswith("<r>") and text.endswith("</r>")
         self._sheet.write_string(row, column, f"{text} " if is_markup else text, self._formats[_TEXT, is_bold])
-        # A Chinese character is as wide as two others.
+        # A Chinese character is as wide as two Latin characters, and has two bytes in GBK.
         return min(len(text[:_WIDEST].encode("gbk", "replace")), _WIDEST)
 
     def keep_header(self, last: int, columns: int) -> None:

@@ -61,7 +61,7 @@ class Skin:
         return f"{value:,}" if isinstance(value, int) else value
 
     def advice(self, message: str, **values: object) -> str:
-        """The message in the reader's language, with the values and the remedies in its places."""
+        """The message in the reader's language. Its places are filled, by name, with the values and the remedies."""
         return self._filled(message, {name: self.translate(said) for name, said in self.remedies.items()} | values)
 
     def duration(self, seconds: float) -> str:
@@ -69,7 +69,7 @@ class Skin:
         return self.say(lasting(seconds))
 
     def moment(self, time: datetime, now: datetime) -> str:
-        """A time and the wait until then; `now` if the time has passed."""
+        """A time, and how long it is until that time; `now` if the time has passed."""
         wait = (time - now).total_seconds()
         if wait <= 0:
             return self.text("now")

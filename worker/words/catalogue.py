@@ -1,6 +1,6 @@
 """Read the words from `catalogue.toml`, and the compiled translations of all messages.
 
-The catalogue has the name, the meaning and the remedy of each member of a type.
+For each member of the types in `_KINDS`, the catalogue has a name, and for many also a meaning and a remedy.
 """
 
 import tomllib
@@ -35,7 +35,7 @@ class Entry:
     """The messages for a value: its name, its meaning, and what to do about it."""
 
     name: str
-    """The only message for a `Wait` or a `FindingKind`."""
+    """The name of the value. For a `Wait` or a `FindingKind`, this is the whole message, and the only one."""
     means: str = ""
     do: str = ""
 
@@ -58,27 +58,30 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
 FINDINGS = _entries(_HELD["finding"])
 """The name and the consequence of each finding, by its stable name."""
 QUERY_OUTCOMES: Mapping[str, str] = _HELD["query_outcome"]
-"""The ends of a query (`platform_queries.outcome`)."""
+"""The labels of the ways in which a query can end, by the value of `platform_queries.outcome`."""
 COLUMNS: Mapping[str, str] = _HELD["column"]
 """The labels of columns and filters, by their names; `NAME_list` is the label of a list.
 
 A label that is used in only one list has the list's name before its own.
 """
 HEADERS: Mapping[str, str] = {**COLUMNS, **_HELD["header"]}
-"""The labels of columns in the command line's tables. These have more columns, and other labels for some."""
+"""The labels of columns in the command line's tables: all `COLUMNS`, some with other labels, and further columns."""
 COUNTED: Mapping[str, Sequence[str]] = _HELD["counted"]
-"""The messages for one thing, and for none or several, by the thing's name."""
+"""Two messages for each counted thing, by the thing's name: one for the count 1, and one for 0 or several."""
 TYPER_MESSAGES: Sequence[str] = _HELD["quoted"]["typer"]
 """Typer's messages about a command line."""
 COMMANDS, PAGES = ({name: held[how] for name, held in _HELD["remedy"].items()} for how in ("command", "page"))
-"""The ways to do what a message asks for, by the remedy's name: with a command, or in the console."""
+"""How people do what a message asks for, by the remedy's name: `COMMANDS` with a command, `PAGES` in the console."""
 
 COMMAND_LINE = Skin(translate=ENGLISH.translate, remedies=COMMANDS)
 
 
 @cache
 def translations(code: str) -> NullTranslations:
-    """The translations into `zh`; none for `en`. Raises FileNotFoundError if a checkout has not compiled them."""
+    """The translations for a language code: into Chinese for `zh`, none for `en`.
+
+    Raises FileNotFoundError if `make setup` has not compiled them in this checkout.
+    """
     if code == LANGUAGE_OF_THE_CODE:
         return NullTranslations()
     name = f"{code}.mo"
@@ -100,7 +103,7 @@ def message(value: Enum) -> str:
 
 
 def name_of(kind: type[StrEnum], stored: str | None, skin: Skin) -> str:
-    """The label of a stored name. An unknown name, which a later release has written, is returned unchanged."""
+    """The label of a stored name. An unknown name, which a later release may have stored, is returned unchanged."""
     return name(kind(stored), skin) if stored in list(kind) else stored or ""
 
 

@@ -21,7 +21,7 @@ _NAMES: Mapping[str, type[StrEnum]] = MappingProxyType(
 )
 """The type of an event's value, by the value's name."""
 _WHO = (N_("the platform"), N_("a query"), N_("a callback"))
-"""The possible values of `who`."""
+"""The possible values of `who`, the source of a result, in a detail."""
 _TIMES = ("time", "until")
 _TRIED_AGAIN = (Condition.IN_DOUBT, Condition.RESTING, Condition.FAILING)
 _NOTHING = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
@@ -29,7 +29,7 @@ DELETED = N_("It was deleted meanwhile.")
 
 
 def detail_text(detail: str | None, skin: Skin) -> str:
-    """The text of a detail's code. A detail without a code, such as an item of the platform, is returned unchanged."""
+    """A detail's code as text in the reader's language. A detail without a code is returned unchanged."""
     if not isinstance(detail, CodedText):
         return detail or ""
     names = {name: name_of(_NAMES[name], one, skin) for name, one in detail.values.items() if name in _NAMES}

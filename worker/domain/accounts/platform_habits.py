@@ -1,11 +1,12 @@
 """Learn how a platform answers queries of several orders, because its documentation does not say.
 
-*One item.* If a platform answered only the first order of a batch, all others would seem absent. Three such batches in
-a row raise the suspicion. A query of one order that was left out then decides.
+*One item.* A platform may answer only the first order of a batch. Then all other orders seem absent. After three
+batches in a row whose answers have one item, an order that was left out is polled alone. If the platform answers it,
+the platform is one that answers only one order per query.
 
-*Echoes.* Batches by customParm are safe only if answers name their orders by customParm. The worker learns this from
-believed items in answers to queries by customParm. Echoes can end: a platform may stop them, or may echo only in
-answers about one order.
+*Echoes.* A platform echoes customParm if its answers name their orders by customParm. Only then are batches by
+customParm safe. The worker learns this from believed items in answers to queries by customParm. Echoes can end: a
+platform may stop them, or may echo only in answers about one order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,21 +27,21 @@ from worker.domain.records.orders import IdKind, Lane, OrderState
 from worker.domain.records.queries import Query
 
 FEWEST_IDS_AS_EVIDENCE = 5
-"""The fewest ids of a batch whose answer with one item counts as evidence."""
+"""If a batch has at least this many ids, an answer with one item is evidence that the platform answers only one."""
 STREAK_BEFORE_PROBE = 3
 EMPTY_BATCHES_BEFORE_ENDING = 3
-"""After this many batches by customParm in a row without an item, the worker no longer relies on echoes."""
+"""If the answers to this many batches by customParm in a row have no item, the worker no longer relies on echoes."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
-    """Whether an answer may show a one-item platform: it has one item, and the batch is large enough as evidence."""
+    """Whether an answer is evidence that the platform answers only one order: it has one item for at least five ids."""
     return len(query.orders) >= FEWEST_IDS_AS_EVIDENCE and answer.item_count == 1
 
 
 def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
     """Whether the orders that a batch's answer leaves out do not count as absent.
 
-    This is so if the platform is known to answer only one order, and did so.
+    This is so if the platform is known to answer only one order per query, and this answer has one item.
     """
     return state.one_item_mode and not query.is_alone and answer.item_count == 1
 
@@ -48,10 +49,10 @@ def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
 def learn_one_item(
     state: AccountState, query: Query, answer: Answer, now: datetime, rules: Rules
 ) -> tuple[AccountState, int | None]:
-    """Learn from an answer whether the platform is a one-item platform.
+    """Learn from an answer whether the platform answers only one order per query.
 
-    Return the account's state, and a query id or None. If there is an id, reset the absences from one-item answers
-    since that query.
+    Return the account's state, and the id of a query or None. If there is an id, the caller must reset the absences
+    that answers with one item caused since that query.
     """
     if answer.item_count >= 2:
         return _no_suspicion(replace(state, one_item_mode=False, batch_retry_at=None)), None
@@ -71,10 +72,10 @@ def learn_one_item(
 def with_probe(
     changes: Iterable[Change], state: AccountState, query: Query, answer: Answer, now: datetime
 ) -> Iterator[Change]:
-    """Yield the changes. If a one-item answer requires a probe, one order that it left out will be polled alone soon.
+    """Yield the changes. If a probe is needed, one order that the answer left out is changed, to be polled alone soon.
 
-    `state` is the account's state after the answer. Every third batch of the streak picks an order again, because a
-    callback may have settled the one before.
+    `state` is the account's state after the answer. An order is picked after every third answer in a row with one item,
+    because a callback may have settled the order that was picked before.
     """
     streak = state.one_item_streak
     is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
@@ -83,7 +84,7 @@ def with_probe(
         is_pending = change.after.state is OrderState.PENDING
         if is_wanted and is_pending and change.after.id in left_out and query.holds(change.before):
             is_wanted = False
-            # The order is marked like a requested check, so that it does not wait for all others that are polled alone.
+            # Mark the order as if a check was requested. Otherwise it would wait for all orders that are polled alone.
             probe = replace(
                 change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
             )

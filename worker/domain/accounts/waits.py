@@ -1,9 +1,11 @@
 """Pauses by an operator, and the back-off after query failures.
 
-A back-off has jitter, and restarts if a clock was stepped. Many query failures in a row, for example because of a
-firewall, say nothing about single orders. Ten failures in a row, of the kinds that make suspects, are an outage. Three
-answers in a row end it. The suspects that these failures made or halved then return to the batches. A lone suspect that
-failed again while others succeeded stays a suspect.
+A back-off has jitter, and restarts if a clock was stepped.
+
+Some kinds of query failure make the polled orders suspects. But many failures in a row, for example because of a
+firewall, say nothing about single orders. So ten such failures in a row are an outage, and three answers in a row end
+the outage. Then the suspect groups that the outage created or halved return to the batches. A suspect that failed alone
+again, while queries of other orders succeeded, stays a suspect.
 """
 
 from collections import defaultdict
@@ -24,9 +26,10 @@ LONGEST_RETRY_AFTER_WINDOWS = 60
 FAILURES_OF_AN_OUTAGE = 10
 ANSWERS_AFTER_AN_OUTAGE = 3
 RETURN_WINDOWS = 360
-"""Suspects are returned at most once in this many windows."""
+"""Suspects are returned to the batches at most once in this many windows."""
 FAILED_AGAIN = 2
-"""A suspect that failed alone this often, with successful queries of others in between, is not returned."""
+"""A suspect that failed alone this often, with successful queries of other orders in between, is not returned to the
+batches after an outage."""
 
 
 def back_off(
@@ -38,10 +41,11 @@ def back_off(
     at_least: float = 0.0,
     is_requested: bool = False,
 ) -> AccountState:
-    """Back off for 1 window at first, then for twice as long each time, up to 15 windows. A longer wait stays.
+    """Back off for 1 window at first, then for twice as long each time, up to 15 windows.
 
-    `jitter` (0 to 1) adds up to a tenth. `at_least` is the wait that the platform asked for, in seconds; at most 60
-    windows of it count. `is_requested` says that the platform asked for the whole wait.
+    If the account already waits longer, that wait stays. `jitter` (0 to 1) adds up to a tenth to the wait. `at_least`
+    is the wait that the platform asked for, in seconds; at most 60 windows of it count. `is_requested` says that the
+    platform asked for the whole wait.
     """
     windows = min(2**state.backoff_level * (1 + jitter / 10), LONGEST_BACKOFF_WINDOWS)
     if state.configuration_refused:
@@ -70,32 +74,39 @@ def end_back_off(state: AccountState) -> AccountState:
 
 
 def wait_a_window(state: AccountState, rules: Rules, now: datetime, *, is_unreachable: bool) -> AccountState:
-    """Back off for one window after a failure whose cause may be this host alone. A longer wait stays."""
+    """Back off for one window after a failure that may be the fault of this host only. A wait that ends later stays."""
     waiting = _wait_at_least(state, rules.window_seconds, now)
     return waiting if waiting is state else replace(waiting, backoff_unreachable=is_unreachable)
 
 
 def end_wait(state: AccountState, now: datetime) -> AccountState:
-    """End the wait for an operator, except the part that the platform asked for. The counts of the back-off stay."""
+    """End the account's wait at an operator's request, except the part that the platform asked for.
+
+    The counts of the back-off stay.
+    """
     until, requested = state.backoff_until, state.backoff_requested_until
     if until is None or until <= now:
         return state
     if requested is None or requested <= now:
         return replace(state, backoff_until=None, backoff_seconds=0.0, backoff_requested_until=None)
-    # The begin of the back-off stays, because an answer to a query from before its begin must not end it.
+    # Shorten the end and the length equally, so that the begin stays: an answer to a query that was sent before the
+    # back-off began must not end the back-off.
     kept = min(until, requested)
     seconds = state.backoff_seconds - (until - kept).total_seconds()
     return replace(state, backoff_until=kept, backoff_seconds=seconds)
 
 
 def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> AccountState:
-    """Query one order every 15 windows until a success, because the platform answered -205. A longer wait stays."""
+    """Query one order every 15 windows until a success, because the platform answered -205.
+
+    If the account already waits longer than 15 windows, that wait stays.
+    """
     state = replace(state, configuration_refused=True)
     return _wait_at_least(state, LONGEST_BACKOFF_WINDOWS * rules.window_seconds, now)
 
 
 def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
-    """Restart a back-off from now if its end is further ahead than its length, because a clock was stepped."""
+    """Restart a back-off now if its end is further ahead than its whole length, because a clock was stepped."""
     if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
         return state
     requested = state.backoff_requested_until
@@ -106,10 +117,10 @@ def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
 
 
 def waits(state: AccountState, now: datetime) -> bool:
-    """Whether a grant would not query the account, because it is paused or backs off."""
+    """Whether no query of the account would be granted, because it is paused or backs off."""
     if state.is_paused(now):
         return True
-    # The grant restarts a back-off that a clock step has lengthened.
+    # If a clock step has lengthened the back-off, the account does not wait here: the next grant restarts the back-off.
     return state.is_backed_off(now) and restart_stepped_backoff(state, now) == state
 
 
@@ -133,31 +144,34 @@ def _wait_at_least(state: AccountState, seconds: float, now: datetime) -> Accoun
 
 
 def group_number(query_id: int, half: int) -> int:
-    """The number of a suspect group. `half` is 0 or 1. Each query has two numbers, which no other query uses."""
+    """The number of a suspect group. `half` is 0 or 1, so each query has two numbers, which no other query uses."""
     return query_id * 2 + half
 
 
 def count_failure(state: AccountState, query: Query) -> AccountState:
     """Return the account's state after a query failure of a kind that makes suspects."""
     failures = state.failures_in_row + 1
-    # With several slots, queries may end in another order than they began.
+    # With several slots, queries may end in another order than they began, so this query may be older than the first.
     since = min(state.failing_since or query.id, query.id)
     state = replace(state, failures_in_row=failures, failing_since=since, answers_in_row=0)
     if failures < FAILURES_OF_AN_OUTAGE:
         return state
-    # An outage continues if fewer than three answers interrupted it.
+    # If an outage was interrupted by fewer than three answers, it continues, so its first query stays.
     start = min(state.outage_from or since, since)
     return replace(state, outage_from=start, outage_until=max(state.outage_until or 0, query.id))
 
 
 def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[AccountState, tuple[int, int] | None]:
-    """Return the account's state after an answered query, and the first and last suspect group to return, if any."""
+    """Return the account's state after an answered query. If the answer ends an outage, also return two group numbers.
+
+    They are the first and the last number of the suspect groups that return to the batches.
+    """
     state = replace(state, failures_in_row=0, failing_since=None)
     if state.outage_from is None or state.outage_until is None:
         return state, None
     answers = min(state.answers_in_row + 1, ANSWERS_AFTER_AN_OUTAGE)
     returned_at = state.suspects_returned_at
-    # If the time is in the future, a clock was set back since.
+    # If `returned_at` is in the future, a clock was set back. Then it is not too soon.
     is_too_soon = returned_at is not None and now - rules.windows(RETURN_WINDOWS) < returned_at <= now
     if answers < ANSWERS_AFTER_AN_OUTAGE or is_too_soon:
         return replace(state, answers_in_row=answers), None
@@ -174,12 +188,15 @@ def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> 
 
 
 MOST_DAYS_AHEAD = 30
-"""How many days ahead a pause may end. Until its end, every page shows it."""
+"""The most days ahead that a pause may end. Every page shows a pause until its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resumed:
-    """An account before and after an operator resumed it. Its pauses have ended, and all or part of its back-off."""
+    """An account before and after an operator resumed it.
+
+    The pauses that were on have ended. So has the back-off, except a wait that the platform asked for.
+    """
 
     before: AccountState
     after: AccountState
@@ -198,7 +215,7 @@ class Resumed:
 
     @property
     def is_resumed(self) -> bool:
-        """Whether there was anything to end. If not, nothing is recorded."""
+        """Whether there was a pause or a back-off to end. If not, nothing is recorded."""
         return self.before.is_paused(self.now) or self.ended_back_off is not None
 
 
@@ -214,9 +231,9 @@ def pause_fault(begins: datetime | None, ends: datetime, now: datetime) -> TextC
 def pause(state: AccountState, act: Act, until: datetime | None, begins: datetime | None = None) -> AccountState:
     """Return the account with one more pause, from `begins` (None: now) until `until` (None: an operator ends it).
 
-    A pause from now on replaces the earlier pauses without a given begin, even if they end later. A pause with a given
-    begin replaces nothing; it is on at once if its begin has passed. Pauses that have ended are dropped. So is a pause
-    that differs from the new one only in its act.
+    If no begin is given, the pause replaces all other pauses without a given begin, even if they end later. A pause
+    with a given begin replaces nothing; it is on at once if its begin has passed. Pauses that have ended are dropped.
+    So is a pause that differs from the new one only in its `act_key`.
     """
     added = Pause(
         paused_at=begins or act.now,

@@ -1,1 +1,1 @@
-"""The platform's callbacks: their bodies, the orders that they name, and their refusal under overload."""
+"""The platform's callbacks: reading their bodies, matching them to orders, and refusing them under overload."""

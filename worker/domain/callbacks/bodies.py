@@ -1,6 +1,7 @@
 """Read the HTTP body of a callback as one item, or refuse it.
 
-A body is JSON or form fields. It is tried as UTF-8, then in the encoding of its label, then as GB18030.
+A body is JSON or form fields. It is decoded as UTF-8; if that fails, in the encoding that its Content-Type names; and
+if that fails, as GB18030.
 """
 
 import codecs
@@ -19,12 +20,14 @@ from worker.domain.wire.strict_json import JsonFault, is_damaged_utf_8, parse
 LONGEST_BODY = 64 * 1024
 """The longest body that is accepted, in bytes; the documented callback has about 200."""
 LONGEST_DRAINED = 1024 * 1024
-"""A longer body is read up to this many bytes and dropped, so that its sender can read the answer."""
+"""If a body is too long, up to this many of its bytes are read and dropped, so that its sender gets to read the
+answer."""
 
 _MOST_FIELDS = 100
 _BLANK = b" \t\r\n"
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-# Python's own encodings. They decode nearly any bytes, but into different text.
+# Encodings of Python's own that are never used. They decode nearly any bytes, but to a text that the sender did not
+# mean.
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 LONGEST_PAYLOAD = 16_000
 """The most characters of a callback as JSON; the documented callback has about 200."""
@@ -33,14 +36,15 @@ _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 class BodyFault(Refusal):
-    """The body contains no item; `str()` says why, without quoting the body."""
+    """A body from which no callback can be read; `str()` says why, without quoting the body."""
 
 
 def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
-    """Return the item that a body contains. Raise only BodyFault. `content_type` is the header's value.
+    """Return the callback in a body, as a mapping. Raise only BodyFault. `content_type` is the value of the
+    Content-Type header.
 
-    A body that begins with `{` is JSON, whatever its label says. Any other body is read as form fields: those of the
-    item, or one that contains the item as JSON.
+    A body that begins with `{` is JSON, whatever its Content-Type says. Any other body is read as form fields. Either
+    these are the fields of the callback, or one of them contains the callback as JSON.
     """
     whole = body.removeprefix(codecs.BOM_UTF8).strip(_BLANK)
     if not whole:
@@ -52,12 +56,12 @@ def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
 
 
 def shown_body(body: bytes) -> str:
-    """Return a body as text to store. Bytes that are not UTF-8 become escapes."""
+    """Return a body as text to store. Bytes that are not UTF-8 are written as escapes, such as `\\xff`."""
     return storable(body.decode("utf-8", "backslashreplace"), LONGEST_BODY)
 
 
 def _object_in(text: str) -> Mapping[str, object]:
-    """Return the object in a text that begins with `{`, as no other JSON does."""
+    """Return the JSON object in a text that begins with `{`. A JSON text with this beginning can only be an object."""
     try:
         return cast(Mapping[str, object], parse(text))
     except JsonFault as fault:
@@ -65,7 +69,7 @@ def _object_in(text: str) -> Mapping[str, object]:
 
 
 def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
-    # Latin-1 keeps every byte as one character, so the fields can be separated before they are decoded.
+    # Latin-1 makes one character of every byte. So the fields can be separated first, and decoded afterwards.
     try:
         pairs = parse_qsl(
             body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS
@@ -90,14 +94,15 @@ def _item_in(fields: Mapping[str, str]) -> Mapping[str, object]:
 
 
 def _decoded(words: Sequence[bytes], content_type: str | None) -> list[str]:
-    """Decode all words with the first encoding that can decode them all. Raise BodyFault if none can."""
-    # Other encodings would decode damaged UTF-8, but into different text.
+    """Decode all words with the first encoding that can decode all of them. Raise BodyFault if no encoding can."""
+    # Damaged UTF-8 is tried as UTF-8 only. Other encodings would decode it, but to a text that the sender did not mean.
     is_damaged = is_damaged_utf_8(b" ".join(words))
     for encoding in ["utf-8"] if is_damaged else _encodings(content_type):
         try:
             return [word.decode(encoding) for word in words]
         except (ValueError, LookupError):
-            # The bytes are in another encoding, the label is unknown, or its codec does not decode to text.
+            # Try the next encoding: the bytes are not in this one, or Python does not know it, or its codec does not
+            # decode to text.
             continue
     raise BodyFault("the body is text in no encoding: neither UTF-8, nor as it is labelled, nor GB18030")
 
@@ -120,13 +125,15 @@ class Callback:
     payload_text: str
     """The `payload` as JSON."""
     account: str | None = None
-    """The account whose own address received the callback, which is about no other; None if the appid must decide."""
+    """The account to whose own address the callback came; the callback can be about no other account. None if the appid
+    must decide."""
     trust: Trust = Trust.SETTLE
     repeats: int = 0
     """How often the same callback came again while its order was unknown."""
 
     def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the accounts that it can be about: its own account, or those with its appid; all if none has it."""
+        """Return the accounts that the callback can be about: its `account`, or else the accounts with its appid. If no
+        account has the appid, return all accounts."""
         if self.account is not None:
             return (self.account,)
         said = self.report.app_id
@@ -135,10 +142,10 @@ class Callback:
 
 
 def receive(account: str, app_id: str, body: bytes, content_type: str | None, trust: Trust) -> Callback | Rejection:
-    """Read a body that was posted to an account's address, or say for people why it is refused.
+    """Read a body that was posted to an account's address. Return the callback, or a rejection that tells people why.
 
-    The address alone decides whose callback it is. A callback with the `appid` of another account is refused, so
-    someone who has the token of one account cannot change the orders of another.
+    Only the address decides which account a callback is about. A callback that has the `appid` of another account is
+    refused. So someone who has the token of one account cannot change orders of another account.
     """
     payload: object = shown_body(body)
     try:
@@ -156,13 +163,14 @@ def receive(account: str, app_id: str, body: bytes, content_type: str | None, tr
 
 
 def read_callback(item: object) -> Callback | tuple[Sentence, ...]:
-    """Read one callback body. Return the callback, or why it cannot be kept for an order. Never raise."""
+    """Read one callback body. Return the callback, or why the body cannot be used. Never raise."""
     if not isinstance(item, Mapping):
         return (_("callback: must be an object, not %(type)s", json_type(item)),)
     try:
         payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
     except (TypeError, ValueError, RecursionError):
-        # Python can read more than it can write: very long integers, for instance, or very deep nesting.
+        # Some items that Python could read cannot be written as JSON: for instance, very long integers or very deep
+        # nesting.
         return (_("callback: cannot be written as JSON; accepted: the platform's own body, parsed"),)
     if len(payload_text) > LONGEST_PAYLOAD:
         return (_("callback: is longer than %(count)s characters", LONGEST_PAYLOAD),)

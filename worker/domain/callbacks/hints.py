@@ -1,9 +1,11 @@
-"""Poll an order after a callback that is only a hint (`Trust.CHECK`), or whose result proves nothing by itself.
+"""Poll an order after a callback that may not settle the order: the callback is only a hint (`Trust.CHECK`), or its
+result proves nothing by itself.
 
-The query decides: a forged callback can get its order polled, but cannot settle it. Two bounds limit a flood of forged
-callbacks. They get each order polled at most once per re-query interval; and such orders, together with requested
-checks, take at most half of a batch out of turn. A callback that comes too early is not dropped: its order is polled
-once the interval has passed.
+The answer to the query decides. So a forged callback can get its order polled, but cannot settle the order. Two limits
+bound the effect of many forged callbacks. First, each order is polled after callbacks at most once per re-query
+interval. Second, orders that are polled out of turn, because of callbacks or requested checks, take at most half of a
+batch. If a callback comes before the interval has passed, it is not dropped: its order is polled once the interval has
+passed.
 """
 
 from dataclasses import replace
@@ -21,10 +23,11 @@ _SHORTEST_INTERVAL_WINDOWS = 2
 
 
 def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
-    """Request a poll of the order if the callback reports a result. An unresolved order stays unresolved until then.
+    """Request a poll of the order if the callback reports a result. An unresolved order stays unresolved until the
+    poll.
 
-    If the order is final or cancelled, a contradiction sets the attention `late_conflict`; anything else is only
-    recorded. `app_id` belongs to the order's account.
+    If the order is final or cancelled, a callback that contradicts its state sets the attention `late_conflict`; any
+    other callback is only recorded. `app_id` is the appid of the order's account.
     """
     if not order.state.may_settle:
         echoes_price = order.account in rules.echoing_accounts
@@ -39,12 +42,14 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
 
 
 def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
-    """Return a pending or unresolved order, due for a poll now or as soon as its interval has passed.
+    """Return a pending or unresolved order with a requested poll: now, or as soon as the order's re-query interval has
+    passed.
 
-    Return it unchanged if a poll that was requested earlier has yet to come.
+    Return the order unchanged if a poll was requested earlier and has not been made yet.
     """
     is_leased, requested_at = order.is_leased(now), order.check_requested_at
-    # The query in flight was sent before the callback came, so its answer may be older than the callback.
+    # If a query about the order is in flight, it was sent before the callback came. It does not count as the requested
+    # poll, because its answer may be older than the callback.
     if requested_at is not None and (not is_leased or requested_at > now):
         return order
     if order.state is OrderState.UNRESOLVED:
@@ -62,12 +67,13 @@ def poll_after_callback(order: Order, now: datetime, rules: Rules) -> Order:
 
 
 def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
-    """Record a callback about a final or cancelled order. Only a contradiction is shown to a person."""
+    """Record a callback about a final or cancelled order. The order is shown to a person only if the callback
+    contradicts its state."""
     late = settle(order, verdict, source=Source.CALLBACK, now=now)
     if any(event.kind is EventKind.CONTRADICTED for event in late.events):
         return late
     if verdict.is_denial and order.state is not OrderState.FAILED:
-        # A -1 contradicts a success even if it does not prove a failure.
+        # A callback with the status -1 contradicts a success, even if it does not prove that the recharge failed.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
         return record_report(order, shown, EventKind.CONTRADICTED, verdict.report, source=Source.CALLBACK, at=now)
     return record_report(order, order, EventKind.IGNORED, verdict.report, source=Source.CALLBACK, at=now)

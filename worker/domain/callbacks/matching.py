@@ -1,10 +1,10 @@
 """Match the platform's callbacks to orders, and decide what they change.
 
-A callback that only repeats a recorded event of its order is counted with that event and changes nothing. So if an
-operator dismisses an attention, the callback that raised it cannot bring it back.
+A callback may only repeat an event that its order already has. Then the event counts the repetition, and nothing else
+changes. So if an operator dismisses an attention, a repetition of the callback that raised it cannot raise it again.
 
-An operator may link an unmatched callback to an order. The callback is judged like any other. In addition, if it shares
-no id with the order, it must show the order's phone number.
+An operator may link an unmatched callback to an order. The callback is then judged like any other. In addition, if the
+callback has no id of the order, it must show the order's phone number.
 """
 
 from collections import Counter, defaultdict
@@ -31,7 +31,8 @@ NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = CodedText(TextCode.TWO_ORDERS)
 _NO_ACCOUNT = _("appid: is missing or unknown, and no single account follows from the ids; send it with its appid")
-# The events of a callback that does not settle its order.
+# The kinds of events by which a callback about an order that is no longer pending is recorded without settling the
+# order.
 _REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
 
 
@@ -42,9 +43,10 @@ class CallbackResult:
     settled: int = 0
     unchanged: int = 0
     checked: int = 0
-    """Callbacks that made their order due (`Trust.CHECK`); `unchanged` counts them, too."""
+    """How many callbacks have requested a poll of their order (`Trust.CHECK`). `unchanged` counts these callbacks,
+    too."""
     unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
-    """Callbacks to keep until the order that they name is known."""
+    """Callbacks whose order is unknown. They are kept until the order is known."""
     rejections: list[Rejection] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     repeated: Counter[int] = field(default_factory=Counter)
@@ -52,7 +54,8 @@ class CallbackResult:
 
     @property
     def keys(self) -> list[OrderKey]:
-        """The keys to match again after the commit: those of unmatched callbacks, and of orders that learned an id."""
+        """The keys to match with the kept callbacks after the commit: the keys of unmatched callbacks, and of orders
+        that learned an id."""
         return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
 
 
@@ -71,9 +74,9 @@ def apply_callbacks(
 ) -> CallbackResult:
     """Decide what a list of callbacks changes, one callback after the other.
 
-    `callbacks` are (index in the list, callback). `orders` are all orders that they can name. `app_ids` gives the app
-    id of each configured account. `said` gives the ids of stored events of these orders: a callback that says the same
-    changes nothing.
+    Each item of `callbacks` is (index in the list, callback). `orders` are all orders that the callbacks can name.
+    `app_ids` gives the app id of each configured account. `said` maps what stored events of these orders say to the ids
+    of the events. A callback that says the same as a stored event changes nothing.
     """
     matcher, result = CallbackMatcher(orders, app_ids, rules, said), CallbackResult()
     for index, callback in callbacks:
@@ -101,10 +104,11 @@ def apply_kept_callbacks(
     rules: Rules,
     said: Mapping[Saying, int] = NOTHING_SAID,
 ) -> tuple[list[int], CallbackResult]:
-    """Decide what kept callbacks change. Return the ids of those whose order is known by now, and the result.
+    """Decide what kept callbacks change. Return the ids of the kept callbacks whose order is known by now, and the
+    result.
 
-    `kept` are (id, account, callback). A callback whose account is no longer configured keeps waiting. `said` is as for
-    `apply_callbacks`.
+    Each item of `kept` is (id, account, callback). If the account of a callback is no longer configured, the callback
+    stays kept. `said` is the same as for `apply_callbacks`.
     """
     matcher, matched = CallbackMatcher(orders, app_ids, rules, said), []
     for kept_id, account, callback in kept:
@@ -116,13 +120,13 @@ def apply_kept_callbacks(
 
 
 class CallbackMatcher:
-    """The orders that a list of callbacks can name, while the callbacks are applied one by one."""
+    """Applies a list of callbacks, one after the other, to the orders that the callbacks can name."""
 
     def __init__(
         self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules, said: Mapping[Saying, int]
     ) -> None:
         self.checked = 0
-        """How many callbacks have made their order due."""
+        """How many callbacks have requested a poll of their order."""
         self.repeated = Counter[int]()
         """How often callbacks have repeated each stored event, by the event's id."""
         self._said = said
@@ -131,24 +135,25 @@ class CallbackMatcher:
         self._app_ids = app_ids
         self._directory = Directory(orders)
         self._accounts = defaultdict[str | None, set[str]](set)
-        """For each id, of either kind, the accounts in which an order may have it."""
+        """Maps each id, of either kind, to the accounts in which an order may have this id."""
         for order in orders:
             self._accounts[order.request_id].add(order.account)
             self._accounts[order.custom_parm].add(order.account)
 
     @property
     def changes(self) -> list[Change]:
-        """All orders, with their changes so far."""
+        """One change for each order, with everything that the callbacks have changed so far. An event that was repeated
+        is contained once."""
         return each_once(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
-        """Return the only account that the callback can be about, or else the only one of these that knows the order.
-        Return None if it is ambiguous."""
+        """Return the account that the callback is about. If it can be about several accounts, return the only one of
+        these that has the order. Return None if several of these have it, or none."""
         possible, ids = callback.accounts(self._app_ids), {callback.report.request_id, callback.report.custom_parm}
         if len(possible) == 1:
             return possible[0]
         if None not in ids:
-            # Orders of other accounts may have one of the two ids.
+            # An account whose order has both ids goes before accounts whose orders have only one of the two ids.
             exact = [one for one in self._accounts[callback.report.request_id] if self._has_both(one, callback)]
             if len(exact) == 1 and exact[0] in possible:
                 return exact[0]
@@ -157,16 +162,18 @@ class CallbackMatcher:
         return known.pop() if len(known) == 1 else None
 
     def _has_both(self, account: str, callback: Callback) -> bool:
-        """Whether a single order of the account has both ids of a callback."""
+        """Whether the callback's ids name exactly one order of the account, and that order has both of them."""
         key = key_in(account, callback)
         return [order.key for order in self.orders_of(key)] == [key]
 
     def orders_of(self, key: OrderKey) -> list[Order]:
-        """Return the orders that a key names: none, one, or two if its ids belong to different orders."""
+        """Return the orders that a key names: none, or one, or two if the two ids of the key belong to different
+        orders."""
         return [self._changes[order_id].after for order_id in self._directory.holders(key)]
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
-        """Judge the callback and change the orders. Return whether the callback settled one of them."""
+        """Judge the callback, and change the orders that it names. Return whether the callback settled one of these
+        orders."""
         if callback.trust is Trust.CHECK:
             self._check(orders, callback, now)
             return False
@@ -195,7 +202,8 @@ class CallbackMatcher:
         return settled
 
     def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
-        # If the callback's ids belong to two orders, nobody knows which one it means.
+        # If the callback's ids belong to two orders, it changes neither, because nobody knows which one the callback
+        # means.
         for order in orders if len(orders) == 1 else ():
             change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
             self._enter(change, callback)
@@ -211,27 +219,30 @@ class CallbackMatcher:
 
 
 def sayings_of(changes: Iterable[Change]) -> list[Saying]:
-    """Return what callbacks said about orders that were no longer pending."""
+    """Return what the callbacks behind these changes said about orders that were no longer pending."""
     return [saying for change in changes for event in change.events if (saying := _saying(event))]
 
 
 def shown_sayings_of(changes: Iterable[Change]) -> list[Saying]:
-    """Return the sayings of changes that set another attention, and so would show the order to a person."""
+    """Return the sayings of those changes that change the order's attention, and so would show the order to a
+    person."""
     return sayings_of(change for change in changes if change.after.attention is not change.before.attention)
 
 
 def repeated_by(change: Change, said: Mapping[Saying, int]) -> list[int]:
-    """Return the ids of the stored events that this change repeats. `said` gives the ids of all stored events."""
+    """Return the ids of the stored events that this change repeats. `said` maps what stored events say to their ids."""
     return [said[saying] for saying in sayings_of([change]) if saying in said]
 
 
 def with_repeats(events: Sequence[OrderEvent], times: int) -> Sequence[OrderEvent]:
-    """Add repeats to the events of a callback that came `times` more times before its order was known."""
+    """Return the events of a callback with `times` more repeats: the callback came again this often before its order
+    was known."""
     return [replace(event, repeats=(event.repeats or 0) + times) for event in events] if times else events
 
 
 def each_once(changes: Iterable[Change]) -> list[Change]:
-    """Return the changes without repeated events. The first event that says the same counts the others."""
+    """Return the changes without repeated events. If several events of a change say the same, only the first is left,
+    and its `repeats` counts the others."""
     return [replace(change, events=_each_once(change.events)) for change in changes]
 
 
@@ -260,10 +271,11 @@ _ABOUT_ANOTHER = (Attention.CONFLICTING_ANSWER, Attention.MOBILE_MISMATCH)
 def link_callback(
     order: Order, kept: tuple[str, Callback], named: Sequence[int], act: Act, app_ids: Mapping[str, str], rules: Rules
 ) -> Decided:
-    """Return the order with the act and the callback's changes, or why the callback cannot be about the order.
+    """Return the change of the order, with the operator's act and the effects of the callback; or why the callback
+    cannot be about the order.
 
-    `kept` is the callback's account and the callback. `named` are the ids of the account's orders that the callback
-    names: none while it is unmatched.
+    `kept` is (the callback's account, the callback). `named` are the row ids of the account's orders that the callback
+    names. There are none as long as the callback is unmatched.
     """
     account, callback = kept
     if why := _refusal(order, account, callback, named, app_ids):

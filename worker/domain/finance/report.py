@@ -1,7 +1,7 @@
-"""The figures of a period, for finance: how orders were settled, how long it took, and what was charged.
+"""The figures of a period, for finance: how orders were settled, how long this took, and how much was charged.
 
-A period consists of whole days in one time zone. A report counts the orders of a period, and a statement is compared
-with them. All amounts are in yuan.
+A period consists of whole days in one time zone. A report counts the orders of a period, and a statement of the
+platform is compared with the orders of a period. All amounts are in yuan.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,8 @@ class Amounts(NamedTuple):
     """The amounts of one order."""
 
     due: Decimal | None
-    """The amount that the billing system expects, or 0 if the recharge failed; None if it did not state one."""
+    """The amount that the billing system expects, or 0 if the recharge failed; None if the billing system stated no
+    amount."""
     charged: Decimal | None
     """The amount charged, as stated by the platform or by the operator who settled the order; None if unknown, or if
     the order is not final yet."""
@@ -34,8 +35,8 @@ class Amounts(NamedTuple):
 
 
 def amounts_of(state: OrderState, expected: Decimal | None, named: Decimal | None, *, is_price: bool) -> Amounts:
-    """Return the amounts of an order in this state. `named` is the amount that the operator stated, or the platform
-    beside its status; `is_price` means that it is a price and not a charge."""
+    """Return the amounts of an order in this state. `named` is the amount that the operator stated, or that the
+    platform stated beside its status. `is_price` means that `named` is a price and not a charge."""
     due = Decimal(0) if state is OrderState.FAILED else expected
     return Amounts(due, named if state.is_final and not is_price else None)
 
@@ -50,7 +51,7 @@ class Sums:
     difference: Decimal = Decimal(0)
 
     def add(self, amounts: Amounts) -> None:
-        """Add one order."""
+        """Add the amounts of one order."""
         self.count += 1
         self.due += amounts.due or 0
         self.charged += amounts.charged or 0
@@ -59,14 +60,14 @@ class Sums:
 
 _DAY = timedelta(days=1)
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
-"""The percentage of each percentile, by its name."""
+"""Maps the name of each percentile to its percentage."""
 
 COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
 AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")
 SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
-"""The names in the figures for the sources that settle orders."""
+"""Maps each source that settles orders to its name in the figures."""
 
-# Longer delays are rounded to a second, so that a million of them take only a few megabytes.
+# Delays of this length or more are rounded to whole seconds, so that a million delays take only a few megabytes.
 _EXACT_BELOW_SECONDS = 100.0
 
 
@@ -84,8 +85,8 @@ class SettledOrder:
     """The amount charged, as stated by the platform or by the operator who settled the order. An echoed price is not a
     charge."""
     heard_callback: bool
-    """Whether any callback about the order came, before or after it settled, believed or not. This is known only if a
-    query settled the order; else it is False."""
+    """Whether any callback about the order came, believed or not, before or after the order was settled. This is known
+    only if a query settled the order; otherwise it is False."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,9 +100,10 @@ class OwnOrder:
     state: OrderState
     charged_amount: Decimal | None
     echoed_price: Decimal | None = None
-    """The amount that the platform stated beside a failed order, if that is the order's price and not a charge."""
+    """The amount that the platform stated for a failed order, if this amount is the order's price and not a charge."""
     at: datetime | None
-    """The time that decides the order's period: that of its submission or its settlement; None if it is not settled."""
+    """When the order was submitted, or when it was settled: the time that decides whether the order is in the period.
+    None if settlement decides and the order is not settled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,11 +121,11 @@ class StatementRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnreadableRow:
-    """One row of a statement that cannot be compared, and why."""
+    """A row of a statement that cannot be compared, and the reason."""
 
     line: int
     request_id: str
-    """The request id of the row, valid or not."""
+    """The request id of the row, whether it is valid or not."""
     why: Sentence
 
 
@@ -131,7 +133,7 @@ class UnreadableRow:
 class Period:
     """The days of a time zone from `first` to `last`, both included. Raises ValueError if `last` is earlier.
 
-    A day begins at midnight in the zone. If clocks are put forward or back, the day has 23 or 25 hours.
+    A day begins at midnight in the zone. A day on which clocks are put forward or back has 23 or 25 hours.
     """
 
     first: date
@@ -165,12 +167,12 @@ class Period:
         return self.start <= moment < self.end
 
     def day_of(self, moment: datetime) -> date:
-        """Return the day of a moment in the period."""
+        """Return the day to which a moment of the period belongs."""
         return self.days[bisect_right(self._starts, moment) - 1]
 
 
 class Grouping(StrEnum):
-    """The groups of orders that get a row each in a report."""
+    """How a report groups orders; each group gets a row."""
 
     DAY = "day"
     ACCOUNT = "account"
@@ -178,17 +180,19 @@ class Grouping(StrEnum):
 
 @dataclass(kw_only=True, slots=True)
 class Delays:
-    """Delays in seconds, rounded to a tenth of a second, and to a whole second from 100 seconds on."""
+    """Delays in seconds. They are rounded to a tenth of a second, or to a whole second from 100 seconds on."""
 
     _counts: Counter[float] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        """Count one delay. A negative one counts as 0: the order's submission time was ahead of the clock."""
+        """Count one delay. A negative delay counts as 0: it means that the order's submission time was ahead of the
+        clock."""
         seconds = max(0.0, seconds)
         self._counts[round(seconds, 1) if seconds < _EXACT_BELOW_SECONDS else float(round(seconds))] += 1
 
     def percentiles(self) -> Mapping[str, float | None]:
-        """Return each of `PERCENTILES`: the least delay that this percentage of the orders does not exceed."""
+        """Return each percentile of `PERCENTILES` by its name: the shortest delay that is not exceeded by that
+        percentage of the orders. None if there are no delays."""
         return {name: self._percentile(percentage) for name, percentage in PERCENTILES.items()}
 
     def _percentile(self, percentage: int) -> float | None:
@@ -208,17 +212,17 @@ class Figures:
     by_query: int = 0
     by_hand: int = 0
     callbacks_lost: int = 0
-    """Orders that a query settled and for which no callback ever came."""
+    """How many orders a query settled without any callback about them ever coming."""
     succeeded: int = 0
     failed: int = 0
     expected_amount: Decimal = Decimal(0)
-    """The sum of the expected amounts of succeeded orders, as far as the billing system stated them."""
+    """The sum of the expected amounts of succeeded orders; orders without a stated amount add nothing."""
     without_expected_amount: int = 0
-    """Succeeded orders for which the billing system stated no expected amount."""
+    """How many succeeded orders had no expected amount from the billing system."""
     charged_amount: Decimal = Decimal(0)
     """The sum of the amounts charged for all settled orders, including failed orders that were charged."""
     mismatches: int = 0
-    """Orders charged otherwise than expected, or charged although they failed."""
+    """How many orders were charged another amount than expected, or were charged although they failed."""
     unresolved: int = 0
     delays: dict[Source, Delays] = field(default_factory=lambda: {source: Delays() for source in SOURCES})
     """The delays from an order's submission to its final state, by the source that settled the order."""
@@ -238,7 +242,8 @@ class Figures:
         self._add_amounts(order)
 
     def as_row(self) -> dict[str, Any]:
-        """Return `COUNTS` and `AMOUNTS`, then the delays in seconds, named as in `query_delay_median_seconds`."""
+        """Return the figures named in `COUNTS` and `AMOUNTS`, and then the delays in seconds, under names such as
+        `query_delay_median_seconds`."""
         delays = {
             f"{word}_delay_{name}_seconds": seconds
             for source, word in SOURCES.items()
@@ -263,7 +268,7 @@ class Figures:
 
 @dataclass(kw_only=True, slots=True)
 class Report:
-    """The figures of a period, and of its days or accounts."""
+    """The figures of a period, in total and for each day or account."""
 
     period: Period
     by: Grouping | None = None
@@ -272,7 +277,8 @@ class Report:
     """The figures by day (ISO 8601, every day of the period) or by account; sorted once `count` has returned."""
 
     def count(self, settled: Iterable[SettledOrder], unresolved: Iterable[tuple[str, datetime]]) -> None:
-        """Count the orders of the period. `unresolved` are (account, submission time) of the unresolved orders."""
+        """Count the orders of the period. Each item of `unresolved` is (account, submission time) of an unresolved
+        order."""
         if self.by is Grouping.DAY:
             self.rows = {day.isoformat(): Figures() for day in self.period.days}
         for order in settled:

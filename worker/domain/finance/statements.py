@@ -1,8 +1,9 @@
-"""Compare a statement of the platform with our own orders: the differences on either side, and the sums.
+"""Compare a statement of the platform with our own orders. The result is a list of differences, and the sums of both
+sides.
 
-A statement gives the request id, the state and the amount of each order. Each row, and each of our orders of the
-period, is counted once. Only the amounts of final rows and orders count. The amount of a failed order is a charge, too,
-unless it is the price that the platform echoed for that order.
+A statement gives the request id, the state and the amount of each order. Each row of the statement is counted once, and
+so is each of our orders of the period. Amounts count only for final rows and orders. The amount of a failed order is a
+charge, too, unless the platform only echoed the order's price.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,21 +30,22 @@ class DifferenceKind(StrEnum):
     STATE = "state"
     """The statement and the order have different states."""
     AMOUNT = "amount"
-    """Both succeeded or both failed, with different amounts."""
+    """The statement and the order have the same final state, but different amounts."""
     UNKNOWN = "unknown"
     """No order of ours has this request id, on any day."""
     MISSING = "missing"
     """The statement does not have this order of the period."""
     DUPLICATE = "duplicate"
-    """The statement has the request id a second time."""
+    """An earlier row of the statement has the same request id."""
     UNREADABLE = "unreadable"
-    """A row of the statement cannot be compared. If no other row names its order of the period, the difference includes
-    that order."""
+    """A row of the statement cannot be compared. If the row names an order of the period, and no other row does, the
+    difference includes this order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One difference. The fields of a side are None if that side has no row or order."""
+    """One difference. If the statement has no row, the statement's fields are None; if we have no order, the order's
+    fields are None."""
 
     kind: DifferenceKind
     request_id: str | None
@@ -61,8 +63,9 @@ class Difference:
 
     @property
     def excess(self) -> Decimal:
-        """The amount that this difference adds to the statement's excess over our orders."""
-        # The order of a duplicate was already compared with an earlier row.
+        """The amount that the statement states here, minus the amount charged for our order. It is part of the amount
+        by which the statement exceeds our orders."""
+        # A duplicate's order does not count here, because it was already compared with an earlier row.
         state = None if self.kind is DifferenceKind.DUPLICATE else self.state
         return _charge(self.statement_state, self.statement_amount) - _charge(state, self.charged_amount)
 
@@ -72,7 +75,8 @@ DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 
 @dataclass(kw_only=True, slots=True)
 class Sum:
-    """The number of some rows or orders, how many of them succeeded, and the amount charged for them."""
+    """The number of some rows of a statement or of some orders, how many of these succeeded, and the amount charged for
+    them."""
 
     count: int = 0
     succeeded: int = 0
@@ -90,14 +94,15 @@ USUAL_WORDS: Mapping[OrderState, Sequence[str]] = {
     OrderState.FAILED: ("failed", "failure", "-1", "失败", "充值失败"),
     OrderState.PENDING: ("pending", "0", "充值中", "处理中"),
 }
-"""The words for states that no option has to explain."""
+"""The words for states that are always understood, without an option that explains them."""
 
 StateWords = Mapping[str, OrderState]
-"""Maps words, as `state_words` normalises them, to states."""
+"""Maps words for states, in lower case and trimmed (see `state_words`), to the states."""
 
 
 def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
-    """Return the usual words and the given ones, which win. Raise ValueError if a word was given for two states."""
+    """Return the usual words and the given words. If a word is in both, the given state applies. Raise ValueError if a
+    word was given for two states."""
     words: dict[str, OrderState] = {}
     for state, texts in given.items():
         for text in texts:
@@ -108,7 +113,8 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
 
 
 def plain_id(cell: str) -> str:
-    """Return a cell's id, without the apostrophe that makes a spreadsheet treat digits as text."""
+    """Return the id in a cell, without the apostrophe in front of it. Spreadsheets use this apostrophe to treat digits
+    as text."""
     return cell.strip().removeprefix("'").strip()
 
 
@@ -124,7 +130,7 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
     written = plain_id(amount)
     read = read_written_amount(written)
     if read is None and written:
-        # 2,94 may be 2.94 or 294.
+        # A comma that does not separate thousands is refused, because 2,94 may mean 2.94 or 294.
         fault = _("has a comma that separates no thousands") if "," in written else _("is no amount")
         why = _("amount: %(value)r %(fault)s; accepted: %(rule)s", amount.strip(), fault, AMOUNT_RULE)
         return UnreadableRow(line=line, request_id=named, why=why)
@@ -133,25 +139,27 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
 
 @dataclass(kw_only=True, slots=True)
 class Comparison:
-    """A statement compared with the orders of a period: all rows of the statement first, then all orders."""
+    """The comparison of a statement with the orders of a period. Give it all rows of the statement first, and then all
+    orders."""
 
     period: Period
     differences: list[Difference] = field(default_factory=list)
     statement: Sum = field(default_factory=Sum)
-    """The readable rows of the statement."""
+    """The sum of the readable rows of the statement."""
     orders: Sum = field(default_factory=Sum)
-    """Our orders of the period."""
+    """The sum of our orders of the period."""
     other_days: Sum = field(default_factory=Sum)
-    """Our orders of other days that the statement has."""
+    """The sum of our orders that the statement has, but that are not of the period."""
     agreeing: int = 0
     _request_ids: set[str] = field(default_factory=set)
     _matched: set[int] = field(default_factory=set)
     _unreadable: dict[str, int] = field(default_factory=dict)
-    """For the request id of an unreadable row, the index of its difference."""
+    """Maps the request id of each unreadable row to the index of that row's entry in `differences`."""
 
     @property
     def amount_difference(self) -> Decimal:
-        """The amount by which the statement exceeds our orders, including those of other days."""
+        """The amount by which the statement exceeds our orders: those of the period, and those of other days that it
+        has."""
         return self.statement.amount - self.orders.amount - self.other_days.amount
 
     def count_of(self, kind: DifferenceKind) -> int:
@@ -159,11 +167,12 @@ class Comparison:
         return sum(difference.kind is kind for difference in self.differences)
 
     def excess_of(self, kind: DifferenceKind) -> Decimal:
-        """Return the amount that the differences of a kind add to the statement's excess over our orders."""
+        """Return how much the differences of this kind add to the amount by which the statement exceeds our orders."""
         return sum((one.excess for one in self.differences if one.kind is kind), Decimal(0))
 
     def compare_rows(self, rows: Sequence[StatementRow | UnreadableRow], found: Iterable[OwnOrder]) -> None:
-        """Compare some rows of the statement. `found` are the orders, of any day, that have their request ids."""
+        """Compare some rows of the statement. `found` are our orders, of any day, that have the request ids of these
+        rows."""
         by_request_id: dict[str, OwnOrder] = {}
         for order in found:
             if order.request_id is not None:
@@ -178,9 +187,10 @@ class Comparison:
                 self._compare(row, by_request_id.get(row.request_id))
 
     def compare_orders(self, orders: Iterable[OwnOrder]) -> None:
-        """Count all orders of the period. An order that no row named is missing from the statement.
+        """Count all orders of the period. An order that no row of the statement names is missing from the statement.
 
-        An order that only an unreadable row named is not missing: its charge counts in the difference of that row.
+        If only an unreadable row names an order, the order is not missing. Its charge then counts in the difference of
+        that row.
         """
         for order in orders:
             self.orders.add(order.state, order.charged_amount)
@@ -241,7 +251,8 @@ def _with_order(difference: Difference, order: OwnOrder) -> Difference:
 
 
 def _charge(state: OrderState | None, amount: Decimal | None) -> Decimal:
-    """Return the amount charged: the amount of a final row or order, else 0. Any other amount is only a price."""
+    """Return the amount charged. This is the amount of a row or order that is final, and 0 for others, whose amount is
+    only a price."""
     return amount if state is not None and state.is_final and amount is not None else Decimal(0)
 
 

@@ -1,1 +1,1 @@
-"""Notifications to billing systems, and the treatment of endpoints that fail."""
+"""Notifications to billing systems, and the endpoints that receive them."""

@@ -1,4 +1,4 @@
-"""The condition of endpoints and of notifications that were not received, for people and for monitoring."""
+"""Describe, for people and for monitoring, the condition of endpoints, and notifications that were not received."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
-"""If a notification has been due for longer and is not being sent, no process sends it."""
+"""If a notification has been due for longer than this and has not been sent, we take it that no process sends it."""
 REFUSED_FOR = timedelta(hours=1)
-"""An endpoint that refuses everything for this long needs a person. So does an event that is refused for this long
-while others are not."""
+"""If an endpoint refuses everything for this long, a person must look at it. The same is true for an event that is
+refused for this long while the endpoint accepts other events."""
 _NONE = NotificationCounts()
 
 
 class Condition(StrEnum):
-    """The condition of an endpoint, the gravest first."""
+    """The condition of an endpoint. The gravest condition comes first."""
 
     MISSING = "missing"
     """The account has no endpoint any more, but has notifications that were not received."""
     STOPPED = "stopped"
     PAUSED = "paused"
     UNSENT = "unsent"
-    """Notifications are due, but no process sends them."""
+    """Notifications have been due for five minutes, but no process sends them."""
     IN_DOUBT = "in_doubt"
-    """The endpoint has refused several events in a row and gets one at a time."""
+    """The endpoint has refused five different events in a row, and gets one event at a time."""
     RESTING = "resting"
     FAILING = "failing"
-    """The endpoint has failed and is tried again."""
+    """The endpoint has failed, and may be tried again now."""
     TAKING = "taking"
 
 
@@ -50,19 +50,19 @@ class Trouble(NamedTuple):
     """A reason why a person must look at an account's notifications."""
 
     kind: FindingKind
-    """The kind; `TodoKind` has one of the same name."""
+    """The kind of trouble. `TodoKind` has a member of the same name."""
     account: str
     since: datetime | None
     shown: str | None
-    """The endpoint as people see it; None if the account has none."""
+    """The endpoint as people see it; None if the account has no endpoint."""
     left: int = 0
-    """How many notifications were not received, if the endpoint is missing; else 0."""
+    """If the account has no endpoint: how many of its notifications were not received; otherwise 0."""
 
 
 def endpoint_views(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[EndpointView]:
-    """Return a view for each account that has an endpoint or notifications that were not received."""
+    """Return a view for each account that has an endpoint, or that has notifications that were not received."""
     by_account = {one.account: one for one in endpoints}
     accounts = sorted(by_account.keys() | counts.keys())
     return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
@@ -79,7 +79,7 @@ def _view(account: str, endpoint: Endpoint | None, count: NotificationCounts, no
 
 
 def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> Condition:
-    """Return the condition of an endpoint. `count` is about the notifications of its account."""
+    """Return the condition of an endpoint. `count` counts the notifications of the endpoint's account."""
     if endpoint.stopped_at is not None:
         return Condition.STOPPED
     if endpoint.paused_at is not None:
@@ -96,22 +96,24 @@ def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
 def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
     """Whether the endpoint has failed for so long that a person should look at it.
 
-    An endpoint that refuses everything is not away: its route or its secret is wrong, and waiting does not help.
+    This is one hour for an endpoint that refuses everything, and 75 hours for others. An endpoint that refuses
+    everything is not away: its route or its secret is wrong, and waiting does not help.
     """
     long = REFUSED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
     return endpoint.failing_since is not None and endpoint.failing_since <= now - long
 
 
 def takes_others(endpoint: Endpoint) -> bool:
-    """Whether the endpoint takes other events at present, so that a refusal is the fault of the refused event."""
+    """Whether the endpoint accepts events at present. If it does, but has refused one event, the cause is that
+    event."""
     return endpoint.failing_since is None and endpoint.stopped_at is None
 
 
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
-    """Return since when notifications have been due and could be sent, but no process sends them; None if this is less
-    than five minutes.
+    """Return since when notifications have been due and could be sent, but no process sends them. Return None if there
+    are none, or only for less than five minutes.
 
-    The cause is that no worker runs, or that none has this endpoint in its settings.
+    The cause is that no worker runs, or that no worker has this endpoint in its settings.
     """
     if count.waits_since is None or permission(endpoint, now) is Permission.NOTHING:
         return None
@@ -122,7 +124,7 @@ def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
 def troubles_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[Trouble]:
-    """Yield the reasons why a person must look at notifications of accounts."""
+    """Yield each reason why a person must look at the notifications of an account."""
     without = dict(counts)
     for one in endpoints:
         without.pop(one.account, None)
@@ -132,7 +134,8 @@ def troubles_of(
             yield Trouble(FindingKind.ENDPOINT_FAILING, one.account, one.failing_since, one.shown)
         if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
             yield Trouble(FindingKind.NOTIFICATIONS_UNSENT, one.account, since, one.shown)
-    # These notifications were left by an interrupted `forget`. Nobody received them, and nobody ever will.
+    # The accounts that are left have no endpoint. An interrupted `forget` has left their notifications, which nobody
+    # received and nobody ever will.
     for account, count in without.items():
         if left := count.pending + count.gave_up:
             yield Trouble(FindingKind.ENDPOINT_MISSING, account, count.oldest_changed_at, None, left)
@@ -141,7 +144,7 @@ def troubles_of(
 def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[Finding]:
-    """Yield what monitoring must report."""
+    """Yield the findings about notifications that monitoring must report."""
     endpoints = list(endpoints)
     for one in troubles_of(endpoints, counts, now):
         values = {"lasts": now - (one.since or now), "count": one.left}
@@ -156,9 +159,9 @@ def warnings_of(
 def late_notifications(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
 ) -> Iterator[Finding]:
-    """Yield the accounts whose first notification has been pending for longer than `after`.
+    """Yield a finding for each account whose first pending notification has waited for longer than `after`.
 
-    Notifications of an endpoint that an operator has paused are meant to wait.
+    Leave out accounts whose endpoint an operator has paused: their notifications are meant to wait.
     """
     by_account = {one.account: one for one in endpoints}
     for account, count in counts.items():
@@ -174,5 +177,6 @@ def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> 
     failing = None if endpoint is None else endpoint.failing_since
     if queued is None or changed is None or failing is None:
         return queued
-    # When the endpoint fails, a resent notification moves behind the others, as if it had been queued at that moment.
+    # When a delivery fails, its notification moves behind the others, as if it had been queued at that moment. So its
+    # wait is counted from the time when the endpoint began to fail, or from the change if that is later.
     return min(queued, max(failing, changed))

@@ -1,6 +1,8 @@
-"""Make the notifications of a billing system: which changes cause them, their text, and what a resend sends.
+"""Make the notifications to billing systems. Decide which changes cause a notification, write its text, and choose what
+a resend sends.
 
-A resend reports the current state of each order, by the notification of the order's version or by a new one.
+A resend reports the current state of each order. It sends the notification of the order's current version again, or a
+new one if there is none.
 """
 
 import json
@@ -37,15 +39,17 @@ _TYPES: Mapping[OrderState, EventType] = {
 
 
 def rank_of(orders: int) -> Rank:
-    """Return the rank of notifications about this many orders of one act or list: many do not go before results."""
+    """Return the rank of notifications that one act or list causes, if it is about this many orders. Notifications
+    about several orders do not go before results."""
     return Rank.RESULT if orders == 1 else Rank.BULK
 
 
 def event_of(change: Change) -> EventType | None:
-    """Return the type of a change that readers of the table can see: another state, or else another attention.
+    """Return the type of event by which a change is notified. The type says that the state has changed or, if it has
+    not, that the attention has changed.
 
-    Return None if neither changed. Other changes of a pending order (the platform's last answer, the ids, the time of
-    the next poll) are not results.
+    Return None if neither has changed. Other changes (the platform's last answer, the ids, the time of the next poll)
+    are not results, and are not notified.
     """
     if change.after.state is not change.before.state:
         return _TYPES[change.after.state]
@@ -53,33 +57,35 @@ def event_of(change: Change) -> EventType | None:
 
 
 def event_of_order(order: Order) -> EventType | None:
-    """Return the type that reports an order's current state; None if the order is only pending."""
+    """Return the type of event that reports an order's current state. Return None if the order is pending, has never
+    been reopened and has no attention."""
     if order.state is OrderState.PENDING and order.reopened_at is None:
         return None if order.attention is None else EventType.ATTENTION
     return _TYPES[order.state]
 
 
 def notification_row(one: Notification) -> dict[str, Any]:
-    """Return a notification for lists, by the columns of the CSV: with its order's ids and without its text."""
+    """Return a notification as a row of a list or a CSV file, by column name. The row has the order's ids, but not the
+    notification's text."""
     data = json.loads(one.body).get("data", {})
     names = ("request_id", "custom_parm")
     return {name: data.get(name) if name in names else getattr(one, name) for name in csv_columns.NOTIFICATIONS}
 
 
 def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:
-    """Return the changes that a billing system is notified of, each with its type."""
+    """Return the changes of which billing systems are notified, each with the type of its event."""
     return [(change, event) for change in changes if (event := event_of(change)) is not None]
 
 
 def wanted(endpoint: Endpoint | None, event: EventType) -> bool:
-    """Whether an account is notified of events of this type. An account without an endpoint is notified of none."""
+    """Whether an account is notified of events of this type. An account without an endpoint is notified of nothing."""
     return endpoint is not None and endpoint.takes(event)
 
 
 def notification_of_change(
     change: Change, event: EventType, *, event_id: str, now: datetime, rank: Rank
 ) -> NewNotification:
-    """Return the notification of a change that is saved at `now`, by the database's clock."""
+    """Return the notification of a change. `now` is when the change is saved, by the database's clock."""
     source = change.events[-1].source if change.events else Source.WORKER
     version = change.before.next_version(now)
     saved = replace(change.after, version=version)
@@ -89,8 +95,8 @@ def notification_of_change(
 def notification_of_order(
     order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank, source: Source | None = None
 ) -> NewNotification:
-    """Return the notification of an order's current state, under its current version. `source` is the source of its
-    last change; None for a resend, which names the source that settled the order."""
+    """Return the notification of an order's current state, under its current version. `source` is what caused the
+    order's last change. It is None for a resend, whose text names the source that settled the order."""
     return NewNotification(
         event_id=event_id,
         account=order.account,
@@ -104,12 +110,13 @@ def notification_of_order(
 
 
 def body_of_test(account: str, now: datetime) -> str:
-    """Return the text of a test event, for no order and with version 0. Receivers ignore types they do not know."""
+    """Return the text of a test event. It is about no order, and its version is 0. Receivers ignore a type of event
+    that they do not know."""
     return body_of("test", {"account": account, "version": 0}, now)
 
 
 def body_of(event: str, data: Mapping[str, object], timestamp: datetime) -> str:
-    """Return the text to send: JSON in one line, with the time of the change."""
+    """Return the text of a notification: JSON in one line. `timestamp` is the time of the change that it reports."""
     return json.dumps(
         {"type": event, "timestamp": _utc(timestamp), "data": data}, ensure_ascii=False, separators=(",", ":")
     )
@@ -145,17 +152,18 @@ def _utc(time: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resend:
-    """The notifications to resend, and the orders that are refused."""
+    """The choices of a resend: which notifications are sent, and which orders are refused."""
 
     again: tuple[Notification, ...]
-    """The notifications of the orders' current versions."""
+    """Existing notifications to send again: those of the orders' current versions."""
     superseded: tuple[Notification, ...]
-    """Notifications that were given up and are older than a resent one. Receivers would ignore them, and nobody needs
-    to read them any more."""
+    """Notifications of the same orders that were given up, and that a resent or new notification replaces. Receivers
+    would ignore them, and nobody needs to read them any more."""
     made: tuple[tuple[Order, EventType], ...]
-    """Orders that get a new notification, with its type. They are renewed, or the one of their version is gone."""
+    """Orders that get a new notification, each with the type of its event. These orders are renewed, or their current
+    version has no notification."""
     refusals: Mapping[int, CodedText]
-    """Why an order is refused, by its id."""
+    """Maps the id of each refused order to the reason."""
 
 
 def choose_resends(
@@ -168,10 +176,10 @@ def choose_resends(
 ) -> Resend:
     """Choose the notifications to resend for these orders.
 
-    `orders` are those of them that exist. `left` are all their notifications that still exist, of any state. With
-    `renew`, each order gets a new notification, because its version will be raised.
+    `orders` are the orders with these ids that exist. `left` are all notifications of these orders that still exist, in
+    any state. With `renew`, each order gets a new notification, because the order's version will be raised.
 
-    A notification of an older version is never sent instead: it may look right but have another amount, and its
+    A notification of an older version of the order is never resent. It may look right but state another amount, and its
     receiver would ignore it.
     """
     by_id = {order.id: order for order in orders}
@@ -203,5 +211,6 @@ def choose_resends(
 
 def _event_to_make(order: Order, row: Notification | None) -> EventType | None:
     event = event_of_order(order)
-    # The row reports an attention that the order no longer has.
+    # The order needs no report of its own, but an earlier notification reported an attention that the order no longer
+    # has. The new one reports that.
     return EventType.ATTENTION if event is None and row is not None else event

@@ -1,6 +1,6 @@
-"""Change endpoints and events after deliveries: rests, doubt, delays, giving up.
+"""Change endpoints and events after deliveries: an endpoint rests or is in doubt; an event is delayed or given up.
 
-An endpoint also changes when a worker starts with its settings, and when an operator acts on it.
+An endpoint also changes when a worker starts and enters its settings, and when an operator acts on the endpoint.
 """
 
 import json
@@ -24,60 +24,63 @@ FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=15)
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 ATTENTION_AFTER = timedelta(hours=75)
-"""An endpoint that has failed for this long needs a person, and is probed once an hour."""
+"""If an endpoint has failed for this long, a person must look at it, and it is probed only once an hour."""
 HOURLY = timedelta(hours=1)
 DIFFERENT_EVENTS = 5
-"""If this many different events fail in a row, the endpoint is in doubt: its route or secret is wrong, or its receiver
-refuses some events."""
+"""If this many different events fail in a row, the endpoint is in doubt: perhaps its route or secret is wrong, or its
+receiver refuses only some events."""
 DOUBT_SPACING = timedelta(milliseconds=50)
-"""The time between two deliveries to an endpoint in doubt: at most 20 a second."""
+"""The least time between two deliveries to an endpoint in doubt, so that there are at most 20 a second."""
 _HIGHEST_LEVEL = 10
-"""The longest rest is reached below this level."""
+"""The rest level does not rise above this. The longest rest is already reached at a lower level."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryEffects:
-    """The effects of some ended tries."""
+    """The effects of some ended deliveries."""
 
     before: Endpoint
     endpoint: Endpoint
-    """The endpoint after the tries."""
+    """The endpoint after the deliveries."""
     delivered: tuple[EndedTry, ...]
     failed: tuple[EndedTry, ...]
-    """The failed tries, except those that had lost their lease."""
+    """The failed deliveries, except those whose notification another claim has leased since."""
     rows: tuple[Notification, ...]
-    """The rows that failures changed, with their new values."""
+    """The notifications that failed deliveries have changed, with their new values."""
     wait: timedelta
-    """How long nothing may be sent to the endpoint."""
+    """How long nothing may be sent to the endpoint from now on."""
 
 
 def permission(endpoint: Endpoint, now: datetime) -> Permission:
-    """Return what may be sent to an endpoint. `now` is read after the endpoint: a rest that begins later is over."""
+    """Return what may be sent to an endpoint. `now` must be read after the endpoint was read. If a rest begins after
+    `now`, that rest counts as over."""
     if endpoint.stopped_at is not None or endpoint.paused_at is not None:
         return Permission.NOTHING
     if endpoint.rest_from is None or endpoint.rest_until is None:
         return Permission.ANY
-    # A rest that begins in the future was written before a clock was stepped back, and would last too long.
+    # A rest that begins in the future was written before a clock was stepped back. It would last too long, so it counts
+    # as over.
     return Permission.NOTHING if endpoint.rest_from <= now < endpoint.rest_until else Permission.PROBE
 
 
 def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
-    """Return the endpoint during a probe. No process sends another probe until the lease of this one has run out."""
+    """Return the endpoint with the rest that a probe begins. So no process sends another probe until the lease of this
+    probe has run out."""
     return replace(endpoint, rest_from=now, rest_until=now + LEASE)
 
 
 def is_in_doubt(endpoint: Endpoint) -> bool:
-    """Whether five different events have failed in a row, so that deliveries go one at a time until one succeeds."""
+    """Whether five different events have failed in a row. Then deliveries go one at a time until one succeeds."""
     return len(_failed_in_row(endpoint)) >= DIFFERENT_EVENTS
 
 
 def is_sound(endpoint: Endpoint) -> bool:
-    """Whether a success would not change the endpoint."""
+    """Whether the endpoint has no failures and no rest, so that a successful delivery does not change it."""
     return endpoint.rest_from is None and endpoint.failing_since is None and endpoint.failed_in_row is None
 
 
 def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
-    """The ids of the rows that `after_deliveries` decides about, in order."""
+    """Return the ids of the notifications that `after_deliveries` may change, in ascending order."""
     failed = {one.claim.id for one in ended if fault_of(one.result) is not None}
     last = set() if endpoint.last_failed_id is None else {endpoint.last_failed_id}
     return sorted(failed | last)
@@ -86,10 +89,10 @@ def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
 def after_deliveries(
     endpoint: Endpoint, rows: Mapping[int, Notification], ended: Iterable[EndedTry], now: datetime
 ) -> DeliveryEffects:
-    """Return the effects of tries that ended in this order.
+    """Return the effects of deliveries that ended in this order.
 
-    `endpoint` and `rows` are locked; `rows` are those of `rows_needed` that still exist. Every success counts. A
-    failure counts only if its lease is still the row's lease.
+    `endpoint` and `rows` must be locked. `rows` are the notifications with the ids of `rows_needed` that still exist.
+    Every success counts. A failure counts only if no other claim has leased the notification since.
     """
     account = _Account(endpoint, rows, now)
     delivered, failed = [], []
@@ -112,7 +115,8 @@ def after_deliveries(
 
 
 class _Account:
-    """An endpoint and the rows of its tries, while the results of deliveries are applied one after the other."""
+    """Applies the results of deliveries, one after the other, to an endpoint and to the notifications that were sent to
+    it."""
 
     def __init__(self, endpoint: Endpoint, rows: Mapping[int, Notification], now: datetime) -> None:
         self.endpoint = endpoint
@@ -129,16 +133,17 @@ class _Account:
         return row is not None and row.lease_token == one.claim.token
 
     def succeed(self, one: EndedTry) -> None:
-        """End the rest and reset all counts. If another event failed last, that event is blamed."""
+        """End the endpoint's rest and reset its counts of failures. If the delivery that failed last was of another
+        event, blame that event."""
         last_failed = self._rows.get(self.endpoint.last_failed_id or 0)
         self.endpoint = _without_failures(self.endpoint)
         if last_failed is not None and last_failed.id != one.claim.id:
             self._blame(last_failed, one.jitter)
 
     def fail(self, one: EndedTry, fault: Fault) -> None:
-        """Apply a failure whose lease is still the row's lease."""
-        # The event moves behind the others that are due. Otherwise two events that make their receiver hang would take
-        # turns as the probe forever.
+        """Apply a failed delivery of a notification that no other claim has leased since."""
+        # `due_at` moves the event behind all other due events. Otherwise, if two events make their receiver hang, these
+        # two would take turns as the probe forever.
         row = self._rows[one.claim.id] = replace(self._rows[one.claim.id], lease_token=None, due_at=self._now)
         if fault is Fault.GONE:
             self.endpoint = replace(self.endpoint, stopped_at=self.endpoint.stopped_at or self._now)
@@ -150,7 +155,8 @@ class _Account:
             self._blame(row, one.jitter)
 
     def _rest(self, one: EndedTry) -> None:
-        """Begin a rest, or a longer one. A delivery that began before the present rest tells nothing new."""
+        """Begin a rest of the endpoint, longer than the last one. A delivery that was claimed before the present rest
+        began changes nothing."""
         if self.endpoint.rest_from != one.claim.rest_from:
             return
         since = self.endpoint.failing_since or self._now
@@ -168,8 +174,8 @@ class _Account:
         )
 
     def _blame(self, row: Notification, jitter: float) -> None:
-        """Count a failure of the event itself. The event is delayed, but not given up while its endpoint rests or is in
-        doubt."""
+        """Count a failure of which the event itself is the cause. The event is delayed. It is not given up while its
+        endpoint rests or is in doubt."""
         if row.state is not NotificationState.PENDING:
             return
         tries = row.tries + 1
@@ -191,7 +197,8 @@ class _Account:
             self.endpoint = replace(self.endpoint, failed_in_row=json.dumps([*in_row, event]))
 
     def _go_on(self, one: EndedTry) -> None:
-        """End the rest, because the endpoint answers. Each delivery still goes alone until the endpoint takes one."""
+        """End the endpoint's rest, because the endpoint answers. Deliveries still go one at a time until the endpoint
+        accepts one."""
         endpoint = self.endpoint
         if endpoint.rest_from is not None and endpoint.rest_from != one.claim.rest_from:
             return
@@ -203,7 +210,7 @@ class _Account:
                 rest_from=began,
                 rest_until=max(self._now, began + DOUBT_SPACING),
                 failing_since=endpoint.failing_since or self._now,
-                # The endpoint answers, so the event that failed during the rest need not wait behind all others.
+                # The endpoint answers, so the next probe need not avoid the event that failed last.
                 last_failed_id=None,
             )
         elif endpoint.rest_from is not None:
@@ -215,10 +222,11 @@ def _failed_in_row(endpoint: Endpoint) -> list[int]:
 
 
 def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:
-    """Return the endpoint as a worker with these settings knows it.
+    """Return the endpoint after a worker with these settings has entered it. `known` is the stored endpoint; None if
+    there is none.
 
-    Another target starts without failures: those of the old target say nothing about it. A pause stays until an
-    operator ends it.
+    If the target has changed, the endpoint starts without failures, because failures of the old target say nothing
+    about the new one. A pause stays until an operator ends it.
     """
     entered = given.as_endpoint()
     if known is None:
@@ -229,17 +237,18 @@ def enter(known: Endpoint | None, given: EndpointSettings) -> Endpoint:
 
 
 def is_another_target(known: Endpoint | None, given: EndpointSettings) -> bool:
-    """Whether pending notifications of an account go to another target from now on."""
+    """Whether these settings send the pending notifications of an account to another target than before."""
     return known is not None and known.target_digest != given.target.digest
 
 
 def pause_endpoint(endpoint: Endpoint, act: Act) -> Endpoint:
-    """Send nothing to the endpoint until somebody resumes it. New notifications wait."""
+    """Return the endpoint paused. Nothing is sent to it until somebody resumes it, and new notifications wait."""
     return replace(endpoint, paused_at=act.now, paused_by=act.actor)
 
 
 def resume_endpoint(endpoint: Endpoint) -> Endpoint:
-    """Send to the endpoint again at once: after a pause, after it answered 410, or during a rest."""
+    """Return the endpoint so that notifications are sent to it again at once. This ends a pause, a rest, and the stop
+    after an answer 410."""
     return replace(_without_failures(endpoint), stopped_at=None, paused_at=None, paused_by=None)
 
 

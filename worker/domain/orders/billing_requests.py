@@ -33,7 +33,7 @@ class EnqueueResult:
     new: list[Order] = field(default_factory=list)
     """The orders to insert; their ids are negative."""
     changes: list[Change] = field(default_factory=list)
-    """The changes to known orders that were filled in."""
+    """The changes to known orders whose missing fields were filled in."""
 
 
 def insertion_order(key: OrderKey) -> tuple[str, str, str]:
@@ -91,8 +91,9 @@ def differences(order: Order, submission: Submission) -> tuple[Sentence, ...]:
 def fill_in(order: Order, submission: Submission) -> Order:
     """The order, with the fields that its row lacks filled in from a submission. Nothing is overwritten.
 
-    An expected amount that comes after the order has settled is compared as if it had been known then: with the charge
-    of a success, or with the price of a failure. If it differs from that price, the price counts as a charge.
+    If the expected amount comes only after the order has settled, it is compared now: with the charge of a success, or
+    with the price that the platform repeated for a failed order. If the amount differs from this price, the price
+    counts as a charge.
     """
     filled = replace(
         order.with_request_id(submission.key.request_id),
@@ -109,9 +110,10 @@ def fill_in(order: Order, submission: Submission) -> Order:
 
 
 def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
-    """The result if the unknown orders are inserted already, and the submissions that are left.
+    """Return the result for the submissions whose orders have just been inserted as new rows, and the other
+    submissions.
 
-    `inserted` holds the keys of the new rows. The submissions do not name any id twice.
+    `inserted` holds the keys of the new rows. No two submissions share an id.
     """
     result, rest = EnqueueResult(), []
     for index, payload, submission in submissions:
@@ -126,7 +128,8 @@ def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tupl
 def enqueue_submissions(
     submissions: Listed, known: Sequence[Order], now: datetime, rules: Rules, result: EnqueueResult
 ) -> None:
-    """Decide about each submission in turn, and add to the result. `known` holds all orders that they name."""
+    """Decide about each submission in turn, and add to the result. `known` holds all orders that the submissions
+    name."""
     before, directory = {order.id: order for order in known}, Directory(known)
     orders = dict(before)
     for index, payload, submission in submissions:
@@ -210,7 +213,7 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
 def _named(
     references: Sequence[Reference], orders: Sequence[Order], result: ReferenceResult
 ) -> list[tuple[Order, Reference]]:
-    """The order that each reference names. Refuse a reference that names no order or two."""
+    """The order that each reference names. Refuse a reference that names no order, or two orders."""
     by_id, directory = {order.id: order for order in orders}, Directory(orders)
     found = []
     for index, payload, key in references:

@@ -1,4 +1,4 @@
-"""The acts of an operator on an order: each makes a change with its record, or is refused with a reason.
+"""The acts of an operator on an order. Each act makes a recorded change, or is refused with a reason.
 
 A person makes these decisions, and the records name that person. Later answers and callbacks are judged as usual: an
 order that a person has made final keeps its state, and a contradiction is shown.
@@ -59,12 +59,13 @@ def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bo
             return state.may_settle
         case ActKind.NOTE:
             return True
-    # An order that is polled need not be reopened, and has no result to send again.
+    # The act is REOPEN or RESEND. A pending order need not be reopened, and has no result to send again.
     return state is not OrderState.PENDING
 
 
 def most_needed(state: OrderState, attention: Attention | None) -> ActKind | None:
-    """The act that an order with this state and attention needs most; None if it needs none, or if a person chooses."""
+    """The act that an order with this state and attention needs most; None if it needs no act, or if a person must
+    choose one."""
     if state is OrderState.PENDING:
         return ActKind.CHECK if attention is None else ActKind.RESOLVE
     return ActKind.RESOLVE if state is OrderState.UNRESOLVED else None
@@ -85,7 +86,7 @@ def refusal(kind: ActKind, order: Order) -> CodedText | None:
 
 
 def is_settled_by_platform(order: Order) -> bool:
-    """Whether a query or a callback has made the order final. Such an order is reopened only by force."""
+    """Whether a query or a callback has made the order final. Such an order is reopened only with `force`."""
     return order.state.is_final and order.settled_by is not Source.OPERATOR
 
 
@@ -105,11 +106,12 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
 
 
 def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool = True) -> Decided:
-    """Make an order pending again and due now, as if nothing had been heard of it.
+    """Make an order pending again and due now, as if the platform had said nothing about it.
 
     `force`: reopen it even if a query or a callback has settled it. `is_polled_next`: poll it before others, like an
-    order with a requested check; else by its poll priority. The order keeps the time of its last poll: many old orders
-    that counted as never polled would have the highest priority of all, and take every batch from new orders.
+    order with a requested check; if false, its poll priority decides. The order keeps the time of its last poll.
+    Otherwise, it would count as never polled and have the highest priority. A large number of reopened orders would
+    then keep new orders out of every batch.
     """
     if why := refusal(ActKind.REOPEN, order):
         return why
@@ -147,7 +149,7 @@ def result_of(order: Order) -> CodedText:
 
 
 def reopen_unresolved(order: Order, act: Act) -> Decided:
-    """Reopen an order that a filter has selected, unless somebody has decided about it since."""
+    """Reopen an order that a filter selected as unresolved; refuse if it is no longer unresolved."""
     if order.state is not OrderState.UNRESOLVED:
         return _refusal(order, TextCode.IS_BY_NOW, state=order.state)
     return reopen(order, act, is_polled_next=False)
@@ -155,7 +157,7 @@ def reopen_unresolved(order: Order, act: Act) -> Decided:
 
 def what_is_seen(order: Order) -> tuple[object, ...]:
     """The values that an operator's decision depends on. A poll without news raises the order's version, but does not
-    change them."""
+    change these values."""
     return tuple(getattr(order, name) for name in _SEEN)
 
 
@@ -170,8 +172,8 @@ def refusal_of_selected(
 ) -> CodedText | None:
     """Why an order of a selection is left alone; None if it may be acted on.
 
-    `shown`: the state and attention of each order when somebody confirmed the act on all of them; they must still be
-    the same. `changed`: the orders about which something was heard since then.
+    `shown`: the state and attention of each selected order when somebody confirmed the act; the order must still have
+    both. `changed`: the orders about which something was heard after the confirmation.
     """
     is_as_shown = shown.get(order.id) == (order.state, order.attention) and order.id not in changed
     return None if is_as_shown else _refusal(order, TextCode.HAS_CHANGED)
@@ -190,10 +192,11 @@ def cancel(order: Order, act: Act) -> Decided:
 
 
 def dismiss(order: Order, act: Act) -> Decided:
-    """Clear an order's attention, until something new raises one."""
+    """Clear an order's attention. Something new may raise it again."""
     if why := refusal(ActKind.DISMISS, order):
         return why
-    # `TOO_OLD` is raised because time has passed, and not by anything new. It must not come back by itself.
+    # Time alone raises `TOO_OLD`, without anything new. So remember the dismissal, or `TOO_OLD` would come back by
+    # itself.
     is_for_time = order.attention is Attention.TOO_OLD
     after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
     words = CodedText(TextCode.DISMISSED, attention=str(order.attention))
@@ -201,7 +204,8 @@ def dismiss(order: Order, act: Act) -> Decided:
 
 
 def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
-    """Dismiss an order that a filter has selected by its attention, unless the attention has changed since."""
+    """Clear the attention of an order that a filter selected by the attention `reason`; refuse if the order now has
+    another one."""
     if order.attention is not reason:
         return _refusal(order, TextCode.OTHER_ATTENTION, attention=reason)
     return dismiss(order, act)

@@ -1,14 +1,14 @@
-"""Decide what a verdict changes in its order, and when polling the order stops, so that a person decides.
+"""Decide what a verdict changes in its order, and when an order is given up: then polling stops and a person decides.
 
 Only this module makes an order final because of what the platform says. Only `worker.domain.orders.operator_acts` makes
 an order final because of what an operator says. An answer or a callback may still settle an order that was given up.
 
-An answer may leave out a polled order, or say that the platform does not know it. A single absence proves nothing;
-after three in a row, the order gets a query of its own.
+An answer may leave out a polled order (an absence), or say that the platform does not know it (a denial). A single
+absence proves nothing; after three in a row, the order gets a query of its own.
 
-Denials are counted separately. The first denial always counts. A later one counts only if the platform answered about
-another order since, or does so in the same answer. So a platform that denies everything, by a bug or in a sandbox, does
-not make any order unresolved, however long it continues.
+Denials are counted separately. The first denial always counts. A later one counts only if the platform has said
+something believed about another order since the last counted denial, or says it in the same answer. So a platform that
+denies everything, by a bug or in a sandbox, does not make any order unresolved, however long it continues.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAIL
 
 _UNRESOLVED_INTERVAL_WINDOWS = 10
 
-# A result removes these reasons: each says only that a result was missing.
+# Once an order has a result, these reasons for attention are removed: each says only that a result was missing.
 _EXPLAINED_BY_A_RESULT = frozenset(
     {Attention.UNKNOWN_STATUS, Attention.UNKNOWN_TO_PLATFORM, Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}
 )
@@ -90,7 +90,8 @@ def unresolved_again_at(polled_at: datetime, rules: Rules) -> datetime:
 
 def poll_unresolved_at(order: Order, at: datetime) -> Order:
     """Have an unresolved order polled once more, from this time on."""
-    # An order whose queries failed gets a query of its own: it was given up as the cause, and must not spoil a batch.
+    # If queries of the order alone failed, it gets a query of its own again, because it may make every query of a batch
+    # fail.
     return replace(order, due_at=at, check_requested_at=at, lane=Lane.ALONE if order.failures_alone else order.lane)
 
 
@@ -119,7 +120,8 @@ def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Ord
 
 
 def _storable_id(request_id: str | None) -> str | None:
-    """The id that an order may learn from an item; None if the id is unfit. The event keeps the item in any case."""
+    """The requestId that an order may take from an item; None if this id is unfit. The event keeps the item in any
+    case."""
     return None if request_id is None or id_fault(request_id) or names_a_row(request_id) else request_id
 
 
@@ -136,14 +138,14 @@ def _compare_with_final(order: Order, verdict: Verdict, record: Callable[[Order,
 def _contradicts(order: Order, verdict: Verdict) -> bool:
     if verdict.effect is Effect.PENDING:
         return False
-    # A success whose amount is still missing is a result, too.
+    # DUE_NOW means a success whose amount is still missing. This is a result, too.
     result = OrderState.SUCCEEDED if verdict.effect is Effect.DUE_NOW else _STATE[verdict.effect]
     if order.state is not result:
         return True
     # An item about a failed order may lack the amount: then nothing was charged.
     if verdict.amount is None or verdict.amount == (order.ori_amount or 0):
         return False
-    # A repeated price and a missing amount both mean that nothing was charged.
+    # A price that the platform repeats and a missing amount both mean that nothing was charged.
     return verdict.charged_amount != order.charged_amount
 
 
@@ -152,25 +154,29 @@ def _attention_left(order: Order, verdict: Verdict) -> Attention | None:
     if order.attention in _EXPLAINED_BY_A_RESULT:
         return None
     if order.attention is Attention.MOBILE_MISMATCH and verdict.report.mobile:
-        # The verdict found that the item's number may be the order's.
+        # The item shows a mobile number, and the verdict found that it may be the order's number.
         return None
     return order.attention
 
 
 OVERDUE_WINDOWS = 60
-"""An order that is still pending this long past the age limit is shown to a person, whatever the reason."""
+"""If an order is still pending this many windows after the age limit, it is shown to a person, whatever keeps it
+pending."""
 ABSENCES_BEFORE_ALONE = 3
 ABSENCES_ALONE_BEFORE_GIVING_UP = 3
 DENIALS_BEFORE_GIVING_UP = 3
 DENIAL_WINDOWS = 120
-"""The last denial must come at least this many windows after the first: an order may reach a platform late."""
+"""An order is given up only if the last denial comes at least this many windows after the first: the order may reach
+the platform late."""
 
 
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, why: CodedText, rules: Rules) -> Change:
-    """Make an order unresolved. If a callback came during the query, have the order polled once more."""
+    """Make an order unresolved. If a check was requested during the query, for example by a callback, have the order
+    polled once more."""
     order, requested_at = change.after, query.requested_since(change.after)
     graver = gravest(order.attention, attention)
-    # The interval between checks of a pending order does not apply to an unresolved one.
+    # Clear the time until which callbacks have no effect on polling: it was set for the pending order, not for an
+    # unresolved one.
     after = order.no_longer_polled(OrderState.UNRESOLVED, attention=graver, callback_check_after=None)
     if requested_at is not None:
         at = min(requested_at, unresolved_again_at(query.sent_at, rules))
@@ -192,12 +198,12 @@ def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules
 
 
 def overdue_before(now: datetime, rules: Rules) -> datetime:
-    """The time limit for overdue orders: a pending order that was submitted before it is overdue."""
+    """A pending order is overdue if it was submitted, or reopened, before this time."""
     return now - timedelta(seconds=rules.unresolved_after_seconds) - rules.windows(OVERDUE_WINDOWS)
 
 
 def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
-    """Show an overdue order to a person. It stays pending, since no answer has said anything about it."""
+    """Show an overdue order to a person. The order stays pending, since no answer has said anything about it."""
     is_overdue = order.state is OrderState.PENDING and order.age_limit_from < overdue_before(now, rules)
     if not is_overdue or order.attention is not None or order.dismissed_at is not None:
         return Change.none(order)
@@ -211,7 +217,7 @@ def count_absence(
 ) -> Change:
     """Count the absence of a polled order that an answer leaves out. `state`: the account's state before the answer."""
     if is_excused(state, query, answer):
-        # A requested check was not made, so it stays requested.
+        # The answer says nothing about the order, so a requested check still has to be made.
         return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
     if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
         return _absent_alone(change, query, answer, state, now, rules)
@@ -229,7 +235,7 @@ def count_denial(
     answers_before: int,
     answers_now: int,
 ) -> Change:
-    """Count the denial of a polled order by an item of an answer.
+    """Count that an item of an answer denies a polled order.
 
     `others_believed`: whether the same answer holds a believed item of another order. `answers_before` and
     `answers_now`: the account's count of answers with a believed item, without this answer and with it.
@@ -237,7 +243,7 @@ def count_denial(
     order = change.after
     if order.denials and not (others_believed or answers_before > order.denial_mark):
         return change
-    # A first denial in the future means that a clock was set back since.
+    # If the first denial seems to be in the future, a clock was set back since.
     first = min(order.first_denied_at or query.sent_at, query.sent_at)
     denials = order.denials + 1
     change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
@@ -260,8 +266,8 @@ def _absent_alone(
     change: Change, query: Query, answer: Answer, state: AccountState, now: datetime, rules: Rules
 ) -> Change:
     order = change.after
-    # An empty answer proves something only if the platform answers about other orders. An outage must not cause orders
-    # to be given up.
+    # After the first absence, an empty answer counts only if the platform has answered about other orders since the
+    # last absence. Otherwise, an outage would cause orders to be given up.
     others_were_answered = order.absences == 0 or state.answered_with_items > order.absence_mark
     if answer.item_count or not others_were_answered:
         return change

@@ -1,6 +1,6 @@
 """Check orders and references from the billing system field by field, and decide what is kept of refused input.
 
-Refused input may be retried: `read_refused` says what it was, and which items it held.
+Refused input may be retried: `read_refused` returns its kind and its items.
 """
 
 import json
@@ -84,8 +84,8 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
         return (_("order: must be an object, not %(type)s", json_type(item)),)
     faults: list[Sentence] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
-    # A new order must not have an id that reads as a row's name. A reference may have one: an earlier release took such
-    # orders in.
+    # A new order must not have an id that commands read as the name of a row, such as `id:42`. A reference may have
+    # such an id, because an earlier release took in orders with such ids.
     faults.extend(
         _("%(what)s: %(value)s is how commands name a row; accepted: any other id", field, name)
         for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
@@ -111,9 +111,10 @@ def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[
 
 
 def refused_texts(rejections: Iterable[Rejection], *, are_orders: bool = False) -> list[RefusedText]:
-    """The texts that are kept of refused input. For orders, each includes the key that the payload names.
+    """The texts of refused input that are stored. For refused orders, each also holds the order key that the payload
+    names.
 
-    The first 1,000,000 characters of a payload are kept. If it has more, a line among the errors says so.
+    The first 1,000,000 characters of a payload are kept. If a payload is longer, a line among the errors says so.
     """
     return [_texts_of(one)._replace(key=_key_named_in(one.payload) if are_orders else None) for one in rejections]
 
@@ -184,7 +185,7 @@ def _read_time(value: object, now: datetime, faults: list[Sentence]) -> datetime
         fault = _("more than 5 minutes ahead") if is_ahead else _("too long ago")
         faults.append(_("submitted_at: %(value)s is %(fault)s; accepted: %(rule)s", _shown(value), fault, _TIME_RULE))
         return now
-    # Databases accept fewer offsets than Python does.
+    # Convert the time to UTC, because databases accept fewer offsets than Python does.
     return time.astimezone(UTC)
 
 
@@ -193,8 +194,8 @@ def _text(value: object) -> str | None:
 
 
 def _shown(value: object) -> str:
-    # Only text is quoted, because Python cannot write very long numbers or very deep lists. repr() shows Chinese as it
-    # is, and escapes invisible characters.
+    # Quote only text, and show the type of any other value: Python cannot write very long numbers or very deep lists.
+    # repr() shows Chinese as it is, and escapes invisible characters.
     return repr(value[:60]) if isinstance(value, str) else json_type(value)
 
 
@@ -218,8 +219,8 @@ def _json(payload: object) -> str:
     try:
         return json.dumps(payload, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):
-        # The payload is nested too deeply, or a number in it is too long, to be written as it came. If this error were
-        # raised, the task would be retried for ever.
+        # The payload cannot be written as JSON, because it is nested too deeply or holds too long a number. The error
+        # is caught here: otherwise, the task would be retried for ever.
         return words_of(payload)
 
 
@@ -244,7 +245,7 @@ class RefusedInput:
 
     kind: InputKind
     parts: tuple[list[object], ...]
-    """The items of the row, in lists of an accepted length."""
+    """The items of the row, split into lists that are short enough to be accepted."""
     is_list: bool
     """Whether a whole list was refused. If so, each item that is refused again gets a row of its own."""
 
@@ -256,11 +257,11 @@ class Retried:
     done: int = 0
     """Items that were taken in, or were known already."""
     rejections: list[Rejection] = field(default_factory=list)
-    """The rejections of items that were refused again. They are kept again."""
+    """The rejections of the items that were refused again. These items are stored as refused input again."""
     fault: Sentence | None = None
     """Why nothing was retried; None if something was."""
     keys: list[OrderKey] = field(default_factory=list)
-    """The keys of orders for which kept callbacks may wait."""
+    """The keys of orders that were taken in. Stored callbacks may wait for these orders."""
 
 
 def gone() -> Retried:
@@ -269,7 +270,7 @@ def gone() -> Retried:
 
 
 def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sentence:
-    """The input that a refused row holds, or why it cannot be retried."""
+    """The input that a refused row holds, or the reason why the row cannot be retried."""
     if errors.startswith("message:"):
         # The row holds the raw message, not a list of items.
         return _("is a message that was refused unread: have it sent again")
@@ -288,5 +289,5 @@ def read_refused(source: str, payload: str, errors: str) -> RefusedInput | Sente
 
 
 def errors_of(rejections: Sequence[Rejection]) -> list[Sentence]:
-    """The faults of the items that were refused again, for a person."""
+    """The errors of the items that were refused again, to be shown to a person."""
     return [error for rejection in rejections for error in rejection.errors]

@@ -1,9 +1,9 @@
 """Judge what one item of an answer or a callback proves. A final state follows only from positive evidence.
 
 A remark may say that the platform does not know the order. Platforms word this in many ways, so a remark is searched
-for two parts: the name of an order, and words that say that it is not found. A remark without these parts is the reason
-for a real failure. An ambiguous remark counts as a denial, because a denied order is polled again, while a failed order
-is refunded.
+for two parts: a word that means an order, and words that mean "is not found". If the item shows the order's mobile
+number, both parts are needed; if not, the second is enough. Any other remark is the reason for a real failure. An
+ambiguous remark counts as a denial, because a denied order is polled again, while a failed order is refunded.
 """
 
 import re
@@ -18,19 +18,20 @@ from worker.domain.records.incoming import Report
 from worker.domain.records.orders import Attention, IdKind, Order, TrafficStatus
 from worker.domain.wire.fields import amount_text, masked_mobile_may_be, read_amount, shows_mobile
 
-# Platforms write some characters in other forms: replace these by the forms in the patterns below. Codes join their
-# words by _ or -.
+# Some platforms write characters in other forms than the patterns below: replace them by the forms in the patterns.
+# Replace _ and - by blanks, because they join the words of error codes.
 _PLAIN = str.maketrans(
     "無訂單號錄沒査記紀纪錯誤詢檢尋條筆編數據結該這對應關戶帳賬碼機電話產證餘額歸屬權請創庫丟’_-",
     "无订单号录没查记记记错误询检寻条笔编数据结该这对应关户账账码机电话产证余额归属权请创库丢'  ",
 )
-# Names of the order that is not found. Words such as 名单, 清单 and 单位 do not mean an order.
+# Words that mean an order. Words that only contain 单, such as 名单, 清单 and 单位, do not mean an order.
 _SLIP = "订?(?<![名菜清简])单(?![位月日])"
 _ORDER = (
     rf"(?:{_SLIP}|笔充值|请求 ?(?:号|id)|(?:记录|流水|交易)(?!权|密码)|数据(?!套餐|流量|包|业务)|查?询?结果"
     r"|order|record|transaction|request ?id)"
 )
-# Names of other things that may not be found when a recharge fails: a number or its owner, a product or its channel.
+# Words for other things that a platform may fail to find, so that a recharge fails: a number or its owner, a product or
+# its channel.
 _NUMBER = (
     r"(?:(?<!单)号码|号段|手机|电话|用户|客户|会员|账[户号]|运营商"
     r"|(?<!order )(?<!record )number|phone|mobile|msisdn|subscriber|user|customer|account)"
@@ -63,7 +64,8 @@ _REASON = (
     r"|fail|reject|cancel|declin)"
 )
 _NO_REASON = rf"(?!(?:\W|[的其该此]|无效|wrong|invalid|incorrect|insufficient|the )*{_REASON})"
-# The last character of another thing's name just before these words: "number invalid, order failed", without the comma.
+# Last characters of words for other things. If one comes just before "invalid", then it is this thing that is invalid
+# and not the order, as in "number invalid, order failed" without the comma.
 _NAME_END = "[码号密段机户员商道游餐品值额份属地型态数因务名求]"
 _NO_OTHER = f"(?<!{_NAME_END})(?<!{_NAME_END}{_NOT_YET})"
 _OF_SOMETHING = re.compile(rf"{_NOT_FOUND}|{_NOT_THERE}|(?:无|没有?){_THIS}")
@@ -87,8 +89,8 @@ _OF_AN_ORDER = re.compile(
 def denies_order(remark: str, *, shows_number: bool) -> bool:
     """Whether a remark says that there is no such order.
 
-    If the item shows the order's own number (`shows_number`), the remark must name the order: then `手机号码不存在` and
-    `无此套餐` are real failures.
+    If the item shows the order's own mobile number (`shows_number`), only a remark with a word for an order says so. In
+    that case, `手机号码不存在` and `无此套餐` are reasons for real failures.
     """
     patterns = (_OF_AN_ORDER,) if shows_number else (_OF_AN_ORDER, _OF_SOMETHING)
     return any(pattern.search(form) for form in _plain_forms(remark) for pattern in patterns)
@@ -108,7 +110,7 @@ def _plain_forms(remark: str) -> list[str]:
 
 
 class Effect(Enum):
-    """The effect of an item on its order, as far as it does not depend on the order's state."""
+    """The effect of an item on its order, as far as the effect does not depend on the order's state."""
 
     NONE = "settles nothing"
     PENDING = "still recharging"
@@ -165,9 +167,10 @@ def judge(
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
 
-    The first finding that applies decides. `app_id` is the account's own. `polled_by` is the id kind of the query; None
-    for a callback. `contradiction` is a reason that only the caller can see, such as an id that belongs to another row.
-    `echoes_price` says that this platform repeats the price of a failed order.
+    Checks are made one after the other, and the first one that finds something decides. `app_id` is the account's app
+    id. `polled_by` is the id kind of the query; None for a callback. `contradiction` is a reason that only the caller
+    can see, such as an id that belongs to another row. `echoes_price` says that this platform repeats the price of a
+    failed order.
     """
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
@@ -227,8 +230,8 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
 
 
 def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_price: bool) -> Verdict:
-    """Judge an item with status -1. It is a failure only if the platform shows that it knows the order; otherwise, a
-    refund may be wrong."""
+    """Judge an item with status -1. The order counts as failed only if the item shows that the platform knows the
+    order; otherwise, a refund may be wrong."""
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
     if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
@@ -247,7 +250,8 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_p
 
 
 def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> bool:
-    """Whether the item names the order's other id, by which it was not polled. A callback must name both ids.
+    """Whether the item names the order's other id, the one that the query did not use. An item of a callback must name
+    both ids.
 
     An echo of the id in the request proves nothing: a platform that does not know the order echoes it, too.
     """
@@ -264,7 +268,7 @@ def _denial(report: Report, polled_by: IdKind | None, reason: TextCode) -> Verdi
         report=report,
         attention=Attention.UNKNOWN_TO_PLATFORM,
         reason=CodedText(reason),
-        # A callback may be wrong when an answer would be right, so the order is polled at once.
+        # A callback may be wrong, so the order is polled at once: an answer may say something else.
         is_due_now=polled_by is None,
     )
 

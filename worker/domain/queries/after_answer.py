@@ -28,7 +28,7 @@ from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryEffects:
-    """The changes after an answer or a query failure: to the account, the orders, the slot, and the observations."""
+    """The changes that an answer or a query failure makes to the account, the orders, the slot and the observations."""
 
     state: AccountState
     changes: tuple[Change, ...] = ()
@@ -37,16 +37,17 @@ class QueryEffects:
     backs_off_whole_sid: bool = False
     """Whether every account of the account SID backs off."""
     reset_absences_since: int | None = None
-    """The id of a query; None if nothing changes. From this query on, the orders that one-item answers of the account
-    left out were not absent. They become due at once."""
+    """The id of the first query of a run of one-item answers; None if no absence is reset. The orders that one-item
+    answers left out since that query were not absent after all, and become due at once."""
     return_suspects: tuple[int, int] | None = None
-    """The first and the last group of suspects that an outage made; these suspects return to the batches."""
+    """The numbers of the first and the last suspect group that an outage made; None if no suspect returns. The suspects
+    of these groups, and of all groups between, return to the batches."""
     absent: int = 0
     """How many polled orders the answer left out."""
     pending: int = 0
     """How many polled orders have an item in the answer and are still not final."""
     observations: Observations = field(default_factory=Observations)
-    """What the answer teaches about when orders settle."""
+    """What the answer shows about the ages at which orders settle."""
 
     @property
     def settled(self) -> int:
@@ -66,7 +67,7 @@ def after_answer(
 ) -> QueryEffects:
     """Decide what an answer changes.
 
-    `orders` are current rows of the account: all polled orders, and all other orders that an item names.
+    `orders` are the current rows of all polled orders, and of all other orders of the account that an item names.
     `schedule` says when an order that is still open is due again.
     """
     context = AnswerContext(
@@ -88,7 +89,7 @@ def after_answer(
 
 
 def decide(order: Order, context: AnswerContext) -> Change:
-    """Decide what an answer changes in one order, by the first of these cases that applies."""
+    """Decide what an answer changes in one order. The first case below that applies decides."""
     if not context.query.holds(order):
         return _only_record(order, context)
     if names_no_order(context.query, context.answer):
@@ -99,7 +100,8 @@ def decide(order: Order, context: AnswerContext) -> Change:
 
 
 def _only_record(order: Order, context: AnswerContext) -> Change:
-    """Flag a contradiction, and only record anything else: the query does not hold the order, or no longer does."""
+    """Record what an answer says about an order that the query does not hold, or no longer holds. Its state stays as it
+    is."""
     query, reports = context.query, context.items.get(order.id, ())
     if order.id in context.contradictions or not reports:
         return _flag_contradiction(Change.none(order), context)
@@ -110,7 +112,8 @@ def _only_record(order: Order, context: AnswerContext) -> Change:
 
 
 def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
-    """Keep the order due as before, however old: the answer names no order of the batch, so none was polled."""
+    """Make the order due as before the query, however old it is: the answer names no order of the batch, so none was
+    polled."""
     bucket = bucket_at(order.submitted_at, order.queried_at, context.rules)
     after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=bucket)
     return _cleared(order, after, context)
@@ -143,8 +146,8 @@ def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
     if order.state is OrderState.PENDING:
         change = count_absence(change, query, answer, context.state, context.now, context.rules)
     change = _flag_contradiction(change, context)
-    # A platform that answers only one order of each query says nothing about the others, so they are not given up here,
-    # however old they are. After three absences, an order gets a query of its own, which can give it up.
+    # A platform that answers only one order of each query says nothing about the others, so these are not given up
+    # here, however old they are. After three absences, an order gets a query of its own, which can give it up.
     answers_one_of_many = len(answer.said) == 1 and not query.is_alone
     return change if answers_one_of_many else _give_up_if_too_old(change, context)
 
@@ -155,7 +158,7 @@ def _polled(order: Order, context: AnswerContext) -> Change:
     requested_at = query.requested_since(order)
     due_at = next_due(order.submitted_at, context.schedule, now, rules)
     if requested_at is not None:
-        # The schedule does not apply to an unresolved order: it is polled only because of the request.
+        # The schedule does not apply to an unresolved order: it is polled only because a check was requested.
         later = max(now, requested_at)
         due_at = later if order.state is OrderState.UNRESOLVED else min(due_at, later)
     after = replace(
@@ -171,7 +174,8 @@ def _polled(order: Order, context: AnswerContext) -> Change:
 
 
 def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
-    """The change to an order whose query was answered. A suspect is cleared, with an event."""
+    """The change of an order to `after` once its query was answered. If the order was a suspect, record that it is
+    cleared."""
     if not order.lane.is_suspect:
         return Change(before=order, after=after)
     why = CodedText(TextCode.GROUP_ANSWERED)
@@ -193,9 +197,9 @@ def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
 
 
 def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | None, tuple[int, int] | None]:
-    """Return what an answer teaches about its account, and how it changes orders that it does not name.
+    """Return the account's state after an answer, and how the answer changes orders that it does not name.
 
-    These changes are `reset_absences_since` and `return_suspects` of `QueryEffects`; None if nothing changes.
+    The second and third value are `reset_absences_since` and `return_suspects` of `QueryEffects`.
     """
     query, answer, now, rules = context.query, context.answer, context.now, context.rules
     state = _count_answer(context)
@@ -218,7 +222,8 @@ def _count_answer(context: AnswerContext) -> AccountState:
 
 
 def _backed_off_since(state: AccountState, query: Query) -> bool:
-    """Whether the back-off began after the query was sent: with several slots, another query may fail meanwhile."""
+    """Whether the back-off began after the query was sent. With several slots, another query may have failed
+    meanwhile."""
     if state.backoff_until is None:
         return False
     return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at

@@ -23,14 +23,15 @@ UNAVAILABLE_BEFORE_SUSPICION = 10
 FAILURES_ALONE_BEFORE_GIVING_UP = 3
 
 _CONFIGURATION_CODE = "-205"
-# A platform or gateway sends these statuses while it accepts no query. The characters of an id may cause any other
-# status.
+# While a platform or gateway accepts no query at all, it sends one of these statuses. Any other status may come from
+# the characters of an id in the query.
 _UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
 _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
 
 
 class QueryFailureKind(Enum):
-    """The kinds of failure that are handled differently; finer than the outcome in the query's row."""
+    """The kinds of query failure that are handled differently. Several kinds may have one outcome in the query's
+    row."""
 
     REFUSED = auto()
     TOO_FREQUENT = auto()
@@ -53,7 +54,7 @@ class Blame(Enum):
     DOUBTED = auto()
     """The platform may refuse this host, so another host polls the orders next."""
     REFUSED = auto()
-    """The platform refuses this host. Another host, which it does not refuse, polls the account."""
+    """The platform refuses this host. Another host, which the platform does not refuse, polls the account."""
 
 
 MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
@@ -63,15 +64,16 @@ MAKE_SUSPECTS: Mapping[QueryFailureKind, CodedText] = MappingProxyType(
         QueryFailureKind.UNAVAILABLE: CodedText(TextCode.BATCH_UNAVAILABLE),
     }
 )
-"""The kinds that make suspects of their orders, and the reasons.
+"""The kinds of query failure that make suspects of the polled orders, and the reason that is recorded for each kind.
 
-REFUSED makes suspects at once, UNREADABLE the second time in a row, UNAVAILABLE the tenth time.
+REFUSED makes an order a suspect at once, UNREADABLE at the second failure of this kind in a row, UNAVAILABLE at the
+tenth in a row.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureContext:
-    """A failed query, the kind of its failure, and its account at that time."""
+    """A failed query, the kind of the failure, and what is known about the account."""
 
     query: Query
     error: QueryError
@@ -104,7 +106,7 @@ def failure_kind_of(error: QueryError) -> QueryFailureKind:
 
 
 def says_too_frequent(status_msg: str) -> bool:
-    """Whether the message of a refusal says that queries come too often. The code of that refusal is not published."""
+    """Whether a refusal's message says that queries come too often. The platform publishes no code for this refusal."""
     message = status_msg.casefold()
     return any(words in message for words in _TOO_FREQUENT)
 
@@ -133,7 +135,7 @@ def after_query_failure(
             after, is_suspected = decide(order, context)
             if is_suspected and order.state is OrderState.UNRESOLVED:
                 is_suspected = False
-                # If the platform may refuse this host, the order stays due, for another host.
+                # If the platform may refuse this host, the order stays due, so that another host polls it.
                 if blame is not Blame.DOUBTED:
                     after = _polled_no_more(after, context)
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
@@ -146,7 +148,7 @@ def after_query_failure(
 
 
 def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
-    """Return the order after the failure, due as before it, and whether the order becomes a suspect."""
+    """Return the order after the failure, and whether it becomes a suspect. The order is due as before the query."""
     order = context.query.as_before(order)
     match context.kind:
         case QueryFailureKind.REFUSED:
@@ -162,11 +164,11 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
 
 
 def _polled_no_more(order: Order, context: FailureContext) -> Order:
-    """Stop polling an unresolved order, which was polled once more after a callback.
+    """Stop polling an unresolved order whose query failed. It was polled once more because a check was requested.
 
-    As a suspect it would be polled many times. Instead, it counts as failed alone, so it joins no batch when it is
-    polled again (`poll_unresolved_at`). The interval for callbacks starts at this query, which `queried_at` does not
-    show: it records only answered queries.
+    If the order became a suspect, it would be polled many times. Instead, it counts as failed alone: if it is polled
+    again, it gets a query of its own (`poll_unresolved_at`). For some windows after this query, a callback does not
+    have the order polled. The end of this wait is stored, because `queried_at` holds only the time of answered queries.
     """
     query, again_at = context.query, unresolved_again_at(context.query.sent_at, context.rules)
     after = order.no_longer_polled(
@@ -174,7 +176,8 @@ def _polled_no_more(order: Order, context: FailureContext) -> Order:
     )
     requested_at = query.requested_since(order)
     if requested_at is None and order.check_requested_at is not None and not query.is_alone:
-        # Another order may be the cause, so the request stays. The request ends with a query of this order alone.
+        # Another order of the batch may be the cause, so the requested check stays. It ends with a query of this order
+        # alone.
         requested_at = again_at
     return after if requested_at is None else poll_unresolved_at(after, max(context.now, requested_at))
 
@@ -198,13 +201,15 @@ def _account_after(context: FailureContext, jitter: float) -> AccountState:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
             is_requested = kind is QueryFailureKind.TOO_FREQUENT
             state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0, is_requested=is_requested)
-    # After a -205, one order is queried every 15 windows until a success, whatever fails next.
+    # After the platform refused with code -205, one order is queried every 15 windows until a query succeeds, even if
+    # other failures come between.
     queries_rarely = kind is QueryFailureKind.CONFIGURATION or state.configuration_refused
     return wait_for_configuration(state, rules, now) if queries_rarely else state
 
 
 def _suspect(changes: Sequence[Change], context: FailureContext) -> list[Change]:
-    """Make orders a group of suspects. Halve them if they were a group already; count the failure of a lone order."""
+    """Make the orders of a failed query a group of suspects. If they were a group already, split it into two halves. If
+    the query polled one order alone, count its failure."""
     query = context.query
     if query.is_alone:
         return [_failed_alone(change, context) for change in changes]
@@ -225,7 +230,8 @@ def _as_group(changes: Sequence[Change], group: int, context: FailureContext) ->
 def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) -> Change:
     after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
     if context.kind is QueryFailureKind.UNAVAILABLE:
-        # It takes ten more of these failures to halve the group, or to count against a lone order.
+        # Count from 0 again: only after ten more failures of this kind is the group halved, or a failure of a lone
+        # order counted.
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
@@ -257,9 +263,9 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
 def _others_succeeded(order: Order, context: FailureContext) -> bool:
     """Whether queries were answered since the order last failed alone.
 
-    If not, the platform refuses everything, or everything by this id kind, and no order is the cause. Past the age
-    limit, an answer by either id kind counts. Otherwise, an account that may not query by customParm would keep its
-    orders pending.
+    If none was, the platform refuses every query, or every query by this id kind, and no order is the cause. For an
+    order past the age limit, a query answered by either id kind counts. Otherwise, if an account may not query by
+    customParm, its orders would stay pending for ever.
     """
     query, state = context.query, context.state
     if is_past_age_limit(order, query, context.rules):

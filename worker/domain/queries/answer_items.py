@@ -28,8 +28,8 @@ class Contradiction:
     report: Report
 
     def beside(self, reports: Sequence[Report]) -> CodedText:
-        """The reason for an order that has items of its own; it quotes the contradicting item unless that is one of
-        them."""
+        """The reason for an order that has the items `reports`. It quotes the contradicting item, unless that is one of
+        `reports`."""
         return self.reason if self.report in reports else self.reason.having(item=self.report.words)
 
     @property
@@ -40,7 +40,7 @@ class Contradiction:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerContext:
-    """An answer, its account and its orders, and what it says about each order."""
+    """An answer, its account and orders, and what the answer says about each order."""
 
     query: Query
     answer: Answer
@@ -49,7 +49,7 @@ class AnswerContext:
     state: AccountState
     """The account's state before the answer."""
     schedule: PollSchedule
-    """The schedule by which an order that is still open is due again."""
+    """The schedule that says when an order is due again if it is still open."""
     now: datetime
     rules: Rules
 
@@ -70,7 +70,7 @@ class AnswerContext:
 
     @cached_property
     def believed(self) -> list[Order]:
-        """The orders with a believed item that the query still holds."""
+        """The orders that the query still holds and about which an item is believed."""
         said = {order_id for order_id, verdict in self.verdicts.items() if verdict.is_believed}
         return [order for order in self.orders if order.id in said and self.query.holds(order)]
 
@@ -92,13 +92,15 @@ class AnswerContext:
         )
 
     def lacks_proof(self, order: Order) -> bool:
-        """Whether the only reason not to believe the item is that its position alone ties it to the order."""
+        """Whether an item about the order is not believed only because nothing but its position in the answer ties it
+        to the order."""
         return self.verdicts[order.id].reason == _NO_PROOF
 
 
 def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
-    """The ids that an answer's items name, except the ids of the polled orders; one key for each."""
-    # Several items for one id settle nothing, so only a few are looked up: a hostile answer may hold thousands.
+    """One key for each id that an answer's items name, except the ids of the polled orders."""
+    # If several items have one id, they settle nothing. So only a few of them are looked up, as a hostile answer may
+    # hold thousands.
     spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
     if query.is_alone:
         spoken_of.extend(answer.added[:_MOST_NAMED])
@@ -109,9 +111,9 @@ def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
 
 
 def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable[Order]) -> dict[int, Contradiction]:
-    """Find the contradictions, by order id.
+    """Find the contradictions between orders; the keys are order ids.
 
-    Two orders contradict each other if an item about one has an id of the other, or if items would give both the same
+    There is one if an item about one order has an id of another order, or if items about two orders name the same
     requestId. `said` holds the items about each order, by order id; `orders` are all rows that the items name.
     """
     rows = list(orders)
@@ -133,8 +135,8 @@ def items_by_order(query: Asked, answer: Answer) -> Mapping[int, tuple[Report, .
     """The items (one or more) about a polled order, by order id."""
     items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
     if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
-        # The platform's page does not promise to echo customParm. Without an echo, the order's mobile must show that a
-        # lone item is about the order (`_is_tied_to`).
+        # The platform's page does not promise that an item repeats the customParm. An item without one counts for the
+        # only polled order, if the order's mobile shows that the item is about this order (`_is_tied_to`).
         nameless = tuple(report for report in answer.added if report.custom_parm is None)
         if nameless:
             items[query.orders[0].id] = nameless

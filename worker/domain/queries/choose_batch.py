@@ -1,12 +1,12 @@
 """Choose how an account's next slot is spent: the kind of query, and the orders that it carries.
 
 Accounts of one SID take turns, and so do batches, suspects and orders that are polled alone. A batch holds the orders
-of highest poll priority (`worker.domain.scheduling`). Each order has the reason why it was picked.
+of highest poll priority (`worker.domain.scheduling`). Each pick holds the reason why its order was picked.
 
 A choice reads ranges of the index of due orders. A range holds the orders of one lane and id kind that were last polled
-at about the same age, sorted by `due_at`. First, a page at both ends of each range is read. Then the next page is read
-in each range whose first page a batch would exhaust. So the number of rows that a choice reads does not depend on the
-size of the table.
+at about the same age, sorted by `due_at`. At first, one page at each end of each range is read. If a batch would take
+all orders of a range's first page, the next page of that range is read, too. So the number of rows that a choice reads
+does not depend on the size of the table.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,11 +34,12 @@ from worker.domain.scheduling.pick_by_priority import (
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 EACH_KIND_EVERY = 5
-"""An id kind gets at least every fifth batch while it waits."""
+"""While orders with an id kind wait, this kind gets at least every fifth batch."""
 LONE_SUSPECT_EVERY = 5
-"""Lone suspects get at least every fifth slot of suspects while they wait."""
-# While all three kinds wait, any ten slots in a row hold one single, five suspects and four batches. Suspects get the
-# most that the rule allows, because a group of suspects keeps up to 99 good orders out of the batches.
+"""While lone suspects wait, they get at least every fifth of the slots for suspects."""
+# While all three kinds of work wait, any ten slots in a row are one for a single order, five for suspects and four for
+# batches. Suspects get half of the slots, the most that they may have, because a group of suspects keeps up to 99 good
+# orders out of the batches.
 _PATTERN = (
     Work.BATCH,
     Work.SUSPECTS,
@@ -54,14 +55,15 @@ _PATTERN = (
 SINGLE_SHARE = _PATTERN.count(Work.SINGLE) / len(_PATTERN)
 """The share of slots for orders that are polled one by one, while batches and suspects wait."""
 
-# The kinds that take over a slot whose owner has no work, in this order. Batches come first. Suspects take over none
-# while a single waits, so they get at most five slots of ten.
+# If no work of a slot's own kind waits, the slot goes to the first of these kinds that waits. Batches come first.
+# Suspects come after singles: while a single waits, suspects get no other slots than their own five of ten.
 _SUBSTITUTES = {
     Work.BATCH: (Work.SINGLE, Work.SUSPECTS),
     Work.SUSPECTS: (Work.BATCH, Work.SINGLE),
     Work.SINGLE: (Work.BATCH, Work.SUSPECTS),
 }
-# The other lanes hold few orders, and one of these is chosen: two buckets are enough.
+# Only batches need all buckets. The other lanes hold few orders, and a choice takes one order or group from them: two
+# buckets are enough.
 _BUCKETS_READ = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 INDEX_RANGES: Sequence[IndexRange] = [
     (lane, kind, bucket) for lane in Lane for kind in IdKind for bucket in _BUCKETS_READ[lane]
@@ -74,13 +76,14 @@ def choose(
 ) -> Choice | None:
     """Choose from the account's due orders how its next slot is spent; None if nothing is due.
 
-    The pages may overlap: an order that was read twice counts once.
+    `candidates` come from several pages, which may overlap: an order that was read twice counts once.
     """
     if not candidates:
         return None
     candidates = each_once(candidates)
     waiting: dict[Work, list[Candidate]] = {}
-    # Candidates come in runs of one lane and id kind. A lookup for each of them would take longer than all the rest.
+    # Candidates come in runs with one lane and id kind, so look up the kind of work once for each run. A lookup for
+    # each candidate would take longer than the rest of the choice.
     for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
         waiting.setdefault(_work_of(lane, id_kind, state, now, rules), []).extend(alike)
     if state.one_item_mode:
@@ -96,7 +99,7 @@ def choose(
 def free_positions(choice: Choice, state: AccountState, rules: Rules) -> int:
     """How many positions of a batch the due orders leave free for orders that are not due.
 
-    The result is 0 if batches are only tried, or limited to one order: such a query tests the account.
+    The result is 0 if the batch is a try or limited to one order, because it then tests what the account can do.
     """
     is_tried = state.one_item_mode or (choice.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm)
     if choice.work is not Work.BATCH or is_tried or state.configuration_refused:
@@ -152,8 +155,8 @@ def _retry_batch(
     now: datetime,
     rules: Rules,
 ) -> Choice | None:
-    """In one-item mode, choose a batch; None if it is too early to try one again, or if fewer than two orders are due
-    for it."""
+    """In one-item mode, choose a batch; None if it is too early to try a batch again, or if it would hold fewer than
+    two orders."""
     if Work.BATCH not in waiting or (state.batch_retry_at is not None and state.batch_retry_at > now):
         return None
     choice = _choose_batch(waiting[Work.BATCH], state, schedule, now, rules)
@@ -179,7 +182,8 @@ def _choose_batch(
         kind = max(overdue, key=passed_over.__getitem__)
     else:
         kind = max(sorted(batches), key=lambda kind: sum(pick.priority for pick in batches[kind]))
-    # The pages of both kinds count: with more candidates, the batch of the other kind may have the higher sum.
+    # Report the used-up pages of both id kinds: with more candidates, the batch of the kind that was not chosen may
+    # have the higher sum.
     more = tuple(
         (kind, bucket) for kind in sorted(of_kind) for bucket in exhausted(of_kind[kind], batches[kind], limit)
     )
@@ -187,7 +191,7 @@ def _choose_batch(
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:
-    """Choose the group of two or more that has been due for longest, since it may hold good orders.
+    """Choose the group of two or more suspects that has been due for longest, since some of its orders may be good.
 
     Every fifth time, and if there is no group, choose the lone suspect that has been due for longest.
     """
@@ -201,8 +205,9 @@ def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choi
 
 
 def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
-    # Requested checks go first every second time, just as they fill at most half a batch. While batches and suspects
-    # wait, singles get only every tenth turn. So without `turn // 10` the parity would always be the same.
+    # Orders with a requested check go first at every second choice of a single, just as they fill at most half of a
+    # batch. While batches and suspects wait, singles get only every tenth turn. All these turns are even or all are
+    # odd, so `turn // 10` is added to make the parity alternate.
     checks_first = (state.turn + state.turn // 10) % 2 == 0
 
     def rank(candidate: Candidate) -> tuple[bool, bool, datetime, int]:
@@ -232,7 +237,8 @@ def accounts_in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]
 
 
 def first_pages(state: AccountState, now: datetime, rules: Rules) -> Pages:
-    """The pages at both ends of each range, and the orders with a requested check."""
+    """The pages that a choice reads first: those at the ends of each index range, and the orders with a requested
+    check."""
     return _first_pages(rules.batch_size, state.may_batch_custom_parm(now, rules))
 
 
@@ -244,25 +250,27 @@ def _first_pages(limit: int, batches_custom_parm: bool) -> Pages:
     return Pages(first=first, last=tuple(page for page in last if page[1]), checked=limit)
 
 
-# An account needs few entries, since its batches exhaust the same buckets for hours.
+# A small cache is enough, since an account's batches use up pages of the same buckets for hours.
 @lru_cache(maxsize=64)
 def next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
-    """Pages of as many orders as a batch can hold, one for each of these age buckets."""
+    """One page for each of these age buckets, with `limit` orders: as many as a batch can hold."""
     return Pages(first=tuple(((Lane.BATCH, kind, bucket), limit) for kind, bucket in buckets))
 
 
 @lru_cache(maxsize=2)
 def spare_pages(kind: IdKind) -> Pages:
-    """Pages of the orders of an id kind that become due next, from each age bucket. Bucket 0 is left out: its orders
-    were never polled."""
+    """For each age bucket, a page of the orders with this id kind that become due next. Bucket 0 is left out, because
+    its orders were never polled."""
     return Pages(first=(), not_due=tuple(((Lane.BATCH, kind, bucket), SPARE_PAGE_SIZE) for bucket in range(1, BUCKETS)))
 
 
 def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) -> Sentence | None:
-    """Why one query may not poll these orders, which a person has named; None if it may. It may always poll one order.
+    """Why one query may not poll these orders, which a person has named; None if it may. One order alone may always be
+    polled.
 
-    The order's lane decides what an answer proves about it. So an order that is polled apart from others stays apart,
-    even if a person chooses it. Otherwise, an empty answer to a batch would count as an answer to that order alone.
+    An order's lane decides what an answer proves about the order. So if the lane keeps an order out of the batches, a
+    person cannot put it into one either. Otherwise, an empty answer to the batch would count like an answer to a query
+    of this order alone.
     """
     if len(orders) == 1:
         return None
@@ -278,6 +286,6 @@ def refuse_together(orders: Sequence[Order], state: AccountState, rules: Rules) 
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:
-    """Whether the orders of the range are polled one by one. If so, only the first one can be chosen."""
+    """Whether the orders of the range join no batch. If so, only the first of them can be chosen."""
     lane, kind, _ = index_range
     return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)

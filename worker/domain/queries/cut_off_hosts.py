@@ -1,7 +1,7 @@
-"""Hosts that are cut off from the platform: which process takes a slot first, and what a failure says about its host.
+"""Hosts that are cut off from the platform: learn of them from query failures, and have other hosts take slots first.
 
-A host may have a network of its own, and its address may be missing from an allowlist. A host that is cut off lets the
-others go first, since each query that fails there costs an account a window.
+A host may lose its network while other hosts keep theirs, or its address may be missing from the platform's allowlist.
+A host that is cut off lets other hosts go first, because each of its failed queries costs an account a window.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from worker.domain.records.queries import Query
 from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess
 
 A_TICK = 0.000_001
-"""A patience, in seconds, that is over by the next tick, however short ticks are."""
-# A cut-off host probes after 15 windows, then after 30, 60, 120 and 240.
+"""A patience (`CutOffHosts.patience`), in seconds, that is over by the next tick, however soon that comes."""
+# A cut-off host sends a query as a probe after 15 windows, then after 30, 60, 120 and 240.
 _PROBE_WINDOWS = 15
 _MOST_DOUBLINGS = 4
 _REFUSALS_BEFORE_CUT_OFF = 3
-# Another host takes the account's next two slots. Suspects get one of any two slots, so the refused orders are polled
-# by a host that is perhaps not refused.
+# After a refusal, another host takes the account's next two slots. One of any two slots is for suspects, so the other
+# host, which the platform may not refuse, polls the orders of the refused query.
 _HESITATION_WINDOWS = 2.5
 _REFUSING_STATUSES = (401, 403)
 _LONGEST_WHY = 255
@@ -40,7 +40,8 @@ class CutOffHosts:
         refusals = [row for row in self._rows.values() if row.account != NOT_CONNECTED and row.since is not None]
         counts = Counter(row.host for row in refusals if not row.is_answered)
         self.refused_for_all = {host for host, count in counts.items() if count > 1}
-        """Hosts that were refused for two accounts, without an answer in between. They count as refused for all."""
+        """Hosts that were refused for two accounts, without an answer in between. They count as refused for all
+        accounts."""
         self._refused = {(row.host, row.account) for row in refusals}
         due = [row for row in refusals if self._is_due(row)]
         waiting = [row for row in refusals if row not in due]
@@ -53,52 +54,54 @@ class CutOffHosts:
         return host not in self._not_connected
 
     def refused_elsewhere(self, own: PollingProcess) -> set[str]:
-        """The accounts of a process for which other hosts were refused, but not its own host."""
+        """The accounts of a process for which another host was refused, but the process's own host was not."""
         refused = {account for _, account in self._refused} & own.accounts
         return {one for one in refused if self.is_connected(own.host) and not self._is_refused(own.host, [one])}
 
     def patience(self, opening: Opening, own: str, host: str, processes: Collection[PollingProcess]) -> float:
-        """Seconds for which a slot must be open before the process `own` on this host takes it; 0 if it goes first.
+        """How many seconds a slot must have been open before the process `own` on this host takes it; 0 if it goes
+        first.
 
-        Infinite if the host is not connected. If several processes may go first, the opening's name selects one of
-        them: after each query, another one may be first. A process that is not in `processes` goes first only if no
-        process there has one of the accounts.
+        The result is infinite if the host is not connected. If several processes may go first, the opening's name
+        selects one of them. Each opening has another name, so another process may be first after each query. A process
+        that is not in `processes` goes first only if no process in `processes` has one of the slot's accounts.
         """
         if not self.is_connected(host):
             return inf
         sharing = self._connected(processes, opening.slot.app_ids)
-        # An account that is refused everywhere says nothing about a host.
+        # Leave out accounts for which every host is refused: they say nothing about this host.
         accounts = self._polled_by_some(opening.slot.app_ids, sharing) or opening.slot.app_ids
         is_refused, longest = self._is_refused(host, accounts), self._rules.window_seconds / 2
         well = [one for one in sharing if not self._is_refused(one.host, accounts)]
         if well:
-            # A probe is one query, so a host probes at one slot only.
+            # A probe is one query. So a host probes at only one of an SID's slots, number 0.
             may_probe = opening.slot.number == 0
             probing = [one for one in sharing if may_probe and self._has_probe(one.host, accounts)]
             first = probing or [one for one in well if not self._hesitates(one.host, accounts)] or well
         else:
-            # If all are refused, all take part as usual.
+            # If the hosts of all these processes are refused, all these processes take part as usual.
             first = sharing
         names = sorted(one.name for one in first)
         if names and names[crc32(opening.name.encode()) % len(names)] == own:
             return 0.0
         if is_refused and (well or not sharing):
-            # A process that sees no others does not know them yet.
+            # If no connected process shares the accounts, this process may not know the other processes yet.
             return longest
         return A_TICK if sharing else 0.0
 
     def after_failure(
         self, error: QueryError, query: Query, state: AccountState, host: str, processes: Collection[PollingProcess]
     ) -> tuple[CutOff | None, Blame]:
-        """Return the row that a failed query of this host leads to, and whether the host is to blame.
+        """Return the host's row of `cut_off_hosts` after its query failed, and whether the host is to blame.
 
-        The row is None if none changes. `state` is the account's state before the failure.
+        The row is None if no row changes. `state` is the account's state before the failure.
         """
         kind, account, why = failure_kind_of(error), query.account, str(error)[:_LONGEST_WHY]
         if kind is QueryFailureKind.UNREACHABLE:
             begun = CutOff(host=host, since=self._now, why=why, probe_at=self._now)
             return begun if self.is_connected(host) else None, Blame.NONE
-        # Retry-After asks for a wait. A host that receives it must not pass the account on to the other hosts.
+        # A reply with Retry-After asks us to wait, so it is not a certain refusal of this host: other hosts must not
+        # query the account instead.
         is_certain = isinstance(error, HttpError) and error.http_status in _REFUSING_STATUSES and not error.retry_after
         is_certain |= kind is QueryFailureKind.CONFIGURATION
         is_refusal = is_certain or kind is QueryFailureKind.REFUSED
@@ -107,21 +110,23 @@ class CutOffHosts:
             host=host, account=account, probe_at=self._now, answers_before=answers
         )
         if row.since is not None:
-            # Any failure counts as a try. Queries that were under way together are one try.
+            # The host is cut off already, so any failure counts as a failed try. Failures of queries that were under
+            # way together count as one try.
             tried = replace(row, tries=row.tries + 1, answers_before=answers)
             row = self._probed_later(tried) if self._is_due(row) else row
         elif is_certain or (is_refusal and not all(order.lane.is_suspect for order in query.orders)):
             row = self._refused_again(row, state, is_certain=is_certain)
         else:
-            # The platform may refuse a suspect order, and not the host.
+            # Either the failure is no refusal, or the platform may have refused one of the suspects and not the host.
             return None, Blame.NONE
         if not is_refusal:
             return row, Blame.NONE
         row = replace(row, why=why, is_answered=False)
         others = (one.host for one in self._connected(processes, [account]) if one.host != host)
         is_refused = all(self._is_refused(one, [account]) for one in others)
-        # Another host may run, but get no answer either. So this host is to blame for its first refusal, and later only
-        # if there was an answer since. Queries that were under way together are one refusal.
+        # This host is to blame for its first refusal. After that, it is to blame only if the account got an answer
+        # meanwhile, because the other hosts may get no answers either. Refusals of queries that were under way together
+        # count as one.
         is_first = before.since is None and before.tries == 0
         is_expected = is_first or (before.since is not None and query.sent_at <= self._last_try(before))
         if is_refused or not (is_expected or answers > before.answers_before):
@@ -130,7 +135,7 @@ class CutOffHosts:
 
     def _refused_again(self, row: CutOff, state: AccountState, *, is_certain: bool) -> CutOff:
         tries = row.tries + 1
-        # An answer since then came from another host, because an answer to this host deletes the row.
+        # An answer to this host would have deleted the row. So any answer since the first refusal went to another host.
         is_of_host = tries >= _REFUSALS_BEFORE_CUT_OFF and state.answered_by_either > row.answers_before
         if is_certain or is_of_host or row.host in self.refused_for_all:
             return self._probed_later(replace(row, since=self._now, tries=0))
@@ -161,16 +166,17 @@ class CutOffHosts:
         return host in self.refused_for_all or any((host, account) in self._refused for account in accounts)
 
     def _hesitates(self, host: str, accounts: Collection[str]) -> bool:
-        """Whether the host was refused a moment ago. That does not prove yet that the platform refuses the host."""
+        """Whether the host was refused for an account a moment ago, but not often enough to prove that the platform
+        refuses the host."""
         rows = (self._rows.get((host, account)) for account in accounts)
         return any(row.since is None and not self._is_due(row) for row in rows if row is not None)
 
     def _has_probe(self, host: str, accounts: Collection[str]) -> bool:
-        """Whether the host probes at a slot.
+        """Whether the host may now probe at a slot that has these accounts.
 
-        If the host was refused for some of the slot's accounts, all of these must be due for a probe. If one were
-        enough, it might have nothing to poll, and each query of the others would be a probe. A host that is refused for
-        all accounts probes with an account that it was not refused for.
+        If the host was refused for some of the accounts, it probes only once each of those is due for a probe. If one
+        due account were enough and had nothing to poll, the host would query the others before they are due. If the
+        host counts as refused for all accounts, it may also probe with accounts for which it was never refused.
         """
         if own := [(host, account) for account in accounts if (host, account) in self._refused]:
             return all(self._is_due(self._rows[one]) for one in own)
@@ -178,5 +184,5 @@ class CutOffHosts:
 
     def _is_due(self, row: CutOff) -> bool:
         longest = self._now + self._rules.windows(_PROBE_WINDOWS * 2.0**_MOST_DOUBLINGS)
-        # A time further ahead means that a clock was set back since.
+        # If the time is further ahead than the longest wait for a probe, a clock was set back since it was written.
         return not self._now < row.probe_at <= longest

@@ -1,9 +1,9 @@
-"""Explain how a reply of the platform was read and what it proves, to people who see the first replies.
+"""Explain to people how a reply of the platform was read and what it proves. They need this for the first replies.
 
-The functions that read each answer read this reply, too, so the explanation shows what the worker makes of its bytes.
-It also shows what the reply says about each of our assumptions. We need an assumption if the platform's page
-contradicts itself or is silent. docs/platform.md lists the assumptions by number, and says what confirms and what
-contradicts each one.
+The functions that read every answer read this reply, too. So the explanation shows what the worker makes of the reply's
+bytes. The explanation also shows what the reply says about each of our assumptions about the platform. We assume
+something if the platform's page contradicts itself or is silent. docs/platform.md lists the assumptions by number, and
+says what confirms and what contradicts each one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ from worker.domain.wire.strict_json import JsonFault
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A reply to a query, and how it is read. Its texts are the platform's own: mask them before you show them."""
+    """A reply to a query, and how it is read. The texts are the platform's own: mask them before you show them."""
 
     query: Asked
-    """The query. If its app id is unknown (empty), the first app id that an item names counts."""
+    """The query. If its app id is unknown (empty), the first app id that an item names is used."""
     body: bytes
     content_type: str | None = None
     http_status: int | None = None
-    """None if it was not recorded; then 200 is assumed."""
+    """The HTTP status of the reply; None if it was not recorded. If it is None, 200 is assumed."""
     rules: Rules
 
     @cached_property
@@ -87,7 +87,7 @@ class Explanation:
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items as they came, in order."""
+        """The items as the platform sent them, in order."""
         return self.found.items if self.found else ()
 
     @cached_property
@@ -107,11 +107,11 @@ class Explanation:
         return {order.polled_id: found.get(order.id) for order in query.orders}
 
     def order_of(self, report: Report) -> str | None:
-        """The polled id that an item is about; None if it is about none of them."""
+        """The polled id of the order that an item is about; None if the item is about no polled order."""
         own = named_id(report, self.query.id_kind)
         if own in self.query.ids:
             return own
-        # The item of a lone order may lack the order's id.
+        # If the query polled only one order, the item may lack the order's id.
         items = {} if self.answer is None else items_by_order(self.query, self.answer)
         return next((order.polled_id for order in self.query.orders if report in items.get(order.id, ())), None)
 
@@ -155,7 +155,7 @@ class Standing(StrEnum):
     CONFIRMED = "confirmed"
     CONTRADICTED = "contradicted"
     OPEN = "open"
-    """The reply says nothing about it: another reply is needed."""
+    """The reply says nothing about the assumption: another reply is needed."""
 
 
 def standings(reply: Explanation) -> Mapping[Assumption, Standing]:
@@ -165,7 +165,8 @@ def standings(reply: Explanation) -> Mapping[Assumption, Standing]:
 
 
 def _of_answer(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
-    """Whether the reply as a whole confirms an assumption, and whether it contradicts the assumption."""
+    """The assumptions about whole replies, each with (whether the reply confirms it, whether the reply contradicts
+    it)."""
     answer, status = reply.answer, reply.http_status
     refusal = reply.read if isinstance(reply.read, Refused) else None
     named, count, polled = len(answer.said) if answer else 0, len(reply.reports), len(reply.query.ids)
@@ -190,7 +191,7 @@ def _of_answer(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
 
 
 def _of_items(reply: Explanation) -> dict[Assumption, tuple[bool, bool]]:
-    """Whether the reply's items confirm an assumption, and whether they contradict it."""
+    """The assumptions about items, each with (whether the reply's items confirm it, whether they contradict it)."""
     reports, kind = reply.reports, reply.query.id_kind
     nameless = [report for report in reports if named_id(report, kind) is None]
     amounts = [report.ori_amount for report in reports if report.ori_amount]

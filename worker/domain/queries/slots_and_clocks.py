@@ -1,15 +1,15 @@
 """The budget: when one slot of an account SID may carry the next query.
 
 A slot's row gives the time of the next query twice: by the database's clock, and by the boot clock of the host that
-wrote the row. On that boot, only the boot clock decides, so no step of any clock opens or blocks the slot there.
-Everywhere else, the database's clock decides.
+wrote the row. Until that host reboots, only its boot clock decides there, so a step of another clock neither opens nor
+blocks the slot. On other hosts, and after a reboot, the database's clock decides.
 
 The row also holds the window that it was written with. Workers with different windows share a database safely, because
 the longest window applies to all. A worker with a longer window raises the row's window. A worker with a shorter window
-sends no query on the row.
+sends no query in the slot.
 
-A row may be older than the last query if the database was restored from a dump, or failed over with a loss. Such a row
-does not show when the next query may be sent, so the slot is closed for one reservation.
+A row may be older than the last query if the database was restored from a dump, or failed over and lost commits. Such a
+row does not show when the next query may be sent, so the slot is closed for one reservation.
 """
 
 import math
@@ -21,12 +21,14 @@ from enum import Enum
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
 from worker.domain.records.watching import Finding, FindingKind
 
-# A row keeps whole microseconds, rounded up. So it may seem to have been written a little later than it was.
+# The times in a row are rounded up to whole microseconds. So a row may seem to have been written a little later than it
+# was.
 _ROUNDING_SECONDS = 0.00001
 REPORTED_WITHIN = timedelta(hours=1)
-"""How long a change of the database is reported."""
+"""For how long it is reported that the database is another one than before."""
 TOO_MANY = 3
-"""This many changes within `REPORTED_WITHIN` are not a restore: sessions reach several databases in turn."""
+"""If the database is another one this often within `REPORTED_WITHIN`, the cause is no restore: sessions reach several
+databases in turn."""
 
 
 class Permission(Enum):
@@ -35,15 +37,16 @@ class Permission(Enum):
     QUERY = "query"
     WAIT = "wait"
     CLAMP = "clamp"
-    """The slot opens later than a whole wait from now: a clock was stepped. Start the wait again from now."""
+    """The slot would open later than the longest wait from now, so a clock was stepped. Start the wait again from
+    now."""
     REFUSE = "refuse"
-    """The row was written with a longer window than ours: send no query on it, and leave it as it is."""
+    """The row was written with a longer window than ours: send no query in this slot, and leave the row as it is."""
 
 
 def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
     """Decide whether a slot may carry a query.
 
-    Before, the caller locks the slot's row, reads the clocks under that lock, and raises the row's window.
+    The caller must first lock the slot's row, read the clocks under that lock, and raise the row's window.
     """
     if is_longer(slot.window_seconds, rules.window_seconds):
         return Permission.REFUSE
@@ -57,8 +60,8 @@ def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
     """Seconds until a slot must be tried: 0 if it may carry a query now, or if its wait must be clamped.
 
-    Infinite if the slot's window is longer than ours. If the row is not locked, the result is only a hint when to lock
-    the row and decide.
+    The result is infinite if the slot's window is longer than ours. If the row is not locked, the result is only a hint
+    when to lock the row and decide.
     """
     match may_query(slot, now, rules):
         case Permission.WAIT:
@@ -74,10 +77,12 @@ def is_longer(one_window: float, other_window: float) -> bool:
 
 
 def raise_window(slot: Slot, rules: Rules) -> Slot:
-    """The slot with our window, if ours is longer: both due times and the length of the wait grow by the difference.
+    """The slot with our window, if ours is longer: both due times and the wait grow by the difference of the two
+    windows.
 
-    So the row still implies the same time of writing, and the next query comes our window after the last one, even if
-    another process sent the last one. Boot id and token stay. If the row's window is unknown, all of ours is added.
+    So due time minus wait is still the time at which the row was written. And the next query comes at least our window
+    after the last one, even if a process with a shorter window sent the last one. Boot id and token stay. If the row's
+    window is unknown, our whole window is added.
     """
     if not is_longer(rules.window_seconds, slot.window_seconds):
         return slot
@@ -92,10 +97,11 @@ def raise_window(slot: Slot, rules: Rules) -> Slot:
 
 
 def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) -> Slot:
-    """The slot after an operator shortens its window. It begins with one full reservation of the longer window.
+    """The slot after an operator shortens its window. It is closed at first for one full reservation with the longer
+    window.
 
     A slot whose window is not longer than `window_seconds` stays as it is. The token stays, so the sender of the last
-    query may still tighten the slot, but not below the window of that query.
+    query may still tighten the slot, but only to the window of that query.
     """
     if not is_longer(slot.window_seconds, window_seconds):
         return slot
@@ -111,12 +117,14 @@ def clamp(slot: Slot, now: Reading, rules: Rules) -> Slot:
 
 
 def reserve(now: Reading, rules: Rules, token: str) -> Slot:
-    """The slot from the grant on: closed until a window after the latest time at which we may send."""
+    """The slot once a query is granted: closed until one window after the latest time at which this query may be
+    sent."""
     return _closed_for(rules.reservation_seconds, now, token, rules)
 
 
 def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
-    """A slot that is seen for the first time: closed for one full reservation, as someone may have just sent a query.
+    """A slot that is seen for the first time: closed for one full reservation, because someone may have just sent a
+    query.
 
     `longest_window_seconds` is the longest window of the SID's other slots. The new slot's window is not shorter.
     """
@@ -125,12 +133,13 @@ def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
 
 
 def hold(slot: Slot, now: Reading, rules: Rules, token: str) -> Slot:
-    """The slot that an operator closes: for a full reservation from now, as if a query had just been granted.
+    """The slot after an operator closed it: closed for a full reservation from now, as if a query had just been
+    granted.
 
-    After a failover that lost commits, the row may be older than the last query. A stepped clock may have set either of
-    its due times. So neither is used: the wait begins now, which is not earlier than the row was written, and is at
-    least as long as the row's own wait. The row's window stays, since only a worker raises it. The token is fresh, so
-    the answer to a query under way does not tighten the slot.
+    The row's two due times are not used. A stepped clock may have set them, and after a failover that lost commits, the
+    row may be older than the last query. Instead, the wait begins now and is at least as long as the row's own wait.
+    The row's window stays, since only a worker raises it. The token is fresh, so the answer to a query under way does
+    not tighten the slot.
     """
     longest = _with_window_of(slot, rules)
     held = _closed_for(_longest_wait(slot, longest), now, token, longest)
@@ -140,8 +149,8 @@ def hold(slot: Slot, now: Reading, rules: Rules, token: str) -> Slot:
 def tighten(slot: Slot, now: Reading, rules: Rules) -> Slot:
     """The slot after a whole answer: closed for a window from now.
 
-    The clocks are read after the answer, and the platform saw the query before it. The row's window counts if it is
-    longer than ours: somebody may have raised it since this query was granted.
+    `now` was read after the answer came, so the platform saw the query earlier than `now`. The row's window is used if
+    it is longer than ours: somebody may have raised it since this query was granted.
     """
     longest = _with_window_of(slot, rules)
     return _closed_for(longest.spacing_seconds, now, slot.token, longest)
@@ -153,7 +162,8 @@ def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float)
 
 
 def boot_clock_decides(slot: Slot, now: Reading) -> bool:
-    """Whether the row was written on the same boot as this reading. If not, the database's clock decides."""
+    """Whether the row was written on the same host as this reading, and since the same boot. If not, the database's
+    clock decides."""
     written_at = slot.boot_due - slot.wait_seconds
     return slot.boot_id == now.boot_id and written_at <= now.boot + _ROUNDING_SECONDS
 
@@ -195,7 +205,8 @@ def is_noted(written_in: Provenance, present: DatabaseIdentity) -> bool:
 
 
 def noted(written_in: Provenance, present: DatabaseIdentity, now: datetime) -> Provenance:
-    """The provenance to write. A row without an identity takes the present one, without recording a change."""
+    """The provenance to write into a slot's row. If the row holds no database identity yet, it takes the present one,
+    and no change is recorded."""
     if is_another(written_in, present):
         return Provenance(identity=present, changes=(*written_in.changes, now)[-TOO_MANY:])
     return replace(written_in, identity=present.with_facts_of(written_in.identity))
@@ -208,7 +219,7 @@ def changed_at(changes: DatabaseChanges) -> datetime | None:
 
 
 def changes_too_often(changes: DatabaseChanges) -> bool:
-    """Whether another database was noted three times within the last hour."""
+    """Whether workers noted three times within the last hour that the database is another one."""
     since = changes.now - REPORTED_WITHIN
     return sum(at >= since for at in changes.changes) >= TOO_MANY
 

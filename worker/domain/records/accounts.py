@@ -1,7 +1,7 @@
-"""The state of an account and of its slots: back-off, pauses, turns, the platform's habits, and the budget's rows.
+"""Accounts and their slots, as rows store them: back-offs, pauses, turns, habits of the platform, and due times.
 
-A slot's row also names the database that it was written in. So a worker notices if that database is now another one: it
-was restored from a dump, copied or replaced. Durations that are given in windows scale with the window.
+A slot's row also names the database that it was written in. So a worker notices if the database was restored from a
+dump, copied or replaced. Durations in windows are multiples of `window_seconds`.
 """
 
 import math
@@ -21,7 +21,7 @@ class FailedAmount(StrEnum):
     CHARGED = "charged"
     """The amount charged, although the order failed."""
     ECHOED = "echoed"
-    """The order's price, which the platform repeats, if it equals the expected amount or no amount is expected."""
+    """The order's price, which the platform repeats. An amount other than the expected one is a charge all the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +29,11 @@ class Rules:
     """The settings that decisions depend on. Durations are in seconds and may have fractions."""
 
     window_seconds: float = 60.0
-    """The span of the limit: in any window, the platform may see at most `slots` queries of one account SID."""
+    """The length of a window. In any window, the platform may see at most `slots` queries of one account SID."""
     margin_seconds: float = 0.5
     """Seconds added to the window, because clocks and network delays vary."""
     deadline_seconds: float = 30.0
-    """The time for one whole exchange, counted from before the grant."""
+    """The longest time that one query may take, from just before its grant until its complete answer."""
     slots: int = 1
     """The number of queries per window and account SID. Each slot has its own row."""
     batch_size: int = 100
@@ -46,7 +46,10 @@ class Rules:
 
     @property
     def reservation_seconds(self) -> float:
-        """How long a slot stays closed after its grant. After the deadline, no query of ours can reach the platform."""
+        """How long a slot stays closed after a grant: until the query's deadline, then for one window and the margin.
+
+        After its deadline, the query can no longer reach the platform.
+        """
         return self.deadline_seconds + self.window_seconds + self.margin_seconds
 
     @property
@@ -55,7 +58,7 @@ class Rules:
         return self.window_seconds + self.margin_seconds
 
     def drain_seconds(self, queries: int) -> float:
-        """How long this many queries of one SID take at its limit, with the wait until the next one may follow."""
+        """How long it takes to send this many queries of one SID within its limit, until one more may be sent."""
         return math.ceil(queries / self.slots) * self.spacing_seconds
 
     def windows(self, count: float) -> timedelta:
@@ -65,11 +68,11 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """Both clocks, read at one moment while the slot's row was locked."""
+    """The host's boot clock and the database's clock, read at one moment while the slot's row was locked."""
 
     boot_id: str
     boot: float
-    """Seconds on CLOCK_BOOTTIME, which also counts time in suspend."""
+    """Seconds on CLOCK_BOOTTIME, which continues while the host is suspended."""
     database: datetime
 
 
@@ -80,15 +83,15 @@ class Slot:
     due_at: datetime
     """When the slot opens, on the database's clock."""
     boot_id: str
-    """The boot of the host that wrote the row."""
+    """The boot id of the host that wrote the row."""
     boot_due: float
-    """When the slot opens, in seconds on that boot's clock."""
+    """When the slot opens, in seconds on the clock of the boot `boot_id`."""
     wait_seconds: float
-    """The length of the wait, which ends at both due times."""
+    """The wait from the write of the row until `due_at`, which is also the wait until `boot_due`."""
     token: str
-    """New with every grant. Only its holder may tighten the slot."""
+    """The token of the slot's last grant. Only the query with this token may shorten the slot's wait."""
     window_seconds: float
-    """The window that both due times were computed with; 0 if an older release, which stored none, wrote the row."""
+    """The window that `due_at` and `boot_due` were computed from; 0 if a release that stored none wrote the row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +117,7 @@ class Opening:
     in_seconds: float
     """Seconds until the slot may carry a query; 0 if it may now."""
     last_token: str
-    """The token of the slot's last query; empty before the first."""
+    """The token of the slot's last query; empty before the first query."""
 
     @property
     def name(self) -> str:
@@ -124,7 +127,10 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongerWindow:
-    """A slot that this worker does not use: its row has a longer window than ours. Both windows are in seconds."""
+    """A slot that this worker does not use, because the window in the slot's row is longer than the worker's own.
+
+    Windows are in seconds.
+    """
 
     slot: SlotKey
     its_window: float
@@ -133,14 +139,17 @@ class LongerWindow:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """Facts that a restore or a failover changes, such as the number of a table. Some may be unknown."""
+    """Facts that identify a database, such as the internal number of a table. A restore or a failover changes them.
+
+    Some facts may be unknown.
+    """
 
     text: str = ""
     """The facts as a row stores them: `name=value`, joined by blanks; empty if none is known."""
 
     @staticmethod
     def of(parts: Mapping[str, object]) -> "DatabaseIdentity":
-        """The identity that consists of these facts, by name. No value may contain a blank."""
+        """Return the identity with these facts: a map from names to values. No value may contain a blank."""
         return DatabaseIdentity(" ".join(f"{name}={value}" for name, value in sorted(parts.items())))
 
     @property
@@ -149,36 +158,42 @@ class DatabaseIdentity:
         return {name: value for name, _, value in (part.partition("=") for part in self.text.split())}
 
     def differs_from(self, other: "DatabaseIdentity") -> bool:
-        """Whether any fact that both know differs. Some may be unknown: not every database role may read all."""
+        """Whether a fact that both identities contain has different values.
+
+        An identity lacks the facts that its database role may not read.
+        """
         if self.text == other.text:
             return False
         known = other.parts
         return any(known.get(name, value) != value for name, value in self.parts.items())
 
     def with_facts_of(self, older: "DatabaseIdentity") -> "DatabaseIdentity":
-        """This identity, with its unknown facts taken from an older one, from which it must not differ."""
+        """This identity, with its unknown facts taken from `older`. No fact may have different values in the two."""
         return self if self.text == older.text else DatabaseIdentity.of(older.parts | self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """The database in which a slot's row was written, and how often that has changed."""
+    """The database in which a slot's row was written, and when the row was later found in another database."""
 
     identity: DatabaseIdentity = DatabaseIdentity()
-    """Unknown if a release before 0019 wrote the row."""
+    """The database in which the row was written; without any fact if a release before 0019 wrote the row."""
     changes: tuple[datetime, ...] = ()
-    """When the row was found in another database: the last three times on its clock, the latest last."""
+    """The last three times at which the row was found in another database than the one that it was written in.
+
+    They are on the database's clock, the latest last.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseChanges:
-    """What the slots in use show about their database at `now`, on its clock."""
+    """What the rows of the slots in use show about changes of their database. Times are on the database's clock."""
 
     now: datetime
     is_another: bool = False
-    """Whether a row was written in another database, and no worker has recorded that yet."""
+    """Whether a row was written in another database than the present one, and no worker has recorded this yet."""
     changes: tuple[datetime, ...] = ()
-    """When the database was found to be another one, from the row with the latest such time: see `Provenance`."""
+    """The `Provenance.changes` of one row: the row whose last change is the latest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,35 +210,42 @@ class SlotRow:
 
 
 BATCH_RETRY_WINDOWS = 60
-"""Windows between tries of a batch on a platform that answers only one order a query."""
+"""How many windows apart batches are tried on a platform that answers only one order per query."""
 ECHO_RETRY_WINDOWS = 60
-"""Windows until a batch by customParm is tried again, once a lone echo no longer restores such batches."""
+"""How many windows after the end of echoes a batch by customParm is tried again.
+
+It is tried only if echoes have ended at least `ENDINGS_BEFORE_RETRIES` times.
+"""
 ENDINGS_BEFORE_RETRIES = 2
-"""Once batches by customParm have ended this often, a lone echo does not restore them; only an echoing batch does."""
+"""Once echoes of customParm have ended this often, an echo in a query of one order does not restore batches by
+customParm. Only an echo in the answer to a batch does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """One row of `account_pauses`: a time during which an account's orders are not polled, who set it, and why."""
+    """One row of `account_pauses`: when an account's orders are not polled, who paused the account, and why."""
 
     paused_at: datetime
     """When the pause begins."""
     paused_until: datetime | None = None
-    """When the pause ends by itself; None if an operator ends it."""
+    """When the pause ends by itself; None if it lasts until an operator ends it."""
     paused_by: str | None = None
     pause_reason: str | None = None
     act_key: str = ""
     """The key of the act in `operator_acts`. All accounts that one act paused have the same pause."""
     is_planned: bool = False
-    """Whether it was given a begin. Any other pause has begun, even if a clock that was set back says otherwise."""
+    """Whether the operator gave the pause a begin.
+
+    A pause without a given begin is on at once, even if a clock was set back and `paused_at` is in the future.
+    """
 
     @property
     def ends_at(self) -> datetime:
-        """When the pause ends by itself; the latest possible time if an operator ends it."""
+        """When the pause ends by itself; the latest possible time if it lasts until an operator ends it."""
         return self.paused_until or _NEVER
 
     def has_begun(self, now: datetime) -> bool:
-        """Whether the pause is on, or has been."""
+        """Whether the pause has begun. It may also have ended since."""
         return not self.is_planned or self.paused_at <= now
 
 
@@ -240,19 +262,22 @@ class AccountState:
     backoff_unreachable: bool = False
     """Whether a query that found no connection caused the present back-off."""
     backoff_requested_until: datetime | None = None
-    """Until when the platform itself asked to wait: by Retry-After, or by the message that queries come too often."""
+    """The time until which the platform asked us to wait: by Retry-After, or by saying that queries come too often."""
     refusals_in_row: int = 0
     configuration_refused: bool = False
-    """Whether the platform answered -205: until a success, one order is queried every 15 windows."""
+    """Whether the platform answered -205. Until a query succeeds, only one order is queried every 15 windows."""
 
     echoes_custom_parm: bool = False
-    """Whether answers to queries by customParm name their orders by customParm. If so, such batches are safe."""
+    """Whether answers to queries by customParm name their orders by customParm. Only then are such batches safe."""
     echo_endings: int = 0
     """How often `echoes_custom_parm` became false since a batch last showed echoes."""
     empty_echo_batches: int = 0
-    """The number of batches by customParm in a row that were answered without items."""
+    """The number of batches by customParm in a row whose answers had no items."""
     echo_retry_at: datetime | None = None
-    """When a batch by customParm is tried again, from the second ending on; None for at once."""
+    """When a batch by customParm may be tried again after the end of echoes; None if it may be tried at once.
+
+    It is tried only if `echo_endings` is at least 2.
+    """
     answered_with_items: int = 0
     """The number of queries answered with at least one item."""
     answered_with_belief: int = 0
@@ -263,9 +288,9 @@ class AccountState:
     """The number of answered queries by customParm."""
 
     turn: int = 0
-    """The number of slots granted."""
+    """The number of slots granted to the account."""
     batches: int = 0
-    """The number of batches granted."""
+    """The number of batches granted to the account."""
     batches_without_request_id: int = 0
     """The number of batches granted since the last one by requestId."""
     batches_without_custom_parm: int = 0
@@ -274,23 +299,23 @@ class AccountState:
     one_item_streak: int = 0
     """The number of batches in a row, each of five or more ids, that were answered with exactly one item."""
     one_item_since: int | None = None
-    """The id of the first query of this streak."""
+    """The id of the first query that `one_item_streak` counts."""
     one_item_mode: bool = False
     batch_retry_at: datetime | None = None
-    """While the account is in one-item mode: when a batch is tried again."""
+    """When a batch is tried again, while the account is in one-item mode."""
 
     suspect_turns: int = 0
     """The number of slots granted to suspects."""
     failures_in_row: int = 0
-    """The number of query failures in a row, of the kinds that make suspects."""
+    """The number of query failures in a row. Only kinds of failure that make the polled orders suspects count."""
     failing_since: int | None = None
-    """The id of the first query of these failures."""
+    """The id of the first query that `failures_in_row` counts."""
     outage_from: int | None = None
     """The id of the first failed query of an outage (ten or more failures in a row); None if there is none."""
     outage_until: int | None = None
-    """The id of the last failed query of the outage."""
+    """The id of the last failed query of an outage; None if there is none."""
     answers_in_row: int = 0
-    """The number of answered queries in a row since the last such failure, counted only until the outage has ended."""
+    """During an outage, the number of answered queries in a row since the outage's last failed query."""
     suspects_returned_at: datetime | None = None
     """When the suspects of an outage were last returned to the batches."""
     pauses: tuple[Pause, ...] = ()
@@ -302,7 +327,7 @@ class AccountState:
 
     @property
     def answered_by_either(self) -> int:
-        """The number of answered queries of both id kinds."""
+        """The number of answered queries, whatever their id kind."""
         return self.answered_by_request_id + self.answered_by_custom_parm
 
     def may_batch_custom_parm(self, now: datetime, rules: Rules) -> bool:
@@ -310,7 +335,7 @@ class AccountState:
         if self.echoes_custom_parm:
             return True
         retry_at = self.echo_retry_at
-        # If the time is further ahead than the wait is long, a clock was set back since.
+        # If `retry_at` is further ahead than the whole wait is long, a clock was set back. Then do not wait.
         is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 

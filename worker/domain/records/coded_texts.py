@@ -18,7 +18,7 @@ from worker.domain.records.sentences import N_
 class TextCode(Enum):
     """The codes and their sentences, which have a place for each value. Tables store a code's name in small letters.
 
-    Never change the places of a code, because tables hold values for them. Add a new code instead.
+    Never change the places in a sentence, because tables hold values for them. Add a new code instead.
     """
 
     # Facts that an answer or a callback shows.
@@ -46,7 +46,7 @@ class TextCode(Enum):
     NO_EVIDENCE = N_("-1 without evidence that the platform knows the order")
     DENIED = N_("-1 that says there is no such order")
     NOT_HELD = N_("the order is no longer this query's")
-    # Reasons why an order is polled in another way, or no longer.
+    # Reasons why an order is polled in another way, or is no longer polled.
     LEFT_OUT = N_("left out of %(count)s answers in a row")
     LEFT_OUT_OF_BATCHES = N_("left out, and the last %(count)s batches were answered with one item only")
     LEFT_OUT_ALONE = N_("polled alone, left out %(count)s times in a row")
@@ -117,7 +117,7 @@ class TextCode(Enum):
         return self.name.lower()
 
 
-# Texts that may precede or follow any sentence, by the name of their value.
+# Texts that may precede or follow any sentence. A text is added if the sentence has the value that its key names.
 _BEFORE = {
     "order": N_("order %(order)s: "),
     "raised": N_("%(raised)s: "),
@@ -133,36 +133,37 @@ _BEHIND = {
     "others": N_(", beside the first %(others)s"),
     "said": N_(": %(said)s"),
 }
-# Texts for the place `done`: the number of rows of each table, by the name of their value.
+# Texts for the place `done`, each with the number of rows of one table. A text is added if the sentence has the value
+# that its key names.
 _DONE = {
     "orders": N_("orders: %(orders)s"),
-    # Purged by a release that had an archive.
+    # Only releases that had an archive deleted rows of this table.
     "archived_orders": N_("archived_orders: %(archived_orders)s"),
     "rejected_orders": N_("rejected_orders: %(rejected_orders)s"),
     "unmatched_callbacks": N_("unmatched_callbacks: %(unmatched_callbacks)s"),
     "platform_queries": N_("platform_queries: %(platform_queries)s"),
 }
 _LONGEST_VALUE = 40
-"""Longer values, such as the platform's own item, are stored only in the sentence; the column of values has their
-start and end in it."""
+"""A longer value, such as an item of the platform, is stored only as a part of the sentence. The column of values then
+has the start and the end of that part."""
 _CODES = {one.code: one for one in TextCode}
 
 
 class CodedText(str):
     """The English sentence of a code, with its values.
 
-    In addition to the values with a place in the sentence, these may precede it:
+    In addition to the values that have a place in the sentence, texts with these values may precede the sentence:
 
     - `order`: the key of the order;
     - `raised`: the attention that is raised;
     - `unreadable`: the platform's item is unreadable (the value itself is not shown);
     - `field`: the field of the item that is at fault.
 
-    These may follow it:
+    Texts with these values may follow the sentence:
 
     - `by`, `ori_amount`, `price` and `shown` (the attention): parts of a former result;
     - `item` and `others`: further items of the platform;
-    - `said`, the last: the platform's own words, or an operator's.
+    - `said`, always at the end: the platform's own words, or an operator's.
     """
 
     __slots__ = ("code", "values")
@@ -181,12 +182,12 @@ class CodedText(str):
         return partial(CodedText, self.code, stored=str(self), **self.values), ()
 
     def having(self, **more: str | None) -> "CodedText":
-        """Return the same code with these values added or replaced. Omit values that are None."""
+        """Return the same code with these values added or replaced. A value of None is left out or removed."""
         return CodedText(self.code, **{name: one for name, one in {**self.values, **more}.items() if one is not None})
 
 
 def worded(code: TextCode, values: Mapping[str, str], translate: Callable[[str], str] = str) -> str:
-    """Return the sentence of a code. `translate` gets each part of it before the places are filled."""
+    """Return the sentence of a code. `translate` gets each part of the sentence, before its places are filled."""
 
     def said(parts: Mapping[str, str]) -> list[str]:
         return [translate(part) for name, part in parts.items() if name in values]
@@ -211,7 +212,7 @@ def _stored_value(value: str, sentence: str) -> str | tuple[int, int]:
 
 
 def with_code(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row with its detail as a CodedText, or as plain text if this release does not know its code."""
+    """Return a row with its detail as a CodedText, or as plain text if the row has no code that this release knows."""
     shown = dict(row)
     code, values = _CODES.get(shown.pop("detail_code")), shown.pop("detail_values")
     if code is not None:

@@ -12,7 +12,7 @@ ORDERS_FOR_PEOPLE = (
     *("submitted_at", "settled_at", "account", "request_id", "custom_parm", "mobile", "state", "attention", "due"),
     *("charged", "difference", "remark", "settled_by", "queried_at", "query_count", "id"),
 )
-"""The columns of XLSX. `worker.domain.finance.report` defines `due`, `charged` and `difference`."""
+"""The columns of orders in XLSX files. `worker.domain.finance.report` defines `due`, `charged` and `difference`."""
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
     *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),

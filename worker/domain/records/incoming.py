@@ -2,8 +2,10 @@
 
 Texts that are stored are first made safe for every database (`storable`).
 
-A report holds what the platform said about one order as text, not yet believed. `worker.domain.orders.verdicts` judges
-reports. A query without an answer raises one of these classes, one for each failed outcome of the contract:
+A report is what the platform said about one order, as text. `worker.domain.orders.verdicts` judges whether to believe
+the report.
+
+A query that gets no answer raises one of these errors, whose names are followed by the query's outcome:
 
     QueryError
     ├── NotSent           unsent       too little time was left, so nothing was sent
@@ -116,7 +118,7 @@ def storable(text: str, limit: int) -> str:
     PostgreSQL refuses NUL in text, and no driver can encode a lone surrogate. JSON's escapes can contain both.
     """
     kept = text[:limit]
-    # Nearly every field is plain ASCII, and these two checks are faster than one search.
+    # Nearly every text is plain ASCII without NUL. For such a text, these two checks are faster than the regex.
     return kept if kept.isascii() and "\x00" not in kept else _UNSTORABLE.sub("\ufffd", kept)
 
 
@@ -170,16 +172,16 @@ class Report:
     mobile: str | None = None
     """The masked number, such as `188****0804`."""
     traffic_sts: str | None = None
-    """The status as text. It may be other text than the three documented numbers; `status` interprets it."""
+    """The status as text, which need not be one of the three documented numbers. `status` interprets it."""
     remark: str | None = None
     ori_amount: str | None = None
-    """The amount charged in yuan, as text that may not be a number."""
+    """The amount charged in yuan, as text, which need not be a number."""
     has_amount_field: bool = False
     """Whether the item has the amount field, even an empty one."""
     fault: str | None = None
-    """Why the item cannot be believed, such as keys that collide or a value of the wrong type; None if it can.
+    """Why the item cannot be believed, for example because a value has the wrong type; None if it can be believed.
 
-    This is a coded text, or plain text if part of the answer had to be masked.
+    The reason is a coded text, or plain text if part of the answer had to be masked.
     """
     words: str = "{}"
     """The item as compact JSON, at most 2,000 characters, without NUL and lone surrogates."""
@@ -195,7 +197,7 @@ class Answer:
     """A readable answer to one query, with its items matched to the polled ids."""
 
     said: Mapping[str, tuple[Report, ...]]
-    """The items of each polled id that the answer names, in order. Identical items are kept once."""
+    """Maps each polled id that the answer names to its items. Identical items are kept once."""
     absent: tuple[str, ...]
     """The polled ids that the answer leaves out, in the order of the query."""
     added: tuple[Report, ...] = ()
@@ -216,10 +218,10 @@ class Answer:
 
 
 class QueryError(Exception):
-    """A query that ended without an answer. `str()` explains why to a person."""
+    """A query that ended without an answer. `str()` gives the reason, in words for people."""
 
     outcome: ClassVar[str]
-    """The value of `platform_queries.outcome`."""
+    """The value that `platform_queries.outcome` gets."""
 
     def __init__(
         self,
@@ -238,7 +240,7 @@ class QueryError(Exception):
 
 
 class NotSent(QueryError):
-    """Less than a third of the deadline was left before the first byte, so nothing was sent."""
+    """Nothing was sent, because less than a third of the time until the deadline was left before the first byte."""
 
     outcome = "unsent"
 
@@ -285,6 +287,9 @@ class Refused(QueryError):
 
 
 class Malformed(QueryError):
-    """An answer that cannot be read, or a connection that broke after the first byte. `excerpt` is its start."""
+    """An answer that cannot be read, or a connection that broke after the first byte.
+
+    `excerpt` is the start of the answer.
+    """
 
     outcome = "malformed"

@@ -69,17 +69,17 @@ class RejectedToCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
-    """The changes of a stream's totals by its next rows."""
+    """How the next rows of a stream change its totals."""
 
     cursor: Cursor
     added: Mapping[TotalKey, float]
     replaced: Mapping[TotalKey, float]
-    """Values that the latest row replaces, such as the time of the last answer."""
+    """Totals that are set to a value of the latest row, such as the time of the last answer."""
     rows: int
 
 
 class Count(StrEnum):
-    """A count that reads row by row, and so may take too long for a scrape."""
+    """A count for which the database must read every row, so that it may take too long for a scrape."""
 
     PENDING = "pending"
     ATTENTION = "attention"

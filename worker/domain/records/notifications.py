@@ -29,14 +29,14 @@ class NotificationState(StrEnum):
 
 
 class Rank(IntEnum):
-    """The rank of a notification. Four of five claims take results before anything else."""
+    """The rank of a notification. Four of five claims take notifications of rank `RESULT` before any other."""
 
     RESULT = 0
     """A change of a single order, as it happens."""
     BULK = 1
     """Changes of many orders at once, retries of refused input, and resends."""
     RETRY = 2
-    """A notification of either kind that failed by its own fault."""
+    """A notification that failed by its own fault, whether it was `RESULT` or `BULK` before."""
 
 
 class TransportKind(StrEnum):
@@ -74,7 +74,7 @@ class Notification(NewNotification):
     tries: int = 0
     """The number of failures that were the fault of this notification and not of its endpoint."""
     refused_since: datetime | None = None
-    """When the first of these failures was recorded."""
+    """When the first failure that was the fault of this notification was recorded; None if there was none."""
     lease_token: str | None = None
     leased_until: datetime | None = None
     tried_at: datetime | None = None
@@ -99,16 +99,19 @@ class Endpoint:
     events: str | None = None
     """The event types that the endpoint takes, joined by commas; None for all."""
     rest_level: int = 0
-    """How often the rest was begun or lengthened; 0 if the endpoint does not rest."""
+    """How often the present rest was begun or lengthened; 0 if the endpoint does not rest.
+
+    During a rest, which follows failures, nothing is sent to the endpoint.
+    """
     rest_from: datetime | None = None
     """Since when the endpoint has rested, been probed or been in doubt; None if it takes notifications as usual."""
     rest_until: datetime | None = None
-    """When the rest ends, so that one delivery may begin."""
+    """When the rest ends. Then one delivery may begin, as a probe."""
     failing_since: datetime | None = None
     failed_in_row: str | None = None
     """The ids, as JSON, of up to five different events that failed by their own fault since the last success.
 
-    With five of them, the endpoint is in doubt.
+    If there are five ids, the endpoint is in doubt.
     """
     last_failed_id: int | None = None
     """The id of the event whose failure began or lengthened the rest."""
@@ -196,7 +199,7 @@ class DeliveryOutcome(StrEnum):
     ACCEPTED = "accepted"
     """The receiver answered 2xx; or the broker confirmed the message, or Redis answered LPUSH."""
     UNREACHABLE = "unreachable"
-    """No connection could be made, or TLS failed. For a broker, also: the connection broke."""
+    """No connection could be made, TLS failed, or the connection to a broker broke."""
     TIMEOUT = "timeout"
     """No complete headers, or no confirmation, came in time."""
     HTTP_ERROR = "http_error"
@@ -216,7 +219,7 @@ class DeliveryResult:
     answer: str | None = None
     """At most 500 characters of the receiver's answer, or of the error, without secrets."""
     retry_after: float | None = None
-    """The seconds for which the receiver asks to be sent nothing."""
+    """For how many seconds the receiver asks us to send nothing; None if it does not ask."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +236,7 @@ class Claim:
     claimed_at: datetime
     """The time of the claim, on the database's clock."""
     rest_from: datetime | None
-    """The endpoint's `rest_from` at the claim. If it has changed since, a failure does not lengthen the rest."""
+    """The endpoint's `rest_from` at the claim. If it is another one when the try ends, a failure lengthens no rest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,7 +246,7 @@ class EndedTry:
     claim: Claim
     result: DeliveryResult
     jitter: float
-    """A random number from 0 to 1, which spreads the next tries."""
+    """A random number from 0 to 1. It varies the waits, so that the next tries do not all come at once."""
 
 
 class Permission(Enum):

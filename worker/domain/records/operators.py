@@ -10,7 +10,7 @@ from worker.domain.records.coded_texts import CodedText
 
 
 class Part(StrEnum):
-    """A part of the web program. `--only` serves one part without the other."""
+    """A part of the web program. With `--only`, the program serves one part without the other."""
 
     CALLBACKS = "callbacks"
     OPERATE = "operate"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 
     READ = "read"
     ACT = "act"
-    """Read, and act."""
+    """The user may read, and act on orders and accounts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ class SignIn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failures:
-    """One row of `console_failures`: consecutive failed sign-ins, with one name or from one address."""
+    """One row of `console_failures`: the count of recent failed sign-ins, with one name or from one address."""
 
     count: int
     last_at: datetime
@@ -89,7 +89,7 @@ class ActKind(StrEnum):
     RETRY = "retry"
     """Refused input was processed again."""
     DISMISS_REJECTED = "dismiss_rejected"
-    """Refused input was marked as dealt with. Its rows stay."""
+    """Refused input was marked as dealt with. The rows of the input stay."""
     LINK = "link"
     """An unmatched callback was applied to an order."""
     DISMISS_CALLBACK = "dismiss_callback"
@@ -118,7 +118,7 @@ class Act:
     now: datetime
     """The time of the act, on the database's clock."""
     key: str = ""
-    """The key that all parts of one act share."""
+    """The key that all parts of this act share."""
 
     def detail(self, words: CodedText | None = None) -> str | None:
         """Return the detail for an event: these words, then the reason of the act. None if there is neither."""
@@ -144,6 +144,6 @@ class ActEntry:
     reason: str | None
     detail: str | None
     act_key: str | None = None
-    """The key that all rows of one act share."""
+    """The key that all rows of this act share."""
     order_ids: tuple[int, ...] = ()
     """The row ids of the act's orders."""

@@ -14,14 +14,16 @@ class EventKind(StrEnum):
 
     SETTLED = "settled"
     REPORTED = "reported"
-    """The platform said 0, and the status, remark or amount is new."""
+    """The platform reported status 0, and the status, the remark or the amount is new."""
     NOT_BELIEVED = "not_believed"
     """The platform said something that settles nothing."""
     CONTRADICTED = "contradicted"
     """A later result or amount contradicts a final state, or is about a cancelled order."""
     IGNORED = "ignored"
     """An item came after the order was final or cancelled, or in the answer to a query that no longer holds the order.
-    It is only recorded."""
+
+    Such an item is recorded, but changes nothing.
+    """
     FILLED_IN = "filled_in"
     GAVE_UP = "gave_up"
     CANCELLED = "cancelled"
@@ -59,13 +61,13 @@ class OrderEvent:
     detail: str | None = None
     """The reason, and the platform's own words about this order."""
     actor: str | None = None
-    """The operator who did it; None if the source is no operator."""
+    """The operator who caused the event; None if its source is not an operator."""
     repeats: int | None = None
-    """How often the platform said the same again; None if it never did."""
+    """How often the platform repeated what this event records; None if it never did."""
 
 
 class Saying(NamedTuple):
-    """The content of a callback about an order, in the form of its event."""
+    """What a callback says about an order, in the fields of the event that records it."""
 
     order_id: int
     kind: EventKind
@@ -84,7 +86,7 @@ class Change:
 
     @staticmethod
     def none(order: Order) -> "Change":
-        """Return a change of an order that leaves the order as it is, so far."""
+        """Return a change that leaves the order as it is. `then` and `record` add to it."""
         return Change(before=order, after=order)
 
     @property
@@ -93,11 +95,11 @@ class Change:
         return self.after.state.is_final and not self.before.state.is_final
 
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
-        """Return this change with a later state of the order and more events."""
+        """Return this change with `order` as its new `after`, and with more events."""
         return Change(before=self.before, after=order, events=(*self.events, *events))
 
     def record(self, order: Order, kind: EventKind, *, source: Source, at: datetime, **said: Any) -> "Change":
-        """Return this change with a later state of the order and an event; `said` are the event's other fields."""
+        """Return this change with `order` as its new `after`, and with one more event. `said` has its other fields."""
         event = OrderEvent(
             order_id=order.id,
             at=at,
@@ -111,5 +113,5 @@ class Change:
 
 
 def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
-    """The keys of the orders that learned an id. Unmatched callbacks may name these orders by the new id."""
+    """The keys of the orders whose ids a change completed. Unmatched callbacks may name these orders by the new id."""
     return [change.after.key for change in changes if change.after.key != change.before.key]

@@ -8,13 +8,13 @@ from typing import Any
 
 
 class OrderState(StrEnum):
-    """The states of an order. `pending` orders are polled; a callback may have an `unresolved` one polled once more."""
+    """The states of an order. `pending` orders are polled, and `unresolved` orders once more after some callbacks."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
-    """Final: the platform said 1 with an amount, or an operator said so."""
+    """Final: the platform reported status 1 with an amount, or an operator recorded a success."""
     FAILED = "failed"
-    """Final: the platform said -1 about an order that it knows, or an operator said so."""
+    """Final: the platform reported status -1 for an order that it knows, or an operator recorded a failure."""
     UNRESOLVED = "unresolved"
     """Polling stopped, and a person decides. An answer or a callback may still settle the order."""
     CANCELLED = "cancelled"
@@ -32,7 +32,10 @@ class OrderState(StrEnum):
 
 
 class Attention(StrEnum):
-    """Why a person should look at an order, the gravest reason first. A row has one reason; its events have all."""
+    """Why a person should look at an order, the gravest reason first.
+
+    An order's row has only the gravest of its reasons; the order's events have all of them.
+    """
 
     LATE_CONFLICT = "late_conflict"
     CONFLICTING_ANSWER = "conflicting_answer"
@@ -48,7 +51,7 @@ _GRAVITY = {reason: position for position, reason in enumerate(Attention)}
 
 
 def gravest(*reasons: Attention | None) -> Attention | None:
-    """Return the gravest of several reasons, which is the one that a row shows; None if there is none."""
+    """Return the gravest of these reasons, which is the one that an order's row stores; None if there is no reason."""
     return min((reason for reason in reasons if reason is not None), key=_GRAVITY.__getitem__, default=None)
 
 
@@ -70,9 +73,9 @@ class Lane(StrEnum):
 
     BATCH = "batch"
     ALONE = "alone"
-    """The order had three absences in a row and is polled in a query of its own."""
+    """The order is polled in a query of its own, for example because three answers in a row left it out."""
     SUSPECT = "suspect"
-    """The order was in a failed query. It is polled only with its group, until a query of the group is answered."""
+    """The order was in a failed query. Until a query that polls it is answered, it is polled only with its group."""
     LONE_SUSPECT = "lone_suspect"
     """The order is the only suspect of its group. It is polled after the groups of two or more."""
 
@@ -88,14 +91,14 @@ class Lane(StrEnum):
 
 
 class IdKind(StrEnum):
-    """The two names by which the platform knows an order; the values are the request's field names."""
+    """The two kinds of id by which the platform knows an order. The values are the field names in a request."""
 
     REQUEST_ID = "requestId"
     CUSTOM_PARM = "customParm"
 
 
 class TrafficStatus(IntEnum):
-    """The values of the platform's `trafficSts`. An order's row stores the number; an item has it as text."""
+    """The values of the platform's `trafficSts`. An order's row stores the number; an answer's item has it as text."""
 
     RECHARGED = 1
     FAILED = -1
@@ -125,10 +128,10 @@ class OrderKey:
 
 
 def version_at(now: datetime) -> int:
-    """The lowest version of a row that is written at this time: the milliseconds since 1970.
+    """The lowest version that a row gets if it is written at this time: the milliseconds since 1970.
 
-    So a new version is higher than any that a receiver has, even after a restore of the database, or if a deleted order
-    is sent again.
+    Because time advances, a new version is higher than any that a receiver has. This is so even if the database was
+    restored, or if an order was deleted and then submitted again.
     """
     return int(now.timestamp() * 1000)
 
@@ -148,12 +151,12 @@ class Order:
     remark: str | None = None
     ori_amount: Decimal | None = None
     amount_is_price: bool = False
-    """Whether `ori_amount` of a failed order is not a charge but the price, which the platform repeats."""
+    """Whether the order failed and `ori_amount` is not a charge but the price, which the platform repeats."""
     settled_by: Source | None = None
     attention: Attention | None = None
     submitted_at: datetime
     due_at: datetime
-    """When the next query may poll the order. While a query holds the order, this is the end of its lease."""
+    """When the next query may poll the order. While a query holds the order, this is the end of the lease."""
     queried_at: datetime | None = None
     """When the last answered query that polled the order was sent."""
     query_count: int = 0
@@ -164,7 +167,7 @@ class Order:
 
     lane: Lane = Lane.BATCH
     age_bucket: int = 0
-    """The bucket of the order's age at the last poll; 0 before the first.
+    """The bucket of the order's age at the last poll; 0 before the first poll.
 
     `worker.domain.scheduling.ages_and_observations` defines the buckets.
     """
@@ -172,48 +175,58 @@ class Order:
     lease_token: str | None = None
     """The token of the query that holds the order; None if none does."""
     check_requested_at: datetime | None = None
-    """When a check was requested, or when a poll because of a callback is due; None once the order was polled."""
+    """When a check was requested, or when a poll that a callback caused is due; None once the order was polled."""
     absences: int = 0
-    """The number of answered queries in a row that left the order out: batches or, in lane `alone`, its own queries."""
-    absence_mark: int = 0
-    """The account's `answered_with_items` when the last absence from a query of the order's own was counted."""
-    batch_failures: int = 0
-    """The number of the order's queries in a row that ended unreadable, in a timeout or in an HTTP status other than
-    401, 429 and 503."""
-    unavailable_failures: int = 0
-    """The number of the order's queries in a row that got HTTP 401, 429 or 503. It restarts at 0 when these failures
-    make the order a suspect."""
-    failures_alone: int = 0
-    """How often in a row a query of the order alone failed.
+    """How many answers in a row left the order out.
 
-    A later failure counts only if other queries were answered since the one before.
+    They are answers to batches or, in lane `alone`, answers to queries of this order only.
+    """
+    absence_mark: int = 0
+    """The account's `answered_with_items` when `absences` last counted an answer to a query of this order only."""
+    batch_failures: int = 0
+    """How many queries of the order in a row ended with an unreadable answer, a timeout or an HTTP error.
+
+    HTTP 401, 429 and 503 do not count here.
+    """
+    unavailable_failures: int = 0
+    """How many queries of the order in a row got HTTP 401, 429 or 503.
+
+    The count restarts at 0 when such failures make the order a suspect.
+    """
+    failures_alone: int = 0
+    """How many queries of this order only failed in a row.
+
+    After the first, a failure counts only if other queries were answered since the last counted failure.
     """
     failure_mark: int = 0
-    """The account's number of answered queries of the order's id kind at the last failure in `failures_alone`."""
+    """How many answered queries by the order's id kind the account had when `failures_alone` last grew."""
     failure_mark_any: int = 0
-    """The account's number of answered queries of both id kinds at the same failure. It decides past the age limit."""
+    """How many answered queries by either id kind the account had when `failures_alone` last grew.
+
+    Past the age limit, this is used instead of `failure_mark`.
+    """
     denials: int = 0
-    """The number of answers that denied the order, as `count_denial` counts them."""
+    """How many answers said that there is no such order. `count_denial` decides which of them count."""
     first_denied_at: datetime | None = None
     """When the query with the first counted denial was sent."""
     denial_mark: int = 0
-    """The account's `answered_with_belief` at the last counted denial."""
+    """The account's `answered_with_belief` when `denials` last grew."""
     reopened_at: datetime | None = None
     """When an operator made the order pending again. Since then the order is not used to learn when orders settle."""
     dismissed_at: datetime | None = None
-    """When an operator dismissed `too_old`. The order is not flagged as overdue again."""
+    """When an operator dismissed the attention `too_old`. After that, the order is not flagged as overdue again."""
     callback_check_after: datetime | None = None
     """The earliest time at which a callback that is only a hint may have the order polled (`poll_after_callback`)."""
     version: int = 0
     """A number that grows with every saved change, so that the receiver of two notifications knows which is later."""
 
     def next_version(self, now: datetime) -> int:
-        """The version that the guarded UPDATE sets if it saves a change at this time."""
+        """The version that the order gets if a change is saved at this time."""
         return max(self.version + 1, version_at(now))
 
     @property
     def charged_amount(self) -> Decimal:
-        """The amount charged, once the order is final; 0 if none."""
+        """The amount charged for an order that is final; 0 if nothing was charged."""
         return Decimal(0) if self.ori_amount is None or self.amount_is_price else self.ori_amount
 
     @property
@@ -228,7 +241,7 @@ class Order:
 
     @property
     def id_kind(self) -> IdKind:
-        """The kind of id that queries use for the order: requestId, the platform's number, if it is known."""
+        """The kind of id that queries use for the order: the platform's requestId if known, or else customParm."""
         return IdKind.CUSTOM_PARM if self.request_id is None else IdKind.REQUEST_ID
 
     @property
@@ -240,10 +253,10 @@ class Order:
         return name
 
     def with_request_id(self, request_id: str | None) -> "Order":
-        """Return the order with the platform's number, if it had none. An existing number is never overwritten."""
+        """Return the order with this requestId if it had none. An existing requestId is never overwritten."""
         if self.request_id is not None or request_id is None:
             return self
-        # From now on the order is polled by this id, so failures by the other id kind do not count any more.
+        # From now on the order is polled by requestId. So failures of queries by customParm no longer count.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
 
     def not_denied(self) -> "Order":
@@ -255,7 +268,7 @@ class Order:
         return self._with(absences=0, absence_mark=0, lane=Lane.BATCH)
 
     def out_of_suspicion(self) -> "Order":
-        """Return the order without the marks of query failures, as after an answered query."""
+        """Return the order as an answered query leaves it: no suspect, and without counted failures."""
         return self._with(
             lane=Lane.BATCH if self.lane.is_suspect else self.lane,
             suspect_group=None,
@@ -267,19 +280,19 @@ class Order:
         )
 
     def no_longer_polled(self, state: OrderState, **others: Any) -> "Order":
-        """Return the order in a state in which it is not polled: in the batch lane, without group, lease and check.
+        """Return the order in `state`, in which it is not polled: in the batch lane, without group, lease and check.
 
-        `others` are further fields to change. A second copy for them would take longer than the whole decision about a
-        callback.
+        `others` are further fields, set in the same copy. A second copy would take longer than the whole decision about
+        a callback.
         """
         return replace(
             self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
         )
 
     def _with(self, **values: Any) -> "Order":
-        """Return the order with these values, without a copy if it has them already.
+        """Return the order with these values; the same object, and no copy, if it has them already.
 
-        It usually has them, and a copy would take as long as the decision.
+        An order usually has them, and a copy would take as long as the decision that sets them.
         """
         has_them = all(getattr(self, name) == value for name, value in values.items())
         return self if has_them else replace(self, **values)

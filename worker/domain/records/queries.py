@@ -1,4 +1,4 @@
-"""Queries to the platform from their grant on, the candidates that a query can poll, and the choice among them."""
+"""Queries to the platform after their grant, the orders that a query could poll, and the choice among these orders."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ IndexRange = tuple[Lane, IdKind, int]
 """A range of the index of due orders, given by lane, id kind and age bucket."""
 
 Page = tuple[IndexRange, int]
-"""An index range, and how many of its orders to read."""
+"""A range of the index of due orders, and how many orders of the range to read."""
 
 
 class Work(StrEnum):
@@ -35,7 +35,7 @@ class Asked:
     app_id: str
     id_kind: IdKind
     orders: tuple[Order, ...]
-    """The polled orders, as they were before the lease."""
+    """The polled orders, as they were before the query leased them."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -57,21 +57,21 @@ class Query(Asked):
     account_sid: str
     slot: int
     sid_accounts: tuple[str, ...]
-    """All accounts that share the SID, including this one."""
+    """All accounts that share the SID, including the query's own account."""
     token: str
-    """The token of the grant. Only its holder may tighten the slot and settle the orders."""
+    """The token of the grant. The query may change its slot and its orders only while their rows have this token."""
     work: Work
     sent_at: datetime
     """The time of the grant, on the database's clock."""
     spare_count: int = 0
-    """The number of its spare orders: they are not due and take positions that no due order needs."""
+    """How many of the polled orders are spare: they are not due, and take positions that no due order needs."""
 
     def holds(self, order: Order) -> bool:
-        """Whether the end of this query may still change the order, given in its present state."""
+        """Whether the end of this query may still change the order. `order` is the order as it is now."""
         return order.lease_token == self.token and order.state.may_settle
 
     def as_before(self, order: Order) -> Order:
-        """Return an order that the query holds to its state before the grant: not leased, and due as it was then.
+        """Return an order of this query without its lease, and with the due time that it had before the grant.
 
         This is for a query whose end says nothing about the order.
         """
@@ -81,22 +81,23 @@ class Query(Asked):
     def requested_since(self, order: Order) -> datetime | None:
         """When the order must be polled again, because a check was requested after the grant; None if it need not be.
 
-        A check also counts if it was requested before the grant for a later time.
+        A check that was requested before the grant also counts if its time is after the grant.
         """
         requested_at = order.check_requested_at
         if requested_at is None or requested_at > self.sent_at:
             return requested_at
-        # Also compare with the value at the grant: the clock may have been slow when the check was requested.
+        # If the clock was slow, a check that was requested after the grant has an earlier time. So also compare the
+        # time with the order's `check_requested_at` at the grant.
         granted = next((polled.check_requested_at for polled in self.orders if polled.id == order.id), None)
         return None if requested_at == granted else requested_at
 
     def record(self, change: Change, after: Order, kind: EventKind, now: datetime, why: CodedText) -> Change:
-        """Return a change with a later state of the order, as a result of this query's end, and with the reason."""
+        """Return the change with `after` as the order, and with an event that names this query and the reason."""
         return change.record(after, kind, source=Source.QUERY, at=now, query_id=self.id, detail=why)
 
 
-# Instances are compared by identity: they are the keys of cached statements, and comparing a hundred pages would take
-# longer than running the statement.
+# Instances are compared by identity (`eq=False`), because they are the keys of a cache of statements. Comparing a
+# hundred pages by value would take longer than running the statement.
 @dataclass(frozen=True, eq=False, slots=True)
 class Pages:
     """The pages that one read of candidates reads."""
@@ -106,15 +107,16 @@ class Pages:
     last: tuple[Page, ...] = ()
     """Pages of the orders that became due last."""
     checked: int = 0
-    """How many orders to read that have a requested check, in any range."""
+    """How many orders with a requested check to read, whatever range they are in."""
     not_due: tuple[Page, ...] = ()
     """Pages of the orders that become due next and that no query holds."""
 
 
 class Candidate(NamedTuple):
-    """An order that may be chosen, with the columns that the choice needs. It is due, or a spare one that is not due.
+    """An order that may be chosen, with the columns that the choice needs. It need not be due: see `Reason.SPARE`.
 
-    It is a tuple, because one choice makes up to some thousands of them, and a frozen dataclass takes twice as long.
+    The class is a tuple, because one choice creates up to some thousands of candidates, and creating a frozen dataclass
+    takes twice as long.
     """
 
     order_id: int
@@ -129,7 +131,7 @@ class Candidate(NamedTuple):
     check_requested_at: datetime | None = None
     suspect_group: int | None = None
     is_unresolved: bool = False
-    """Whether the order is unresolved, and due once more because of a callback. Otherwise it is pending."""
+    """Whether the order is unresolved, and due once more because of a callback. All other candidates are pending."""
 
 
 class Reason(StrEnum):
@@ -142,14 +144,14 @@ class Reason(StrEnum):
     LONGEST_DUE = "longest_due"
     """The order has been due for longest."""
     SPARE = "spare"
-    """The order is not due, but no due order needs the position."""
+    """The order is not due, but takes a position in the batch that no due order needs."""
     ALONE = "alone"
     """It is the order's turn to be polled in a query of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
-    """A chosen order, and the reason."""
+    """A chosen order, and the reason why it was chosen."""
 
     order_id: int
     reason: Reason
@@ -164,12 +166,12 @@ class Choice:
     work: Work
     id_kind: IdKind
     picks: tuple[Pick, ...] = ()
-    """The chosen orders: at most a batch, each once; empty for a group of suspects, which is polled as a whole."""
+    """The chosen orders, at most as many as a batch holds; empty for a suspect group, which is polled as a whole."""
     suspect_group: int | None = None
     is_batch_retry: bool = False
-    """Whether a batch is tried although the platform answers only one order a query."""
+    """Whether a batch is tried although the platform answers only one order per query."""
     exhausted: tuple[tuple[IdKind, int], ...] = ()
-    """The id kinds and age buckets whose page this choice used up. Read their next page, then choose again."""
+    """The id kinds and age buckets whose page this choice used up. If any, read their next pages and choose again."""
 
     @property
     def order_ids(self) -> tuple[int, ...]:

@@ -51,7 +51,8 @@ class Sentence(str):
         return type(self), (self.message, *self.values.values())
 
 
-# The usual name of gettext. `make messages` finds messages by this name and others (see pyproject.toml).
+# `_` is the usual name of gettext's function. `make messages` finds messages by this and other names (see
+# pyproject.toml).
 _ = Sentence
 
 
@@ -84,7 +85,7 @@ def joined(sentences: Iterable[Sentence]) -> Sentence:
 
 
 def to_json(sentences: Iterable[Sentence]) -> str:
-    """Return the JSON that a table stores with the lines: for each sentence, a list of its message and values."""
+    """Return sentences as JSON: for each, a list of its message and values. Tables store it beside the plain text."""
     return json.dumps([_to_list(one) for one in sentences], separators=(",", ":"))
 
 
@@ -93,9 +94,10 @@ def _to_list(held: str) -> object:
 
 
 def from_json(lines: str, held: str | None) -> Sentence:
-    """Return one sentence whose parts are the lines that a table stores.
+    """Return the stored lines as one sentence, with a part for each line.
 
-    `held` is the JSON that is stored with the lines. A line without an equal sentence in it stays plain text.
+    `held` is the JSON that `to_json` made of the same sentences; None if none is stored. A line that equals no sentence
+    in this JSON stays plain text.
     """
     said = {str(one): one for one in map(_from_list, json.loads(held or "[]"))}
     parts = [said.get(line) or _("%(line)s", line) for line in lines.split("\n")]

@@ -14,7 +14,7 @@ from worker.domain.records.orders import IdKind, Lane
 from worker.domain.records.queries import Work
 
 NOT_CONNECTED = ""
-"""The account name in the row of a host that cannot connect to the platform."""
+"""A `CutOff` has this in place of an account name if the host cannot connect to the platform."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,33 +32,44 @@ class WorkerRow:
     clock_offset_seconds: float
     """The host's wall clock minus the database's."""
     accounts: tuple[str, ...] | None
-    """The accounts in the process's settings, the only ones that it polls; None if its release does not write them."""
+    """The accounts in the process's settings. The process polls no others. None if its release does not write them."""
     broker_asked_at: datetime | None = None
-    """When the process last asked the broker for a sign of life; None if its release does not ask, or not yet."""
+    """When the process last asked the broker for a sign of life; None if it has not yet, or its release never asks."""
     broker_answered_at: datetime | None = None
     """When the broker last answered the process; None if it never has."""
     last_beat_at: datetime | None = None
-    """When the process last received a tick's message; None if never. Beat sends one to any process each period."""
+    """When the process last received a message that requests a tick; None if never.
+
+    Beat sends one such message each period, and any one of the processes receives it.
+    """
     database_identity: str | None = None
     """The `DatabaseIdentity` of the row's database, as text; None if the process's release does not write it."""
     hanging_since: datetime | None = None
-    """When the part of the process that hangs made its last step; None if nothing hangs. Such a process soon ends
-    itself."""
+    """If a part of the process hangs: when that part made its last step. None if nothing hangs.
+
+    A process in which a part hangs soon ends itself.
+    """
     database_full_at: datetime | None = None
-    """When a write of the process last failed because the database's disk is full; None if none has. A small row like
-    this one can often still be written."""
+    """When a write of the process last failed because the database's disk was full; None if no write has.
+
+    A row of `worker_processes` is small, so it can often still be written to a full disk.
+    """
     version: str | None = None
     """The version of the program in the process; None if its release does not write it."""
     orders_waiting: int | None = None
     """How many messages waited in the queue of orders when the process last asked the broker; None if not known."""
     ticks_waiting: int | None = None
-    """How many messages then waited in the queue of ticks; None if not known."""
+    """How many messages waited in the queue of ticks when the process last asked the broker; None if not known."""
     queue_empty_at: datetime | None = None
     """When the process last found the queue of orders empty; None if it never did."""
     taken_in_at: datetime | None = None
-    """When a task in the process last committed its work; None if none has. A retry does not count."""
+    """When a task in the process last committed its work; None if no task has. A task that failed, to be tried again,
+    does not count."""
     other_deployment_at: datetime | None = None
-    """When the process last found that another deployment uses the same queues; None if never, or if it cannot tell."""
+    """When the process last found that another deployment uses the same queues.
+
+    None if it never found one, or if it cannot find out.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,41 +84,43 @@ class PollingProcess:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CutOff:
-    """A row of `cut_off_hosts`: a host that cannot connect to the platform, or that is refused for one account.
+    """A row of `cut_off_hosts`: a host that cannot connect to the platform, or is refused by it for one account.
 
     Times are on the database's clock.
     """
 
     host: str
     account: str = NOT_CONNECTED
-    """The account that the host is refused for; `NOT_CONNECTED` if it cannot connect."""
+    """The account that the host is refused for; `NOT_CONNECTED` if the host cannot connect."""
     since: datetime | None = None
-    """When the host was cut off; None while its refusals are only counted."""
+    """When the host was cut off; None while its refusals are counted but do not suffice yet."""
     why: str = ""
     """Why the host's last query failed."""
     probe_at: datetime
-    """When the host may try again, although it is cut off."""
+    """When the host may try again after a refusal, or although it is cut off."""
     tries: int = 0
-    """The number of failed tries since the host was cut off; until then, the number of refusals."""
+    """Before the host is cut off, the number of refusals. Afterwards, the number of failed tries since the cut-off."""
     answers_before: int = 0
-    """The number of answers that all hosts together had for the account at the first refusal, or at the last failed try
-    since the host was cut off."""
+    """How many answers all hosts together had received for the account at the time of the first refusal.
+
+    Once the host is cut off, each failed try updates this number.
+    """
     is_answered: bool = False
-    """Whether the host has received an answer for another account since the last refusal."""
+    """Whether the host has received an answer for another account since its last refusal."""
     credentials: str = ""
     """The digest of the credentials that the host uses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingCount:
-    """The number of an account's pending orders in one lane, by one id kind."""
+    """How many of an account's pending orders are in one lane and are polled by one id kind."""
 
     lane: Lane
     id_kind: IdKind
     pending: int
     due: int = 0
     never_polled: int = 0
-    """The number of these orders that no answered query has polled yet."""
+    """How many of the pending orders have not been polled by any answered query."""
     oldest_due_at: datetime | None = None
 
 
@@ -157,19 +170,26 @@ class NotificationCounts:
     oldest_changed_at: datetime | None = None
     """When the order of the oldest pending notification changed."""
     queued_since: datetime | None = None
-    """Since when the first pending notification has waited: since its change, or since it was resent or refused."""
-    waits_since: datetime | None = None
-    """When the first pending notification becomes due; None if none is pending.
+    """The earliest time since which a pending notification has waited; None if none is pending.
 
-    If unsent notifications are watched, it is also None unless some may have been sent for five minutes and no process
-    sends them.
+    A wait starts when the order changes, when the notification is resent, or when it is refused for the first time.
+    """
+    waits_since: datetime | None = None
+    """The earliest time at which a pending notification is or was due; None if none is pending.
+
+    `watched_notifications` also sets None, except for accounts whose notifications have been due for five minutes and
+    may be sent, although no process sends them.
     """
     gave_up: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountOverview(PendingOrders):
-    """An overview of one account. Keys of counts are stored words; the key None counts orders without a reason."""
+    """An overview of one account.
+
+    In counts by source or reason, the keys are the words that the database stores. The key None is for orders without a
+    reason.
+    """
 
     account: str
     account_sid: str | None
@@ -184,27 +204,27 @@ class AccountOverview(PendingOrders):
     attention: Mapping[str, int] = field(default_factory=dict)
     """Orders with attention, by reason, whatever their state."""
     unresolved: Mapping[str | None, int] = field(default_factory=dict)
-    """Unresolved orders, by reason. Those with a reason are also counted in `attention`."""
+    """Unresolved orders, by reason. Unresolved orders with a reason are also counted in `attention`."""
     last_query_at: datetime | None = None
     queries: Sequence[PastQuery] = ()
     """The last queries, the newest first."""
     lost_share: float | None = None
-    """The learned share of settled orders whose callback never comes; None if it is not known."""
+    """The share of settled orders whose callback never comes, as learned from earlier orders; None if not known."""
 
     @property
     def batches(self) -> list[int]:
-        """The sizes of the last batches, the newest first."""
+        """The sizes of the batches among the last queries, the newest first."""
         return [query.order_count for query in self.queries if query.work == Work.BATCH]
 
     @property
     def needs_a_person(self) -> int:
-        """The number of orders with attention, and of unresolved orders without."""
+        """The number of orders with attention, plus the number of unresolved orders without attention."""
         return sum(self.attention.values()) + self.unresolved.get(None, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """The whole deployment at `now`, on the database's clock."""
+    """The whole deployment at the time `now`, which is on the database's clock."""
 
     now: datetime
     accounts: Sequence[AccountOverview] = ()
@@ -213,7 +233,7 @@ class Overview:
     notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
     """The notifications that were not received, by account."""
     database: DatabaseChanges | None = None
-    """What the slots of the configured accounts show about their database; None if that was not read."""
+    """What the slots of the configured accounts show about changes of the database; None if the slots were not read."""
     cut_off: Sequence[CutOff] = ()
 
 
@@ -226,12 +246,12 @@ class Level(IntEnum):
 
 
 class FindingKind(StrEnum):
-    """The kind of a finding: its stable name and, if it has several cases, a point and the case."""
+    """The kinds of findings. A value is a stable name; if the name has several cases, a point and the case follow."""
 
     NO_WORKER = "no_tick.none"
     WORKERS_AWAY = "no_tick.away"
     WORKER_KILLED = "no_tick.killed"
-    """The last of the processes that are gone did not shut down normally."""
+    """No process runs any more, and the last one did not shut down normally."""
     NO_TICK = "no_tick.late"
     HANGS = "no_tick.hangs"
     NEVER_TICKED = "no_tick.never"
@@ -256,7 +276,7 @@ class FindingKind(StrEnum):
     TOO_FREQUENT = "too_frequent"
     BACKLOG = "backlog"
     POLLED_ALONE = "polled_alone"
-    """More orders wait for a query of their own than a day can poll."""
+    """More orders wait for a query of their own than can be polled in a day."""
     NOT_SERVED = "not_served"
     NEVER_QUERIED = "nothing_asked.never"
     NOT_QUERIED = "nothing_asked"
@@ -283,7 +303,7 @@ class BackOffReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Something to report."""
+    """A fact about the deployment to report to people."""
 
     kind: FindingKind
     level: Level = Level.WARNING

@@ -4,8 +4,9 @@ The ages are a geometric grid, from a quarter of a window to the age limit. The 
 orders that the platform has settled by each age.
 
 Three events are observed: an order comes in, a callback settles it, it is polled. An order that comes in long after its
-submission may have had its callback already. Such an order is not counted in any cohort. Its first poll is not observed
-either; each later poll is, since it follows a poll of ours.
+submission may have had its callback already. Such an order is not counted in any cohort (the orders that were submitted
+at about the same time), and its first poll is not observed. Its later polls are observed, because each of them follows
+an earlier poll of ours.
 """
 
 from bisect import bisect_right
@@ -24,7 +25,8 @@ from worker.domain.records.orders import Order, OrderState
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
 BUCKETS = 24
-"""The number of buckets by the age at the last poll. Bucket 0 holds the orders that no answered query polled yet."""
+"""The number of buckets into which orders are divided by their age at the last poll. Bucket 0 holds the orders that no
+answered query polled yet."""
 PRIOR_EXPONENT = 0.3
 """Before anything is learned, an order of age a is assumed to settle at a rate of 0.3 / a."""
 PRIOR_LOST_SHARE = 0.05
@@ -59,9 +61,9 @@ def ages_of(rules: Rules) -> Ages:
 def bucket_edges(rules: Rules) -> tuple[float, ...]:
     """The edges between the buckets from bucket 1 on, in seconds.
 
-    The narrower a bucket, the fewer orders without priority come before others that have one. So the edges begin only
-    at the grace: before it, hardly any order is polled. If these rules change, an order keeps its bucket until its next
-    poll. It may be chosen a little sooner or later, by the same priority.
+    In a narrow bucket, few orders without a priority come before orders with one. So no edge is spent on ages below the
+    grace, at which hardly any order is polled. If the rules change, an order keeps its old bucket until its next poll.
+    A batch may then pick the order a little sooner or later, but its priority stays the same.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)
@@ -114,7 +116,8 @@ def prior_chance(ages: Ages, number: int) -> float:
 
 
 def curve_of(ages: Ages, chances: Sequence[float], lost_share: float) -> Curve:
-    """The curve that follows from the chance of each bin to settle an order that enters the bin open."""
+    """The curve that follows from `chances`: for each bin, the chance that an order which enters the bin open settles
+    in it."""
     open_share, settled = 1.0, [0.0]
     for chance in chances:
         open_share *= 1 - chance
@@ -130,12 +133,13 @@ def prior_curve(ages: Ages) -> Curve:
 
 COHORT_WINDOWS = 10
 NEVER = -1
-"""The bin of the last poll, if the order was never polled before."""
+"""The value of `Poll.last` if the order was never polled before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A poll of an order: the order's cohort, and the bins of its age at the last poll and at this one."""
+    """A poll of an order: the order's cohort, the bin of its age at the poll before this one, and the bin at this
+    poll."""
 
     cohort: int
     last: int
@@ -206,7 +210,8 @@ def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) ->
 def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
     """Observations of an answer's polls. `changes` are the changes to the orders with a believed item.
 
-    The age at a poll is the age when its query was sent, so that each poll begins where the last one ended.
+    The age at a poll is the order's age when the query was sent. So the time that a poll covers begins where the time
+    of the poll before it ended.
     """
     observations = Observations()
     for change in changes:

@@ -1,16 +1,16 @@
 """Factors to the poll priority, learned from a cohort's own callbacks and polls.
 
-A schedule has one curve and one share of lost callbacks for an account. But some cohorts differ from the others for
-hours, for example while a mobile operator settles nothing, or while no one receives callbacks. The known callbacks show
-which cohorts differ:
+A schedule has one curve and one share of lost callbacks for an account. But some cohorts (orders that were submitted at
+about the same time) differ from the others for hours, for example while a mobile operator settles nothing, or while no
+one receives callbacks. The known callbacks show which cohorts differ:
 
-- The number of a cohort's orders that have settled unseen since a poll is the number of callbacks since then, times the
-  odds that a callback is lost. If half of the callbacks that the curve expects have come, another poll has half the
-  priority.
+- Some of a cohort's orders have settled unseen since a poll. Their number is the number of callbacks since that poll,
+  times the odds that a callback is lost. So if only half of the callbacks that the curve expects have come, another
+  poll has half the priority.
 - The priority of a first poll rises with the share of lost callbacks, about in proportion to the odds. The first
   polls of a cohort and of the adjacent cohorts show how many callbacks are lost.
 
-Both are mixed with what is learned from all cohorts, so that a few orders have little weight.
+Both factors are mixed with what is learned from all cohorts, so that a few orders change them only a little.
 """
 
 from bisect import bisect_right
@@ -24,9 +24,10 @@ from worker.domain.scheduling.ages_and_observations import Curve, cohort_of, coh
 from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned
 
 _BELIEF = 2.0
-"""The weight of what is learned from all cohorts, in callbacks, or in first polls that hit at odds of one."""
+"""The weight of what is learned from all cohorts together, in callbacks of one cohort."""
 _MOST_ODDS = 1.0
-"""The highest odds that count for a cohort. With higher odds, its first polls would fill whole batches."""
+"""The highest odds of a lost callback that are used for a cohort. With higher odds, the cohort's first polls would fill
+whole batches."""
 _KNOWN_WINDOWS = 1440
 """Cohorts older than this have no factors, because too few of their orders still settle."""
 
@@ -38,7 +39,8 @@ class CohortFactors:
     first: float
     """The factor for a first poll."""
     again: tuple[float, ...]
-    """The factors for a later poll, one for each edge of the age at the last poll, from edge 0 on; 1 past the end."""
+    """The factors for a later poll. Factor k is for orders whose age at the last poll was edge k; past the end, the
+    factor is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
 
 
 def _callbacks_since(cohort: Cohort, curve: Curve, age: float) -> Iterator[float]:
-    """The callbacks since each edge below this age (seconds), divided by the expected callbacks."""
+    """For each edge below this age (seconds): the cohort's callbacks since that edge, divided by the expected ones."""
     came = accumulate((cohort.called_back[number] for number in range(len(curve.settled))), initial=0)
     so_far, received = curve.settled_at(age), (1 - curve.lost_share) * cohort.size
     for edge, before, settled in zip(curve.ages.edges, came, curve.settled, strict=False):

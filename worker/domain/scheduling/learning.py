@@ -6,8 +6,8 @@ orders without a callback have settled, too, and their number shows how many cal
 comes, only the polls count. A poll that finds an order open shows that the order did not settle between two ages; a
 poll that finds it settled shows that it did.
 
-Each order, callback and poll is observed once, as it happens (`ages_and_observations`), and folded into what is known
-(`Learned`). Old knowledge is forgotten: it loses half of its weight every 240 windows.
+Each order, callback and poll is observed once, as it happens (`ages_and_observations`), and later added to what is
+known (`Learned`). Old knowledge is forgotten: it loses half of its weight every 240 windows.
 """
 
 from collections import Counter
@@ -39,18 +39,20 @@ RELEARN_WINDOWS = 10
 _PRIOR_ORDERS = 2.0
 """The weight of the prior curve in each bin, in orders."""
 _PRIOR_ODDS = 20.0
-"""The weight of the prior share of lost callbacks, in first polls that hit at odds of one."""
+"""The weight of the prior share of lost callbacks. It is as high as that of this many first polls that would find a
+settled order if as many callbacks were lost as received."""
 MOSTLY_LOST = 0.5
 """If a larger share of the callbacks is lost, only polls are used for learning."""
 _BELIEF = 2.0
-"""The weight of all cohorts' odds in the odds of one cohort, in first polls that hit at odds of one."""
+"""The weight of all cohorts' odds in the odds of one cohort, in the unit of `_PRIOR_ODDS`."""
 _ADJACENT = 3
-"""The number of cohorts on either side whose first polls also count. Each step away halves their weight."""
+"""The first polls of this many cohorts before and after a cohort also count for its odds. Each step away halves their
+weight."""
 
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
     """Whether a schedule that was computed at `computed_at` must be computed again."""
-    # A time in the future means that a clock was set back since.
+    # If `computed_at` is in the future, a clock was set back since.
     return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
 
@@ -67,19 +69,20 @@ class Cohort:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its orders were counted; false if some came in before counting began."""
+        """Whether all orders of the cohort were counted; false if some came in before counting began."""
         return self.called_back.total() <= self.size
 
     @property
     def hits_at_even_odds(self) -> float:
-        """How many of its first polls would have hit if the number of lost callbacks equalled that of received ones."""
+        """How many of the cohort's first polls would have found a settled order if as many callbacks were lost as
+        received."""
         came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_polls, default=0) + 1)))
         return sum(polls * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, polls in self.first_polls.items())
 
 
 @dataclass(slots=True)
 class Learned:
-    """All that is kept of an account's observations. Its size is bounded, whatever comes in."""
+    """All that is kept of an account's observations. The size is bounded, whatever comes in."""
 
     ages: Ages
     cohorts: dict[int, Cohort] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class Learned:
     hits: list[float] = field(default_factory=list)
     """Orders that settled in each bin, as far as polls show; decayed."""
     as_of: float = 0.0
-    """When the two lists above were last decayed; seconds since the epoch."""
+    """When `open_polls` and `hits` were last decayed; seconds since the epoch."""
 
     def __post_init__(self) -> None:
         bins = len(self.ages.edges) - 1
@@ -165,8 +168,9 @@ class Learned:
     ) -> tuple[list[float], list[float]]:
         """Count for each bin the orders that entered it open, and those that settled in it.
 
-        Only cohorts that have left the bin count. A cohort that lost most of its callbacks proves nothing: its orders
-        would seem never to settle. The remaining cohorts are counted with odds that come from them alone.
+        A cohort counts for a bin only once all its orders are older than the bin. A cohort that lost most of its
+        callbacks is left out, because its orders would seem never to settle. The odds of a lost callback come from the
+        remaining cohorts alone.
         """
         bins = len(self.ages.edges) - 1
         entered, settled = [0.0] * bins, [0.0] * bins
@@ -191,7 +195,8 @@ class Learned:
 
 
 _FirstPolls = Mapping[int, tuple[int, float]]
-"""The hits of a whole cohort's first polls, and the hits expected at odds of one, by the cohort's number."""
+"""For the number of each whole cohort: how many of its first polls found a settled order (the hits), and how many would
+have found one if as many callbacks were lost as received."""
 
 
 def _odds_of_a_lost_callback(polls: _FirstPolls, now: float, rules: Rules) -> float:
@@ -205,7 +210,7 @@ def _odds_of_a_lost_callback(polls: _FirstPolls, now: float, rules: Rules) -> fl
 
 
 def _count_hits(polls: _FirstPolls, now: float, rules: Rules) -> tuple[float, float]:
-    """The hits of these cohorts' first polls, and the hits expected at odds of one. Older cohorts have less weight."""
+    """Sum the two numbers of `_FirstPolls` over all these cohorts. Older cohorts have less weight."""
     hits = expected = 0.0
     for number, (found, at_even_odds) in polls.items():
         weight = _weight(number, now, rules)
@@ -215,7 +220,8 @@ def _count_hits(polls: _FirstPolls, now: float, rules: Rules) -> tuple[float, fl
 
 
 def _cohort_odds(polls: _FirstPolls, odds: float) -> Mapping[int, float]:
-    """The odds of each of these cohorts, from its own first polls and those of the adjacent cohorts."""
+    """The odds that a callback is lost in each of these cohorts, from its own first polls and those of the adjacent
+    cohorts."""
     near = [(distance, 0.5 ** abs(distance)) for distance in range(-_ADJACENT, _ADJACENT + 1)]
     own = {}
     for number in polls:
@@ -238,7 +244,8 @@ def _weight(cohort: int, now: float, rules: Rules) -> float:
 
 
 def _spread(poll: Poll, curve: Curve) -> Iterable[tuple[int, float, float]]:
-    """What a poll shows about each bin: (bin, share of an order that entered it open, share that settled in it).
+    """What a poll shows about each bin, as (bin, share of an order that entered the bin open, share that settled in the
+    bin).
 
     There is no bin beyond the age limit. A bin that an order has not left yet is counted by a later poll.
     """

@@ -1,13 +1,14 @@
 """Pick the due orders for a batch: those of highest poll priority, and a few that have waited longest.
 
 A batch is chosen from the orders at both ends of each age bucket: those that became due first, and those that became
-due last. The two ends differ most when the platform has just changed. Most buckets give few orders or none. So first, a
-page at each end is read, then the next page of the buckets whose first page the batch would exhaust.
+due last. The two ends differ most when the platform has just changed. Most buckets give a batch few orders or none. So
+at first, one page is read at each end. If the batch would use up the first page of a bucket, the next page of this
+bucket is read, too.
 
 Positions that no due order needs are used to poll orders that are not due yet. The query is sent anyway, so this costs
 nothing at the platform. An order may have settled even if the account's curve does not expect it: after a standstill,
-the platform settles orders of every age at once. So these positions go to the orders whose last poll says least about
-them by now.
+the platform settles orders of every age at once. So these positions go to the orders whose last poll is most outdated:
+it was longest ago, relative to the order's age at that poll.
 """
 
 from collections import defaultdict
@@ -22,7 +23,8 @@ from worker.domain.scheduling.poll_schedule import SHORTEST_WAIT_WINDOWS, PollSc
 PAGE_SIZE = 25
 """How many orders are read at first from each end of an age bucket.
 
-A batch has fewer positions than this for the orders that have been due for longest.
+Some positions of a batch are for the orders that have been due for longest. There are fewer of them than a page has
+orders.
 """
 LONGEST_WAITING_OF = 50
 """One position in this many is for the order that has been due for longest: by priority it might never be chosen."""
@@ -47,17 +49,17 @@ def page_size_of(age_bucket: int, limit: int) -> int:
 
 
 def last_page_size_of(age_bucket: int, limit: int) -> int:
-    """How many of the orders that became due last are read. For first polls (bucket 0) it is 0, because the earliest
-    have the highest priority."""
+    """How many of a bucket's orders that became due last are read. It is 0 for first polls (bucket 0), because there
+    the orders that became due first have the highest priority."""
     return 0 if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
 def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The age buckets whose first page a batch would exhaust: the orders after it may have enough priority, too.
+    """The age buckets whose first page a batch would use up. The orders after that page may have enough priority, too.
 
-    `pages`: the first pages of both ends, all of one id kind. `limit`: how many orders a batch may hold. Orders with a
-    requested check were read by another index, too. If the batch leaves one of them out, that says nothing about the
-    page.
+    `pages`: the orders of the first pages at both ends, all of one id kind. `limit`: how many orders a batch may hold.
+    Orders with a requested check were also read by another index. So if the batch leaves one of them out, this does not
+    show that the page has an order left.
     """
     chosen = {pick.order_id for pick in picks}
     taken, left = defaultdict[int, list[Candidate]](list), defaultdict[int, list[Candidate]](list)
@@ -66,8 +68,8 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
         (taken if is_taken else left)[candidate.age_bucket].append(candidate)
 
     def is_exhausted(bucket: int) -> bool:
-        # The orders of the other page became due later than those of the first page. If one of them is left out,
-        # this count is the same.
+        # Count the taken orders before the first one that is left out. The orders of the page at the other end became
+        # due later than those of the first page, so the count stays the same if one of them is left out.
         first_left = min(map(by_due, left[bucket]), default=None)
         before = sum(first_left is None or by_due(candidate) < first_left for candidate in taken[bucket])
         return before >= page_size_of(bucket, limit)
@@ -85,9 +87,9 @@ def pick_batch(
     """Pick at most `limit` due orders of one id kind, sorted by reason. `waiting` holds each order once.
 
     `priority` returns the seconds of delay that a poll saves. Orders with a requested check fill at most half of the
-    batch. Every fiftieth other position goes to the order that has been due for longest, the rest to the orders of
-    highest priority. Unresolved orders get none of the other positions. If no other order waits, there is at least one
-    position for them.
+    batch. Of the remaining positions, every fiftieth goes to the order that has been due for longest, the others to the
+    orders of highest priority. Unresolved orders get only positions for requested checks. If no pending order waits,
+    there is at least one of these.
     """
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     requested = [candidate for candidate in waiting if candidate.check_requested_at]
@@ -160,13 +162,13 @@ def fill_spare_positions(
 def _waited(candidates: Sequence[Candidate], now: datetime, rules: Rules) -> Iterator[tuple[float, int, Candidate]]:
     """Each order that may be polled, with the time since the last poll divided by the age at that poll.
 
-    The id is negative, so that the smaller id wins if these quotients are equal.
+    The order's id is negated, so that the smaller id wins if two quotients are equal.
     """
     for candidate in candidates:
         if candidate.queried_at is None:
             continue
         waited = (now - candidate.queried_at).total_seconds()
-        # An order may be polled at an age of zero if the grace is that short.
+        # If the grace is very short, an order may be polled at an age of zero. So its age counts as at least a window.
         age = max((candidate.queried_at - candidate.submitted_at).total_seconds(), rules.window_seconds)
         if waited >= max(rules.window_seconds * SHORTEST_WAIT_WINDOWS, LEAST_WAIT_OF_AGE * age):
             yield waited / age, -candidate.order_id, candidate

@@ -42,7 +42,8 @@ be polled 4,300 times instead of 260 times.
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """A table of how long after its last poll an order is due, by its age at that poll and by the cost of a poll."""
+    """A table that shows how long after its last poll an order is due, for each age at that poll and each cost of a
+    poll."""
 
     levels: tuple[float, ...]
     """The costs of a poll, rising, in seconds of delay."""
@@ -55,7 +56,8 @@ class PollSchedule:
     factors: Factors = NO_FACTORS
     """The factors by which the priority of some orders is higher or lower than the table says."""
     fits_one_batch: bool = False
-    """Whether all orders that were pending at the computation fit into one batch. If so, no poll delays another one."""
+    """Whether all orders that were pending when the schedule was computed fit into one batch. If so, no poll delays
+    another one."""
 
     def priority(self, last_poll: float | None, age: float) -> float:
         """The priority of polling an order of this age, in seconds of delay; 0 if the order is not due at any cost."""
@@ -136,7 +138,7 @@ def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
 
 
 def _rising(due: Sequence[float]) -> tuple[float, ...]:
-    """The same times, changed so that they never fall.
+    """The ages at which an order is due, raised where needed so that they never fall from one cost to the next.
 
     A higher cost never makes an order due earlier, but the computed times may be wrong by a step of the grid.
     """
@@ -148,16 +150,17 @@ def _rising(due: Sequence[float]) -> tuple[float, ...]:
 
 
 class _PollPlan:
-    """The best plan at one cost of a poll. F and W are assumed to be linear between two edges."""
+    """The best plan at one cost of a poll. F and W (see the module's docstring) are assumed to be linear between two
+    edges."""
 
     def __init__(self, curve: Curve, rules: Rules, poll_cost: float) -> None:
         self._edges, self._settled, self._areas = curve.ages.edges, curve.settled, curve.areas
         self._lost, self._poll_cost, self._window = curve.lost_share, poll_cost, rules.window_seconds
         self._last = len(self._edges) - 1
         self.costs = [0.0] * len(self._edges)
-        """W at each edge; 0 at the last edge, the age limit, where a last poll comes in any case."""
+        """W at each edge. It is 0 at the last edge, the age limit, because a last poll is made there in any case."""
         self.due = [inf] * len(self._edges)
-        """The age at the next poll after a poll at each edge."""
+        """For each edge: the age at the next poll after a poll at this edge; infinite if there is none."""
         for number in range(self._last - 1, -1, -1):
             self._plan_from(number)
         self.first = self._plan_first(rules.grace_seconds)
@@ -170,8 +173,8 @@ class _PollPlan:
         for later in range(number + 1, self._last):
             delay = self._delay(later, age, share, self._areas[number])
             if delay + least > best:
-                # The delay until then and the cheapest poll cost more than the best plan. The delay only grows from
-                # here on.
+                # Stop: the delay until edge `later` and the cheapest poll together cost more than the best plan so far.
+                # At later edges, the delay is even longer.
                 break
             cost, at = self._between(later, share, delay, age + self._window)
             if cost < best:
@@ -191,7 +194,7 @@ class _PollPlan:
     def _delay(self, later: int, age: float, share: float, area: float) -> float:
         """The cost of leaving orders unpolled from `age` until edge `later`.
 
-        `share` is F at that age, and `area` is the integral of F up to it.
+        `share` is F at `age`, and `area` is the integral of F from 0 to `age`.
         """
         return self._lost * (self._areas[later] - area - share * (self._edges[later] - age))
 
@@ -216,8 +219,8 @@ class _PollPlan:
     def _between(self, number: int, share: float, delay: float, soonest: float) -> tuple[float, float]:
         """The cost of the best next poll between edge `number` and the next edge, and the age at that poll.
 
-        `share`: the share that had settled by the last poll. `delay`: the cost of the delay until edge `number`. Most
-        of the time of a whole schedule is spent here, so comparisons replace calls of `min` and `max`.
+        `share`: the share of orders that had settled by the last poll. `delay`: the cost of the delay until edge
+        `number`. Most of the time of a whole schedule is spent here, so comparisons replace calls of `min` and `max`.
         """
         left, right = self._edges[number], self._edges[number + 1]
         if right < soonest:

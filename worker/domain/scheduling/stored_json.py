@@ -1,7 +1,7 @@
 """Convert what is learned, the schedule and the observations to the JSON text of their columns, and back.
 
-A text names ages by number, so it also says for which ages it was made. Other settings make other ages. Then the stored
-text reads as None, and learning begins again.
+A text refers to the bins of ages by number, so it also says for which ages it was made. If the settings change these
+ages, the stored text is read as None, and learning begins again.
 """
 
 import json
@@ -18,10 +18,10 @@ from worker.domain.scheduling.learning import Cohort, Learned
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"
-"""The form of these texts. Change it if any of the forms changes."""
+"""The version of the form of these texts. Change it if the form of any text changes."""
 _DIGITS = 9
 _FEW_DIGITS = 3
-"""The digits of a factor. There are thousands of factors, and none is more precise."""
+"""The digits that are stored of a factor. There are thousands of factors, and no factor is known more precisely."""
 
 
 def observations_text(observations: Observations, rules: Rules) -> str:
@@ -40,7 +40,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
 
 
 def read_observations(text: str, rules: Rules) -> Observations:
-    """The observations; none if they were made for other ages."""
+    """The observations that a text holds; no observations if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return Observations()
@@ -70,7 +70,7 @@ def learned_text(learned: Learned, rules: Rules) -> str:
 
 
 def read_learned(text: str, rules: Rules) -> Learned | None:
-    """What was learned; None if it was made for other ages."""
+    """What was learned, read from its text; None if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
@@ -100,11 +100,11 @@ def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
 
 
 def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
-    """The schedule; None if it was made for other ages."""
+    """The schedule that a text holds; None if the text was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
-    # Among thousands of numbers there are only a hundred different ones. Each is kept in memory once.
+    # The thousands of numbers have only about a hundred different values. Keep each value in memory only once.
     known: dict[float, float] = {}
     return PollSchedule(
         levels=tuple(stored["levels"]),

@@ -1,4 +1,4 @@
-"""Count the rows of a stream into the totals: counters and histograms that restarts and purges do not lower.
+"""Count queries, events and refused input into totals: counters and histograms that restarts and purges do not lower.
 
 Rows are counted in the order of their ids, each once. But ids are committed out of order, and a query's row is written
 before the query has ended. So a row is counted two minutes after its time, and counting stops at the first row that is
@@ -42,10 +42,10 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
     QUERY_ORDERS: (1, 5, 10, 25, 50, 75, 90, 99, 100),
     SETTLEMENT_DELAY: (10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 21_600, 43_200, 86_400, 259_200),
 }
-"""The upper bounds of each histogram's buckets. The last bucket has none."""
+"""The upper bounds of each histogram's buckets. The last bucket has no bound."""
 _IN_FLIGHT, _LOST = "in_flight", "lost"
 OUTCOMES = tuple(outcome for outcome in queries.OUTCOMES if outcome != _IN_FLIGHT)
-"""The outcomes that a query may have. A query that is under way is not counted yet."""
+"""The outcomes that are counted. `in_flight` is left out, because a query that is under way is not counted yet."""
 FINAL_STATES = tuple(state for state in OrderState if state.is_final)
 SETTLING_SOURCES = (Source.QUERY, Source.CALLBACK, Source.OPERATOR)
 REJECTING_SOURCES = (
@@ -57,7 +57,8 @@ REJECTING_SOURCES = (
 COUNTED_AFTER = timedelta(minutes=2)
 """The age at which a row is counted. No transaction lasts this long, so every row with a smaller id is visible."""
 _LOST_AFTER = timedelta(minutes=5)
-"""A query that has not ended this long after its reservation has lost its worker. Its account may have no slot now."""
+"""If a query has not ended this long after its reservation, its worker is gone and the query counts as lost. Time alone
+decides this, because the query's account may have no slot any more."""
 _NO_BOUND = "+Inf"
 
 Row = TypeVar("Row", QueryToCount, EventToCount, RejectedToCount)
@@ -74,7 +75,7 @@ class _Sums:
         self.added[name, labels_of(**labels)] += 1
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add a value to a histogram. It counts only in the smallest bucket that can hold it."""
+        """Add a value to a histogram. The value counts only in the smallest bucket that can hold it."""
         bounds = BOUNDS[name]
         place = bisect_left(bounds, value)
         self.count(f"{name}_bucket", **labels, le=f"{bounds[place]:g}" if place < len(bounds) else _NO_BOUND)
@@ -88,7 +89,7 @@ class _Sums:
 
 
 def labels_of(**labels: str) -> Labels:
-    """The labels in the form of a key."""
+    """The labels in sorted form, as a part of a total's key."""
     return tuple(sorted(labels.items()))
 
 
@@ -136,8 +137,8 @@ def count_rejected(rows: Iterable[RejectedToCount], cursor: Cursor, now: datetim
 def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]:
     """The buckets of a histogram as Prometheus wants them: each includes the smaller buckets.
 
-    `counts` holds the totals by `le`. If a release with other bounds wrote a total, it goes into the next greater
-    bucket.
+    `counts` holds the total of each bucket, by its upper bound (the label `le`). If a release with other bounds wrote a
+    total, it is added to the bucket with the next greater bound.
     """
     bounds = BOUNDS[name]
     each = [0.0] * (len(bounds) + 1)
@@ -147,10 +148,11 @@ def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]
 
 
 def _is_past(at: datetime, now: datetime, age: timedelta = COUNTED_AFTER) -> bool:
-    # A time further in the future means that the row was written before a clock was set back.
+    # If the row's time is more than two minutes in the future, the row was written before a clock was set back.
     return now - at >= age or at - now > COUNTED_AFTER
 
 
 def _seconds(since: datetime, until: datetime) -> float:
-    # The difference is negative if a clock was set back in between, or if the submitter's clock is ahead of ours.
+    # The difference is negative if a clock was set back between the two times, or if the submitter's clock is ahead of
+    # ours.
     return max(0.0, (until - since).total_seconds())

@@ -36,9 +36,9 @@ from worker.domain.watching.workers import (
 )
 
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
-"""How long it is reported that the platform was queried too often."""
+"""For how long after a refusal it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
-"""Orders that have been due for this long, while no query is sent, are not waiting for the budget."""
+"""If orders have been due for this many windows and no query was sent, they are not waiting for the budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +46,13 @@ class Thresholds:
     """The limits at which something is reported."""
 
     tick_seconds: float = 30.0
-    """The time without a tick of any worker."""
+    """Report if no worker has ticked for this long."""
     backlog_windows: float = 60.0
-    """The time that the budget needs for all due orders, in windows."""
+    """Report if the budget needs more than this time, in windows, to poll all due orders once."""
     attention_orders: int = 1
-    """The number of orders that need a person."""
+    """Report if at least this many orders need a person."""
     notify_seconds: float = 600.0
-    """The time since a change of an order that its billing system has not received."""
+    """Report if an order changed this long ago and its billing system has not received the change."""
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
@@ -71,9 +71,9 @@ class SharedBudget:
     """The budget of an account SID, which its accounts share."""
 
     drain_seconds: float
-    """How long it takes to poll all due orders of these accounts once."""
+    """How long it takes to poll once all due orders of the accounts that share the budget."""
     last_query_at: datetime | None
-    """When the last query was sent; None if there was none."""
+    """When the last query of the account SID was sent; None if there was none."""
     is_too_frequent: bool
     """Whether the platform refused the last query because queries come too often. If so, all accounts of the SID back
     off."""
@@ -134,7 +134,7 @@ def back_off_reason(account: AccountOverview, budget: SharedBudget) -> BackOffRe
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
     """The findings to report, the gravest first; none if all is well."""
     found = [*_of_workers(overview, thresholds), *_of_hosts(overview, rules), *database_findings(overview.database)]
-    # These are computed once for all accounts, as there may be thousands.
+    # Compute this once for all accounts, as there may be thousands of them.
     budgets = shared_budgets(overview.accounts, overview.now, rules)
     polled = polled_accounts(overview.workers, budgets, overview.now, thresholds.tick_seconds)
     not_connected = {row.host for row in overview.cut_off if row.account == NOT_CONNECTED}
@@ -152,7 +152,7 @@ def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Find
 
 def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
     now, within = overview.now, timedelta(seconds=thresholds.tick_seconds)
-    # The last row of a process that hangs or was killed proves nothing.
+    # Leave out processes that hang or were killed: their last rows prove nothing.
     ticking = [row for row in overview.workers if is_ticking([row], now, thresholds.tick_seconds)]
     if not ticking:
         kind, since = _without_tick(overview, within)
@@ -164,8 +164,8 @@ def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]
 
 
 def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:
-    """The findings about hosts with a worker that are cut off from the platform; only one if a host is refused for all
-    accounts."""
+    """The findings about hosts that have a worker and are cut off from the platform. A host that is refused for all
+    accounts gets only one finding."""
     for_all = CutOffHosts(overview.cut_off, overview.now, rules).refused_for_all
     running, said = {row.host for row in overview.workers}, set[str]()
     for row in sorted(overview.cut_off, key=lambda row: (row.host, row.since or overview.now)):
@@ -184,11 +184,11 @@ def _of_hosts(overview: Overview, rules: Rules) -> Iterator[Finding]:
 
 
 def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, datetime | None]:
-    """Why no worker ticks, and since when; None if that is not known."""
+    """Why no worker ticks, and since when; the time is None if it is not known."""
     if not overview.workers:
         return FindingKind.NO_WORKER, None
-    # A killed process leaves its row, and others may have ended in order since. So the row does not show when ticks
-    # stopped, unless no process runs.
+    # The row of a killed process stays. Other processes may have ticked later and deleted their rows when they ended.
+    # So rows of killed processes are used only if no process runs.
     running = [row for row in overview.workers if overview.now - row.written_at <= within]
     latest = last_tick(running or overview.workers, overview.now)
     if not running:
@@ -252,7 +252,8 @@ def _of_orders(
 
 
 def _is_stuck(account: AccountOverview, last_query_at: datetime | None, now: datetime, rules: Rules) -> bool:
-    """Whether no query is sent and no reason for it is known here. A worker with a longer window may be the cause."""
+    """Whether orders are due but no query is sent, and no reason is known here. A worker with a longer window may be
+    the cause."""
     long_ago = now - rules.windows(_QUIET_WINDOWS)
     due = account.oldest_due_at
     if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):

@@ -28,7 +28,8 @@ class Wait(StrEnum):
     """Workers run, but none of them has the order's account."""
     PAUSED = "paused"
     PAUSE_PLANNED = "pause_planned"
-    """A pause of the account begins later: the pause that delays the order's poll, or else the next one."""
+    """A pause of the account is planned. The planned pause that delays the order's poll is shown; if none does, the
+    next one."""
     BACK_OFF = "back_off"
     BUDGET = "budget"
     """The window after the account SID's last query is not over."""
@@ -50,7 +51,7 @@ class Step:
     count: int | None = None
     """For `QUEUE`: the largest number of orders that may be polled before this one."""
     per_query: int | None = None
-    """For `QUEUE`: how many of these orders one query takes."""
+    """For `QUEUE`: how many of the orders in the queue one query takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +69,13 @@ class Circumstances:
     others_due: int = 0
     """The number of other due orders that are polled in the same way."""
     orders_per_query: int = 100
-    """How many of these orders one query takes."""
+    """How many orders one query takes if they are polled in the same way as this one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NextStep:
-    """All reasons to wait, and when the order will be polled; None if that is not known or will not happen."""
+    """All reasons why an order waits, and when it will be polled; the time is None if it is not known or no poll will
+    come."""
 
     steps: tuple[Step, ...]
     polled_at: datetime | None = None
@@ -127,7 +129,7 @@ def _of_order(order: Order, now: datetime) -> list[Step]:
 
 def _of_circumstances(about: Circumstances, now: datetime) -> list[Step]:
     state, steps = about.state, []
-    # The workers' settings decide. Ours count only if no worker runs.
+    # The settings of running workers decide whether the account is polled. Our settings count only if no worker runs.
     if about.is_worker_alive:
         steps.extend([] if about.is_served else [Step(wait=Wait.NOT_SERVED)])
     else:
@@ -149,9 +151,9 @@ def _place(about: Circumstances) -> Step:
 
 
 def _turn(about: Circumstances, rules: Rules) -> timedelta:
-    """The longest time between the first query and the order's own query, if nothing else becomes due."""
+    """The longest time from the next query until the query that polls the order, if no other order becomes due."""
     if about.is_in_next_query:
         return timedelta()
     before = about.others_due // max(1, about.orders_per_query)
-    # The order's own query also polls the last of the others.
+    # The query that polls the order also polls the last of the other due orders.
     return timedelta(seconds=rules.drain_seconds(before + 1) - rules.spacing_seconds)

@@ -12,7 +12,7 @@ from itertools import accumulate
 from worker.domain.records.orders import Source
 
 DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
-"""The upper ends of the bars of delays, in seconds. The last bar has none."""
+"""The upper ends of the bars of delays, in seconds. The last bar has no upper end."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LASTS = timedelta(hours=24)
@@ -22,7 +22,8 @@ BUCKET = timedelta(minutes=30)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plots:
-    """All plotted figures, at `now` by the database's clock. A sequence of figures has one for each bucket."""
+    """All plotted figures, at `now` by the database's clock. Each sequence, except those in `delays`, has one figure
+    for each bucket."""
 
     now: datetime
     starts: Sequence[datetime]
@@ -64,8 +65,8 @@ def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]
 def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]:
     """The number of orders that were pending at the end of each bucket.
 
-    It follows from the number that are pending now, and the numbers that came and left in each bucket. It is never
-    below 0, even if an order was deleted, or left in a way that is not counted.
+    It is computed from `pending` (the orders that are pending now) and the numbers of orders that came and left in each
+    bucket. It is never below 0, even if an order was deleted or left in a way that is not counted.
     """
     gained = [into - out for into, out in zip(came, left, strict=True)]
     after = list(accumulate(reversed(gained[1:]), initial=0))

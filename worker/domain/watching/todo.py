@@ -13,9 +13,11 @@ from worker.domain.records.watching import NotificationCounts, PastQuery
 from worker.domain.watching.monitoring import too_frequent
 
 UNMATCHED_FOR = timedelta(days=1)
-"""A callback that still names no known order after this time probably did not come ahead of its order."""
+"""A callback may come shortly before its order. If it names no known order even after this time, there is another
+cause."""
 REFUSED_WITHIN = timedelta(days=7)
-"""Refused input leaves the list after this time, when somebody dismisses it, or when its order is taken in."""
+"""Refused input leaves the list of what needs a person after this time, when somebody dismisses it, or when its order
+is taken in."""
 LONG_BACK_OFF_WINDOWS = 10
 
 
@@ -102,7 +104,7 @@ def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, 
 def alone_to_do(waiting: Mapping[str, tuple[int, int]]) -> list[AccountTodo]:
     """The accounts in which more orders wait for a query of their own than a day can poll, by name.
 
-    `waiting` holds both numbers for each account.
+    `waiting` holds for each account the number of waiting orders, and the number of orders that a day can poll.
     """
     return [
         AccountTodo(kind=TodoKind.POLLED_ALONE, account=account, note=f"{orders:,} orders, {polls:,} polls a day")

@@ -1,15 +1,15 @@
 """Read from the rows of the processes whether workers tick, whether the broker answers, and whether beat sends ticks.
 
 A worker is alive if it ticks, even if no message comes: without beat or the broker, each process ticks by itself. So a
-worker counts as dead only after a long time without a tick. This time is never shorter than ten periods of ticks and
-two periods of the rows together.
+worker counts as dead only after a long time without a tick. This time is at least ten tick periods plus two of the
+periods in which processes write their rows.
 
 Ticks do not show whether tasks take in orders: Celery's main process may have stopped, or each task may wait for
 something. So each process also writes how many messages wait at the broker, and when a task last committed its work.
 
-Ticks do not show either whether the broker and beat work: without them, processes tick and poll by themselves. Any
-message of a tick counts as beat's, whatever sent it. Nothing in it shows a forgery, but a forged message can change
-nothing else.
+Ticks do not show either whether the broker and beat work: without them, processes tick and poll by themselves. So each
+process also writes when it last received a message that requests a tick. Any such message counts as sent by beat. A
+forged message cannot be recognised, but it can change nothing else.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -29,11 +29,12 @@ _INTAKE_PATIENCE = timedelta(seconds=60)
 
 
 def hang_patience(rules: Rules) -> float:
-    """How long an activity in a worker process may take without a step, in seconds. After that, it counts as hanging.
+    """How long an activity in a worker process may take without a step, in seconds. If it takes longer, it counts as
+    hanging.
 
-    A pass makes no step during its exchange. Nor does it make one while the database is away and the pass repeats its
-    write-back, which it does for the length of a reservation. Each statement to a slow database is a step; a statement
-    to a silent server ends within 40 seconds.
+    A pass makes no step during its exchange with the platform. It makes none either while the database is away: the
+    pass then repeats its write-back for the length of a reservation. Each statement to a slow database is a step; a
+    statement to a silent server ends within 40 seconds.
     """
     return rules.reservation_seconds + _LONGEST_STEP_SECONDS
 
@@ -45,9 +46,10 @@ def tick_allowance(at_least: float, tick_seconds: float) -> float:
 
 
 def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
-    """The latest tick of a process in which nothing hangs; None if none is known.
+    """The latest tick of a process in which nothing hangs; None if no such tick is known.
 
-    A tick in the future does not count: a clock was set back since, and the process writes a new tick within seconds.
+    A tick in the future does not count. It was written before a clock was set back, and the process writes a new tick
+    within seconds.
     """
     latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
     ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None and row.hanging_since is None]
@@ -65,7 +67,8 @@ def polled_accounts(
 ) -> Collection[str]:
     """The accounts of the processes that have ticked within the last `within_seconds`.
 
-    The accounts of our settings (`configured`) are taken if none has, and for a process that does not name its own.
+    If no process has ticked, these are the accounts of our settings (`configured`). They also stand for the accounts of
+    a process whose row lacks its own.
     """
     ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
     said = [configured if row.accounts is None else row.accounts for row in ticking]
@@ -73,14 +76,16 @@ def polled_accounts(
 
 
 def heard_broker_at(row: WorkerRow) -> datetime | None:
-    """When the broker last answered a process; before the first answer, its start; None if it does not ask."""
+    """When the broker last answered a process, or when the process started if it has had no answer; None if it does not
+    ask."""
     return None if row.broker_asked_at is None else row.broker_answered_at or row.started_at
 
 
 def heard_beat_at(rows: Iterable[WorkerRow]) -> datetime | None:
     """When one of these processes last received a tick's message.
 
-    If none has, the start of the process that has run for longest. None if no process has a release that records this.
+    If no process has received one, this is the start of the process that has run for longest. It is None if every
+    process has a release that does not record these messages.
     """
     able = [row for row in rows if row.broker_asked_at is not None]
     received = [row.last_beat_at for row in able if row.last_beat_at is not None]
@@ -89,7 +94,8 @@ def heard_beat_at(rows: Iterable[WorkerRow]) -> datetime | None:
 
 def unanswered(rows: Iterable[WorkerRow], within: timedelta) -> Collection[WorkerRow]:
     """The processes that, when they wrote their rows, had not had an answer from the broker within this time."""
-    # The row's own time counts: nobody knows what a process has heard since it began to hang.
+    # Compare with the time of the row and not with now: the row of a process that hangs does not show what it heard
+    # later.
     return [row for row in rows if (heard := heard_broker_at(row)) is not None and row.written_at - heard > within]
 
 
@@ -107,7 +113,8 @@ def full_disk(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
 
 
 def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> Iterator[Finding]:
-    """The findings about the broker, or else about beat; none if the broker answers all who ask and ticks come."""
+    """The findings about the broker, or else about beat; none if the broker answers all processes that ask, and beat's
+    messages come."""
     if silent := unanswered(rows, within):
         # If some hosts reach the broker, orders still come in.
         is_everywhere = is_broker_silent(rows, within)
@@ -124,7 +131,7 @@ def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelt
 
 
 def queue_reading(rows: Iterable[WorkerRow], now: datetime) -> WorkerRow | None:
-    """The process with the latest row that says how many messages wait; None if no fresh row says so."""
+    """The process with the latest row that says how many messages wait; None if no fresh row has this number."""
     told = (row for row in rows if row.orders_waiting is not None and now - row.written_at <= _FRESH)
     return max(told, key=lambda row: row.written_at, default=None)
 
@@ -132,10 +139,11 @@ def queue_reading(rows: Iterable[WorkerRow], now: datetime) -> WorkerRow | None:
 def intake_findings(rows: Iterable[WorkerRow], now: datetime) -> Iterator[Finding]:
     """Report if another deployment takes our messages, or if messages wait and no task takes them in.
 
-    The second finding means that for a minute, every reading found messages, and no task committed its work.
+    Messages count as not taken in if, for a minute, every reading of the queue found messages and no task committed its
+    work.
     """
-    # Rows of killed processes count as well, since each successor may end at its first message. A row with a time in
-    # the future was written before a clock was set back.
+    # Rows of killed processes count as well, since each process that replaces one may be killed at its first message.
+    # Rows with a time in the future do not count: they were written before a clock was set back.
     rows = [row for row in rows if row.written_at <= now + _FRESH]
     if any(now - row.other_deployment_at <= _INTAKE_PATIENCE for row in rows if row.other_deployment_at is not None):
         yield Finding(kind=FindingKind.SHARED_QUEUES, level=Level.CRITICAL)

@@ -1,13 +1,13 @@
 """Read the platform's answer from its bytes, and match its items to the polled ids.
 
-The platform documents a single sample: one object, whose id is not even in the sample's request. So every plausible
-shape is read, and items are matched by id, never by position:
+The platform documents a single sample answer: one object, whose id is not even in the sample's request. So items are
+matched by id, never by position, and every plausible shape is read:
 
 - one object that is an item;
-- a list of objects;
-- an object with one list of such objects, under any key;
-- an object whose keys are ids;
-- an object with one such object, under any key (`{"data": {...}}`).
+- a list of items;
+- an object with one list of items, under any key;
+- an object whose keys are ids, and whose values are items;
+- an object with one item, under any key (`{"data": {...}}`).
 """
 
 import codecs
@@ -31,7 +31,7 @@ BODY_LIMIT = 4 * 1024 * 1024
 """The most bytes of a decoded body. A hundred items need about 20,000."""
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-# The only labels that count if a body is not UTF-8. Others do not: Latin-1, for example, decodes any bytes.
+# If a body is not UTF-8, only these labels are believed. Latin-1, for example, is not, because it decodes any bytes.
 _GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
 
 
@@ -56,11 +56,11 @@ class Found:
 
 
 NO_ITEMS = Found(shape=Shape.NO_ITEMS, items=[])
-"""The items of an answer that is only a success code."""
+"""What is found in an answer that has only an empty list or a success code."""
 
 
 def items_in(value: object, polled: Collection[str]) -> Found | None:
-    """Find the items of an answer: an empty `Found` for an empty list, None for an object without items.
+    """Find the items of an answer. Return an empty `Found` for an empty list, and None for an object without items.
 
     `polled` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, for several lists of
     items, and for more than MOST_ITEMS items.
@@ -99,12 +99,12 @@ def _nested(value: Mapping[str, object], polled: Collection[str]) -> Found | Non
     objects = {key: held for key, held in value.items() if isinstance(held, Mapping)}
     items = {key: held for key, held in objects.items() if key in polled or _looks_like_item(held)}
     if len(items) == 1 and not any(key in polled for key in items):
-        # This is a single object under a key that was not polled. The key may be a wrapper's name ("data") or an id.
+        # This is a single object under a key that is no polled id. The key may be a name such as "data", or another id.
         return Found(shape=Shape.WRAPPED_OBJECT, items=[Item(fields=held) for held in items.values()])
     if items:
         _check_count(items)
         return Found(shape=Shape.KEYED_BY_ID, items=[Item(fields=held, key=key) for key, held in items.items()])
-    # `parse` limits the depth of an answer, and so of this recursion.
+    # `parse` limits the depth of an answer, which also limits this recursion.
     return _in_object(next(iter(objects.values())), polled) if len(objects) == 1 else None
 
 
@@ -131,7 +131,7 @@ def _says(fields: Mapping[str, object], name: str) -> bool:
     try:
         return field_named(fields, name) not in (None, "")
     except FieldFault:
-        # Two keys disagree, so the item exists. `read_report` will find the fault.
+        # Two keys that differ only in case have different values. So the field is there; `read_report` notes the fault.
         return True
 
 
@@ -165,7 +165,7 @@ def parsed(body: bytes, content_type: str | None) -> object:
 
 def excerpt_of(body: bytes, content_type: str | None) -> str:
     """The start of a body as at most 2,000 storable characters. Bytes that cannot be decoded become U+FFFD."""
-    # In both encodings, a character has at most four bytes.
+    # In UTF-8 and in GB18030, a character has at most four bytes.
     start = body[: 4 * EXCERPT_LIMIT]
     return storable(start.decode(charset_of(start, content_type).codec, "replace"), EXCERPT_LIMIT)
 
@@ -173,9 +173,11 @@ def excerpt_of(body: bytes, content_type: str | None) -> str:
 def charset_of(start: bytes, content_type: str | None) -> Charset:
     """Detect the encoding of a body from its start, which may end inside a character.
 
-    Valid UTF-8 is read as UTF-8, whatever the label says. With a wrong label of GBK, it would decode as GB18030 into
-    other words, without an error. Any other body is GB18030 if the label names a GB encoding. Without a label, it is
-    GB18030 if it can be decoded so, as in a callback. The encoding of damaged UTF-8 is unknown.
+    Valid UTF-8 is read as UTF-8, whatever charset the Content-Type names. If a wrong "gbk" there were believed, the
+    text would decode into other words, without an error. The encoding of damaged UTF-8 is unknown.
+
+    Any other body is GB18030 if the Content-Type names a GB encoding. If it names no charset, the body is GB18030 if it
+    can be decoded as GB18030; callbacks are read in the same way.
     """
     if _may_be("utf-8", start):
         return Charset.UTF_8
@@ -216,7 +218,7 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
 
 
 def read_item(item: Item, id_kind: IdKind, polled: Collection[str]) -> Report:
-    """Read one item as a report. If it has no id of the polled kind, its key is used as that id."""
+    """Read one item as a report. If the item has no id of the polled kind, its key in the answer is used as that id."""
     report = read_report(item.fields)
     own = named_id(report, id_kind)
     # A key that cannot be an id, for example because of a NUL or a lone surrogate, names no order.

@@ -21,16 +21,17 @@ FEWEST_DIGITS_SHOWN = 4
 MOBILE_RULE = _("11 digits; blanks, dashes and a leading +86 or 86 are allowed")
 AMOUNT_RULE = _("a decimal of zero or more, at most four decimals and ten digits before the point")
 
-# Nearly every id matches this pattern. Checking each character took a quarter of the time to enqueue an order.
+# Nearly every id matches this pattern, and then its characters are not checked one by one. That check took a quarter of
+# the time to enqueue an order.
 _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
 
 # A comma would split the id in two inside a batch. A quote or a bracket would change the meaning of the request.
 _FORBIDDEN = frozenset(",'\"`[](){}<>")
 
-# A long number as a spreadsheet rewrites it. Digits are lost, so two ids may have become equal.
+# A long number as a spreadsheet rewrites it, such as 1.23E+15. This loses digits: two different ids may become equal.
 _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
 
-# The name of an order by its row, as people give it to commands.
+# How people name an order in commands by the id of its row: `id:42`.
 _ROW_NAME = re.compile("id:[0-9]+")
 
 # Control characters, Unicode line ends and lone surrogates, which must not reach a terminal, log or database.
@@ -84,7 +85,10 @@ def order_id_fault(value: object) -> Sentence | None:
 
 
 def names_a_row(identity: str) -> bool:
-    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: they could not name it."""
+    """Whether commands read this id as the id of a row (`id:42`).
+
+    No order gets such an id, because commands could not name the order by it.
+    """
     return _ROW_NAME.fullmatch(identity) is not None
 
 
@@ -97,7 +101,8 @@ def normalise_mobile(value: str) -> str | None:
     """Return the 11 digits of a Chinese mobile number; None if the text is no such number."""
     # Nearly every number is already without blanks, dashes and country code.
     digits = value if _BARE.fullmatch(value) else _bare(value)
-    # A mobile number starts with 1. If a number began with 86, reading it again would drop the 86.
+    # A mobile number starts with 1, so one that starts with 86 is refused. Otherwise, reading the result a second time
+    # would drop the 86 as a country code.
     is_number = len(digits) == 11 and digits.isascii() and digits.isdigit() and not digits.startswith("86")
     return digits if is_number else None
 
@@ -109,7 +114,7 @@ def typed_number(text: str) -> str:
 
 
 def masked_mobile_may_be(masked: str, mobile: str) -> bool:
-    """Whether a masked number (`188****0804`) can be the order's: the digits before and after the stars agree."""
+    """Whether a masked number (`188****0804`) can be `mobile`: the digits before and after the stars agree with it."""
     shown = _bare(masked)
     if "*" not in shown:
         return shown == mobile
@@ -125,8 +130,8 @@ def masked_mobile_may_be(masked: str, mobile: str) -> bool:
 def shows_mobile(masked: str | None, mobile: str | None) -> bool:
     """Whether a masked number is evidence for an order: it shows four digits, and none contradicts `mobile`.
 
-    Stars alone, or with a single digit, would fit every order. If the order has no number, four digits are enough,
-    because they show that the platform knows a number.
+    Fewer digits would fit too many orders: stars without digits fit every order. If `mobile` is None, any four digits
+    are enough, because they show that the platform knows a number.
     """
     shows_enough = digits_shown(masked or "") >= FEWEST_DIGITS_SHOWN
     return shows_enough and (mobile is None or masked_mobile_may_be(masked or "", mobile))
@@ -179,7 +184,7 @@ def json_type(value: object) -> Sentence:
 REMARK_LIMIT = 500
 """How many characters of a remark are stored."""
 FIELD_LIMIT = 255
-"""The most characters of any other field. A longer one is a fault, because a cut id or amount would be a wrong one."""
+"""The most characters of a field that is no remark. A longer field is a fault, because a cut id would be another id."""
 GOOD_CODES = frozenset({"0", "000000"})
 """The values of `statusCode` that mean success."""
 
@@ -213,8 +218,8 @@ def is_known_key(key: str) -> bool:
 def read_report(fields: Mapping[str, object]) -> Report:
     """Read one item. Values are text or numbers; null and empty text count as absent; unknown keys are ignored.
 
-    This never raises. The report's `fault` says why the item is not to be believed: a value of another type, keys that
-    differ only in case and disagree, or an own `statusCode` other than `0` or `000000`.
+    This never raises. The report's `fault` says why the item must not be believed: a value has another type, two keys
+    that differ only in case have different values, or the item's own `statusCode` is neither `0` nor `000000`.
     """
     said: dict[str, str | None] = {}
     faults: list[CodedText] = []
@@ -268,7 +273,10 @@ def field_text(value: object, *, limit: int | None = None) -> str | None:
 
 
 def field_named(fields: Mapping[str, object], name: str) -> object:
-    """Return the value of a key in any case; None if it is absent. Raises FieldFault if two such keys disagree."""
+    """Return the value of the key `name`, in upper or lower case; None if it is absent.
+
+    Raises FieldFault if keys that differ only in case have different values.
+    """
     values = [value for key, value in fields.items() if key.casefold() == name.casefold()]
     if any(value != values[0] for value in values):
         raise FieldFault(CodedText(TextCode.FIELD_SAID_TWICE, field=name))

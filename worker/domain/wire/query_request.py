@@ -53,7 +53,7 @@ def timestamp_at(now: datetime, timezone: tzinfo) -> str:
 def sign(credentials: Credentials, timestamp: str) -> str:
     """The `Sign` parameter: MD5 of accountSID + authToken + timestamp, as 32 hex digits, which may have any case."""
     text = credentials.account_sid + credentials.auth_token + timestamp
-    # MD5 is the platform's choice. The flag allows it on hosts that forbid MD5 for security.
+    # MD5 is the platform's choice. `usedforsecurity=False` allows MD5 on hosts that forbid it for security.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
 
 
@@ -75,7 +75,7 @@ def build_request(
     """Build the signed request for 1 to 100 ids of one kind. `timestamp` comes from `timestamp_at`.
 
     `bracketed` writes the ids as `[a,b]`, as the platform's .NET sample does. Raises ValueError for ids that would
-    change the meaning of the whole batch. This is a programming error, because enqueueing refuses such ids.
+    change the meaning of the whole batch. Such ids are a programming error, because enqueueing refuses them.
     """
     _check(ids)
     joined = ",".join(ids)

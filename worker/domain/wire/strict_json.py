@@ -53,7 +53,7 @@ def words_of(value: object) -> str:
 
 
 def _check_depth(text: str) -> None:
-    # The check comes before json.loads. Otherwise the sender could choose the depth of its recursion.
+    # Check before json.loads, which calls itself for each level: otherwise, the sender could choose how deep it goes.
     depth = 0
     for match in _TOKEN.finditer(text):
         first = text[match.start()]
@@ -78,12 +78,12 @@ def _constant(name: str) -> object:
 
 def _written(value: object, levels: int) -> str:
     if isinstance(value, str):
-        # json.dumps writes the same, but makes a new encoder for each text.
+        # json.dumps would write the same text, but makes a new encoder for each text.
         return str(value) if isinstance(value, JsonNumber) else encode_basestring(value)
     if isinstance(value, Mapping | Sequence) and levels == 0:
         return '"..."'
     if isinstance(value, Mapping):
-        # Nearly all values are plain text, so they are written here, without a function call for each.
+        # Nearly all values are plain text. So plain text is written here, without a call of `_written` for each value.
         members = [
             f"{encode_basestring(str(key))}:"
             + (encode_basestring(held) if type(held) is str else _written(held, levels - 1))
@@ -101,8 +101,8 @@ def _written(value: object, levels: int) -> str:
 def is_damaged_utf_8(body: bytes) -> bool:
     """Whether bytes that are not valid UTF-8 are damaged UTF-8 text, with some bytes missing or wrong.
 
-    Damaged UTF-8 often decodes as GB18030 into other words, so that a denial would not be recognised. Real GB18030 text
-    that is read as UTF-8 has more wrong bytes than correct characters.
+    Damaged UTF-8 often decodes as GB18030, but into other words, so that a denial would not be recognised. If real
+    GB18030 text is read as UTF-8, it has more wrong bytes than correct characters beyond ASCII.
     """
     text = body.decode("utf-8", "replace")
     wrong = text.count("\N{REPLACEMENT CHARACTER}")

@@ -1,8 +1,8 @@
 """The common parts of all acts in the console: the actor, the typed fields, the page of an act, and its result.
 
-Each act has one page. It shows what will be done, the present state of the things that the act changes, and the fields
-to fill in. Its button does the act. If the input must be checked once more, the first button shows the page again with
-all input.
+Each act has one page. The page shows what will be done, the present state of the things that the act changes, and the
+fields to fill in. The button of the page does the act. If the person must check the input once more, the first button
+only shows the page again, with all input.
 """
 
 import json
@@ -47,7 +47,8 @@ _LONGEST_SAID = 400
 
 
 Done = str | tuple[str, Sequence[str]] | Response
-"""The message after an act; or the message and a list of refusals with their reasons; or a whole page as answer."""
+"""The result of an act: a message; or a message and a list of refusals with their reasons; or a whole page as the
+answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,14 +61,14 @@ class Field:
     """`text`, `amount`, `time`, `choice`, `choices` (comma-separated values) or `tick`."""
     value: str = ""
     options: Sequence[tuple[str, str]] = ()
-    """The values of a choice, each with its words."""
+    """The values to choose from, each with the words that are shown for it."""
     hint: str = ""
     fault: str = ""
     is_required: bool = False
 
     @property
     def shown(self) -> str:
-        """The typed or chosen value in words; an amount as we have read it."""
+        """The typed or chosen value in words; for an amount, the amount that the typed text was read as."""
         if self.kind == "amount":
             return yuan(read_written_amount(self.value))
         return dict(self.options).get(self.value, self.value) if self.kind == "choice" else self.value
@@ -81,28 +82,29 @@ class ActPage:
     meaning: str
     """What the act does, and its consequences."""
     about: Sequence[tuple[str, str | None]] = ()
-    """The present state of the things that the act changes: names and values. Empty values are not shown."""
+    """The present state of the things that the act changes, as pairs of a name and a value. Pairs with an empty value
+    are not shown."""
     fields: Sequence[Field] = ()
     needs_reason: bool | None = False
     """Whether a reason is required; None if the page has no field for it."""
     reason_label: str = ""
-    """The label of the reason's field, if it is not "Reason"."""
+    """The label of the field for the reason; "Reason" if this is empty."""
     seen: object = ()
-    """The state that the page shows; `about`, if nothing is given. If the form was made for another state, it is
-    refused, and the page is shown again. With None, the act is done even if the state has changed."""
+    """The state that the page shows; if empty, `about` is used. If the form was made for another state than the present
+    one, the act is refused, and the page is shown again. With None, the act is done even if the state has changed."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Hidden fields of the form."""
     warnings: Sequence[str] = ()
     refused: str = ""
     """Why the act was not or cannot be done."""
     changes: Sequence[str] = ()
-    """Who made recent changes, when and how; shown if the act is refused."""
+    """Recent changes: who made each, when, and what changed. Shown if the act is refused."""
     is_stale: bool = False
-    """Whether the act was refused only because the state has changed. The button stays then."""
+    """Whether the act was refused only because the state has changed. If so, the page still has the button."""
     back: str = ""
-    """The path of the page to show after the act, below that of the overview."""
+    """The page to show after the act: its path, relative to the path of the overview."""
     button: str = ""
-    """The text of the button, if it is not the title."""
+    """The text of the button; the title of the page if this is empty."""
     do: Callable[[Operator], Done]
     """Does the act, in the name of the person who pressed the button."""
     is_asked_twice: bool = False
@@ -111,7 +113,8 @@ class ActPage:
 
     @property
     def digest(self) -> str:
-        """The hash of the state that the page shows, for the form; empty if the state may change."""
+        """The hash of the state that the page shows; the form sends it along. Empty if the act is done even if the
+        state has changed."""
         return "" if self.seen is None else sha256(repr(self.seen or self.about).encode()).hexdigest()
 
     @property
@@ -121,7 +124,8 @@ class ActPage:
 
 
 def add_acting(routes: Blueprint, access: Access, settings: Settings, database: Database) -> None:
-    """Add `/acts`, the list of all acts, and have the next page after an act say once what was done."""
+    """Add `/acts`, the list of all acts. Also make the page that follows an act show what was done; it is shown
+    once."""
     add_list(
         routes,
         settings,
@@ -165,7 +169,8 @@ def _search_of(filters: Filters) -> ActSearch:
 
 
 def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., ActPage]) -> None:
-    """Add the route of an act. `page_of` makes its page from the names in the path. Viewers who may not act get 403."""
+    """Add the route of an act. `page_of` makes the page of the act; its arguments are the variable parts of the path.
+    Viewers who may not act get 403."""
 
     def act(**named: Any) -> Response:
         viewer: Viewer | None = g.get("viewer")
@@ -190,7 +195,8 @@ def _with_reason(page: ActPage) -> ActPage:
 
 
 def _if_as_seen(page: ActPage) -> ActPage:
-    """The page, with a refusal if its form was made for another state: the viewer must look and click again."""
+    """The page; with a refusal if the form was made for another state than the present one. The viewer must then look
+    at the new state and click again."""
     if page.refused or page.digest in ("", typed("seen")) or not is_confirmed():
         return page
     changed = text("This has changed meanwhile. Nothing was done; look at what it is now.")
@@ -198,13 +204,14 @@ def _if_as_seen(page: ActPage) -> ActPage:
 
 
 def typed(name: str) -> str:
-    """The value of a field of the form, without blanks at its ends. The address is not read: a link must not fill in a
-    field."""
+    """The value of a field of the sent form, without blanks at its ends. Values in the address do not count, because a
+    link must not fill in a field."""
     return request.form.get(name, "").strip()
 
 
 def addressed(name: str) -> str:
-    """A value in the address that names the object of the act. Answers 404 for a text that no database can store."""
+    """The value of a parameter in the address that names the object of the act, such as an account. Answers 404 for a
+    text that no database can store."""
     value = request.args.get(name, "").strip()
     if "\x00" in value:
         abort(404)
@@ -217,7 +224,7 @@ def is_confirmed() -> bool:
 
 
 def _reason_field(page: ActPage, *, is_required: bool) -> Field:
-    """The field of the reason, with its typed value."""
+    """The field for the reason, with the value that was typed."""
     value = typed("reason")
     fault = ""
     if request.method == "POST" and (value or is_required) and reason_fault(value):
@@ -229,7 +236,7 @@ def _reason_field(page: ActPage, *, is_required: bool) -> Field:
 
 
 def _show(page: ActPage) -> Response:
-    """Render the page; after a POST, with the faults of its input. Nothing was changed."""
+    """Render the page when no act was done; after a POST, with the faults of the input."""
     is_sent = request.method == "POST"
     status = 409 if is_confirmed() and page.refused else 400 if is_sent and page.has_faults else 200
     is_ready = is_sent and typed("edit") != "yes" and not page.has_faults and not page.refused

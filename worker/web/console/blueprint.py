@@ -1,8 +1,8 @@
 """The routes of the console, and the checks and headers of all its pages.
 
-Every page needs a viewer, and a form must not be refused. Headers tell the browser what a page may load, and that it
-must neither frame nor store the page. Errors are shown as pages in the reader's language. They do not quote a database,
-whose words may include hosts or a phone number.
+Every page except the sign-in needs a viewer. Every form that is sent is checked, and may be refused. Headers tell the
+browser what a page may load, and that the browser must neither frame nor store the page. Errors are shown as pages in
+the reader's language. These pages do not quote the database, because its words may include hosts or a phone number.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,8 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# Strict-Transport-Security is left to the proxy that has the certificate: it knows whether the whole host is https.
+# The header Strict-Transport-Security is left to the proxy that has the certificate, because only the proxy knows
+# whether the whole host uses https.
 
 _WORDS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
@@ -97,7 +98,7 @@ class Console:
     apart: Apart = field(default_factory=lambda: Apart("overview"))
     """Runs the readings that take long."""
     announcing: Apart = field(default_factory=lambda: Apart("announcements"))
-    """Runs the readings for every page, apart from those that take long."""
+    """Runs the readings that every page needs, so that they do not wait for the readings that take long."""
 
     def close(self) -> None:
         """End the readings under way. Must be called before the database is closed."""
@@ -156,8 +157,9 @@ def _to_sign_in() -> Response:
     is_page = request.method in ("GET", "HEAD") and "HX-Request" not in request.headers
     target = url_for("console.sign_in", next=request.full_path if is_page else _page_that_asks())
     if "HX-Request" in request.headers:
-        # The request is for a part of a page, and the sign-in must not be shown inside it. The count is also on pages
-        # where people type: these pages stay.
+        # The request is for a part of a page, and the sign-in must not be shown inside the page: the header makes the
+        # browser load it instead. But a page that only refreshes its count of things to do is not replaced, because
+        # people may be typing in it.
         is_count = request.endpoint == "console.todo_count"
         return Response(status=401, headers={} if is_count else {"HX-Redirect": target})
     return make_response(redirect(target, 303))
@@ -185,8 +187,8 @@ def _refused(why: str) -> Response:
 
 
 def _add_headers(routes: Blueprint) -> None:
-    """Set the headers on every answer of these routes and on all other pages. One header has the time, which
-    `console.js` shows."""
+    """Set the headers on every answer of these routes, and on HTML pages of other routes. One header has the time of
+    the answer, which `console.js` shows."""
 
     @routes.after_app_request
     def set_headers(response: Response) -> Response:
@@ -194,7 +196,7 @@ def _add_headers(routes: Blueprint) -> None:
             return response
         response.headers.update(_HEADERS)
         response.headers["X-Shown-At"] = shown_clock()
-        # Style and script are the same for everybody and may be stored.
+        # A browser may store only the style and the scripts, which are the same for everybody.
         if request.endpoint != f"{routes.name}.static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -203,7 +205,8 @@ def _add_headers(routes: Blueprint) -> None:
 def _add_errors(routes: Blueprint) -> None:
     """Answer errors of the console's own pages with a page."""
     routes.register_error_handler(Exception, _of_any)
-    # The application has handlers of its own for these, which would otherwise be used instead of `_of_any`.
+    # The application has its own handlers for some of these statuses. Without this loop, those handlers would be used
+    # instead of `_of_any`.
     for status in _WORDS:
         routes.register_error_handler(status, _of_status)
 
@@ -213,7 +216,7 @@ def _of_any(error: Exception) -> tuple[str, int]:
         return _of_status(error)
     kind = kind_of(error)
     if kind is None:
-        # Flask logs the error, and shows the page of status 500.
+        # The error is raised again: Flask then logs it, and shows the page of status 500.
         raise error
     log.warning("a page was not shown", action=kind.action, error=first_words(error))
     return _error_page(503)
@@ -224,6 +227,6 @@ def _of_status(error: HTTPException) -> tuple[str, int]:
 
 
 def _error_page(status: int) -> tuple[str, int]:
-    """The page of a status, and the status. A status without words of its own has those of 400."""
+    """The error page for a status, and the status. A status without its own words in `_WORDS` has the words of 400."""
     title, advice = _WORDS.get(status, _WORDS[400])
     return render_template("console/error.html", title=title, advice=advice), status

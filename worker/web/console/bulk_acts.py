@@ -1,9 +1,11 @@
-"""An act on many orders: those that were ticked in a list, or all that pass its filters, at most 10,000.
+"""An act on many orders: those that were ticked in a list, or all that pass the filters of the list; at most 10,000.
 
 The first page shows the number of orders and their sums. Its form has the orders with their states; the database keeps
-how many events each had. Only these orders are changed, and only if state and events are still the same. A request does
-a thousand orders, and each answer sends the next request by itself. If this stops early, the finished part stays done
-and recorded. The same confirmation, sent twice, acts once.
+how many events each order had. Only these orders are changed, and each only if its state and its number of events are
+still the same.
+
+One request does a thousand orders. The page that answers it sends the next request by itself. If the requests stop
+early, the finished part stays done and recorded. If the same confirmation is sent twice, the act is done once.
 """
 
 import json
@@ -35,12 +37,14 @@ from worker.web.console.translations import detail_word, local_path, meaning, te
 _ACTS: Mapping[ActKind, Any] = {
     ActKind.DISMISS: acts.dismiss,
     ActKind.CHECK: acts.check,
-    # They keep their poll priority: if they were polled first, they would take every batch from new orders.
+    # Reopened orders are not polled next: otherwise thousands of them could fill every batch, and new orders would have
+    # to wait.
     ActKind.REOPEN: partial(acts.reopen, is_polled_next=False),
     ActKind.CANCEL: acts.cancel,
     ActKind.RESEND: None,
 }
-# The only names that an address may have. Another filter would be ignored here, and the act would go beyond the list.
+# The only parameters that the address may have. An unknown filter would be ignored here, and the act would change
+# orders that the list did not show.
 _NAMES = frozenset(
     {"order", "scope", "next", "q", "state", "attention", "account", "act", "from", "to", "settled_from", "settled_to"}
 )
@@ -51,19 +55,20 @@ class _Plan:
     """The orders of the act, as the form has them."""
 
     nonce: str
-    """The key of this page's selection in the database (`keep_selection`)."""
+    """The key under which the database keeps the orders that this page has selected (`keep_selection`)."""
     count: int
     is_more: bool
     due: str
     charged: str
     difference: str
     left: dict[str, list[int]] = field(default_factory=dict)
-    """The remaining orders, by their state and attention."""
+    """The ids of the orders that are still to do, by state and attention."""
     refused: dict[str, list[int]] = field(default_factory=dict)
-    """The refused orders, by the reason in words."""
+    """The ids of the refused orders, by the reason in words."""
 
     def standings(self) -> list[tuple[acts.Standing | None, list[int]]]:
-        """The remaining orders by state and attention; by None if they were gone."""
+        """The ids of the orders that are still to do, by state and attention; by None for orders that were already
+        gone."""
         return [
             ((OrderState(state), Attention(attention) if attention else None) if state else None, ids)
             for (state, _, attention), ids in ((key.partition(" "), ids) for key, ids in self.left.items())
@@ -116,7 +121,7 @@ def _page(settings: Settings, database: Database, kind: ActKind) -> ActPage:
             (text("Difference"), plan.difference),
         ],
         needs_reason=True,
-        # The plan itself has the state that was shown.
+        # The digest of the page is not needed: the plan in the form has the states that were shown.
         seen=None,
         kept={"plan": plan.text()},
         warnings=[*([is_more] if plan.is_more else []), *said_of_unlisted(database, wanted)],
@@ -150,8 +155,8 @@ def _new_plan(database: Database, filters: Filters, wanted: OrderSearch, kind: A
 
 
 def _selected(database: Database, filters: Filters, wanted: OrderSearch) -> tuple[Sequence[int], bool]:
-    """The ids of the ticked orders, or of all that match, and whether there are more. A search that takes too long
-    selects nothing and adds a fault to the filters."""
+    """The ids of the ticked orders, or of all orders that match; and whether more orders match than an act may change.
+    A search that takes too long selects nothing and adds a fault to the filters."""
     scope, number = request.args.get("scope"), filters.number()
     if scope == "all":
         if filters.faults or number is None:
@@ -174,7 +179,7 @@ def _sent_plan() -> _Plan:
     """The plan that the form has. Answers 400 for anything that is not a plan."""
     try:
         sent = json.loads(typed("plan"))
-        # JSON can spell half a character (a lone surrogate), which no page can have.
+        # JSON can have half of a character (a lone surrogate). No page can be written with it, so this raises an error.
         json.dumps(sent, ensure_ascii=False).encode()
         plan = _Plan(**sent)
         numbers: list[Any] = [plan.count, *chain(*plan.left.values(), *plan.refused.values())]
@@ -187,7 +192,7 @@ def _sent_plan() -> _Plan:
 
 
 def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind, plan: _Plan) -> Response:
-    """Do the next thousand orders. The page shows the progress, and requests the rest."""
+    """Do the act to the next thousand orders. The page that is returned shows the progress, and requests the rest."""
 
     def decide(order: Order, act: Act) -> acts.Decided:
         why = acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None
@@ -196,11 +201,11 @@ def _go_on(settings: Settings, database: Database, who: Operator, kind: ActKind,
 
     left = ((order_id, standing) for standing, ids in plan.standings() for order_id in ids)
     some = dict(islice(left, MOST_IN_A_REQUEST))
-    # The key includes the name: the same plan sent by somebody else is another act.
+    # The key includes the name of the person: if somebody else sends the same plan, it is another act.
     key = sha256(f"{who.name} {kind} {plan.nonce}".encode()).hexdigest()[:32]
     who = replace(who, act_key=key, shown=Shown(orders=some, selection=plan.nonce))
     for order_id, why in do_to_orders(database, who, kind, list(some), decide).items():
-        # Without the order's name, the words are the same for all orders.
+        # Without the order's name, a reason has the same words for all orders, so they are listed together.
         plan.refused.setdefault(detail_word(why.having(order=None)), []).append(order_id)
     plan.left = {key: rest for key, ids in plan.left.items() if (rest := [one for one in ids if one not in some])}
     refused = sum(len(ids) for ids in plan.refused.values())

@@ -1,8 +1,9 @@
-"""Lists as files: CSV for programs, as on the command line; XLSX for people, in the language of the request.
+"""Download lists as files: CSV for programs, the same as from the command line; XLSX for people, in the language of the
+request.
 
-A list is read page by page, each page in a transaction of its own. An XLSX is written to a temporary file without a
-name, then sent. So memory does not grow with the number of rows, and a broken download leaves no file. Only two files
-are downloaded at a time.
+A list is read page by page, each page in a transaction of its own. An XLSX is first written to a temporary file, then
+sent. So memory does not grow with the number of rows. The temporary file has no name, so a broken download leaves no
+file. Only two downloads run at a time.
 """
 
 import io
@@ -39,21 +40,24 @@ from worker.words.catalogue import COLUMNS
 Row = dict[str, Any]
 Rows = Iterable[Mapping[str, Any]]
 Chosen = Mapping[str, str]
-"""The chosen filters of a list: the value by the filter's name, in the language of the request."""
+"""The chosen filters of a list. Maps the name of each filter to the chosen value, in the language of the request."""
 Load = Callable[[int | None, int, Bound], Page[Row]]
-"""Reads this many rows after an id, within a bound."""
+"""Reads a page of a list. The arguments are the id after which the page begins, the number of rows, and the bound on
+the time."""
 
-# The limit for all processes of one `serve`: making a file occupies a processor, and needs space for temporary files.
+# All processes of one `serve` share this limit: making a file occupies a processor, and needs space for temporary
+# files.
 _MOST_DOWNLOADS = 2
 _MOST_ROWS = 100_000
-# An XLSX that is not compressed yet is in the folder for temporary files, which may be in memory.
+# The text of an XLSX is limited because, until it is compressed, it is in the folder for temporary files, which may be
+# in memory.
 _MOST_CHARACTERS = 64_000_000
-# `serve` treats a database that is silent for 20 s as unavailable.
+# This limit is less than the 20 s after which `serve` treats a silent database as unavailable.
 _PAGE_SECONDS = OrNothing(15.0)
-# The documented proxies wait for 120 s.
+# This limit is less than the 120 s for which the documented proxies wait for an answer.
 _MOST_SECONDS = 90.0
 _CHUNK = 64 * 1024
-# The limit for one chunk, so that a client that stops reading frees its place.
+# How long sending one chunk may take. So a client that stops reading loses its place, and another download can begin.
 _SEND_SECONDS = 60.0
 _RETRY_SECONDS = 30
 _BUSY = (
@@ -62,7 +66,7 @@ _BUSY = (
 )
 _XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _MIME_TYPES = {"csv": "text/csv", "xlsx": _XLSX_TYPE}
-# The words of values that have no type of their own.
+# For columns whose values are plain text instead of an enum: the functions that return the words for a value.
 _WORDS: Mapping[str, Callable[[str], str]] = {
     "queries_outcome": outcome_word,
     "notifications_outcome": partial(word_of, DeliveryOutcome),
@@ -75,14 +79,14 @@ class ListFile:
     """How a list is written as a file."""
 
     name: str
-    """The name of the file without its ending, and of the list in the catalogue."""
+    """The name of the file without its ending. It is also the name of the list in the catalogue."""
     columns: Sequence[str]
-    """The columns of a CSV, which has the values as they are."""
+    """The columns of a CSV. A CSV has the values as they are stored."""
     for_people: Sequence[str] = ()
-    """The columns of an XLSX, if they are not the same. Columns without a name in the catalogue are left out of an
-    XLSX."""
+    """The columns of an XLSX, if they differ from those of a CSV. Columns that have no name in the catalogue are left
+    out of an XLSX."""
     rows_at_once: int = ROWS_AT_ONCE
-    """How many rows are read at once."""
+    """How many rows of the list are read from the database at once."""
 
 
 def wanted_format() -> str | None:
@@ -92,18 +96,21 @@ def wanted_format() -> str | None:
 
 
 class Downloads:
-    """The places for downloads. Processes that are forked after this object is made share them.
+    """The places for downloads: each download takes one. Processes that are forked after this object is made share the
+    places.
 
-    A place is a lock on a file without a name. The kernel frees it when its holder closes the file or is killed.
+    To take a place is to lock a file without a name. The kernel releases the lock when its holder closes the file or is
+    killed.
     """
 
     def __init__(self) -> None:
         self._places = [TemporaryFile() for _ in range(_MOST_DOWNLOADS)]  # noqa: SIM115  # `close` does
 
     def take(self) -> IO[bytes] | None:
-        """Take a place; closing it frees it. None if all are taken."""
+        """Take a place. Closing the returned file frees the place. None if all places are taken."""
         for place in self._places:
-            # The file is opened again: locks of one open file, which forks share, do not exclude each other.
+            # The file is opened again, because forked processes share an open file, and two locks through the same open
+            # file do not exclude each other.
             own = open(f"/proc/self/fd/{place.fileno()}", "rb")  # noqa: SIM115  # the caller closes it
             try:
                 flock(own, LOCK_EX | LOCK_NB)
@@ -120,18 +127,18 @@ class Downloads:
 
 
 class _TooLong(Exception):
-    """The list is longer than an XLSX may be, or takes too long to read for one."""
+    """The list is longer than an XLSX may be, or takes too long to read for an XLSX."""
 
 
 class _PageTooLong(_TooLong):
-    """A page takes too long to read. This ends a CSV, too."""
+    """A page of the list takes too long to read. This ends not only an XLSX but also a CSV."""
 
 
 def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zone: ZoneInfo) -> Response | str:
     """The file that the request is for: a CSV of all rows of the list, or an XLSX.
 
-    If the list is too long, the answer is a page that says so; while two other files are downloaded, a page with status
-    503. A CSV that is already being sent breaks off instead."""
+    If the list is too long, the answer is a page that says so. While two other downloads run, it is a page with status
+    503. If an error occurs when a CSV is already being sent, the CSV breaks off instead."""
     place = g.downloads.take()
     if place is None:
         title, advice = _BUSY
@@ -157,14 +164,14 @@ def list_file(file: ListFile, load: Load, after: int | None, filters: Chosen, zo
                 size = written.tell()
                 written.seek(0)
                 parts = iter(partial(written.read, _CHUNK), b"")
-            # Errors of the first rows can still be shown as a page.
+            # The first part is read before the response starts: if reading it fails, a page can still be shown instead.
             body = itertools.chain([next(parts)], parts)
         except _TooLong as error:
             most = None if isinstance(error, _PageTooLong) else _MOST_ROWS
             return render_template("console/too_long.html", title=column_name(file.name, "list"), most=most)
         sent = held.pop_all()
     answer = _answer(file.name, _until_sent(body, sent))
-    # This is called even if the client disconnects, or requests no body.
+    # `call_on_close` frees the place of this download even if the client disconnects, or requests no body.
     answer.call_on_close(sent.close)
     if size is not None:
         answer.content_length = size
@@ -201,7 +208,7 @@ def _until_sent(body: Iterable[bytes], held: ExitStack) -> Iterator[bytes]:
 def whole_file(
     file: ListFile, rows: Rows, zone: ZoneInfo, filters: Chosen = MappingProxyType({}), totals: Sequence[Row] = ()
 ) -> Response:
-    """The requested file with all of these rows. Only an XLSX has the totals."""
+    """The requested file, made in memory, with all of these rows. The totals are only in an XLSX."""
     written = io.BytesIO()
     _write(written, file, rows, filters, zone, totals)
     return _answer(file.name, written.getvalue())
@@ -214,8 +221,8 @@ def _answer(name: str, body: bytes | Iterator[bytes]) -> Response:
 
 
 def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> tuple[XlsxFile, Iterator[Row]]:
-    """An XLSX and its rows for `write_xlsx`. The rows are put into the language of the request while they are
-    written."""
+    """The two arguments of `write_xlsx`: the description of an XLSX, and its rows. The values of each row are put into
+    the language of the request when the row is written."""
     named = {name: column_name(file.name, name) for name in file.for_people or file.columns}
     headers = {name: header for name, header in named.items() if header}
     summed = SummedOrders(rows) if "due" in headers else None
@@ -242,7 +249,7 @@ def _xlsx_file(file: ListFile, rows: Rows, filters: Chosen, zone: ZoneInfo) -> t
 
 
 def sum_name(state: OrderState | None, sums: Sums) -> str:
-    """The name of the sums of orders in a state; of all orders if it is None."""
+    """The name of the row with the sums of the orders in a state; of all orders if `state` is None."""
     return text("%(what)s (%(count)s)", text("Total") if state is None else word(state), sums.count)
 
 

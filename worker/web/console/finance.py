@@ -1,6 +1,6 @@
 """Pages for finance: the figures of a period, and the comparison of a platform's statement with our orders.
 
-Both read all orders of a period. A process runs one such reading at a time, for at most 20 seconds.
+Each page reads all orders of a period. A process reads for one such page at a time, for at most 20 seconds.
 """
 
 import threading
@@ -33,7 +33,7 @@ from worker.words import N_
 T = TypeVar("T")
 
 LARGEST_STATEMENT = 16 * 1024 * 1024
-"""The most bytes of an uploaded statement. The memory for it grows with its rows."""
+"""The most bytes of an uploaded statement. There is a limit because the memory for a statement grows with its rows."""
 _SECONDS = 20.0
 _PATIENCE_SECONDS = 5.0
 _MOST_DIFFERENCES = 100_000
@@ -50,11 +50,12 @@ TOO_MANY = N_("There are more orders, or differences, than are counted at once. 
 
 
 class Refused(Exception):
-    """The reason why nothing is shown, in the language of the reader."""
+    """Raised if the figures are not shown. Its message is the reason, in the language of the reader."""
 
 
 class Readings:
-    """Runs readings of very many orders one at a time, so that other pages keep the other connections."""
+    """Runs readings of very many orders, only one at a time, so that the other database connections are left for other
+    pages."""
 
     def __init__(
         self, patience_seconds: float = _PATIENCE_SECONDS, clock: Callable[[], float] = time.monotonic
@@ -64,8 +65,8 @@ class Readings:
         self._clock = clock
 
     def read(self, read: Callable[[Check], T]) -> T:
-        """Return the result of `read`. Raises `Refused` if another reading is under way, or if this one takes too
-        long."""
+        """Return the result of `read`. Raises `Refused` if another reading is under way for too long, or if this
+        reading takes too long."""
         if not self._turn.acquire(timeout=self._patience_seconds):
             raise Refused(text(BUSY))
         until = self._clock() + _SECONDS
@@ -81,7 +82,7 @@ class Readings:
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """Add `/finance`, `/finance/report`, which the page loads by itself, and `/finance/compare`."""
+    """Add `/finance`, `/finance/compare`, and `/finance/report`, which the page `/finance` loads by itself."""
     readings = Readings()
 
     @routes.get("/finance")
@@ -123,13 +124,14 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
 
 
 def _refused(why: Refused) -> tuple[str, int]:
-    # A browser shows a part of a page only if its status is 200.
+    # A browser that loads a part of a page (htmx) shows the answer only if its status is 200.
     status = 200 if "HX-Request" in request.headers else 422
     return render_template("console/finance_refused.html", why=why), status
 
 
 def _period(filters: Filters) -> Period:
-    """The period of the days `from` and `to`. Raises `Refused`."""
+    """The period from the chosen day `from` to the chosen day `to`. Raises `Refused` if these days are missing, or make
+    no period or too long a one."""
     first, last = filters.day("from"), filters.day("to")
     if first is None:
         raise Refused(text("Please choose the days."))

@@ -1,4 +1,4 @@
-"""Refused input, callbacks of unknown orders, and the acts on both."""
+"""The pages of refused input and of callbacks of unknown orders, with the acts on them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -56,7 +56,8 @@ _LISTS = (
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """Add `/rejected` and `/unmatched`, and `/rejected/N` and `/unmatched/N` with their acts."""
+    """Add the lists `/rejected` and `/unmatched`, the pages `/rejected/N` and `/unmatched/N`, and the acts on one
+    row."""
     for described in _LISTS:
         add_list(routes, settings, database, described)
 
@@ -104,7 +105,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
     def do(who: Operator) -> Done:
         intake = Intake(database, rules_of(settings), app_ids_of(settings))
         answer: Any = intake.retry_rejected(row["id"], actor=who.name)
-        # If all of the input was taken in, its own page is gone.
+        # The page of this input is not shown next: it is gone if all of the input was taken in.
         return text("Taken in: %(count)s.", answer["done"]), [in_words(one) for one in answer["errors"]]
 
     return ActPage(
@@ -119,7 +120,8 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
 
 
 def _dismiss_rejected_page(settings: Settings, database: Database, row: Mapping[str, Any], *, is_all: bool) -> ActPage:
-    """The page to dismiss one row, or with `is_all` all open rows that came by the same source on the same day."""
+    """The page to dismiss one row of refused input; with `is_all`, all open rows that came from the same source on the
+    same day as this row."""
     ids, about, which = [row["id"]] if row["is_open"] else [], _about_rejected(row), str(row["id"])
     if is_all:
         day = row["received_at"].astimezone(settings.zone).date()
@@ -165,8 +167,8 @@ def _dismiss_callback_page(database: Database, row: Mapping[str, Any]) -> ActPag
 
 
 def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -> ActPage:
-    """The page to link a callback to an order. It asks for the order, then shows the change that the callback makes,
-    from a trial that is not saved."""
+    """The page to link a callback to an order. The page asks for the order. Then it shows how the callback would change
+    this order, which is found out by a trial that is not saved."""
     intake = Intake(database, rules_of(settings), app_ids_of(settings))
     number = typed_number(typed("order"))
     order_id, trial = _order_id(database, row["account"], number), Operator(name="", dry_run=True)
@@ -176,7 +178,7 @@ def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -
     if isinstance(tried, Change):
         before, after = about_order(tried.before), about_order(tried.after)
         pairs = [(name, old, new) for (_, old), (name, new) in zip(before, after, strict=True)]
-        # The order's new state is left out, because it has the time of the act.
+        # The new state of the order is not compared, because it has the time of the act, which differs each time.
         seen = (_about_callback(row), before)
         about += [(name, new if old == new else f"{old or '—'} → {new or '—'}") for name, old, new in pairs]
     field = Field(
@@ -200,8 +202,8 @@ def _link_page(settings: Settings, database: Database, row: Mapping[str, Any]) -
 
 
 def _order_id(database: Database, account: str, number: str) -> int:
-    """The row id of the only order of an account that has this number, or the row id that the number names; 0 if there
-    is no such order, or several."""
+    """The row id that a number such as id:7 names; for another number, the row id of the only order of the account that
+    has it. 0 if no order has the number, or several have it."""
     if names_a_row(number):
         return storable(int(number.removeprefix("id:")[:_LONGEST_ROW_ID]))
     with database.read() as connection:

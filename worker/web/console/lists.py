@@ -1,4 +1,4 @@
-"""Lists: their filters, their pages, each with a link to the next, and their files."""
+"""The lists of the console: their filters, their pages (each with a link to the next page), and their files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,17 +30,18 @@ _DAY = timedelta(days=1)
 
 
 Read = Callable[..., Page[Row]]
-"""Reads rows on a connection: a function of `worker.views` that still needs `after`, `most` and `seconds`."""
+"""Reads a page of rows. It is a function of `worker.views` with all arguments bound except the connection, `after`,
+`most` and `seconds`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class List(ListFile):
-    """A list: its filters, its page and its file. Its path and its template have the same name."""
+    """A list: its filters, its page and its file. `name` is also the name of its path and of its template."""
 
     narrow: Callable[["Filters"], Read]
-    """Makes the function that reads the rows that pass the filters."""
+    """Returns the function that reads the rows that pass these filters."""
     shown: Callable[["Filters"], Mapping[str, object]] = lambda _: {}
-    """Further variables of the page's template."""
+    """Returns further variables for the template of the list."""
 
 
 def add_list(routes: Blueprint, settings: Settings, database: Database, described: List) -> None:
@@ -70,15 +71,16 @@ def show_list(name: str, part: Page[Row], filters: "Filters", **shown: object) -
 
 @dataclass(kw_only=True, slots=True)
 class Filters:
-    """Reads the fields of the request. Unreadable values are left out and named in `faults`, in its language."""
+    """Reads the filters that the request has chosen. A value that cannot be read is ignored, and named in `faults`, in
+    the language of the request."""
 
     zone: ZoneInfo
     accounts: Iterable[str]
-    """The accounts to choose from. If another one is chosen, it is added."""
+    """The accounts to choose from. If the request chooses another account, it is added."""
     given: Mapping[str, str] = field(default_factory=lambda: request.args)
     faults: list[str] = field(default_factory=list)
     chosen: dict[str, str] = field(default_factory=dict)
-    """The chosen values by the name of the field, in the language of the request."""
+    """The chosen values, in the language of the request, by the name of the field."""
 
     def word(self, name: str) -> str:
         """The text of a field, without the blanks around it; empty if it is not filled in."""
@@ -95,7 +97,7 @@ class Filters:
         return value
 
     def one_of(self, name: str, values: Iterable[Choice]) -> list[Choice]:
-        """The chosen one of these values, as a list; empty if none is chosen."""
+        """A list with the value among `values` that is chosen; empty if none is chosen."""
         word = self.word(name)
         found = [value for value in values if value == word]
         if not found:
@@ -105,7 +107,8 @@ class Filters:
         return found
 
     def account(self) -> str | None:
-        """The chosen account; None if none is chosen. It need not be in the settings: it may still have rows."""
+        """The chosen account; None if none is chosen. The account need not be in the settings: an account that was
+        removed from them may still have rows."""
         value = self.fit("account", id_fault)
         if value is not None:
             self.accounts = {*self.accounts, value}
@@ -166,15 +169,15 @@ class Filters:
 
 
 def storable(row_id: int) -> int:
-    """The id of a row, as a path names it. Answers 404 for a number that no database can store."""
+    """The row id that a path names. Answers 404 for a number that no database can store."""
     if row_id > LARGEST_ID:
         abort(404)
     return row_id
 
 
 def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Add two functions for templates. `this_page(after=7)` is the address of this page with other filters; None
-    removes a filter. `day_ranges` has frequent ranges of days."""
+    """Add two functions for templates. `this_page(after=7)` is the address of this page with a changed filter; the
+    value None removes a filter. `day_ranges` has ranges of days that are often chosen."""
 
     @routes.app_template_global("day_ranges")
     def day_ranges() -> list[tuple[str, tuple[str, str]]]:
@@ -187,5 +190,6 @@ def add_links(routes: Blueprint, zone: ZoneInfo) -> None:
     def this_page(**changes: object) -> str:
         held: dict[str, object] = {name: value for name, value in request.args.items() if value}
         kept = {name: value for name, value in {**held, **changes}.items() if value is not None}
-        # url_for is not used here: the address may have any name, even one of url_for's own arguments.
+        # url_for is not used here: the address may have parameters with any name, even the name of one of url_for's own
+        # arguments.
         return f"{request.path}?{urlencode(kept)}" if kept else request.path

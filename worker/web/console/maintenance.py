@@ -1,5 +1,5 @@
-"""Maintenance: present and planned pauses of accounts, the acts on them, and the lines about them on every page. Also
-the hold of all queries."""
+"""The pages for maintenance: present and planned pauses of accounts, the acts that make or end pauses, and the lines
+about pauses on every page. Also the act that holds all queries."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from worker.web.console.translations import duration, meaning, shown_time, text,
 from worker.web.shared_readings import Apart
 
 _KEPT_SECONDS = 1.0
-"""How long the reading for every page is kept before it is read again."""
+"""How long pages use the same reading of the pauses before the pauses are read again."""
 _PATIENCE_SECONDS = 1.0
-"""How long a page waits for a newer reading. Then it shows the last one."""
+"""How long a page waits for a newer reading of the pauses. After that, it shows the last reading."""
 _ALL = "*"
-# No account's name has a comma.
+# Separates the names of accounts: no account's name has a comma.
 _BETWEEN = ","
 
 Known = tuple[list[AccountState], datetime]
@@ -38,9 +38,9 @@ _PROPOSED = timedelta(hours=1)
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
     """Add `/maintenance`, `/maintenance/plan`, `/maintenance/cancel`, `/accounts/pause`, `/accounts/resume`, `/hold`.
-    `apart` runs the reading for every page."""
+    `apart` runs the reading of the pauses that every page shows."""
     read = partial(_read, settings, database)
-    # Errors are not reported here: a page that needs the database shows them itself.
+    # Errors of this reading are not reported: a page that needs the database shows its errors itself.
     announced = apart.shared(read, kept_seconds=_KEPT_SECONDS, report=lambda _: None)
 
     def told() -> dict[str, object]:
@@ -77,7 +77,8 @@ def _read(settings: Settings, database: Database) -> Known:
 
 
 def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-    """The next 23:00 after `now` in a zone, and 06:00 of the following day."""
+    """The proposed start and end of a planned pause: the next 23:00 after `now` in a zone, and 06:00 of the day
+    after."""
     evening = now.astimezone(zone).replace(hour=23, minute=0, second=0, microsecond=0)
     evening += timedelta(days=evening <= now)
     return evening, (evening + timedelta(days=1)).replace(hour=6)
@@ -86,8 +87,8 @@ def proposed_pause(now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
 def _pause_page(
     settings: Settings, database: Database, states: Sequence[AccountState], now: datetime, account: str = ""
 ) -> ActPage:
-    """The page to pause an account, from now on unless a start is typed; without an account, to plan a pause of
-    several."""
+    """The page to pause an account; the pause begins now unless a start is typed. Without an account, the page to plan
+    a pause of several accounts."""
     zone = settings.zone
     evening, morning = proposed_pause(now, zone)
     proposed = (None, now.astimezone(zone) + _PROPOSED) if account else (evening, morning)
@@ -144,7 +145,7 @@ def _pause(
 
 
 def _time_field(name: str, label: str, proposed: datetime | None, hint: str) -> Field:
-    """The field of a time in the zone of the console, with the typed or the proposed value."""
+    """The field for a time in the zone of the console. Its value is the typed one, or before that the proposed one."""
     value = typed(name) if request.method == "POST" else f"{proposed:%Y-%m-%dT%H:%M}" if proposed else ""
     try:
         is_time = not value or datetime.fromisoformat(value).tzinfo is None
@@ -159,8 +160,8 @@ def _time_of(field: Field, zone: tzinfo) -> datetime | None:
 
 
 def _cancel_page(database: Database, states: Sequence[AccountState], now: datetime) -> ActPage:
-    """The page to cancel a planned pause of an account: the next one unless the address names its act. It is cancelled
-    for all accounts of that act."""
+    """The page to cancel a planned pause of an account. If the address names the act that planned a pause, this pause
+    is cancelled; otherwise the next one. The pause is cancelled for all accounts for which the same act planned it."""
     account, act = addressed("account"), addressed("act")
     plans = {state.account: state.planned_pauses(now) for state in states}
     shown = next((one for one in plans.get(account, ()) if act in ("", one.act_key)), None)

@@ -1,4 +1,4 @@
-"""The endpoints that receive results, the notifications, and the acts on both."""
+"""The pages of the endpoints that receive results, and of the notifications, with the acts on them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from worker.web.console.lists import Filters, List, Read, add_list
 from worker.web.console.translations import meaning, text, word
 from worker.words import N_
 
-# The kind of each act, and the message after it.
+# For each act, its kind, and the message that is shown when it is done.
 _ACTS = {
     "pause": (ActKind.PAUSE_NOTIFICATIONS, N_("Done: %(account)s is sent nothing until somebody resumes it.")),
     "resume": (ActKind.RESUME_NOTIFICATIONS, N_("Done: %(account)s is notified again.")),
@@ -69,7 +69,7 @@ def _narrow(filters: Filters) -> Read:
 
 def _makes_sense(act: str, endpoint: Endpoint | None) -> bool:
     if endpoint is None or act == "forget":
-        # An endpoint that was removed may have left notifications.
+        # An endpoint that was removed may have left notifications, which `forget` removes.
         return act == "forget"
     if act == "pause":
         return endpoint.paused_at is None
@@ -87,7 +87,8 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
     kind, _ = _ACTS[act]
     about = [(text("Account"), account), (text("Endpoint"), endpoint.shown if endpoint else None)]
     if act == "forget":
-        # Only this act depends on these counts, which change all the time.
+        # These counts are shown only for `forget`, which depends on them. They change all the time. On the page of
+        # another act, each change would make the form out of date for no reason.
         about += [
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),

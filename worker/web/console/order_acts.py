@@ -27,12 +27,13 @@ _ACTS = (ActKind.RESOLVE, ActKind.DISMISS, ActKind.CHECK, ActKind.REOPEN, ActKin
 _NEED_A_REASON = (ActKind.RESOLVE, ActKind.REOPEN, ActKind.NOTE)
 # These acts have no effect if the settings do not name the order's account.
 NEED_A_WORKER = (ActKind.CHECK, ActKind.REOPEN)
-# Events that the worker itself decides, whatever their source.
+# Events of these kinds are decided by the worker, even if their source is a query or a callback.
 _BY_WORKER = (EventKind.ASKED_ALONE, EventKind.SUSPECTED, EventKind.CLEARED, EventKind.GAVE_UP, EventKind.OVERDUE)
 
 
 def add_order_acts(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """Add `/orders/N/acts/ACT`, and for an order's page `acts_on` and `who`, the actor of an event."""
+    """Add `/orders/N/acts/ACT`. For the templates, add `acts_on`, the acts that make sense for an order, and the filter
+    `who`, the actor of an event."""
     routes.add_app_template_filter(_who, "who")
     routes.add_app_template_global(_acts_on, "acts_on")
 
@@ -47,8 +48,8 @@ def add_order_acts(routes: Blueprint, settings: Settings, database: Database) ->
 
 
 def _acts_on(order: Row) -> list[tuple[str, str, str, str]]:
-    """The acts that make sense for an order: path, title, meaning and CSS class. The most needed act comes first; one
-    that clears a result comes last, apart from the others."""
+    """The acts that make sense for an order: path, title, meaning and CSS class. The most needed act comes first. An
+    act that clears a result comes last, and is shown apart from the others."""
     state, attention = order["state"], order["attention"]
     needed = acts.most_needed(state, attention)
     found = []
@@ -83,13 +84,14 @@ def _who(event: Row) -> str:
 
 
 def _seen(order: Order, events: Sequence[Row]) -> object:
-    """The state of an order that a person sees, with its last event. An event that repeats the last one is not a
-    change."""
+    """The state of an order that a person sees, with the contents of its last event. A new event with the same contents
+    does not count as a change."""
     return acts.what_is_seen(order), [[event[name] for name in _HEARD] for event in events[-1:]]
 
 
 def _changes(events: Sequence[Row]) -> list[str]:
-    """Who changed what and when: all events since the sent form was shown; if that is unknown, only the last event."""
+    """Who changed what and when: all events after the last one that the sent form knew; if the form names no known
+    event, only the last event."""
     ids = [str(event["id"]) for event in events]
     known = ids.index(typed("known")) + 1 if typed("known") in ids else -1
     return [
@@ -114,13 +116,14 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
         fields=fields,
         needs_reason=kind in _NEED_A_REASON,
         reason_label=text("Note") if kind is ActKind.NOTE else "",
-        # A note is right even if the order has changed.
+        # A note can be added even if the order has changed.
         seen=None if kind is ActKind.NOTE else _seen(order, events),
         kept={"known": str(events[-1]["id"]) if events else ""},
         warnings=_warnings(kind, order, values),
         refused=detail_word(_refusal(kind, order, settings)),
         changes=_changes(events),
-        # The address keeps the list from which the order was opened, so that its page can lead to the next order.
+        # The address keeps the list from which the order was opened, so that the order's page can link to the next
+        # order in the list.
         back=url_for("console.order", order_id=order.id, list=request.args.get("list")).lstrip("/"),
         is_asked_twice=kind is ActKind.RESOLVE,
         do=lambda who: _do(database, who, kind, order, len(events), values),
@@ -128,10 +131,10 @@ def _act_page(database: Database, kind: ActKind, order: Order, events: Sequence[
 
 
 def _refusal(kind: ActKind, order: Order, settings: Settings) -> CodedText | None:
-    """Why the act makes no sense; None if it does. The transaction decides again."""
+    """Why the act makes no sense; None if it makes sense. The transaction that does the act decides again."""
     why = acts.refusal(kind, order)
     if why is not None and why.code in (TextCode.IS_FINAL, TextCode.IS_NOT_PENDING):
-        # A colleague may have done the act. Do not advise to undo it.
+        # A colleague may already have done the same act. So do not show the usual reason, which advises how to undo it.
         return CodedText(TextCode.IS_SO, **why.values)
     return why or (acts.account_refusal(order.account, settings.accounts) if kind in NEED_A_WORKER else None)
 
@@ -200,7 +203,7 @@ def _result_fields(order: Order) -> list[Field]:
 
 
 def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[str]:
-    """Warnings about a result that would be lost, or about doubts in a typed result."""
+    """Warnings that a result would be lost, or that a typed result is doubtful."""
     if _clears_result(kind, order.state):
         return [text("This is lost: %(result)s", detail_word(acts.result_of(order)))]
     if kind is not ActKind.RESOLVE:
@@ -220,8 +223,8 @@ def _warnings(kind: ActKind, order: Order, values: Mapping[str, str]) -> list[st
 def do_to_orders(
     database: Database, who: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
 ) -> Mapping[int, CodedText]:
-    """Do the act to these orders. Return the reasons for refusals, by order id. `decide` decides about each order; a
-    resend, which changes no order, does not need it."""
+    """Do the act to these orders. Return the reason of each refusal, by order id. `decide` decides what becomes of each
+    order; it is not used for a resend, which changes no order."""
     if kind is ActKind.RESEND:
         refused = [one.refusals for one in resend(database, who, order_ids)]
     else:
@@ -230,7 +233,8 @@ def do_to_orders(
 
 
 def _do(database: Database, who: Operator, kind: ActKind, order: Order, heard: int, values: Mapping[str, str]) -> Done:
-    # Compare again under the lock: a callback may be committed after the first comparison. A note is always right.
+    # Compare the state again, under the lock of the order: a callback may be committed after the first comparison. A
+    # note is not compared, because it can always be added.
     if kind is not ActKind.NOTE:
         shown = Shown(orders={order.id: (order.state, order.attention)}, event_counts={order.id: heard})
         who = replace(who, shown=shown)

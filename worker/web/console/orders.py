@@ -1,4 +1,4 @@
-"""The list of orders with its search by any number, and the page of one order."""
+"""The list of orders, which can be searched for any number of an order, and the page of one order."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ from worker.web.console.translations import SKIN, text
 from worker.words.sentences import DELETED, next_in_words, wait_in_words
 
 REASONS: Sequence[Attention | TodoKind] = (*Attention, TodoKind.UNRESOLVED)
-"""Why an order needs a person. The last one stands for an unresolved order that shows no reason."""
+"""The reasons why an order needs a person. The last one stands for an unresolved order that shows no other reason."""
 _ANY = "any"
 _MOST_ELSEWHERE = 10
 _ELSEWHERE_SECONDS = OrNothing(0.1)
@@ -92,7 +92,7 @@ def _list(settings: Settings, database: Database) -> str | Response:
 
 
 def _elsewhere(database: Database, number: str) -> dict[str, object]:
-    """The unmatched callbacks and refused input with a number, which are shown below the orders."""
+    """The unmatched callbacks and the refused input that have a number. They are shown below the orders."""
     with database.read() as connection:
         most = _MOST_ELSEWHERE
         refused = recent_rejected(connection, holding=number, after=None, most=most, seconds=_ELSEWHERE_SECONDS)
@@ -100,8 +100,8 @@ def _elsewhere(database: Database, number: str) -> dict[str, object]:
 
 
 def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> int | None:
-    """The id of the order after which the page begins; None for the first page. If the list has no such order, this is
-    a fault, and the page is the first."""
+    """The id of the order after which the page begins; None for the first page. If the list does not have this order, a
+    fault is added to the filters, and None is returned."""
     after = filters.after()
     if after is None:
         return None
@@ -113,7 +113,8 @@ def known_after(database: Database, filters: Filters, wanted: OrderSearch) -> in
 
 
 def said_of_unlisted(database: Database, wanted: OrderSearch) -> list[str]:
-    """The message for an act that has more orders than its list; empty for other searches."""
+    """The message, as a list, for a search for an act's orders that does not find all of them; empty for all other
+    searches."""
     if wanted.act_key is None:
         return []
     with database.read() as connection:
@@ -144,8 +145,9 @@ def search_of(filters: Filters) -> OrderSearch:
 def load_orders(
     database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: Bound = PAGE_SECONDS
 ) -> Page[Row]:
-    """A page of the wanted orders; with a number, of those among them that it names. Raises RuntimeError if the order
-    `after` is gone: otherwise a list that is read page by page would begin again, and have orders twice."""
+    """A page of the wanted orders; with a number, of the wanted orders that the number may mean. Raises RuntimeError if
+    the order `after` is gone: otherwise a list that is read page by page would begin again, and have some orders
+    twice."""
     with database.snapshot() as connection:
         if after is not None and key_of(connection, after, wanted) is None:
             raise RuntimeError(f"the order that the list goes on behind is gone: id:{after}")

@@ -1,5 +1,5 @@
-"""The charts of the overview as SVG, drawn on the server: the figures of `Plots` that each shows, its words, and all
-positions. `console/plot.html` has the markup; `static/plots.css` has the colours, by class.
+"""The charts of the overview, drawn as SVG on the server. This module decides which figures of `Plots` each chart
+shows, its words, and all positions. `console/plot.html` has the markup; `static/plots.css` has the colours, by class.
 
 A chart is 400 units wide, so that its texts are readable at the width of a phone.
 """
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 400, 180
 LEFT, RIGHT, TOP, BOTTOM = 44, WIDTH - 8, 10, HEIGHT - 22
 """The positions of the axes."""
 _MOST_GAP = 2.0
-# Any figure above zero is high enough to be seen and pointed at.
+# The bar of any figure above zero has at least this height, so that it can be seen and pointed at.
 _LEAST_HEIGHT = 1.5
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _TICKS = 4
@@ -33,16 +33,16 @@ _SOURCES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One figure for each bar."""
+    """A series of figures, one for each bar."""
 
     name: str
     kind: str
-    """The class that decides its colour."""
+    """The CSS class that decides the colour of the series."""
     values: Sequence[float]
 
 
 class Rect(NamedTuple):
-    """A part of a bar, as it is drawn."""
+    """The rectangle that is drawn for one part of a stacked bar."""
 
     kind: str
     x: float
@@ -60,21 +60,21 @@ class Chart:
     title: str
     description: str
     across: str
-    """The meaning of a bar's label, such as a time."""
+    """The meaning of the labels of the bars, such as the time at which each begins."""
     labels: Sequence[str]
     """The label of each bar."""
     ticks: Sequence[int]
     """The bars whose labels are shown below the axis."""
     bars: Sequence[Series]
-    """The figures of the bars, which are stacked; the lowest first."""
+    """The series that are stacked to make the bars; the lowest first."""
     line: Series | None = None
-    """A line over the bars, with a step for each bar."""
+    """A series that is drawn as a line over the bars, with a step for each bar."""
     note: str = ""
     """A sentence below the chart."""
 
     @property
     def columns(self) -> list[Series]:
-        """The columns of the table beside the chart."""
+        """The columns of the table that shows the same figures beside the chart."""
         return [*self.bars, *([] if self.line is None else [self.line])]
 
     @property
@@ -90,15 +90,15 @@ class Chart:
 
     @property
     def width(self) -> float:
-        """The width that a bar and its gap have."""
+        """The width of a bar together with its gap."""
         return (RIGHT - LEFT) / max(1, len(self.labels))
 
     def x(self, bar: float) -> float:
-        """The left edge of a bar. `bar + 0.5` gives its middle."""
+        """The left edge of the bar with the index `bar`. `bar + 0.5` gives the middle of this bar."""
         return round(LEFT + bar * self.width, 1)
 
     def y(self, value: float) -> float:
-        """The height at which a figure is drawn."""
+        """The vertical position at which a figure is drawn."""
         return round(BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top, 1)
 
     def said(self, bar: int) -> str:
@@ -106,7 +106,7 @@ class Chart:
         return text(", ").join(f"{one.name} {figure_text(one.values[bar])}" for one in self.columns)
 
     def rects(self, bar: int) -> Iterator[Rect]:
-        """The parts of a bar, the lowest first."""
+        """The rectangles of a bar, the lowest first."""
         gap, below = min(_MOST_GAP, self.width / 4), 0.0
         for one in self.bars:
             value = one.values[bar]
@@ -131,7 +131,7 @@ def nice_top(most: float) -> float:
 
 
 def frame() -> dict[str, object]:
-    """The variables that the template needs in addition to a chart."""
+    """The variables that the template of a chart needs in addition to the chart."""
     return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "figure": figure_text}
 
 

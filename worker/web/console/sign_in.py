@@ -17,7 +17,8 @@ from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Before a sign-in there is no token that the form could be bound to, so the form has a token of its own.
+# Forms are bound to the sign-in token. Before a sign-in there is none, so the form of the sign-in is bound to a secret
+# in this cookie.
 _COOKIE = "before-sign-in"
 _PURPOSE = "sign-in"
 _TOKEN_BYTES = 32
@@ -60,7 +61,8 @@ def add_routes(routes: Blueprint, access: Access) -> None:
 
 
 def _opened(access: Access, key: str) -> Response:
-    """Take a key from the address, and always redirect: no page must stay open at an address with a key."""
+    """Check the key in the address, and always redirect to an address without it, because no page must stay open at an
+    address with a key."""
     answer = make_response(redirect(local_path(request.args.get("next", "/")), 303))
     if not access.take_key(answer, key):
         return make_response(redirect(url_for("console.sign_in"), 303))
@@ -80,7 +82,8 @@ def _try(access: Access, name: str, password: str) -> Response:
     try:
         right = is_right(None if user is None else user.password_hash, password)
     except Busy:
-        # The try stays counted. Otherwise a client that keeps us busy could guess without end.
+        # The try stays counted, although no password was checked. Otherwise a client that keeps us busy could try
+        # passwords without end.
         return _form(access, text(BUSY), 503)
     if user is None or not right:
         _log_failure(access, user, counted)
@@ -105,7 +108,7 @@ def _locked(access: Access, until: datetime, now: datetime) -> Response:
 
 
 def _log_failure(access: Access, user: User | None, counted: Counted) -> None:
-    # An unknown name is not logged: it may be a password that was typed into the wrong field.
+    # An unknown name is not logged, because it may be a password that was typed into the field of the name.
     known = None if user is None else user.name
     client = str(access.client())
     log.warning("a sign-in failed", action="console_sign_in_failed", actor=known, client=client)

@@ -1,7 +1,8 @@
-"""Serve style, script and icon. Their names change with their contents, so that a browser may keep them for good.
+"""Serve the style sheets, the scripts and the icon. The name of each file changes with its contents, so that a browser
+may keep the file for good.
 
-They are compressed once, when the process starts. Pages are not compressed: the length of a page with both a searched
-text and the token of a form would reveal the token (BREACH).
+The files are compressed once, when the process starts. Pages are not compressed: if a page has both a searched text and
+the token of a form, its compressed length would reveal the token (the attack BREACH).
 """
 
 import gzip

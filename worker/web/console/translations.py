@@ -1,6 +1,7 @@
-"""The languages of the console, and its words, times, durations and amounts in them.
+"""The languages of the console, and the functions that write words, times, durations and amounts in the language of the
+request.
 
-English is in the code, Chinese in a catalogue.
+The English words are in the code, the Chinese words in a catalogue.
 """
 
 from datetime import datetime
@@ -19,7 +20,7 @@ from worker.words.catalogue import FINDINGS, LANGUAGE_OF_THE_CODE, PAGES, QUERY_
 from worker.words.sentences import detail_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
-"""The name of each language in that language, by its code."""
+"""Maps the code of each language to its name, which is in that language."""
 
 _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
@@ -41,7 +42,7 @@ def _translate(message: str) -> str:
 
 
 SKIN = Skin(translate=_translate, remedies=PAGES, time=lambda time: shown_time(time))
-"""The console, in the language of the request."""
+"""How the console writes texts: in the language of the request, and with pages of the console as remedies."""
 text = SKIN.text
 word = partial(catalogue.name, skin=SKIN)
 word_of = partial(catalogue.name_of, skin=SKIN)
@@ -66,7 +67,8 @@ def finding_word(name: str) -> str:
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
-    """Have templates use the language of the request, and let the reader choose another. Times are shown in `zone`.
+    """Have templates use the language of the request, and add the route by which the reader chooses another language.
+    Times are shown in `zone`.
 
     Raises FileNotFoundError if the catalogue of a language is not compiled.
     """
@@ -100,7 +102,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
 
     @routes.post("/language")
     def choose_language() -> Response:
-        """Remember the language that was chosen, and go back to the page."""
+        """Keep the chosen language in a cookie, and go back to the page where it was chosen."""
         answer = redirect(local_path(request.form.get("next", "/")), 303)
         code = request.form.get("language", "")
         if code in LANGUAGES:
@@ -110,7 +112,8 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
 
 def local_path(path: str) -> str:
     """The path of a page of ours to go back to; `/` for anything else, such as another host."""
-    # A browser drops tabs and line ends, so the characters after them would begin the path.
+    # A browser drops tabs and line ends from an address. So "/", a tab and "/host" would become "//host", which is
+    # another host.
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
 

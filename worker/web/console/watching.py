@@ -25,9 +25,10 @@ from worker.words.sentences import finding_in_sentences
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0
 _SHARE = 20.0
-"""Figures are kept for this many times as long as they took: they cost at most a twentieth of one connection's time."""
+"""Figures are kept for this many times as long as reading them took. So reading them takes at most a twentieth of one
+connection's time."""
 _PATIENCE_SECONDS = 0.03
-"""How long each part of the page waits for figures that are being read. Then it shows the last ones."""
+"""How long each part of the page waits for figures that are being read. After that, it shows the last figures."""
 
 
 _QUERIES = List(
@@ -42,7 +43,7 @@ _QUERIES = List(
     shown=lambda _: {"outcomes": OUTCOMES},
 )
 
-# The page to continue with after a finding: its path below that of the overview.
+# For each kind of finding, the page to continue with: its path, relative to the path of the overview.
 _PAGES = {
     "attention": "attention",
     "backlog": "orders?state=pending",
@@ -81,7 +82,8 @@ class _Overview:
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """Add `/`, its two parts, which refresh themselves, `/queries` and `/queries/N`. `apart` runs the readings."""
+    """Add `/` (the overview), the routes of its two parts, which refresh themselves, and also `/queries` and
+    `/queries/N`. `apart` runs the readings for the overview."""
     shown = _Overview(settings, database, apart)
 
     @routes.get("/")
@@ -108,8 +110,8 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
 
 def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:
-    """Render a part of the page by itself. A browser that refreshes a part shows only answers with status 200, so an
-    answer that nothing could be read has this status, too."""
+    """Render a part of the overview by itself. A browser that refreshes a part shows only answers with status 200. So
+    the answer has status 200 even if it only says that the database could not be read."""
     try:
         part = read()
     except Exception as error:

@@ -1,5 +1,5 @@
-"""Everything that needs a person: a list of orders to work through, tabs for other things, and the counts in the
-navigation of each page."""
+"""The pages of everything that needs a person: a list of orders to work through, and tabs for other things. Also the
+counts in the navigation of each page."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -30,22 +30,24 @@ TABS = {
     "unmatched": ("unmatched",),
     "rejected": ("rejected",),
 }
-"""The tabs of the page, with the kinds of `TodoGroup` in each. The first tab has a list of its own."""
+"""The tabs of the page, and the kinds of `TodoGroup` that each tab shows. The first tab shows the list of orders
+instead."""
 
-# How many items of each reason the other tabs show.
+# How many items of each reason the tabs show, except the tab of orders.
 _SHOWN = 10
-# Counting more would make the page slower than a tenth of a second.
+# How many items of each reason are counted at most. If more were counted, the page would take longer than a tenth of a
+# second.
 _COUNTED = 1_000
 _FILTERS = ("attention", "state", "account", "from", "to", "sort")
-# Counts are read in a thread of their own, at most every five seconds, and cost at most a twentieth of one connection's
-# time. Counts older than a minute would mislead.
+# The counts are read in a separate thread, at most every five seconds, and take at most a twentieth of one connection's
+# time. Counts older than a minute are not shown, because they would mislead.
 _KEPT_SECONDS, _OLDEST_SECONDS, _SHARE = 5.0, 60.0, 20.0
 _PATIENCE_SECONDS = 0.02
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database, apart: Apart) -> None:
-    """Add `/attention`, `/attention/count`, `todo_counts` for every page and `next_in_list` for the page of an order.
-    `apart` reads the counts."""
+    """Add `/attention` and `/attention/count`. For templates, add `todo_counts`, used on every page, and
+    `next_in_list`, used on the page of an order. `apart` runs the reading of the counts."""
     routes.add_app_template_global(partial(next_in_list, settings, database), "next_in_list")
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
     todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
@@ -54,7 +56,8 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
     @routes.app_template_global("todo_counts")
     def todo_counts(patience_seconds: float = _PATIENCE_SECONDS) -> dict[str, Counter[str]] | None:
-        """How many things need a person, by tab and by reason; None if the counts are not known in time."""
+        """How many things need a person, by tab and by reason; None if the counts are not known within
+        `patience_seconds`."""
         try:
             found = counted.latest(patience_seconds)
         except Exception:  # A page works without the counts; /attention shows the error.
@@ -67,7 +70,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, apart:
 
     @routes.get("/attention")
     def attention() -> str:
-        # This starts reading the counts while the list is read.
+        # This only starts reading the counts, so that they are read at the same time as the list.
         todo_counts(0.0)
         tab = request.args.get("tab", "order")
         if tab == "order" or tab not in TABS:
@@ -86,8 +89,8 @@ def list_search(filters: Filters) -> OrderSearch:
 
 
 def orders_to_work_on(connection: Connection, wanted: OrderSearch, *, after: int | None, most: int) -> Page[Row]:
-    """A page of the wanted orders, from `find_orders`. Each order also has its amounts (`SummedOrders`), and `heard`:
-    the event with the platform's last report on it, or None."""
+    """A page of the wanted orders, from `find_orders`. Each row also has the order's amounts (`SummedOrders`), and
+    `heard`: the event with the platform's last report on the order, or None."""
     page = find_orders(connection, wanted, after=after, most=most)
     heard = last_heard(connection, [row["id"] for row in page.rows])
     return replace(page, rows=[{**row, "heard": heard.get(row["id"])} for row in SummedOrders(page.rows)])
@@ -96,8 +99,8 @@ def orders_to_work_on(connection: Connection, wanted: OrderSearch, *, after: int
 def next_in_list(settings: Settings, database: Database, order_id: int, seconds: Bound = PAGE_SECONDS) -> str | None:
     """The path of the next order in the work list; None at the end of the list.
 
-    The address of the order's page names the list by `list`, the list's own query string; without it, return None. If
-    the search takes too long, return the path of the list after this order."""
+    The parameter `list` in the address of the order's page has the query string of the list; without it, return None.
+    If the search takes too long, return the path of the part of the list that begins after this order."""
     named = request.args.get("list")
     if named is None:
         return None
@@ -137,7 +140,7 @@ def _counts(groups: list[TodoGroup]) -> dict[str, Counter[str]]:
 
 
 def _numbers(database: Database, groups: list[TodoGroup]) -> Mapping[int, str]:
-    """The numbers of the orders that notifications are about, by row id."""
+    """The number of each order that has a notification among the items, by the row id of the order."""
     refs = [item["ref"] for group in groups if group.kind == "notification" for item in group.items]
     with database.snapshot() as connection:
         return numbers_of(connection, [int(ref.removeprefix("id:")) for ref in refs])

@@ -21,7 +21,7 @@
     if (line.textContent !== words) line.textContent = words;
   };
 
-  // A selector that finds the element again after the part is replaced; null if there is none.
+  // A selector that finds the element again after its part of the page was replaced; null if none would find it.
   const found = (element) =>
     element.id ? "#" + CSS.escape(element.id) : element.matches("a[href]") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
 
@@ -35,7 +35,7 @@
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target } = event.detail;
-    // A refresh of the number in the navigation does not show that the page below it is refreshed.
+    // If only the number in the navigation was refreshed, the page below it may still be old.
     if (xhr.status !== 200 || !target.closest("main")) return;
     heard = Date.now();
     const active = document.activeElement;
@@ -48,7 +48,7 @@
     if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
     focused = null;
   });
-  // A browser may suspend a hidden page.
+  // A browser may suspend a hidden page. This is not a lost connection, so the time without an answer starts anew.
   document.addEventListener("visibilitychange", () => (heard = Date.now()));
   document.addEventListener("DOMContentLoaded", () => {
     shown = document.querySelector(".refreshed")?.dataset.shown ?? null;
@@ -57,8 +57,8 @@
   });
 })();
 
-// Typing and copying. A form keeps its input after Back and after a sign-in that had expired. Ids and phones have a
-// button that copies them. A failed recharge starts without a charge.
+// Typing and copying. A form keeps its input after Back, and after a new sign-in if the last one had expired. Ids and
+// phones have a button that copies them. If a recharge is chosen as failed, the proposed amount is removed.
 (() => {
   "use strict";
   const PREFIX = "typed ";
@@ -85,7 +85,7 @@
     for (const name of Object.keys(sessionStorage)) if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
   };
   const isSignOut = (form) => new URL(form.action).pathname.endsWith("/sign-out");
-  // After Back, or after a sign-in. A form that is opened in another way starts as the server sends it.
+  // Whether the page was opened by Back, or after a sign-in. Otherwise a form keeps the values that the server sent.
   const isReturn = () =>
     performance.getEntriesByType("navigation")[0]?.type !== "navigate" ||
     (document.referrer && new URL(document.referrer).pathname.endsWith("/sign-in"));
@@ -113,7 +113,7 @@
   document.addEventListener("submit", (event) => isSignOut(event.target) && forget());
   if (document.querySelector(".done.good")) forget();
   else if (isReturn()) document.querySelectorAll("form[data-typed-by]").forEach(restore);
-  // A browser lets a page copy only over https, or on the machine itself.
+  // Without https, a browser lets a page copy only if the page comes from the same machine.
   if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(addCopyButton);
 })();
 
