@@ -33,7 +33,7 @@ def bounded(connection: Connection, seconds: float | None) -> AbstractContextMan
 
 
 def read_within(connection: Connection, seconds: float | None, read: Callable[[], T]) -> T | None:
-    """The result of `read`; None if a statement takes longer than `seconds` (see `bounded`)."""
+    """Call `read` and return its result; None if one of its statements takes longer than `seconds` (see `bounded`)."""
     try:
         with bounded(connection, seconds):
             return read()

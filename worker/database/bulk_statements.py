@@ -142,7 +142,7 @@ class RowUpdate:
         self._all = build(lambda name: source.c[name])
 
     def execute(self, connection: Connection, rows: Rows) -> int:
-        """Run the update. Returns how many rows were found and written; -1 if the driver does not count them."""
+        """Run the update. Returns how many rows of the table were updated; -1 if the driver does not count them."""
         if _is_postgresql(connection):
             return connection.execute(self._all, {_PARAMETER: _as_json(rows)}).rowcount
         return connection.execute(self._each, rows).rowcount
@@ -162,7 +162,7 @@ def _insertion(table: Table, names: tuple[str, ...]) -> Insert:
 def _insertion_of_new(
     table: Table, names: tuple[str, ...], shared: tuple[str, ...], returned: tuple[str, ...]
 ) -> Insert:
-    # An empty text means NULL.
+    # string_to_array turns each empty text into NULL.
     texts = [func.string_to_array(bindparam(f"new_{name}", type_=Text()), ",", "") for name in names]
     source = func.unnest(*texts).table_valued(*names, name="new").render_derived()
     values: list[ColumnElement[Any]] = [cast(source.c[name], table.c[name].type) for name in names]

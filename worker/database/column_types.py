@@ -49,7 +49,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time in UTC, with its zone."""
+        """Return the time as an aware time in UTC."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -68,7 +68,7 @@ class Amount(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Numeric(14, 4))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
-        """Write plain digits on SQLite, never an exponent."""
+        """On SQLite, write the amount in plain digits, never with an exponent."""
         return format(value, "f") if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
@@ -77,7 +77,7 @@ class Amount(TypeDecorator[Decimal]):
 
 
 class StatusNumber(TypeDecorator[TrafficStatus]):
-    """The platform's `trafficSts` as its number: 1, -1 or 0."""
+    """A `trafficSts` of the platform, stored as its number: 1, -1 or 0."""
 
     impl = SmallInteger
     cache_ok = True

@@ -61,9 +61,10 @@ def make_engine(
         # Test a connection before use, and replace it if the server has closed it meanwhile. Otherwise a tick would
         # fail.
         pool_pre_ping=True,
-        # All connections are kept. SQLAlchemy closes connections beyond the pool's size as soon as they are returned,
-        # so under load a process would open new ones all the time. The connection that was returned last is used first,
-        # so that few connections are used if few are needed.
+        # With `max_overflow=0` the pool keeps all its connections. SQLAlchemy closes connections beyond the pool's size
+        # as soon as they are returned, so under load a process would open new connections all the time. With
+        # `pool_use_lifo` the connection that was returned last is used first, so that few connections are in use if few
+        # are needed.
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_use_lifo=True,
@@ -140,7 +141,7 @@ _SESSION_SETTINGS = {
 def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Callable[[Any, object], None]:
     figures = {
         "lock_ms": math.ceil(lock_seconds * 1000),
-        # MariaDB counts in whole seconds.
+        # MariaDB accepts only whole seconds.
         "lock_s": math.ceil(lock_seconds),
         "idle_ms": math.ceil(idle_seconds * 1000),
         "idle_s": math.ceil(idle_seconds),
@@ -208,7 +209,7 @@ def _bounded_psycopg() -> Any:
         answer_seconds = 0.0
 
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-            # Every statement, commit and rollback goes through this method.
+            # psycopg calls this method for every statement, commit and rollback.
             return super().wait(_bounded(gen, self.answer_seconds, self.give_up), *args, **kwargs)
 
         def give_up(self) -> NoReturn:

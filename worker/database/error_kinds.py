@@ -68,9 +68,9 @@ class ErrorKind(Enum):
         _("the database is away"),
         _("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
-    """There is no connection, it broke, or the server is silent, starting or stopping."""
+    """No connection could be made, the connection broke, or the server is silent, starting or stopping."""
     OTHER = ("database_failed", _("the database reports an error"), _("see its own log"))
-    """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
+    """Any other operational error of a driver, for example a cancelled statement, too little memory or a disk error."""
 
     def __init__(self, action: str, words: Sentence, remedy: Sentence) -> None:
         self.action = action
@@ -125,7 +125,7 @@ _MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType
         3: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1026: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1030: (re.compile(r"\b28\b"), ErrorKind.FULL),
-        # A node that has not joined its Galera cluster yet.
+        # The server is a node that has not joined its Galera cluster yet.
         1047: (re.compile("WSREP"), ErrorKind.UNREACHABLE),
     }
 )
@@ -157,8 +157,8 @@ def kind_of(error: BaseException) -> ErrorKind | None:
 
 
 class OutageLog:
-    """Logs at most one line a minute for each action, for all processes of a worker together. Otherwise the ticks of
-    all processes would log a line every second."""
+    """Logs at most one line a minute for each action, for all processes of a worker together. Without this limit, the
+    ticks of all processes would log a line every second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` returns seconds; all processes must read the same clock."""

@@ -51,8 +51,8 @@ _MAY_READ_TIMELINE = (
 # A restored table has another oid, because it was created again. The statement gets the oid by a function, not by
 # casting the table's name: in a statement that the driver has prepared, the oid from a cast would never change.
 _POSTGRESQL_TABLE = "SELECT to_regclass('query_budgets')::oid AS table"
-# The timeline of the current write position. pg_control_checkpoint() would show the timeline from before a promotion
-# until the next checkpoint. A standby has no write position.
+# The timeline is read from the current write position. pg_control_checkpoint() would still show the old timeline after
+# a promotion, until the next checkpoint. A standby has no write position, so its timeline is null.
 _POSTGRESQL_TABLE_AND_TIMELINE = (
     "SELECT to_regclass('query_budgets')::oid AS table,"
     " CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS timeline"
@@ -131,7 +131,8 @@ def identity_of(connection: Connection) -> DatabaseIdentity:
         try:
             row = connection.exec_driver_sql(statement).mappings().first()
         except DBAPIError:
-            # The role's rights, or the server's release, have changed since this connection was made.
+            # The statement worked when the connection was made. Since then the role's rights or the server's release
+            # have changed, so a new connection must choose its statement again.
             connection.invalidate()
             raise
         parts |= {name: value for name, value in (row or {}).items() if value is not None}
@@ -173,7 +174,7 @@ def _read_mysql(first: _First, _error: type[Exception]) -> _Remembered:
 
 def _read_sqlite(first: _First, _error: type[Exception]) -> _Remembered:
     file, found = first("PRAGMA database_list")[2], Facts()
-    # An in-memory database has no file. The file of a new database appears with its first transaction.
+    # An in-memory database has no file. The file of a new database is created by the database's first transaction.
     with suppress(OSError):
         status = os.stat(file)
         found |= {"device": status.st_dev, "inode": status.st_ino}

@@ -128,7 +128,8 @@ def target_of(revision: str | None) -> str:
 
 
 def direction(before: str | None, target: str) -> Direction:
-    """The direction from one revision to another; `before` is None if the database was never migrated.
+    """The direction of the migration from the revision `before` to `target`. `before` is None if the database was never
+    migrated.
 
     Raises MigrationError if this release does not know `before`.
     """
@@ -161,7 +162,7 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
         is_on_the_way = order.index(target) < order.index(revision) <= order.index(before)
         if is_on_the_way and (table, condition.partition(" ")[0]) in present:
             held = text(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1")  # noqa: S608  # our own words
-            # This host's time is used because MariaDB's own time is in the session's time zone.
+            # The present time comes from this host's clock, because MariaDB would give it in the session's time zone.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
                 lost, to_do = Sentence(what), Sentence(remedy)

@@ -94,7 +94,7 @@ def _refuse_unknown(found: set[str]) -> None:
 
 
 def newer(revision: str) -> NotAtHead:
-    """The error for a database that is at a newer release's revision."""
+    """Make the error for a database that is at a newer release's revision."""
     return NotAtHead(
         "%(what)s: %(do)s",
         _("the database is newer than this release, which does not know its revision %(revision)s", revision),
@@ -103,7 +103,8 @@ def newer(revision: str) -> NotAtHead:
 
 
 def script_location() -> Path:
-    """The folder with env.py and the revisions: inside the package in a wheel, beside the package in a checkout."""
+    """The folder that contains env.py and the revisions. In a wheel it is inside the package; in a checkout it is
+    beside the package."""
     package = Path(__file__).parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():

@@ -73,7 +73,8 @@ class ServerReading:
     clock_ahead_seconds: float
     """How far the server's clock is ahead of this host's; negative if it is behind."""
     settings: Mapping[str, str | None]
-    """The settings that decide what a power cut may cost; None for one that the server does not show."""
+    """The values of the settings that decide what a power cut may cost, by name; None if the server does not show the
+    setting."""
     postgresql: PostgresqlReading | None
     """Facts that are read from PostgreSQL only; None if the database is of another kind."""
 
@@ -231,7 +232,7 @@ class MissingRights:
 
     @property
     def words(self) -> Sentence:
-        """The role's name and the rights that it lacks, as a clause."""
+        """A clause for a message, with the role's name and the rights that the role lacks."""
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
         return _("the role %(role)s lacks %(rights)s", self.role, listed or _("nothing"))
 
@@ -269,7 +270,7 @@ def read_missing_rights(url: str) -> MissingRights:
     SQLAlchemy's errors, also if a table stays locked for longer than half a second."""
     with (
         Database(url, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=1) as database,
-        # The transaction is never committed.
+        # The transaction on this connection is never committed, so the tests change nothing.
         database.engine.connect() as connection,
     ):
         return missing_rights(connection)

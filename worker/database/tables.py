@@ -1,7 +1,8 @@
-"""The database's tables. Billing systems, operators and dashboards rely on their names: avoid changing them.
+"""The database's tables. Billing systems, operators and dashboards rely on the names of tables and columns: avoid
+changing a name.
 
-There are no foreign keys, because old orders are deleted while the queries that polled them stay. All tables are in one
-file, although it is long: it is a list without logic, and is read together with the migrations.
+There are no foreign keys, because old orders are deleted while the queries that polled them stay. All tables are in
+this one file, although it is long, because it is a list without logic and is read together with the migrations.
 """
 
 from collections.abc import Mapping
@@ -41,7 +42,8 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-# Ids are compared byte by byte, and texts can contain any character.
+# On MySQL and MariaDB: with utf8mb4_bin ids are compared byte by byte, and with utf8mb4 texts can contain any
+# character.
 TABLE_OPTIONS: Mapping[str, Any] = {
     f"{kind}_{option}": value
     for kind in ("mysql", "mariadb")
@@ -181,7 +183,7 @@ ORDERS = _table(
     _partial("ix_recharge_orders_suspect_group", "suspect_group", rows=GROUPED),
     # For the billing system, which reads the orders that have changed since its last read.
     _partial("ix_recharge_orders_changed", "updated_at", rows=NOT_PENDING),
-    # For searches and counts of the command line.
+    # Two indexes for the command line's searches and counts.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
     _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
@@ -218,7 +220,7 @@ QUERIES = _table(
     # Ids, joined by commas; no id contains a comma.
     _required("polled_ids", LongText),
     _optional("absent_ids", LongText),
-    # The answer's items about ids that were not polled, in the platform's words.
+    # The items of the answer that are about ids that the query did not poll, in the platform's words.
     _optional("added_items", LongText),
     # How many of the polled orders were not due yet; null if a release older than revision 0021 wrote the row.
     _optional("spare_count", Integer),
@@ -240,7 +242,7 @@ EVENTS = _table(
     _optional("remark", LongText),
     _optional("ori_amount", LongText),
     _optional("detail", LongText),
-    # The operator who made the change, if one did.
+    # The operator who made the change; null if no operator made it.
     _optional("actor", String(64)),
     # How often this event was repeated; null if never.
     _optional("repeats", Integer),
@@ -251,7 +253,7 @@ EVENTS = _table(
     _optional("detail_values", LongText),
     Index("ix_order_events_order_id", "order_id", "id"),
 )
-"""Append only: a row per change of an order that a person may want to know about."""
+"""A row per change of an order, if a person may want to know about the change. Rows are only added, never changed."""
 
 BUDGETS = _table(
     "query_budgets",
@@ -267,7 +269,7 @@ BUDGETS = _table(
     _required("wait_us", BigInt),
     _required("token", String(32)),
     _optional("in_flight_query_id", BigInt),
-    # The account that had the last turn; accounts that share the SID take turns.
+    # The account that had the last turn, because accounts that share the SID take turns.
     _optional("last_account", String(64)),
     _required("updated_at", UtcDateTime),
     # The length of the rate limit's window when the row was written, in microseconds; null if a release older than
@@ -338,8 +340,8 @@ PAUSES = _table(
     Index("ix_account_pauses_account", "account"),
 )
 """A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. Only our programs write
-these rows, and they lock the account's row while they do. The next act or query of the account deletes rows whose end
-has passed."""
+these rows, and lock the account's row in `account_states` while they write. The next act on the account or query of the
+account deletes the rows of pauses that have ended."""
 
 SCHEDULES = _table(
     "poll_schedules",
@@ -349,7 +351,8 @@ SCHEDULES = _table(
     _required("schedule", LongText),
     _required("computed_at", UtcDateTime),
 )
-"""A row per account with observations: what was learned from them, and the poll schedule that results."""
+"""A row per account with observations of when its orders settle: what was learned from these observations, and the poll
+schedule that results from it."""
 
 OBSERVATIONS = _table(
     "settlement_observations",
@@ -371,7 +374,7 @@ REJECTED = _table(
     _required("source", String(32)),
     # JSON, as received.
     _required("payload", LongText),
-    # One error per line.
+    # The errors of the input, one per line.
     _required("errors", LongText),
     # For a callback: a digest, by which this row is found when the same callback comes again.
     _optional("digest", String(64)),
@@ -382,7 +385,7 @@ REJECTED = _table(
     _optional("account", String(64)),
     _optional("request_id", OrderId),
     _optional("custom_parm", OrderId),
-    # True until somebody dismisses the row, or its order is taken in.
+    # True until somebody dismisses the row, or until the row's order is taken in after all.
     _required("is_open", Boolean, server_default=YES),
     # JSON: a list of the errors with their messages and values (`worker/domain/records/sentences.py`). Null in rows
     # from before revision 0035.
@@ -429,7 +432,7 @@ ACTS = _table(
     # The account that the act is on; null if it is on all accounts.
     _optional("account", String(64)),
     _optional("reason", LongText),
-    # The names of the orders, or the time until which an account is paused or slots are held.
+    # The names of the orders that were changed, or the time until which an account is paused or slots are held.
     _optional("detail", LongText),
     # The code and the values of the sentence in `detail`, as in `order_events`.
     _optional("detail_code", String(32)),
@@ -507,7 +510,7 @@ CUT_OFF = _table(
     "cut_off_hosts",
     # The host's name, as in `worker_processes`.
     Column("host", String(128), primary_key=True),
-    # Empty if the host is not connected to the platform at all.
+    # The account whose queries fail. Empty if the host is not connected to the platform at all.
     Column("account", String(64), primary_key=True),
     _optional("since", UtcDateTime),
     _required("why", String(255)),
@@ -623,7 +626,7 @@ SELECTIONS = _table(
     "console_selections",
     Column("id", String(32), primary_key=True),
     _required("shown_at", UtcDateTime),
-    # JSON: the row id of each order, and how many events it had.
+    # A JSON object that maps the row id of each order to the number of events that the order had.
     _required("event_counts", LongText),
 )
 """A row per console page on which a user can act on many orders at once: which orders the page showed, and how many

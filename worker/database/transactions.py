@@ -28,7 +28,7 @@ T = TypeVar("T")
 DatabaseError = DBAPIError
 
 ANSWER_SECONDS = 15.0
-"""How long a worker waits for any answer of the database; longer than any wait for a lock."""
+"""How long a worker waits for any answer of the database. This is longer than any wait for a lock."""
 
 _ATTEMPTS = 5
 _CLOCKS = {
