@@ -94,7 +94,7 @@ class BoundedConnection:
         # If a connection is lost, http.client would connect again for the next request, without a deadline.
         self.http.auto_open = 0
         self.http.response_class = FinalResponse
-        # `Line` has all methods of a socket that http.client uses.
+        # http.client can use a `Line` as its socket, because `Line` has all the methods that http.client calls.
         self.http.sock = self.line
 
     def post(
@@ -140,7 +140,7 @@ class Line:
         self.received = 0
         """How many bytes of the present exchange's answer were received so far."""
         self.has_ended = False
-        """Whether the other side has ended the connection, and all that it sent has been read."""
+        """Whether the other side has ended the connection and everything that it sent has been read."""
 
     def begin(self, deadline: Deadline) -> None:
         """Begin another exchange on this connection."""
@@ -180,7 +180,7 @@ class Line:
         return self._socket.fileno()
 
     def shutdown(self, how: int) -> None:
-        """End one or both directions."""
+        """End the sending, the receiving or both, as `socket.shutdown` does."""
         self._socket.shutdown(how)
 
     def close(self) -> None:
@@ -189,10 +189,11 @@ class Line:
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """An answer that skips interim answers (RFC 9110, section 15.2) such as `103 Early Hints`; http.client skips only
-    100.
+    """An answer whose `begin` skips interim answers (RFC 9110, section 15.2) such as `103 Early Hints`. http.client
+    itself skips only those with status 100.
 
-    101 is final: it answers only a request to change the protocol, which we never make.
+    An answer with status 101 counts as final. It answers only a request to change the protocol, and we never make such
+    a request.
     """
 
     def begin(self) -> None:

@@ -1,4 +1,5 @@
-"""Checks of certificates: kombu's options for a broker, and the authorities for the platform and for webhooks."""
+"""How certificates are checked: kombu's options for a broker, and the certificate authorities for the platform and for
+webhooks."""
 
 import ssl
 
@@ -9,9 +10,11 @@ from worker.domain.records.sentences import Sentence, _
 
 
 def certified(broker_url: str) -> dict[str, object] | None:
-    """The options that make kombu check the certificate and the name in it; None if the URL is without TLS.
+    """The options that make kombu check the broker's certificate and the host name in it; None if the URL is without
+    TLS.
 
-    By default kombu accepts any certificate from Redis, and from RabbitMQ a valid certificate for any name.
+    Without these options kombu accepts any certificate from Redis. From RabbitMQ it accepts any valid certificate,
+    whatever host it is for.
     """
     if broker_url.startswith("rediss:"):
         return {"ssl_cert_reqs": ssl.CERT_REQUIRED}

@@ -97,7 +97,7 @@ class Child:
 
     @property
     def output(self) -> str:
-        """The text in the log so far; empty if there is no log."""
+        """The text that the log contains so far; empty if the program has no log."""
         return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
 
     def has_ended(self) -> bool:
@@ -187,7 +187,7 @@ class ChildGroup:
         return self.children[0].pid if self.children else 0
 
     def kill(self) -> None:
-        """Kill the whole group at once, with the programs that its members have started in it."""
+        """Kill the whole group at once, also the programs that the children have started in it."""
         # Without children the leader is 0, which would mean our own group.
         if self.children:
             _kill_group(self.leader)

@@ -32,7 +32,7 @@ else:
     _BOOT_CLOCK = time.CLOCK_MONOTONIC
 
 _PROC = Path("/proc")
-# The kernel gives the initial time namespace this number (PROC_TIME_INIT_INO).
+# The link `/proc/self/ns/time` in the initial time namespace; the number in it is the kernel's PROC_TIME_INIT_INO.
 _INITIAL_NAMESPACE = "time:[4026531834]"
 _DIGITS_OF_NAMESPACE = 24
 """How many digits of the namespace's hash are kept. With the 36 characters of a boot id and a plus sign, they fit into
@@ -103,12 +103,12 @@ def _kernel_boot_id(proc: Path) -> str:
 
 
 def _time_namespace(proc: Path) -> str | None:
-    """The identity, within this boot, of the time namespace whose clocks this process reads; None for the initial
-    namespace. Raises OSError or ValueError if it cannot be read."""
+    """A text that identifies, within this boot, the time namespace whose clocks this process reads; None for the
+    initial namespace. Raises OSError or ValueError if the namespace cannot be found out."""
     try:
         link = os.readlink(proc / "self/ns/time")
     except FileNotFoundError:
-        # A kernel before 5.6, or a system without time namespaces.
+        # The kernel is older than 5.6, or the system has no time namespaces.
         return None
     if link == _INITIAL_NAMESPACE:
         # Return before timens_offsets is read: that file shows the namespace of the process's future children, which
@@ -198,7 +198,8 @@ class Throttle:
         self._seconds = seconds
         self._clock = clock
         self._kinds = tuple(kinds)
-        # Anonymous memory is shared with processes that are forked later; a plain attribute would be copied.
+        # The times are kept in anonymous memory, which is shared with processes that are forked later. A plain
+        # attribute would be copied to them.
         self._next = memoryview(mmap.mmap(-1, len(self._kinds) * _BYTES_OF_A_TIME)).cast("d")
         for index in range(len(self._kinds)):
             self._next[index] = -math.inf

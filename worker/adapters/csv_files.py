@@ -29,7 +29,7 @@ USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "state": ("state", "status", "trafficSts", "状态"),
     "amount": ("amount", "oriAmount", "金额"),
 }
-"""The names by which each column is found if no other name is given."""
+"""The usual names of each column. A column is found by them if the user gives no other name for it."""
 
 _DELIMITERS = (",", "\t", ";")
 # The header is searched within this many rows, because a title, the customer's name or the period may come before it.
@@ -37,7 +37,7 @@ _WITHIN_ROWS = 20
 _MOST_NAMES_SHOWN = 12
 
 COLUMNS = ("request_id", "state", "amount")
-"""The columns of a statement."""
+"""The columns that a statement of the platform must have."""
 _HEAD_CHARACTERS = 1 << 18
 # The most characters of one row. The limit is low because in memory a row becomes a list of cells: a row that consists
 # only of commas needs many times its length.
@@ -45,7 +45,7 @@ _ROW_CHARACTERS = 1 << 16
 _UNREADABLE = _("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these")
 
 Places = Mapping[str, Sequence[int]]
-"""For each column, the indexes of its names in a row."""
+"""For each column: the indexes of those cells of a row that contain one of the column's names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +99,7 @@ def find_header(
 
 
 def first_names(text: str) -> str:
-    """The names in the first row that is not empty, for a message."""
+    """The cells of the first line that is not empty, as a list of names for an error message."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     names = [name.strip() for name in first.split(max(_DELIMITERS, key=first.count)) if name.strip()]
     return ", ".join(repr(name) for name in names[:_MOST_NAMES_SHOWN]) or "nothing"
@@ -115,7 +115,7 @@ class StatementFault(Refusal):
 
 
 class NoHeader(StatementFault):
-    """No row names each column once."""
+    """The file has no header: none of its first rows names each column exactly once."""
 
 
 def read_rows(

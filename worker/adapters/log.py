@@ -76,7 +76,7 @@ def configure_logging(
     handler.setFormatter(_formatter(log_format, Redactor(secrets), common, colors=target.isatty()))
 
     root = logging.getLogger()
-    # Another handler would write each record again, without redaction.
+    # All other handlers are removed. They would write each record again, without redaction.
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
@@ -89,7 +89,7 @@ def configure_logging(
 
 @cache
 def log_version() -> None:
-    """Log the version, once."""
+    """Log the program's version, once per process."""
     structlog.stdlib.get_logger(__name__).info("started", action="started", version=VERSION)
 
 
@@ -140,7 +140,7 @@ def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, 
         foreign_pre_chain=common,
         processors=[
             _add_action,
-            # The alternative `dict_tracebacks` would store local variables.
+            # `dict_tracebacks` is not used here, because it would store the values of local variables in the record.
             structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redact,

@@ -20,7 +20,8 @@ _CHARACTERS_AT_ONCE = 100_000
 
 
 def time_text(time: datetime, zone: tzinfo) -> str:
-    """A time to the second, with its offset: `2016-01-31 18:00:00+08`, or with Z in UTC."""
+    """A time to the second, with the zone's offset from UTC: `2016-01-31 18:00:00+08`. In UTC it ends with Z
+    instead."""
     local = time.astimezone(zone)
     offset = f"{local:%z}"
     short = "Z" if offset == "+0000" else offset.removesuffix("00")

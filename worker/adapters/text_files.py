@@ -21,7 +21,7 @@ from typing import Any
 from worker.domain.records.sentences import Fault, Sentence
 
 SUFFIX = "_file"
-"""The end of a setting's name, or of a key, whose value is the name of a file."""
+"""If a setting's name, or a key, ends like this, its value is the path of a file."""
 
 _MAX_BYTES = 1 << 16
 
@@ -68,7 +68,7 @@ class SecretFiles:
     faults: Mapping[str, Sentence]
     """Why a file could not be read, by the setting's name; worded to follow "RECONCILER_..._FILE "."""
     paths: tuple[Path, ...]
-    """The files that were read."""
+    """The paths of the files that were read."""
 
 
 def read_secret_files(given: Mapping[str, object], names: Collection[str], folder: Path) -> SecretFiles:

@@ -46,7 +46,7 @@ class Watched:
         """When the work made its last step, in seconds as `Watchdog.seen` counts them."""
 
     def here(self) -> None:
-        """Count the steps of the calling thread (`Watchdog.step`) as steps of this work from now on."""
+        """From now on, when the calling thread calls `Watchdog.step`, count it as a step of this work."""
         self._watchdog.local.watched = self
         self.step()
 
@@ -60,7 +60,7 @@ class Watched:
 
 
 def end_process(watched: Watched, seconds: float) -> NoReturn:
-    """Log the current calls of each thread, and end this process at once, whatever else hangs."""
+    """Log what each thread is executing now, and end this process at once, whatever hangs in it."""
     # Writing the log may hang as well, because a dead thread may hold a lock of the log. In this case the timer's
     # signal SIGALRM ends the process, which is the default action of SIGALRM.
     signal.setitimer(signal.ITIMER_REAL, _LOG_SECONDS)
@@ -87,7 +87,8 @@ class Watchdog:
         period_seconds: float = _PERIOD_SECONDS,
         end: Callable[[Watched, float], None] = end_process,
     ) -> None:
-        """Work that has made no step for `patience_seconds` hangs. After twice that time, `end` is called."""
+        """Work counts as hanging if it has made no step for `patience_seconds`. If it has made none for twice that
+        time, `end` is called."""
         self._clock = clock
         self._patience = patience_seconds
         self._period = period_seconds
@@ -108,7 +109,8 @@ class Watchdog:
         self._closed = True
 
     def begin(self, what: str) -> Watched:
-        """Watch work that begins now. `what` names it in the log; it must not contain secrets or values of an order."""
+        """Watch work that begins now. `what` names the work in the log, so `what` must not contain secrets or values of
+        an order."""
         watched = Watched(self, what)
         self.under_way.add(watched)
         return watched
@@ -134,7 +136,7 @@ class Watchdog:
             watched.step()
 
     def seconds_hanging(self) -> float | None:
-        """Seconds since the last step of the work that has hung for longest; None if nothing hangs."""
+        """Seconds since the last step of the work whose last step is the oldest; None if no work hangs."""
         oldest = self._oldest()
         seconds = 0.0 if oldest is None else self.seen - oldest.since
         return seconds if seconds > self._patience else None

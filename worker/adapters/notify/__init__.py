@@ -64,7 +64,8 @@ class AnswerText:
         self._redactor = Redactor(hidden)
 
     def of(self, text: str) -> str:
-        """The text, masked first and then cut, so that it cannot end with the start of a secret."""
+        """The text, safe to store and cut to `ANSWER_LIMIT`. Secrets are masked before the text is cut, so that it
+        cannot end with the start of a secret."""
         return storable(_ECHOED.sub(MASK, self._redactor.text(text)), ANSWER_LIMIT)
 
     def of_bytes(self, body: bytes) -> str:
@@ -103,7 +104,7 @@ class KeptConnections(Generic[T]):
             connection.close()
 
     def keep(self, connection: T) -> None:
-        """Keep a connection that the caller no longer uses."""
+        """Keep a connection for later use. The caller no longer uses it."""
         self._kept.append((connection, time.monotonic()))
         if self._is_closed:
             self.close()

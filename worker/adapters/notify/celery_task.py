@@ -30,7 +30,8 @@ _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord":
 
 
 class CeleryTransport:
-    """Publishes events as messages of one task. Connections are kept; each is used by one thread at a time.
+    """Publishes events as messages for one Celery task. Connections are kept for later events; each is used by only one
+    thread at a time.
 
     Any error closes the connection on which it happens.
     """
@@ -114,7 +115,7 @@ class CeleryTransport:
 
 
 class _Publisher:
-    """A connection to a broker that is made when it is first used."""
+    """A connection to a broker. It is not made until its first use."""
 
     def __init__(self, url: str, seconds: float) -> None:
         self.was_returned = False

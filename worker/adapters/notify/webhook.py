@@ -33,7 +33,7 @@ BODY_LIMIT = 8192
 
 
 class WebhookTransport:
-    """Posts events to one URL. Connections are kept; each is used by one thread at a time.
+    """Posts events to one URL. Connections are kept for later events; each is used by only one thread at a time.
 
     Redirects are not followed. Nothing is read from the environment: no proxy, no .netrc.
     """
@@ -76,7 +76,8 @@ class WebhookTransport:
         try:
             fresh = _Connection(self._host, self._port, self._tls, deadline, self._clock)
         except (OSError, UnicodeError) as error:
-            # The resolver raises UnicodeError for a name with a label of more than 63 characters.
+            # UnicodeError comes from the resolver, for a host name with a part of more than 63 characters between two
+            # dots.
             return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
         return self._exchange(fresh, request)
 
@@ -137,7 +138,7 @@ class WebhookTransport:
 
 
 class _Stale(Exception):
-    """A kept connection could not be used again."""
+    """A kept connection broke before an answer came, so it was no longer usable."""
 
 
 class _Request(NamedTuple):

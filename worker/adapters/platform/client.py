@@ -46,7 +46,8 @@ _NAMED_FIELDS = ("request_id", "custom_parm", "app_id", "mobile", "traffic_sts",
 
 
 class Mask:
-    """Masks the token, the signature and the Authorization value of one request in the texts that are kept."""
+    """Masks the token, the signature and the Authorization value of one request in all texts of its answer that are
+    kept."""
 
     def __init__(self, credentials: Credentials, request: WireRequest) -> None:
         signature = request.url.rpartition("Sign=")[2]
@@ -175,7 +176,7 @@ def wait_requested(header: str | None, now: datetime) -> float | None:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    # A date without a zone is read as UTC, because HTTP dates have no other zone.
+    # A date without a zone is read as UTC, because all dates in HTTP are in UTC.
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
 
@@ -263,7 +264,8 @@ class PlatformClient:
     def _exchange(
         self, act: Callable[[Exchange], None], started: float, seen: tuple[WireRequest, Received] | None = None
     ) -> QueryError | None:
-        """Run `act` within the time of one exchange. Returns the error; None if `act` succeeded before the deadline."""
+        """Run `act` within the time of one exchange. Returns the error if `act` failed or ended too late; None if `act`
+        succeeded before the deadline."""
         exchange = Exchange(
             clock=self.clock, started=started, deadline=self.deadline, connect_timeout=self.connect_timeout
         )

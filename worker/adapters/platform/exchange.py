@@ -80,7 +80,7 @@ class Exchange:
         try:
             self._watcher.start()
         except RuntimeError:
-            # No thread is available, and an exchange must not begin without a watcher.
+            # The watching thread could not be started, and an exchange must not begin without it.
             no_watch = NotSent("no thread could be started to watch the deadline")
         else:
             return self
@@ -103,7 +103,7 @@ class Exchange:
 
     @property
     def over(self) -> bool:
-        """Whether the connection was cut, or should have been cut by now."""
+        """Whether the deadline has passed, or the watching thread has already shut the connection down."""
         return self._cut or self.rest <= 0
 
     def check_may_begin(self) -> None:
@@ -127,9 +127,9 @@ class Exchange:
 
     def prepare(self, line: socket.socket) -> None:
         """Set a socket's options, before it is connected."""
-        # After a plain close the kernel would still deliver the data that it has buffered, although the slot's wait
-        # counts from the deadline. With SO_LINGER 1, 0, a close or the end of the process discards the data and resets
-        # the connection.
+        # After a normal close the kernel would still deliver the data that it has buffered. So the platform could
+        # receive the query after the deadline, although the slot's wait counts from the deadline. With SO_LINGER set to
+        # (1, 0), a close or the end of the process discards the data and resets the connection.
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         _give_up_after(line, self.rest)
 
@@ -180,11 +180,12 @@ def exchange_once(request: WireRequest, exchange: Exchange, received: Received, 
 
 
 def connect(url: SplitResult, exchange: Exchange, ca_file: str | None) -> BoundedConnection:
-    """Make a connection within the exchange's time. The exchange watches the connection and must permit each write.
+    """Make a connection to the platform within the exchange's time. The exchange watches this connection, and its
+    `before_write` is called before each write.
 
     Raises the same errors as `exchange_once`.
     """
-    # A certificate names its host without the dot at the end of a fully qualified name.
+    # The dot at the end of a fully qualified name is removed, because certificates contain host names without it.
     host, is_tls = (url.hostname or "").rstrip("."), url.scheme == "https"
     port = url.port or (443 if is_tls else 80)
     tls = tls_context(ca_file) if is_tls else None
@@ -222,7 +223,8 @@ def _read(response: HTTPResponse, received: Received) -> None:
     received.retry_after = response.headers.get("Retry-After")
     limit = BODY_LIMIT if response.status == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
-        # The body is not decoded here: `client.decoded` bounds its length and notices a stream that was cut short.
+        # The body is not decompressed here. This is done by `client.decoded`, which limits the length of the result and
+        # notices a body that was cut short.
         chunk = response.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return
