@@ -1,7 +1,7 @@
 """HTTP connections whose reads and writes all end by a deadline, and whose answers are limited in length.
 
-urllib3's pools, and the packages above them, retry, follow redirects and read proxies and .netrc from the environment.
-A single connection does none of this.
+Only urllib3's single connections are used here. Its pools, and the packages that use the pools, would retry, follow
+redirects, and read proxies and .netrc from the environment.
 """
 
 import http.client
@@ -21,27 +21,29 @@ from worker.adapters.clock import Deadline
 BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
 """The errors that are raised if a connection breaks, or if the received data is not HTTP. Any other error is a bug of
 ours."""
-# A first packet that is lost is sent again after a second.
+# Longer than a second, because the kernel sends a connection's first packet again after a second if it was lost.
 _MOST_SECONDS_UNLESS_LAST = 1.5
 
 Prepare = Callable[[socket.socket], None]
 """Sets a socket's options, before it is connected."""
 Finish = Callable[[socket.socket], socket.socket]
-"""Completes a connection after TCP, for example by a handshake. Raises OSError if the address is of no use."""
+"""Completes a new TCP connection, for example by a TLS handshake. Raises OSError if the connection cannot be
+completed."""
 
 
 def dial(
     host: str, port: int, deadline: Deadline, prepare: Prepare = lambda _: None, finish: Finish = lambda line: line
 ) -> socket.socket:
-    """Connect to the addresses of a host, one after the other, until a connection is made and finished.
+    """Try the addresses of a host, one after the other, until a connection is made and `finish` has completed it.
 
-    All of this ends by the deadline, including the search for the addresses. Each address gets its share of the time
-    that is left, and at most 1.5 seconds unless it is the last one, so that a dead address leaves time for the others.
-    The connection's timeout is the time that was left when it was made; if none was left, that of its attempt.
+    All of this ends by the deadline, including the search for the addresses. The time that is left is shared equally
+    among the remaining addresses, so that a dead address leaves time for the others. All addresses except the last get
+    at most 1.5 seconds each. The timeout of the returned connection is the time that was left once it was connected; if
+    none was left, it is the timeout of its attempt.
     Raises OSError, which includes TimeoutError; UnicodeError for an invalid name; RuntimeError if no thread can be
     started.
     """
-    # getaddrinfo waits for an absent resolver for half a minute, whatever the deadline.
+    # getaddrinfo has no timeout: if the resolver does not answer, it waits for half a minute.
     found = deadline.bound(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     last = OSError("the name has no address")
     for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
@@ -60,7 +62,8 @@ def dial(
                 unless_finished.pop_all()
                 return finished
         except OSError as error:
-            # The error is kept without its frame, which would form a reference cycle with it.
+            # The error is kept without its traceback. The traceback contains this function's frame, whose variable
+            # `last` would refer back to the error.
             last = error.with_traceback(None)
     raise last
 
@@ -74,8 +77,8 @@ _MOST_INTERIM = 100
 
 
 class BoundedConnection:
-    """urllib3's connection over a socket that is already connected and, with TLS, has completed the handshake. Never
-    connects again."""
+    """A connection of urllib3 that uses a given socket and never connects again. The socket is already connected and,
+    with TLS, has completed the handshake."""
 
     def __init__(
         self,
@@ -94,18 +97,17 @@ class BoundedConnection:
         # If a connection is lost, http.client would connect again for the next request, without a deadline.
         self.http.auto_open = 0
         self.http.response_class = FinalResponse
-        # `Line` has all methods of a socket that http.client uses.
+        # http.client can use a `Line` as its socket, because `Line` has all the methods that http.client calls.
         self.http.sock = self.line
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], *, is_answered_early: bool = False
     ) -> HTTPResponse:
-        """Send a request; returns the answer once its headers are complete. The answer's body is neither read nor
-        decoded.
+        """Send a request; returns the answer once all its headers have been read. The answer's body is not read yet.
 
-        `is_answered_early`: whether an answer counts if it came before the whole request was sent. For an event it does
-        not count, because an event that was not sent whole was not accepted. Raises the errors in `BROKEN`, and the
-        errors of the line.
+        `is_answered_early`: whether an answer counts if it came before the whole request was sent. For a notification's
+        event it does not count, because the receiver cannot have accepted an event that was not sent whole. Raises the
+        errors in `BROKEN`, and those of `Line`.
         """
         early = (BrokenPipeError, ConnectionResetError) if is_answered_early else ()
         with suppress(*early):
@@ -121,14 +123,15 @@ class BoundedConnection:
 class Line:
     """A connected socket, with or without TLS, for use by http.client.
 
-    http.client's own timeout is per read, so an answer that comes byte by byte never exceeds it. Here each read may
-    take only the time that is left for the exchange.
+    http.client's own timeout applies to each read separately, so an answer that comes byte by byte never exceeds it.
+    Here each read may only take the time that is left for the whole exchange.
     """
 
     def __init__(
         self, sock: socket.socket, deadline: Deadline, *, limit: int, too_long: type[Exception], before_write: Call
     ) -> None:
-        """An answer may have `limit` bytes, including headers and framing; for a longer one `too_long` is raised.
+        """An answer may have up to `limit` bytes, including headers and framing; `too_long` is raised for a longer
+        answer.
 
         `before_write` is called before each write, and raises if the write is not permitted.
         """
@@ -138,9 +141,9 @@ class Line:
         self._before_write = before_write
         self.deadline = deadline
         self.received = 0
-        """How many bytes of the answer were received."""
+        """How many bytes of the present exchange's answer were received so far."""
         self.has_ended = False
-        """Whether the other side has ended the connection, and all that it sent has been read."""
+        """Whether the other side has ended the connection and everything that it sent has been read."""
 
     def begin(self, deadline: Deadline) -> None:
         """Begin another exchange on this connection."""
@@ -148,7 +151,7 @@ class Line:
         self.received = 0
 
     def sendall(self, data: bytes) -> None:
-        """Send bytes. Raises TimeoutError at the deadline, and the errors of `before_write`."""
+        """Send bytes. Raises TimeoutError at the deadline, and any error that `before_write` raises."""
         self._before_write()
         self._socket.settimeout(self.deadline.rest())
         self._socket.sendall(data)
@@ -157,8 +160,8 @@ class Line:
         """Read the next bytes. Raises TimeoutError at the deadline, and `too_long` if the answer is longer than its
         limit.
 
-        The limit is applied below http.client, because http.client accepts "-1" as a chunk's length and then reads
-        without end.
+        The limit is applied here, where http.client gets its bytes, because http.client accepts "-1" as a chunk's
+        length and then reads without end.
         """
         self._socket.settimeout(self.deadline.rest())
         count = raw.readinto(buffer)
@@ -173,15 +176,14 @@ class Line:
         return io.BufferedReader(_Reader(self, self._socket.makefile("rb", buffering=0)))
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Do nothing, because the deadline applies instead."""
+        """Ignore http.client's timeout, because the deadline applies instead."""
 
     def fileno(self) -> int:
-        """The socket's number, by which the pool of kept connections sees that the other side has closed a
-        connection."""
+        """The socket's file descriptor. urllib3 uses it to test whether the other side has closed the connection."""
         return self._socket.fileno()
 
     def shutdown(self, how: int) -> None:
-        """End one or both directions."""
+        """End the sending, the receiving or both, as `socket.shutdown` does."""
         self._socket.shutdown(how)
 
     def close(self) -> None:
@@ -190,10 +192,11 @@ class Line:
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """An answer that skips interim answers (RFC 9110, section 15.2) such as `103 Early Hints`; http.client skips only
-    100.
+    """An answer whose `begin` skips interim answers (RFC 9110, section 15.2) such as `103 Early Hints`. http.client
+    itself skips only those with status 100.
 
-    101 is final: it answers only a request to change the protocol, which we never make.
+    An answer with status 101 counts as final. It answers only a request to change the protocol, and we never make such
+    a request.
     """
 
     def begin(self) -> None:
@@ -203,7 +206,7 @@ class FinalResponse(http.client.HTTPResponse):
             super().begin()
             if not 100 < self.status < 200 or self.status == http.client.SWITCHING_PROTOCOLS:
                 return
-            # http.client reads a head only if it has none yet.
+            # http.client reads the next head only if the response has no headers yet.
             self.headers = self.msg = None  # type: ignore[assignment]  # typeshed: never None, although it begins so
         raise http.client.HTTPException("interim answers without end")
 

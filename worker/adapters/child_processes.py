@@ -1,9 +1,9 @@
-"""Child processes: `reconciler run`, the demo, the tests and the benchmarks start, watch and stop programs by this
-module.
+"""Child processes: this module starts, watches and stops programs for `reconciler run`, the demo, the tests and the
+benchmarks.
 
-A child leads its own process group, or shares one with other children. So Ctrl-C in a terminal reaches only the
-starter, which stops its children in order. Programs that a child has started are killed with it. To run a program to
-its end for its output, `subprocess.run` is enough.
+A child leads its own process group, or shares one with other children. So Ctrl-C in a terminal reaches only the process
+that started the children, which then stops them in order. When a child is killed, the programs that it has started are
+killed too. To run a program to its end and read its output, `subprocess.run` is enough.
 """
 
 import ctypes
@@ -29,15 +29,16 @@ _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.S
 
 
 class ChildError(RuntimeError):
-    """A child ended by itself, or something took too long. `str()` says which, with the last lines of the child's
-    log."""
+    """A child ended by itself, or something took too long. `str()` says what happened, followed by the last lines of
+    the child's log."""
 
 
 class Child:
-    """A program that was started. A `with` block kills it at the end, whatever happens."""
+    """A program that was started. If it is used in a `with` block, the program is killed at the end of the block,
+    whatever happens."""
 
     lines_in_errors = 12
-    """How many of the last lines of the log are shown in an error."""
+    """An error shows at most this many lines from the end of the log."""
 
     def __init__(
         self,
@@ -52,11 +53,13 @@ class Child:
     ) -> None:
         """Start the program; `name` is its name in errors. Raises OSError if it cannot be started.
 
-        `log`: the file to which its output and errors are added; None: it shares the output and errors of the starter.
-        `group`: the group that it joins; None: it leads its own process group, which is killed with it.
-        `is_piped`: its standard input and output are `pipes`. Otherwise it has no standard input, because a group in
-        the background must not read from the terminal.
-        `ends_with_starter`: it gets SIGTERM when the thread that started it ends, even by SIGKILL; on Linux only.
+        `log`: the file to which the program's output and errors are appended; if None, they go where this process's own
+        go.
+        `group`: the group that the program joins; if None, it leads its own process group, which is killed with it.
+        `is_piped`: the program's standard input and output are the property `pipes`. Otherwise its standard input is
+        empty, because a process group in the background must not read from the terminal.
+        `ends_with_starter`: on Linux, the program gets SIGTERM when the thread that started it ends, even if SIGKILL
+        ends it.
         `more`: further arguments of `Popen`, such as `env`, `cwd` and `user`.
         """
         self.name = name
@@ -81,7 +84,7 @@ class Child:
 
     @property
     def end(self) -> Sentence:
-        """How the program ended. Waits until it has."""
+        """How the program ended. Waits until the program has ended."""
         status = self._process.wait()
         if status >= 0:
             return _("%(name)s ended with status %(status)s", self.name, status)
@@ -94,7 +97,7 @@ class Child:
 
     @property
     def output(self) -> str:
-        """The text in the log so far; empty if there is no log."""
+        """The text that the log contains so far; empty if the program has no log."""
         return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
 
     def has_ended(self) -> bool:
@@ -107,7 +110,7 @@ class Child:
             raise ChildError(f"{self} by itself{self.end_of_log()}")
 
     def end_of_log(self) -> str:
-        """The last lines of the log, to be added to an error; empty if there is no log."""
+        """The last lines of the log, as a text to append to an error's text; empty if there is no log."""
         if self.log is None:
             return ""
         lines = self.output.splitlines()[-self.lines_in_errors :]
@@ -129,7 +132,7 @@ class Child:
         """Wait until the program has ended; returns its exit status, or the negative number of the signal that ended
         it.
 
-        Raises ChildError if that takes longer than `seconds`.
+        Raises ChildError if the program has not ended after `seconds`.
         """
         try:
             return self._process.wait(seconds)
@@ -143,13 +146,15 @@ class Child:
         return self.wait()
 
     def kill(self) -> None:
-        """Kill the program at once, with the rest of the group that it leads. Harmless if it has ended."""
+        """Kill the program at once. If it leads its own group, the whole group is killed. Harmless if the program has
+        ended."""
         if self._is_alone:
             _kill_group(self.pid)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            # Unwritten data is of no use to a program that has ended.
+            # Closing fails if unwritten data is left. The error is ignored, because the data is of no use to a program
+            # that has ended.
             with suppress(OSError):
                 if pipe is not None:
                     pipe.close()
@@ -162,11 +167,12 @@ class Child:
 
 
 class ChildGroup:
-    """Children that share one process group. A `with` block kills the whole group at the end.
+    """Children that share one process group. If it is used in a `with` block, the whole group is killed at the end of
+    the block.
 
     With a guard, the group ends whatever happens to the starter. The guard is a small program that leads the group and
-    reads from a pipe that the starter keeps open. When the starter ends, crashes or is killed, the pipe closes, and the
-    guard kills the group with SIGKILL. Without a guard, the first child leads the group.
+    reads from a pipe that the starter keeps open. When the starter ends, crashes or is killed, the pipe closes. Then
+    the guard kills the group with SIGKILL. Without a guard, the first child leads the group.
     """
 
     def __init__(self, *, has_guard: bool = False) -> None:
@@ -177,12 +183,12 @@ class ChildGroup:
 
     @property
     def leader(self) -> int:
-        """The process id of the first child, which is also the id of the group; 0 if there is no child yet."""
+        """The id of the group, which is the process id of its first child; 0 if there is no child yet."""
         return self.children[0].pid if self.children else 0
 
     def kill(self) -> None:
-        """Kill the whole group at once, with the programs that its members have started in it."""
-        # 0 would mean our own group.
+        """Kill the whole group at once, also the programs that the children have started in it."""
+        # Without children the leader is 0, which would mean our own group.
         if self.children:
             _kill_group(self.leader)
         for child in self.children:
@@ -198,7 +204,8 @@ class ChildGroup:
 def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
     """Ask all children to end at the same time, and kill those that have not ended after `seconds`."""
     for child in children:
-        # A child that is stopped (SIGSTOP) would not react to the other signal until it continues.
+        # SIGCONT comes first: a child that was stopped by SIGSTOP would not react to the signal `how` until it
+        # continues.
         child.send_signal(signal.SIGCONT)
         child.send_signal(how)
     give_up = time.monotonic() + seconds
@@ -217,11 +224,12 @@ def wait_until(
     poll_seconds: float = _POLL_SECONDS,
     children: Collection[Child] = (),
 ) -> T:
-    """Wait until `is_ready` returns something true, and return that. Raises ChildError if it takes too long, or if a
-    child ends before."""
+    """Wait until `is_ready` returns something true, and return that. Raises ChildError after `seconds`, or if one of
+    `children` ends before that."""
     give_up = time.monotonic() + seconds
     while True:
-        # Tested before `is_ready`, so that the last action of a child before its end counts.
+        # Look for children that have ended before calling `is_ready`, so that `is_ready` still sees the last thing that
+        # an ended child did.
         ended = [child for child in children if child.has_ended()]
         if ready := is_ready():
             return ready
@@ -235,17 +243,18 @@ def wait_until(
 
 @contextmanager
 def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Call `handle` with the signal's number on SIGTERM, SIGINT and SIGHUP, within the context. Use it in the main
+    """Within the context, call `handle` on SIGTERM, SIGINT and SIGHUP, with the signal's number. Use this in the main
     thread.
 
-    `handle` must not raise: an error between two steps of `Popen.poll` would leave a lock of the child locked, and a
-    wait for the child's end would then never return.
+    `handle` must not raise: an error between two steps of `Popen.poll` would leave an internal lock of the `Popen`
+    object locked. Waiting for the child's end would then never return.
     """
 
     def call(number: int, frame: FrameType | None) -> None:
         handle(number)
 
-    # A signal that our caller ignores (`nohup`, a script's job in the background) stays ignored.
+    # A signal stays ignored if this process was started with the signal ignored (by `nohup`, or in the background of a
+    # script).
     handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, call) for number in handled}
     try:
@@ -256,10 +265,10 @@ def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, adapted for a program of ours: of our settings it has only `settings`.
+    """This process's environment, adapted for a program of ours. Its RECONCILER_ variables are replaced by `settings`.
 
-    PYTHONPATH is set because in another folder than the checkout a program would not find modules that are not
-    installed. The program's output is not buffered, so that it can be read at once.
+    PYTHONPATH is set because a program that runs in another folder than the checkout would not find modules that are
+    not installed. The program's output is not buffered, so that it can be read at once.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
     paths = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
@@ -267,8 +276,8 @@ def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _end_with_starter() -> Callable[[], None] | None:
-    """A function to run in the new process, so that the program gets SIGTERM even if its starter is killed; None except
-    on Linux."""
+    """A function that `Popen` runs in the new process; because of it, the program gets SIGTERM when its starter ends,
+    even by SIGKILL. None on systems other than Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
@@ -280,6 +289,6 @@ def _end_with_starter() -> Callable[[], None] | None:
 
 
 def _kill_group(leader: int) -> None:
-    # macOS answers EPERM if only zombies are left.
+    # macOS raises PermissionError if only zombies are left in the group.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

@@ -1,11 +1,11 @@
 """The two clocks of a host, the boot clock and the wall clock; and timers.
 
 Nobody can set the boot clock. On the host that sent the last query, the boot clock decides whether the next query may
-be sent. So a step of the wall clock, or of the database's clock, neither opens nor blocks the limit.
+be sent. So a step of the wall clock, or of the database's clock, neither permits a query too early nor delays one.
 
 Readings of the boot clock can be compared only within one boot of one host. So each reading is stored with the identity
-of the boot. This is the boot's id and, in a time namespace, also the namespace, because its CLOCK_BOOTTIME has its own
-offset (time_namespaces(7)).
+of the boot. This identity is the kernel's id of the boot and, in a time namespace, also the namespace, because the
+CLOCK_BOOTTIME of a time namespace has its own offset (time_namespaces(7)).
 """
 
 import hashlib
@@ -23,18 +23,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-# While a Linux machine is suspended, CLOCK_MONOTONIC does not advance. A wait measured by it would be too long, and a
-# deadline would be missed. macOS has no CLOCK_BOOTTIME, but there CLOCK_MONOTONIC itself counts sleep.
+# While a Linux machine is suspended, CLOCK_MONOTONIC does not advance. So a wait that is measured by CLOCK_MONOTONIC
+# would be too long, and a deadline would be missed. macOS has no CLOCK_BOOTTIME, but its CLOCK_MONOTONIC counts the
+# time in sleep.
 if sys.platform == "linux":
     _BOOT_CLOCK = time.CLOCK_BOOTTIME
 else:
     _BOOT_CLOCK = time.CLOCK_MONOTONIC
 
 _PROC = Path("/proc")
-# The kernel gives the initial time namespace this number (PROC_TIME_INIT_INO).
+# The link `/proc/self/ns/time` in the initial time namespace; the number in it is the kernel's PROC_TIME_INIT_INO.
 _INITIAL_NAMESPACE = "time:[4026531834]"
 _DIGITS_OF_NAMESPACE = 24
-"""These digits, the 36 characters of a boot id and a plus sign fit into the 64 characters of the column."""
+"""How many digits of the namespace's hash are kept. With the 36 characters of a boot id and a plus sign, they fit into
+a database column of 64 characters."""
 
 
 class Clock(Protocol):
@@ -63,7 +65,7 @@ class HostClock:
     @property
     def boot_id(self) -> str:
         """The kernel's id of this boot; in a time namespace, followed by a hash of the namespace. If the kernel does
-        not give both, it is an id of this process."""
+        not give these, the identity is a random id of this process."""
         return self._boot_id
 
     def boot(self) -> float:
@@ -79,8 +81,9 @@ def _identity_of_boot(proc: Path) -> str:
     try:
         boot_id, namespace = _kernel_boot_id(proc), _time_namespace(proc)
     except (OSError, ValueError, subprocess.SubprocessError):
-        # An identity that no other process has is the safe choice: after every restart the database's clock then
-        # decides. With a constant, readings of two boots or of two namespaces would be compared.
+        # An identity that no other process has is the safe choice: after a restart of the process, the identity in a
+        # stored reading no longer matches, so the database's clock decides. If the identity were a constant, readings
+        # of two boots or of two namespaces would be compared.
         return f"process-{uuid.uuid4()}"
     if namespace is None:
         return boot_id[:64]
@@ -100,18 +103,20 @@ def _kernel_boot_id(proc: Path) -> str:
 
 
 def _time_namespace(proc: Path) -> str | None:
-    """The identity, within this boot, of the time namespace whose clocks this process reads; None for the initial
-    namespace. Raises OSError or ValueError if it cannot be read."""
+    """A text that identifies, within this boot, the time namespace whose clocks this process reads; None for the
+    initial namespace. Raises OSError or ValueError if the namespace cannot be found out."""
     try:
         link = os.readlink(proc / "self/ns/time")
     except FileNotFoundError:
-        # A kernel before 5.6, or a system without time namespaces.
+        # The kernel is older than 5.6, or the system has no time namespaces.
         return None
     if link == _INITIAL_NAMESPACE:
-        # timens_offsets is not read here: it shows the namespace of the process's children, which may be another one.
+        # Return before timens_offsets is read: that file shows the namespace of the process's future children, which
+        # may differ from the process's own.
         return None
     offsets = (proc / "self/timens_offsets").read_text("ascii")
-    # The offset is included because a new namespace may get the number of one that is gone.
+    # The offset of CLOCK_BOOTTIME is part of the identity, because a new namespace may get the number of a namespace
+    # that no longer exists.
     (offset,) = (line.split()[1:] for line in offsets.splitlines() if line.split()[:1] == ["boottime"])
     return " ".join([link, *offset])
 
@@ -122,9 +127,9 @@ _BYTES_OF_A_TIME = 8
 
 
 class Alarm(Generic[T]):
-    """Calls a function once for each thing, at the time set for it.
+    """Calls a function once for each thing, at the time that was set for the thing.
 
-    It uses the monotonic clock, which no clock step moves, and which does not advance while the machine sleeps.
+    The alarm uses the monotonic clock. Nobody can set this clock, and it does not advance while the machine sleeps.
     """
 
     def __init__(self, call: Callable[[T], None], *, name: str) -> None:
@@ -137,15 +142,15 @@ class Alarm(Generic[T]):
         self._thread.start()
 
     def set(self, waits: Mapping[T, float]) -> None:
-        """Call the function for each of these things after its wait, in seconds. Replaces an earlier time of the same
-        thing."""
+        """Call the function for each of these things after the thing's wait, in seconds. If a time was already set for
+        a thing, the new time replaces it."""
         now = time.monotonic()
         with self._changed:
             self._times.update({thing: now + seconds for thing, seconds in waits.items()})
             self._changed.notify()
 
     def close(self) -> None:
-        """Make no more calls. Waits for the call that is running, if there is one."""
+        """Make no more calls. If a call is running, wait until it ends."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -177,35 +182,38 @@ def seconds_since(moment: float | None) -> float | None:
 
 
 class Throttle:
-    """Permits something once per interval and kind, for all processes together that are forked after the throttle was
-    made.
+    """Permits something once per interval and kind. The process that makes the throttle and all processes that it forks
+    later share the intervals.
 
-    Each process of a pool ticks, but what all of them find must be logged once. There is no lock, because a process
-    that is killed would keep it. So two callers at the same moment may both pass.
+    This is needed because each process of a pool ticks, but a fact that all of them find must be logged only once.
+    There is no lock, because a process that is killed would keep it. So two callers at the same moment may both get
+    permission.
     """
 
     def __init__(
         self, seconds: float, *, kinds: Collection[str] = ("",), clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Each of `kinds` has its own interval. `clock` counts seconds from a start that all these processes share."""
+        """Each of `kinds` has its own interval. `clock` returns seconds since a moment that is the same for all these
+        processes."""
         self._seconds = seconds
         self._clock = clock
         self._kinds = tuple(kinds)
-        # Anonymous memory is shared with processes that are forked later; a plain attribute would be copied.
+        # The times are kept in anonymous memory, which is shared with processes that are forked later. A plain
+        # attribute would be copied to them.
         self._next = memoryview(mmap.mmap(-1, len(self._kinds) * _BYTES_OF_A_TIME)).cast("d")
         for index in range(len(self._kinds)):
             self._next[index] = -math.inf
 
     def is_open(self, kind: str = "") -> bool:
-        """Whether the interval has passed."""
+        """Whether the kind's last interval has passed."""
         return self._clock() >= self._next[self._kinds.index(kind)]
 
     def close(self, kind: str = "") -> None:
-        """Begin an interval."""
+        """Begin a new interval of the kind."""
         self._next[self._kinds.index(kind)] = self._clock() + self._seconds
 
     def passes(self, kind: str = "") -> bool:
-        """Return whether the interval has passed; if so, begin the next one."""
+        """Return whether the kind's last interval has passed; if so, begin the next interval."""
         if not self.is_open(kind):
             return False
         self.close(kind)
@@ -228,7 +236,7 @@ class Deadline:
         return rest
 
     def bound(self, call: Callable[[], R]) -> R:
-        """Return or raise what the call returns or raises. Raises TimeoutError if the call has not ended by the
+        """Run `call`; return its result, or raise its error. Raises TimeoutError if the call has not ended by the
         deadline, and RuntimeError if no thread can be started.
 
         Use it for a call that takes no timeout, such as the search for a name's address. The call runs in its own
@@ -247,10 +255,10 @@ def in_thread(call: Callable[[], R]) -> Future[R]:
 
 
 def result_within(ended: Future[R], seconds: float, words: str) -> R:
-    """Return or raise what the call in a thread returns or raises. Raises TimeoutError with `words` if the call has not
-    ended within `seconds`.
+    """Wait for a call that `in_thread` started; return its result, or raise its error. Raises TimeoutError with `words`
+    if the call has not ended within `seconds`.
 
-    A TimeoutError that the call itself raises keeps its own words, which say more.
+    If the call itself raises a TimeoutError, that error keeps its own words, which say more than `words`.
     """
     wait([ended], seconds)
     if not ended.done():

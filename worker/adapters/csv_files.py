@@ -1,7 +1,7 @@
 """CSV as Chinese back offices write it: in UTF-8 or GB18030, with commas, tabs or semicolons, and with a title above
 the header.
 
-A statement of the platform is read row by row.
+A statement of the platform (its list of orders and results) is read row by row.
 """
 
 import csv
@@ -17,7 +17,7 @@ from worker.domain.finance.statements import StateWords, plain_id, read_row
 from worker.domain.records.sentences import Refusal, _
 
 UTF_8 = "utf-8"
-# Includes GBK and GB2312.
+# The encoding GB18030 includes GBK and GB2312.
 GB18030 = "gb18030"
 USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "request_id": ("request_id", "requestId", "request id", "平台订单号"),
@@ -29,22 +29,23 @@ USUAL_NAMES: Mapping[str, Sequence[str]] = {
     "state": ("state", "status", "trafficSts", "状态"),
     "amount": ("amount", "oriAmount", "金额"),
 }
-"""The names by which each column is found if no other name is given."""
+"""The usual names of each column. A column is found by them if the user gives no other name for it."""
 
 _DELIMITERS = (",", "\t", ";")
-# A title, the customer's name or the period may come before the header.
+# The header is searched within this many rows, because a title, the customer's name or the period may come before it.
 _WITHIN_ROWS = 20
 _MOST_NAMES_SHOWN = 12
 
 COLUMNS = ("request_id", "state", "amount")
-"""The columns of a statement."""
+"""The columns that a statement of the platform must have."""
 _HEAD_CHARACTERS = 1 << 18
-# The limit is low because in memory a row is a list of cells, and each cell takes more than the comma after it.
+# The most characters of one row. The limit is low because in memory a row becomes a list of cells: a row that consists
+# only of commas needs many times its length.
 _ROW_CHARACTERS = 1 << 16
 _UNREADABLE = _("the statement is neither UTF-8 nor GB18030: save it as CSV in one of these")
 
 Places = Mapping[str, Sequence[int]]
-"""For each column, the indexes of its names in a row."""
+"""For each column: the indexes of those cells of a row that contain one of the column's names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +53,7 @@ class Header:
     """The row that names the columns."""
 
     line: int
-    """The number of its last line, from 1."""
+    """The number of the header's last line, counted from 1."""
     delimiter: str
     names: Sequence[str]
     """All names in the row, without spaces around them."""
@@ -60,8 +61,8 @@ class Header:
 
 
 def encoding_of(lines: Iterable[bytes]) -> str:
-    """`UTF_8` or `GB18030`: the encoding of most lines that are not ASCII. A few bytes may look like the other
-    encoding, or be valid in neither."""
+    """`UTF_8` or `GB18030`: the encoding of most of the lines that are not ASCII. The majority decides because a few
+    lines may also be valid in the other encoding, or in neither."""
     utf_8 = gb18030 = 0
     for line in lines:
         if not line.isascii():
@@ -74,8 +75,8 @@ def encoding_of(lines: Iterable[bytes]) -> str:
 def find_header(
     text: str, columns: Mapping[str, Collection[str]], is_header: Callable[[Places], bool]
 ) -> Header | None:
-    """The first of the first 20 rows that `is_header` accepts, judging by where the row names these columns; None if
-    there is none.
+    """Find the header: the first row, among the first 20, that `is_header` accepts; None if it accepts none.
+    `is_header` is given the places at which a row has names of these columns.
 
     `columns` has the possible names of each column. Case and surrounding spaces are ignored when names are compared.
     """
@@ -92,13 +93,13 @@ def find_header(
                     names = [name.strip() for name in row]
                     return Header(line=rows.line_num, delimiter=delimiter, names=names, places=places)
         except csv.Error:
-            # The text may be CSV with another delimiter.
+            # The text is no CSV with this delimiter, but it may be CSV with another one.
             continue
     return None
 
 
 def first_names(text: str) -> str:
-    """The names in the first row that is not empty, for a message."""
+    """The cells of the first line that is not empty, as a list of names for an error message."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     names = [name.strip() for name in first.split(max(_DELIMITERS, key=first.count)) if name.strip()]
     return ", ".join(repr(name) for name in names[:_MOST_NAMES_SHOWN]) or "nothing"
@@ -114,19 +115,20 @@ class StatementFault(Refusal):
 
 
 class NoHeader(StatementFault):
-    """No row names each column once."""
+    """The file has no header: none of its first rows names each column exactly once."""
 
 
 def read_rows(
     file: BinaryIO, columns: Mapping[str, str | None], words: StateWords
 ) -> Iterator[StatementRow | UnreadableRow]:
-    """The rows below the header, which must be within the first 256 KiB or so. The file must be seekable.
+    """Read the rows below the header. The header must be within the first 262,144 characters. The file must be
+    seekable.
 
     `columns` has the names that were given for `COLUMNS`, or None; a column without a given name is found by its usual
     names. Cells that are missing at a row's end are empty. A row without any text is skipped.
 
-    Raises `NoHeader` at once, and also StatementFault if the start cannot be decoded. Any other StatementFault is
-    raised when its row is reached.
+    If there is no header, raises `NoHeader` at once; if the start of the file cannot be decoded, raises StatementFault
+    at once. A StatementFault for a later part is raised when the iterator reaches that part.
     """
     encoding = encoding_of(file)
     file.seek(0)
@@ -147,7 +149,8 @@ def read_rows(
 
 def _read(line: int, row: Sequence[str], header: Header, words: StateWords) -> StatementRow | UnreadableRow:
     named = {name: row[place] if place < len(row) else "" for name, (place,) in header.places.items()}
-    # Without quotes 2,94 is two cells, and the amount would be only the first of them.
+    # A row with more cells than the header is not read. For example, the amount 2,94 without quotes is two cells, and
+    # only the 2 would be read as the amount.
     width = len(header.names)
     if any(cell.strip() for cell in row[width:]):
         why = _("row: it has %(count)s cells, while the header has %(header)s", len(row), width)
@@ -156,7 +159,7 @@ def _read(line: int, row: Sequence[str], header: Header, words: StateWords) -> S
 
 
 def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, list[str]]]:
-    """Each row below the header with the number of its last line."""
+    """Each row below the header, after the number of the row's last line."""
     left = _ROW_CHARACTERS
 
     def lines() -> Iterator[str]:
@@ -181,7 +184,7 @@ def _rows_below(text: io.TextIOWrapper, header: Header) -> Iterator[tuple[int, l
     except UnicodeDecodeError:
         raise StatementFault("%(why)s", _UNREADABLE) from None
     finally:
-        # The caller closes the file.
+        # Without `detach`, the wrapper would close the file, which only the caller may close.
         text.detach()
 
 

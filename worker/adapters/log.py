@@ -1,7 +1,8 @@
 """Logging: one format for our records and those of libraries, for people (`console`) or machines (`json`).
 
-Our records are written as `log.info("query answered", action="query_answered", ...)`. The words may change, but the
-`action` never does, so dashboards and alerts can use it. A library's record has the action `library_log`.
+Our records are written as `log.info("query answered", action="query_answered", ...)`. The words may change in a later
+release, but the `action` never changes, so dashboards and alerts can use the `action`. A library's record has the
+action `library_log`.
 
 The first record of a long-running program names its version.
 """
@@ -22,19 +23,19 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from worker.adapters.safe_text import CONTROLS, Redactor, escape_controls
 
 VERSION = version("recharge-reconciler")
-"""The version of the program that this process runs. It is read at the start, because a version that is installed later
-is not running."""
+"""The version of the program that this process runs. It is read when the process starts, because a version that is
+installed later is not the one that runs."""
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"
 
-# Whatever the level, these loggers stay at WARNING or above. Below that, urllib3 logs each URL with its signature, and
-# SQLAlchemy logs each statement with its parameters, which are people's phone numbers. Alembic logs two lines whenever
-# a database's revision is read.
+# Whatever the level, these loggers stay at WARNING or above. Below WARNING, urllib3 logs each URL with its signature,
+# SQLAlchemy logs each statement with its parameters, such as phone numbers, and Alembic logs two lines whenever a
+# database's revision is read.
 _QUIET_LOGGERS = ("urllib3", "sqlalchemy", "alembic")
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "action", "event")
 
-# No record starts with this text, and every line of a traceback does. So a message that contains line breaks cannot be
+# Every line of a traceback starts with this text, and no record does. So a line of an error's message cannot be
 # mistaken for a record.
 _CONTINUATION = "  | "
 
@@ -43,8 +44,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     """A handler that reports a failure to write a record, without printing the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        # The inherited method prints the raw record and its arguments without redaction. The cause may be a full disk
-        # or a closed pipe, so this line may fail as well. A log must never stop the work.
+        # This replaces the inherited method, which prints the raw record and its arguments without redaction. If the
+        # cause is a full disk or a closed pipe, the line written here fails as well. That error is suppressed, because
+        # a log must never stop the work.
         with contextlib.suppress(Exception):
             kind = sys.exc_info()[0]
             name = escape_controls(record.name)
@@ -55,7 +57,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 def configure_logging(
     level: str, log_format: str, *, zone: tzinfo = UTC, secrets: Sequence[str] = (), stream: TextIO | None = None
 ) -> None:
-    """Set up structlog and the standard library's logging for this process. Another call replaces the set-up.
+    """Set up structlog and the standard library's logging for this process. A later call replaces the set-up of an
+    earlier one.
 
     `level` is the name of a level, `log_format` is `console` or `json`, and `secrets` are texts that no record may
     show. Times are in `zone` with its offset; with `json` they are in UTC.
@@ -65,26 +68,28 @@ def configure_logging(
     Raises ValueError for an unknown level.
     """
     target = stream if stream is not None else sys.stderr
-    # The handler is made before anything is replaced, because a wrong level must not leave the process without logs.
+    # The new handler is made before the old handlers are replaced. So a wrong level, which raises ValueError here, does
+    # not leave the process without logs.
     handler = _Handler(target)
     handler.setLevel(level)
     common = _common(UTC if log_format == "json" else zone)
     handler.setFormatter(_formatter(log_format, Redactor(secrets), common, colors=target.isatty()))
 
     root = logging.getLogger()
-    # Another handler would write each record again, without redaction.
+    # All other handlers are removed. They would write each record again, without redaction.
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(handler.level, logging.WARNING))
-    # Otherwise Python prints a warning without the formatter: as two lines that are not JSON.
+    # Pass Python's warnings to logging. Otherwise Python would print a warning without the formatter, as two lines that
+    # are not JSON.
     logging.captureWarnings(True)
     _configure_structlog(common)
 
 
 @cache
 def log_version() -> None:
-    """Log the version, once."""
+    """Log the program's version, once per process."""
     structlog.stdlib.get_logger(__name__).info("started", action="started", version=VERSION)
 
 
@@ -99,7 +104,8 @@ def _configure_structlog(common: list[Processor]) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        # A cached logger would keep the set-up of its first record, from before this call or from another test.
+        # If loggers were cached, a logger would keep the set-up that applied to its first record, even after another
+        # call of `configure_logging`.
         cache_logger_on_first_use=False,
     )
 
@@ -125,7 +131,8 @@ def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, 
     if log_format == "json":
         renderer = [_render_json]
     else:
-        # The plain formatter is named because the default one shows local variables, which include credentials.
+        # The plain formatter of tracebacks is chosen because the default formatter shows local variables, which include
+        # credentials.
         plain = structlog.dev.plain_traceback
         console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, sort_keys=False)
         renderer = [_escape_for_console, console]
@@ -133,7 +140,7 @@ def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, 
         foreign_pre_chain=common,
         processors=[
             _add_action,
-            # The alternative `dict_tracebacks` would store local variables.
+            # `dict_tracebacks` is not used here, because it would store the values of local variables in the record.
             structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redact,
@@ -155,8 +162,8 @@ def _order_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     text = json.dumps(event, ensure_ascii=False, default=str)
-    # Chinese stays readable. Control characters that json does not escape can only be inside a string, where JSON's own
-    # escape means the same.
+    # `ensure_ascii` is off so that Chinese stays readable. Then json does not escape all control characters. Those that
+    # are left can only be inside a JSON string, so each is replaced by JSON's escape for it, which means the same.
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -169,5 +176,6 @@ def _escaped(key: str, value: object) -> object:
         return "\n".join(_CONTINUATION + escape_controls(line) for line in value.split("\n"))
     if isinstance(value, str):
         return escape_controls(value)
-    # Numbers stay as they are. The console shows lists and mappings by repr(), which escapes controls.
+    # Numbers stay as they are. Lists and mappings need no escaping here: the console shows them by repr(), which
+    # escapes control characters.
     return value

@@ -1,7 +1,7 @@
 """Values and error texts, made safe for a log or a terminal: without secrets and control characters.
 
-Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
-change what an operator sees, and a lone surrogate would make the write itself fail.
+Remarks, ids and error texts come from outside. A newline in such a text could forge a log record, an escape sequence
+could change what an operator sees on a terminal, and a lone surrogate would make the writing of the text fail.
 """
 
 import json
@@ -17,26 +17,28 @@ MASK = "***"
 
 _SECRET_KEYS = frozenset({"authorization", "sign", "auth_token", "authtoken", "callback_token", "password", "passwd"})
 
-# The text before a secret is kept, so that a reader still sees which part of a URL or a header was masked.
+# Each pattern's group is the text before a secret. This text is kept, so that a reader still sees which part of a URL
+# or a header was masked.
 _SECRET_PATTERNS = (
     re.compile(r"(\bsign['\"]?\s*[=:]\s*['\"]?)[0-9a-f]{32}", re.IGNORECASE),
     re.compile(r"(\bauthorization['\"]?\s*[=:]\s*['\"]?)(?:Basic |Bearer )?[A-Za-z0-9+/=_-]+", re.IGNORECASE),
     re.compile(
         r"(\b(?:auth_?token|callback_?token|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;)}]+", re.IGNORECASE
     ),
-    # The token in the path of callbacks, even one that is not configured. The placeholder `<token>` of the route stays
-    # visible.
+    # The token in the path of a callback's URL, even if no such token is configured. The placeholder `<token>`, as in
+    # the route's name, stays visible.
     re.compile(r"(/callbacks/[^\s/'\"]{1,200}/)(?!<token>)[^\s/'\"?]+", re.IGNORECASE),
     re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+(?=@)", re.IGNORECASE),
 )
 
-# Shorter secrets are ordinary words ("test", "guest"), and masking them would make logs unreadable. The patterns above
-# still mask them inside a URL or beside a key.
+# Secrets that are shorter than this are not masked everywhere: they may be ordinary words ("test", "guest"), and logs
+# would become unreadable. Inside a URL or beside a key, the patterns above still mask a short secret.
 _SHORTEST_SECRET = 6
 _DEEPEST = 6
 _LONGEST_LINE = 500
 
-# C0 and C1 controls, line separators, marks that reorder text on a terminal, surrogates.
+# The characters to escape: C0 and C1 controls, line separators, invisible marks that can reorder text on a terminal,
+# and surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -45,7 +47,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _written_forms(secret)}
-        # Longest first: if a secret begins with another one, no end of it may be left.
+        # Longest first: if one secret begins with another one, the whole longer secret must be masked, not only its
+        # beginning.
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         # Case is ignored, because hexadecimal digits and percent escapes mean the same in upper and lower case.
         self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
@@ -59,7 +62,8 @@ class Redactor:
         return text
 
     def value(self, value: object, *, key: str = "", depth: int = 0) -> object:
-        """The value without its secrets, in JSON's types. A value of another type becomes its text."""
+        """The value without its secrets. The result has only types that JSON has: a value of another type is replaced
+        by its text."""
         if key.lower().replace("-", "_") in _SECRET_KEYS and value is not None:
             return MASK
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -73,7 +77,7 @@ class Redactor:
         return self.text(_text_of(value))
 
 
-# Patterns for private data of a query or an order, which the platform's reply may repeat under any key.
+# Patterns for private data of a query or an order. A reply of the platform may repeat this data under any key.
 _MOBILE = re.compile(r"(?<![0-9])((?:86)?1[0-9]{2})[ -]?[0-9]{4}[ -]?([0-9]{4})(?![0-9])")
 _SECRET_KEY = "token|secret|sign|passw|authorization"
 _SECRET_MEMBER = re.compile(rf'("[^"]*(?:{_SECRET_KEY})[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
@@ -81,7 +85,7 @@ _SECRET_MEMBER = re.compile(rf'("[^"]*(?:{_SECRET_KEY})[^"]*"\s*:\s*)"(?:[^"\\]|
 
 def report_text(text: str, redactor: Redactor, *, key: str = "") -> str:
     """Make a text of the platform safe to show to anybody, for example in a bug report. Credentials and the middle of
-    phone numbers are masked; `key` is the text's key in its object."""
+    phone numbers are masked. `key` is the key of the text in its JSON object."""
     if re.search(_SECRET_KEY, key, re.IGNORECASE):
         return MASK
     text = _SECRET_MEMBER.sub(rf'\1"{MASK}"', redactor.text(text))
@@ -100,14 +104,15 @@ def one_line(text: str, redactor: Redactor | None = None) -> str:
 
 
 def first_line(error: BaseException, redactor: Redactor | None = None) -> str:
-    """The result of `first_words`, made safe to show."""
+    """The first line of an error's text (`first_words`), made safe to show."""
     return one_line(first_words(error), redactor)
 
 
 def first_words(error: BaseException) -> str:
-    """The first line of an error's text, unchanged. For a database error it is the driver's text, without statement and
-    parameters."""
-    # PyMySQL gives a number and a text. psycopg gives several lines, of which the first is the message.
+    """The first line of an error's text, unchanged. For a database error this is the first line of the driver's text,
+    which does not contain the statement and its parameters."""
+    # The arguments of a PyMySQL error are a number and a text. The text of a psycopg error has several lines, of which
+    # the first is the message.
     cause = getattr(error, "orig", None) or error
     last = cause.args[-1] if cause.args else None
     words = last if isinstance(last, str) and last.strip() else str(cause)
@@ -116,8 +121,9 @@ def first_words(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Describe an error and its causes without any part of a request: by class names, and by messages of the operating
-    system and of OpenSSL. Messages of libraries may quote the URL, which contains the signature."""
+    """Describe an error and its causes without any part of a request. The description has only class names, and
+    messages of the operating system and of OpenSSL. The libraries' own messages are left out, because they may quote
+    the URL, which contains the signature."""
     return " < ".join(dict.fromkeys(_words(cause) for cause in _causes(error)))
 
 
@@ -135,18 +141,19 @@ def _words(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{name} ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
-        # Only errors that OpenSSL raised itself have a reason.
+        # Only an error that comes from OpenSSL itself has a reason.
         reason = getattr(error, "reason", None)
         return f"{name} ({reason})" if reason else name
-    # The text is looked up by number, because the text in an exception may be anything. Errors of name resolution have
-    # their own numbers, which are below zero on Linux.
+    # The operating system's text is looked up by the error's number, because the text in the exception may be anything.
+    # Errors of name resolution have their own numbers, for which this look-up would be wrong; on Linux these are below
+    # zero.
     if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
         return f"{name} ({os.strerror(error.errno)})"
     return "the host's name cannot be resolved" if isinstance(error, socket.gaierror) else name
 
 
 def _written_forms(secret: str) -> set[str]:
-    # Many JSON writers escape the slash.
+    # A slash may also be written as `\/`, because many JSON writers escape it.
     written = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     return written | {form.replace("/", "\\/") for form in written}
 

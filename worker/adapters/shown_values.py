@@ -1,4 +1,4 @@
-"""Values as text for people, in the command line and the console, and rows as CSV for spreadsheets."""
+"""Makes text from values, for people who use the command line or the console; and CSV from rows, for spreadsheets."""
 
 import csv
 import io
@@ -11,16 +11,17 @@ from worker.adapters.safe_text import escape_controls
 from worker.domain.wire.fields import amount_text
 
 _MOST_TIMES_LONGER, _SHORT = 10, 1_000
-# Excel recognizes the encoding by this mark.
+# A CSV file starts with this mark, by which Excel recognizes UTF-8.
 _BYTE_ORDER_MARK = "\ufeff"
-# A spreadsheet runs a text that begins with one of these as a formula. Chinese and Japanese spreadsheets also accept
-# the full-width characters.
+# A spreadsheet runs a text as a formula if it begins with one of these characters. Chinese and Japanese spreadsheets
+# also accept the full-width characters.
 _FORMULA_BEGINS = tuple("=+-@＝＋－＠")
 _CHARACTERS_AT_ONCE = 100_000
 
 
 def time_text(time: datetime, zone: tzinfo) -> str:
-    """A time to the second, with its offset: `2016-01-31 18:00:00+08`, or with Z in UTC."""
+    """A time to the second, with the zone's offset from UTC: `2016-01-31 18:00:00+08`. In UTC it ends with Z
+    instead."""
     local = time.astimezone(zone)
     offset = f"{local:%z}"
     short = "Z" if offset == "+0000" else offset.removesuffix("00")
@@ -41,21 +42,21 @@ def value_text(value: object, zone: tzinfo) -> str:
 def indented_json(text: str) -> str:
     """Indent JSON over several lines.
 
-    A text is returned unchanged if it is not JSON, for example because only a part of it was kept. So is a text that is
-    nested so deep that it would become many times as long.
+    The text is returned unchanged if it is not JSON, for example because only a part of it was kept. It is also
+    returned unchanged if it is nested so deep that indenting would make it many times as long.
     """
     try:
         lines = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
         return text
-    # JSON may contain half of a surrogate pair as an escape, which UTF-8 cannot represent.
+    # JSON may contain an escape for half of a surrogate pair, and UTF-8 cannot represent that half.
     shown = lines.encode("utf-8", "backslashreplace").decode()
     return shown if len(shown) <= _MOST_TIMES_LONGER * len(text) + _SHORT else text
 
 
 def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo) -> Iterator[bytes]:
-    """Yield these columns of the rows in parts of a CSV file, in UTF-8 with a byte order mark. The columns' names come
-    first.
+    """Yield a CSV file of these columns of the rows, part by part, in UTF-8 with a byte order mark. The columns' names
+    come first.
 
     A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
     numbers do not.

@@ -1,13 +1,14 @@
-"""Reads files that people write, up to a maximum length. Errors are `Fault`s, worded to follow the file's name.
+"""Reads text files that people write, if they are not longer than a maximum. Errors are `Fault`s, worded to follow the
+file's name.
 
-A setting that contains a secret can be given in its own file, such as a container's in /run/secrets. This is done by
-`RECONCILER_AUTH_TOKEN_FILE=PATH` instead of `RECONCILER_AUTH_TOKEN`. In the file of accounts it is done by
-`auth_token_file = "PATH"` instead of `auth_token`.
+The value of a secret setting can be given in its own file, for example in a container's folder /run/secrets. A variable
+then names the file: `RECONCILER_AUTH_TOKEN_FILE=PATH` instead of `RECONCILER_AUTH_TOKEN`. In the file of accounts a key
+names it: `auth_token_file = "PATH"` instead of `auth_token`.
 
-pydantic's own `secrets_dir` reads every file of one folder by the setting's name. It does not work together with
-variables, and does not tell if a setting is given twice.
+pydantic's own `secrets_dir` is not used. It reads all secrets from one folder, from files that have the settings'
+names. No variable can name a file, and a setting that is given twice is not reported.
 
-Faults show neither the content nor the path. If somebody confuses the two variables, the path is the secret itself.
+Faults show neither a file's content nor its path: somebody may have given the secret itself in the place of the path.
 """
 
 import re
@@ -20,7 +21,7 @@ from typing import Any
 from worker.domain.records.sentences import Fault, Sentence
 
 SUFFIX = "_file"
-"""The end of a setting's name, or of a key, whose value is the name of a file."""
+"""If a setting's name, or a key, ends like this, its value is the path of a file."""
 
 _MAX_BYTES = 1 << 16
 
@@ -54,7 +55,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def os_words(error: Exception) -> Sentence:
-    """Why the operating system refused something, or the name of another error."""
+    """The operating system's words for an error that it raised; for any other error, the name of the error's class."""
     return Sentence(getattr(error, "strerror", None) or type(error).__name__)
 
 
@@ -63,18 +64,18 @@ class SecretFiles:
     """The secrets that were read from files, or why they could not be read."""
 
     values: Mapping[str, str]
-    """The content of the file, by setting."""
+    """The content of each file that could be read, by the setting's name."""
     faults: Mapping[str, Sentence]
-    """Why the setting cannot be read from a file, by setting; worded to follow "RECONCILER_..._FILE "."""
+    """Why a file could not be read, by the setting's name; worded to follow "RECONCILER_..._FILE "."""
     paths: tuple[Path, ...]
-    """The files that were read."""
+    """The paths of the files that were read."""
 
 
 def read_secret_files(given: Mapping[str, object], names: Collection[str], folder: Path) -> SecretFiles:
     """Read the files that are given for the settings `names`.
 
-    `given` has variables by their names in lower case and without the prefix, or keys of a file. A relative path starts
-    at `folder`.
+    `given` has the variables, whose names are in lower case and without the prefix, or the keys of a file of settings.
+    A relative path starts at `folder`.
     """
     values: dict[str, str] = {}
     faults: dict[str, Sentence] = {}
@@ -97,7 +98,7 @@ def read_secret_files(given: Mapping[str, object], names: Collection[str], folde
 
 
 def _read_secret(path: Path) -> str:
-    """Read the content of a file without the line end that editors and `echo` add. Raises `Fault`."""
+    """Read the content of a file. The line end that editors and `echo` add is removed. Raises `Fault`."""
     try:
         text = read_text(path, _MAX_BYTES).removesuffix("\n").removesuffix("\r")
     except Fault as fault:

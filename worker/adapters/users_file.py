@@ -1,7 +1,8 @@
-"""The file of the users who may sign in at the console: a table for each user, with a hashed password.
+"""The TOML file of the users who may sign in at the console. It has a table for each user, with the hashed password and
+the role.
 
-A `Fault` is one line and never shows a hash. If several people edit the file at once, each waits for the one before. A
-program that reads the file meanwhile sees either the old or the new content.
+A `Fault` is one line and never shows a hash. If several programs edit the file at once, they do so one after the other.
+A program that reads the file meanwhile sees either the whole old content or the whole new content.
 """
 
 import fcntl
@@ -34,7 +35,8 @@ def read_users(path: Path) -> Mapping[str, User]:
 
 
 def mode_fault(path: Path) -> Sentence | None:
-    """The fault in the permissions of the file; None if they are right. Raises OSError if there is no file."""
+    """The fault in the permissions of the file; None if the permissions are right. Raises OSError if there is no
+    file."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if not mode & (stat.S_IRWXO | stat.S_IWGRP):
         return None
@@ -43,7 +45,8 @@ def mode_fault(path: Path) -> Sentence | None:
 
 @contextmanager
 def editing(path: Path) -> Iterator[dict[str, User]]:
-    """The users, to be changed by the caller. They are written at the end of the context, unless an exception ends it.
+    """A context whose value is the users, by name. The caller changes this mapping. At the end of the context the users
+    are written to the file, unless an exception ends the context.
 
     No other program edits the file meanwhile. Raises `Fault` as `read_users` does, and OSError if the file cannot be
     written.
@@ -103,8 +106,9 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _keep_owner(path: Path, number: int) -> None:
-    # mkstemp gives the file the mode 0600 and the user who edits as owner. The web program may run as another user, and
-    # must be able to read the file.
+    # Give the new file the owner and the group of the old file, and the old file's permissions as far as they are safe.
+    # mkstemp made the new file with the mode 0600 and the person who edits as its owner. But the web program may run as
+    # another user, and must be able to read the file.
     with suppress(OSError):
         old = path.stat()
         os.fchown(number, old.st_uid, old.st_gid)

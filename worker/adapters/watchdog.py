@@ -1,12 +1,13 @@
-"""A watchdog that ends this process if work in it has made no step for far longer than it may take.
+"""A watchdog that ends this process if some work in the process has made no step for far longer than a step may take.
 
-If memory runs out, a thread may die or never reach its first step. Then CPython's Thread.start() waits without end, and
-so does everything that waits for it (https://github.com/python/cpython/issues/140746). Nothing in the process can
-repair that. Celery's pool starts another process. A worker without a pool of processes is restarted by its supervisor.
+If memory runs out, a thread may die, or never begin to run. In the second case CPython's Thread.start() waits without
+end, and so does everything that waits for this call (https://github.com/python/cpython/issues/140746). Nothing in the
+process can repair that, so the process must end. Celery's pool then starts another process. A worker without a pool of
+processes is restarted by its supervisor.
 
-The watching thread starts with the process, because later there may be no memory for one. It uses the boot clock and
-counts only the time during which it was running itself. So a machine that slept, or a process that was stopped, does
-not count as hanging.
+The watching thread starts with the process, because later there may be no memory for a thread. The watching thread uses
+the boot clock and counts only the time during which it was running itself. So work does not count as hanging because
+the machine slept or the process was stopped.
 """
 
 import os
@@ -26,14 +27,15 @@ from worker.adapters.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 EXIT_STATUS = 70
-"""EX_SOFTWARE of sysexits.h. It is not 0, which would mean that the process ended in order."""
+"""The exit status of a process that the watchdog ends: EX_SOFTWARE of sysexits.h. The status 0 would mean that the
+process ended normally."""
 _PERIOD_SECONDS = 1.0
 _LOG_SECONDS = 10.0
 _MOST_FRAMES = 12
 
 
 class Watched:
-    """Work that is watched. It must make a step now and then until it ends."""
+    """Work that is watched. The work must record a step (`step`) now and then until it ends."""
 
     __slots__ = ("_watchdog", "since", "what")
 
@@ -41,15 +43,15 @@ class Watched:
         self._watchdog = watchdog
         self.what = what
         self.since = watchdog.seen
-        """The time of its last step, as `Watchdog.seen` counts it."""
+        """When the work made its last step, in seconds as `Watchdog.seen` counts them."""
 
     def here(self) -> None:
-        """Count the steps of the calling thread (`Watchdog.step`) as steps of this work from now on."""
+        """From now on, when the calling thread calls `Watchdog.step`, count it as a step of this work."""
         self._watchdog.local.watched = self
         self.step()
 
     def step(self) -> None:
-        """Record a step. Costs next to nothing."""
+        """Record that this work has made a step. Costs next to nothing."""
         self.since = self._watchdog.seen
 
     def end(self) -> None:
@@ -58,9 +60,9 @@ class Watched:
 
 
 def end_process(watched: Watched, seconds: float) -> NoReturn:
-    """Log the current calls of each thread, and end this process at once, whatever else hangs."""
-    # The log may hang as well, because a dead thread may hold one of its locks. The timer's signal then ends the
-    # process, which is the signal's default action.
+    """Log what each thread is executing now, and end this process at once, whatever hangs in it."""
+    # Writing the log may hang as well, because a dead thread may hold a lock of the log. In this case the timer's
+    # signal SIGALRM ends the process, which is the default action of SIGALRM.
     signal.setitimer(signal.ITIMER_REAL, _LOG_SECONDS)
     try:
         log.critical(
@@ -85,7 +87,8 @@ class Watchdog:
         period_seconds: float = _PERIOD_SECONDS,
         end: Callable[[Watched, float], None] = end_process,
     ) -> None:
-        """Work that has made no step for `patience_seconds` hangs. After twice that time, `end` is called."""
+        """Work counts as hanging if it has made no step for `patience_seconds`. If it has made none for twice that
+        time, `end` is called."""
         self._clock = clock
         self._patience = patience_seconds
         self._period = period_seconds
@@ -93,7 +96,7 @@ class Watchdog:
         self._closed = False
         self._last_look = clock.boot()
         self.seen = 0.0
-        """Seconds that have passed while this watchdog was running."""
+        """Seconds during which the watching thread was running."""
         self.under_way: set[Watched] = set()
         self.local = threading.local()
 
@@ -106,14 +109,15 @@ class Watchdog:
         self._closed = True
 
     def begin(self, what: str) -> Watched:
-        """Watch work that begins now. `what` names it in the log; it must not contain secrets or values of an order."""
+        """Watch work that begins now. `what` names the work in the log, so `what` must not contain secrets or values of
+        an order."""
         watched = Watched(self, what)
         self.under_way.add(watched)
         return watched
 
     def start_thread(self, run: Callable[[], None], *, name: str) -> threading.Thread:
-        """Start a thread that is watched until it returns. A thread that an error ends counts as hanging from then
-        on."""
+        """Start a thread that is watched until it returns. If an error ends the thread, the thread counts as
+        hanging."""
         watched = self.begin(f"the thread {name}")
 
         def watch() -> None:
@@ -126,19 +130,19 @@ class Watchdog:
         return thread
 
     def step(self) -> None:
-        """Record a step of the calling thread's work, if that is watched."""
+        """Record a step of the work that the calling thread does, if that work is watched."""
         watched: Watched | None = getattr(self.local, "watched", None)
         if watched is not None:
             watched.step()
 
     def seconds_hanging(self) -> float | None:
-        """Seconds since the last step of the work that has hung for longest; None if nothing hangs."""
+        """Seconds since the last step of the work whose last step is the oldest; None if no work hangs."""
         oldest = self._oldest()
         seconds = 0.0 if oldest is None else self.seen - oldest.since
         return seconds if seconds > self._patience else None
 
     def look(self) -> None:
-        """Look at all work once, as the thread does each period."""
+        """Look at all watched work once. The watching thread calls this once in each period."""
         now = self._clock.boot()
         self.seen += min(max(0.0, now - self._last_look), 2 * self._period)
         self._last_look = now
@@ -147,12 +151,13 @@ class Watchdog:
             self._end(oldest, self.seen - oldest.since)
 
     def _oldest(self) -> Watched | None:
-        # The set is copied in one step of the interpreter, because other threads change it.
+        # The set is copied first, by `list` in one step of the interpreter, because other threads change the set
+        # meanwhile.
         return min(list(self.under_way), key=lambda watched: watched.since, default=None)
 
     def _run(self) -> None:
         while not self._closed:
-            # An event's wait would need memory each time.
+            # `time.sleep` needs no memory. To wait for a `threading.Event` would need memory each time.
             time.sleep(self._period)
             try:
                 self.look()

@@ -1,4 +1,4 @@
-"""Time limits for statements, in a transaction that continues after a statement was ended."""
+"""Time limits for statements. The transaction can continue after a limit has ended one of its statements."""
 
 import sqlite3
 import time
@@ -13,7 +13,7 @@ T = TypeVar("T")
 Countdown = Callable[[], float | None]
 
 _SQLITE_STEPS = 10_000
-"""How many steps SQLite's virtual machine takes between two readings of the clock: about a millisecond."""
+"""SQLite reads the clock each time after this many steps of its virtual machine, which take about a millisecond."""
 _CANCELLED = "57014"
 _MARIADB_TIMEOUT = 1969
 
@@ -22,8 +22,9 @@ def bounded(connection: Connection, seconds: float | None) -> AbstractContextMan
     """End any statement that takes longer than `seconds`, with the driver's error; None sets no limit. On SQLite the
     limit is for all statements of the context together.
 
-    Use it only for statements that read. Read all rows before the context ends, because SQLite finds the rows while
-    they are read. Do not nest contexts: MariaDB accepts one limit per statement.
+    Use it only for statements that read. Read all rows before the context ends: SQLite searches for the next row only
+    when it is read, and the limit no longer applies after the context. Do not nest these contexts, because MariaDB
+    accepts only one limit per statement.
     """
     if seconds is None:
         return nullcontext()
@@ -32,7 +33,7 @@ def bounded(connection: Connection, seconds: float | None) -> AbstractContextMan
 
 
 def read_within(connection: Connection, seconds: float | None, read: Callable[[], T]) -> T | None:
-    """The result of `read`; None if a statement takes longer than `seconds` (see `bounded`)."""
+    """Call `read` and return its result; None if one of its statements takes longer than `seconds` (see `bounded`)."""
     try:
         with bounded(connection, seconds):
             return read()
@@ -43,15 +44,16 @@ def read_within(connection: Connection, seconds: float | None, read: Callable[[]
 
 
 def countdown(seconds: float | None) -> Countdown:
-    """Start a countdown. It returns the seconds that are left, at least a millisecond; always None if `seconds` is
-    None."""
+    """Start a countdown. The returned function returns the seconds that are left, but at least a millisecond; if
+    `seconds` is None, it always returns None."""
     end = time.monotonic() + (seconds or 0.0)
     return lambda: None if seconds is None else max(0.001, end - time.monotonic())
 
 
 @contextmanager
 def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
-    # Rolling back to the savepoint restores the previous limit, also after an error.
+    # The limit is set after a savepoint. Rolling back to the savepoint restores the previous limit, also after an
+    # error.
     with connection.begin_nested() as savepoint:
         connection.execute(text(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}"))
         yield
@@ -61,7 +63,7 @@ def _bound_postgresql(connection: Connection, seconds: float) -> Iterator[None]:
 @contextmanager
 def _bound_mariadb(connection: Connection, seconds: float) -> Iterator[None]:
     def limit(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> tuple[str, Any]:
-        # Only MariaDB executes the text within /*M! */; MySQL has no such limit.
+        # Only MariaDB executes the text within /*M! */. MySQL reads it as a comment, so statements have no limit there.
         return f"/*M! SET STATEMENT max_statement_time = {seconds:f} FOR */ {statement}", parameters
 
     event.listen(connection, "before_cursor_execute", limit, retval=True)

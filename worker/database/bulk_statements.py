@@ -1,10 +1,11 @@
 """Statements that read or write many rows at once.
 
-PostgreSQL receives the rows as one JSON parameter. For 500 orders this took half the time of the driver's pipelined
-statements, one for each row, and less than half of the work in our process. The other databases use `executemany`.
+PostgreSQL receives the rows as one JSON parameter. For 500 orders this took half as long as one statement for each row,
+even though the driver pipelines such statements, and less than half of the processor time in our process. The other
+databases use `executemany`.
 
-Texts that contain no comma, mostly ids, are sent as one comma-separated text for each column. Writing and reading them
-as an array or as JSON takes several times as long.
+If the texts of a column contain no comma, as ids do, they are sent as one comma-separated text. To write and read them
+as an array or as JSON would take several times as long.
 """
 
 import json
@@ -39,7 +40,7 @@ Rows = Sequence[Mapping[str, Any]]
 Value = Callable[[str], ColumnElement[Any]]
 
 _PARAMETER = "rows"
-# SQLite's limit for one union is 500.
+# At most this many statements are joined into one union; SQLite's limit is 500.
 _READS_AT_ONCE = 100
 
 
@@ -52,15 +53,15 @@ def one_of(connection: Connection, column: ColumnElement[Any], values: Collectio
 
 
 def is_one_of(kind: str, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """The condition of `one_of`, for a statement that is made once for a kind of database. Its parameter `name` is the
-    list."""
+    """The condition that a column has one of the values in a list, for a statement that is made once for a kind of
+    database. The list is the statement's parameter `name`."""
     if kind == "postgresql":
         return column == any_(bindparam(name, type_=ARRAY(column.type)))
     return column.in_(bindparam(name, expanding=True))
 
 
 def held_of(connection: Connection, column: ColumnElement[Any], values: Collection[str]) -> Select[Any]:
-    """Select the values among these that a column has in any row. PostgreSQL makes one index lookup for each value."""
+    """Select those of these values that occur in a column. PostgreSQL makes one index lookup for each value."""
     if not _is_postgresql(connection):
         return select(column).where(column.in_(values)).distinct()
     listed = func.unnest(bindparam(None, list(values), ARRAY(column.type)))
@@ -72,11 +73,12 @@ def held_of(connection: Connection, column: ColumnElement[Any], values: Collecti
 def ids_of(
     connection: Connection, table: Table, column: str, values: Collection[str], *, account: str, most: int
 ) -> Select[Any]:
-    """Select the ids of an account's rows that have one of these values in a column; on PostgreSQL at most `most` ids
-    for each value.
+    """Select the ids of those rows of an account that have one of these values in a column. On PostgreSQL at most
+    `most` ids are selected for each value.
 
-    The PostgreSQL statement forces one lookup after the other, one for each value. Without statistics of the table
-    (after a new deployment or a restore), PostgreSQL's own plan was measured to read the whole account for each list.
+    The statement for PostgreSQL is written so that it makes one index lookup for each value. With a simpler statement,
+    PostgreSQL was measured to read all rows of the account for each list of values, as long as it had no statistics of
+    the table (after a new deployment or a restore).
     """
     if not _is_postgresql(connection):
         return select(table.c.id).where(table.c.account == account, table.c[column].in_(values))
@@ -88,7 +90,8 @@ def ids_of(
 
 
 def found_by(connection: Connection, reads: Sequence[Select[Any]]) -> set[Any]:
-    """The values that these statements find; each selects one column. Up to 100 statements run as one union."""
+    """All values that these statements find. Each statement selects one column. Up to 100 statements run as one
+    union."""
     found: set[Any] = set()
     for start in range(0, len(reads), _READS_AT_ONCE):
         found.update(connection.scalars(union_all(*reads[start : start + _READS_AT_ONCE])))
@@ -117,11 +120,11 @@ def insert_new(
     shared: Mapping[str, Any],
     returned: Sequence[str],
 ) -> list[tuple[Any, ...]]:
-    """Insert the rows that violate no unique index, and skip the others; on PostgreSQL only.
+    """Insert the rows that violate no unique index, and skip the other rows; works on PostgreSQL only.
 
-    `columns` has a text for each row, which PostgreSQL casts to the column's type; None becomes NULL. The texts must
-    not be empty or contain a comma. `shared` has the values that all rows have in common. Returns the columns
-    `returned` of the inserted rows.
+    `columns` has, for each column, a text for each row. PostgreSQL casts the texts to the column's type; None becomes
+    NULL. The texts must not be empty or contain a comma. `shared` has the values that all rows have in common. Returns
+    the columns `returned` of the inserted rows.
     """
     values = {f"new_{name}": ",".join(text or "" for text in texts) for name, texts in columns.items()}
     statement = _insertion_of_new(table, tuple(columns), tuple(shared), tuple(returned))
@@ -132,14 +135,14 @@ class RowUpdate:
     """An update of many rows, each with its own values."""
 
     def __init__(self, build: Callable[[Value], Update], types: Mapping[str, TypeEngine[Any]]) -> None:
-        """`build` makes the statement from a function that returns the placeholder of a named value. `types` are the
-        values' types."""
+        """`build` makes the statement. It is given a function that returns a value's placeholder in the statement for
+        the value's name. `types` are the types of the values, by name."""
         self._each = build(bindparam)
         source = _rows_of(types)
         self._all = build(lambda name: source.c[name])
 
     def execute(self, connection: Connection, rows: Rows) -> int:
-        """Run the update. Returns how many rows were found and written; -1 if the driver does not count them."""
+        """Run the update. Returns how many rows of the table were updated; -1 if the driver does not count them."""
         if _is_postgresql(connection):
             return connection.execute(self._all, {_PARAMETER: _as_json(rows)}).rowcount
         return connection.execute(self._each, rows).rowcount
@@ -159,7 +162,7 @@ def _insertion(table: Table, names: tuple[str, ...]) -> Insert:
 def _insertion_of_new(
     table: Table, names: tuple[str, ...], shared: tuple[str, ...], returned: tuple[str, ...]
 ) -> Insert:
-    # An empty text means NULL.
+    # string_to_array turns each empty text into NULL.
     texts = [func.string_to_array(bindparam(f"new_{name}", type_=Text()), ",", "") for name in names]
     source = func.unnest(*texts).table_valued(*names, name="new").render_derived()
     values: list[ColumnElement[Any]] = [cast(source.c[name], table.c[name].type) for name in names]

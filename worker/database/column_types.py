@@ -20,9 +20,9 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 #: A text that may be longer than MariaDB's TEXT (64 KiB).
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), *_MYSQL)
 
-#: An order's id, compared byte by byte. The other two databases do that anyway (BINARY, utf8mb4_bin). On PostgreSQL the
-#: collation C keeps ids with a common start together in the unique index, and updates of the system's locales cannot
-#: corrupt the index.
+#: An order's id, compared byte by byte. SQLite (BINARY) and MariaDB (utf8mb4_bin) compare all texts this way. On
+#: PostgreSQL the collation C does it: it keeps ids with a common start together in the unique index, and an update of
+#: the system's locales cannot corrupt the index.
 OrderId = String(64).with_variant(String(64, collation="C"), "postgresql")
 
 
@@ -33,13 +33,14 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Use DATETIME(6) on MariaDB, which keeps fractions of a second in no other type."""
+        """Use DATETIME(6) on MariaDB, because its plain DATETIME drops fractions of a second."""
         if dialect.name in _MYSQL:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert the time to UTC, without a zone if the database has none. Raises ValueError for a naive time."""
+        """Convert the time to UTC. If the database stores no zones, the zone is removed. Raises ValueError for a naive
+        time."""
         if value is None:
             return None
         if value.utcoffset() is None:
@@ -48,7 +49,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time in UTC, with its zone."""
+        """Return the time as an aware time in UTC."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -61,22 +62,22 @@ class Amount(TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Use a decimal; a text on SQLite."""
+        """Use a decimal type; on SQLite, use a text."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(String(20))
         return dialect.type_descriptor(Numeric(14, 4))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
-        """Write plain digits on SQLite, never an exponent."""
+        """On SQLite, write the amount in plain digits, never with an exponent."""
         return format(value, "f") if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
-        """Read a decimal or its text."""
+        """Return the amount as a decimal; SQLite gives it as a text."""
         return None if value is None else Decimal(value)
 
 
 class StatusNumber(TypeDecorator[TrafficStatus]):
-    """The platform's `trafficSts` as its number: 1, -1 or 0."""
+    """A `trafficSts` of the platform, stored as its number: 1, -1 or 0."""
 
     impl = SmallInteger
     cache_ok = True
@@ -91,7 +92,7 @@ class StatusNumber(TypeDecorator[TrafficStatus]):
 
 
 def text_enum(values: type[StrEnum], length: int) -> Enum:
-    """A column type that stores a member of an enumeration as its text. Values that the code does not know are
+    """A column type that stores a member of an enumeration as the member's text. A text that is no member's is
     refused."""
     return Enum(
         values,
@@ -103,10 +104,10 @@ def text_enum(values: type[StrEnum], length: int) -> Enum:
 
 
 def pymysql_conversions() -> Mapping[Any, Any]:
-    """PyMySQL's own conversions of the values that it reads, with a faster one for times.
+    """PyMySQL's own conversions of the values that it reads, except that times are converted by a faster function.
 
-    PyMySQL reads a DATETIME with a regular expression, which takes 1.4 µs, and choosing a batch reads some thousands of
-    them. The driver is imported here because the other databases do not need it.
+    PyMySQL's own function parses a DATETIME with a regular expression. This takes 1.4 µs, and choosing a batch reads
+    some thousands of times. The driver is imported here because the other databases do not need it.
     """
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions as own
@@ -116,7 +117,7 @@ def pymysql_conversions() -> Mapping[Any, Any]:
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            # An invalid time, such as 0000-00-00, is returned as text.
+            # Like PyMySQL's own function, return an invalid time, such as 0000-00-00, as text.
             return convert_datetime(text)
 
     return {**own, FIELD_TYPE.DATETIME: read_time}

@@ -1,9 +1,9 @@
-"""Engines whose sessions behave the same on PostgreSQL, MariaDB and SQLite, and their URLs.
+"""Database engines whose sessions behave the same on PostgreSQL, MariaDB and SQLite; and the engines' URLs.
 
 A server may acknowledge what it receives but never answer, for example a stopped server, or a pooler without a server.
-Neither keepalives nor `tcp_user_timeout` end such a wait. PyMySQL has timeouts for reading and writing. libpq has none,
-but psycopg runs every exchange as a generator, and resumes it ten times a second even if nothing arrives. Our
-connection class tests the time at each of these steps.
+Neither keepalives nor `tcp_user_timeout` end the wait for that answer. For MariaDB, PyMySQL has timeouts for reading
+and writing. For PostgreSQL, libpq has none. But psycopg runs every exchange as a generator, which it resumes ten times
+a second even if nothing arrives. Our connection class tests the time whenever the generator is resumed.
 """
 
 import math
@@ -22,9 +22,10 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.identity import remember_identity
 
 LOCK_SECONDS = 10.0
-"""Seconds after which a transaction that waits for a locked row gives up. It is then repeated."""
+"""Seconds after which a transaction stops waiting for a locked row. The transaction is then repeated."""
 
-# While the database hangs, more threads want a connection than the pool has.
+# A thread waits this long for a connection of the pool to become free. Threads have to wait while the database hangs,
+# because then they want more connections than the pool has.
 _FREE_CONNECTION_WAIT_SECONDS = 10
 
 
@@ -34,7 +35,8 @@ def shown_url(url: str) -> str:
 
 
 def missing_file(url: str) -> Path | None:
-    """The file of a SQLite database if it does not exist yet, because connecting would create it; otherwise None."""
+    """The file of a SQLite database, if the file does not exist yet; otherwise None. Connecting would create the
+    file."""
     parts = make_url(url)
     if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
         return None
@@ -53,19 +55,23 @@ def make_engine(
     engine = create_engine(
         url,
         connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": pymysql_conversions()} if kind == "mysql" else {}),
-        # The same on both servers: a decision must see everything that others committed before it took its locks.
+        # Set because the two servers have different defaults. A transaction that decides must see everything that
+        # others committed before it took its locks.
         isolation_level="READ COMMITTED",
-        # Replaces a connection that the server has closed meanwhile, instead of failing a tick.
+        # Test a connection before use, and replace it if the server has closed it meanwhile. Otherwise a tick would
+        # fail.
         pool_pre_ping=True,
-        # All connections are kept. SQLAlchemy closes connections beyond the pool's size as soon as they are returned,
-        # so under load a process would open new ones all the time. The connection that was returned last is used first,
-        # so that few connections are used if few are needed.
+        # With `max_overflow=0` the pool keeps all its connections. SQLAlchemy closes connections beyond the pool's size
+        # as soon as they are returned, so under load a process would open new connections all the time. With
+        # `pool_use_lifo` the connection that was returned last is used first, so that few connections are in use if few
+        # are needed.
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
-        # An error's text goes into logs, and parameters contain phone numbers.
+        # Keeps the parameters of a statement out of the texts of errors. These texts go into logs, and parameters
+        # contain phone numbers.
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_read_only)
@@ -85,14 +91,15 @@ def _make_sqlite_engine(url: str) -> Engine:
 
 
 def _leave_read_only(context: ExceptionContext) -> None:
-    # A session that began as read-only remains read-only; a proxy may have sent it to a standby. A new session may be
-    # able to write.
+    # Close the connection after an error that says that the database is read-only. A session that began as read-only,
+    # for example because a proxy sent it to a standby, remains read-only. A new session may be able to write.
     error = context.sqlalchemy_exception
     if error is not None and kind_of(error) is ErrorKind.READ_ONLY:
         context.is_disconnect = True
 
 
-# A host that vanishes (power, network) is noticed within half a minute, instead of the kernel's two hours.
+# With these values we notice within half a minute that a host has vanished (power, network). With the kernel's own
+# values it would take two hours.
 _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "postgresql": {
         "connect_timeout": 5,
@@ -100,7 +107,7 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        # A role or a database may set another encoding, which cannot represent remarks.
+        # Set here because a role or a database may have another encoding, in which remarks cannot be represented.
         "client_encoding": "utf8",
     },
     "mysql": {"connect_timeout": 5},
@@ -108,23 +115,23 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 _SESSION_SETTINGS = {
     "postgresql": (
-        # These are statements because a pooler refuses startup options.
+        # All settings are made by statements, because a pooler refuses startup options.
         "SET TIME ZONE 'UTC'",
-        # The driver can read times in this style only.
+        # The driver can read times only in the style ISO.
         "SET DateStyle = 'ISO'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = {lock_ms}",
-        # The driver prepares statements that it runs often. A plan that was made while a table was small would read the
-        # whole table until the connection is closed or the table is analysed. Making a new plan takes a fraction of a
-        # millisecond.
+        # Make a new plan each time a prepared statement runs, which takes a fraction of a millisecond. The driver
+        # prepares statements that it runs often. If PostgreSQL kept a plan that it made while a table was small, each
+        # run would read the whole table, until the connection is closed or the table is analysed.
         "SET plan_cache_mode = force_custom_plan",
     ),
     "mysql": (
         # Times are stored without a zone, so sysdate() must return UTC. Only MariaDB executes the text within /*M! */;
-        # MySQL does not have that setting.
+        # MySQL does not have the setting in it.
         "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_s},"
-        # The wait for a table that is being altered. By default the server would let a session wait for a day, long
-        # after we have given up.
+        # The longest wait for a table that is being altered. By default a session on the server would wait for a day,
+        # long after our program has given up.
         " SESSION lock_wait_timeout = {lock_s}"
         " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
     ),
@@ -134,7 +141,7 @@ _SESSION_SETTINGS = {
 def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Callable[[Any, object], None]:
     figures = {
         "lock_ms": math.ceil(lock_seconds * 1000),
-        # MariaDB counts in whole seconds.
+        # MariaDB accepts only whole seconds.
         "lock_s": math.ceil(lock_seconds),
         "idle_ms": math.ceil(idle_seconds * 1000),
         "idle_s": math.ceil(idle_seconds),
@@ -151,12 +158,13 @@ def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Call
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # Otherwise the driver would begin transactions by itself, as deferred ones. A deferred transaction that starts to
-    # write fails at once if another one is writing, whatever the busy timeout.
+    # Stop the driver from beginning transactions by itself. It would begin deferred transactions. A deferred
+    # transaction that starts to write fails at once if another transaction is writing, whatever the busy timeout.
     connection.isolation_level = None
-    # Two settings, so that the writer does not block readers and a commit survives a power loss.
+    # Two settings: with WAL the writer does not block readers, and with FULL a commit survives a power loss.
     with suppress(sqlite3.OperationalError):
-        # The mode is stored in the file. If it cannot be set because somebody is writing, the next connection sets it.
+        # The journal mode is stored in the database file. If it cannot be set now because somebody is writing, the next
+        # connection sets it.
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
@@ -169,9 +177,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def _bound_answers(engine: Engine, seconds: float) -> None:
     """End any statement of the engine once its server is silent for `seconds`.
 
-    The statement fails with the driver's OperationalError, and its connection is closed. On MariaDB this applies from
-    the server's greeting on. On PostgreSQL it applies from the first statement on; `connect_timeout` bounds the time
-    before.
+    The statement fails with the driver's OperationalError, and its connection is closed. On MariaDB the limit applies
+    from the server's greeting on. On PostgreSQL the limit applies from the first statement on; `connect_timeout` limits
+    the time before that.
     """
 
     def connect_psycopg(_dialect: object, _record: object, args: list[Any], arguments: dict[str, Any]) -> object:
@@ -187,10 +195,10 @@ def _bound_answers(engine: Engine, seconds: float) -> None:
 
 @cache
 def _bounded_psycopg() -> Any:
-    """The connection class of psycopg, with a timeout for a silent server.
+    """Make a subclass of psycopg's connection that has a timeout for a silent server.
 
     psycopg is imported here because the other databases do not need it, and because `reconciler doctor` must be able to
-    report that it is missing.
+    report that psycopg is missing.
     """
     from psycopg import Connection, OperationalError
     from psycopg.rows import TupleRow
@@ -201,11 +209,12 @@ def _bounded_psycopg() -> Any:
         answer_seconds = 0.0
 
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-            # Every statement, commit and rollback goes through this method.
+            # psycopg calls this method for every statement, commit and rollback.
             return super().wait(_bounded(gen, self.answer_seconds, self.give_up), *args, **kwargs)
 
         def give_up(self) -> NoReturn:
-            # The server's late answer must not be read as the answer to the next statement.
+            # The connection is closed because the server's late answer must not be read as the answer to the next
+            # statement.
             self.close()
             raise OperationalError(f"no answer from the server for {self.answer_seconds:g} s")
 

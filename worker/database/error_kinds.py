@@ -1,8 +1,8 @@
 """The meaning of database errors, for logs and for the command line; and the log lines while the database cannot be
 used.
 
-An error's code decides its meaning, if it has one. Each `ErrorKind` is transient, or a person can remove its cause. Any
-other error is a bug of ours.
+If an error has a code, the code decides what the error means. An error that has an `ErrorKind` passes by itself, or a
+person can remove its cause. Any other error is a bug of ours.
 """
 
 import re
@@ -24,12 +24,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ErrorKind(Enum):
-    """Kinds of database errors. Each has its `action` in the log, a description for people, and a remedy."""
+    """Kinds of database errors. Each kind has the `action` of its log lines, a description for people, and a remedy."""
 
     LOCKED = ("database_locked", _("a lock in the database was not to be had in time"), _("try again"))
     """Another session has locked a row, a table or (SQLite) the file."""
     CONTENDED = ("database_locked", _("others changed the same rows at the same moment"), _("try again"))
-    """A deadlock, or a snapshot that was too old."""
+    """A deadlock, or a row that was changed after the transaction's snapshot was taken."""
     FULL = ("database_full", _("the database's disk is full"), _("make room on it"))
     """A disk, a tablespace or a quota is full."""
     READ_ONLY = (
@@ -37,7 +37,8 @@ class ErrorKind(Enum):
         _("the database is read-only"),
         _("see that RECONCILER_DATABASE_URL names the primary, and that its user may write"),
     )
-    """A standby, a server or session that is set to read-only, or a file that we may not write."""
+    """The server is a standby, the server or the session is set to read-only, or we may not write the database's
+    file."""
     CONNECTIONS = (
         "database_connections",
         _("the database has too many connections"),
@@ -49,7 +50,7 @@ class ErrorKind(Enum):
         _("all connections of this process are in use"),
         _("see what keeps the database busy"),
     )
-    """Our own pool is empty: its connections wait for locks or for a silent server."""
+    """Our own pool has no free connection: all of them wait for locks or for a silent server."""
     REFUSED = (
         "database_refused",
         _("the database refuses the connection"),
@@ -67,9 +68,9 @@ class ErrorKind(Enum):
         _("the database is away"),
         _("see that it runs, and that RECONCILER_DATABASE_URL is right"),
     )
-    """There is no connection, it broke, or the server is silent, starting or stopping."""
+    """No connection could be made, the connection broke, or the server is silent, starting or stopping."""
     OTHER = ("database_failed", _("the database reports an error"), _("see its own log"))
-    """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
+    """Any other operational error of a driver, for example a cancelled statement, too little memory or a disk error."""
 
     def __init__(self, action: str, words: Sentence, remedy: Sentence) -> None:
         self.action = action
@@ -92,8 +93,8 @@ _SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
         "57P03": ErrorKind.UNREACHABLE,  # cannot_connect_now
     }
 )
-# From 11.6.2 on, MariaDB raises 1020 if a transaction reads a row, another one changes it, and the first then reads it
-# with a lock.
+# From 11.6.2 on, MariaDB raises 1020 if a transaction reads a row, another transaction changes the row, and the first
+# transaction then reads the row again with a lock.
 _MYSQL_CODES: Mapping[int, ErrorKind] = MappingProxyType(
     {
         **dict.fromkeys((1020, 1213), ErrorKind.CONTENDED),
@@ -115,19 +116,21 @@ _SQLITE_CODES: Mapping[int, ErrorKind] = MappingProxyType(
         sqlite3.SQLITE_CANTOPEN: ErrorKind.UNREACHABLE,
     }
 )
-# Codes with more than one meaning, and the words that decide between them. The text of 1290 names the option that
-# forbids the statement. The texts of 3, 1026 and 1030 name the system's error number; 28 is ENOSPC.
+# Codes that mean the given kind only if the error's text matches the given pattern. The text of error 1290 names the
+# option that forbids the statement. The texts of errors 3, 1026 and 1030 contain the operating system's error number;
+# 28 is ENOSPC.
 _MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType(
     {
         1290: (re.compile(r"read[-_]only"), ErrorKind.READ_ONLY),
         3: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1026: (re.compile(r"\b28\b"), ErrorKind.FULL),
         1030: (re.compile(r"\b28\b"), ErrorKind.FULL),
-        # A node that has not joined its Galera cluster yet.
+        # The server is a node that has not joined its Galera cluster yet.
         1047: (re.compile("WSREP"), ErrorKind.UNREACHABLE),
     }
 )
-# libpq gives no code if it cannot connect, and a pooler has one code for all its errors.
+# Words that decide the kind of an error of a connection. Codes do not: libpq gives no code if it cannot connect, and a
+# pooler gives the same code for all its errors.
 _POSTGRESQL_CONNECTIONS = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed|query_wait_timeout"
 )
@@ -154,16 +157,16 @@ def kind_of(error: BaseException) -> ErrorKind | None:
 
 
 class OutageLog:
-    """Logs at most one line a minute for each action, for all processes of a worker together. Otherwise the ticks of
-    all processes would log a line every second."""
+    """Logs at most one line a minute for each action, for all processes of a worker together. Without this limit, the
+    ticks of all processes would log a line every second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` counts seconds and is the same for all processes."""
+        """`clock` returns seconds; all processes must read the same clock."""
         self._lines = Throttle(60.0, kinds=dict.fromkeys(kind.action for kind in ErrorKind), clock=clock)
 
     def explains(self, error: BaseException, what: str) -> bool:
-        """Return whether the database caused `what`, such as "a tick was cut short". If it did, log that, at most once
-        a minute."""
+        """Return whether the database caused the error. If so, log what happened, at most once a minute; `what` says it
+        in words, such as "a tick was cut short"."""
         kind = kind_of(error)
         if kind is not None and self._lines.passes(kind.action):
             log.warning(
@@ -175,12 +178,13 @@ class OutageLog:
 
 
 OUTAGES = OutageLog()
-"""The log of this process and of the processes that it forks."""
+"""The outage log that this process shares with the processes that it forks."""
 
 
 def is_of_another_revision(error: BaseException) -> bool:
-    """Whether a table or a column is missing, because the database was migrated while this process ran. Always false on
-    SQLite, which has no code for such an error; there its kind is `OTHER`."""
+    """Whether the error says that a table or a column is missing. That happens if the database was migrated while this
+    process ran. Always false on SQLite, which has no code for a missing table or column; there the error's kind is
+    `OTHER`."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     code = cause.args[0] if cause is not None and cause.args else None
     return code in _MYSQL_MISSING or getattr(cause, "sqlstate", None) in _POSTGRESQL_MISSING
@@ -188,7 +192,7 @@ def is_of_another_revision(error: BaseException) -> bool:
 
 def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind | None:
     if isinstance(cause, sqlite3.Error):
-        # The lowest byte is the code; the other bytes refine it.
+        # The lowest byte of SQLite's code is the main code; the other bytes only give details.
         return _SQLITE_CODES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
     code = cause.args[0] if cause is not None and cause.args else None
     if isinstance(code, int):
@@ -198,8 +202,8 @@ def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind 
     sqlstate: str | None = getattr(cause, "sqlstate", None)
     if sqlstate is not None and sqlstate in _SQLSTATES:
         return _SQLSTATES[sqlstate]
-    # An error without a code may also come from an argument that the driver cannot send. That is not an operational
-    # error.
+    # Without a code, only an operational error is an error of the connection. An argument that the driver cannot send
+    # also leads to an error without a code, but not to an operational one.
     is_of_connection = is_operational and (sqlstate is None or sqlstate.startswith("08"))
     return _of_postgresql_connection(str(cause)) if is_of_connection else None
 

@@ -1,8 +1,8 @@
-"""Migrations of a database to the revision that the code needs, or to another one: their direction, and checks that
-nothing is lost.
+"""Migrations of a database to the revision that the code needs, or to another revision; the direction of a migration;
+and checks that a migration down loses no data.
 
 Errors are MigrationErrors of one line that says what to do: the database is newer than the code (NotAtHead), another
-migration is running, a table is in use, the revision does not exist, or the way down would lose something. An
+migration is running, a table is in use, the revision does not exist, or a migration down would lose data. An
 unreachable database raises SQLAlchemy's errors. Alembic keeps its state in global variables, so a process must run one
 migration at a time and without threads.
 """
@@ -29,11 +29,11 @@ from worker.domain.records.sentences import N_, Sentence
 BASE = "base"
 """The state before the first revision: an empty database."""
 _FIRST_RELEASED = "0023"
-"""The revision of release 1.0.0; no release needs an earlier one."""
+"""The revision that release 1.0.0 needs; no release needs an earlier revision."""
 
-# The data that a way down loses. Each entry has the revision below which the data is lost, its table, the condition of
-# its rows, its name, and the remedy. Each condition starts with a column, because a database at another revision may
-# not have that column.
+# The data that a migration down may lose. Each entry has the revision below which the data is lost, the table, the
+# condition that finds the rows with the data, a name for the data, and the remedy. Each condition must start with a
+# column: the condition is skipped if the database, at its present revision, does not have that column.
 _KEEP_A_COPY = N_("keep a copy, empty that column, then migrate down again")
 _CANCEL_THEM = N_(
     "cancel them (`reconciler resume ACCOUNT --planned`, without it if one has begun), then migrate down again"
@@ -63,7 +63,7 @@ _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
     ),
 )
 
-# While a schema change waits for a table, later statements on the table wait too. So a schema change gives up soon.
+# A schema change waits only this long for a table, because later statements on the table have to wait behind it.
 _TABLE_LOCK_SECONDS = 5
 _OTHER_MIGRATION_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -72,9 +72,10 @@ _LOCK_TIMEOUTS = {
     "postgresql": f"SET lock_timeout = '{_TABLE_LOCK_SECONDS}s'",
     "mysql": f"SET SESSION lock_wait_timeout = {_TABLE_LOCK_SECONDS}",
 }
-# The lock is tried again and again instead of waited for. CREATE INDEX CONCURRENTLY waits for every older transaction,
-# so a transaction that waited for this lock would never end. On MariaDB all databases of a server share the names of
-# such locks.
+# The statements that try to take the lock of migrations, without waiting for it; they are repeated instead. If a
+# statement waited, its transaction would stay open. The other migration's CREATE INDEX CONCURRENTLY waits for every
+# older transaction, so neither would ever end. On MariaDB all databases of a server share the names of these locks, so
+# the name contains the database's.
 _TRY_LOCKS = {
     "postgresql": f"SELECT pg_try_advisory_lock({int.from_bytes(b'reconcil', 'big')})",
     "mysql": "SELECT GET_LOCK(CONCAT('reconciler.', MD5(DATABASE())), 0)",
@@ -93,8 +94,8 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Upgrade the database at a SQLAlchemy URL to a revision, by default the code's own. Does nothing if the database
     is already at that revision or beyond.
 
-    Several upgrades at once are harmless: one migrates, the others wait for it and find nothing to do. Raises
-    MigrationError.
+    Several upgrades at once are harmless: one of them migrates, and the others wait until it ends and then find nothing
+    to do. Raises MigrationError.
     """
     with _errors_in_our_words(), migration_session(url) as connection:
         command.upgrade(_config(connection), revision)
@@ -103,15 +104,15 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str) -> None:
     """Downgrade the database to a revision; `base` drops every table with all its rows.
 
-    Raises MigrationError, also if the revision does not exist, or if one on the way refuses to lose something.
+    Raises MigrationError, also if the revision does not exist, or if a revision on the way down refuses to lose data.
     """
     with _errors_in_our_words(), migration_session(url) as connection:
         command.downgrade(_config(connection), revision)
 
 
 def target_of(revision: str | None) -> str:
-    """The revision that a person means by a number, by `base`, or by None or `head` for this release's own. Raises
-    MigrationError if there is no such revision."""
+    """The revision that a person means by a number or by `base`; for None or `head`, this release's own revision.
+    Raises MigrationError if there is no such revision."""
     known = revisions()
     if revision in (None, "head"):
         return known[-1]
@@ -127,7 +128,8 @@ def target_of(revision: str | None) -> str:
 
 
 def direction(before: str | None, target: str) -> Direction:
-    """The direction from one revision to another; `before` is None if the database was never migrated.
+    """The direction of the migration from the revision `before` to `target`. `before` is None if the database was never
+    migrated.
 
     Raises MigrationError if this release does not know `before`.
     """
@@ -140,11 +142,11 @@ def direction(before: str | None, target: str) -> Direction:
 
 
 def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
-    """Raise MigrationError if the way down would lose data that somebody may need, or leads to a revision that no
-    release needs.
+    """Raise MigrationError if the migration down would lose data that somebody may need, or if no release needs the
+    revision `target`.
 
-    Data that workers keep for themselves and can find out again (learned facts, counts of absences) may be lost. A
-    revision itself refuses to lose data that only it knows of.
+    Data that workers keep for themselves and can find out again (learned facts, counts of absences) may be lost. Data
+    that only one revision knows of is not tested here: that revision itself refuses to lose the data.
     """
     if BASE != target < _FIRST_RELEASED:
         raise MigrationError(
@@ -160,7 +162,7 @@ def refuse_to_lose(connection: Connection, before: str, target: str) -> None:
         is_on_the_way = order.index(target) < order.index(revision) <= order.index(before)
         if is_on_the_way and (table, condition.partition(" ")[0]) in present:
             held = text(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1")  # noqa: S608  # our own words
-            # This host's time is used because MariaDB's own time is in the session's time zone.
+            # The present time comes from this host's clock, because MariaDB would give it in the session's time zone.
             now = [bindparam("now", datetime.now(UTC), type_=UtcDateTime())] if ":now" in condition else []
             if connection.scalar(held.bindparams(*now)) is not None:
                 lost, to_do = Sentence(what), Sentence(remedy)
@@ -179,22 +181,22 @@ def _errors_in_our_words() -> Iterator[None]:
 
 @contextmanager
 def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SECONDS) -> Iterator[Connection]:
-    """A connection for migrations: no other migration runs meanwhile, and its statements wait at most 5 seconds for a
-    table.
+    """A connection for migrations. No other migration runs meanwhile, and statements on this connection wait at most 5
+    seconds for a table.
 
     `patience_seconds`: how long to wait for another migration to end, or on SQLite for any writer to end. Raises
-    MigrationError. Only the owner can access the file of a new SQLite database, and the files that SQLite adds beside
-    it.
+    MigrationError. If a SQLite database is new, its file is created so that only the owner can access it, and also the
+    files that SQLite adds beside it.
     """
     if file := missing_file(url):
-        # If the file cannot be created, opening it fails below.
+        # If the file cannot be created, no error is raised here, because opening the database raises one below.
         with suppress(OSError):
             file.touch(0o600)
     try:
-        # The lock ends when its connection closes.
+        # At the end of this block the connection closes, which releases the lock of migrations.
         with Database(url, pool_size=1) as database:
             if database.kind == "sqlite":
-                # BEGIN IMMEDIATE takes the lock, and the transaction contains all revisions.
+                # On SQLite the transaction's BEGIN IMMEDIATE takes the lock. All revisions run in this one transaction.
                 event.listen(database.engine, "connect", _sqlite_patience(patience_seconds))
                 with database.write() as connection:
                     yield connection
@@ -222,13 +224,14 @@ def _take_lock(connection: Connection, kind: str, patience_seconds: float) -> No
         if time.monotonic() > give_up:
             raise MigrationError("another migration is under way: run `reconciler migrate` again when it has ended")
         time.sleep(_POLL_SECONDS)
-    # The lock and the timeout outlive the transaction. Alembic begins a transaction for each revision.
+    # The lock and the timeout remain after this commit. It ends the open transaction, because Alembic begins a
+    # transaction for each revision.
     connection.commit()
 
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    # Alembic reads a percent sign as the start of a reference to another option.
+    # Percent signs are doubled because Alembic reads a single one as the start of a reference to another option.
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config

@@ -1,7 +1,7 @@
 """The revisions that this release knows, and the check that a database is at the revision that this release needs.
 
-Every command and every worker makes this check when it starts. So this module does not import Alembic, which only
-migrations need.
+Every command and every worker makes this check when it starts. To keep the start fast, this module does not import
+Alembic, which only migrations need.
 
 Errors are MigrationErrors of one line that says what to do. NotAtHead is raised if the database is not migrated, is
 behind the code or is newer than the code. An unreachable database raises SQLAlchemy's errors.
@@ -36,7 +36,7 @@ class NotAtHead(MigrationError):
 def check_at_head(url: str) -> None:
     """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
     if missing_file(url):
-        # Connecting would create the file, readable by everybody.
+        # Do not connect: this would create the file, readable by everybody.
         raise NotAtHead("%(what)s: %(do)s", _NOT_MIGRATED, _MIGRATE)
     with Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1) as database, database.read() as connection:
         heads = _revisions_of(connection)
@@ -53,8 +53,8 @@ def check_at_head(url: str) -> None:
 def revisions() -> tuple[str, ...]:
     """All revisions that this release knows, oldest first; the release needs the last one. Read once per process.
 
-    The numbers come from the names of the files, so a command that only reads need not import all revisions. Raises
-    MigrationError if the files are missing.
+    The revisions' numbers are read from the names of their files, so a command that does not migrate need not import
+    the files. Raises MigrationError if the files are missing.
     """
     folder = script_location() / "versions"
     known = tuple(sorted(file.name.partition("_")[0] for file in folder.glob("[0-9]*.py")))
@@ -64,7 +64,7 @@ def revisions() -> tuple[str, ...]:
 
 
 def revision_fault(connection: Connection) -> str | None:
-    """Why the database cannot be used; None if it is at this release's revision or at one of a newer release."""
+    """Why the database cannot be used; None if it is at this release's revision or at a newer release's revision."""
     found, needed = _revisions_of(connection), revisions()[-1]
     if found == {needed} or found - set(revisions()):
         return None
@@ -77,11 +77,13 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def refuse_newer(connection: Connection) -> None:
-    """Raise NotAtHead if the database is at a revision that the code does not know. Leaves no new transaction open."""
+    """Raise NotAtHead if the database is at a revision that the code does not know. If no transaction was open before,
+    none is open afterwards."""
     in_transaction = connection.in_transaction()
     found = _revisions_of(connection)
     if not in_transaction:
-        # Alembic would think that we had begun the transaction that SQLAlchemy began, and would never commit it.
+        # SQLAlchemy began a transaction for this read. If it stayed open, Alembic would take it for a transaction that
+        # its caller commits, and would never commit it.
         connection.rollback()
     _refuse_unknown(found)
 
@@ -92,7 +94,7 @@ def _refuse_unknown(found: set[str]) -> None:
 
 
 def newer(revision: str) -> NotAtHead:
-    """The error for a database that is at a newer release's revision."""
+    """Make the error for a database that is at a newer release's revision."""
     return NotAtHead(
         "%(what)s: %(do)s",
         _("the database is newer than this release, which does not know its revision %(revision)s", revision),
@@ -101,7 +103,8 @@ def newer(revision: str) -> NotAtHead:
 
 
 def script_location() -> Path:
-    """The folder with env.py and the revisions: inside the package in a wheel, beside the package in a checkout."""
+    """The folder that contains env.py and the revisions. In a wheel it is inside the package; in a checkout it is
+    beside the package."""
     package = Path(__file__).parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():

@@ -1,8 +1,8 @@
 """Facts about a database server: its version, its clock, whether a COMMIT survives a power cut, and the rights that our
-role lacks.
+role lacks in it.
 
-Each right is tested by a statement that matches no row, in a transaction that is rolled back. So rights that the role
-has through another role, through PUBLIC or for each column count as well. SQLite has no rights.
+Each right is tested by a statement that matches no row, in a transaction that is rolled back. So the test also counts
+rights that the role has through another role, through PUBLIC, or separately for each column. SQLite has no rights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,14 +22,15 @@ from worker.database.tables import ACTS, BUDGETS, CURSORS, DEPLOYMENT, METADATA,
 from worker.database.transactions import Database
 from worker.domain.records.sentences import Sentence, _
 
-# The best of several readings is used: an answer that is delayed makes the server's clock look wrong.
+# The clock is read this many times, and the reading with the shortest round trip is used: a delayed answer makes the
+# server's clock look wrong.
 _CLOCK_READINGS = 3
 
 _NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
-# The settings that decide what a power cut may cost, and the statement that returns a row of name and value for each. A
-# server that does not know a setting returns no row, or null. SQLite has no such settings; our own connections set what
-# matters.
+# For each kind of database: the settings that decide what a power cut may cost, and the statement that reads them. The
+# statement returns one row for each setting, with its name and value. A server that does not know a setting returns no
+# row for it, or null as its value. SQLite has no such settings on a server; our own connections set what matters.
 _MYSQL = (
     ("innodb_flush_log_at_trx_commit",),
     "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'",
@@ -37,7 +38,7 @@ _MYSQL = (
 _SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "postgresql": (
         ("fsync", "synchronous_commit"),
-        # The values of this session; a role or a database may have its own.
+        # Reads the values that apply in this session, because a role or a database may have its own values.
         "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS wanted (name)",
     ),
     "mysql": _MYSQL,
@@ -45,9 +46,10 @@ _SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "sqlite": ((), ""),
 }
 
-# One round is not enough: another user of the pooler may take the session that would have shown the sharing.
+# How often `_keeps_session` makes its test. Once is not enough: a pooler may lend another client the session that would
+# have shown that sessions are shared.
 _ROUNDS = 2
-# The process id is not enough: two servers behind one address may have the same one.
+# The process id alone does not identify a session: two servers behind one address may each have a process with that id.
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 
@@ -58,7 +60,8 @@ class PostgresqlReading:
     encoding: str
     """The database's encoding, such as `UTF8`."""
     keeps_session: bool | None
-    """Whether a connection keeps its session between transactions; None if that could not be found out."""
+    """Whether a connection to the database keeps the same session between transactions; None if that could not be found
+    out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,16 +73,17 @@ class ServerReading:
     clock_ahead_seconds: float
     """How far the server's clock is ahead of this host's; negative if it is behind."""
     settings: Mapping[str, str | None]
-    """The settings that decide what a power cut may cost; None for one that the server does not show."""
+    """The values of the settings that decide what a power cut may cost, by name; None if the server does not show the
+    setting."""
     postgresql: PostgresqlReading | None
-    """Facts of PostgreSQL; None for another database."""
+    """Facts that are read from PostgreSQL only; None if the database is of another kind."""
 
 
 def read_server(database: Database, now: Callable[[], datetime]) -> ServerReading:
     """Read the facts about a server. Raises SQLAlchemy's errors if the server cannot be reached or read.
 
-    `now` returns this host's wall clock as an aware time. A SQLite file that does not exist is created, so test for it
-    first.
+    `now` returns this host's wall clock as an aware time. A SQLite file that does not exist is created, so test first
+    whether it exists.
     """
     settings = _settings(database)
     postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
@@ -99,19 +103,21 @@ def _read_postgresql(database: Database) -> PostgresqlReading:
 
 
 def _keeps_session(database: Database) -> bool | None:
-    """Whether each connection has its own session; False if a pooler lends it a session for each transaction.
+    """Whether each connection has its own session. False if a pooler lends a connection a session for one transaction
+    at a time.
 
     None if that could not be found out.
 
-    A pooler in transaction mode lends a session to the next transaction of any connection. If it lends the session that
-    became free last, the second connection gets the first one's. If it lends the session that has been free longest,
-    and has several, two transactions of one connection get different sessions.
+    A pooler in transaction mode lends a session to the next transaction of any connection. If the pooler lends the
+    session that became free last, the second connection gets the session that the first connection had. If the pooler
+    has several sessions and lends the one that has been free longest, two transactions of one connection get different
+    sessions.
     """
     try:
         with database.engine.connect() as first, database.engine.connect() as second:
             return all(_kept(first, second) for _ in range(_ROUNDS))
     except (DBAPIError, NoConnectionFree):
-        # There is no second session, or the role may not read the sessions.
+        # No second connection could be made, or the role may not read the list of sessions.
         return None
 
 
@@ -139,8 +145,8 @@ def _settings(database: Database) -> Mapping[str, str | None]:
         with database.read() as connection:
             rows = connection.exec_driver_sql(statement).all()
     except DBAPIError:
-        # A role that may not read the settings can work all the same. If the server is away, reading the clock fails
-        # next.
+        # The error is ignored: a role that may not read the settings can work all the same. If the server is away
+        # instead, a later step, which reads the clock, fails as well and raises its error.
         return found
     return found | {row[0].lower(): row[1] for row in rows}
 
@@ -153,8 +159,8 @@ def _version(connection: Connection, kind: str) -> str:
 
 
 def _clock_ahead(database: Database, connection: Connection, now: Callable[[], datetime]) -> float:
-    """How many seconds the server's clock is ahead of this host's. The server's time is compared with the middle of the
-    round trip, and the shortest round trip counts."""
+    """How many seconds the server's clock is ahead of this host's. The server's time is compared with the middle of its
+    round trip on this host's clock. Of several readings, the one with the shortest round trip counts."""
     readings: list[tuple[timedelta, float]] = []
     while len(readings) < _CLOCK_READINGS:
         before = now()
@@ -167,7 +173,7 @@ def _clock_ahead(database: Database, connection: Connection, now: Callable[[], d
 _READ = ("SELECT",)
 _KEEP = ("SELECT", "INSERT", "UPDATE")
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
-# Locking a row needs the right UPDATE. A table that is not named here needs all four rights.
+# The tables that need fewer than all four rights. UPDATE is also needed to lock a row.
 _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name, ACTS.name), _KEEP),
@@ -175,11 +181,12 @@ _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
         DEPLOYMENT.name: ("SELECT", "UPDATE"),
     }
 )
-# The tests do not wait long. Otherwise a table that somebody alters would hold up doctor and probes.
+# The tests of rights wait only this long for a lock. Otherwise they would hold up `reconciler doctor` and probes while
+# somebody alters a table.
 _LOCK_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
-# The sequence of an identity column needs no right. Other sequences are not tested by use, because each test would
-# spend an id.
+# The sequences for which the role lacks a right. The sequence of an identity column needs no right. The other sequences
+# are not tested by using them, because each test would use up an id.
 _SEQUENCES = sql(
     """
     SELECT sequence.relname
@@ -220,27 +227,27 @@ class MissingRights:
     role: str
     """The role's name, as the server gives it."""
     rights: Mapping[str, Sequence[str]]
-    """The missing rights by table or sequence; empty if none is missing."""
+    """The missing rights, by the name of the table or sequence; empty if none is missing."""
     is_superuser: bool = False
 
     @property
     def words(self) -> Sentence:
-        """The role's name and the rights that it lacks, as a clause."""
+        """A clause for a message, with the role's name and the rights that the role lacks."""
         listed = "; ".join(f"{', '.join(rights)} on {thing}" for thing, rights in self.rights.items())
         return _("the role %(role)s lacks %(rights)s", self.role, listed or _("nothing"))
 
 
 def needed_rights() -> Mapping[str, Sequence[str]]:
-    """The rights that the programs need, by table. On PostgreSQL they also need USAGE of the tables' sequences, which
-    are not listed."""
+    """The rights that the programs need, by table. On PostgreSQL the programs also need USAGE of the tables' sequences;
+    the sequences are not listed here."""
     return {VERSIONS.name: _READ} | {name: _FEWER.get(name, _ALL) for name in METADATA.tables}
 
 
 def missing_rights(connection: Connection) -> MissingRights:
     """The rights that this session's role lacks. Writes nothing.
 
-    Raises any other error that keeps a right from being tested, such as a lock; the connection decides how long to wait
-    for a lock.
+    If another error, such as a lock, prevents a test, that error is raised. The connection's settings decide how long a
+    test waits for a lock.
     """
     kind = connection.dialect.name
     if kind == "sqlite":
@@ -259,19 +266,19 @@ def missing_rights(connection: Connection) -> MissingRights:
 
 
 def read_missing_rights(url: str) -> MissingRights:
-    """The rights that the role of a URL lacks, found by a new connection that is closed again. Raises SQLAlchemy's
-    errors, also for a lock that lasts longer than half a second."""
+    """The rights that the role in a database URL lacks. A new connection is made for the tests and closed again. Raises
+    SQLAlchemy's errors, also if a table stays locked for longer than half a second."""
     with (
         Database(url, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=1) as database,
-        # The transaction is never committed.
+        # The transaction on this connection is never committed, so the tests change nothing.
         database.engine.connect() as connection,
     ):
         return missing_rights(connection)
 
 
 def _lacking(connection: Connection, tries: Sequence[_Try]) -> Iterator[_Try]:
-    """The tries that are refused. Usually none is, so testing all together and then halves needs far fewer round
-    trips."""
+    """The tries that the server refuses. All are tried together; only if one is refused, each half is tried again. This
+    is fast because usually none is refused."""
     if _are_permitted(connection, tries):
         return
     if len(tries) == 1:
@@ -284,7 +291,8 @@ def _lacking(connection: Connection, tries: Sequence[_Try]) -> Iterator[_Try]:
 
 def _are_permitted(connection: Connection, tries: Sequence[_Try]) -> bool:
     try:
-        # On PostgreSQL a refused statement undoes its transaction; the savepoint keeps what came before.
+        # On PostgreSQL a refused statement aborts its transaction. Rolling back to the savepoint makes the transaction
+        # usable again.
         with connection.begin_nested():
             for one in tries:
                 connection.execute(one.statement)

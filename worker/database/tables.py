@@ -1,7 +1,8 @@
-"""The database's tables. Billing systems, operators and dashboards rely on their names: avoid changing them.
+"""The database's tables. Billing systems, operators and dashboards rely on the names of tables and columns: avoid
+changing a name.
 
-There are no foreign keys, because old orders are deleted while the queries that polled them stay. All tables are in one
-file, although it is long: it is a list without logic, and is read together with the migrations.
+There are no foreign keys, because old orders are deleted while the queries that polled them stay. All tables are in
+this one file, although it is long, because it is a list without logic and is read together with the migrations.
 """
 
 from collections.abc import Mapping
@@ -41,14 +42,15 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-# Ids are compared byte by byte, and texts can contain any character.
+# On MySQL and MariaDB: with utf8mb4_bin ids are compared byte by byte, and with utf8mb4 texts can contain any
+# character.
 TABLE_OPTIONS: Mapping[str, Any] = {
     f"{kind}_{option}": value
     for kind in ("mysql", "mariadb")
     for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"), ("engine", "InnoDB"))
 }
-# Large tables are vacuumed long before a fifth of their rows are dead, and rows that every pass updates find free space
-# in their page (docs/performance.md). Other databases have no such settings.
+# Settings of PostgreSQL only. With OFTEN_VACUUMED, a large table is vacuumed long before a fifth of its rows are dead.
+# With HALF_FULL, an update of a row finds free space in the row's page (docs/performance.md).
 OFTEN_VACUUMED: Mapping[str, Any] = {
     "postgresql_with": {
         "autovacuum_vacuum_scale_factor": "0.02",
@@ -58,13 +60,14 @@ OFTEN_VACUUMED: Mapping[str, Any] = {
 }
 HALF_FULL: Mapping[str, Any] = {"postgresql_with": {"fillfactor": "50"}}
 # Once the row with the highest id is deleted, SQLite gives its id to the next row. A stale page or command that names
-# the deleted row would then act on another one. Tables without this option keep the row with their highest id, or no
-# page names their rows.
+# the deleted row would then act on the new row. A table does not need this option if its row with the highest id is
+# never deleted, or if no page names its rows.
 NEVER_REUSED_IDS: Mapping[str, Any] = {"sqlite_autoincrement": True}
 
 PENDING = sql("state = 'pending'")
-# The same rows as PENDING, by another condition. PostgreSQL drops from a search any condition that the index itself
-# guarantees. With `state = 'pending'` that would drop a leading column, and each read would go through the whole index.
+# Selects the same rows as PENDING, by another condition. PostgreSQL drops from a search any condition that a partial
+# index guarantees. If an index were limited by `state = 'pending'`, the search would lose the condition on the index's
+# column `state`, and each read would go through the whole index.
 NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')")
 NOT_PENDING = sql("state <> 'pending'")
 CHECKED = sql("check_requested_at IS NOT NULL")
@@ -76,11 +79,12 @@ GROUPED = sql("suspect_group IS NOT NULL")
 NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
 GAVE_UP = sql("state = 'gave_up'")
-# Literals instead of parameters: a plan that is made once for all parameters could not use the partial indexes.
+# Literals, not parameters: PostgreSQL may make one plan for all values of a parameter, and that plan could not use the
+# partial indexes.
 PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
 UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
-"""The value 0 or false, for rows that are older than the column."""
+"""The server default 0 or false, which rows that are older than the column get."""
 YES = "1"
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
@@ -98,7 +102,8 @@ def _optional(name: str, kind: _Kind) -> Column[Any]:
 
 
 def _partial(name: str, *columns: str, rows: TextClause, sqlite_rows: TextClause | None = None) -> Index:
-    """An index of only these rows; on MariaDB, which has no partial indexes, of all rows."""
+    """Make an index of only the rows that meet the condition `rows`; on MariaDB, which has no partial indexes, an index
+    of all rows. On SQLite the condition is `sqlite_rows`, if it is given."""
     return Index(name, *columns, postgresql_where=rows, sqlite_where=rows if sqlite_rows is None else sqlite_rows)
 
 
@@ -129,8 +134,8 @@ ORDERS = _table(
     _required("updated_at", UtcDateTime),
     _required("id_kind", text_enum(IdKind, 16)),
     _required("lane", text_enum(Lane, 16)),
-    # 0 until an answered query has polled the order; then 1 to 23, the bucket of its age at the last poll. Lanes other
-    # than `batch` use only 0 and 1.
+    # 0 until an answered query has polled the order; then 1 to 23, the bucket of the order's age at its last poll.
+    # Lanes other than `batch` use only 0 and 1.
     _required("age_bucket", SmallInteger),
     _optional("suspect_group", BigInt),
     _optional("lease_token", String(32)),
@@ -145,24 +150,25 @@ ORDERS = _table(
     _required("denials", Integer, server_default=NO_COUNT),
     _optional("first_denied_at", UtcDateTime),
     _required("denial_mark", BigInt, server_default=NO_COUNT),
-    # When an operator made the order pending again. The age limit counts from then on.
+    # When an operator made the order pending again. The age limit counts from this time on.
     _optional("reopened_at", UtcDateTime),
-    # When an operator cleared the order's `too_old`. The order is not flagged as overdue again.
+    # When an operator cleared the order's attention `too_old`. The order is not flagged as overdue again.
     _optional("dismissed_at", UtcDateTime),
-    # Increases with every saved change; 0 if nothing has changed since revision 0009.
+    # Increases with every saved change of the order; 0 if the order has not changed since revision 0009.
     _required("version", BigInt, server_default=NO_COUNT),
-    # Until then, a callback that is only a hint does not make the order due again.
+    # Before this time, a callback that is only a hint does not make the order due again.
     _optional("callback_check_after", UtcDateTime),
-    # Whether the `ori_amount` of a failed order is its price, which the platform repeats, and not a charge.
+    # For a failed order: whether `ori_amount` is not a charge, but only the order's price, which the platform repeats.
     _required("amount_is_price", Boolean, server_default=NO_COUNT),
-    # The id comes first. Otherwise a planner that has no statistics of the table yet might read a whole account.
+    # The id is the first column of these two indexes. Otherwise the database, before it has statistics of the table,
+    # might plan to read all orders of an account.
     UniqueConstraint("request_id", "account"),
     UniqueConstraint("custom_parm", "account"),
     CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
     CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
     CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
-    # Finds due orders by one read of the first rows of each index range. Only pending rows are polled. The state is a
-    # column as well, because MariaDB has no partial indexes.
+    # Finds due orders: one read for each lane, kind of id and age bucket takes the first rows of that range of the
+    # index. Only pending orders are polled. MariaDB has no partial indexes, so the state is one of the columns.
     _partial(
         "ix_recharge_orders_due",
         *("account", "state", "lane", "id_kind", "age_bucket", "due_at"),
@@ -170,21 +176,22 @@ ORDERS = _table(
         sqlite_rows=PENDING,
     ),
     _partial("ix_recharge_orders_checked", "account", "check_requested_at", rows=CHECKED),
-    # Finds pending orders of all accounts that are long past the age limit and not flagged yet. It is not partial on
-    # SQLite: SQLite would drop from the search the condition that a partial index guarantees, and would then sort.
+    # Finds pending orders, of all accounts, that are long past the age limit and not flagged yet. On SQLite this index
+    # is not partial: SQLite would drop from the search the condition that the partial index guarantees, and would then
+    # have to sort the rows.
     Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
     _partial("ix_recharge_orders_suspect_group", "suspect_group", rows=GROUPED),
-    # The billing system reads the orders that have changed since its last read.
+    # For the billing system, which reads the orders that have changed since its last read.
     _partial("ix_recharge_orders_changed", "updated_at", rows=NOT_PENDING),
-    # For searches and counts of the command line.
+    # Two indexes for the command line's searches and counts.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
     _partial("ix_recharge_orders_results", "settled_at", "id", "account", "state", "settled_by", rows=SETTLED),
-    # Orders that need a person for one reason, in the order of the lists.
+    # Finds the orders that need a person for a given reason, sorted as the lists of orders are.
     _partial("ix_recharge_orders_todo", "attention", "submitted_at", "id", rows=SHOWN),
-    # Orders of each state, in the order of the lists. On PostgreSQL the index omits succeeded orders: most orders have
-    # succeeded, so the index on `submitted_at` finds them soon. On SQLite it has all orders, like the index of overdue
-    # orders.
+    # Finds the orders of a state, sorted as the lists of orders are. On PostgreSQL this index omits succeeded orders:
+    # most orders have succeeded, so the index on `submitted_at` finds them soon enough. On SQLite this index has all
+    # orders, for the reason given at the index of overdue orders.
     Index("ix_recharge_orders_states", *("state", "submitted_at", "id", "account"), postgresql_where=NOT_SUCCEEDED),
     **OFTEN_VACUUMED,
 )
@@ -213,13 +220,13 @@ QUERIES = _table(
     # Ids, joined by commas; no id contains a comma.
     _required("polled_ids", LongText),
     _optional("absent_ids", LongText),
-    # The answer's items about ids that were not polled, in the platform's words.
+    # The items of the answer that are about ids that the query did not poll, in the platform's words.
     _optional("added_items", LongText),
-    # How many of the orders were not due; null if a release before 0021 wrote the row.
+    # How many of the polled orders were not due yet; null if a release older than revision 0021 wrote the row.
     _optional("spare_count", Integer),
     Index("ix_platform_queries_account", "account", "id"),
 )
-"""A row per grant: which ids were polled, how the query ended, and what it changed."""
+"""A row per query that was granted: which ids it polled, how it ended, and what its answer changed."""
 
 EVENTS = _table(
     "order_events",
@@ -235,17 +242,18 @@ EVENTS = _table(
     _optional("remark", LongText),
     _optional("ori_amount", LongText),
     _optional("detail", LongText),
-    # The operator who made the change, if one did.
+    # The operator who made the change; null if no operator made it.
     _optional("actor", String(64)),
-    # How often the same event was repeated; null if never.
+    # How often this event was repeated; null if never.
     _optional("repeats", Integer),
-    # The code of the detail and its values as JSON, which show the detail in other languages. Null if the detail is not
-    # a sentence of ours, or if a release before 0022 wrote the row.
+    # The code of the sentence in `detail`, and the sentence's values as JSON. They make it possible to show the
+    # sentence in other languages. Both are null if the detail is not a sentence of ours, or if a release older than
+    # revision 0022 wrote the row.
     _optional("detail_code", String(32)),
     _optional("detail_values", LongText),
     Index("ix_order_events_order_id", "order_id", "id"),
 )
-"""Append only: a row per change of an order that a person may want to know about."""
+"""A row per change of an order, if a person may want to know about the change. Rows are only added, never changed."""
 
 BUDGETS = _table(
     "query_budgets",
@@ -257,18 +265,21 @@ BUDGETS = _table(
     _required("boot_id", String(64)),
     # When the slot opens, by the boot clock of the host that wrote the row, in microseconds.
     _required("boot_due_us", BigInt),
-    # The length of the wait until then, in microseconds.
+    # The length of the wait that ends at `due_at` and `boot_due_us`, in microseconds.
     _required("wait_us", BigInt),
     _required("token", String(32)),
     _optional("in_flight_query_id", BigInt),
-    # The account that had the last turn; accounts that share the SID take turns.
+    # The account that had the last turn, because accounts that share the SID take turns.
     _optional("last_account", String(64)),
     _required("updated_at", UtcDateTime),
-    # The window when the row was written, in microseconds; null if a release before 0005 wrote the row.
+    # The length of the rate limit's window when the row was written, in microseconds; null if a release older than
+    # revision 0005 wrote the row.
     _optional("window_us", BigInt),
-    # The database that wrote the row (`worker.database.identity`); null if a release before 0019 did.
+    # The identity of the database in which the row was written (`worker.database.identity`); null if a release older
+    # than revision 0019 wrote the row.
     _optional("database_identity", String(255)),
-    # When workers found the row in another database: the last three times, in UTC, separated by spaces.
+    # The last three times at which workers found the row in another database than the one in which it was written; in
+    # UTC, separated by spaces.
     _optional("database_changes", String(128)),
     UniqueConstraint("account_sid", "slot"),
     **HALF_FULL,
@@ -308,7 +319,7 @@ STATES = _table(
     _optional("suspects_returned_at", UtcDateTime),
     _optional("backoff_requested_until", UtcDateTime),
     _required("backoff_unreachable", Boolean, server_default=NO_COUNT),
-    # Whether `account_pauses` has rows of the account; a grant reads those rows only then.
+    # Whether `account_pauses` has rows of the account. A grant reads those rows only if this is true.
     _required("has_pauses", Boolean, server_default=NO_COUNT),
     **HALF_FULL,
 )
@@ -322,24 +333,26 @@ PAUSES = _table(
     _optional("paused_until", UtcDateTime),
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
-    # As in `operator_acts`; `revision 0032` if a release before that revision wrote the pause.
+    # The key of the act, as in `operator_acts`; the text `revision 0032` if a release before that revision wrote the
+    # pause.
     _required("act_key", String(32)),
     _required("is_planned", Boolean),
     Index("ix_account_pauses_account", "account"),
 )
 """A row per pause of an account; `worker.domain.records.accounts.Pause` documents each field. Only our programs write
-these rows, and they lock the account's row while they do. The next act or query of the account deletes rows whose end
-has passed."""
+these rows, and lock the account's row in `account_states` while they write. The next act on the account or query of the
+account deletes the rows of pauses that have ended."""
 
 SCHEDULES = _table(
     "poll_schedules",
     Column("account", String(64), primary_key=True),
-    # JSON; `worker.domain.scheduling.stored_json` reads both texts.
+    # `learned` and `schedule` are JSON; `worker.domain.scheduling.stored_json` reads them.
     _required("learned", LongText),
     _required("schedule", LongText),
     _required("computed_at", UtcDateTime),
 )
-"""A row per account with observations: what was learned from them, and the poll schedule that results."""
+"""A row per account with observations of when its orders settle: what was learned from these observations, and the poll
+schedule that results from it."""
 
 OBSERVATIONS = _table(
     "settlement_observations",
@@ -350,31 +363,32 @@ OBSERVATIONS = _table(
     _required("observations", LongText),
     Index("ix_settlement_observations_account", "account", "id"),
 )
-"""A row per transaction that observed when orders settled. It is kept until it has been learned from."""
+"""A row per transaction that observed when orders settled. A row is kept until the poll schedule has been computed from
+it."""
 
 REJECTED = _table(
     "rejected_orders",
     Column("id", RowId, primary_key=True),
     _required("received_at", UtcDateTime),
-    # The task or command that sent it.
+    # The task or command that sent the input.
     _required("source", String(32)),
     # JSON, as received.
     _required("payload", LongText),
-    # One error per line.
+    # The errors of the input, one per line.
     _required("errors", LongText),
-    # For a callback: a digest that finds the same callback when it comes again.
+    # For a callback: a digest, by which this row is found when the same callback comes again.
     _optional("digest", String(64)),
     # How often the same callback has come again; null if never.
     _optional("repeats", Integer),
-    # The account and the ids that a refused order gave. Null for other input, for texts that are not ids, and in rows
-    # from before 0025.
+    # The account and the ids of a refused order. Null if the input is not an order, if a given text cannot be an id,
+    # and in rows from before revision 0025.
     _optional("account", String(64)),
     _optional("request_id", OrderId),
     _optional("custom_parm", OrderId),
-    # True until somebody dismisses the row, or its order is taken in.
+    # True until somebody dismisses the row, or until the row's order is taken in after all.
     _required("is_open", Boolean, server_default=YES),
     # JSON: a list of the errors with their messages and values (`worker/domain/records/sentences.py`). Null in rows
-    # from before 0035.
+    # from before revision 0035.
     _optional("errors_said", LongText),
     Index("ix_rejected_orders_received_at", "received_at"),
     Index("ix_rejected_orders_open", "is_open", "received_at"),
@@ -396,7 +410,8 @@ UNMATCHED = _table(
     _required("payload", LongText),
     # How far the callback may change its order, once the order is known.
     _required("trust", text_enum(Trust, 16), server_default=Trust.SETTLE.value),
-    # Finds the same callback when it comes again; null if a release before 0017 wrote the row.
+    # A digest, by which this row is found when the same callback comes again; null if a release older than revision
+    # 0017 wrote the row.
     _optional("digest", String(64)),
     # How often the same callback has come again; null if never.
     _optional("repeats", Integer),
@@ -414,15 +429,15 @@ ACTS = _table(
     _required("at", UtcDateTime),
     _required("actor", String(64)),
     _required("act", String(32)),
-    # Null: all accounts.
+    # The account that the act is on; null if it is on all accounts.
     _optional("account", String(64)),
     _optional("reason", LongText),
-    # The names of the orders, or the time until which an account is paused or slots are held.
+    # The names of the orders that were changed, or the time until which an account is paused or slots are held.
     _optional("detail", LongText),
-    # As in `order_events`.
+    # The code and the values of the sentence in `detail`, as in `order_events`.
     _optional("detail_code", String(32)),
     _optional("detail_values", LongText),
-    # The same in all rows of one act; null if a release before 0024 wrote the row.
+    # A key that all rows of one act share; null if a release older than revision 0024 wrote the row.
     _optional("act_key", String(32)),
     # For an act on orders: how many orders this row is about, and their row ids, separated by spaces.
     _optional("order_count", Integer),
@@ -432,10 +447,11 @@ ACTS = _table(
 )
 """Append only: the acts of operators on accounts and orders.
 
-An act on one account, or on all, has a row. An act on orders has a row for the orders of one account that one
-transaction changed; each of these orders also has the act among its events. If an act changes orders of several
-accounts, or needs several transactions, it has several rows with one `act_key`. Any other act that needs several
-transactions has one row, and each transaction updates the row's detail.
+An act on one account, or on all accounts, has one row. If it needs several transactions, each of them updates the row's
+detail.
+
+An act on orders has one row for each account and transaction, about the orders of that account that the transaction
+changed. If it has several rows, all have the same `act_key`. Each of these orders also has the act among its events.
 """
 
 WORKERS = _table(
@@ -445,53 +461,56 @@ WORKERS = _table(
     _required("host", String(128)),
     _required("pid", Integer),
     _required("started_at", UtcDateTime),
-    # When the last tick ended, by the database's clock; null until the first one has ended.
+    # When the last tick ended, by the database's clock; null until the first tick has ended.
     _optional("last_tick_at", UtcDateTime),
     _required("written_at", UtcDateTime),
-    # The host's wall clock minus the database's.
+    # How far the host's wall clock is ahead of the database's clock; negative if it is behind.
     _required("clock_offset_seconds", Double),
-    # The names of the accounts in the process's settings, joined by commas; null if a release before 0011 wrote the
-    # row.
+    # The names of the accounts in the process's settings, joined by commas; null if a release older than revision 0011
+    # wrote the row.
     _optional("accounts", LongText),
-    # Null if a release before 0016 wrote the row. `broker_answered_at` is also null before the first answer, and
-    # `last_beat_at` before the first message of a tick.
+    # When the process last asked the broker for a sign of life, when the broker last answered, and when the process
+    # last received the message of a tick. Null before the first time, or if a release older than revision 0016 wrote
+    # the row.
     _optional("broker_asked_at", UtcDateTime),
     _optional("broker_answered_at", UtcDateTime),
     _optional("last_beat_at", UtcDateTime),
-    # As in `query_budgets`. A row with another identity is from before a restore.
+    # The identity of the database in which the row was written. If this database has another identity, the row is from
+    # before a restore.
     _optional("database_identity", String(255)),
-    # Null if nothing hangs.
+    # When the part of the process that hangs made its last step; null if nothing hangs.
     _optional("hanging_since", UtcDateTime),
     # When the process last failed to write because the database's disk was full; null if it never has.
     _optional("database_full_at", UtcDateTime),
-    # How many messages wait in each queue; null if the broker does not tell, or a release before 0027 wrote the row.
+    # How many messages wait in each queue; null if the broker does not tell, or a release older than revision 0027
+    # wrote the row.
     _optional("orders_waiting", Integer),
     _optional("ticks_waiting", Integer),
-    # When the process last found the queue of orders empty, and when a task last committed its work in it.
+    # When the process last found the queue of orders empty, and when a task in this process last committed its work.
     _optional("queue_empty_at", UtcDateTime),
     _optional("taken_in_at", UtcDateTime),
     # When the process last found that another deployment uses the same queues.
     _optional("other_deployment_at", UtcDateTime),
-    # The version of the process's program; null if a release before 0028 wrote the row.
+    # The version of the process's program; null if a release older than revision 0028 wrote the row.
     _optional("version", String(64)),
     **HALF_FULL,
 )
-"""A row per worker process. The process updates its row by a timer; a row that is no longer updated is deleted."""
+"""A row per worker process. The process updates its row regularly. A row that is no longer updated is deleted."""
 
 DEPLOYMENT = _table(
     "deployment",
     Column("id", String(32), primary_key=True),
-    # The latest time given to `purge --orders`; null if that has deleted no order.
+    # The latest time before which `purge --orders` deleted orders; null if that command has deleted no order.
     _optional("orders_deleted_before", UtcDateTime),
 )
-"""One row: a random id of this database, and the time before which orders were deleted. Deployments that share a Redis
-number tell each other apart by the id; a copy of the database has the same id."""
+"""One row: a random id of this database, and the time before which orders were deleted. Deployments that use the same
+Redis database number tell each other apart by this id. A copy of the database has the same id."""
 
 CUT_OFF = _table(
     "cut_off_hosts",
-    # As in `worker_processes`.
+    # The host's name, as in `worker_processes`.
     Column("host", String(128), primary_key=True),
-    # Empty if the host is not connected to the platform at all.
+    # The account whose queries fail. Empty if the host is not connected to the platform at all.
     Column("account", String(64), primary_key=True),
     _optional("since", UtcDateTime),
     _required("why", String(255)),
@@ -527,7 +546,7 @@ NOTIFICATIONS = _table(
     _optional("delivered_at", UtcDateTime),
     _optional("refused_since", UtcDateTime),
     UniqueConstraint("event_id"),
-    # The events that may be sent to an account's endpoint, in the order of sending.
+    # Finds the events that may be sent to an account's endpoint, sorted as they will be sent.
     _partial("ix_notifications_due", "account", "state", "rank", "due_at", "id", rows=NOT_SENT, sqlite_rows=PENDING),
     Index("ix_notifications_order", "order_id", "id"),
     _partial("ix_notifications_delivered", "delivered_at", rows=DELIVERED),
@@ -536,7 +555,8 @@ NOTIFICATIONS = _table(
     **OFTEN_VACUUMED,
     **NEVER_REUSED_IDS,
 )
-"""A row per event for a billing system about an order; `worker.domain.records.notifications` documents each field."""
+"""A row per event that tells a billing system about an order; `worker.domain.records.notifications` documents each
+field."""
 
 ENDPOINTS = _table(
     "notify_endpoints",
@@ -557,27 +577,27 @@ ENDPOINTS = _table(
     _required("updated_at", UtcDateTime),
     **HALF_FULL,
 )
-"""A row per account whose orders are notified; workers write the row when they start."""
+"""A row per account whose billing system is notified of results; workers write the row when they start."""
 
 TOTALS = _table(
     "metric_totals",
-    # The metric's name; for a histogram, with the suffix of the part.
+    # The metric's name; for a part of a histogram, followed by the part's suffix.
     Column("name", String(64), primary_key=True),
-    # JSON: label to value, sorted.
+    # A JSON object that maps each label to its value, sorted by label.
     Column("labels", String(255), primary_key=True),
     _required("value", Double),
 )
-"""A row per counter, or part of a histogram, and set of labels. The value never decreases."""
+"""A row for each set of labels of each counter, and of each part of a histogram. The value never decreases."""
 
 CURSORS = _table(
     "metric_cursors",
     Column("stream", String(32), primary_key=True),
-    # The last row that was counted.
+    # The id of the last row that was counted.
     _required("counted_id", BigInt),
     _required("counted_at", UtcDateTime),
 )
-"""A row per table whose rows are counted into `metric_totals`, with the last row that was counted. Counting locks
-it."""
+"""A row per table whose rows are counted into `metric_totals`; it names the last row of that table that was counted.
+Whoever counts locks the row."""
 
 SESSIONS = _table(
     "console_sessions",
@@ -589,8 +609,8 @@ SESSIONS = _table(
     _required("created_at", UtcDateTime),
     _required("seen_at", UtcDateTime),
 )
-"""A row per sign-in at the console. It stays until the user signs out, or signs in again after the sign-in has
-ended."""
+"""A row per sign-in at the console. The row stays until the user signs out, or until the user signs in again after this
+sign-in has ended."""
 
 FAILURES = _table(
     "console_failures",
@@ -599,14 +619,15 @@ FAILURES = _table(
     _required("last_at", UtcDateTime),
     _optional("locked_until", UtcDateTime),
 )
-"""A row per group of user names or addresses: how many sign-ins failed in a row. The number of groups is bounded."""
+"""A row per group of user names or of addresses, with the number of sign-ins that failed one after the other. The
+number of groups is bounded."""
 
 SELECTIONS = _table(
     "console_selections",
     Column("id", String(32), primary_key=True),
     _required("shown_at", UtcDateTime),
-    # JSON: the row id of each order, and how many events it had.
+    # A JSON object that maps the row id of each order to the number of events that the order had.
     _required("event_counts", LongText),
 )
-"""A row per console page that asks for an act on many orders, with what the page showed of them. It stays for half a
-day."""
+"""A row per console page on which a user can act on many orders at once: which orders the page showed, and how many
+events each of them had. The row stays for half a day."""

@@ -1,8 +1,8 @@
-"""Transactions, the database's clock inside them, and their repetition.
+"""Transactions: how to begin them, repeat them, and read the database's clock in them.
 
-An operation that writes is one function. Its decorator says when the transaction is repeated, and its `with
-database.write()` is the transaction. It reads the clock by `database.now(connection)`, after it has taken the locks
-that its decision needs.
+An operation that writes is one function. The function's decorator says when the transaction is repeated, and the
+function's block `with database.write()` is the transaction. The function first takes the locks that its decision needs,
+and then reads the clock by `database.now(connection)`.
 """
 
 import time
@@ -28,11 +28,12 @@ T = TypeVar("T")
 DatabaseError = DBAPIError
 
 ANSWER_SECONDS = 15.0
-"""How long a worker waits for any answer of the database; longer than any wait for a lock."""
+"""How long a worker waits for any answer of the database. This is longer than any wait for a lock."""
 
 _ATTEMPTS = 5
 _CLOCKS = {
-    # now() is the start of the transaction. After a wait for a lock it would be too old.
+    # PostgreSQL's now() returns the time when the transaction began. After a wait for a lock this time would be too
+    # old.
     "postgresql": "SELECT clock_timestamp()",
     "mysql": "SELECT sysdate(6)",
     "mariadb": "SELECT sysdate(6)",
@@ -46,20 +47,21 @@ class RaceLost(Exception):
 
 class RowsHeld(Exception):
     """Another session kept an order locked for longer than our own transactions do. The caller should do other work
-    before it tries again."""
+    before it repeats the transaction."""
 
 
 class Database:
     """One process's access to the database. Create it after the fork and close it at the end, for example by a `with`
     block.
 
-    `idle_transaction_seconds`: the database ends a session that is idle in a transaction for longer. Otherwise a host
-    that loses its power could keep a budget's row locked.
-    `answer_seconds`: a statement fails if the server is silent for longer. Its connection is closed, and
-    `is_unavailable` is true of the error. None waits for ever; a migration needs that, because building an index takes
-    long. SQLite has no server: its waits for locks are bounded, and nothing can end a disk read.
-    `lock_seconds`: how long a statement waits for a lock; MariaDB rounds it up to whole seconds. On SQLite the wait is
-    always `LOCK_SECONDS`, because its only lock is that of the file, which all writers take in turn.
+    `idle_transaction_seconds`: the database ends a session that is idle in a transaction for longer than this.
+    Otherwise, if a host lost its power during a transaction, a slot's row could stay locked.
+    `answer_seconds`: a statement fails if the server is silent for longer than this. The statement's connection is
+    closed, and `is_unavailable` is true of the error. With None a statement waits for ever; a migration needs None,
+    because building an index takes long. SQLite has no server: its waits for locks are bounded, and nothing can end a
+    disk read.
+    `lock_seconds`: how long a statement waits for a lock; MariaDB rounds it up to whole seconds. On SQLite a statement
+    always waits up to `LOCK_SECONDS`, because the only lock is that of the file, which all writers take in turn.
     """
 
     def __init__(
@@ -87,7 +89,8 @@ class Database:
             self._full_at = time.monotonic()
 
     def seconds_since_full(self) -> float | None:
-        """How long ago a write last failed here because the disk was full; None if none has failed for that reason."""
+        """Seconds since a write of this process last failed because the database's disk was full; None if no write has
+        failed for this reason."""
         return seconds_since(self._full_at)
 
     @property
@@ -111,7 +114,8 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write: committed at the end, rolled back by an exception."""
+        """A transaction that may write. It is committed at the end of the block, or rolled back if the block raises an
+        exception."""
         with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
             yield connection
 
@@ -124,7 +128,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A transaction that only reads. All its statements see the database at the same moment."""
-        # On SQLite every transaction is a snapshot.
+        # SQLite needs no option, because every transaction on SQLite is a snapshot.
         options = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
@@ -140,8 +144,8 @@ class Database:
 def bounded_waits(connection: Connection, *, waits: bool) -> Iterator[None]:
     """Raise RowsHeld if a row stays locked for 0.2 s (MariaDB: a second), unless `waits` is true.
 
-    Our own transactions keep locks for less time. On PostgreSQL the limit applies until the transaction ends. SQLite
-    does not lock rows.
+    Our own transactions keep a row locked for less than that. On PostgreSQL the limit applies until the transaction
+    ends. On SQLite there is no limit, because SQLite does not lock rows.
     """
     if waits:
         yield
@@ -159,7 +163,7 @@ def bounded_waits(connection: Connection, *, waits: bool) -> Iterator[None]:
             raise
         raise RowsHeld("another session holds orders locked") from error
     finally:
-        # A lost connection has lost its setting, too.
+        # If the connection was lost, the setting was lost with it and need not be restored.
         if is_mysql and not connection.invalidated:
             connection.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = @lock_seconds")
 
@@ -171,13 +175,13 @@ def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_races(transaction: Callable[P, T]) -> Callable[P, T]:
-    """Repeat a transaction as `retry_contention` does, unless it waited in vain for a lock. Use this if the caller has
-    other work to do meanwhile."""
+    """Repeat a transaction as `retry_contention` does, except after it has waited in vain for a lock. Use this if the
+    caller can do other work until the lock is released."""
     return _repeating(transaction, _is_race, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
+    """Repeat a transaction after an error that may pass (`is_transient`), until `seconds` have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
         return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)
@@ -193,8 +197,8 @@ def _repeating(
     first_wait: float,
     longest_wait: float,
 ) -> Callable[P, T]:
-    """Repeat a transaction after random waits. The first wait is up to `first_wait` seconds. The upper limit doubles
-    each time, up to `longest_wait` seconds."""
+    """Repeat a transaction after random waits. The first wait is at most `first_wait` seconds. For each further wait
+    this maximum doubles, up to `longest_wait` seconds."""
 
     @wraps(transaction)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -210,13 +214,13 @@ def _repeating(
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether a transaction failed only because of other transactions: by a deadlock, a wait for a lock, or a lost
-    race."""
+    """Whether a transaction failed only because of other transactions: by a deadlock, a wait for a lock that took too
+    long, or a lost race (`RaceLost`)."""
     return _is_race(error) or is_locked(error)
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether a lock was not available in time: that of a row, a table or (SQLite) the file."""
+    """Whether the lock of a row, of a table or (SQLite) of the file was not available in time."""
     return kind_of(error) is ErrorKind.LOCKED
 
 
@@ -228,11 +232,12 @@ def is_unavailable(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed later. True for contention, and for any failure of the database that our
-    code did not cause, for example because it is away, full, read-only or out of connections."""
+    code did not cause: for example, the database is away, its disk is full, it is read-only, or it has no connection
+    left."""
     return is_contention(error) or kind_of(error) is not None
 
 
 def _is_race(error: BaseException) -> bool:
-    """Whether the transaction lost a race or a deadlock. Unlike after a wait for a lock, the next attempt does not meet
-    the other transaction again."""
+    """Whether the transaction lost a race or a deadlock. After these, another attempt at once makes sense, because the
+    other transaction has ended. After a wait for a lock it has not."""
     return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) is ErrorKind.CONTENDED

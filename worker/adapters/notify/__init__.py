@@ -1,6 +1,6 @@
 """Transports of notifications to a billing system: a webhook, or a task of the billing system's own Celery.
 
-Both transports keep their connections for later use, and keep the text of an answer.
+Both transports keep connections open for later events. They return the start of an answer's text for storage.
 """
 
 import re
@@ -16,22 +16,25 @@ from worker.domain.records.incoming import storable
 from worker.domain.records.notifications import CeleryTask, DeliveryResult, Webhook
 
 ANSWER_LIMIT = 500
-"""The most characters that are kept of an answer."""
+"""At most this many characters of an answer's text are kept."""
 
-# A receiver may echo the order's phone number and the signature.
+# The texts to mask in an answer: phone numbers and signatures. A receiver may echo the order's phone number and the
+# request's signature.
 _ECHOED = re.compile(r"(?<!\d)1\d{10}(?!\d)|v1,[A-Za-z0-9+/]{43}=")
 IDLE_SECONDS = 30.0
-"""A connection that was unused for longer is not used again: a firewall may have dropped it silently."""
+"""A connection that was unused for longer than this is not used again, because a firewall may have dropped it
+silently."""
 
 
 class Transport(Protocol):
-    """Sends events to one endpoint; several threads may share it. Create it after the fork."""
+    """Sends events to one endpoint. Several threads may share one transport. Create the transport after the fork."""
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once, within about 10 s, and return how that ended. Nothing that the receiver does raises an
-        error.
+        """Send an event once, within about 10 s, and return how the sending ended. Whatever the receiver does, no error
+        is raised.
 
-        The result shows neither secrets nor phone numbers. `now` is the time of sending that a request states.
+        The result shows neither secrets nor phone numbers. `now` is the time of sending, which a webhook's request
+        states.
         """
 
     def close(self) -> None:
@@ -41,9 +44,10 @@ class Transport(Protocol):
 def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Clock, hidden: Iterable[str]) -> Transport:
     """Make the transport to a target, without connecting yet.
 
-    `broker_url`: the worker's own broker, for a task that names none. `hidden`: texts that no result may show.
+    `broker_url`: the worker's own broker, which is used for a task that names no broker. `hidden`: texts that no result
+    of a delivery may show.
     """
-    # The transports are imported here because commands that send nothing need neither library.
+    # The transports are imported here because a command that sends no events should not import their libraries.
     if isinstance(target, Webhook):
         from worker.adapters.notify.webhook import WebhookTransport
 
@@ -54,13 +58,14 @@ def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Cloc
 
 
 class AnswerText:
-    """Makes texts safe to store and show. `hidden`: texts that none of them may contain."""
+    """Makes texts of answers safe to store and show. `hidden`: secrets that are masked in every text."""
 
     def __init__(self, hidden: Iterable[str]) -> None:
         self._redactor = Redactor(hidden)
 
     def of(self, text: str) -> str:
-        """The text, masked first and then cut, so that it cannot end with the start of a secret."""
+        """The text, safe to store and cut to `ANSWER_LIMIT`. Secrets are masked before the text is cut, so that it
+        cannot end with the start of a secret."""
         return storable(_ECHOED.sub(MASK, self._redactor.text(text)), ANSWER_LIMIT)
 
     def of_bytes(self, body: bytes) -> str:
@@ -79,8 +84,8 @@ T = TypeVar("T", bound=Closable)
 
 
 class KeptConnections(Generic[T]):
-    """Connections that wait for their next use. The one that was kept last is used first, so that few are kept if few
-    are needed."""
+    """Connections that wait for their next use. The connection that was returned last is used first. So the others can
+    grow old and be closed if only a few connections are needed."""
 
     def __init__(self, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
@@ -88,7 +93,7 @@ class KeptConnections(Generic[T]):
         self._is_closed = False
 
     def take(self) -> T | None:
-        """Take a connection, which then belongs to the caller; None if there is none."""
+        """Return a kept connection, which from now on belongs to the caller; None if no usable connection is kept."""
         while True:
             try:
                 connection, since = self._kept.pop()
@@ -99,13 +104,13 @@ class KeptConnections(Generic[T]):
             connection.close()
 
     def keep(self, connection: T) -> None:
-        """Keep a connection that the caller no longer uses."""
+        """Keep a connection for later use. The caller no longer uses it."""
         self._kept.append((connection, time.monotonic()))
         if self._is_closed:
             self.close()
 
     def drop(self) -> None:
-        """Close the kept connections; others may be kept from now on."""
+        """Close the kept connections. Other connections can be kept later."""
         while True:
             try:
                 connection, _ = self._kept.pop()

@@ -1,7 +1,8 @@
 """Notifications as messages of a Celery task of the billing system (message protocol 2).
 
-The queue is not declared here, because it belongs to its consumers. On RabbitMQ the message is mandatory and confirmed,
-so a missing queue is noticed. Redis confirms nothing: there, accepted means that LPUSH was answered.
+The queue is not declared here, because it belongs to its consumers. On RabbitMQ the message is published as mandatory,
+and the broker confirms it, so a missing queue is noticed. Redis does not confirm messages: there, an event counts as
+accepted if Redis answered LPUSH.
 """
 
 import json
@@ -22,14 +23,15 @@ EXCHANGE_SECONDS = 10.0
 """The time for a whole delivery: finding the broker's address, connecting, logging in, publishing, and closing after an
 error."""
 STEP_SECONDS = 2.5
-"""The time for one wait within a delivery. A broker that sends byte by byte never exceeds it, because the libraries
-time each read separately."""
+"""The longest time for one wait within a delivery. The libraries apply it to each read separately, so a broker that
+sends byte by byte never exceeds it."""
 _PERSISTENT = 2
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class CeleryTransport:
-    """Publishes events as messages of one task. Connections are kept; each is used by one thread at a time.
+    """Publishes events as messages for one Celery task. Connections are kept for later events; each is used by only one
+    thread at a time.
 
     Any error closes the connection on which it happens.
     """
@@ -44,7 +46,8 @@ class CeleryTransport:
         exchange_seconds: float = EXCHANGE_SECONDS,
         step_seconds: float = STEP_SECONDS,
     ) -> None:
-        """`broker_url`: the broker if the target names none. `hidden`: texts that no result may show."""
+        """`broker_url`: the broker to use if the target names none. `hidden`: texts that no result of a delivery may
+        show."""
         self._task = target.task
         self._queue = target.queue
         self._url = target.broker_url or broker_url
@@ -55,11 +58,11 @@ class CeleryTransport:
         self._kept: KeptConnections[_Publisher] = KeptConnections()
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once and return how that ended. Nothing that the broker does raises an error.
+        """Send an event once and return how the sending ended. Whatever the broker does, no error is raised.
 
-        The call returns by the deadline. Publishing that began before the deadline may end a few seconds later, and its
-        message may still be accepted. Like any other failure, this is followed by another try. The message does not
-        contain `now`.
+        The call returns by the deadline. If publishing began before the deadline, it may end a few seconds after the
+        deadline, and the broker may still accept the message. The event is sent again all the same, as after any other
+        failure. The message does not contain `now`.
         """
         deadline = Deadline(self._clock, self._seconds)
         try:
@@ -73,10 +76,12 @@ class CeleryTransport:
 
     def _exchange(self, event_id: str, body: str, deadline: Deadline) -> DeliveryResult:
         publisher = self._kept.take() or _Publisher(self._url, self._step_seconds)
-        # kombu passes on all errors of the libraries below it, also those for bytes that they cannot read.
+        # `Exception` is caught because kombu passes on all errors of the libraries that it uses, also their errors for
+        # bytes that they cannot read.
         try:
             publisher.connect()
-            # After the deadline the caller no longer waits for this exchange.
+            # Raises TimeoutError after the deadline, when the caller no longer waits for this exchange. So the event is
+            # not published.
             deadline.rest()
         except Exception as error:
             publisher.close()
@@ -85,8 +90,8 @@ class CeleryTransport:
             publisher.publish(self._task, self._queue, event_id, body)
         except Exception as error:
             publisher.close()
-            # The same fault has broken the other kept connections. Each of them would make a probe fail and lengthen
-            # the endpoint's rest.
+            # The other kept connections are closed as well, because the same fault has probably broken them. Each of
+            # them would make one later try fail, and so lengthen the endpoint's rest.
             self._kept.drop()
             return self._failure(error, publisher)
         if publisher.was_returned:
@@ -110,11 +115,11 @@ class CeleryTransport:
 
 
 class _Publisher:
-    """A connection to a broker that is made when it is first used."""
+    """A connection to a broker. It is not made until its first use."""
 
     def __init__(self, url: str, seconds: float) -> None:
         self.was_returned = False
-        """Whether the broker returned the last message because it has no such queue."""
+        """Whether the broker returned the last message because it does not have the message's queue."""
         self._seconds = seconds
         self._brokers = len(url.split(";"))
         self._is_redis = url.startswith("redis")
@@ -122,7 +127,7 @@ class _Publisher:
             url,
             ssl=certified(url) or False,
             connect_timeout=seconds,
-            # Between two events no thread would answer heartbeats.
+            # Heartbeats are off, because between two events no thread would answer them.
             heartbeat=0,
             transport_options=_redis_options(seconds) if self._is_redis else _rabbitmq_options(seconds),
         )
@@ -134,7 +139,8 @@ class _Publisher:
         return errors
 
     def connect(self) -> None:
-        """Connect and log in, unless that was done already. Several brokers are tried in turn while there is time."""
+        """Connect and log in, unless the connection is already made. If the URL names several brokers, they are tried
+        one after the other while there is time."""
         if self._producer is not None:
             return
         self._connection.ensure_connection(
@@ -184,7 +190,8 @@ def _headers(task: str, event_id: str) -> dict[str, object]:
         "expires": None,
         "retries": 0,
         "timelimit": [None, None],
-        # Celery, Flower and logs show these two values, which would otherwise contain phone numbers.
+        # These two values are empty because Celery, Flower and logs show them. Otherwise they would contain phone
+        # numbers.
         "argsrepr": "",
         "kwargsrepr": "",
         "origin": "recharge-reconciler",

@@ -24,16 +24,16 @@ from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult,
 EXCHANGE_SECONDS = 10.0
 """The time for a whole delivery: connecting, sending, and the answer."""
 LIFE_SECONDS = 60.0
-"""A connection is not used for longer, however busy it is, because the receiver's name may have moved to another
-address."""
+"""A connection is not used for longer than this, however busy it is, because the receiver's host name may by then have
+another address."""
 WIRE_LIMIT = 262_144
 """The most bytes that are read from the network for one answer, including headers and framing."""
 BODY_LIMIT = 8192
-"""The most bytes that are read of an answer's body."""
+"""At most this many bytes of an answer's body are read."""
 
 
 class WebhookTransport:
-    """Posts events to one URL. Connections are kept; each is used by one thread at a time.
+    """Posts events to one URL. Connections are kept for later events; each is used by only one thread at a time.
 
     Redirects are not followed. Nothing is read from the environment: no proxy, no .netrc.
     """
@@ -53,14 +53,14 @@ class WebhookTransport:
         self._answer = AnswerText(hidden)
         self._seconds = exchange_seconds
         self._kept: KeptConnections[_Connection] = KeptConnections()
-        # Below ERROR this logger logs the URL of an answer whose headers are damaged.
+        # If an answer's headers are damaged, this logger logs the URL at a level below ERROR.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
     def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
-        """Send an event once and return how that ended. Nothing that the receiver does raises an error.
+        """Send an event once and return how the sending ended. Whatever the receiver does, no error is raised.
 
-        `now` is an aware time that the caller provides instead of this host's clock: receivers refuse an event whose
-        time is minutes away from theirs.
+        `now` is the time that the request states, with its zone. It is not read from this host's clock, which may be
+        wrong: receivers refuse an event whose time differs from theirs by minutes.
         """
         deadline = Deadline(self._clock, self._seconds)
         request = _Request(self._path, body.encode(), self._headers(event_id, body, now), now)
@@ -70,13 +70,14 @@ class WebhookTransport:
             try:
                 return self._exchange(kept, request)
             except _Stale:
-                # The receiver closed the connection before it read anything. That counts neither as a try nor as a
-                # failure.
+                # The receiver closed the kept connection before it answered anything. So the event is sent again over a
+                # new connection. The first attempt counts neither as a try nor as a failure.
                 pass
         try:
             fresh = _Connection(self._host, self._port, self._tls, deadline, self._clock)
         except (OSError, UnicodeError) as error:
-            # The resolver raises UnicodeError for a name with a label of more than 63 characters.
+            # UnicodeError comes from the resolver, for a host name with a part of more than 63 characters between two
+            # dots.
             return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
         return self._exchange(fresh, request)
 
@@ -85,7 +86,7 @@ class WebhookTransport:
         self._kept.close()
 
     def _headers(self, event_id: str, body: str, now: datetime) -> Mapping[str, str]:
-        # The signer would replace the time's zone by UTC without converting the time.
+        # Converted here because the signer would replace the time's zone by UTC without converting the time.
         now = now.astimezone(UTC)
         return {
             "Content-Type": "application/json",
@@ -98,7 +99,7 @@ class WebhookTransport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        """The TLS context, made once; None without TLS. Raises OSError."""
+        """The TLS context, made at its first use and then kept; None without TLS. Raises OSError."""
         return tls_context(self._ca_file) if self._is_tls else None
 
     def _take_kept(self) -> "_Connection | None":
@@ -137,7 +138,7 @@ class WebhookTransport:
 
 
 class _Stale(Exception):
-    """A kept connection could not be used again."""
+    """A kept connection broke before an answer came, so it was no longer usable."""
 
 
 class _Request(NamedTuple):
@@ -149,7 +150,8 @@ class _Request(NamedTuple):
 
 class _Connection(BoundedConnection):
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline, clock: Clock) -> None:
-        """Connect, with a handshake if `tls` is given. Raises OSError, and UnicodeError for an invalid host name."""
+        """Connect, with a TLS handshake if `tls` is given. Raises OSError, and UnicodeError for an invalid host
+        name."""
         self._clock = clock
         self._ends = clock.boot() + LIFE_SECONDS
 
@@ -162,22 +164,22 @@ class _Connection(BoundedConnection):
     @property
     def is_alive(self) -> bool:
         """Whether the connection may be used again: it is not too old, and the other side has neither closed it nor
-        sent anything unasked."""
+        sent anything without a request."""
         return self._clock.boot() < self._ends and self.http.is_connected
 
     def send(self, request: _Request) -> HTTPResponse:
         """Send a request; returns the answer once its headers are complete. Raises the errors in `BROKEN`."""
         response = self.post(request.path, request.body, request.headers)
         if self.line.has_ended:
-            # http.client reads the end of a connection as the end of the headers.
+            # http.client takes the end of a connection for the end of the headers, so the headers may be incomplete.
             response.close()
             raise ConnectionError("the connection ended within the headers")
         return response
 
 
 def _read(response: HTTPResponse) -> tuple[bytes, bool]:
-    """The start of a body, and whether that is the whole body. Errors of reading are ignored, because the headers have
-    already decided."""
+    """The start of a body, and whether this start is the whole body. Errors while the body is read are ignored, because
+    the status of the answer has already decided how the delivery ended."""
     body = b""
     try:
         while len(body) <= BODY_LIMIT:

@@ -1,9 +1,9 @@
 """The client of the platform's order query. One call makes one query over one connection, and ends with one answer or
 one error.
 
-The request accepts only the encoding `identity`, but a platform or a proxy may compress the answer all the same. The
-standard library's zlib decompresses it, not the HTTP library's decoder: zlib limits the length in one call, and shows
-whether a stream was cut short.
+The request accepts only the encoding `identity`, but a platform or a proxy may compress the answer all the same. This
+module decompresses the answer by the standard library's zlib, not by the HTTP library's decoder: zlib can limit the
+length of the result in one call, and shows whether the compressed data was cut short.
 
 An answer may echo the request, so the query's credentials are masked in all stored parts of an answer.
 """
@@ -38,22 +38,23 @@ from worker.domain.records.orders import IdKind
 from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
 
-# Up to this many characters of a secret may stay if the end of an excerpt cuts the secret short. They help nobody, and
-# shorter matches are often coincidence.
+# If the end of an excerpt cuts a secret short, the part that is left is masked only if it is longer than this many
+# characters. A shorter part helps nobody, and a text often ends with the same few characters by coincidence.
 _HARMLESS = 7
 _FREE_FIELDS = ("remark", "fault", "words")
 _NAMED_FIELDS = ("request_id", "custom_parm", "app_id", "mobile", "traffic_sts", "ori_amount")
 
 
 class Mask:
-    """Masks the token, the signature and the Authorization value of one request in the texts that are kept."""
+    """Masks the token, the signature and the Authorization value of one request in all texts of its answer that are
+    kept."""
 
     def __init__(self, credentials: Credentials, request: WireRequest) -> None:
         signature = request.url.rpartition("Sign=")[2]
         secrets = {credentials.auth_token, signature, request.headers["Authorization"]}
         self._redactor = Redactor(secrets)
         self._secrets = tuple(secret.casefold() for secret in secrets)
-        # Longest first, so that everything that is left of a secret is masked.
+        # The longest beginning is tried first, so that all that is left of a secret is masked.
         self._beginnings = tuple(
             sorted(
                 {secret[:length] for secret in self._secrets for length in range(_HARMLESS + 1, len(secret))},
@@ -72,8 +73,9 @@ class Mask:
         return masked[: len(text)]
 
     def answer(self, answer: Answer) -> Answer:
-        """The answer, masked. Ids, results and amounts stay as the platform sent them. An id, result or amount that
-        contains a credential is masked as well, and its item cannot be believed."""
+        """The answer without the credentials. Ids, results and amounts stay as the platform sent them, unless they
+        contain a credential: then they are masked as a whole, and their item gets a fault, so that it is not
+        believed."""
         reports = [report for said in answer.said.values() for report in said]
         if self._shows_nothing([*reports, *answer.added]):
             return replace(answer, excerpt=self.text(answer.excerpt))
@@ -85,7 +87,8 @@ class Mask:
         )
 
     def error(self, error: QueryError) -> QueryError:
-        """The same error, masked, and without the frames and the context that lead to the request."""
+        """The same error without the credentials in its texts. Its traceback and its context are removed as well,
+        because they lead to the request."""
         error.args = (self.text(str(error)),)
         error.excerpt = self.text(error.excerpt)
         error.status_code = self._optional(error.status_code)
@@ -94,12 +97,12 @@ class Mask:
         return error.with_traceback(None)
 
     def _shows_nothing(self, reports: Sequence[Report]) -> bool:
-        """Whether none of the reports contains anything to mask. All are tested at once, because nearly always none
-        does."""
+        """Whether none of the reports contains anything to mask. All reports are tested at once, because reports with
+        something to mask are rare."""
         texts = [getattr(report, name) for report in reports for name in (*_NAMED_FIELDS, *_FREE_FIELDS)]
         together = "\n".join(text for text in texts if text is not None)
         folded = together.casefold()
-        # A search for a secret's first characters finds the whole secret, and also one that the end of a text cuts
+        # A search for a secret's first characters finds a whole secret, and also a secret that the end of a text cuts
         # short.
         is_free_of_secrets = not any(secret[: _HARMLESS + 1] in folded for secret in self._secrets)
         return is_free_of_secrets and self._redactor.text(together) == together
@@ -123,15 +126,16 @@ class Mask:
 
 
 LONGEST_WAIT = 10_000_000.0
-"""The longest wait, in seconds; a longer one is shortened to it. The account's back-off has its own limit."""
+"""The longest wait that a `Retry-After` header may ask for, in seconds; a longer one is shortened to this. The
+account's back-off has its own limit."""
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def decoded(body: bytes, content_encoding: str | None) -> bytes:
-    """Decode a body that is encoded by identity, gzip or deflate. Raises Malformed for another encoding, a damaged
-    body, and one that is longer than 4 MiB when decompressed."""
+    """Decode a body that is encoded by identity, gzip or deflate. Raises Malformed for another encoding, for a damaged
+    body, and for a body that is longer than 4 MiB when decompressed."""
     names = [name.strip().lower() for name in (content_encoding or "").split(",")]
     codings = [name for name in names if name not in ("", "identity")]
     if not codings:
@@ -142,7 +146,7 @@ def decoded(body: bytes, content_encoding: str | None) -> bytes:
         try:
             return _inflated(body, zlib.MAX_WBITS)
         except Malformed:
-            # Some servers send the bare stream without zlib's frame.
+            # Some servers send deflate's data without the header and checksum of zlib.
             return _inflated(body, -zlib.MAX_WBITS)
     raise Malformed("the answer's Content-Encoding is neither gzip nor deflate")
 
@@ -172,13 +176,14 @@ def wait_requested(header: str | None, now: datetime) -> float | None:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    # A date without a zone is read as UTC, because HTTP dates have no other zone.
+    # A date without a zone is read as UTC, because all dates in HTTP are in UTC.
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
 
 
 Exchanged = tuple[WireRequest, Received]
-"""The request and the answer of one exchange, for code that explains the exchange. Mask both before you show them."""
+"""The request and the answer of one exchange, for code that explains the exchange to a person. Mask both before you
+show them."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -188,7 +193,7 @@ class PlatformClient:
 
     `base_url` is a URL that the settings accept.
     `connect_timeout` and `deadline` are in seconds; the deadline is for the whole exchange.
-    `ca_file` has the certificate authorities of an https platform; None means the public ones.
+    `ca_file` has the certificate authorities for a platform with https; None means the public authorities.
     `observe` is called after each exchange.
     Nothing is read from the environment: no proxy, and no .netrc.
     """
@@ -209,8 +214,9 @@ class PlatformClient:
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never sends twice. Raises one of the errors in `worker.domain.records.incoming`, and ValueError for ids that
-        cannot be polled. No text of an answer or an error contains the credentials, even if the platform echoes them.
+        Never sends the query twice. Raises one of the errors in `worker.domain.records.incoming`, and ValueError for
+        ids that cannot be polled. No text of an answer or an error contains the credentials, even if the platform
+        echoes them.
         """
         request = build_request(
             base_url=self.base_url,
@@ -222,16 +228,16 @@ class PlatformClient:
             bracketed=self.bracketed_ids,
         )
         mask = Mask(credentials, request)
-        # The error is raised outside any `except`. Otherwise a library's error, with the signed URL, would stay with
-        # ours as its context.
+        # The error is returned here and raised outside any `except` block. Otherwise Python would attach the library's
+        # error, which contains the signed URL, to our error as its context.
         outcome = self._outcome(request, id_kind, ids, started)
         if isinstance(outcome, QueryError):
             raise mask.error(outcome)
         return mask.answer(outcome)
 
     def connect(self) -> QueryError | None:
-        """Make the connection that a query would make, and close it without sending anything. Returns why that failed;
-        None if it succeeded."""
+        """Make the connection that a query would make, and close it without sending anything. Returns the reason if no
+        connection could be made; None if one was made."""
         url = urlsplit(self.base_url)
         return self._exchange(lambda one: connect(url, one, self.ca_file).close(), self.clock.boot())
 
@@ -258,7 +264,8 @@ class PlatformClient:
     def _exchange(
         self, act: Callable[[Exchange], None], started: float, seen: tuple[WireRequest, Received] | None = None
     ) -> QueryError | None:
-        """Run `act` within the time of one exchange. Returns the error; None if `act` succeeded before the deadline."""
+        """Run `act` within the time of one exchange. Returns the error if `act` failed or ended too late; None if `act`
+        succeeded before the deadline."""
         exchange = Exchange(
             clock=self.clock, started=started, deadline=self.deadline, connect_timeout=self.connect_timeout
         )
@@ -274,14 +281,14 @@ class PlatformClient:
         if self.observe is not None and seen is not None:
             self.observe(seen)
         if exchange.sent and exchange.over:
-            # The deadline decides, whatever was read: a connection that was cut looks like one that ended, so its
-            # answer looks whole.
+            # After the deadline the answer does not count, whatever was read. To the reader, a connection that we cut
+            # looks like one that the platform ended, so a partial answer would look whole.
             return DeadlineExceeded(f"no whole answer within {self.deadline:g} s")
         return failure
 
 
 def meaning_of(error: Exception, *, sent: bool) -> QueryError:
-    """Translate a library's error into one of ours. `sent`: whether the first byte of the request was sent."""
+    """Translate a library's error into a QueryError. `sent`: whether the first byte of the request was sent."""
     if not sent:
         return Unreachable(f"no connection: {describe(error)}")
     if isinstance(error, (TimeoutError, TimeoutOfUrllib3)):
@@ -299,13 +306,13 @@ def _excerpt(received: Received) -> str:
     try:
         return excerpt_of(decoded(bytes(received.body), received.content_encoding), received.content_type)
     except Malformed:
-        # The body is compressed and incomplete. Its bytes are of no use to a person.
+        # The compressed body is incomplete or damaged. Its bytes are of no use to a person.
         return ""
 
 
 def _quieten_urllib3() -> None:
-    # At DEBUG these loggers log each URL, including its signature. At WARNING they log the URL of an answer whose
-    # headers are damaged, which we report ourselves. The level is set here as well as in the set-up of logging, because
-    # it must apply in every program.
+    # At DEBUG these loggers log each URL, including its signature. At WARNING they also log the URL if an answer's
+    # headers are damaged; we report such an answer ourselves. The level is set here as well as in `configure_logging`,
+    # because it must also apply in a program that does not call `configure_logging`.
     for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.response"):
         logging.getLogger(name).setLevel(logging.ERROR)
