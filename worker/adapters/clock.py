@@ -209,7 +209,7 @@ class Throttle:
         return self._clock() >= self._next[self._kinds.index(kind)]
 
     def close(self, kind: str = "") -> None:
-        """Begin a new interval of the kind."""
+        """Begin a new interval of this kind: until it has passed, `is_open` is false."""
         self._next[self._kinds.index(kind)] = self._clock() + self._seconds
 
     def passes(self, kind: str = "") -> bool:

@@ -88,8 +88,8 @@ def _has_too_many(text: str) -> bool:
             strings += 1
         else:
             marks += 1
-        # In JSON, there is at most one string more than there are marks. The limit on strings is for text that is not
-        # JSON: it ends the scan of a text with many strings and no marks.
+        # In valid JSON, a comma, colon or bracket separates any two strings. So only text that is not JSON can have
+        # more strings than the second limit allows. That limit ends the scan of such a text.
         if marks > MOST_VALUES or strings > MOST_VALUES + 1:
             return True
     return False

@@ -34,7 +34,7 @@ Bound = float | None
 
 
 class OrNothing(float):
-    """A bound after which a search ends without rows, instead of searching only the newest rows."""
+    """Seconds after which a search ends without rows. After a plain number it would search the newest rows alone."""
 
 
 _IDS_AT_ONCE = 500

@@ -194,8 +194,8 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
 
 
 def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
-    """The changes of the database that are recorded in the slots in use of these SIDs. They are read without a lock.
-    `now` is by the database's clock."""
+    """Return when the database was found to be another one, as the slots in use of these SIDs record it. No row is
+    locked. `now` is the time on the database's clock."""
     written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
     present = identity_beside(connection, [one.identity for one in written_in])
     return DatabaseChanges(

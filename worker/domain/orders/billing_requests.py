@@ -110,8 +110,8 @@ def fill_in(order: Order, submission: Submission) -> Order:
 
 
 def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
-    """Return the result for the submissions whose orders have just been inserted as new rows, and the other
-    submissions.
+    """Return two things: the result for the submissions whose orders were just inserted, and the submissions that are
+    left.
 
     `inserted` holds the keys of the new rows. No two submissions share an id.
     """

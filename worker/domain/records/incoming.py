@@ -99,7 +99,7 @@ class Directory:
             self.enter(order.key, order.id)
 
     def enter(self, key: OrderKey, order_id: int) -> None:
-        """Record that an order has the ids of a key."""
+        """Note, in this object, that the ids in this key belong to this order."""
         if key.request_id is not None:
             self._by_request_id[key.account, key.request_id] = order_id
         if key.custom_parm is not None:
