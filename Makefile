@@ -172,6 +172,9 @@ pictures: setup ## Save what each page of the console looks like, and draw the p
 platforms: setup ## Run the worker against random platforms in virtual time, and check (COUNT=1000 SEED=7; minutes)
 	@$(BIN)/python -m tests.platforms --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
+mutants: setup ## Change 400 decisions in a copy, one at a time, and run the tests that execute them (SEED=7 MUTANTS_FLAGS="--count 1000"; up to an hour)
+	@$(BIN)/python -m tests.mutants.generated --processes $(TEST_PROCESSES) $(if $(SEED),--seed $(SEED)) $(MUTANTS_FLAGS)
+
 model: ## Check the budget's protocol with spin (Debian: spin and gcc; a few minutes)
 	@$(PYTHON) docs/model/check.py
 

@@ -4,29 +4,17 @@
 """
 
 import argparse
-import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import pytest
 
-import tests.conftest  # noqa: F401  # for the libraries that it imports: a fork has them, and imports our code again
+from tests.mutants.sandbox import changed, copy_project, run_tests
 from tests.mutants.table import MUTANTS
 
-ROOT = Path(__file__).parents[2]
-COPIED = ("worker", "tests", "migrations", "benchmarks", "docs", "deploy", "pyproject.toml")
 # SQLite alone, and nothing that takes seconds.
-FLAGS = (
-    *("-qx", "-pno:cacheprovider", "-mnot slow and not service and not faults and not install"),
-    # Plugins are imported already, and pytest would rewrite their assertions.
-    "-Wignore::pytest.PytestAssertRewriteWarning",
-)
-TESTS_FAILED = 1
-_times = count(1_000_000_000)
+QUICK = "-mnot slow and not service and not faults and not install"
 
 
 def file_with(text: str, folder: Path) -> Path:
@@ -49,46 +37,15 @@ def test_files(names: str, folder: Path) -> list[str]:
     return found
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file under a time of its own: else Python might take the compiled file of another text of its size."""
-    path.write_text(text, "utf-8")
-    time = next(_times)
-    os.utime(path, (time, time))
-
-
-def run(files: Sequence[str], folder: Path) -> int:
-    """Run tests of the copy up to the first that fails; returns pytest's exit status.
-
-    In a fork: to import libraries takes longer than most of these tests run.
-    """
-    sys.stdout.flush()
-    if (child := os.fork()) == 0:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        os.chdir(folder)
-        sys.path[0] = str(folder)
-        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "worker")]:
-            del sys.modules[name]
-        try:
-            os._exit(pytest.main([*FLAGS, *files]))
-        finally:
-            os._exit(pytest.ExitCode.INTERNAL_ERROR)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def survives(number: int, folder: Path) -> bool:
     """Try a mutant; returns whether no test has noticed it."""
     names, before, after = MUTANTS[number]
     path = file_with(before, folder)
-    original = path.read_text("utf-8")
-    write(path, original.replace(before, after))
-    try:
-        status = run(test_files(names, folder), folder)
-    finally:
-        write(path, original)
-    word = "killed" if status == TESTS_FAILED else f"SURVIVES (pytest ended with {status})"
+    with changed(path, path.read_text("utf-8").replace(before, after)):
+        status = run_tests([QUICK, *test_files(names, folder)], folder)
+    word = "killed" if status == pytest.ExitCode.TESTS_FAILED else f"SURVIVES (pytest ended with {status})"
     print(f"{number:2} {word}: {path.relative_to(folder)}: {before!r} -> {after!r}", flush=True)
-    return status != TESTS_FAILED
+    return status != pytest.ExitCode.TESTS_FAILED
 
 
 def main() -> int:
@@ -100,11 +57,7 @@ def main() -> int:
     numbers: list[int] = parser.parse_args().only or list(range(len(MUTANTS)))
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
-        for copied in COPIED:
-            if (source := ROOT / copied).is_dir():
-                shutil.copytree(source, folder / copied, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / copied)
+        copy_project(folder)
         for names, before, _ in MUTANTS:
             file_with(before, folder)
             test_files(names, folder)
