@@ -43,10 +43,9 @@ class CutOffHosts:
         """Hosts that were refused for two accounts, without an answer in between. They count as refused for all
         accounts."""
         self._refused = {(row.host, row.account) for row in refusals}
-        due = [row for row in refusals if self._is_due(row)]
-        waiting = [row for row in refusals if row not in due]
-        tried = {row.host for row in waiting if now < self._last_try(row) + rules.windows(_PROBE_WINDOWS)}
-        self._probing = {row.host for row in due} - tried
+        due = {row.host for row in refusals if self._is_due(row)}
+        tried = {row.host for row in refusals if not self._is_due(row) and self._was_tried_of_late(row)}
+        self._probing = due - tried
         """Hosts that are due for a probe, and have not probed with any account for 15 windows."""
 
     def is_connected(self, host: str) -> bool:
@@ -146,6 +145,9 @@ class CutOffHosts:
 
     def _last_try(self, row: CutOff) -> datetime:
         return row.probe_at - self._until_probe(row)
+
+    def _was_tried_of_late(self, row: CutOff) -> bool:
+        return self._now < self._last_try(row) + self._rules.windows(_PROBE_WINDOWS)
 
     def _until_probe(self, row: CutOff) -> timedelta:
         return self._rules.windows(_PROBE_WINDOWS * 2.0 ** min(row.tries, _MOST_DOUBLINGS))
