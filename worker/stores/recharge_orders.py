@@ -77,14 +77,17 @@ def to_order(row: Row[Any]) -> Order:
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """Return the orders with these row ids, in the order of the ids. Lock nothing."""
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
-    return [to_order(row) for row in connection.execute(chosen)]
+    return [to_order(row) for row in connection.execute(_with_ids(connection, order_ids))]
 
 
 def lock_free_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """Lock these rows in the order of their ids, and read them. Leave out rows that another transaction has locked."""
-    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
-    return [to_order(row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
+    free = _with_ids(connection, order_ids).with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(free)]
+
+
+def _with_ids(connection: Connection, order_ids: Collection[int]) -> Select[Any]:
+    return select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids)).order_by(ORDERS.c.id)
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:

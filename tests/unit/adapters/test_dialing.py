@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.clocks import JumpingClock
 from tests.support.dead_address import (
     DEAD_HOST,
     connections_under_way,
@@ -40,17 +41,11 @@ def test_addresses_are_tried_one_after_the_other_and_none_that_failed_is_left_op
 def test_what_follows_the_connection_has_the_time_that_connecting_has_left(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stepped(HostClock):
-        ahead = 0.0
-
-        def boot(self) -> float:
-            return super().boot() + self.ahead
-
-    clock, connect = Stepped(), socket.socket.connect
+    clock, connect = JumpingClock(), socket.socket.connect
 
     def connect_slowly(line: socket.socket, address: tuple[str, int]) -> None:
         connect(line, address)
-        clock.ahead = 50.0
+        clock.jump(50.0)
 
     monkeypatch.setattr(socket.socket, "connect", connect_slowly)
     monkeypatch.setattr(socket, "getaddrinfo", resolving_to(listener.getsockname()))

@@ -1,6 +1,6 @@
 """The pages of refused input and of callbacks of unknown orders, with the acts on them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -61,10 +61,12 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
     for described in _LISTS:
         add_list(routes, settings, database, described)
 
-    def rejected_row(rejected_id: int) -> Mapping[str, Any]:
+    def row_of(by_id: Callable[..., Mapping[str, Any] | None], row_id: int) -> Mapping[str, Any]:
         with database.read() as connection:
-            row = rejected_by_id(connection, storable(rejected_id))
+            row = by_id(connection, storable(row_id))
         return row or abort(404)
+
+    rejected_row, callback_row = partial(row_of, rejected_by_id), partial(row_of, unmatched_by_id)
 
     @routes.get("/rejected/<int:rejected_id>")
     def rejected_input(rejected_id: int) -> str:
@@ -80,11 +82,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
     add_act(routes, "/rejected/<int:rejected_id>/retry", "retry_rejected_input", retry)
     rule = "/rejected/<int:rejected_id>/<any(dismiss, dismiss_all):which>"
     add_act(routes, rule, "dismiss_rejected_input", dismiss_rejected_input)
-
-    def callback_row(callback_id: int) -> Mapping[str, Any]:
-        with database.read() as connection:
-            row = unmatched_by_id(connection, storable(callback_id))
-        return row or abort(404)
 
     @routes.get("/unmatched/<int:callback_id>")
     def unmatched_callback(callback_id: int) -> str:
