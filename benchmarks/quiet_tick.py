@@ -4,7 +4,7 @@ import time
 
 from benchmarks.bench import Bench, settings
 from benchmarks.figures import Figure, milliseconds
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
 
 _WARM_UP = 100
 _RUNS = 1000

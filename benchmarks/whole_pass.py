@@ -14,13 +14,13 @@ from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.records.incoming import Answer
 from worker.domain.records.orders import IdKind
-from worker.domain.wire.answers import read_answer
 from worker.domain.wire.query_request import Credentials
-from worker.intake import Intake
+from worker.domain.wire.replies import read_answer
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
-from worker.reconcile import Reconciler
+from worker.process.intake import Intake
+from worker.process.reconcile import Reconciler
 from worker.settings.rules import app_ids_of, rules_of, slots_of
 
 _WARM_UP = 10

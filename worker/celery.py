@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 from celery import Celery, signals
@@ -20,11 +20,12 @@ from celery.app.trace import LOG_RETRY
 from kombu.exceptions import OperationalError
 
 from worker import loading_for_good
-from worker.adapters.log import configure_logging, log_version
+from worker.adapters.log import log_version
 from worker.broker import log_filters
+from worker.broker.celery_settings import celery_settings
 from worker.broker.log_filters import BrokerOutageFilter
-from worker.celery_settings import celery_settings
-from worker.settings import Settings, SettingsError, load_settings
+from worker.process.set_up import configure_log, leave
+from worker.settings import SettingsError, load_settings
 from worker.settings.reading import hint_on_default
 
 log = structlog.stdlib.get_logger(__name__)
@@ -48,12 +49,6 @@ def _guard_kombu() -> None:
     guard_kombu()
 
 
-def leave(message: str) -> NoReturn:
-    """Print a message and raise SystemExit. If a signal handler raises any other exception, Celery only logs it."""
-    print(message, file=sys.stderr)
-    raise SystemExit(1)
-
-
 class App(Celery):
     """Celery's app, which loads the modules of the tasks in workers only.
 
@@ -65,7 +60,7 @@ class App(Celery):
     def Worker(self) -> Any:
         """Celery's worker class. The modules of the tasks are loaded before it is returned."""
         with loading_for_good():
-            for module in ("worker.tasks", "worker.worker_signals"):
+            for module in ("worker.tasks", "worker.process.worker_signals"):
                 import_module(module)
         return super().Worker
 
@@ -80,11 +75,6 @@ app.add_defaults(_configuration)
 # These classes keep a silent result backend from delaying tasks, and a silent broker from delaying events.
 app.loader.override_backends = {name: f"worker.broker.results:{name}" for name in ("redis", "rediss", "rpc")}
 app.events.dispatcher_cls = "worker.broker.consumer:SingleTryDispatcher"
-
-
-def configure_log(settings: Settings) -> None:
-    """Configure logging from the settings."""
-    configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=settings.secrets)
 
 
 @signals.setup_logging.connect(weak=False)

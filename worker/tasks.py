@@ -16,7 +16,7 @@ from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import RowsHeld, is_transient
 from worker.domain.records.incoming import Unread
-from worker.runtime import current
+from worker.process.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from worker.adapters.clock import HostClock
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules, SlotKey
-from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
+from worker.process.intake import Intake
 
 _LIST = 1000
 _AGE = timedelta(hours=2)

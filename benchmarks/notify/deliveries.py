@@ -13,7 +13,7 @@ from benchmarks.notify.rows import Rows
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
-from worker.intake import Intake
+from worker.process.intake import Intake
 
 _TAKES = "0.02"
 _ORDERS = 1_000

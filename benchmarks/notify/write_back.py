@@ -16,7 +16,7 @@ from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
 from worker.domain.records.notifications import EndpointSettings, Webhook
-from worker.domain.wire.answers import read_answer
+from worker.domain.wire.replies import read_answer
 from worker.operations.change_endpoints import enter_endpoints
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants

@@ -19,17 +19,17 @@ from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Answer
 from worker.domain.records.orders import IdKind, Order
 from worker.domain.records.queries import Choice, Query, Work
-from worker.domain.wire.answers import read_answer
+from worker.domain.wire.replies import read_answer
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
-from worker.runtime import Parts, Runtime
+from worker.process.runtime import Parts, Runtime
 from worker.settings.rules import rules_of, slots_of
 from worker.stores.accounts import lock_states
 from worker.stores.recharge_orders import to_values

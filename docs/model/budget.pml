@@ -319,7 +319,7 @@ proctype Worker(byte me) {
     byte i;
 
 idle:
-    /* worker/ticks.py starts a pass for a slot */
+    /* worker/process/ticks.py starts a pass for a slot */
     atomic {
         IS_NEXT -> busy[me] = true;
         if
@@ -335,7 +335,7 @@ idle:
     if :: atomic { slots[at].locked_by == NOBODY -> slots[at].locked_by = me } OR_CRASH fi;
     if :: started[me] = NOW OR_CRASH fi;
 #else
-    /* 1: worker/reconcile.py, Reconciler.take, `started` */
+    /* 1: worker/process/reconcile.py, Reconciler.take, `started` */
     if :: started[me] = NOW OR_CRASH fi;
     /* 2: worker/stores/accounts.py, lock_free_slot: SKIP LOCKED */
     if

@@ -20,7 +20,7 @@ from tests.support.reconciling import Workbench
 from tests.support.redis_users import PASSWORDS, edited
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.celery_settings import ORDERS_QUEUE
+from worker.broker.celery_settings import ORDERS_QUEUE
 from worker.database.migrations import upgrade
 from worker.doctor.readings import read_broker
 

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually, locked_table
 from worker.adapters.log import VERSION
 from worker.database.transactions import Database
 from worker.domain.records.accounts import Rules
-from worker.intake import Intake
+from worker.process.intake import Intake
 
 pytestmark = pytest.mark.slow
 
@@ -213,7 +213,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from worker.adapters.log import configure_logging
-from worker.intake import Intake
+from worker.process.intake import Intake
 from worker.settings import load_settings
 from worker.web.app import WebProcess
 from worker.web.server import Server

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.reconciling import SID, Workbench, answer_to, item
-from worker.database.identity import INFO_KEY, identity_of
+from worker.database.read_identity import INFO_KEY, identity_of
 from worker.database.tables import BUDGETS
 from worker.domain.records.accounts import Rules
 

@@ -15,7 +15,7 @@ with loading_for_good():
     from tests.faults.addresses import resolve_by
     from tests.faults.variants import VARIANTS
     from worker.celery import app as app
-    from worker.runtime import compose
+    from worker.process.runtime import compose
 
 resolve_by(Path(os.environ["FAULTS_FOLDER"]))
 compose(VARIANTS[os.environ.get("FAULTS_VARIANT", "product")])

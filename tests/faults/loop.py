@@ -6,7 +6,7 @@ It runs until it is killed. Its environment is that of `tests.faults.entry`.
 import time
 
 from tests.faults.variants import PRODUCT
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
 from worker.settings import load_settings
 
 _PAUSE_SECONDS = 0.05

@@ -14,7 +14,7 @@ from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import SlotKey
 from worker.domain.records.incoming import Answer, QueryError
 from worker.domain.records.queries import Query

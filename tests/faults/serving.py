@@ -14,7 +14,7 @@ from worker.adapters.log import configure_logging
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
-from worker.intake import Intake
+from worker.process.intake import Intake
 from worker.settings import load_settings
 from worker.web.app import WebProcess
 from worker.web.server import Server

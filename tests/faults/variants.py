@@ -32,13 +32,13 @@ from tests.faults.points import doing
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.incoming import Answer
 from worker.domain.records.queries import Query
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_heartbeat import Peers
-from worker.runtime import Parts
+from worker.process.runtime import Parts
 
 
 class RedisBudget(PointedGrants):

@@ -13,13 +13,13 @@ from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.client import decoded
 from worker.domain.callbacks.bodies import Callback, read_callback
+from worker.domain.orders.check_fields import read_order
 from worker.domain.orders.settlement import settle
-from worker.domain.orders.submissions import read_order
 from worker.domain.orders.verdicts import judge
-from worker.domain.queries.after_answer import after_answer
+from worker.domain.queries.after_reply import after_answer
 from worker.domain.records.incoming import Answer, QueryError, Submission
 from worker.domain.records.orders import IdKind, Order, Source
-from worker.domain.wire.answers import BODY_LIMIT, read_answer
+from worker.domain.wire.replies import BODY_LIMIT, read_answer
 
 pytestmark = pytest.mark.slow
 

@@ -8,13 +8,13 @@ from sqlalchemy import bindparam, text
 from tests.histories.hosts import Kinds
 from worker.database.column_types import UtcDateTime
 from worker.database.transactions import Database
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import SlotKey
 from worker.domain.records.incoming import Answer
 from worker.domain.records.queries import Query
-from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.process.intake import Intake
 
 
 def run_statement(database: Database, statement: str, **values: Any) -> None:

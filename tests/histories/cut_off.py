@@ -17,15 +17,15 @@ from tests.histories.world import BootClock, VirtualDatabase, World
 from worker.database.tables import METADATA, STATES
 from worker.domain.records.accounts import Opening, Rules, SlotKey
 from worker.domain.records.incoming import Answer, QueryError, Refused, Report, Unreachable
+from worker.domain.records.monitoring import PollingProcess
 from worker.domain.records.queries import Query
-from worker.domain.records.watching import PollingProcess
-from worker.intake import Intake
-from worker.operations.cut_off_hosts import ConnectionProbe, Turns
 from worker.operations.learn import forget_schedules
+from worker.operations.let_other_hosts_go_first import ConnectionProbe, Turns
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, read_resting
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Peers
+from worker.process.intake import Intake
 
 HOUR = 3600.0
 HOSTS = ("one", "two")

@@ -20,14 +20,14 @@ from worker.domain.records.incoming import (
 )
 from worker.domain.records.orders import IdKind
 from worker.domain.records.queries import Query
-from worker.domain.wire.answers import read_answer
 from worker.domain.wire.query_request import Credentials
-from worker.intake import Intake
+from worker.domain.wire.replies import read_answer
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Peers
-from worker.reconcile import Granted, Reconciler
+from worker.process.intake import Intake
+from worker.process.reconcile import Granted, Reconciler
 
 _BROKEN: dict[str, type[QueryError]] = {"timeout": DeadlineExceeded, "unreachable": Unreachable, "reset": Malformed}
 

@@ -16,10 +16,10 @@ from worker.database.bounded_statements import bounded, read_within
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.records.metrics import Count
 from worker.domain.records.orders import OrderState
-from worker.views.inbox import recent_rejected
 from worker.views.metrics import count_all
 from worker.views.orders import OrderSearch, find_orders, has_orders
 from worker.views.page import Listed, OrNothing, read_page
+from worker.views.rejected_and_unmatched import recent_rejected
 
 MANY = 20_000
 # No database searches all rows in this time.

@@ -18,7 +18,7 @@ from worker.domain.records.accounts import Pause
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.views.page import Page
-from worker.web.console.work_list import TABS
+from worker.web.console.todo import TABS
 from worker.words import Skin, catalogue
 from worker.words.catalogue import PAGES, translations
 

@@ -11,7 +11,7 @@ from worker.database.tables import ACTS, EVENTS, UNMATCHED
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.orders import OrderState, Source
 from worker.operations.act_by_hand import Operator
-from worker.operations.act_on_kept_input import dismiss_kept_callback
+from worker.operations.act_on_rejected_and_unmatched import dismiss_kept_callback
 
 pytestmark = pytest.mark.quick_on("sqlite")
 

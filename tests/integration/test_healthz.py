@@ -11,7 +11,7 @@ from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.visitors import Visitor, console_process
 from tests.support.waiting import eventually
-from worker.domain.records.watching import WorkerRow
+from worker.domain.records.monitoring import WorkerRow
 from worker.stores.accounts import save_worker
 
 # Quick tests of the commands run the same statements on PostgreSQL.

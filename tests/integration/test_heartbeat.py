@@ -20,9 +20,9 @@ from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.database.tables import REJECTED
 from worker.database.transactions import DatabaseError
-from worker.domain.records.watching import CutOff, WorkerRow
-from worker.intake import Intake
+from worker.domain.records.monitoring import CutOff, WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Peers, Signs, host_name
+from worker.process.intake import Intake
 from worker.stores.accounts import delete_unwritten, read_cut_off, save_cut_off, save_worker
 from worker.views.accounts import read_workers
 

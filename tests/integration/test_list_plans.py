@@ -23,12 +23,6 @@ from worker.stores.notifications import delivered_before, next_delayed, next_unr
 from worker.stores.purging import deletable_orders, ids_in_use, old_orders, old_queries, old_received
 from worker.views import accounts, counts
 from worker.views.acts import ActSearch, recent_acts
-from worker.views.inbox import (
-    open_rejected_ids,
-    recent_rejected,
-    recent_unmatched,
-    unmatched_with_id,
-)
 from worker.views.notifications import (
     long_refused,
     orders_changed_since,
@@ -39,7 +33,13 @@ from worker.views.order import notifications_of, numbers_of, orders_with_id
 from worker.views.orders import ANY_REASON, OrderSearch, count_found, find_orders, search_orders
 from worker.views.page import ROWS_AT_ONCE
 from worker.views.queries import recent_queries
-from worker.web.console.work_list import orders_to_work_on
+from worker.views.rejected_and_unmatched import (
+    open_rejected_ids,
+    recent_rejected,
+    recent_unmatched,
+    unmatched_with_id,
+)
+from worker.web.console.todo import orders_to_work_on
 
 COUNT = 6_000
 # PostgreSQL's plan sorts more than the rows of one moment.

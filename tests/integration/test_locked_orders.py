@@ -19,8 +19,8 @@ from tests.support.waiting import eventually
 from worker.database.tables import REJECTED
 from worker.database.transactions import RowsHeld
 from worker.domain.records.orders import OrderState
-from worker.intake import Intake
 from worker.operations.enqueue import enqueue
+from worker.process.intake import Intake
 
 pytestmark = pytest.mark.databases("postgresql", "mariadb")
 

@@ -11,13 +11,13 @@ from tests.support.plans import NOON, notification_row, query_row, row
 from tests.support.reconciling import Workbench
 from tests.support.sql import statements_of
 from worker.database.tables import ENDPOINTS, NOTIFICATIONS, ORDERS, QUERIES, SCHEDULES, STATES, WORKERS
+from worker.domain.monitoring.findings import Thresholds, check
 from worker.domain.records.accounts import Rules
+from worker.domain.records.monitoring import WorkerRow
 from worker.domain.records.notifications import NotificationState, TransportKind
-from worker.domain.records.watching import WorkerRow
-from worker.domain.watching.monitoring import Thresholds, check
 from worker.stores.accounts import lock_states, save_worker
+from worker.views.status import Status, read_liveness, read_status
 from worker.views.todo import read_todo
-from worker.views.watching import Status, read_liveness, read_status
 
 
 def fill(bench: Workbench, count: int, *, queries: int = 3) -> dict[str, str]:

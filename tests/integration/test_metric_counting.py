@@ -13,11 +13,11 @@ from tests.support.scraping import Scraper, Seconds, count_totals
 from tests.support.settled_orders import a_purge, add_newest
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
+from worker.domain.monitoring.metric_counting import labels_of
 from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Stream
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.watching.metric_counting import labels_of
 from worker.operations.purge import purge, purge_orders
 from worker.operations.upkeep import MOST_COUNTED, MetricCounting, count_further
 from worker.views.metrics import Totals, read_totals

@@ -9,14 +9,14 @@ from sqlalchemy import Connection, insert
 from tests.support.plans import NOON, Read, add, analyze, notification_row, query_row, row, steps_of, whole_tables
 from worker.database.tables import EVENTS, NOTIFICATIONS, QUERIES
 from worker.database.transactions import Database
+from worker.domain.monitoring.plots import bucket_starts
 from worker.domain.records.metrics import Cursor
+from worker.domain.records.monitoring import PendingOrders
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.records.watching import PendingOrders
-from worker.domain.watching.plots import bucket_starts
 from worker.stores import metric_totals
-from worker.views import counts, metrics, plots, watching
+from worker.views import counts, metrics, plots, status
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ OF_A_SCRAPE: dict[str, tuple[Read, str]] = {
 }
 STARTS = bucket_starts(NOON)
 OF_THE_OVERVIEW: dict[str, tuple[Read, str]] = {
-    "settled": (lambda connection: watching.count_settled(connection, NOON), "orders_results"),
+    "settled": (lambda connection: status.count_settled(connection, NOON), "orders_results"),
     "unresolved with reason": (lambda connection: counts.unresolved(connection, 100_000, with_reason=True), "orders_"),
     "plots: submitted": (lambda connection: list(plots.count_submitted(connection, STARTS)), "orders_submitted"),
     "plots: final": (lambda connection: plots.count_final(connection, STARTS), "orders_results"),
@@ -97,7 +97,7 @@ def test_what_is_read_is_right(database: Database) -> None:
     assert {event.account for event in events} == {"default"}
     with database.read() as connection:
         (count,) = counts.pending(connection, ["default"], NOON)["default"]
-        hours, days = watching.count_settled(connection, NOON)
+        hours, days = status.count_settled(connection, NOON)
         assert counts.attention(connection, 10) == {("default", "too_old"): 10}
         assert counts.unresolved(connection, 100, with_reason=True) == {("default", None): 20}
     assert (count.pending, count.due, count.never_polled) == (100, 51, 100)

@@ -27,7 +27,7 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.sql import session
 from worker.domain.orders import operator_acts
-from worker.domain.orders.submissions import read_order
+from worker.domain.orders.check_fields import read_order
 from worker.domain.records.incoming import Submission
 from worker.domain.records.operators import ActKind
 from worker.operations.act_by_hand import Operator, act_on_orders

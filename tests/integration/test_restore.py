@@ -20,7 +20,7 @@ from tests.support.settled_orders import callback
 from tests.support.waiting import eventually
 from tests.support.watching import signs_of_a_well_worker, unwatched
 from worker.adapters.clock import HostClock
-from worker.database.identity import birth_time, identity_beside, identity_of
+from worker.database.read_identity import birth_time, identity_beside, identity_of
 from worker.database.tables import METADATA, WORKERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import DatabaseIdentity

@@ -23,9 +23,9 @@ from worker.adapters.clock import HostClock
 from worker.adapters.notify import make_transport
 from worker.database.error_kinds import OutageLog
 from worker.database.transactions import Database
+from worker.domain.records.monitoring import NotificationCounts
 from worker.domain.records.notifications import Rank, Webhook
-from worker.domain.records.watching import NotificationCounts
-from worker.senders import Senders, Target
+from worker.process.senders import Senders, Target
 from worker.views.counts import watched_notifications
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -22,10 +22,10 @@ from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, QUERIES
 from worker.database.transactions import ANSWER_SECONDS, Database, is_contention, is_unavailable, retry_until
 from worker.domain.records.orders import OrderState
-from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
-from worker.runtime import Parts, Runtime
+from worker.process.intake import Intake
+from worker.process.runtime import Parts, Runtime
 from worker.settings import Settings
 from worker.simulator.orders import Delay
 from worker.simulator.platform import SimulatorConfig

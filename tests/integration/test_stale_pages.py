@@ -14,7 +14,7 @@ from tests.support.settled_orders import callback
 from worker.database.tables import ACTS, REJECTED, UNMATCHED
 from worker.domain.records.accounts import AccountState
 from worker.operations.act_by_hand import Operator, cancel_planned_pauses, pause_accounts
-from worker.operations.act_on_kept_input import dismiss_kept_callback, dismiss_rejected
+from worker.operations.act_on_rejected_and_unmatched import dismiss_kept_callback, dismiss_rejected
 
 pytestmark = pytest.mark.quick_on("sqlite")
 

@@ -21,14 +21,14 @@ from tests.support.watching import Watching, unwatched
 from worker.database.tables import ORDERS, QUERIES, REJECTED, SCHEDULES
 from worker.domain.records.accounts import LongerWindow, Opening, SlotKey
 from worker.domain.records.orders import OrderState, Source
-from worker.runtime import Runtime
+from worker.process.runtime import Runtime
+from worker.process.ticks import GRANTS_AT_ONCE, Ticks
 from worker.settings import Settings
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay, NewOrder, Outcome
 from worker.simulator.platform import SimulatorConfig
 from worker.simulator.protocol import Account
 from worker.simulator.server import Simulator
-from worker.ticks import GRANTS_AT_ONCE, Ticks
 
 pytestmark = pytest.mark.slow
 

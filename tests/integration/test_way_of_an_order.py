@@ -16,7 +16,7 @@ from tests.support.pages import pages_of
 from tests.support.receiver import Receiver
 from tests.support.sql import execute
 from tests.support.waiting import eventually
-from worker.runtime import close_current, current
+from worker.process.runtime import close_current, current
 from worker.settings import load_settings
 from worker.settings.rules import slots_of
 from worker.simulator.orders import Delay

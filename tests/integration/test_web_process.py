@@ -18,7 +18,7 @@ from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
-from worker.intake import Intake
+from worker.process.intake import Intake
 from worker.settings import Settings
 from worker.web.app import WebProcess
 from worker.web.callbacks import PATIENCE_SECONDS

@@ -82,7 +82,7 @@ class Deployment:
         return self._began + timedelta(seconds=at * self.rules.window_seconds)
 
     def tick(self) -> None:
-        """What each tick does apart from passes, as `worker.runtime` composes it."""
+        """What each tick does apart from passes, as `worker.process.runtime` composes it."""
         self.host.intake.match_some_callbacks()
         # Not `flag_some`, and a `Learning` made each time: these wait for a window by a clock that is not virtual.
         self._overdue.flag()

@@ -14,10 +14,10 @@ from worker.domain.records.accounts import AccountState, Pause, Rules, SlotKey
 from worker.domain.records.incoming import Answer, Report
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
-from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.process.intake import Intake
 from worker.stores.accounts import lock_states, save_state
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 

@@ -7,7 +7,7 @@ from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.adapters.log import VERSION
-from worker.domain.records.watching import WorkerRow
+from worker.domain.records.monitoring import WorkerRow
 from worker.operations.write_heartbeat import host_name
 from worker.stores.accounts import save_worker
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.documents import DOCUMENTS, ROOT, anchors, links, name_of
 from tests.support.logged_actions import logged_actions
-from worker.domain.queries.explain_answer import Assumption
+from worker.domain.queries.explain_reply import Assumption
 from worker.domain.records.orders import Attention, OrderState
 from worker.settings import PREFIX, VARIABLES
 

@@ -17,7 +17,7 @@ from kombu import Connection
 from worker.adapters.certificates import certified
 from worker.adapters.clock import Throttle, seconds_since
 from worker.adapters.watchdog import Watchdog
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.broker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
 ASK_SECONDS = 5.0
 ANSWER_SECONDS = 3.0

@@ -25,9 +25,9 @@ from worker.cli.output import (
     say,
 )
 from worker.cli.session import session
-from worker.domain.orders.submissions import ORDER_FIELDS
+from worker.domain.orders.check_fields import ORDER_FIELDS
 from worker.domain.records.sentences import Sentence, _
-from worker.intake import Intake
+from worker.process.intake import Intake
 from worker.settings.rules import app_ids_of, rules_of
 
 LIST_LENGTH = 500

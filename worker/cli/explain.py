@@ -8,12 +8,12 @@ import typer
 
 from worker.adapters.safe_text import Redactor, report_text
 from worker.cli.output import SKIN, AsJson, console, print_fields, print_json, print_table, text, word_of
-from worker.domain.queries.explain_answer import Explanation, Standing, asked_of, standings
+from worker.domain.queries.explain_reply import Explanation, Standing, asked_of, standings
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Report
 from worker.domain.records.orders import IdKind
-from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.fields import is_known_key, read_amount
+from worker.domain.wire.replies import BODY_LIMIT
 from worker.domain.wire.strict_json import words_of
 from worker.words.catalogue import name
 from worker.words.sentences import detail_text, proof_in_words

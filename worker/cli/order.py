@@ -23,10 +23,10 @@ from worker.cli.output import (
     word_of,
 )
 from worker.cli.session import Session, account_option, require_known, session
+from worker.domain.monitoring.worker_processes import tick_allowance
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.records.sentences import Sentence, _, joined
-from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault, normalise_mobile, order_id_fault
 from worker.settings.rules import rules_of, sids_of
 from worker.views.order import Outlook, Row, Story, order_by_id, orders_named, orders_with_id, read_story

@@ -20,7 +20,7 @@ from worker.adapters.csv_files import USUAL_NAMES, UTF_8, Header, encoding_of, f
 from worker.adapters.safe_text import one_line
 from worker.adapters.text_files import os_words
 from worker.cli.app import CommandError
-from worker.domain.orders.submissions import ORDER_FIELDS
+from worker.domain.orders.check_fields import ORDER_FIELDS
 from worker.domain.records.sentences import Refusal, Sentence, _
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 

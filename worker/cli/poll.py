@@ -25,7 +25,7 @@ from worker.cli.session import Session
 from worker.cli.times import AGE_RULE, read_duration
 from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.queries.choose_batch import refuse_together
-from worker.domain.queries.explain_answer import Explanation
+from worker.domain.queries.explain_reply import Explanation
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Malformed
 from worker.domain.records.operators import ActKind
@@ -33,11 +33,11 @@ from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.domain.records.sentences import _
 from worker.domain.wire.query_request import MAX_IDS, WireRequest
-from worker.intake import Intake
 from worker.operations.act_by_hand import Operator
 from worker.operations.maintain_slots import SlotMaintenance, longer_window_remedy
 from worker.operations.reserve_slot import Grants, choose_named, read_orders_to_poll
-from worker.runtime import Parts, make_reconciler, open_database
+from worker.process.intake import Intake
+from worker.process.runtime import Parts, make_reconciler, open_database
 from worker.settings.rules import app_ids_of, rules_of, slots_of
 from worker.views.accounts import read_state
 from worker.views.queries import read_query

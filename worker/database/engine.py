@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 
 from worker.database.column_types import pymysql_conversions
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.identity import remember_identity
+from worker.database.read_identity import remember_identity
 
 LOCK_SECONDS = 10.0
 """Seconds after which a transaction stops waiting for a locked row. The transaction is then repeated."""

@@ -275,8 +275,8 @@ BUDGETS = _table(
     # The length of the rate limit's window when the row was written, in microseconds; null if a release older than
     # revision 0005 wrote the row.
     _optional("window_us", BigInt),
-    # The identity of the database in which the row was written (`worker.database.identity`); null if a release older
-    # than revision 0019 wrote the row.
+    # The identity of the database in which the row was written (`worker.database.read_identity`); null if a release
+    # older than revision 0019 wrote the row.
     _optional("database_identity", String(255)),
     # The last three times at which workers found the row in another database than the one in which it was written; in
     # UTC, separated by spaces.
@@ -520,7 +520,7 @@ CUT_OFF = _table(
     _required("is_answered", Boolean),
     _required("credentials", String(16)),
 )
-"""A row per host whose queries fail, for one account or all; `worker.domain.records.watching.CutOff` documents each
+"""A row per host whose queries fail, for one account or all; `worker.domain.records.monitoring.CutOff` documents each
 column."""
 
 NOTIFICATIONS = _table(

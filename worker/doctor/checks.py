@@ -10,8 +10,8 @@ from worker.database.server import MissingRights
 from worker.doctor.finding import Check, fatal, ok, skipped, warning
 from worker.domain.queries.slots_and_clocks import changes_too_often, database_findings, is_longer
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.monitoring import WorkerRow
 from worker.domain.records.sentences import N_, Sentence, _
-from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 from worker.operations.maintain_slots import longer_window_remedy
 from worker.words.sentences import sentence_of

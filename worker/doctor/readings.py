@@ -18,16 +18,16 @@ from kombu.utils.url import maybe_sanitize_url
 from worker.adapters.clock import HostClock, in_thread, result_within
 from worker.adapters.safe_text import first_words
 from worker.broker.answers import ASKED_KEY, connect, connection_to
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.broker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.server import MissingRights, ServerReading, read_missing_rights, read_server
 from worker.database.transactions import Database
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.monitoring import Finding, WorkerRow
 from worker.domain.records.sentences import Refusal, Sentence
-from worker.domain.records.watching import Finding, WorkerRow
 from worker.operations.maintain_slots import longest_windows
-from worker.views.watching import database_changes, workers_and_full_disk
+from worker.views.status import database_changes, workers_and_full_disk
 
 T = TypeVar("T")
 Reply = tuple[T | None, str | None]

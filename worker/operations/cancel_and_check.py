@@ -6,7 +6,7 @@ from datetime import datetime
 from worker.database.transactions import Database, retry_until
 from worker.domain.notifications.events import rank_of
 from worker.domain.orders.billing_requests import Reference, ReferenceResult, cancel_all, check_all
-from worker.domain.orders.submissions import read_items, read_reference, refused_texts
+from worker.domain.orders.check_fields import read_items, read_reference, refused_texts
 from worker.domain.records.orders import Order
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.save_orders import save_orders

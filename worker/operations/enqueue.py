@@ -14,7 +14,7 @@ from worker.domain.orders.billing_requests import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.orders.submissions import read_items, read_order, refused_texts
+from worker.domain.orders.check_fields import read_items, read_order, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order, OrderKey

@@ -13,7 +13,7 @@ from dataclasses import replace
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.database.identity import identity_beside, identity_of
+from worker.database.read_identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
 from worker.domain.queries.slots_and_clocks import (
     begin,

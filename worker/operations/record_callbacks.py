@@ -11,7 +11,7 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_races, retry_until
 from worker.domain.callbacks.bodies import Callback, read_callback
-from worker.domain.callbacks.matching import (
+from worker.domain.callbacks.match_to_orders import (
     CallbackResult,
     apply_callbacks,
     apply_kept_callbacks,
@@ -19,7 +19,7 @@ from worker.domain.callbacks.matching import (
     sayings_of,
     shown_sayings_of,
 )
-from worker.domain.orders.submissions import read_items, refused_texts
+from worker.domain.orders.check_fields import read_items, refused_texts
 from worker.domain.records.accounts import Rules
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.notifications import Rank

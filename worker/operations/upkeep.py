@@ -13,12 +13,12 @@ import structlog
 
 from worker.adapters.clock import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.monitoring import metric_counting
 from worker.domain.orders.settlement import flag_overdue, overdue_before
 from worker.domain.records.accounts import Rules
 from worker.domain.records.metrics import Counted, Cursor, Stream
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
-from worker.domain.watching import metric_counting
 from worker.operations.save_orders import save_orders
 from worker.stores import metric_totals
 from worker.stores.notifications import delete_notifications, delivered_before

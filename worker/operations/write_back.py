@@ -11,11 +11,11 @@ from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.accounts.platform_habits import FEWEST_IDS_AS_EVIDENCE
 from worker.domain.accounts.waits import FAILED_AGAIN, back_off, return_to_batch
-from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import Blame, after_query_failure
-from worker.domain.queries.answer_items import names_besides
-from worker.domain.queries.cut_off_hosts import CutOffHosts
+from worker.domain.queries.after_reply import QueryEffects, after_answer
+from worker.domain.queries.reply_items import names_besides
 from worker.domain.queries.slots_and_clocks import tighten
+from worker.domain.queries.which_host_goes_first import CutOffHosts
 from worker.domain.records.accounts import AccountState, Reading, Rules, SlotRow
 from worker.domain.records.incoming import Answer, QueryError, Unreachable
 from worker.domain.records.queries import Query

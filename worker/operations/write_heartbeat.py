@@ -19,10 +19,10 @@ import structlog
 from worker.adapters.clock import Clock
 from worker.adapters.log import VERSION
 from worker.adapters.watchdog import Watchdog
-from worker.database.identity import identity_of
+from worker.database.read_identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
-from worker.domain.records.watching import PollingProcess, WorkerRow
-from worker.domain.watching.workers import HEARTBEAT_SECONDS
+from worker.domain.monitoring.worker_processes import HEARTBEAT_SECONDS
+from worker.domain.records.monitoring import PollingProcess, WorkerRow
 from worker.stores.accounts import (
     delete_outdated_cut_off,
     delete_unwritten,

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from worker.domain.monitoring.findings import Thresholds
+from worker.domain.monitoring.worker_processes import tick_allowance
 from worker.domain.records.accounts import Rules, SlotKey
-from worker.domain.watching.monitoring import Thresholds
-from worker.domain.watching.workers import tick_allowance
 from worker.settings.model import Settings
 
 

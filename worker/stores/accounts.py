@@ -18,7 +18,7 @@ from sqlalchemy import Connection, RowMapping, Update, bindparam, delete, func, 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
 from worker.database.tables import BUDGETS, CUT_OFF, DEPLOYMENT, OBSERVATIONS, PAUSES, SCHEDULES, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity, Pause, Provenance, Slot, SlotRow
-from worker.domain.records.watching import NOT_CONNECTED, CutOff, PollingProcess, WorkerRow
+from worker.domain.records.monitoring import NOT_CONNECTED, CutOff, PollingProcess, WorkerRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),

@@ -5,10 +5,10 @@ from dataclasses import fields
 
 from sqlalchemy import Connection, select
 
-from worker.database.identity import identity_beside
+from worker.database.read_identity import identity_beside
 from worker.database.tables import ORDERS, PENDING_STATE, STATES, WORKERS
 from worker.domain.records.accounts import AccountState, DatabaseIdentity
-from worker.domain.records.watching import WorkerRow
+from worker.domain.records.monitoring import WorkerRow
 from worker.stores.accounts import STATE_COLUMNS, read_with_pauses
 
 _MOST_ACCOUNTS = 1_000

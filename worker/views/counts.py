@@ -33,9 +33,9 @@ from worker.database.tables import (
     UNRESOLVED_STATE,
 )
 from worker.domain.notifications.endpoint_watch import unsent_since
+from worker.domain.records.monitoring import NotificationCounts, PendingCount
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Attention, IdKind, Lane
-from worker.domain.records.watching import NotificationCounts, PendingCount
 from worker.stores.notifications import read_endpoints
 
 _FIRST_DUE = 100

@@ -12,7 +12,7 @@ from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
 from worker.domain.accounts.waits import restart_stepped_backoff
 from worker.domain.records.metrics import Count, Cursor, Gauges, LastQuery, Stream, TotalKey
-from worker.domain.records.watching import PendingOrders
+from worker.domain.records.monitoring import PendingOrders
 from worker.stores.accounts import read_cut_off
 from worker.stores.metric_totals import read_cursors, read_values
 from worker.views import counts

@@ -12,12 +12,12 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.accounts.waits import restart_stepped_backoff
+from worker.domain.monitoring.next_step import Circumstances, NextStep, next_step
+from worker.domain.monitoring.worker_processes import is_ticking, polled_accounts
 from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import with_code
 from worker.domain.records.orders import IdKind, Lane, Order, OrderState, Source
-from worker.domain.watching.next_step import Circumstances, NextStep, next_step
-from worker.domain.watching.workers import is_ticking, polled_accounts
 from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.notifications import NOTIFICATION_COLUMNS, to_notification

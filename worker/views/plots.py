@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from worker.database.bounded_statements import bounded
 from worker.database.tables import NOT_PENDING, ORDERS
 from worker.database.transactions import Database
-from worker.domain.records.orders import OrderState, Source
-from worker.domain.watching.plots import (
+from worker.domain.monitoring.plots import (
     Plots,
     backlog,
     bucket_starts,
     count_delays,
     count_times,
 )
+from worker.domain.records.orders import OrderState, Source
 from worker.views import counts
 from worker.views.accounts import known_accounts
 

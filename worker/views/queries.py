@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func
 
 from worker.database.tables import BUDGETS, ORDERS, QUERIES, STATES
 from worker.domain.records.accounts import Rules
-from worker.domain.records.watching import PastQuery
+from worker.domain.records.monitoring import PastQuery
 from worker.views.page import PAGE_SECONDS, Bound, Listed, Page, apart, read_page, rows_by_id
 
 Row = dict[str, Any]

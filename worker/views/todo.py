@@ -10,12 +10,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.database.transactions import Database
-from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
-from worker.domain.records.accounts import AccountState, Rules
-from worker.domain.records.notifications import Endpoint, NotificationState
-from worker.domain.records.orders import Attention
-from worker.domain.watching.monitoring import polls_alone_a_day
-from worker.domain.watching.todo import (
+from worker.domain.monitoring.findings import polls_alone_a_day
+from worker.domain.monitoring.todo import (
     REFUSED_WITHIN,
     UNMATCHED_FOR,
     AccountTodo,
@@ -24,15 +20,15 @@ from worker.domain.watching.todo import (
     alone_to_do,
     endpoints_to_do,
 )
-from worker.domain.watching.workers import polled_accounts
+from worker.domain.monitoring.worker_processes import polled_accounts
+from worker.domain.notifications.endpoint_watch import REFUSED_FOR, takes_others
+from worker.domain.records.accounts import AccountState, Rules
+from worker.domain.records.notifications import Endpoint, NotificationState
+from worker.domain.records.orders import Attention
 from worker.stores.notifications import read_endpoints
 from worker.stores.pending_orders import read_pending_count
 from worker.views import counts
 from worker.views.accounts import accounts_with_pending, read_states, read_workers
-from worker.views.inbox import (
-    recent_rejected,
-    recent_unmatched,
-)
 from worker.views.notifications import (
     long_refused,
     recent_notifications,
@@ -40,6 +36,10 @@ from worker.views.notifications import (
 from worker.views.orders import OrderSearch, count_found, find_orders
 from worker.views.page import PAGE_SECONDS
 from worker.views.queries import past_queries
+from worker.views.rejected_and_unmatched import (
+    recent_rejected,
+    recent_unmatched,
+)
 from worker.words.catalogue import COMMAND_LINE, means, remedy
 
 MOST_COUNTED = 10_000

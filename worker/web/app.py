@@ -13,11 +13,11 @@ from flask import Blueprint, Flask, Response, g, request
 from worker.adapters.safe_text import first_words
 from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
-from worker.domain.orders.submissions import refused_texts
+from worker.domain.orders.check_fields import refused_texts
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.operators import Part
 from worker.domain.records.orders import OrderKey
-from worker.intake import Intake
+from worker.process.intake import Intake
 from worker.settings import Settings
 from worker.settings.rules import app_ids_of, rules_of
 from worker.web.access import Access

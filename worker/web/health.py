@@ -13,7 +13,7 @@ from worker.database.transactions import Database, DatabaseError, is_contention
 from worker.doctor.readings import reach_broker, start_reading
 from worker.settings import Settings
 from worker.settings.rules import thresholds_of
-from worker.views.watching import Liveness, read_liveness
+from worker.views.status import Liveness, read_liveness
 from worker.web.access import Access, refuse_to_watch
 from worker.web.shared_readings import SharedReading
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from itertools import product
 from typing import TypeVar
 
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.broker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.domain.monitoring import metric_counting as totals
+from worker.domain.monitoring.worker_processes import heard_beat_at, heard_broker_at, intake_findings, queue_reading
 from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
+from worker.domain.records.monitoring import NOT_CONNECTED, FindingKind, NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.records.orders import Attention
-from worker.domain.records.watching import NOT_CONNECTED, FindingKind, NotificationCounts, PendingOrders, WorkerRow
-from worker.domain.watching import metric_counting as totals
-from worker.domain.watching.workers import heard_beat_at, heard_broker_at, intake_findings, queue_reading
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from prometheus_client.exposition import choose_encoder
 from worker.adapters.safe_text import first_words
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.database.transactions import Database
+from worker.domain.monitoring import metric_counting as totals
 from worker.domain.records.metrics import Count, CountedRows, Gauges, TotalKey
-from worker.domain.watching import metric_counting as totals
 from worker.views.metrics import Figures, Totals, count_all, read_gauges, read_totals
 from worker.web.access import Access, refuse_to_watch
 from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples

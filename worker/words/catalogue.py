@@ -13,17 +13,17 @@ from importlib.resources import files
 
 from worker.domain.finance.report import Grouping
 from worker.domain.finance.statements import DifferenceKind, PeriodBy
+from worker.domain.monitoring.next_step import Wait
+from worker.domain.monitoring.todo import TodoKind
 from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.orders.verdicts import Effect
-from worker.domain.queries.explain_answer import Assumption, Standing
+from worker.domain.queries.explain_reply import Assumption, Standing
 from worker.domain.records.incoming import Charset, Shape, Trust
+from worker.domain.records.monitoring import BackOffReason, FindingKind, Level
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.operators import ActKind, Role
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, IdKind, Lane, OrderState, Source, TrafficStatus
-from worker.domain.records.watching import BackOffReason, FindingKind, Level
-from worker.domain.watching.next_step import Wait
-from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
 
 LANGUAGE_OF_THE_CODE = "en"

@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from worker.domain.monitoring.next_step import NextStep, Step, Wait
 from worker.domain.notifications.endpoint_watch import Condition, EndpointView, unsent_since
 from worker.domain.orders.verdicts import Verdict
 from worker.domain.records.accounts import AccountState, Pause, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode, worded
+from worker.domain.records.monitoring import BackOffReason, Finding
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.sentences import Sentence
-from worker.domain.records.watching import BackOffReason, Finding
-from worker.domain.watching.next_step import NextStep, Step, Wait
 from worker.words import N_, Skin, lasting
 from worker.words.catalogue import ENTRIES, FINDINGS, message, name, name_of
 

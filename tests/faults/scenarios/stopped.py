@@ -22,8 +22,8 @@ from tests.faults.strangers import locked
 from tests.faults.testbed import Scale, Testbed
 from tests.support.processes import Program, stop_processes
 from tests.support.waiting import eventually
+from worker.domain.monitoring.worker_processes import hang_patience
 from worker.domain.records.accounts import Rules
-from worker.domain.watching.workers import hang_patience
 
 _TRIES = 8
 _WHAT_A_STALE_TOKEN_MAY_NOT_MOVE = (

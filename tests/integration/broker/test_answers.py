@@ -13,7 +13,7 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.broker.answers import ASKED_KEY, Broker, BrokerAnswers
-from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+from worker.broker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])

@@ -14,8 +14,8 @@ from tests.support.dead_address import (
     refusing_address,
     resolving_to,
 )
-from worker.adapters.bounded_http import dial
 from worker.adapters.clock import Deadline, HostClock
+from worker.adapters.http_deadline_and_size import dial
 
 
 @pytest.fixture

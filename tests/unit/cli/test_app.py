@@ -118,7 +118,7 @@ def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
     assert (done.returncode, done.stdout) == (0, "[]\n")
 
 
-@pytest.mark.parametrize("module", ["worker.worker_signals", "worker.cli.session"])
+@pytest.mark.parametrize("module", ["worker.process.worker_signals", "worker.cli.session"])
 def test_neither_a_worker_nor_a_command_that_reads_loads_what_only_migrations_need(module: str) -> None:
     heavy = ("alembic", "mako", "sqlalchemy.orm")
     list_loaded = f"import sys; import {module}; print([name for name in {heavy} if name in sys.modules])"

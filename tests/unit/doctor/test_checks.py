@@ -8,8 +8,8 @@ from worker.adapters.safe_text import Redactor
 from worker.doctor import checks
 from worker.doctor.finding import Status, warning
 from worker.domain.records.accounts import DatabaseChanges
+from worker.domain.records.monitoring import WorkerRow
 from worker.domain.records.sentences import Sentence
-from worker.domain.records.watching import WorkerRow
 from worker.domain.wire.query_request import Credentials
 
 SID, TOKEN = "abcdefghijklmnopqrstuvwxyz012345", "0123456789abcdef0123456789abcdef"

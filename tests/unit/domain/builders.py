@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.domain.orders.verdicts import Effect
-from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import Blame, after_query_failure
+from worker.domain.queries.after_reply import QueryEffects, after_answer
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.incoming import Answer, QueryError, Report
 from worker.domain.records.notifications import Claim, Endpoint, EventType, Notification, Rank, TransportKind

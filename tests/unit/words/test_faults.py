@@ -10,7 +10,7 @@ from tests.unit.domain.builders import NOW, make_order
 from worker.broker.sizes import TOO_LARGE, shortened
 from worker.domain.callbacks.bodies import receive
 from worker.domain.orders.billing_requests import check_all, differences
-from worker.domain.orders.submissions import gone, read_items, read_list, read_order, read_refused, refused_texts
+from worker.domain.orders.check_fields import gone, read_items, read_list, read_order, read_refused, refused_texts
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import OrderKey, OrderState
 from worker.domain.records.sentences import Sentence, from_json, to_json

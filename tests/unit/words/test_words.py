@@ -13,11 +13,11 @@ from babel.messages.frontend import parse_keywords
 from babel.messages.pofile import read_po
 
 import worker.words
+from worker.domain.monitoring.next_step import Wait
+from worker.domain.monitoring.todo import TodoKind
+from worker.domain.records.monitoring import FindingKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
-from worker.domain.records.watching import FindingKind
-from worker.domain.watching.next_step import Wait
-from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
 from worker.words.catalogue import COMMAND_LINE, ENTRIES, FINDINGS, PAGES, QUERY_OUTCOMES, means, message, remedy
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from standardwebhooks import Webhook as Signer
 from urllib3.response import HTTPResponse
 
-from worker.adapters.bounded_http import BROKEN, BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
+from worker.adapters.http_deadline_and_size import BROKEN, BoundedConnection, dial
 from worker.adapters.notify import AnswerText, KeptConnections
 from worker.adapters.platform.client import wait_requested
 from worker.adapters.safe_text import describe

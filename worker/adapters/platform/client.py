@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from urllib3.exceptions import TimeoutError as TimeoutOfUrllib3
 
-from worker.adapters.bounded_http import BROKEN
 from worker.adapters.clock import Clock
+from worker.adapters.http_deadline_and_size import BROKEN
 from worker.adapters.platform.exchange import Exchange, Received, connect, exchange_once
 from worker.adapters.safe_text import MASK, Redactor, describe
 from worker.domain.records.coded_texts import CodedText, TextCode
@@ -35,8 +35,8 @@ from worker.domain.records.incoming import (
     Unreachable,
 )
 from worker.domain.records.orders import IdKind
-from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, read_answer
 from worker.domain.wire.query_request import Credentials, WireRequest, build_request, timestamp_at
+from worker.domain.wire.replies import BODY_LIMIT, excerpt_of, read_answer
 
 # If the end of an excerpt cuts a secret short, the part that is left is masked only if it is longer than this many
 # characters. A shorter part helps nobody, and a text often ends with the same few characters by coincidence.

@@ -18,13 +18,13 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 from urllib3.response import HTTPResponse
 
-from worker.adapters.bounded_http import BoundedConnection, dial
 from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock, Deadline
+from worker.adapters.http_deadline_and_size import BoundedConnection, dial
 from worker.domain.queries.slots_and_clocks import is_too_late_to_send
 from worker.domain.records.incoming import DeadlineExceeded, Malformed, NotSent
-from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.query_request import WireRequest
+from worker.domain.wire.replies import BODY_LIMIT
 
 WIRE_LIMIT = 2 * BODY_LIMIT
 """The most bytes that are read from the network for one answer, including headers and framing."""

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.notifications.resting_endpoints import ATTENTION_AFTER, is_in_doubt, permission
+from worker.domain.records.monitoring import Finding, FindingKind, NotificationCounts
 from worker.domain.records.notifications import Endpoint, Permission
-from worker.domain.records.watching import Finding, FindingKind, NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
 """If a notification has been due for longer than this and has not been sent, we take it that no process sends it."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from worker.domain.accounts.waits import back_off, count_failure, group_number, wait_a_window, wait_for_configuration
 from worker.domain.orders.settlement import give_up, is_past_age_limit, poll_unresolved_at, unresolved_again_at
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import AccountState, Rules
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.incoming import HttpError, NotSent, QueryError, Refused, Unreachable

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from worker.domain.records.accounts import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Rules, Slot
-from worker.domain.records.watching import Finding, FindingKind
+from worker.domain.records.monitoring import Finding, FindingKind
 
 # The times in a row are rounded up to whole microseconds. So a row may seem to have been written a little later than it
 # was.

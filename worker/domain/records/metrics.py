@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.monitoring import CutOff, NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.watching import CutOff, NotificationCounts, PendingOrders, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Pairs of label and value, sorted by label."""

@@ -26,13 +26,13 @@ from worker.web.access import MAY_NOT_ACT, OPEN, Access
 from worker.web.console import (
     bulk_acts,
     finance,
-    inbox,
     maintenance,
     notifications,
     orders,
+    overview_and_queries,
+    rejected_and_unmatched,
     sign_in,
-    watching,
-    work_list,
+    todo,
 )
 from worker.web.console.acts import add_acting
 from worker.web.console.files import Downloads
@@ -144,10 +144,10 @@ def console_routes(console: Console) -> Blueprint:
     _add_errors(routes)
     sign_in.add_routes(routes, console.access)
     add_acting(routes, console.access, console.settings, console.database)
-    watching.add_routes(routes, console.settings, console.database, console.apart)
-    work_list.add_routes(routes, console.settings, console.database, console.apart)
+    overview_and_queries.add_routes(routes, console.settings, console.database, console.apart)
+    todo.add_routes(routes, console.settings, console.database, console.apart)
     maintenance.add_routes(routes, console.settings, console.database, console.announcing)
-    for page in (orders, bulk_acts, notifications, inbox, finance):
+    for page in (orders, bulk_acts, notifications, rejected_and_unmatched, finance):
         page.add_routes(routes, console.settings, console.database)
     return routes
 

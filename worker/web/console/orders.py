@@ -7,15 +7,14 @@ from functools import partial
 from flask import Blueprint, Response, abort, redirect, render_template, url_for
 
 from worker.database.transactions import Database
+from worker.domain.monitoring.todo import TodoKind
+from worker.domain.monitoring.worker_processes import tick_allowance
 from worker.domain.records import csv_columns
 from worker.domain.records.accounts import Rules
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.watching.todo import TodoKind
-from worker.domain.watching.workers import tick_allowance
 from worker.domain.wire.fields import id_fault
 from worker.settings import Settings
 from worker.settings.rules import rules_of, sids_of
-from worker.views.inbox import recent_rejected, unmatched_with_id
 from worker.views.order import Outlook, Row, order_by_id, read_story
 from worker.views.orders import (
     ANY_REASON,
@@ -27,6 +26,7 @@ from worker.views.orders import (
     unlisted_of_act,
 )
 from worker.views.page import PAGE_SECONDS, Bound, OrNothing, Page
+from worker.views.rejected_and_unmatched import recent_rejected, unmatched_with_id
 from worker.web.console.files import ListFile, list_file, sum_name, wanted_format
 from worker.web.console.lists import ROWS, Filters, show_list, storable
 from worker.web.console.order_acts import add_order_acts

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from worker.domain.monitoring.plots import DELAY_LIMITS, Plots
 from worker.domain.records.orders import Source
-from worker.domain.watching.plots import DELAY_LIMITS, Plots
 from worker.web.console.translations import text
 from worker.words import N_
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
 from worker.domain.callbacks.bodies import BodyFault, Callback, read_body, receive, shown_body
 from worker.domain.callbacks.hints import check_by_callback
-from worker.domain.callbacks.matching import apply_callbacks, apply_kept_callbacks
+from worker.domain.callbacks.match_to_orders import apply_callbacks, apply_kept_callbacks
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, make_endpoint
+from worker.domain.monitoring.todo import TodoKind, endpoints_to_do
 from worker.domain.notifications.endpoint_watch import (
     Condition,
     condition_of,
@@ -16,9 +17,8 @@ from worker.domain.notifications.endpoint_watch import (
     unsent_since,
     warnings_of,
 )
+from worker.domain.records.monitoring import NotificationCounts
 from worker.domain.records.notifications import Endpoint
-from worker.domain.records.watching import NotificationCounts
-from worker.domain.watching.todo import TodoKind, endpoints_to_do
 from worker.words import ENGLISH
 from worker.words.sentences import clause_of, endpoint_in_words, finding_in_words
 

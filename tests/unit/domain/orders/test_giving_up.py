@@ -21,7 +21,7 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from worker.domain.orders.settlement import flag_overdue
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.incoming import DeadlineExceeded, HttpError, QueryError, Refused, Report
 from worker.domain.records.order_changes import EventKind

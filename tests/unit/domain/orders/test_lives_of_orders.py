@@ -19,8 +19,8 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from tests.unit.domain.queries.test_after_failure import ALL as EVERY_FAILURE
-from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
+from worker.domain.queries.after_reply import QueryEffects, after_answer
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.incoming import (
     HttpError,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order, make_query, make_state
-from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_reply import QueryEffects
 from worker.domain.records.coded_texts import CodedText, TextCode
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import OrderState, Source
